@@ -1,0 +1,166 @@
+"""Recipes: strict YAML files that become frozen dataclasses.
+
+Unknown, missing and ill-typed keys are errors that name the key and the nearest right one.
+`--set key.path=value` is the only way to override a value; the value is read as YAML.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import yaml
+
+from desta.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def load_recipe(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
+    """Read a recipe.
+
+    Args:
+        path: YAML file.
+        kind: the dataclass that the file describes.
+        overrides: `key.path=value`, applied in order.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, or a key is unknown, missing or ill-typed.
+    """
+    if not path.is_file():
+        raise ConfigError(f"recipe {path} is not a file", fix="give the path of a YAML file")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not YAML: {' '.join(str(error).split())}", fix="mend the line it names"
+        ) from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds no keys", fix="write `key: value` lines")
+    for override in overrides:
+        _override(tree, override)
+    return build(kind, tree, where=str(path))
+
+
+def build(kind: type[T], tree: Mapping[str, Any], *, where: str) -> T:
+    """Turn a tree of plain values into a dataclass; `where` opens every error message."""
+    return _build_dataclass(kind, tree, where=where, path="")
+
+
+def dump_recipe(config: Any) -> str:
+    """Return the recipe as YAML, every value resolved."""
+    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=100)
+
+
+def to_plain(value: Any) -> Any:
+    """Turn dataclasses, tuples and paths into what YAML and JSON know."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def suggest(word: str, choices: Sequence[str]) -> str:
+    """Return `did you mean "x"?`, or the list of choices if none is near."""
+    near = difflib.get_close_matches(word, choices, n=1)
+    return f'did you mean "{near[0]}"?' if near else f"choose from {', '.join(sorted(choices))}"
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f'"{override}" is not KEY=VALUE', fix="write --set key.path=value")
+    *parents, last = key.split(".")
+    node = tree
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f'"{parent}" in --set {override} has no keys', fix="check the path")
+        node = child
+    try:
+        node[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override} is not YAML", fix="quote the value") from error
+
+
+def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f'{where}: "{path}" is {tree!r}, not keys', fix="indent its keys below it")
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind)
+    for key in tree:
+        if key not in fields:
+            raise ConfigError(
+                f'{where}: unknown key "{_join(path, key)}"', fix=suggest(str(key), list(fields))
+            )
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in tree:
+            raise ConfigError(
+                f'{where}: missing key "{_join(path, name)}"', fix=f'add "{name}: ..." to the recipe'
+            )
+    values = {
+        key: _convert(hints[key], value, where=where, path=_join(path, key))
+        for key, value in tree.items()
+    }
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", fix=error.fix) from error
+
+
+def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
+    def wrong(expected: str) -> ConfigError:
+        return ConfigError(f'{where}: "{path}" = {value!r} is not {expected}', fix=f"give {expected}")
+
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        options = [h for h in get_args(hint) if h is not type(None)]
+        if value is None and len(options) < len(get_args(hint)):
+            return None
+        return _convert(options[0], value, where=where, path=path)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise wrong(f"one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise wrong("a list")
+        item = get_args(hint)[0]
+        return tuple(
+            _convert(item, v, where=where, path=f"{path}[{i}]") for i, v in enumerate(value)
+        )
+    if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
+        if not isinstance(value, Mapping):
+            raise wrong("a mapping")
+        item = get_args(hint)[1]
+        return {k: _convert(item, v, where=where, path=_join(path, k)) for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return _build_dataclass(hint, value, where=where, path=path)  # type: ignore[arg-type]
+    if hint is Path:
+        if not isinstance(value, str):
+            raise wrong("a path")
+        return Path(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            raise wrong("a number") from None
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    if hint in names and (type(value) is not hint):
+        raise wrong(names[hint])
+    return value
+
+
+def _join(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)

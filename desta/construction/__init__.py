@@ -1,0 +1,1 @@
+"""2. Metadata -> seed description -> prompt -> response -> shards."""

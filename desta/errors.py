@@ -1,0 +1,57 @@
+"""What a user can cause and mend; everything else is a bug and keeps its traceback.
+
+    DestaError
+    ├── ConfigError       a recipe or an option
+    ├── DataError         a corpus, a recording, a shard
+    ├── CheckpointError   weights that do not fit
+    └── MissingExtraError a package that belongs to an extra
+"""
+
+import importlib
+from types import ModuleType
+
+
+class DestaError(Exception):
+    """One sentence that says what is wrong, and one that says what to do."""
+
+    def __init__(self, message: str, *, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  fix: {self.fix}"
+
+
+class ConfigError(DestaError):
+    """A recipe or an option is wrong."""
+
+
+class DataError(DestaError):
+    """A corpus, a recording or a shard is missing, broken or empty."""
+
+
+class CheckpointError(DestaError):
+    """Stored weights do not fit the model they are loaded into."""
+
+
+class MissingExtraError(DestaError):
+    """A package is missing that one of the extras brings."""
+
+
+def need(module: str, *, extra: str, to: str) -> ModuleType:
+    """Import a package that belongs to an extra, or say which extra to install.
+
+    Args:
+        module: name to import, for example `accelerate`.
+        extra: the extra of this package that brings it.
+        to: what the user wanted, an infinitive clause: `train a connector`.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f'the package "{module}" is needed to {to}', fix=f'pip install "desta[{extra}]"'
+        ) from error

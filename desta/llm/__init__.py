@@ -1,0 +1,1 @@
+"""Who can write text: one protocol, several engines."""

@@ -1,0 +1,62 @@
+"""What every text generator promises."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from desta.errors import ConfigError
+from desta.records import Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How the next token is chosen."""
+
+    temperature: float = 0.0
+    """0 means greedy: always the likeliest token."""
+    top_p: float = 1.0
+    """Share of probability mass that sampling may use, in (0, 1]."""
+    max_new_tokens: int = 256
+    """Tokens after which a response is cut off."""
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ConfigError(
+                f"temperature = {self.temperature} is negative", fix="give 0 (greedy) or more"
+            )
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p = {self.top_p} is outside (0, 1]", fix="give 1.0 or less")
+        if self.max_new_tokens < 1:
+            raise ConfigError(
+                f"max_new_tokens = {self.max_new_tokens} leaves no room", fix="give 1 or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """One response of a generator."""
+
+    text: str
+    num_tokens: int
+    finished: bool
+    """False where the response was cut off at `max_new_tokens`."""
+
+
+class TextGenerator(Protocol):
+    """Answers conversations of plain text."""
+
+    @property
+    def id(self) -> str:
+        """Model id or directory, as it is written into manifests."""
+
+    @property
+    def revision(self) -> str:
+        """What pins the weights: a commit or a hash."""
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the length of a conversation in tokens, generation prompt included."""
+
+    def complete(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, seed: int
+    ) -> list[Completion]:
+        """Answer each conversation, in order; the same arguments give the same answers."""

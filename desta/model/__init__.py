@@ -1,0 +1,1 @@
+"""4. Encoder, connector, backbone: the model."""

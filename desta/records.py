@@ -1,0 +1,192 @@
+"""The two records that travel through the system: clips and audio-text pairs."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from desta.errors import DataError
+
+Domain = Literal["speech", "sound", "music"]
+Split = Literal["train", "validation", "test"]
+DOMAINS: tuple[Domain, ...] = ("speech", "sound", "music")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+LOCATOR = "<|AUDIO|>"
+"""Marks in the text of a message where a clip is heard."""
+START_AUDIO = "<start_audio>"
+END_AUDIO = "<end_audio>"
+"""Literal text around every clip; ordinary tokens to the backbone."""
+NO_TRANSCRIPTION = " "
+"""Stands for the transcription where nothing is spoken (one token follows the audio tokens)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A stretch of a clip in which one speaker speaks."""
+
+    start: float
+    """Seconds from the start of the clip."""
+    end: float
+    speaker: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """What a corpus knows of one recording; a line of `clips.jsonl`."""
+
+    id: str
+    source: str
+    audio: str
+    """Path relative to the root of the source."""
+    duration: float
+    """Seconds."""
+    domain: Domain
+    segments: tuple[Segment, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """In the order in which they are to be written."""
+    split: Split = "train"
+
+    @property
+    def transcription(self) -> str:
+        """All words of the clip, or one space where nothing is spoken."""
+        words = " ".join(s.text.strip() for s in self.segments if s.text and s.text.strip())
+        return words or NO_TRANSCRIPTION
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object; unset fields of segments are left out."""
+        record = asdict(self)
+        record["segments"] = [
+            {k: v for k, v in asdict(s).items() if v is not None} for s in self.segments
+        ]
+        record["attributes"] = dict(self.attributes)
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Clip":
+        """Build a clip from a JSON object.
+
+        Raises:
+            KeyError, TypeError: a field is missing or unknown.
+        """
+        values = dict(record)
+        values["segments"] = tuple(Segment(**s) for s in values.get("segments", ()))
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioRef:
+    """A clip inside a message: where it lies and what is said in it."""
+
+    audio: str
+    text: str = NO_TRANSCRIPTION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One turn of a conversation; `content` holds one locator per clip of `audios`."""
+
+    role: str
+    content: str
+    audios: tuple[AudioRef, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the published form: `audios` only where there are any."""
+        record: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.audios:
+            record["audios"] = [{"audio": a.audio, "text": a.text} for a in self.audios]
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Message":
+        """Build a message from its published form; a missing text means nothing is spoken."""
+        audios = tuple(
+            AudioRef(audio=a["audio"], text=a.get("text") or NO_TRANSCRIPTION)
+            for a in record.get("audios") or ()
+        )
+        return cls(role=record["role"], content=record["content"], audios=audios)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioTextPair:
+    """A clip, a prompt about it and the backbone's response; a line of a shard.
+
+    Field names and order are those of the published data set (DeSTA-AQA5M).
+    """
+
+    id: str
+    dataset: str
+    seed_description: str
+    prompt: str
+    response: str
+    messages: tuple[Message, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object in the published schema."""
+        return {
+            "id": self.id,
+            "dataset": self.dataset,
+            "seed_description": self.seed_description,
+            "prompt": self.prompt,
+            "response": self.response,
+            "messages": [m.to_json() for m in self.messages],
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "AudioTextPair":
+        """Build a pair from a JSON object; keys outside the schema are ignored."""
+        return cls(
+            id=record["id"],
+            dataset=record["dataset"],
+            seed_description=record["seed_description"],
+            prompt=record["prompt"],
+            response=record["response"],
+            messages=tuple(Message.from_json(m) for m in record["messages"]),
+        )
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a file, one a line; blank lines are skipped.
+
+    Raises:
+        DataError: the file is missing, or a line is not a JSON object.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is not a file", fix="give the path of a JSONL file")
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"{path}:{number} is not JSON: {error.msg}", fix="mend or delete that line"
+                ) from error
+            if not isinstance(record, dict):
+                raise DataError(
+                    f"{path}:{number} is not a JSON object", fix="write one object a line"
+                )
+            yield record
+
+
+def read_clips(path: Path) -> list[Clip]:
+    """Read `clips.jsonl`.
+
+    Raises:
+        DataError: the file is missing or empty, or a line is not a clip.
+    """
+    clips = []
+    for record in read_jsonl(path):
+        try:
+            clips.append(Clip.from_json(record))
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}: clip {record.get('id', '?')!r} is not in the clip format: {error}",
+                fix="write the file with `desta describe`",
+            ) from error
+    if not clips:
+        raise DataError(f"{path} holds no clips", fix="run `desta describe` on a corpus first")
+    return clips

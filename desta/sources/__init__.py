@@ -1,0 +1,1 @@
+"""1. What corpora say about their clips."""
