@@ -1,0 +1,179 @@
+"""Messages -> token ids and spans: the only place that knows where audio tokens stand.
+
+A clip is laid out as `<start_audio>`, its audio tokens, its transcription, `<end_audio>`. The
+transcription is tokenized on its own and never merges with its neighbours; the tags are ordinary
+text. Nothing here turns ids back into strings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from desta.errors import ConfigError, DataError
+from desta.llm.chat import encode_chat, encode_text
+from desta.records import END_AUDIO, START_AUDIO, AudioRef, Message
+
+
+@dataclass(frozen=True)
+class Span:
+    """The place of one clip in a sequence."""
+
+    start: int
+    """Position of its first audio token."""
+    num_audio_tokens: int
+    """Query tokens of all its windows."""
+    num_text_tokens: int
+    """Tokens of the transcription, which follow the audio tokens."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A conversation in token ids."""
+
+    ids: list[int]
+    spans: list[Span]
+    num_context: int
+    """Tokens before the response: no loss there."""
+    num_cut_text: int = 0
+    """Transcription tokens cut off."""
+    num_cut_response: int = 0
+    """Response tokens cut off; the end token is never among them."""
+
+
+class Layout:
+    """Lays out conversations for one backbone."""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        num_query_tokens: int,
+        locator: str,
+        placeholder_token: str | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.num_query_tokens = num_query_tokens
+        self.locator = locator
+        self.placeholder_id = _placeholder_id(tokenizer, placeholder_token)
+
+    def context(
+        self,
+        messages: Sequence[Message],
+        num_windows: Sequence[int],
+        *,
+        max_text_tokens: int | None = None,
+    ) -> Tokens:
+        """Lay out a conversation up to the header of the assistant's next turn.
+
+        Args:
+            messages: their contents hold one locator per clip.
+            num_windows: windows of each clip, in order.
+            max_text_tokens: transcriptions are cut after this many tokens.
+
+        Raises:
+            DataError: the number of locators differs from the number of clips.
+        """
+        audios = check_locators(messages, self.locator)
+        texts = [encode_text(self.tokenizer, audio.text) for audio in audios]
+        kept = [text[:max_text_tokens] for text in texts]
+        runs = encode_chat(self.tokenizer, messages, locator=self.locator)
+        ids, spans = expand(
+            runs,
+            texts=kept,
+            num_audio_tokens=[n * self.num_query_tokens for n in num_windows],
+            placeholder=self.placeholder_id,
+        )
+        num_cut = sum(map(len, texts)) - sum(map(len, kept))
+        return Tokens(ids, spans, num_context=len(ids), num_cut_text=num_cut)
+
+    def training(
+        self,
+        messages: Sequence[Message],
+        response: str,
+        num_windows: Sequence[int],
+        *,
+        max_text_tokens: int | None = None,
+        max_tokens: int | None = None,
+    ) -> Tokens:
+        """Lay out a conversation and the response to be learnt, closed by the end token.
+
+        A response that does not fit into `max_tokens` is cut before its end token.
+
+        Raises:
+            DataError: locators and clips differ in number, or the context alone is too long.
+        """
+        context = self.context(messages, num_windows, max_text_tokens=max_text_tokens)
+        answer = encode_text(self.tokenizer, response)
+        room = len(answer) if max_tokens is None else max_tokens - context.num_context - 1
+        if room < 1 and answer:
+            raise DataError(
+                f"the conversation before the response has {context.num_context} tokens, "
+                f"which leaves no room within {max_tokens}",
+                fix="raise max_tokens or shorten the messages",
+            )
+        return replace(
+            context,
+            ids=[*context.ids, *answer[:room], self.tokenizer.eos_token_id],
+            num_cut_response=len(answer) - len(answer[:room]),
+        )
+
+
+def expand(
+    runs: Sequence[Sequence[int]],
+    *,
+    texts: Sequence[Sequence[int]],
+    num_audio_tokens: Sequence[int],
+    placeholder: int,
+) -> tuple[list[int], list[Span]]:
+    """Join runs of ids, with the placeholders and the transcription of a clip at each joint."""
+    ids = list(runs[0])
+    spans = []
+    for run, text, num_audio in zip(runs[1:], texts, num_audio_tokens, strict=True):
+        spans.append(Span(len(ids), num_audio, len(text)))
+        ids += [placeholder] * num_audio + [*text, *run]
+    return ids, spans
+
+
+def check_locators(messages: Sequence[Message], locator: str) -> list[AudioRef]:
+    """Return the clips of a conversation in order.
+
+    Raises:
+        DataError: a message has more or fewer locators than clips.
+    """
+    for message in messages:
+        found = message.content.count(locator)
+        if found != len(message.audios):
+            raise DataError(
+                f"a message has {found} {locator} but {len(message.audios)} audio clips",
+                fix=f"write one {locator} in its content for each clip",
+            )
+    return [audio for message in messages for audio in message.audios]
+
+
+def wrap_locators(messages: Sequence[Message], locator: str) -> list[Message]:
+    """Put `<start_audio>` and `<end_audio>` around every locator that has not got them yet."""
+    block = f"{START_AUDIO}{locator}{END_AUDIO}"
+    return [
+        replace(m, content=m.content.replace(block, locator).replace(locator, block))
+        for m in messages
+    ]
+
+
+def _placeholder_id(tokenizer: Any, token: str | None) -> int:
+    """Return the id that marks audio positions; its embedding is overwritten, never read."""
+    vocabulary = tokenizer.get_vocab()
+    if token is not None:
+        if token not in vocabulary:
+            raise ConfigError(
+                f'placeholder_token "{token}" is not in the vocabulary of the backbone',
+                fix="leave it out: an unused token is then picked",
+            )
+        return vocabulary[token]
+    used = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token}
+    template = tokenizer.chat_template or ""
+    spare = [
+        (index, str(added))
+        for index, added in tokenizer.added_tokens_decoder.items()
+        if added.special and str(added) not in used and str(added) not in template
+    ]
+    return max(spare)[0] if spare else tokenizer.eos_token_id

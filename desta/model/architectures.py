@@ -1,0 +1,101 @@
+"""Shapes of well-known encoders and backbones, so that a model can be planned without a network.
+
+Figures are those of the models' public configurations; no weights are involved.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, LlamaConfig, PretrainedConfig, WhisperConfig
+
+from desta.errors import CheckpointError
+
+
+def _whisper(dim: int, layers: int, heads: int, **overrides: Any) -> WhisperConfig:
+    sizes: dict[str, Any] = {
+        "d_model": dim,
+        "encoder_layers": layers,
+        "decoder_layers": layers,
+        "encoder_attention_heads": heads,
+        "decoder_attention_heads": heads,
+        "encoder_ffn_dim": 4 * dim,
+        "decoder_ffn_dim": 4 * dim,
+    }
+    return WhisperConfig(**sizes | overrides)
+
+
+_LLAMA31_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+
+
+def _llama31_8b() -> LlamaConfig:
+    return LlamaConfig(
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        vocab_size=128256,
+        max_position_embeddings=131072,
+        rms_norm_eps=1e-5,
+        rope_parameters=_LLAMA31_ROPE,
+        tie_word_embeddings=False,
+    )
+
+
+def smollm2_135m() -> LlamaConfig:
+    """Return the shape of SmolLM2-135M-Instruct."""
+    return LlamaConfig(
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        vocab_size=49152,
+        max_position_embeddings=8192,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+
+
+ARCHITECTURES = {
+    "openai/whisper-tiny": lambda: _whisper(384, 4, 6),
+    "openai/whisper-base": lambda: _whisper(512, 6, 8),
+    "openai/whisper-small": lambda: _whisper(768, 12, 12),
+    "openai/whisper-medium": lambda: _whisper(1024, 24, 16),
+    "openai/whisper-large-v3": lambda: _whisper(1280, 32, 20, num_mel_bins=128, vocab_size=51866),
+    "openai/whisper-large-v3-turbo": lambda: _whisper(
+        1280, 32, 20, num_mel_bins=128, vocab_size=51866, decoder_layers=4
+    ),
+    "meta-llama/Llama-3.1-8B-Instruct": _llama31_8b,
+    "DeSTA-ntu/Llama-3.1-8B-Instruct": _llama31_8b,
+    "HuggingFaceTB/SmolLM2-135M-Instruct": smollm2_135m,
+}
+"""Model id -> its configuration."""
+
+
+def architecture(name: str) -> PretrainedConfig:
+    """Return the configuration of a model: from its directory, from the table, or from the Hub.
+
+    Raises:
+        CheckpointError: none of the three knows it.
+    """
+    if name in ARCHITECTURES and not Path(name).is_dir():
+        return ARCHITECTURES[name]()
+    try:
+        return AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f'"{name}" is neither a model directory, nor a model known offline, nor on the Hub',
+            fix=f"give a directory with a config.json, or one of {', '.join(ARCHITECTURES)}",
+        ) from error

@@ -1,0 +1,166 @@
+"""What a model is made of: the `model` section of a recipe and the fields of `config.json`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from desta.errors import CheckpointError, ConfigError
+from desta.records import LOCATOR
+
+Window = Literal["30s", "tight"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+FORMAT = 1
+"""Number of the checkpoint format written here; the published checkpoints carry none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectorConfig:
+    """Q-Former between the frozen encoder and the frozen backbone (paper section III)."""
+
+    num_query_tokens: int = 64
+    """Query tokens per window of audio; each becomes one token of the backbone."""
+    num_layers: int = 6
+    """Q-Former depth."""
+    target_layers: tuple[int, ...] | None = None
+    """0-based encoder layers the connector reads; None means the four quarters of the depth."""
+    ffn_dim: int = 3072
+    """Width of the feed-forward layers (published: BERT's default, whatever the encoder)."""
+    dropout: float = 0.1
+    """Dropout of attention and hidden states during training."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_query_tokens", "num_layers", "ffn_dim"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"connector.{name} = {getattr(self, name)} is too small", fix="give 1 or more"
+                )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"connector.dropout = {self.dropout} is outside [0, 1)", fix="0.1")
+        layers = self.target_layers
+        if layers is not None and (not layers or list(layers) != sorted(set(layers))):
+            raise ConfigError(
+                f"connector.target_layers = {list(layers)} is empty, repeated or unsorted",
+                fix="give ascending 0-based encoder layers, for example [7, 15, 23, 31]",
+            )
+
+    def layers_of(self, encoder_depth: int) -> tuple[int, ...]:
+        """Return the target layers for an encoder of this depth.
+
+        The default is the last layer of each quarter, which gives the published choices:
+        depth 4 -> 0..3, 12 -> 2, 5, 8, 11, 24 -> 5, 11, 17, 23, 32 -> 7, 15, 23, 31.
+        """
+        if self.target_layers is None:
+            return tuple(
+                sorted({max(math.ceil(q * encoder_depth / 4) - 1, 0) for q in range(1, 5)})
+            )
+        if self.target_layers[-1] >= encoder_depth:
+            raise ConfigError(
+                f"connector.target_layers = {list(self.target_layers)}, "
+                f"but the encoder has {encoder_depth} layers",
+                fix=f"give layers from 0 to {encoder_depth - 1}",
+            )
+        return self.target_layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A frozen encoder, a trained connector and a frozen backbone."""
+
+    backbone: str
+    """Hub id or directory of a causal language model."""
+    encoder: str
+    """Hub id or directory of a Whisper model."""
+    connector: ConnectorConfig = field(default_factory=ConnectorConfig)
+    window: Window = "tight"
+    """`30s`: every clip padded to 30 s, as published. `tight`: true length with a key mask."""
+    placeholder_token: str | None = None
+    """Token whose id stands where audio tokens will be put; None picks an unused one."""
+    audio_locator: str = LOCATOR
+    """Text that marks a clip in a message."""
+    dtype: Dtype = "auto"
+    """Precision in which the frozen encoder and backbone compute; `auto` is bfloat16 where the
+    device has it. The connector is kept in float32."""
+    backbone_dtype: Dtype = "bfloat16"
+    """Precision to which the backbone's weights are rounded before they are used in `dtype`; the
+    connector was trained against these weights, so every later use rounds them the same way."""
+
+
+# Our names <-> the published names in config.json (reference: DeSTA2.5-Audio, 5503dfc).
+_PUBLISHED_TOP = {
+    "llm_model_id": "backbone",
+    "encoder_model_id": "encoder",
+    "audio_locator": "audio_locator",
+    "placeholder_token": "placeholder_token",
+}
+_PUBLISHED_CONNECTOR = {
+    "qformer_num_hidden_layers": "num_layers",
+    "prompt_size": "num_query_tokens",
+    "target_layer_ids": "target_layers",
+}
+
+
+def to_published(config: ModelConfig, target_layers: tuple[int, ...]) -> dict[str, Any]:
+    """Return the fields of `config.json`: the published ones, then what only we know."""
+    return {
+        "architectures": ["DeSTA25AudioModel"],
+        "model_type": "desta25",
+        **{name: getattr(config, ours) for name, ours in _PUBLISHED_TOP.items()},
+        "connector_mode": "qformer_1",
+        "qformer_num_hidden_layers": config.connector.num_layers,
+        "prompt_size": config.connector.num_query_tokens,
+        "target_layer_ids": list(target_layers),
+        "use_lora": False,
+        "encoder_window": config.window,
+        "qformer_intermediate_size": config.connector.ffn_dim,
+        "desta_dtype": config.dtype,
+        "desta_backbone_dtype": config.backbone_dtype,
+        "desta_format": FORMAT,
+    }
+
+
+def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
+    """Read the fields of `config.json`; unknown ones are tolerated.
+
+    Without `encoder_window` (a published checkpoint) clips are padded to 30 s, as published.
+
+    Raises:
+        CheckpointError: a field is missing, or the checkpoint is of another kind or newer.
+    """
+    missing = [k for k in ("llm_model_id", "encoder_model_id") if not fields.get(k)]
+    if missing:
+        raise CheckpointError(
+            f"{where}/config.json lacks {', '.join(missing)}",
+            fix="give the directory of a model written by `desta train` or by the published code",
+        )
+    if fields.get("desta_format", 0) > FORMAT:
+        raise CheckpointError(
+            f"{where} has checkpoint format {fields['desta_format']}, newer than {FORMAT}",
+            fix="update desta",
+        )
+    mode = fields.get("connector_mode", "qformer_1")
+    if mode != "qformer_1":
+        raise CheckpointError(
+            f'{where}: connector_mode "{mode}" is unknown', fix='only "qformer_1" can be loaded'
+        )
+    connector: dict[str, Any] = {
+        ours: fields[name]
+        for name, ours in _PUBLISHED_CONNECTOR.items()
+        if fields.get(name) is not None
+    }
+    connector.setdefault("num_layers", 2)  # the default of the published configuration class
+    if "target_layers" in connector:
+        connector["target_layers"] = tuple(connector["target_layers"])
+    return ModelConfig(
+        backbone=fields["llm_model_id"],
+        encoder=fields["encoder_model_id"],
+        connector=ConnectorConfig(
+            **connector, ffn_dim=fields.get("qformer_intermediate_size", 3072)
+        ),
+        window=fields.get("encoder_window", "30s"),
+        placeholder_token=fields.get("placeholder_token"),
+        audio_locator=fields.get("audio_locator", LOCATOR),
+        dtype=fields.get("desta_dtype", "auto"),
+        backbone_dtype=fields.get("desta_backbone_dtype", "bfloat16"),  # published: always
+    )

@@ -1,0 +1,370 @@
+"""Weights of other runtimes -> ordinary Hugging Face directories.
+
+Two formats, each for the one architecture that the zoo needs:
+
+    CTranslate2 (`model.bin`, binary version 6)   Whisper
+    GGUF (any quantisation `gguf` knows)          Llama with a byte-level BPE tokenizer
+
+A converted directory holds what `save_pretrained` writes: safetensors, tokenizer, generation
+config and, for Whisper, the feature extractor.
+"""
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gguf import GGUFReader
+from gguf.quants import dequantize
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperTokenizer,
+)
+
+from desta.errors import CheckpointError
+
+_CT2_VERSION = 6
+_CT2_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+
+# CTranslate2 module -> modules of transformers; several where its rows are theirs, stacked.
+_WHISPER_OUTER = {
+    "conv1": "conv1",
+    "conv2": "conv2",
+    "embeddings": "embed_tokens",
+    "position_encodings": "embed_positions",
+    "layer_norm": "layer_norm",
+}
+_WHISPER_LAYER = {
+    "self_attention/layer_norm": ("self_attn_layer_norm",),
+    "self_attention/linear_0": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "self_attention/linear_1": ("self_attn.out_proj",),
+    "attention/layer_norm": ("encoder_attn_layer_norm",),
+    "attention/linear_0": ("encoder_attn.q_proj",),
+    "attention/linear_1": ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+    "attention/linear_2": ("encoder_attn.out_proj",),
+    "ffn/layer_norm": ("final_layer_norm",),
+    "ffn/linear_0": ("fc1",),
+    "ffn/linear_1": ("fc2",),
+}
+_WHISPER_PARAMETERS = {
+    "weight": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "encodings": "weight",
+}
+_LLAMA_OUTER = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+}
+_LLAMA_LAYER = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_CONTROL_TOKEN = 3  # `tokenizer.ggml.token_type` of GGUF
+
+
+def convert_whisper(originals: Path, target: Path) -> None:
+    """Write a Whisper directory, in float16 as stored (so nothing is rounded).
+
+    Args:
+        originals: folder with `model.bin`, `config.json` and `tokenizer.json` of CTranslate2.
+        target: directory to write.
+
+    Raises:
+        CheckpointError: the weights are cut off or not a Whisper model.
+    """
+    model = whisper_from_ctranslate2(read_ctranslate2(originals / "model.bin"))
+    settings = json.loads((originals / "config.json").read_text(encoding="utf-8"))
+    file = str(originals / "tokenizer.json")
+    special = [t.content for t in Tokenizer.from_file(file).get_added_tokens_decoder().values()]
+    tokenizer = WhisperTokenizer(
+        tokenizer_file=file, pad_token="<|endoftext|>", extra_special_tokens=special[1:]
+    )
+    model.generation_config = whisper_generation_config(tokenizer, settings)
+    for name in ("bos", "eos", "pad", "decoder_start"):
+        setattr(
+            model.config, f"{name}_token_id", getattr(model.generation_config, f"{name}_token_id")
+        )
+    model.half().save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).save_pretrained(target)
+
+
+def read_ctranslate2(path: Path) -> dict[str, Tensor]:
+    """Read every tensor of a CTranslate2 `model.bin`, aliases included.
+
+    The file is little-endian: version (u32), specification (text), its revision (u32), number of
+    tensors (u32), then for each its name (text), rank (u8), sizes (u32 each), type (u8), number of
+    bytes (u32) and bytes; last the number of aliases (u32) and pairs of names. Text is a u16
+    length, the terminating zero counted, and that many bytes.
+
+    Raises:
+        CheckpointError: the file is cut off, or of another version or type.
+    """
+    fix = "delete the file and fetch it again"
+    data = memoryview(path.read_bytes())
+    position = 0
+
+    def take(size: int) -> memoryview:
+        nonlocal position
+        position += size
+        if position > len(data):
+            raise CheckpointError(f"{path} is cut off at byte {len(data)}", fix=fix)
+        return data[position - size : position]
+
+    def number(code: str) -> int:
+        return int(struct.unpack(f"<{code}", take(struct.calcsize(f"<{code}")))[0])
+
+    def text() -> str:
+        return bytes(take(number("H"))[:-1]).decode()
+
+    version = number("I")
+    if version != _CT2_VERSION:
+        raise CheckpointError(f"{path} has version {version}, not {_CT2_VERSION}", fix=fix)
+    text(), number("I")  # specification and its revision: the tensors' names tell as much
+    tensors = {}
+    for _ in range(number("I")):
+        name = text()
+        shape = [number("I") for _ in range(number("B"))]
+        dtype = _CT2_DTYPES.get(code := number("B"))
+        if dtype is None:
+            raise CheckpointError(f'{path}: tensor "{name}" has unknown type {code}', fix=fix)
+        values = np.frombuffer(take(number("I")), dtype=dtype).reshape(shape)
+        tensors[name] = torch.from_numpy(values.copy())
+    for _ in range(number("I")):
+        alias = text()
+        tensors[alias] = tensors[text()]
+    return tensors
+
+
+def whisper_from_ctranslate2(tensors: Mapping[str, Tensor]) -> WhisperForConditionalGeneration:
+    """Build Whisper from CTranslate2's tensors; sizes follow from their shapes.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, of a wrong shape, or a bias that Whisper
+            lacks is not zero.
+    """
+    state: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        if value.dim() == 0:  # CTranslate2's own switches
+            continue
+        path, _, kind = name.rpartition("/")
+        targets, parameter = _whisper_modules(path), _WHISPER_PARAMETERS.get(kind)
+        if not targets or parameter is None:
+            raise CheckpointError(f'Whisper has no tensor "{name}"', fix="convert another model")
+        for target, rows in zip(targets, value.chunk(len(targets)), strict=True):
+            if target.endswith("k_proj") and parameter == "bias":
+                if rows.any():  # fused with the other biases, but Whisper's keys have none
+                    raise CheckpointError(
+                        f'"{name}" adds a bias to the keys', fix="convert a model without it"
+                    )
+                continue
+            state[f"{target}.{parameter}"] = rows
+    try:
+        width, mels, _ = tensors["encoder/conv1/weight"].shape
+        layers = {
+            side: sum(
+                name.startswith(f"{side}/") and name.endswith("ffn/linear_0/weight")
+                for name in tensors
+            )
+            for side in ("encoder", "decoder")
+        }
+        ffn = tensors["encoder/layer_0/ffn/linear_0/weight"].shape[0]
+        config = WhisperConfig(
+            vocab_size=tensors["decoder/embeddings/weight"].shape[0],
+            num_mel_bins=mels,
+            d_model=width,
+            encoder_layers=layers["encoder"],
+            decoder_layers=layers["decoder"],
+            encoder_attention_heads=int(tensors["encoder/num_heads"]),
+            decoder_attention_heads=int(tensors["decoder/num_heads"]),
+            encoder_ffn_dim=ffn,
+            decoder_ffn_dim=ffn,
+            max_source_positions=tensors["encoder/position_encodings/encodings"].shape[0],
+            max_target_positions=tensors["decoder/position_encodings/encodings"].shape[0],
+        )
+    except KeyError as error:
+        raise CheckpointError(
+            f"the CTranslate2 model lacks the tensor {error}", fix="convert a Whisper model"
+        ) from error
+    return _fill(WhisperForConditionalGeneration, config, state)
+
+
+def _whisper_modules(path: str) -> tuple[str, ...]:
+    """Return the modules whose rows lie stacked in a CTranslate2 module; none if unknown."""
+    if path == "decoder/projection":
+        return ("proj_out",)
+    side, _, rest = path.partition("/")
+    if match := re.fullmatch(r"layer_(\d+)/(.+)", rest):
+        modules = _WHISPER_LAYER.get(match[2], ())
+        return tuple(f"model.{side}.layers.{match[1]}.{module}" for module in modules)
+    return (f"model.{side}.{_WHISPER_OUTER[rest]}",) if rest in _WHISPER_OUTER else ()
+
+
+def whisper_generation_config(tokenizer: Any, settings: Mapping[str, Any]) -> GenerationConfig:
+    """Return what `generate(language=..., task=...)` of transformers needs to know.
+
+    Args:
+        tokenizer: Whisper's tokenizer.
+        settings: CTranslate2's `config.json`: alignment heads, languages, suppressed tokens.
+    """
+    ids = tokenizer.get_vocab()
+    return GenerationConfig(
+        bos_token_id=ids["<|endoftext|>"],
+        eos_token_id=ids["<|endoftext|>"],
+        pad_token_id=ids["<|endoftext|>"],
+        decoder_start_token_id=ids["<|startoftranscript|>"],
+        no_timestamps_token_id=ids["<|notimestamps|>"],
+        prev_sot_token_id=ids["<|startofprev|>"],
+        lang_to_id={tokenizer.convert_ids_to_tokens(i): i for i in settings["lang_ids"]},
+        task_to_id={task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")},
+        is_multilingual=True,
+        suppress_tokens=settings["suppress_ids"],
+        begin_suppress_tokens=settings["suppress_ids_begin"],
+        alignment_heads=settings["alignment_heads"],
+        max_initial_timestamp_index=50,  # OpenAI's default: speech starts in the first second
+        max_length=448,
+        return_timestamps=False,
+    )
+
+
+def convert_llama(file: Path, target: Path) -> None:
+    """Write a Llama directory with the dequantised weights of a GGUF file, in float32.
+
+    float32 because a dequantised weight (scale times level plus offset) does not fit the eight
+    bits of bfloat16's mantissa: rounding it would change greedy text.
+
+    Raises:
+        CheckpointError: the file is not a Llama model with the tokenizer of SmolLM.
+    """
+    reader = GGUFReader(file)
+    fields = {name: field.contents() for name, field in reader.fields.items()}
+    found = [fields.get(k) for k in ("general.architecture", "tokenizer.ggml.pre")]
+    if found != ["llama", "smollm"]:
+        raise CheckpointError(
+            f"{file} holds {found[0]} with tokenizer {found[1]}, not llama with smollm",
+            fix="convert SmolLM or SmolLM2",
+        )
+    tensors = {
+        t.name: torch.from_numpy(np.array(dequantize(t.data, t.tensor_type)))
+        for t in reader.tensors
+    }
+    llama_from_gguf(fields, tensors).save_pretrained(target)
+    tokenizer_from_gguf(fields).save_pretrained(target)
+
+
+def llama_from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LlamaForCausalLM:
+    """Build Llama from the metadata and the dequantised tensors of a GGUF file.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or of a wrong shape.
+    """
+    heads = fields["llama.attention.head_count"]
+    keys = fields["llama.attention.head_count_kv"]
+    config = LlamaConfig(
+        vocab_size=len(fields["tokenizer.ggml.tokens"]),
+        hidden_size=fields["llama.embedding_length"],
+        intermediate_size=fields["llama.feed_forward_length"],
+        num_hidden_layers=fields["llama.block_count"],
+        num_attention_heads=heads,
+        num_key_value_heads=keys,
+        max_position_embeddings=fields["llama.context_length"],
+        rms_norm_eps=fields["llama.attention.layer_norm_rms_epsilon"],
+        rope_parameters={"rope_type": "default", "rope_theta": fields["llama.rope.freq_base"]},
+        tie_word_embeddings="output.weight" not in tensors,
+        bos_token_id=fields["tokenizer.ggml.bos_token_id"],
+        eos_token_id=fields["tokenizer.ggml.eos_token_id"],
+        pad_token_id=fields["tokenizer.ggml.padding_token_id"],
+    )
+    state = {}
+    for name, value in tensors.items():
+        path = name.removesuffix(".weight")
+        if match := re.fullmatch(r"blk\.(\d+)\.(\w+)", path):
+            module = _LLAMA_LAYER.get(match[2])
+            target = f"model.layers.{match[1]}.{module}" if module else None
+        else:
+            target = _LLAMA_OUTER.get(path)
+        if target is None:
+            raise CheckpointError(f'Llama has no tensor "{name}"', fix="convert another model")
+        if path.endswith(("attn_q", "attn_k")):
+            value = _halves_from_pairs(value, heads if path.endswith("q") else keys)
+        state[f"{target}.weight"] = value
+    if config.tie_word_embeddings:
+        state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    return _fill(LlamaForCausalLM, config, state)
+
+
+def _halves_from_pairs(weight: Tensor, heads: int) -> Tensor:
+    """Reorder each head's rows: GGUF rotates neighbours, transformers the two halves of a head."""
+    rows, columns = weight.shape
+    pairs = weight.view(heads, rows // heads // 2, 2, columns)
+    return pairs.transpose(1, 2).reshape(rows, columns)
+
+
+def tokenizer_from_gguf(fields: Mapping[str, Any]) -> PreTrainedTokenizerFast:
+    """Build SmolLM's tokenizer (byte-level BPE, digits one by one) from GGUF metadata."""
+    tokens = fields["tokenizer.ggml.tokens"]
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
+    backend = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    kinds = fields["tokenizer.ggml.token_type"]
+    control = [t for t, kind in zip(tokens, kinds, strict=True) if kind == _CONTROL_TOKEN]
+
+    def named(role: str) -> str:
+        return str(tokens[fields[f"tokenizer.ggml.{role}_token_id"]])
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=named("bos"),
+        eos_token=named("eos"),
+        unk_token=named("unknown"),
+        pad_token=named("padding"),
+        extra_special_tokens=control,
+        chat_template=fields["tokenizer.chat_template"],
+        model_max_length=fields["llama.context_length"],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _fill(kind: type[PreTrainedModel], config: Any, state: Mapping[str, Tensor]) -> Any:
+    """Build a model around the tensors of `state`, which must be all of its tensors."""
+    with torch.device("meta"):
+        model = kind(config)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in state.items()}
+    if wrong := sorted(dict(expected.items() ^ given.items())):
+        raise CheckpointError(
+            f"{len(wrong)} tensors are missing, unknown or of another shape: {', '.join(wrong[:10])}",
+            fix="convert a complete model",
+        )
+    model.load_state_dict(state, assign=True)
+    model.tie_weights()
+    return model.eval()

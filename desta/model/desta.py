@@ -1,0 +1,136 @@
+"""The model: a frozen encoder, a connector, a frozen backbone.
+
+Shape suffixes:
+    B sequences   S positions   W windows of audio   Q query tokens   P = W x Q
+    E backbone width   N labelled positions   V vocabulary
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from desta.errors import ConfigError
+from desta.model.config import ModelConfig
+from desta.model.connector import QFormerConnector
+from desta.model.encoder import Encoded, WhisperEncoder
+from desta.model.fusion import fuse
+from desta.model.mel import Mel, MelExtractor
+
+NO_LABEL = -100
+
+
+class Perception(nn.Module):
+    """Encoder and connector under their published names."""
+
+    def __init__(self, encoder: WhisperEncoder, connector: QFormerConnector) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.connector = connector
+
+
+class DestaModel(nn.Module):
+    """Built parts, joined; `desta.model.checkpoint` fetches and fills them."""
+
+    def __init__(
+        self, config: ModelConfig, *, encoder: WhisperEncoder, backbone: nn.Module
+    ) -> None:
+        super().__init__()
+        self.config = config
+        text_config = backbone.config.get_text_config()
+        connector = QFormerConnector(
+            config.connector,
+            num_target_layers=len(encoder.target_layers),
+            encoder_dim=encoder.dim,
+            num_heads=encoder.num_heads,
+            backbone_dim=text_config.hidden_size,
+        )
+        self.max_positions: int = text_config.max_position_embeddings
+        self.perception = Perception(encoder, connector)
+        self.llm_model = backbone.requires_grad_(False).eval()
+        self.mel = MelExtractor(encoder.num_mel_bins, config.window)
+
+    @property
+    def encoder(self) -> WhisperEncoder:
+        """The frozen encoder."""
+        return self.perception.encoder
+
+    @property
+    def connector(self) -> QFormerConnector:
+        """What is trained."""
+        return self.perception.connector
+
+    @property
+    def device(self) -> torch.device:
+        """Where the connector lies."""
+        return self.connector.layer_weights.device
+
+    def train(self, mode: bool = True) -> "DestaModel":
+        """Put the connector into training mode; encoder and backbone stay in evaluation mode."""
+        super().train(False)
+        self.connector.train(mode)
+        return self
+
+    def encode(self, mel: Mel) -> Encoded:
+        """Run the frozen encoder."""
+        return self.encoder(mel)
+
+    def audio_tokens(self, encoded: Encoded) -> Tensor:
+        """Return the audio tokens of windows, (W, Q, E), in float32 outside autocast."""
+        return self.connector(encoded.layers_LBTD.float(), encoded.mask_BT)
+
+    def embed(self, input_ids_BS: Tensor, audio_WQE: Tensor | None, places_P2: Tensor) -> Tensor:
+        """Return what the backbone reads, (B, S, E)."""
+        embeddings_BSE = self.llm_model.get_input_embeddings()(input_ids_BS.to(self.device))
+        if audio_WQE is None:
+            return embeddings_BSE
+        return fuse(embeddings_BSE, audio_WQE, places_P2)
+
+    def loss_sum(
+        self, embeddings_BSE: Tensor, attention_mask_BS: Tensor, labels_BS: Tensor
+    ) -> Tensor:
+        """Return the summed cross-entropy of the labelled tokens.
+
+        The LM head runs on labelled positions only: with a vocabulary of 128 k, the logits of
+        all other positions are most of the memory of a training step and carry no loss.
+        """
+        hidden_BSE = self.llm_model.base_model(
+            inputs_embeds=embeddings_BSE,
+            attention_mask=attention_mask_BS.to(self.device),
+            use_cache=False,
+        ).last_hidden_state
+        targets_BS = labels_BS[:, 1:].to(self.device)
+        labelled_BS = targets_BS != NO_LABEL
+        hidden_NE = hidden_BSE[:, :-1][labelled_BS]
+        logits_NV = self.llm_model.get_output_embeddings()(hidden_NE)
+        return functional.cross_entropy(logits_NV.float(), targets_BS[labelled_BS], reduction="sum")
+
+    def initialise(self) -> None:
+        """Give the connector fresh weights at the scale of the backbone's embeddings."""
+        embeddings = self.llm_model.get_input_embeddings().weight
+        self.connector.initialise(float(embeddings.detach().float().std()))
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return the trained tensors under their published names."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+def build(
+    config: ModelConfig, *, encoder_config: Any, backbone_config: PretrainedConfig
+) -> DestaModel:
+    """Build a model with unset weights from the shapes of its parts, on the current device.
+
+    Raises:
+        ConfigError: the encoder is not a Whisper model.
+    """
+    if encoder_config.model_type != "whisper":
+        raise ConfigError(
+            f'encoder "{config.encoder}" is a {encoder_config.model_type}, not a Whisper model',
+            fix="name a Whisper model, for example openai/whisper-base",
+        )
+    target_layers = config.connector.layers_of(encoder_config.encoder_layers)
+    backbone = AutoModelForCausalLM.from_config(backbone_config)
+    encoder = WhisperEncoder(encoder_config, target_layers)
+    return DestaModel(config, encoder=encoder, backbone=backbone)

@@ -1,0 +1,60 @@
+"""Audio -> log-mel spectrograms, as Whisper was trained on them.
+
+Shape suffixes: B windows   M mel bins   F mel frames (100 a second)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import WhisperFeatureExtractor
+
+from desta.audio import SAMPLE_RATE
+from desta.model.config import Window
+
+HOP_LENGTH = 160  # samples from one mel frame to the next
+WINDOW_SAMPLES = 30 * SAMPLE_RATE  # what Whisper was trained on
+_TAIL = 400  # zeros behind a clip: what the last frame sees beyond the end, as in a 30 s window
+
+
+@dataclass(frozen=True)
+class Mel:
+    """Spectrograms of a batch of windows."""
+
+    features_BMF: Tensor
+    """float32; frames beyond the true length of a tight window are 0."""
+    num_frames_B: Tensor | None
+    """True lengths in frames; None where every window is a full 30 s window."""
+
+
+class MelExtractor:
+    """Computes spectrograms in 30-second or in tight windows."""
+
+    def __init__(self, num_mel_bins: int, window: Window) -> None:
+        self.window = window
+        self._extractor = WhisperFeatureExtractor(feature_size=num_mel_bins)
+
+    def __call__(self, windows: Sequence[NDArray[np.float32]]) -> Mel:
+        """Turn audio (float32, 16 kHz, at most 30 s each) into spectrograms.
+
+        A tight spectrogram is the beginning of the 30-second one, whatever else is in the batch.
+        """
+        longest = max(len(audio) for audio in windows)
+        assert longest <= WINDOW_SAMPLES, "callers cut long clips into windows"
+        tight = self.window == "tight"
+        features = self._extractor(
+            [np.pad(audio, (0, _TAIL)) for audio in windows] if tight else list(windows),
+            sampling_rate=SAMPLE_RATE,
+            padding="longest" if tight else "max_length",
+            truncation=not tight,
+            return_tensors="pt",
+        )["input_features"]
+        if not tight:
+            return Mel(features, None)
+        num_frames = torch.tensor([max(-(-len(a) // HOP_LENGTH), 1) for a in windows])
+        features = features[:, :, : int(num_frames.max())].contiguous()
+        beyond = torch.arange(features.shape[-1]) >= num_frames[:, None]
+        return Mel(features.masked_fill_(beyond[:, None], 0.0), num_frames)

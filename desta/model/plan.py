@@ -1,0 +1,60 @@
+"""What a model will cost, before a byte of it is loaded."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from desta.model.architectures import architecture
+from desta.model.config import ModelConfig
+from desta.model.desta import build
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
+"""Bytes of a parameter by number format."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a model."""
+
+    trained_parameters: int
+    trained_tensors: int
+    frozen_parameters: dict[str, int]
+    """By part: encoder, backbone."""
+    memory_bytes: dict[str, int]
+    """Weights of the whole model, by number format."""
+    training_state_bytes: int
+    """Connector, gradients and the two moments of AdamW in float32."""
+    tokens_per_clip: int
+    """Audio tokens of a clip of up to 30 s; the transcription follows them."""
+    target_layers: tuple[int, ...]
+    trained_shapes: dict[str, tuple[int, ...]]
+    """Every trained tensor under its published name."""
+
+
+def plan(config: ModelConfig) -> Plan:
+    """Build the model on the meta device, which has shapes and no memory, and measure it."""
+    with torch.device("meta"):
+        model = build(
+            config,
+            encoder_config=architecture(config.encoder),
+            backbone_config=architecture(config.backbone),
+        )
+    trained = model.trained_state()
+    frozen = {"encoder": _count(model.encoder), "backbone": _count(model.llm_model)}
+    num_trained = sum(p.numel() for p in trained.values())
+    total = num_trained + sum(frozen.values())
+    return Plan(
+        trained_parameters=num_trained,
+        trained_tensors=len(trained),
+        frozen_parameters=frozen,
+        memory_bytes={name: total * size for name, size in BYTES.items()},
+        training_state_bytes=4 * 4 * num_trained,
+        tokens_per_clip=config.connector.num_query_tokens,
+        target_layers=model.encoder.target_layers,
+        trained_shapes={name: tuple(p.shape) for name, p in trained.items()},
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,31 @@
+"""Models and data small enough for every test run; nothing here needs a network."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from desta.model.checkpoint import Loaded, load
+
+PUBLISHED_TINY = Path(__file__).parent / "parity" / "published_tiny"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring
+
+
+@pytest.fixture(scope="session")
+def published_tiny() -> Path:
+    """Directory of the published code's model on random weights (parity/README.md)."""
+    return PUBLISHED_TINY
+
+
+@pytest.fixture(scope="session")
+def tiny(published_tiny: Path) -> Loaded:
+    """That model, loaded; read-only: tests that train load their own."""
+    return load(published_tiny, dtype="float32")

@@ -1,0 +1,141 @@
+"""Every number that the published implementation gave on the same weights (parity/README.md)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from desta.audio import load as load_audio
+from desta.data.batching import Batch, collate
+from desta.data.layout import Layout, wrap_locators
+from desta.model.checkpoint import Loaded, load
+from desta.records import Message
+
+CASES = ("single", "two_audios", "multi_turn", "batch")
+TOLERANCE = {"rtol": 0.0, "atol": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def expected(published_tiny: Path) -> dict[str, Any]:
+    return json.loads((published_tiny / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def tensors(published_tiny: Path) -> dict[str, torch.Tensor]:
+    return load_file(published_tiny / "expected.safetensors")
+
+
+@pytest.fixture(scope="module")
+def layout(tiny: Loaded) -> Layout:
+    config = tiny.model.config
+    return Layout(
+        tiny.tokenizer,
+        num_query_tokens=config.connector.num_query_tokens,
+        locator=config.audio_locator,
+        placeholder_token=config.placeholder_token,
+    )
+
+
+def read(case: str, expected: dict[str, Any], layout: Layout, root: Path) -> Batch:
+    """Lay out a case as we do, and read its clips."""
+    sequences, windows = [], []
+    for raw in expected[case]["messages"]:
+        messages = wrap_locators([Message.from_json(m) for m in raw], layout.locator)
+        audios = [a for m in messages for a in m.audios]
+        sequences.append(layout.context(messages, [1] * len(audios)))
+        windows += [load_audio(root / a.audio) for a in audios]
+    return collate(sequences, windows, pad_id=layout.tokenizer.pad_token_id)
+
+
+def with_placeholders(batch: Batch, case: dict[str, Any], placeholder: int) -> torch.Tensor:
+    """Hide transcriptions behind placeholders, as the published code does in its ids."""
+    ids = batch.input_ids_BS.clone()
+    published = torch.tensor(case["input_ids"])
+    hidden = published == placeholder
+    places = torch.zeros_like(hidden)
+    places[batch.places_P2[:, 0], batch.places_P2[:, 1]] = True
+    assert bool((hidden | ~places).all()), "an audio token stands where the published has text"
+    ids[hidden] = placeholder
+    return ids
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ids_masks_and_start_positions_are_the_published_ones(
+    case: str, expected: dict[str, Any], layout: Layout, published_tiny: Path
+) -> None:
+    batch = read(case, expected, layout, published_tiny)
+    ids = with_placeholders(batch, expected[case], layout.placeholder_id)
+
+    assert ids.tolist() == expected[case]["input_ids"]
+    assert batch.attention_mask_BS.tolist() == expected[case]["attention_mask"]
+    starts = batch.places_P2[:: layout.num_query_tokens].tolist()
+    assert starts == expected[case]["start_positions"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_features_embeddings_logits_and_greedy_ids_are_the_published_ones(
+    case: str,
+    expected: dict[str, Any],
+    tensors: dict[str, torch.Tensor],
+    layout: Layout,
+    tiny: Loaded,
+    published_tiny: Path,
+) -> None:
+    model = tiny.model
+    batch = read(case, expected, layout, published_tiny)
+    with torch.no_grad():
+        features = model.audio_tokens(model.encode(model.mel(batch.windows)))
+        embeddings = model.embed(batch.input_ids_BS, features, batch.places_P2)
+        options = {"inputs_embeds": embeddings, "attention_mask": batch.attention_mask_BS}
+        generated = model.llm_model.generate(
+            **options,
+            do_sample=False,
+            max_new_tokens=24,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+
+    torch.testing.assert_close(features, tensors[f"{case}.audio_features"], **TOLERANCE)
+    real = batch.attention_mask_BS.bool()  # the embedding of padding is nobody's business
+    torch.testing.assert_close(
+        embeddings[real], tensors[f"{case}.inputs_embeds"][real], **TOLERANCE
+    )
+    torch.testing.assert_close(generated.logits[0], tensors[f"{case}.last_logits"], **TOLERANCE)
+    assert generated.sequences.tolist() == expected[case]["generated_ids"]
+
+
+def test_training_ids_labels_loss_and_all_gradients_are_the_published_ones(
+    expected: dict[str, Any],
+    tensors: dict[str, torch.Tensor],
+    layout: Layout,
+    published_tiny: Path,
+) -> None:
+    model = load(published_tiny, dtype="float32").model  # its own copy: gradients are left in it
+    published = expected["training"]
+    sequences, windows = [], []
+    for row in published["rows"]:
+        messages = [Message.from_json(m) for m in row["messages"]]
+        audios = [a for m in messages for a in m.audios]
+        sequences.append(layout.training(messages, row["response"], [1] * len(audios)))
+        windows += [load_audio(published_tiny / a.audio) for a in audios]
+    batch = collate(sequences, windows, pad_id=layout.tokenizer.pad_token_id)
+
+    audio = model.audio_tokens(model.encode(model.mel(batch.windows)))
+    embeddings = model.embed(batch.input_ids_BS, audio, batch.places_P2)
+    loss = model.loss_sum(embeddings, batch.attention_mask_BS, batch.labels_BS) / batch.num_labels
+    loss.backward()
+
+    ids = with_placeholders(batch, published, layout.placeholder_id)
+    assert ids.tolist() == published["input_ids"]
+    assert batch.labels_BS.tolist() == published["labels"]
+    assert batch.attention_mask_BS.tolist() == published["attention_mask"]
+    assert batch.places_P2[:: layout.num_query_tokens].tolist() == published["start_positions"]
+    assert abs(loss.item() - published["loss"]) < 1e-4
+    gradients = {f"grad.{name}": p.grad for name, p in model.trained_state().items()}
+    assert len(gradients) == 61
+    assert set(gradients) == {name for name in tensors if name.startswith("grad.")}
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, tensors[name], **TOLERANCE, msg=name)
