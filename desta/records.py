@@ -81,7 +81,8 @@ class AudioRef:
     """A clip inside a message: where it lies and what is said in it."""
 
     audio: str
-    text: str = NO_TRANSCRIPTION
+    text: str | None = None
+    """The transcription; None means that nobody has said yet (the engine will transcribe)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +97,16 @@ class Message:
         """Return the published form: `audios` only where there are any."""
         record: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.audios:
-            record["audios"] = [{"audio": a.audio, "text": a.text} for a in self.audios]
+            record["audios"] = [
+                {"audio": a.audio, "text": a.text or NO_TRANSCRIPTION} for a in self.audios
+            ]
         return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Message":
-        """Build a message from its published form; a missing text means nothing is spoken."""
+        """Build a message from its published form."""
         audios = tuple(
-            AudioRef(audio=a["audio"], text=a.get("text") or NO_TRANSCRIPTION)
-            for a in record.get("audios") or ()
+            AudioRef(audio=a["audio"], text=a.get("text")) for a in record.get("audios") or ()
         )
         return cls(role=record["role"], content=record["content"], audios=audios)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from desta.errors import ConfigError, DataError
 from desta.llm.chat import encode_chat, encode_text
-from desta.records import END_AUDIO, START_AUDIO, AudioRef, Message
+from desta.llm.decoding import pad_id
+from desta.records import END_AUDIO, NO_TRANSCRIPTION, START_AUDIO, AudioRef, Message
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Tokens:
     num_cut_response: int = 0
     """Response tokens cut off; the end token is never among them."""
 
+    def context_only(self) -> "Tokens":
+        """Return the conversation without its response."""
+        return replace(self, ids=self.ids[: self.num_context])
+
 
 class Layout:
     """Lays out conversations for one backbone."""
@@ -54,6 +59,7 @@ class Layout:
         self.tokenizer = tokenizer
         self.num_query_tokens = num_query_tokens
         self.locator = locator
+        self.pad_id = pad_id(tokenizer)
         self.placeholder_id = _placeholder_id(tokenizer, placeholder_token)
 
     def context(
@@ -74,7 +80,7 @@ class Layout:
             DataError: the number of locators differs from the number of clips.
         """
         audios = check_locators(messages, self.locator)
-        texts = [encode_text(self.tokenizer, audio.text) for audio in audios]
+        texts = [encode_text(self.tokenizer, audio.text or NO_TRANSCRIPTION) for audio in audios]
         kept = [text[:max_text_tokens] for text in texts]
         runs = encode_chat(self.tokenizer, messages, locator=self.locator)
         ids, spans = expand(

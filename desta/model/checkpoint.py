@@ -20,6 +20,7 @@ from transformers import (
     AutoTokenizer,
     WhisperForConditionalGeneration,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from desta import __version__
 from desta.config import to_plain
@@ -42,6 +43,16 @@ class Loaded:
     model: DestaModel
     tokenizer: Any
     encoder_directory: str
+
+    @property
+    def layout_options(self) -> dict[str, Any]:
+        """Return what `desta.data.layout.Layout` needs to know of this model."""
+        config = self.model.config
+        return {
+            "num_query_tokens": config.connector.num_query_tokens,
+            "locator": config.audio_locator,
+            "placeholder_token": config.placeholder_token,
+        }
 
 
 def fresh(config: ModelConfig, *, device: str | torch.device = "cpu") -> Loaded:
@@ -178,6 +189,7 @@ def _assemble(config: ModelConfig, *, base: Path | None, device: str | torch.dev
 
 def _fetched(kind: type[Any], name: str, **options: Any) -> Any:
     """Load a part by transformers, from a directory or the Hub; never code from there."""
+    disable_progress_bar()  # one bar per part would drown what the command has to say
     try:
         part = kind.from_pretrained(name, trust_remote_code=False, **options)
     except (OSError, ValueError) as error:

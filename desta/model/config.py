@@ -94,10 +94,12 @@ _PUBLISHED_TOP = {
     "audio_locator": "audio_locator",
     "placeholder_token": "placeholder_token",
 }
-_PUBLISHED_CONNECTOR = {
+_CONNECTOR = {
     "qformer_num_hidden_layers": "num_layers",
     "prompt_size": "num_query_tokens",
     "target_layer_ids": "target_layers",
+    "qformer_intermediate_size": "ffn_dim",  # this and the next are fields of our own
+    "qformer_dropout": "dropout",
 }
 
 
@@ -114,6 +116,7 @@ def to_published(config: ModelConfig, target_layers: tuple[int, ...]) -> dict[st
         "use_lora": False,
         "encoder_window": config.window,
         "qformer_intermediate_size": config.connector.ffn_dim,
+        "qformer_dropout": config.connector.dropout,
         "desta_dtype": config.dtype,
         "desta_backbone_dtype": config.backbone_dtype,
         "desta_format": FORMAT,
@@ -145,9 +148,7 @@ def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
             f'{where}: connector_mode "{mode}" is unknown', fix='only "qformer_1" can be loaded'
         )
     connector: dict[str, Any] = {
-        ours: fields[name]
-        for name, ours in _PUBLISHED_CONNECTOR.items()
-        if fields.get(name) is not None
+        ours: fields[name] for name, ours in _CONNECTOR.items() if fields.get(name) is not None
     }
     connector.setdefault("num_layers", 2)  # the default of the published configuration class
     if "target_layers" in connector:
@@ -155,9 +156,7 @@ def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
     return ModelConfig(
         backbone=fields["llm_model_id"],
         encoder=fields["encoder_model_id"],
-        connector=ConnectorConfig(
-            **connector, ffn_dim=fields.get("qformer_intermediate_size", 3072)
-        ),
+        connector=ConnectorConfig(**connector),
         window=fields.get("encoder_window", "30s"),
         placeholder_token=fields.get("placeholder_token"),
         audio_locator=fields.get("audio_locator", LOCATOR),

@@ -12,6 +12,7 @@ config and, for Whisper, the feature extractor.
 import json
 import re
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ _CONTROL_TOKEN = 3  # `tokenizer.ggml.token_type` of GGUF
 
 
 def convert_whisper(originals: Path, target: Path) -> None:
-    """Write a Whisper directory, in float16 as stored (so nothing is rounded).
+    """Write a Whisper directory; weights keep the type they are stored in, so none is rounded.
 
     Args:
         originals: folder with `model.bin`, `config.json` and `tokenizer.json` of CTranslate2.
@@ -102,14 +103,13 @@ def convert_whisper(originals: Path, target: Path) -> None:
     tokenizer = WhisperTokenizer(
         tokenizer_file=file, pad_token="<|endoftext|>", extra_special_tokens=special[1:]
     )
-    model.generation_config = whisper_generation_config(tokenizer, settings)
-    for name in ("bos", "eos", "pad", "decoder_start"):
-        setattr(
-            model.config, f"{name}_token_id", getattr(model.generation_config, f"{name}_token_id")
-        )
-    model.half().save_pretrained(target)
+    model.generation_config = generation = _generation_config(tokenizer, settings)
+    for role in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"):
+        setattr(model.config, role, getattr(generation, role))
+    model.save_pretrained(target)
     tokenizer.save_pretrained(target)
-    WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).save_pretrained(target)
+    features = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)  # type: ignore[no-untyped-call]
+    features.save_pretrained(target)
 
 
 def read_ctranslate2(path: Path) -> dict[str, Tensor]:
@@ -184,26 +184,23 @@ def whisper_from_ctranslate2(tensors: Mapping[str, Tensor]) -> WhisperForConditi
             state[f"{target}.{parameter}"] = rows
     try:
         width, mels, _ = tensors["encoder/conv1/weight"].shape
-        layers = {
-            side: sum(
-                name.startswith(f"{side}/") and name.endswith("ffn/linear_0/weight")
-                for name in tensors
-            )
-            for side in ("encoder", "decoder")
-        }
+        depth = Counter(
+            name.split("/")[0] for name in tensors if name.endswith("/ffn/linear_0/bias")
+        )
         ffn = tensors["encoder/layer_0/ffn/linear_0/weight"].shape[0]
         config = WhisperConfig(
             vocab_size=tensors["decoder/embeddings/weight"].shape[0],
             num_mel_bins=mels,
             d_model=width,
-            encoder_layers=layers["encoder"],
-            decoder_layers=layers["decoder"],
+            encoder_layers=depth["encoder"],
+            decoder_layers=depth["decoder"],
             encoder_attention_heads=int(tensors["encoder/num_heads"]),
             decoder_attention_heads=int(tensors["decoder/num_heads"]),
             encoder_ffn_dim=ffn,
             decoder_ffn_dim=ffn,
             max_source_positions=tensors["encoder/position_encodings/encodings"].shape[0],
             max_target_positions=tensors["decoder/position_encodings/encodings"].shape[0],
+            pad_token_id=None,  # the default lies outside small vocabularies
         )
     except KeyError as error:
         raise CheckpointError(
@@ -223,15 +220,10 @@ def _whisper_modules(path: str) -> tuple[str, ...]:
     return (f"model.{side}.{_WHISPER_OUTER[rest]}",) if rest in _WHISPER_OUTER else ()
 
 
-def whisper_generation_config(tokenizer: Any, settings: Mapping[str, Any]) -> GenerationConfig:
-    """Return what `generate(language=..., task=...)` of transformers needs to know.
-
-    Args:
-        tokenizer: Whisper's tokenizer.
-        settings: CTranslate2's `config.json`: alignment heads, languages, suppressed tokens.
-    """
+def _generation_config(tokenizer: Any, settings: Mapping[str, Any]) -> GenerationConfig:
+    """Return what `generate(language=..., task=...)` needs; `settings` is CTranslate2's config."""
     ids = tokenizer.get_vocab()
-    return GenerationConfig(
+    return GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=ids["<|endoftext|>"],
         eos_token_id=ids["<|endoftext|>"],
         pad_token_id=ids["<|endoftext|>"],
@@ -254,7 +246,8 @@ def convert_llama(file: Path, target: Path) -> None:
     """Write a Llama directory with the dequantised weights of a GGUF file, in float32.
 
     float32 because a dequantised weight (scale times level plus offset) does not fit the eight
-    bits of bfloat16's mantissa: rounding it would change greedy text.
+    bits of bfloat16's mantissa, and greedy text changes when it is rounded
+    (`benchmarks/proof_of_conversion.py`).
 
     Raises:
         CheckpointError: the file is not a Llama model with the tokenizer of SmolLM.
@@ -341,7 +334,7 @@ def tokenizer_from_gguf(fields: Mapping[str, Any]) -> PreTrainedTokenizerFast:
     def named(role: str) -> str:
         return str(tokens[fields[f"tokenizer.ggml.{role}_token_id"]])
 
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         bos_token=named("bos"),
         eos_token=named("eos"),
@@ -362,9 +355,9 @@ def _fill(kind: type[PreTrainedModel], config: Any, state: Mapping[str, Tensor])
     given = {name: tuple(value.shape) for name, value in state.items()}
     if wrong := sorted(dict(expected.items() ^ given.items())):
         raise CheckpointError(
-            f"{len(wrong)} tensors are missing, unknown or of another shape: {', '.join(wrong[:10])}",
+            f"{len(wrong)} tensors are missing or of another shape: {', '.join(wrong[:10])}",
             fix="convert a complete model",
         )
     model.load_state_dict(state, assign=True)
     model.tie_weights()
-    return model.eval()
+    return model.train(False)

@@ -73,6 +73,19 @@ class DestaModel(nn.Module):
         self.connector.train(mode)
         return self
 
+    def forward(
+        self,
+        mel: Mel,
+        input_ids_BS: Tensor,
+        attention_mask_BS: Tensor,
+        places_P2: Tensor,
+        labels_BS: Tensor,
+    ) -> Tensor:
+        """Return the summed loss of a batch: what training calls, wrapped or not."""
+        audio_WQE = self.audio_tokens(self.encode(mel))
+        embeddings_BSE = self.embed(input_ids_BS, audio_WQE, places_P2)
+        return self.loss_sum(embeddings_BSE, attention_mask_BS, labels_BS)
+
     def encode(self, mel: Mel) -> Encoded:
         """Run the frozen encoder."""
         return self.encoder(mel)

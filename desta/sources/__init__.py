@@ -1,1 +1,30 @@
 """1. What corpora say about their clips."""
+
+from collections.abc import Mapping
+
+from desta.config import suggest
+from desta.errors import DataError
+from desta.sources.base import Source
+from desta.sources.music import MUSIC_SOURCES
+from desta.sources.sound import SOUND_SOURCES
+from desta.sources.speech import SPEECH_SOURCES
+
+SOURCES: Mapping[str, Source] = {
+    source.name: source for source in (*SPEECH_SOURCES, *SOUND_SOURCES, *MUSIC_SOURCES)
+}
+"""The corpora that need no recipe; any other comes in through `desta.sources.custom`."""
+
+
+def find_source(name: str) -> Source:
+    """Return the source of that name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if name not in SOURCES:
+        raise DataError(
+            f'unknown source "{name}"',
+            fix=f"{suggest(name, list(SOURCES))} (`desta sources` lists them; "
+            "`custom` reads a corpus of your own)",
+        )
+    return SOURCES[name]

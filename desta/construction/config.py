@@ -1,0 +1,78 @@
+"""The recipe of a data set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from desta.config import suggest
+from desta.construction.description import DescriptionConfig
+from desta.construction.filters import FILTERS
+from desta.errors import ConfigError
+from desta.llm.base import Sampling
+from desta.records import DOMAINS, Domain, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsConfig:
+    """Clips of one corpus, and which of them are used."""
+
+    path: Path
+    """`clips.jsonl`, as `desta describe` writes it."""
+    root: Path
+    """Folder that the audio paths in it are relative to."""
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Attribute -> values; other clips are left out."""
+    per_value: Mapping[str, int] = field(default_factory=dict)
+    """Attribute -> most clips of each of its values, drawn by seed."""
+    prompts_per_clip: int = 1
+
+    def __post_init__(self) -> None:
+        for name, count in {"prompts_per_clip": self.prompts_per_clip, **self.per_value}.items():
+            if count < 1:
+                raise ConfigError(f"{name} = {count} leaves nothing", fix="give 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstructConfig:
+    """The recipe of a data set."""
+
+    clips: tuple[ClipsConfig, ...]
+    backbone: str
+    """Hub id, zoo name or directory of the model that writes, and is later trained on, the
+    responses."""
+    sampling: Sampling
+    """How it writes them (published: temperature 0.05, top-p 1.0)."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the backbone; `auto` is bfloat16 where the device is fast in it."""
+    split: Split = "train"
+    system: str = (
+        "You can hear the audio between <start_audio> and <end_audio>. "
+        "Listen closely and respond directly to what you are asked."
+    )
+    """System prompt, also in training; empty means none."""
+    description: DescriptionConfig = field(default_factory=DescriptionConfig)
+    prompts: Path | None = None
+    """Folder with prompt pools of your own; null means those of this package."""
+    kinds: Mapping[Domain, Mapping[str, float]] = field(default_factory=dict)
+    """Domain -> kind of prompt -> weight; a domain not named draws all prompts alike."""
+    filters: tuple[str, ...] = ("empty", "cut off", "repeats itself", "talks about the text")
+    """In this order; a response is counted under the first that it does not pass."""
+    max_dropped_share: float = 0.5
+    """Share of dropped items above which the run fails."""
+    batch_size: int = 64
+    seed: int = 0
+    shard_rows: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in self.filters:
+            if name not in FILTERS:
+                raise ConfigError(f'unknown filter "{name}"', fix=suggest(name, list(FILTERS)))
+        for domain in self.kinds:
+            if domain not in DOMAINS:
+                raise ConfigError(f'unknown domain "{domain}"', fix=suggest(domain, DOMAINS))
+        for name in ("batch_size", "shard_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)}", fix="give 1 or more")
+        if not self.clips:
+            raise ConfigError("clips names no corpus", fix="list one `path` and `root` or more")

@@ -1,0 +1,143 @@
+"""What construction will ask, all of it: which clips, which prompts, in which words."""
+
+import heapq
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.description import describe
+from desta.construction.filters import ClosedSets, closed_sets
+from desta.construction.prompts import Prompt, draw, load_pool, pool_hash
+from desta.construction.responses import generation_messages, training_messages
+from desta.errors import DataError
+from desta.records import DOMAINS, AudioRef, AudioTextPair, Clip, Message, read_clips
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One pair to be made: all but its response."""
+
+    id: str
+    clip: Clip
+    prompt: Prompt
+    description: str
+    messages: tuple[Message, ...]
+    """As the model is trained on them."""
+    request: tuple[Message, ...]
+    """As the backbone reads them."""
+
+    def pair(self, response: str) -> AudioTextPair:
+        """Add the response; as published, it is not repeated in the messages."""
+        return AudioTextPair(
+            id=self.id,
+            dataset=self.clip.source,
+            seed_description=self.description,
+            prompt=self.prompt.text,
+            response=response,
+            messages=self.messages,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that follows from a recipe before the first response."""
+
+    jobs: tuple[Job, ...]
+    unsuited: tuple[str, ...]
+    """Clips that no prompt suits."""
+    closed_sets: ClosedSets
+    prompt_pool: str
+    """SHA-256 of the prompt pools."""
+
+
+def make_plan(config: ConstructConfig) -> Plan:
+    """Choose clips and prompts.
+
+    Raises:
+        ConfigError: a prompt pool is broken, or a weight names no kind.
+        DataError: clips are missing or have the same id, or none is left.
+    """
+    pools = {domain: load_pool(domain, config.prompts) for domain in DOMAINS}
+    known: list[Clip] = []
+    jobs: list[Job] = []
+    unsuited: list[str] = []
+    for corpus in config.clips:
+        clips = read_clips(corpus.path)
+        known += clips
+        for clip in _select(clips, corpus, config):
+            prompts = draw(
+                [
+                    prompt
+                    for prompt in pools[clip.domain]
+                    if config.description.transcription or not prompt.needs_transcription
+                ],
+                clip,
+                count=corpus.prompts_per_clip,
+                seed=config.seed,
+                kinds=config.kinds.get(clip.domain),
+            )
+            jobs += [_job(clip, p, n, corpus, config) for n, p in enumerate(prompts)]
+            if not prompts:
+                unsuited.append(clip.id)
+    if not jobs:
+        raise DataError(
+            f'no clip of split "{config.split}" is left to construct from',
+            fix="check `split`, `where` and `kinds` in the recipe",
+        )
+    seen: set[str] = set()
+    for job in jobs:
+        if job.id in seen:
+            raise DataError(
+                f"two clips have the id {job.clip.id!r}", fix="list every clips.jsonl once"
+            )
+        seen.add(job.id)
+    return Plan(
+        jobs=tuple(jobs),
+        unsuited=tuple(unsuited),
+        closed_sets=closed_sets(known),
+        prompt_pool=pool_hash(pools),
+    )
+
+
+def _select(clips: Sequence[Clip], corpus: ClipsConfig, config: ConstructConfig) -> list[Clip]:
+    """Keep the clips of the split that the recipe wants, in their order."""
+    chosen = [
+        clip
+        for clip in clips
+        if clip.split == config.split
+        and all(clip.attributes.get(name) in values for name, values in corpus.where.items())
+    ]
+    for name, most in corpus.per_value.items():
+        by_value: dict[str, list[Clip]] = {}
+        for clip in chosen:
+            if value := clip.attributes.get(name):
+                by_value.setdefault(value, []).append(clip)
+        drawn = {
+            clip.id
+            for group in by_value.values()
+            for clip in heapq.nsmallest(most, group, key=lambda c: _ticket(config.seed, c.id))
+        }
+        chosen = [c for c in chosen if c.id in drawn or not c.attributes.get(name)]
+    return chosen
+
+
+def _ticket(seed: int, clip_id: str) -> float:
+    """Return a number that depends on the clip alone, so that new clips displace few others."""
+    return random.Random(f"{seed}/{clip_id}").random()
+
+
+def _job(
+    clip: Clip, prompt: Prompt, number: int, corpus: ClipsConfig, config: ConstructConfig
+) -> Job:
+    description = describe(clip, config.description)
+    heard = AudioRef(audio=str(corpus.root / clip.audio), text=clip.transcription)
+    messages = training_messages(config.system, prompt, heard)
+    return Job(
+        id=f"{clip.id}#{number}",
+        clip=clip,
+        prompt=prompt,
+        description=description,
+        messages=messages,
+        request=generation_messages(messages, description),
+    )

@@ -1,0 +1,64 @@
+"""Which rows form a batch: length buckets under a token budget, resumable at any batch."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the endless stream of batches."""
+
+    epoch: int = 0
+    chunk: int = 0
+    batch: int = 0
+
+
+class BucketSampler:
+    """Shuffles rows, sorts them by length inside chunks, and fills batches up to a budget.
+
+    Every epoch is one permutation of all rows, made from the seed and the epoch alone; a chunk is
+    a stretch of it. To continue at a position, only the lengths of one chunk are measured.
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        length: Callable[[int], int],
+        *,
+        token_budget: int,
+        chunk_rows: int = 1024,
+        seed: int = 0,
+    ) -> None:
+        self.num_rows = num_rows
+        self.length = length
+        self.token_budget = token_budget
+        self.chunk_rows = chunk_rows
+        self.seed = seed
+
+    def batches(self, start: Position) -> Iterator[tuple[list[int], Position]]:
+        """Yield rows of a batch and the position after it, without end."""
+        epoch, first_chunk, first_batch = start.epoch, start.chunk, start.batch
+        while True:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.num_rows)
+            num_chunks = -(-self.num_rows // self.chunk_rows)
+            for chunk in range(first_chunk, num_chunks):
+                rows = order[chunk * self.chunk_rows : (chunk + 1) * self.chunk_rows].tolist()
+                batches = self._fill(rows)
+                random.Random(f"{self.seed} {epoch} {chunk}").shuffle(batches)
+                for number in range(first_batch, len(batches)):
+                    yield batches[number], Position(epoch, chunk, number + 1)
+                first_batch = 0
+            epoch, first_chunk = epoch + 1, 0
+
+    def _fill(self, rows: list[int]) -> list[list[int]]:
+        """Cut rows, sorted by length, where one more padded row would break the budget."""
+        batches: list[list[int]] = []
+        for length, row in sorted((self.length(row), row) for row in rows):
+            if batches and length * (len(batches[-1]) + 1) <= self.token_budget:
+                batches[-1].append(row)
+            else:
+                batches.append([row])
+        return batches

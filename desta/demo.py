@@ -1,0 +1,130 @@
+"""The whole loop on real recordings with small real models: the commands a user would type.
+
+Read `STEPS` as the tutorial. Every step is a command of its own, can be run by hand from the same
+folder, and is skipped by itself where its result is there already.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from desta.errors import ConfigError, DestaError
+
+OUT = Path("demo")
+RECIPES = Path("recipes/demo")
+CORPORA = OUT / "corpora"
+_SOURCES = ("tuxpaint", "asterisk", "tuxpaint-sounds", "sonic-pi")
+_MODELS = "openai/whisper-base HuggingFaceTB/SmolLM2-135M-Instruct"
+_CLIP = CORPORA / "usr/share/asterisk/sounds/fr_CA_f_June/vm-goodbye.wav"
+
+STEPS = (
+    f"desta sources fetch {' '.join(_SOURCES)} --out {CORPORA}",
+    f"desta models fetch {_MODELS}",
+    *(f"desta describe {name} {CORPORA} --out {OUT}/clips/{name}" for name in _SOURCES),
+    f"desta construct {RECIPES}/data.yaml --out {OUT}/data/train",
+    f"desta construct {RECIPES}/data.yaml --out {OUT}/data/validation "
+    "--set split=validation --set clips_per_value=8",
+    f"desta train {RECIPES}/train.yaml --out {OUT}/run",
+    f"desta eval attributes --recipe {RECIPES}/eval.yaml",
+    f"desta eval text --recipe {RECIPES}/text.yaml",
+    f'desta ask {_CLIP} "Which language do you hear?"',
+    f"desta report {OUT}/run",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one command took."""
+
+    command: str
+    seconds: float
+    peak_gib: float
+    """Largest resident memory of the process."""
+
+
+def run_demo(corpora: Path | None) -> None:
+    """Run all steps in the current folder, and print what they took and found.
+
+    Args:
+        corpora: unpacked packages to use instead of fetching them.
+
+    Raises:
+        ConfigError: the recipes are not here, or `corpora` is no folder.
+        DestaError: a step failed.
+    """
+    if not RECIPES.is_dir():
+        raise ConfigError(f"{RECIPES} is not here", fix="run the demo in the project's folder")
+    if corpora is not None:
+        _use(corpora)
+    steps = []
+    for command in STEPS:
+        if corpora is not None and command.startswith("desta sources fetch"):
+            continue
+        typer.secho(f"\n$ {command}", bold=True)
+        steps.append(_run(command))
+    (OUT / "demo.json").write_text(
+        json.dumps([asdict(step) for step in steps], indent=2) + "\n", encoding="utf-8"
+    )
+    _print(steps)
+
+
+def _use(corpora: Path) -> None:
+    if not corpora.is_dir():
+        raise ConfigError(f"{corpora} is not a folder", fix="give the folder of unpacked corpora")
+    OUT.mkdir(exist_ok=True)
+    if CORPORA.is_symlink():
+        CORPORA.unlink()
+    if CORPORA.exists():
+        raise ConfigError(f"{CORPORA} is there already", fix=f"remove it to use {corpora}")
+    CORPORA.symlink_to(corpora.resolve())
+
+
+def _run(command: str) -> Step:
+    """Run a command in a process of its own, so that its memory can be told."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "desta.cli", *shlex.split(command)[1:]])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise DestaError(
+            f"the demo stopped: `{command}` ended with exit code {process.returncode}",
+            fix="mend what it says above and run the demo again; it goes on from here",
+        )
+    return Step(command, time.perf_counter() - started, usage.ru_maxrss / 2**20)
+
+
+def _print(steps: list[Step]) -> None:
+    typer.secho("\nWhat it took", bold=True)
+    for step in steps:
+        typer.echo(f"{step.seconds:7.0f} s {step.peak_gib:6.2f} GiB  {step.command}")
+    total = sum(step.seconds for step in steps)
+    peak = max(step.peak_gib for step in steps)
+    typer.echo(f"{total:7.0f} s {peak:6.2f} GiB  all, and the largest")
+
+    typer.secho("\nWhat it found", bold=True)
+    for directory in (OUT / "data" / "train", OUT / "data" / "validation"):
+        manifest = _read(directory / "manifest.json")
+        kept = sum(shard["rows"] for shard in manifest["shards"])
+        dropped = sum(entry["count"] for entry in manifest["dropped"].values())
+        typer.echo(f"{directory}: kept {kept} of {kept + dropped} responses")
+    for cell in _read(OUT / "run" / "eval" / "attributes" / "scores.json")["scores"]:
+        estimate = cell["balanced_accuracy"]
+        typer.echo(
+            f"{cell['task']}, {cell['group']}, {cell['system']}: balanced accuracy "
+            f"{estimate['value']:.1%} ± {estimate['standard_error']:.1%}"
+        )
+    text = _read(OUT / "run" / "eval" / "text" / "scores.json")
+    typer.echo(f"text-only answers equal to the bare backbone's: {text['equal']} of {text['total']}")
+    typer.echo(f"report: {OUT / 'run' / 'report.html'}")
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,208 @@
+"""The benchmark `attributes`: can the model hear what the corpus knows of a clip?
+
+For every held-out clip and attribute the model gets one fixed question, whose wording stands in
+no prompt pool, and the clip with its transcription withheld. An answer is right if it names the
+clip's value and no other value of the closed set.
+"""
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from desta.config import suggest
+from desta.construction.prompts import Prompt
+from desta.construction.responses import training_messages
+from desta.errors import ConfigError, DataError
+from desta.evaluation.base import MODEL, Benchmark, Example
+from desta.evaluation.baselines import BASELINES
+from desta.records import (
+    NO_TRANSCRIPTION,
+    AudioRef,
+    Clip,
+    Split,
+    read_clips,
+)
+
+QUESTIONS = {
+    "Language": "Tell me which language you hear being spoken here.",
+    "Gender": "Tell me whether you hear a male or a female voice here.",
+    "Category": "Tell me which category of sound you hear here.",
+    "Sound class": "Tell me what kind of thing you hear making this sound.",
+    "Instrument": "Tell me which instrument you hear being played here.",
+}
+OTHER_WORDS = {"Female": ("woman", "girl"), "Male": ("man", "boy")}
+"""Words that count as naming a value, beside the value itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSet:
+    """Held-out clips that are scored together."""
+
+    path: Path
+    """A `clips.jsonl`."""
+    root: Path
+    """Folder that the clips' audio paths are relative to."""
+    group: str = "held-out"
+    """Name of the clips in scores and reports, for example `across corpora`."""
+    split: Split = "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """Recipe of `desta eval attributes`."""
+
+    model: Path
+    """Directory of a trained model."""
+    clips: tuple[ClipSet, ...]
+    attributes: Mapping[str, tuple[str, ...]]
+    """Attributes to ask for, each with its closed set; an empty list: all values in the clips."""
+    per_value: int | None = None
+    """Clips per value, attribute and group, drawn by `seed`; null: all."""
+    system_prompt: str = ""
+    """As in training; empty: none."""
+    baselines: tuple[str, ...] = ("no audio",)
+    """Who else answers, beside chance: names of `baselines.BASELINES`."""
+    max_new_tokens: int = 32
+    batch_size: int = 16
+    max_skipped_share: float = 0.05
+    """Share of questions whose clip may fail before the evaluation itself does, in [0, 1]."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("clips", "attributes"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} is empty", fix=f"list at least one under `{name}:`")
+        for name in ("batch_size", "max_new_tokens", "per_value"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} = {value} leaves nothing to do", fix="give 1 or more")
+        for name in self.baselines:
+            if name not in BASELINES:
+                raise ConfigError(f'unknown baseline "{name}"', fix=suggest(name, list(BASELINES)))
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Who answers, in order."""
+        return (MODEL, *self.baselines)
+
+
+def load_examples(config: EvalConfig) -> list[Example]:
+    """Turn held-out clips into questions, ordered by attribute, group and duration.
+
+    Raises:
+        ConfigError: an attribute, or a value of its closed set, that no clip has.
+        DataError: a list of clips is missing or broken, or holds a clip twice.
+    """
+    clips = [
+        (group, clip)
+        for group in config.clips
+        for clip in read_clips(group.path)
+        if clip.split == group.split
+    ]
+    examples = []
+    for attribute, wanted in config.attributes.items():
+        choices = _closed_set(attribute, wanted, [clip for _, clip in clips])
+        by_group: dict[str, list[tuple[ClipSet, Clip]]] = defaultdict(list)
+        for group, clip in clips:
+            if clip.attributes.get(attribute) in choices:
+                by_group[group.group].append((group, clip))
+        for members in by_group.values():
+            drawn = _draw(members, attribute, config)
+            drawn.sort(key=lambda member: (member[1].duration, member[1].id))  # little padding
+            examples += [_example(g, c, attribute, choices, config) for g, c in drawn]
+    for id, count in Counter(example.id for example in examples).items():
+        if count > 1:
+            raise DataError(
+                f"example {id!r} occurs {count} times", fix="list every clip once per group"
+            )
+    return examples
+
+
+def named_choice(answer: str, choices: Sequence[str]) -> str | None:
+    """Return the one choice whose words the answer holds; None if it holds none, or several.
+
+    Case and punctuation do not count. A longer choice hides the shorter ones inside it.
+
+    >>> named_choice("It is a bass drum.", ["Drum", "Bass drum"])
+    'Bass drum'
+    >>> named_choice("French or Danish", ["French", "Danish"]) is None
+    True
+    """
+    words = _words(answer)
+    spellings = sorted(
+        ((_words(text), choice) for choice in choices for text in _spellings(choice)),
+        key=lambda spelling: -len(spelling[0]),
+    )
+    named = set()
+    for spelling, choice in spellings:
+        for start in range(len(words) if spelling else 0):
+            if words[start : start + len(spelling)] == spelling:
+                named.add(choice)
+                words[start : start + len(spelling)] = [""] * len(spelling)  # not to be read again
+    return named.pop() if len(named) == 1 else None
+
+
+ATTRIBUTES = Benchmark(name="attributes", version="1", read=named_choice)
+
+
+def _spellings(choice: str) -> tuple[str, ...]:
+    return (choice, *OTHER_WORDS.get(choice, ()))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())
+
+
+def _closed_set(attribute: str, wanted: Sequence[str], clips: Iterable[Clip]) -> tuple[str, ...]:
+    found = {clip.attributes[attribute] for clip in clips if attribute in clip.attributes}
+    if not found:
+        raise ConfigError(
+            f'no clip to be asked about has the attribute "{attribute}"',
+            fix="check its spelling, the splits and the lists of clips",
+        )
+    for value in wanted:
+        if value not in found:
+            raise ConfigError(
+                f'no clip has {attribute} "{value}"', fix=suggest(value, sorted(found))
+            )
+    choices = tuple(sorted(wanted or found))
+    if len(choices) < 2:
+        raise ConfigError(
+            f'{attribute} has one value only, "{choices[0]}": any answer would do',
+            fix="ask for attributes that differ between clips",
+        )
+    return choices
+
+
+def _draw(
+    members: Sequence[tuple[ClipSet, Clip]], attribute: str, config: EvalConfig
+) -> list[tuple[ClipSet, Clip]]:
+    by_value: dict[str, list[tuple[ClipSet, Clip]]] = defaultdict(list)
+    for member in members:
+        by_value[member[1].attributes[attribute]].append(member)
+
+    def lot(member: tuple[ClipSet, Clip]) -> str:  # by id: other clips do not change the draw
+        return hashlib.sha256(f"{config.seed}:{member[1].id}".encode()).hexdigest()
+
+    return [m for group in by_value.values() for m in sorted(group, key=lot)[: config.per_value]]
+
+
+def _example(
+    group: ClipSet, clip: Clip, attribute: str, choices: tuple[str, ...], config: EvalConfig
+) -> Example:
+    question = QUESTIONS.get(attribute, f"Tell me the {attribute.lower()} of what you hear here.")
+    heard = AudioRef(audio=str(group.root / clip.audio), text=NO_TRANSCRIPTION)
+    prompt = Prompt(text=question, kind="ask")
+    return Example(
+        id=f"{group.group}/{attribute}/{clip.id}",
+        task=attribute,
+        group=group.group,
+        messages=training_messages(config.system_prompt, prompt, heard),
+        question=question,
+        target=clip.attributes[attribute],
+        choices=choices,
+        transcription=clip.transcription,
+    )

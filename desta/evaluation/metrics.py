@@ -1,0 +1,75 @@
+"""How right a list of answers is, and how sure one can be of that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NONE = "none"
+"""Column of the confusion matrix: no class was named, or several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A score in [0, 1] and its standard error."""
+
+    value: float
+    standard_error: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return a JSON object; six digits, so that the bytes do not depend on the machine."""
+        return {"value": round(self.value, 6), "standard_error": round(self.standard_error, 6)}
+
+
+def confusion_matrix(
+    targets: Sequence[str], named: Sequence[str | None], classes: Sequence[str]
+) -> NDArray[np.int64]:
+    """Count which class was named where which was right.
+
+    Args:
+        targets: the right class of each answer.
+        named: the class that each answer names; None where it names none, or several.
+        classes: all of them, without repetition; the order of rows and columns.
+
+    Returns:
+        Counts, (K, K + 1): rows are targets, columns the named classes, the last one `NONE`.
+
+    Raises:
+        KeyError: a target or a named class is not among `classes`.
+    """
+    column: dict[str | None, int] = {name: index for index, name in enumerate(classes)}
+    column[None] = len(classes)
+    counts = np.zeros((len(classes), len(classes) + 1), dtype=np.int64)
+    for target, name in zip(targets, named, strict=True):
+        counts[column[target], column[name]] += 1
+    return counts
+
+
+def accuracy(confusion_KC: NDArray[np.int64]) -> Estimate:
+    """Return the share p of right answers among n, with standard error sqrt(p (1 - p) / n).
+
+    Args:
+        confusion_KC: counts as `confusion_matrix` gives them, at least one of them not zero.
+    """
+    num_answers = int(confusion_KC.sum())
+    share = float(confusion_KC.trace()) / num_answers
+    return Estimate(value=share, standard_error=float(np.sqrt(share * (1 - share) / num_answers)))
+
+
+def balanced_accuracy(confusion_KC: NDArray[np.int64]) -> Estimate:
+    """Return the mean recall of the K classes that occur as targets.
+
+    With recall r_k measured on n_k answers, the value is sum(r_k) / K and its standard error
+    sqrt(sum(r_k (1 - r_k) / n_k)) / K: the classes are independent binomials. A class whose
+    answers are all right, or all wrong, adds no error, so few answers a class understate it.
+
+    Args:
+        confusion_KC: counts as `confusion_matrix` gives them, at least one of them not zero.
+    """
+    totals_K = confusion_KC.sum(axis=1)
+    occurs_K = totals_K > 0
+    totals = totals_K[occurs_K]
+    recalls = confusion_KC.diagonal()[occurs_K] / totals
+    error = np.sqrt((recalls * (1 - recalls) / totals).sum()) / len(recalls)
+    return Estimate(value=float(recalls.mean()), standard_error=float(error))

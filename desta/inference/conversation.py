@@ -1,0 +1,62 @@
+"""A conversation that goes on: earlier turns and their clips are kept."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from desta.inference.engine import Engine
+from desta.llm.base import Sampling
+from desta.records import AudioRef, Message
+
+SYSTEM_PROMPT = "Focus on the audio clips and instructions."
+"""Of the published evaluation protocol; a model answers best to the prompt it was trained with."""
+
+
+def user_message(
+    text: str, audios: Sequence[Path | str], *, locator: str, texts: Sequence[str | None] = ()
+) -> Message:
+    """Return a user's turn: the clips first, then the words.
+
+    Args:
+        text: the question.
+        audios: paths of the clips.
+        locator: the model's mark for a clip.
+        texts: transcriptions that are known; the others are made by Whisper.
+    """
+    known = [*texts, *[None] * (len(audios) - len(texts))]
+    blocks = "\n".join([locator] * len(audios))
+    return Message(
+        role="user",
+        content=f"{blocks}\n\n{text}" if audios else text,
+        audios=tuple(
+            AudioRef(audio=str(path), text=known_text)
+            for path, known_text in zip(audios, known, strict=True)
+        ),
+    )
+
+
+@dataclass
+class Conversation:
+    """The turns so far; every clip is transcribed once."""
+
+    engine: Engine
+    sampling: Sampling
+    system_prompt: str | None = SYSTEM_PROMPT
+    messages: list[Message] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.system_prompt and not self.messages:
+            self.messages.append(Message(role="system", content=self.system_prompt))
+
+    def ask(
+        self, text: str, audios: Sequence[Path | str] = (), texts: Sequence[str | None] = ()
+    ) -> Iterator[str]:
+        """Add a turn and yield the answer piece by piece; the turn counts once it is answered."""
+        turn = user_message(text, audios, locator=self.engine.layout.locator, texts=texts)
+        turns = [*self.messages, *self.engine.transcribed([turn])]
+        pieces = []
+        for piece in self.engine.stream(turns, self.sampling):
+            pieces.append(piece)
+            yield piece
+        answer = "".join(pieces).strip()
+        self.messages = [*turns, Message(role="assistant", content=answer)]

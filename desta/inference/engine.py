@@ -1,0 +1,227 @@
+"""Conversations about clips -> answers.
+
+For every clip: decode, cut into windows, encode, transcribe where no text was given. Then lay out
+the tokens, fuse, generate. Batches are answered in one pass; greedy answers do not depend on what
+else is in the batch.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import TextIteratorStreamer
+
+from desta import audio
+from desta.data.batching import Batch, collate
+from desta.data.layout import Layout, Tokens, check_locators, wrap_locators
+from desta.errors import DataError
+from desta.inference.transcribe import Transcriber
+from desta.llm.base import Sampling
+from desta.model import checkpoint
+from desta.model.checkpoint import Loaded
+from desta.model.config import Dtype
+from desta.model.encoder import Encoded
+from desta.model.generation import generate
+from desta.records import AudioRef, Message
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says, and what it took as said in the clips."""
+
+    text: str
+    ids: list[int]
+    """New token ids, end token included."""
+    audios: tuple[AudioRef, ...]
+    """The clips of the conversation with the transcriptions that were used."""
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """A clip, ready to be laid out."""
+
+    ref: AudioRef
+    windows: list[NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A batch that the backbone can continue."""
+
+    batch: Batch
+    embeddings_BSE: Tensor
+    audios: list[tuple[AudioRef, ...]]
+
+
+class Engine:
+    """Answers questions about clips with one model."""
+
+    def __init__(self, loaded: Loaded, *, language: str | None = None) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            loaded: model and tokenizer.
+            language: what is spoken, for transcribing; None lets Whisper find out.
+        """
+        self.model = loaded.model.eval()
+        self.tokenizer = loaded.tokenizer
+        self.layout = Layout(loaded.tokenizer, **loaded.layout_options)
+        self.language = language
+        self._encoder_directory = loaded.encoder_directory
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        dtype: Dtype | None = None,
+        device: str = "cpu",
+        language: str | None = None,
+    ) -> "Engine":
+        """Load a model directory or Hub id; see `desta.model.checkpoint.load`."""
+        return cls(checkpoint.load(name, dtype=dtype, device=device), language=language)
+
+    @cached_property
+    def transcriber(self) -> Transcriber:
+        """Whisper with its decoder; loaded when the first clip without text comes."""
+        return Transcriber.load(self._encoder_directory, device=self.model.device)
+
+    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
+        """Answer a batch of conversations and return the texts alone."""
+        return [answer.text for answer in self.respond(conversations, sampling)]
+
+    @torch.no_grad()
+    def respond(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling
+    ) -> list[Answer]:
+        """Answer a batch of conversations.
+
+        Args:
+            conversations: messages whose content holds one locator per clip.
+            sampling: how tokens are chosen; seed PyTorch beforehand if not greedy.
+
+        Raises:
+            DataError: a clip cannot be read, locators and clips differ in number, or a
+                conversation does not fit into the backbone's context.
+        """
+        prepared = self._prepare(conversations, sampling)
+        rows = generate(
+            self.model,
+            self.tokenizer,
+            prepared.embeddings_BSE,
+            prepared.batch.attention_mask_BS,
+            sampling,
+        )
+        return [
+            Answer(self.tokenizer.decode(ids, skip_special_tokens=True).strip(), ids, audios)
+            for ids, audios in zip(rows, prepared.audios, strict=True)
+        ]
+
+    def stream(self, conversation: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        """Yield the answer to one conversation piece by piece, as it is written."""
+        with torch.no_grad():
+            prepared = self._prepare([conversation], sampling)
+        streamer = TextIteratorStreamer(self.tokenizer, skip_special_tokens=True)
+        failure: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                generate(
+                    self.model,
+                    self.tokenizer,
+                    prepared.embeddings_BSE,
+                    prepared.batch.attention_mask_BS,
+                    sampling,
+                    streamer=streamer,
+                )
+            except BaseException as error:  # handed over to the reader below
+                failure.append(error)
+                streamer.end()
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        yield from streamer
+        writer.join()
+        if failure:
+            raise failure[0]
+
+    @torch.no_grad()
+    def transcribed(self, messages: Sequence[Message]) -> list[Message]:
+        """Return the messages with a transcription for every clip, so that it is made once."""
+        refs = iter([heard.ref for heard in self._hear(messages)[0]])
+        return [replace(m, audios=tuple(next(refs) for _ in m.audios)) for m in messages]
+
+    def _prepare(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> _Prepared:
+        sequences: list[Tokens] = []
+        windows: list[NDArray[np.float32]] = []
+        tokens_WQE: list[Tensor] = []
+        audios: list[tuple[AudioRef, ...]] = []
+        for messages in conversations:
+            heard, encoded = self._hear(messages)
+            wrapped = _with_texts(wrap_locators(messages, self.layout.locator), heard)
+            tokens = self.layout.context(wrapped, [len(h.windows) for h in heard])
+            self._check_room(tokens, sampling)
+            sequences.append(tokens)
+            windows += [w for h in heard for w in h.windows]
+            audios.append(tuple(h.ref for h in heard))
+            if encoded is not None:
+                tokens_WQE.append(self.model.audio_tokens(encoded))
+        batch = collate(sequences, windows, pad_id=self.layout.pad_id)
+        audio_WQE = torch.cat(tokens_WQE) if tokens_WQE else None
+        embeddings = self.model.embed(batch.input_ids_BS, audio_WQE, batch.places_P2)
+        return _Prepared(batch, embeddings, audios)
+
+    def _hear(self, messages: Sequence[Message]) -> tuple[list[_Heard], Encoded | None]:
+        """Read the clips of a conversation, encode their windows, transcribe where asked."""
+        refs = check_locators(messages, self.layout.locator)
+        if not refs:
+            return [], None
+        samples = [audio.load(ref.audio) for ref in refs]
+        bounds = [audio.split_windows(s) for s in samples]
+        per_clip = [
+            [s[start:end] for start, end in b] for s, b in zip(samples, bounds, strict=True)
+        ]
+        encoded = self.model.encode(self.model.mel([w for ws in per_clip for w in ws]))
+        heard = []
+        first = 0
+        for ref, clip, clip_bounds, clip_windows in zip(
+            refs, samples, bounds, per_clip, strict=True
+        ):
+            if ref.text is None:
+                last_BTD = encoded.last_BTD[first : first + len(clip_windows)]
+                text = self.transcriber.transcribe_clip(
+                    clip,
+                    clip_bounds,
+                    language=self.language,
+                    # one pass of the encoder serves both where both read 30-second windows
+                    encoded=last_BTD if self.model.config.window == "30s" else None,
+                )
+                ref = replace(ref, text=text)
+            heard.append(_Heard(ref, clip_windows))
+            first += len(clip_windows)
+        return heard, encoded
+
+    def _check_room(self, tokens: Tokens, sampling: Sampling) -> None:
+        limit = self.model.max_positions
+        if len(tokens.ids) + sampling.max_new_tokens <= limit:
+            return
+        num_audio = sum(span.num_audio_tokens for span in tokens.spans)
+        num_text = sum(span.num_text_tokens for span in tokens.spans)
+        num_other = len(tokens.ids) - num_audio - num_text
+        raise DataError(
+            f"the conversation needs {num_audio} audio tokens, {num_text} for transcriptions, "
+            f"{num_other} for the messages and {sampling.max_new_tokens} for the answer, "
+            f"but the backbone reads {limit}",
+            fix="ask about fewer or shorter clips, or lower max_new_tokens",
+        )
+
+
+def _with_texts(messages: Sequence[Message], heard: Sequence[_Heard]) -> list[Message]:
+    refs = iter([h.ref for h in heard])
+    return [replace(m, audios=tuple(next(refs) for _ in m.audios)) for m in messages]

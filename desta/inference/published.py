@@ -1,0 +1,103 @@
+"""The published call: `DeSTA25AudioModel.from_pretrained(...).generate(messages=...)`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from desta.errors import DataError
+from desta.inference.engine import Engine
+from desta.llm.base import Sampling
+from desta.model import checkpoint
+from desta.model.config import Dtype
+from desta.records import Message
+
+
+@dataclass(frozen=True)
+class GenerationOutput:
+    """What `generate` returns, field by field as the published code does."""
+
+    text: list[str]
+    """One answer per conversation."""
+    audios: list[tuple[str, str]]
+    """Path and transcription of every clip, over all conversations in order."""
+    generated_ids: list[list[int]]
+    """New token ids of every answer."""
+
+
+class DeSTA25AudioModel:
+    """A drop-in for the published class; the work is done by `desta.inference.engine.Engine`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, dtype: Dtype | None = None, device: str = "cpu"
+    ) -> "DeSTA25AudioModel":
+        """Load a model from a directory or a Hub id.
+
+        Args:
+            name: directory or id; published checkpoints and our own.
+            dtype: precision of the frozen parts; None takes what the checkpoint says.
+            device: where to compute.
+        """
+        return cls(Engine.load(name, dtype=dtype, device=device))
+
+    def to(self, device: str) -> "DeSTA25AudioModel":
+        """Move the model."""
+        self.engine.model.to(device)
+        return self
+
+    def eval(self) -> "DeSTA25AudioModel":
+        """Do nothing: the model is always in evaluation mode."""
+        return self
+
+    def generate(
+        self,
+        messages: Sequence[Any],
+        *,
+        do_sample: bool = True,
+        temperature: float = 0.7,
+        top_p: float = 0.9,
+        max_new_tokens: int = 512,
+    ) -> GenerationOutput:
+        """Answer one conversation or a list of conversations.
+
+        Args:
+            messages: dictionaries with `role`, `content` (one `<|AUDIO|>` per clip) and
+                `audios: [{"audio": path, "text": transcription or None}]`.
+            do_sample: False is greedy, and then temperature and top_p do not matter.
+            temperature: of sampling.
+            top_p: share of probability mass that sampling uses.
+            max_new_tokens: where an answer is cut off.
+        """
+        conversations = [messages] if messages and isinstance(messages[0], Mapping) else messages
+        if not conversations:
+            raise DataError("there are no messages", fix="give at least one message")
+        sampling = Sampling(
+            temperature=temperature if do_sample else 0.0,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
+        )
+        parsed = [[_message(m) for m in conversation] for conversation in conversations]
+        answers = self.engine.respond(parsed, sampling)
+        return GenerationOutput(
+            text=[a.text for a in answers],
+            audios=[(ref.audio, ref.text or "") for a in answers for ref in a.audios],
+            generated_ids=[a.ids for a in answers],
+        )
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` under the published names."""
+        checkpoint.save(self.engine.model, Path(directory))
+
+
+def _message(record: Any) -> Message:
+    try:
+        return Message.from_json(record)
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"a message is not in the chat format: {error}",
+            fix='write {"role": ..., "content": ..., "audios": [{"audio": path}]}',
+        ) from error

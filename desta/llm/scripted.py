@@ -1,0 +1,41 @@
+"""A generator whose answers are a function of the last message, for tests."""
+
+from collections.abc import Callable, Sequence
+
+from desta.llm.base import Completion, Sampling
+from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
+
+
+class ScriptedGenerator:
+    """Answers by a script; words count as tokens."""
+
+    id = "scripted"
+    revision = "1"
+
+    def __init__(self, script: Callable[[str], str]) -> None:
+        """Take the script: last message, clips in it replaced by their texts -> response."""
+        self._script = script
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the number of words of the conversation."""
+        return sum(len(_read(m).split()) for m in messages)
+
+    def complete(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, seed: int
+    ) -> list[Completion]:
+        """Answer each conversation; responses beyond `max_new_tokens` words are cut off."""
+        return [self._cut(self._script(_read(c[-1])), sampling) for c in conversations]
+
+    def _cut(self, response: str, sampling: Sampling) -> Completion:
+        words = response.split(" ")
+        kept = words[: sampling.max_new_tokens]
+        return Completion(
+            text=" ".join(kept), num_tokens=len(kept), finished=len(kept) == len(words)
+        )
+
+
+def _read(message: Message) -> str:
+    content = message.content
+    for clip in message.audios:
+        content = content.replace(LOCATOR, clip.text or NO_TRANSCRIPTION, 1)
+    return content

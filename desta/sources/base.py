@@ -1,0 +1,80 @@
+"""What a reader of a corpus hands on, and the row by which it is known."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from desta.errors import DataError
+from desta.records import Domain, Segment, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What the corpus says of a recording, before the recording itself is opened."""
+
+    id: str
+    """Unique within the corpus; the clip is called `source/id`."""
+    audio: str
+    """Path relative to the root of the corpus."""
+    domain: Domain
+    segments: tuple[Segment, ...] = ()
+    """An end of infinity means the end of the recording."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """In the order in which they are to be written."""
+    split: Split | None = None
+    """Where the corpus itself puts the recording; None leaves it to `assign_splits`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A recording that is left out, and why."""
+
+    id: str
+    reason: str
+    """The same words for every recording it befalls, so that they can be counted."""
+    broken: bool = False
+    """True for damage (unreadable, missing); False for what the corpus means to be so."""
+
+
+Reader = Callable[[Path], Iterator[Metadata | Skipped]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A corpus and the reader of its metadata."""
+
+    name: str
+    title: str
+    domains: tuple[Domain, ...]
+    licence: str
+    read: Reader
+    """Root -> one item for every recording, in an order that does not change."""
+    packages: tuple[str, ...] = ()
+    """Debian packages that bring the corpus."""
+
+
+def spoken(text: str | None) -> tuple[Segment, ...]:
+    """Return one segment that fills the recording; None where the words are unknown."""
+    return (Segment(start=0.0, end=math.inf, text=text),)
+
+
+def find_folder(root: Path, inside: str, *, source: str) -> Path:
+    """Return a folder of the corpus.
+
+    Raises:
+        DataError: it is not there.
+    """
+    folder = root / inside
+    if not folder.is_dir():
+        raise DataError(
+            f"{source}: {folder} is not a folder",
+            fix=f"give as root the folder that holds {inside} (`make data` fetches it), "
+            "or describe a corpus of your own with `desta describe custom`",
+        )
+    return folder
+
+
+def relative_id(path: Path, folder: Path) -> str:
+    """Return the path below a folder without its suffix, with forward slashes."""
+    return path.relative_to(folder).with_suffix("").as_posix()

@@ -1,0 +1,223 @@
+"""Corpora of the user's own: a table or a Hugging Face data set, and a recipe that maps it."""
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from desta.config import suggest
+from desta.errors import ConfigError, DataError
+from desta.records import DOMAINS, Domain, Segment, Split
+from desta.sources.base import Metadata, Skipped, Source
+from desta.sources.languages import language_name
+from desta.sources.tables import Row, read_dataset, read_table
+
+_SPLITS: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which column holds what; null where none does."""
+
+    audio: str = "audio"
+    """Path relative to the root, or the sound itself in a Hugging Face data set."""
+    text: str | None = None
+    """What is said."""
+    start: str | None = None
+    """Seconds from the start of the recording at which the row begins."""
+    end: str | None = None
+    speaker: str | None = None
+    language: str | None = None
+    """ISO 639-1 code or name."""
+    domain: str | None = None
+    """speech, sound or music."""
+    split: str | None = None
+    """train, validation (dev, valid, val) or test, kept as the corpus has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomRecipe:
+    """How to read a corpus; one of `table` and `dataset` is given.
+
+    Rows about the same recording are segments of one clip, in the order of the rows.
+    """
+
+    name: str
+    """Opens the id of every clip."""
+    table: str | None = None
+    """CSV, TSV or JSONL file, relative to the root."""
+    dataset: str | None = None
+    """Hugging Face data set: a folder on disk or an id on the Hub."""
+    dataset_split: str = "train"
+    """The part of the data set that is read."""
+    columns: Columns = field(default_factory=Columns)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Attribute -> column, in the order in which they are to be written."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """Attribute -> value that holds for the whole corpus."""
+    domain: Domain = "speech"
+    """Of rows that do not state one."""
+    licence: str = "not stated"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            raise ConfigError(
+                f'name = "{self.name}" is not one word', fix="use letters, digits, . _ and -"
+            )
+        if (self.table is None) == (self.dataset is None):
+            raise ConfigError(
+                "a corpus is either a table or a dataset",
+                fix='give "table: metadata.csv" or "dataset: owner/name"',
+            )
+        if self.table and Path(self.table).suffix.lower() not in (".csv", ".tsv", ".jsonl"):
+            raise ConfigError(
+                f'table = "{self.table}" is not a table that can be read',
+                fix="give a .csv, .tsv or .jsonl file",
+            )
+        if both := self.attributes.keys() & self.constants.keys():
+            raise ConfigError(
+                f"{', '.join(sorted(both))}: both an attribute and a constant", fix="drop one"
+            )
+
+
+def custom_source(recipe: CustomRecipe) -> Source:
+    """Return the source that a recipe describes."""
+
+    def read(root: Path) -> Iterator[Metadata | Skipped]:
+        yield from _read(recipe, root)
+
+    return Source(
+        name=recipe.name,
+        title=f"{recipe.name}, a corpus of your own",
+        domains=DOMAINS if recipe.columns.domain else (recipe.domain,),
+        licence=recipe.licence,
+        read=read,
+    )
+
+
+class _BadRow(Exception):
+    """A row that cannot be used; its text is the reason."""
+
+
+def _read(recipe: CustomRecipe, root: Path) -> Iterator[Metadata | Skipped]:
+    columns = recipe.columns
+    if recipe.table is not None:
+        rows = read_table(root / recipe.table)
+    else:
+        rows = read_dataset(str(recipe.dataset), recipe.dataset_split, columns.audio, root)
+    _check_columns(recipe, rows)
+
+    recordings: dict[str, list[Row]] = {}
+    for number, row in enumerate(rows, start=1):
+        try:
+            recordings.setdefault(_inside(row.get(columns.audio), root), []).append(row)
+        except _BadRow as error:
+            yield Skipped(id=f"row-{number}", reason=str(error), broken=True)
+    for audio, group in recordings.items():
+        try:
+            yield _metadata(recipe, audio, group)
+        except _BadRow as error:
+            yield Skipped(id=audio, reason=str(error), broken=True)
+
+
+def _check_columns(recipe: CustomRecipe, rows: Sequence[Row]) -> None:
+    """Refuse a recipe that names columns which no row has."""
+    known = {column for row in rows for column in row}
+    named = [getattr(recipe.columns, f.name) for f in fields(recipe.columns)]
+    for column in (*filter(None, named), *recipe.attributes.values()):
+        if rows and column not in known:
+            raise DataError(
+                f'{recipe.table or recipe.dataset} has no column "{column}"',
+                fix=suggest(column, sorted(known)),
+            )
+
+
+def _metadata(recipe: CustomRecipe, audio: str, rows: Sequence[Row]) -> Metadata:
+    columns = recipe.columns
+    if len(rows) > 1 and columns.start is None:
+        raise _BadRow("several rows name one recording, and no column says when each starts")
+    domain = _only(rows, columns.domain) or recipe.domain
+    if domain not in DOMAINS:
+        raise _BadRow(f"its domain is not one of {', '.join(DOMAINS)}")
+    split = _only(rows, columns.split)
+    if split is not None and split.lower() not in _SPLITS:
+        raise _BadRow("its split is not train, validation or test")
+    segments = tuple(_segment(columns, row) for row in rows)
+    if domain != "speech":
+        segments = tuple(segment for segment in segments if segment.text)
+    return Metadata(
+        id=audio,
+        audio=audio,
+        domain=domain,
+        segments=segments,
+        attributes=_attributes(recipe, rows),
+        split=_SPLITS[split.lower()] if split else None,
+    )
+
+
+def _segment(columns: Columns, row: Row) -> Segment:
+    start, end = _seconds(row, columns.start, 0.0), _seconds(row, columns.end, math.inf)
+    if not 0 <= start < end:
+        raise _BadRow("its start is not before its end")
+    return Segment(
+        start=start, end=end, speaker=_cell(row, columns.speaker), text=_cell(row, columns.text)
+    )
+
+
+def _attributes(recipe: CustomRecipe, rows: Sequence[Row]) -> dict[str, str]:
+    """Return what the rows say of the recording; values that differ are joined by a slash."""
+    values = {
+        name: " / ".join(_distinct(rows, column)) for name, column in recipe.attributes.items()
+    }
+    languages = [language_name(code) for code in _distinct(rows, recipe.columns.language)]
+    values = {"Language": " / ".join(languages), **values} if languages else values
+    return {name: value for name, value in (values | dict(recipe.constants)).items() if value}
+
+
+def _inside(value: Any, root: Path) -> str:
+    """Return the path of a recording relative to the root, which it must not leave."""
+    text = str(value or "").strip()
+    if not text:
+        raise _BadRow("no recording is named")
+    base = Path(os.path.abspath(root))  # noqa: PTH100 (removes "..", follows no links)
+    path = Path(os.path.abspath(base / text))  # noqa: PTH100
+    if not path.is_relative_to(base):
+        raise _BadRow("the recording lies outside the root")
+    return path.relative_to(base).as_posix()
+
+
+def _cell(row: Row, column: str | None) -> str | None:
+    value = row.get(column) if column else None
+    return None if value is None else " ".join(str(value).split()) or None
+
+
+def _seconds(row: Row, column: str | None, default: float) -> float:
+    text = _cell(row, column)
+    try:
+        return default if text is None else float(text)
+    except ValueError:
+        raise _BadRow("its start or end is not a number of seconds") from None
+
+
+def _distinct(rows: Sequence[Row], column: str | None) -> list[str]:
+    values = (_cell(row, column) for row in rows)
+    return list(dict.fromkeys(value for value in values if value))
+
+
+def _only(rows: Sequence[Row], column: str | None) -> str | None:
+    values = _distinct(rows, column)
+    if len(values) > 1:
+        raise _BadRow(f'its rows differ in "{column}"')
+    return values[0] if values else None

@@ -1,0 +1,93 @@
+"""Rows of a corpus out of CSV, TSV, JSONL or a Hugging Face data set."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from desta.errors import DataError, need
+from desta.records import read_jsonl
+
+Row = Mapping[str, Any]
+"""Column -> value; a missing value is None, empty or absent."""
+
+_UNPACKED = "recordings"
+"""Folder below the root for the sounds that a data set holds in itself."""
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read a table whose first line (CSV, TSV) or keys (JSONL) name the columns.
+
+    Raises:
+        DataError: the file is missing, not UTF-8, or not a table.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path} is not a file", fix="check the root, and `table` in the recipe of the corpus"
+        )
+    try:
+        if path.suffix.lower() == ".jsonl":
+            return list(read_jsonl(path))
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+            return list(csv.DictReader(file, delimiter=delimiter, restkey="", strict=True))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8", fix="save it as UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{path} is not a table: {error}", fix="mend its quotes") from error
+
+
+def read_dataset(name: str, split: str, audio: str, root: Path) -> list[Row]:
+    """Read a Hugging Face data set; sounds inside it are written below the root, once.
+
+    Args:
+        name: a folder written by `save_to_disk`, or an id on the Hub.
+        split: the part to read.
+        audio: column with the recordings: paths, or sounds.
+        root: the sounds go to `root/recordings`, and the column becomes their path.
+
+    Raises:
+        DataError: there is no such data set, part or column.
+        MissingExtraError: the package `datasets` is missing.
+    """
+    datasets = need("datasets", extra="train", to="read a Hugging Face data set")
+    on_disk = Path(name).is_dir()
+    try:
+        table = (
+            datasets.load_from_disk(name) if on_disk else datasets.load_dataset(name, split=split)
+        )
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(
+            f'the data set "{name}" cannot be loaded: {" ".join(str(error).split())}',
+            fix="give a folder written by save_to_disk, or an id on the Hub",
+        ) from error
+    if isinstance(table, datasets.DatasetDict):
+        if split not in table:
+            raise DataError(
+                f'the data set "{name}" has no part "{split}"',
+                fix=f"set dataset_split to one of {', '.join(table)}",
+            )
+        table = table[split]
+    if isinstance(table.features.get(audio), datasets.Audio):
+        table = table.cast_column(audio, datasets.Audio(decode=False))
+    return [
+        {**row, audio: _unpack(row.get(audio), f"{name}-{split}", number, root)}
+        for number, row in enumerate(table)
+    ]
+
+
+def _unpack(sound: Any, folder: str, number: int, root: Path) -> Any:
+    """Write a sound that travels inside its row to a file, and return the path of that."""
+    if not isinstance(sound, Mapping):
+        return sound
+    if sound.get("bytes") is None:
+        return sound.get("path")
+    suffix = Path(sound.get("path") or "").suffix
+    path = Path(_UNPACKED, folder.strip("/").replace("/", "-"), f"{number:08d}{suffix}")
+    target = root / path
+    if not (target.is_file() and target.stat().st_size == len(sound["bytes"])):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.partial")
+        partial.write_bytes(sound["bytes"])
+        partial.replace(target)
+    return path.as_posix()

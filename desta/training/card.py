@@ -1,0 +1,37 @@
+"""The model card that lies beside the weights."""
+
+from typing import Any
+
+from desta.training.config import TrainConfig
+
+
+def model_card(config: TrainConfig, summary: dict[str, Any]) -> str:
+    """Return Markdown that says what the weights are, from what, and how they are used."""
+    model = config.model
+    data = ", ".join(f"`{path}`" for path in config.data.train)
+    return f"""---
+library_name: desta
+base_model: [{model.backbone}, {model.encoder}]
+tags: [audio-language-model, speech, audio]
+---
+# Audio-language model: {model.encoder} + Q-Former + {model.backbone}
+
+`model.safetensors` holds the connector only ({model.connector.num_layers} layers,
+{model.connector.num_query_tokens} query tokens); the encoder and the backbone are frozen and are
+fetched by the names in `config.json`. Trained by self-generated cross-modal alignment
+(arXiv 2507.02768): the backbone answered prompts about text descriptions of the clips, and the
+connector learnt to bring about the same answers from the sound.
+
+| | |
+|---|---|
+| data | {data} |
+| steps | {summary["steps"]} |
+| pairs read | {summary["pairs_read"]} |
+| last training loss | {summary["loss"]:.3f} |
+| window | {model.window} |
+
+    desta ask CLIP.wav "What can you hear?" --model .
+
+What it was not trained on it will not know: languages, sounds and voices outside its data, and
+facts beyond those of its backbone. Do not use it to judge people by their voices.
+"""

@@ -1,0 +1,80 @@
+"""The recipe of a training run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from desta.errors import ConfigError
+from desta.model.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What is learnt from."""
+
+    train: tuple[Path, ...]
+    """Data set directories."""
+    validation: tuple[Path, ...] = ()
+    """Data set directories for the validation loss; none means no validation."""
+    audio_root: Path = Path()
+    """Directory that the audio paths of the pairs are relative to."""
+    token_budget: int = 2048
+    """Tokens of a micro-batch, padding included."""
+    max_text_tokens: int = 100
+    """Transcriptions are cut after this many tokens (published: 100)."""
+    max_tokens: int = 512
+    """Sequences are cut before the end token of the response beyond this length."""
+    num_workers: int = 0
+    """Processes that read audio; 0 reads in the training process."""
+    max_skipped_share: float = 0.02
+    """Share of unusable pairs above which the run stops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW with warm-up and cosine decay (published values as defaults)."""
+
+    learning_rate: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.98
+    weight_decay: float = 0.01
+    warmup_steps: int = 2000
+    clip_norm: float = 1.0
+    """Gradients are scaled down to this global norm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run: model, data, optimiser and how often to look."""
+
+    model: ModelConfig
+    data: DataConfig
+    steps: int
+    """Optimiser steps of the whole run."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    accumulate: int = 1
+    """Micro-batches of a step, per process."""
+    precision: Literal["auto", "bf16", "no"] = "auto"
+    """Mixed precision of the connector; `auto` is bf16 where the device has it."""
+    validate_every: int = 500
+    """Steps between validations."""
+    validation_rows: int = 256
+    """Pairs of a validation, the same ones every time."""
+    num_samples: int = 4
+    """Responses generated at every validation."""
+    save_every: int = 500
+    """Steps between checkpoints that a killed run resumes from."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "accumulate", "validate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name} = {getattr(self, name)} is too small", fix="give 1 or more"
+                )
+        if self.data.token_budget < self.data.max_tokens:
+            raise ConfigError(
+                f"data.token_budget = {self.data.token_budget} is below "
+                f"data.max_tokens = {self.data.max_tokens}",
+                fix="raise token_budget: a batch must hold the longest sequence",
+            )

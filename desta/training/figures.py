@@ -1,0 +1,90 @@
+"""Drawings of a run as SVG text that takes its ink from the page around it."""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desta.errors import need
+
+_INK = "#010203"  # no other colour is this one: replaced by the colour of the page's text
+_TRAIN, _VALIDATION = "#4c8fc7", "#d9822b"
+_STYLE = {
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "svg.fonttype": "none",  # text stays text, in the page's font
+    "svg.hashsalt": "desta",  # the same run gives the same bytes
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.15,
+    "legend.frameon": False,
+    **{
+        key: _INK
+        for key in ("text.color", "axes.labelcolor", "axes.edgecolor", "grid.color")
+        + ("xtick.color", "ytick.color")
+    },
+}
+Points = Sequence[tuple[int, float]]
+"""(step, value)."""
+
+
+def draw_loss(train: Points, validation: Points) -> str:
+    """Draw the loss over steps: every step, their moving average, and the validation loss."""
+    with _style():
+        drawing, axes = _canvas(3.4)
+        if train:
+            steps, losses = zip(*train, strict=True)
+            width = max(1, len(losses) // 50)
+            axes.plot(steps, losses, color=_TRAIN, alpha=0.25, linewidth=0.8)
+            axes.plot(
+                steps[width - 1 :],
+                np.convolve(losses, np.full(width, 1 / width), mode="valid"),
+                color=_TRAIN,
+                label=f"training, mean of {width} steps" if width > 1 else "training",
+            )
+        if validation:
+            steps, losses = zip(*validation, strict=True)
+            axes.plot(steps, losses, "o-", color=_VALIDATION, markersize=4, label="validation")
+        axes.set(xlabel="step", ylabel="loss per labelled token, nats")
+        axes.legend()
+        return _svg(drawing)
+
+
+def draw_layer_weights(shares_QL: NDArray[np.float32], layers: Sequence[str]) -> str:
+    """Draw which encoder layer each query token listens to.
+
+    Args:
+        shares_QL: share of each of L target layers for each of Q query tokens; rows sum to 1.
+        layers: names of the target layers.
+    """
+    num_queries, num_layers = shares_QL.shape
+    with _style(**{"axes.grid": False}):
+        drawing, axes = _canvas(0.9 + 0.35 * num_layers)
+        cells = axes.pcolormesh(shares_QL.T, cmap="viridis", edgecolors="none", antialiased=False)
+        axes.set_yticks(np.arange(num_layers) + 0.5, layers)
+        shown = np.arange(0, num_queries, max(1, num_queries // 16))
+        axes.set_xticks(shown + 0.5, [str(query) for query in shown])
+        axes.set(xlabel="query token", ylabel="encoder layer")
+        drawing.colorbar(cells, ax=axes, label="share", pad=0.01)
+        return _svg(drawing)
+
+
+def _canvas(height: float) -> tuple[Any, Any]:
+    figure = need("matplotlib.figure", extra="eval", to="draw a report")
+    drawing = figure.Figure(figsize=(8, height), layout="constrained")  # inches
+    return drawing, drawing.subplots()
+
+
+def _style(**changes: Any) -> Any:
+    return need("matplotlib", extra="eval", to="draw a report").rc_context({**_STYLE, **changes})
+
+
+def _svg(drawing: Any) -> str:
+    text = io.StringIO()
+    drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    body = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
+    return body[body.index("<svg") :].replace(_INK, "currentColor")

@@ -1,0 +1,181 @@
+"""What a model hears, for the report: scores against baselines, confusions, clips to play.
+
+Everything is read from `scores.json` and `results.jsonl`, whose format the evaluation defines.
+"""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from desta import audio
+from desta.errors import DataError
+from desta.records import NO_TRANSCRIPTION
+from desta.training.page import matrix, paragraph, percent, table
+
+NUM_CLIPS = 12
+_MODEL, _CHANCE = "model", "chance"  # systems, as scores.json names them
+
+Json = Mapping[str, Any]
+
+
+def headline(scores: Json) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (what, value, uncertainty, comparison) of each task and group."""
+    for task, group in _cells(scores):
+        cell = _cell(scores, _MODEL, task, group)
+        if "balanced_accuracy" not in cell:
+            continue
+        score = cell["balanced_accuracy"]
+        others = [
+            f"{system} {percent(other['balanced_accuracy']['value'])}"
+            for system in _systems(scores)
+            if system != _MODEL
+            and "balanced_accuracy" in (other := _cell(scores, system, task, group))
+        ]
+        yield (
+            f"{task}, {group}",
+            percent(score["value"]),
+            f"± {100 * score['standard_error']:.1f}",
+            " · ".join(others),
+        )
+
+
+def describe_scores(scores: Json) -> Iterator[str]:
+    """Yield the table of scores, what could not be heard, and the model's confusion matrices."""
+    if not scores:
+        yield paragraph(
+            "Not evaluated yet: run `desta eval attributes` with this run as its model.", "missing"
+        )
+        return
+    yield paragraph(
+        "Every held-out clip was asked about with its transcription withheld. An answer is right "
+        "if it names the value, and no other value of the closed set. Values are balanced "
+        "accuracies (means of the recalls of the classes) ± one standard error; chance is what "
+        "answers reach that do not depend on the clip: 1 / number of classes asked about."
+    )
+    rows: list[list[str | int]] = []
+    for task, group in _cells(scores):
+        model = _cell(scores, _MODEL, task, group)
+        heard = model.get("num_examples", 0) - model.get("num_skipped", 0)
+        values = [_score(_cell(scores, s, task, group)) for s in _systems(scores)]
+        rows.append([task, group, heard, *values])
+    yield table(["task", "clips", "asked", *_systems(scores)], rows)
+    if scores["skipped"]:
+        lost = [[row["reason"], row["count"], row["example"]] for row in scores["skipped"]]
+        yield table(["not heard because", "count", "example"], lost)
+    for cell in scores["scores"]:
+        if cell["system"] == _MODEL and "confusion" in cell:
+            yield _confusion(cell)
+
+
+def describe_clips(scores: Json, results: Sequence[Json]) -> Iterator[str]:
+    """Yield the held-out clips to be played, each beside question, transcription and answer."""
+    named: dict[str, str | None] = {}
+    for cell in scores.get("scores", ()):
+        if cell["system"] == _MODEL:
+            named |= cell.get("named", {})
+    chosen = choose_clips(results, named)
+    if not chosen:
+        yield paragraph("No answers yet: run `desta eval attributes` first.", "missing")
+        return
+    yield paragraph(
+        "Chosen in turn from every task, group and target, wrong answers as often as right ones: "
+        "look at them to understand, not to count.",
+        "soft",
+    )
+    yield f'<div class="clips">{"".join(_clip(r, named[r["id"]]) for r in chosen)}</div>'
+
+
+def _clip(result: Json, named: str | None) -> str:
+    right = named == result["target"]
+    given = result["transcription"]
+    lines = [
+        ("question", result["question"], ""),
+        ("transcription", "(withheld)" if given == NO_TRANSCRIPTION else given, ""),
+        ("answer", result["answer"] or "(empty)", "right" if right else "wrong"),
+        ("right is", result["target"], ""),
+    ]
+    items = "".join(
+        f'<dt>{escape(name)}</dt><dd class="{kind}">{escape(text)}</dd>'
+        for name, text, kind in lines
+    )
+    players = "".join(_player(path) for path in result["audio"])
+    note = f"{result['group']} · {'right' if right else 'wrong'}"
+    return (
+        f'<div class="clip">{players}<dl>{items}</dl><span class="soft">{escape(note)}</span></div>'
+    )
+
+
+def _player(path: str) -> str:
+    """Return an audio element that holds its sound: MP3, which every browser plays."""
+    try:
+        samples = audio.load(Path(path))
+    except DataError as error:
+        return paragraph(f"Cannot be played: {error.message}", "missing")
+    file = io.BytesIO()
+    soundfile.write(file, samples, audio.SAMPLE_RATE, format="MP3")
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    return f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>'
+
+
+def choose_clips(results: Sequence[Json], named: Json, count: int = NUM_CLIPS) -> list[Json]:
+    """Choose results to be shown: in turn from every task and group, right and wrong, and target.
+
+    Args:
+        results: lines of `results.jsonl`.
+        named: id -> class that the answer names, or None.
+        count: how many at most.
+    """
+    strata: dict[tuple[str, str, bool], dict[str, list[Json]]] = {}
+    for result in sorted(results, key=lambda result: str(result["id"])):
+        if result["system"] == _MODEL and result["id"] in named:
+            right = named[result["id"]] == result["target"]
+            by_target = strata.setdefault((result["task"], result["group"], right), {})
+            by_target.setdefault(result["target"], []).append(result)
+    in_turn = (_round_robin(list(by_target.values())) for by_target in strata.values())
+    return list(_round_robin([list(stratum) for stratum in in_turn]))[:count]
+
+
+def _round_robin(lists: Sequence[Sequence[Json]]) -> Iterator[Json]:
+    for layer in zip_longest(*lists):
+        yield from (item for item in layer if item is not None)
+
+
+def _confusion(cell: Json) -> str:
+    asked = [i for i, counts in enumerate(cell["confusion"]) if sum(counts)]
+    return matrix(
+        [cell["classes"][i] for i in asked],
+        [*cell["classes"], "none"],
+        [cell["confusion"][i] for i in asked],
+        f"{cell['task']}, {cell['group']}: what was named (columns) where what was right (rows); "
+        "none: no class, or several.",
+    )
+
+
+def _cells(scores: Json) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((c["task"], c["group"]) for c in scores.get("scores", ())))
+
+
+def _systems(scores: Json) -> list[str]:
+    """Return all systems, the model first and chance last."""
+    found = dict.fromkeys(cell["system"] for cell in scores.get("scores", ()))
+    return sorted(found, key=lambda system: (system != _MODEL, system == _CHANCE))
+
+
+def _cell(scores: Json, system: str, task: str, group: str) -> Json:
+    wanted = {"system": system, "task": task, "group": group}
+    return next((c for c in scores["scores"] if wanted.items() <= c.items()), {})
+
+
+def _score(cell: Json) -> str:
+    if "balanced_accuracy" not in cell:
+        return "-"
+    estimate = cell["balanced_accuracy"]
+    if cell["system"] == _CHANCE:
+        return percent(estimate["value"])
+    return f"{percent(estimate['value'])} ± {100 * estimate['standard_error']:.1f}"

@@ -1,0 +1,144 @@
+"""Pieces of a self-contained HTML page: every text that goes in is escaped here."""
+
+from collections.abc import Sequence
+from html import escape
+
+_STYLE = """
+:root { color-scheme: light dark;
+  --ink: #1c1f23; --soft: #5d6670; --line: #d9dde2; --paper: #fff; --tint: #f4f6f8;
+  --accent: 31 111 178; --good: #1a7f4b; --bad: #b3402e }
+@media (prefers-color-scheme: dark) { :root {
+  --ink: #e4e7ea; --soft: #9aa4ae; --line: #343a41; --paper: #15181b; --tint: #1e2226;
+  --accent: 94 170 232; --good: #5cc48d; --bad: #e88a78 } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 62rem; padding: 2.5rem 1.5rem 4rem; background: var(--paper);
+  color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 }
+h2 { font-size: 1.25rem; margin: 3rem 0 .75rem; padding-top: 1rem;
+  border-top: 1px solid var(--line) }
+h3 { font-size: 1rem; margin: 1.5rem 0 .4rem }
+p { margin: .5rem 0; max-width: 46rem }
+.soft, figcaption { color: var(--soft); font-size: .875rem }
+.caption { margin-top: 1.25rem }
+.missing { background: var(--tint); border-left: 3px solid var(--line); padding: .6rem 1rem }
+code, pre { font: .85em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace }
+pre { background: var(--tint); padding: .8rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: 1rem;
+  margin: 1.5rem 0 }
+.tile { background: var(--tint); border-radius: .5rem; padding: .9rem 1.1rem }
+.tile b { display: block; font-size: 1.7rem; font-weight: 600; line-height: 1.3;
+  font-variant-numeric: tabular-nums }
+.tile b small { font-size: .95rem; font-weight: 400; color: var(--soft) }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0 }
+th, td { padding: .35rem .8rem .35rem 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line) }
+th { font-weight: 600; color: var(--soft) }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.matrix th, .matrix td { padding: .3rem .45rem; border: 1px solid var(--line) }
+.matrix td { text-align: center; font-variant-numeric: tabular-nums }
+figure { margin: 1rem 0; overflow-x: auto }
+figure svg { max-width: 100%; height: auto }
+.clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(17.5rem, 1fr)); gap: 1rem }
+.clip { border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1rem }
+.clip audio { width: 100%; height: 2.2rem }
+.clip dl { margin: .6rem 0 0; font-size: .9rem }
+.clip dt { color: var(--soft); font-size: .78rem }
+.clip dd { margin: 0 0 .4rem; overflow-wrap: anywhere }
+.right { color: var(--good) }
+.wrong { color: var(--bad) }
+""".strip()
+
+# Nothing is fetched, whatever stands in the page.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+
+
+def page(title: str, body: Sequence[str]) -> str:
+    """Return a whole HTML document; `body` is markup."""
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{_STYLE}</style></head><body>",
+            *body,
+            "</body></html>\n",
+        ]
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """Return a headed section; `parts` are markup."""
+    return "\n".join([f"<section><h2>{escape(title)}</h2>", *parts, "</section>"])
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """Return a paragraph of plain text; `kind` is one of the classes of the style sheet."""
+    return f'<p class="{kind}">{escape(text)}</p>'
+
+
+def tiles(figures: Sequence[tuple[str, str, str, str]]) -> str:
+    """Return large numbers: (what, value, uncertainty, what to compare it with)."""
+    boxes = (
+        f'<div class="tile">{escape(what)}<b>{escape(value)} <small>{escape(spread)}</small></b>'
+        f'<span class="soft">{escape(against)}</span></div>'
+        for what, value, spread, against in figures
+    )
+    return f'<div class="tiles">{"".join(boxes)}</div>'
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str | int]], caption: str = "") -> str:
+    """Return a table of plain texts; columns that hold whole numbers stand to the right."""
+
+    def cell(tag: str, value: str | int, number: bool) -> str:
+        text = f"{value:,}" if isinstance(value, int) else escape(value)
+        return f'<{tag} class="number">{text}</{tag}>' if number else f"<{tag}>{text}</{tag}>"
+
+    numeric = [bool(rows) and isinstance(rows[0][index], int) for index in range(len(header))]
+    lines = [
+        "".join(cell("td", value, number) for value, number in zip(row, numeric, strict=True))
+        for row in rows
+    ]
+    head = "".join(cell("th", name, number) for name, number in zip(header, numeric, strict=True))
+    return (
+        f'{_caption(caption)}<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>'
+        + "".join(f"<tr>{line}</tr>" for line in lines)
+        + "</tbody></table></div>"
+    )
+
+
+def matrix(
+    rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]], caption: str
+) -> str:
+    """Return a table of counts, each shaded by its share of the row."""
+    lines = []
+    for name, values in zip(rows, counts, strict=True):
+        total = sum(values) or 1
+        cells = "".join(
+            f'<td style="background: rgb(var(--accent) / {0.75 * value / total:.2f})">'
+            f"{value or ''}</td>"
+            for value in values
+        )
+        lines.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    return (
+        f'{_caption(caption)}<div class="scroll"><table class="matrix">'
+        f"<tr><th></th>{head}</tr>{''.join(lines)}</table></div>"
+    )
+
+
+def figure(svg: str, caption: str) -> str:
+    """Return a drawing with a line of plain text below."""
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def percent(share: float) -> str:
+    """Return a share in [0, 1] as text."""
+    return f"{100 * share:.1f} %"
+
+
+def _caption(text: str) -> str:
+    """Above the table, not in it: there it would be wrapped to the width of the columns."""
+    return paragraph(text, "soft caption") if text else ""

@@ -1,0 +1,258 @@
+"""The report of a run: one HTML file that needs nothing but itself.
+
+It is made from files alone, so it can be written while the run goes on and after it, and says
+plainly what is not there yet:
+
+    recipe.yaml, environment.json, metrics.jsonl, model.safetensors   of the run
+    manifest.json                                                     of each of its data sets
+    eval/attributes/scores.json, results.jsonl                        of its evaluation
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import yaml
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from desta.errors import DataError
+from desta.records import read_jsonl
+from desta.shards import Manifest
+from desta.training.figures import draw_layer_weights, draw_loss
+from desta.training.hearing import Json, describe_clips, describe_scores, headline
+from desta.training.page import figure, page, paragraph, percent, section, table, tiles
+
+REPORT = "report.html"
+_EVALUATION = Path("eval", "attributes")
+_LAYER_WEIGHTS = "perception.connector.layer_weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What the files of a run say; empty where a file is missing."""
+
+    directory: Path
+    recipe: Json
+    environments: Mapping[str, Json]
+    """Of training and of evaluation, where known: command, commit, versions, machine."""
+    steps: Sequence[Json]
+    validations: Sequence[Json]
+    manifests: Mapping[str, Manifest | None]
+    """By data directory; None where it has no manifest."""
+    scores: Json
+    results: Sequence[Json]
+
+
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """Write the report of a run.
+
+    Args:
+        run: directory of a training run.
+        out: file to write; `report.html` in the run directory if None.
+
+    Returns:
+        The file written.
+
+    Raises:
+        DataError: `run` is not the directory of a run, or a file in it is broken.
+        MissingExtraError: matplotlib is not installed.
+    """
+    facts = read_run(run)
+    model = facts.recipe.get("model", {})
+    body = [
+        f"<header><h1>{escape(run.resolve().name)}</h1>",
+        paragraph(
+            f"A connector between {model.get('encoder', '?')} and {model.get('backbone', '?')}, "
+            "both frozen, trained on responses that the backbone wrote itself.",
+            "soft",
+        ),
+        tiles(_headline(facts)),
+        "</header>",
+        section("What it hears", *_stale(facts), *describe_scores(facts.scores)),
+        section("Held-out clips", *describe_clips(facts.scores, facts.results)),
+        section("Training", *_training(facts)),
+        section("Layers", *_layers(facts)),
+        section("Data", *_data(facts)),
+        section("How these figures were made", *_provenance(facts)),
+    ]
+    target = out or run / REPORT
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page(f"Report of {run.resolve().name}", body), encoding="utf-8")
+    return target
+
+
+def read_run(run: Path) -> Run:
+    """Read what a run directory holds.
+
+    Raises:
+        DataError: it holds no recipe, or a file in it is broken.
+    """
+    recipe_path = run / "recipe.yaml"
+    if not recipe_path.is_file():
+        raise DataError(
+            f"{run} is not the directory of a run: it holds no recipe.yaml",
+            fix="give the directory that `desta train` wrote",
+        )
+    try:
+        recipe = yaml.safe_load(recipe_path.read_text(encoding="utf-8"))
+        directories = [Path(path) for path in recipe["data"]["train"]]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise DataError(f"{recipe_path} is not a training recipe", fix="train again") from error
+    metrics = _read_lines(run / "metrics.jsonl")
+    return Run(
+        directory=run,
+        recipe=recipe,
+        environments={
+            "Training": _read_json(run / "environment.json"),
+            "Evaluation": _read_json(run / _EVALUATION / "environment.json"),
+        },
+        steps=[line for line in metrics if "loss" in line],
+        validations=[line for line in metrics if "validation_loss" in line],
+        manifests={str(directory): Manifest.read(directory) for directory in directories},
+        scores=_read_json(run / _EVALUATION / "scores.json"),
+        results=_read_lines(run / _EVALUATION / "results.jsonl"),
+    )
+
+
+def _headline(run: Run) -> list[tuple[str, str, str, str]]:
+    """Return (what, value, uncertainty, comparison) of the figures that matter most."""
+    figures = list(headline(run.scores))
+    if run.validations:
+        first, last = (run.validations[i]["validation_loss"] for i in (0, -1))
+        figures.append(("Validation loss", f"{last:.3f}", "nats", f"{first:.3f} at first"))
+    if run.steps:
+        minutes = run.steps[-1]["seconds"] / 60
+        figures.append(("Training", f"{minutes:.1f}", "min", f"{run.steps[-1]['step']:,} steps"))
+    return figures
+
+
+def _stale(run: Run) -> Iterator[str]:
+    """Warn if the weights are not those that were evaluated."""
+    path = run.directory / "model.safetensors"
+    if run.scores and path.is_file():
+        with path.open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        if weights != run.scores["weights"]:
+            yield paragraph("These scores are of other weights: evaluate again.", "missing")
+
+
+def _training(run: Run) -> Iterator[str]:
+    if not run.steps:
+        yield paragraph("Not trained yet: metrics.jsonl holds no step.", "missing")
+        return
+    validation = [(line["step"], line["validation_loss"]) for line in run.validations]
+    yield figure(
+        draw_loss([(line["step"], line["loss"]) for line in run.steps], validation),
+        "Cross-entropy of the response and its end token.",
+    )
+    if not validation:
+        yield paragraph("No validation loss: the recipe names no validation data.", "missing")
+    last = run.steps[-1]
+    speeds = [
+        [f"{name}, median of steps", f"{median(line[key] for line in run.steps):,.1f}"]
+        for name, key in (
+            ("audio-text pairs per second", "samples_per_second"),
+            ("tokens per second, padding included", "tokens_per_second"),
+        )
+        if key in last
+    ]
+    yield table(
+        ["speed", ""],
+        [
+            ["steps", f"{last['step']:,}"],
+            ["minutes in steps", f"{last['seconds'] / 60:.1f}"],
+            *speeds,
+        ],
+    )
+    samples = run.validations[-1].get("samples", ()) if run.validations else ()
+    if samples:
+        yield table(
+            ["prompt", "response of the data set", "response of the model"],
+            [[s["prompt"], s["target"], s["generated"]] for s in samples],
+            f"Validation pairs after step {run.validations[-1]['step']}.",
+        )
+
+
+def _layers(run: Run) -> Iterator[str]:
+    path = run.directory / "model.safetensors"
+    if not path.is_file():
+        yield paragraph("No weights yet: the run is not finished.", "missing")
+        return
+    try:
+        weights_QL = load_file(path)[_LAYER_WEIGHTS]
+    except (SafetensorError, KeyError) as error:
+        raise DataError(f"{path} holds no {_LAYER_WEIGHTS}", fix="train again") from error
+    exponents_QL = np.exp(weights_QL - weights_QL.max(axis=-1, keepdims=True))
+    names = _layer_names(run.directory / "config.json", weights_QL.shape[1])
+    yield figure(
+        draw_layer_weights(exponents_QL / exponents_QL.sum(axis=-1, keepdims=True), names),
+        f"Share of each encoder layer in each query token; even shares are {1 / len(names):.2f}.",
+    )
+
+
+def _layer_names(config: Path, count: int) -> list[str]:
+    """Name the target layers by their number in the encoder, if the checkpoint tells."""
+    layers = _read_json(config).get("target_layer_ids") or []
+    return (
+        [str(layer) for layer in layers] if len(layers) == count else [str(i) for i in range(count)]
+    )
+
+
+def _data(run: Run) -> Iterator[str]:
+    for directory, manifest in run.manifests.items():
+        if manifest is None:
+            yield paragraph(f"{directory} has no manifest: its counts are not known.", "missing")
+            continue
+        total = manifest.num_kept + manifest.num_dropped
+        yield f"<h3><code>{escape(directory)}</code></h3>"
+        yield paragraph(
+            f"{manifest.num_kept:,} audio-text pairs, "
+            f"{percent(manifest.num_kept / max(total, 1))} of {total:,} items; "
+            f"responses by {manifest.backbone}."
+        )
+        by_count = sorted(manifest.dropped.items(), key=lambda item: -item[1].count)
+        if by_count:
+            yield table(
+                ["dropped because", "count", "example"],
+                [[reason, dropped.count, dropped.example] for reason, dropped in by_count],
+            )
+
+
+def _provenance(run: Run) -> Iterator[str]:
+    for name, facts in run.environments.items():
+        yield f"<h3>{name}</h3>"
+        if not facts:
+            yield paragraph("No environment.json: command and versions are not known.", "missing")
+            continue
+        yield f"<pre>{escape(str(facts.get('command', '')))}</pre>"
+        yield table(["environment", ""], [r for r in _flatten(facts) if r[0] != "command"])
+    recipe = yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True, width=100)
+    yield f"<h3>recipe.yaml</h3><pre>{escape(recipe)}</pre>"
+
+
+def _flatten(values: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", "unknown" if value is None else str(value)
+
+
+def _read_json(path: Path) -> Json:
+    if not path.is_file():
+        return {}
+    try:
+        value: Json = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON", fix="delete it and make it again") from error
+    return value
+
+
+def _read_lines(path: Path) -> list[Json]:
+    return list(read_jsonl(path)) if path.is_file() else []

@@ -1,0 +1,161 @@
+"""Training on the tiny model: it learns, it leaves the frozen parts alone, it survives a kill."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from desta.config import dump_recipe
+from desta.errors import ConfigError, DataError
+from desta.model import checkpoint
+from desta.model.config import ConnectorConfig, ModelConfig
+from desta.training.config import DataConfig, OptimConfig, TrainConfig
+from desta.training.loop import train
+
+NUM_KILLS = 5
+
+
+@pytest.fixture
+def config(tmp_path: Path, published_tiny: Path) -> TrainConfig:
+    """A run of twelve steps over pairs that reuse the three tiny recordings."""
+    rows = [json.loads(line) for line in (published_tiny / "train.jsonl").open()]
+    data = tmp_path / "data"
+    data.mkdir()
+    with (data / "audio-00000.jsonl").open("w") as file:
+        for number in range(24):
+            row = rows[number % len(rows)]
+            record = {
+                "id": f"pair-{number}",
+                "dataset": "tiny",
+                "seed_description": "",
+                "prompt": "",
+                "response": f"{row['response']} {number}",
+                "messages": row["messages"],
+            }
+            file.write(json.dumps(record) + "\n")
+    return TrainConfig(
+        model=ModelConfig(
+            backbone=str(published_tiny / "backbone"),
+            encoder=str(published_tiny / "openai" / "whisper-tiny"),
+            connector=ConnectorConfig(num_query_tokens=4, num_layers=2, ffn_dim=64),
+            dtype="float32",
+        ),
+        data=DataConfig(
+            train=(data,),
+            validation=(data,),
+            audio_root=published_tiny,
+            token_budget=512,
+            max_tokens=256,
+        ),
+        optim=OptimConfig(learning_rate=1e-2, warmup_steps=2),
+        steps=12,
+        accumulate=2,
+        precision="no",
+        validate_every=6,
+        validation_rows=8,
+        num_samples=2,
+        save_every=3,
+    )
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    return [(line["step"], line["loss"]) for line in lines if "loss" in line]
+
+
+def validations(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    return [line for line in lines if "validation_loss" in line]
+
+
+def test_the_loss_falls_and_frozen_parts_stay_bit_identical(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    fresh = checkpoint.fresh
+
+    def keep(*args, **options):
+        loaded = fresh(*args, **options)
+        before = {k: v.clone() for k, v in loaded.model.state_dict().items()}
+        seen.append((loaded.model, before))
+        return loaded
+
+    monkeypatch.setattr(checkpoint, "fresh", keep)  # watch the model that the run builds
+    train(replace(config, steps=40), tmp_path / "run")
+
+    values = [loss for _, loss in losses(tmp_path / "run")]
+    assert sum(values[-4:]) / 4 < 0.8 * sum(values[:4]) / 4
+    model, before = seen[0]
+    trained = set(model.trained_state())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) == (name not in trained), name
+
+
+def test_a_finished_run_can_be_loaded_and_is_not_repeated(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    first = train(config, tmp_path / "run")
+    weights = (tmp_path / "run" / "model.safetensors").read_bytes()
+
+    assert train(config, tmp_path / "run") == first
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
+    loaded = checkpoint.load(tmp_path / "run").model.config
+    connector = replace(config.model.connector, target_layers=(0, 1, 2, 3))
+    assert loaded == replace(config.model, connector=connector)
+    assert len(validations(tmp_path / "run")) == 2
+
+
+def test_another_recipe_in_the_same_directory_is_refused(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    train(config, tmp_path / "run")
+    with pytest.raises(ConfigError, match="another recipe"):
+        train(replace(config, steps=13), tmp_path / "run")
+
+
+def test_a_run_stops_when_too_many_recordings_are_missing(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    broken = replace(config.data, audio_root=tmp_path)
+    with pytest.raises(DataError, match="no pair of a batch can be used"):
+        train(replace(config, data=broken), tmp_path / "run")
+
+
+def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    train(config, tmp_path / "whole")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(dump_recipe(config))
+    command = [sys.executable, "-m", "desta.cli", "train", str(recipe), "--out"]
+    draw = random.Random(0)
+    run = tmp_path / "killed"
+
+    for _ in range(NUM_KILLS):
+        process = subprocess.Popen([*command, str(run)], stderr=subprocess.DEVNULL)
+        _wait_for_a_new_line(run / "metrics.jsonl", process)
+        time.sleep(draw.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([*command, str(run)], check=True, stderr=subprocess.DEVNULL)
+
+    assert losses(run) == losses(tmp_path / "whole")
+    assert validations(run) == validations(tmp_path / "whole")
+    for name in ("model.safetensors", "config.json", "recipe.yaml"):
+        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def _wait_for_a_new_line(path: Path, process: subprocess.Popen) -> None:
+    """Wait until the process has written metrics of its own, or has ended."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    while process.poll() is None:
+        if path.exists() and path.stat().st_mtime_ns > before and path.stat().st_size > 0:
+            return
+        time.sleep(0.01)

@@ -1,0 +1,198 @@
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from desta.config import build
+from desta.construction.prompts import load_pool
+from desta.errors import ConfigError, DataError
+from desta.evaluation.attributes import (
+    QUESTIONS,
+    ClipSet,
+    EvalConfig,
+    load_examples,
+    named_choice,
+)
+from desta.evaluation.baselines import no_audio, transcription_only
+from desta.records import DOMAINS, LOCATOR, Clip, Message, Segment
+
+LANGUAGES = ("Danish", "French", "Greek")
+
+
+def clip(number: int, language: str, **changes: object) -> Clip:
+    values: dict[str, object] = {
+        "id": f"corpus/{number}",
+        "source": "corpus",
+        "audio": f"{number}.wav",
+        "duration": 1.0 + number % 7,
+        "domain": "speech",
+        "segments": (Segment(start=0.0, end=1.0, text=f"words {number}"),),
+        "attributes": {"Language": language, "Gender": "Female"},
+        "split": "test",
+    }
+    return Clip(**(values | changes))  # type: ignore[arg-type]
+
+
+def write(path: Path, clips: list[Clip]) -> Path:
+    path.write_text("".join(json.dumps(c.to_json()) + "\n" for c in clips), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> EvalConfig:
+    clips = [clip(n, LANGUAGES[n % 3]) for n in range(30)]
+    clips += [clip(100, "Latin", split="train")]
+    return EvalConfig(
+        model=tmp_path / "model",
+        clips=(ClipSet(path=write(tmp_path / "clips.jsonl", clips), root=tmp_path / "audio"),),
+        attributes={"Language": ()},
+        system_prompt="Answer briefly.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ("French", "French"),
+        ("The language is french.", "French"),
+        ("FRENCH!", "French"),
+        ("French, yes, French", "French"),
+        ("French or Danish", None),
+        ("Frenchman", None),
+        ("", None),
+        ("I cannot tell.", None),
+    ],
+)
+def test_an_answer_counts_if_it_names_one_value_only(answer: str, named: str | None) -> None:
+    assert named_choice(answer, LANGUAGES) == named
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ("I hear a bass drum.", "Bass drum"),
+        ("I hear a drum.", "Drum"),
+        ("A bass-drum", "Bass drum"),
+        ("A drum, a bass", "Drum"),
+        ("A bass drum and another drum", None),
+    ],
+)
+def test_a_longer_value_hides_the_shorter_one_inside_it(answer: str, named: str | None) -> None:
+    assert named_choice(answer, ("Drum", "Bass drum")) == named
+
+
+def test_a_woman_is_female_and_no_man() -> None:
+    assert named_choice("It is a woman.", ("Female", "Male")) == "Female"
+    assert named_choice("A man speaks.", ("Female", "Male")) == "Male"
+
+
+@given(st.lists(st.sampled_from(["French", "Danish", "or", "the", "Greek"]), max_size=6))
+def test_word_order_does_not_change_what_is_named(words: list[str]) -> None:
+    forward, backward = " ".join(words), ", ".join(reversed(words))
+    assert named_choice(forward, LANGUAGES) == named_choice(backward, LANGUAGES)
+
+
+def test_only_held_out_clips_are_asked_about_and_make_the_closed_set(config: EvalConfig) -> None:
+    examples = load_examples(config)
+
+    assert len(examples) == 30
+    assert {e.choices for e in examples} == {LANGUAGES}
+
+
+def test_the_model_is_not_told_what_is_said(config: EvalConfig) -> None:
+    for example in load_examples(config):
+        system, asked = example.messages
+        assert system == Message(role="system", content="Answer briefly.")
+        assert [ref.text for ref in asked.audios] == [" "]
+        assert "words" not in asked.content
+        assert asked.content.count(LOCATOR) == 1
+
+
+def test_per_value_draws_the_same_clips_when_others_are_added(
+    config: EvalConfig, tmp_path: Path
+) -> None:
+    config = replace(config, per_value=4)
+    before = load_examples(config)
+    more = write(tmp_path / "more.jsonl", [clip(n, "Latin") for n in range(200, 205)])
+
+    after = load_examples(replace(config, clips=(*config.clips, ClipSet(path=more, root=tmp_path))))
+
+    assert Counter(e.target for e in before) == dict.fromkeys(LANGUAGES, 4)
+    assert {e.id for e in before} == {e.id for e in after if e.target != "Latin"}
+    assert load_examples(replace(config, seed=1)) != before
+
+
+def test_groups_share_one_closed_set(config: EvalConfig, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.jsonl", [clip(n, "French") for n in range(3)])
+    group = ClipSet(path=other, root=tmp_path, group="across corpora")
+
+    examples = load_examples(replace(config, clips=(*config.clips, group)))
+
+    assert Counter(e.group for e in examples) == {"held-out": 30, "across corpora": 3}
+    assert {e.choices for e in examples} == {LANGUAGES}
+
+
+def test_a_closed_set_of_the_recipe_leaves_other_clips_out(config: EvalConfig) -> None:
+    examples = load_examples(replace(config, attributes={"Language": ("French", "Danish")}))
+
+    assert {e.target for e in examples} == {"French", "Danish"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fix"),
+    [
+        ({"Langage": ()}, "spelling"),
+        ({"Language": ("Frenc", "Danish")}, "French"),
+        ({"Gender": ()}, "differ"),
+    ],
+)
+def test_attributes_that_cannot_be_scored_are_errors(
+    config: EvalConfig, attributes: dict[str, tuple[str, ...]], fix: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_examples(replace(config, attributes=attributes))
+
+    assert fix in raised.value.fix
+
+
+def test_a_clip_listed_twice_is_an_error(config: EvalConfig) -> None:
+    with pytest.raises(DataError, match="occurs 2 times"):
+        load_examples(replace(config, clips=config.clips * 2))
+
+
+def test_a_recipe_is_read_and_a_misspelt_baseline_named() -> None:
+    tree = {
+        "model": "runs/demo",
+        "clips": [{"path": "clips.jsonl", "root": "audio", "group": "across corpora"}],
+        "attributes": {"Language": ["French", "Danish"], "Sound class": []},
+    }
+    config = build(EvalConfig, tree, where="recipe")
+
+    assert config.attributes == {"Language": ("French", "Danish"), "Sound class": ()}
+    with pytest.raises(ConfigError, match="no audoi") as raised:
+        build(EvalConfig, {**tree, "baselines": ["no audoi"]}, where="recipe")
+    assert "no audio" in raised.value.fix
+
+
+def test_baselines_differ_from_the_model_in_the_clip_alone(config: EvalConfig) -> None:
+    example = load_examples(config)[0]
+    asked = example.messages[1].content
+
+    silent = no_audio(example)
+    cascade = transcription_only(example)
+
+    assert silent[1] == Message(role="user", content=asked.replace(LOCATOR, " "))
+    assert cascade[1].content == asked.replace(LOCATOR, example.transcription)
+    assert silent[0] == cascade[0] == example.messages[0]
+    assert example.transcription.startswith("words")
+
+
+def test_no_question_stands_in_a_prompt_pool() -> None:
+    pooled = {prompt.text.casefold() for domain in DOMAINS for prompt in load_pool(domain)}
+
+    assert pooled
+    assert not pooled & {question.casefold() for question in QUESTIONS.values()}

@@ -1,0 +1,336 @@
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.description import DescriptionConfig, describe
+from desta.construction.pipeline import DROPPED, JOURNAL, construct
+from desta.construction.plan import make_plan
+from desta.construction.prompts import Prompt
+from desta.construction.responses import generation_messages, training_messages
+from desta.errors import CheckpointError, ConfigError, DataError
+from desta.llm.base import Completion, Sampling
+from desta.llm.chat import encode_chat, encode_text
+from desta.llm.local import LocalGenerator
+from desta.llm.scripted import ScriptedGenerator
+from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Clip, Message, Segment
+from desta.shards import Manifest, read_pairs
+
+LANGUAGES = ("French", "Russian", "Spanish")
+PROMPT = Prompt(text="What is it?", kind="ask", needs=frozenset(), needs_transcription=False)
+
+
+def clip(number: int, **changes: Any) -> Clip:
+    values: dict[str, Any] = {
+        "id": f"c/{number}",
+        "source": "c",
+        "audio": f"{number}.wav",
+        "duration": 1.0 + number,
+        "domain": "speech",
+        "segments": (Segment(start=0.0, end=1.0, text="word " * number),),
+        "attributes": {"Language": LANGUAGES[number % 3]},
+    }
+    return Clip(**{**values, **changes})
+
+
+def corpus(directory: Path, clips: Sequence[Clip]) -> ClipsConfig:
+    path = directory / "clips.jsonl"
+    path.write_text("".join(json.dumps(c.to_json()) + "\n" for c in clips))
+    return ClipsConfig(path=path, root=Path("recordings"), prompts_per_clip=2)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ConstructConfig:
+    return ConstructConfig(
+        clips=(corpus(tmp_path, [clip(n) for n in range(12)]),),
+        backbone="scripted",
+        sampling=Sampling(temperature=0.05, max_new_tokens=40),
+        batch_size=5,
+        shard_rows=7,
+    )
+
+
+def speak(content: str) -> str:
+    return f"I hear {len(content)} things."
+
+
+def read(message: Message) -> str:
+    """Return what a text generator reads."""
+    return message.content.replace(LOCATOR, message.audios[0].text or "", 1)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(published_tiny: Path) -> Any:
+    return AutoTokenizer.from_pretrained(published_tiny / "backbone")
+
+
+@pytest.fixture(scope="module")
+def generator(published_tiny: Path) -> LocalGenerator:
+    return LocalGenerator.load(published_tiny / "backbone", id="tiny", dtype=torch.float32)
+
+
+# -- conversations -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["Hello", "<|im_end|>\n<|AUDIO|> <end_audio>", "[x](y)>"])
+@pytest.mark.parametrize("system", ["", "Listen between <start_audio> and <end_audio>."])
+def test_messages_differ_only_between_the_tags(text: str, system: str) -> None:
+    spoken = clip(1, segments=(Segment(start=0.0, end=1.0, text=text),))
+    description = describe(spoken)
+    training = training_messages(system, PROMPT, AudioRef(audio="1.wav", text=text))
+    generation = generation_messages(training, description)
+
+    before, after = training[-1].content.split(LOCATOR)
+    assert before.endswith(START_AUDIO)
+    assert after.startswith(END_AUDIO)
+    assert [m.content for m in generation] == [m.content for m in training]
+    assert read(generation[-1]) == before + description + after
+
+
+def test_a_locator_in_a_prompt_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="holds <|AUDIO|>"):
+        training_messages("", replace(PROMPT, text="<|AUDIO|>?"), AudioRef(audio="1.wav"))
+
+
+@pytest.mark.parametrize(
+    "description", ["[00:00-00:01] Hi (A: b)", "> <|im_end|> <|AUDIO|><", "a<"]
+)
+def test_tokens_differ_only_between_the_tags(
+    tokenizer: Any, generator: LocalGenerator, description: str
+) -> None:
+    system = "Listen between <start_audio> and <end_audio>."
+    training = training_messages(system, PROMPT, AudioRef(audio="1.wav"))
+    before, after = encode_chat(tokenizer, training, locator=LOCATOR)
+
+    found = generator.encode(generation_messages(training, description))
+
+    assert found[: len(before)] == before
+    assert found[-len(after) :] == after
+    middle = found[len(before) : -len(after)]
+    assert middle == encode_text(tokenizer, description)
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in middle
+
+
+# -- the plan ------------------------------------------------------------------------------------
+
+
+def test_only_the_split_and_the_values_asked_for_are_planned(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    clips = [clip(n, split="test" if n < 6 else "train") for n in range(12)]
+    chosen = replace(corpus(tmp_path, clips), where={"Language": ("French", "Spanish")})
+    plan = make_plan(replace(config, clips=(chosen,)))
+    assert {job.clip.id for job in plan.jobs} == {"c/6", "c/8", "c/9", "c/11"}
+    assert plan.closed_sets["speech", "Language"] == {"french", "russian", "spanish"}
+
+
+def test_a_cap_holds_for_every_value_and_new_clips_displace_few(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    def drawn(num_clips: int) -> set[str]:
+        capped = replace(
+            corpus(tmp_path, [clip(n) for n in range(num_clips)]), per_value={"Language": 4}
+        )
+        return {job.clip.id for job in make_plan(replace(config, clips=(capped,))).jobs}
+
+    few, more = drawn(60), drawn(63)
+    assert len(few) == len(more) == 3 * 4
+    assert len(few - more) <= 3
+
+
+def test_prompts_about_words_are_not_drawn_where_the_words_are_left_out(
+    config: ConstructConfig,
+) -> None:
+    silent = replace(config, description=DescriptionConfig(transcription=False))
+    assert any(job.prompt.needs_transcription for job in make_plan(config).jobs)
+    assert not any(job.prompt.needs_transcription for job in make_plan(silent).jobs)
+
+
+def test_the_same_clip_twice_is_an_error(tmp_path: Path, config: ConstructConfig) -> None:
+    twice = replace(config, clips=config.clips * 2)
+    with pytest.raises(DataError, match="two clips have the id 'c/0'"):
+        make_plan(twice)
+
+
+def test_an_empty_selection_is_an_error(config: ConstructConfig) -> None:
+    with pytest.raises(DataError, match='no clip of split "test"'):
+        make_plan(replace(config, split="test"))
+
+
+# -- construction --------------------------------------------------------------------------------
+
+
+def test_every_job_becomes_one_pair_in_plan_order(tmp_path: Path, config: ConstructConfig) -> None:
+    out = tmp_path / "out"
+    manifest = construct(config, out, ScriptedGenerator(speak))
+
+    pairs = list(read_pairs(out))
+    jobs = make_plan(config).jobs
+    assert manifest.num_kept == len(pairs) == len(jobs) == 24
+    for pair, job in zip(pairs, jobs, strict=True):
+        assert pair == job.pair(speak(read(job.request[-1])))
+        assert pair.messages[-1].audios[0].audio == f"recordings/{job.clip.audio}"
+    assert set(contents(out)) == {
+        *(f"audio-0000{n}.jsonl" for n in range(4)),
+        "manifest.json",
+        DROPPED,
+    }
+
+
+def test_every_drop_is_counted_with_reason_and_first_example(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    jobs = make_plan(config).jobs
+    unlucky = {read(jobs[n].request[-1]) for n in (3, 4)}
+    script = ScriptedGenerator(lambda content: "" if content in unlucky else "Fine.")
+
+    manifest = construct(config, tmp_path / "out", script)
+
+    assert manifest.dropped["empty"].count == 2
+    assert manifest.dropped["empty"].example == jobs[3].id
+    assert manifest.num_kept == len(jobs) - 2
+    lines = (tmp_path / "out" / DROPPED).read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [jobs[3].id, jobs[4].id]
+
+
+def test_too_many_drops_fail_and_other_filters_judge_the_same_responses(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match=r"24 of 24 .* empty: 24 \(first: c/0#0\)"):
+        construct(config, out, ScriptedGenerator(lambda _: ""))
+    assert len((out / DROPPED).read_text().splitlines()) == 24
+    assert Manifest.read(out) is None
+
+    never_asked = ScriptedGenerator(lambda _: pytest.fail("generated again"))
+    manifest = construct(replace(config, filters=()), out, never_asked)
+    assert manifest.num_kept == 24
+
+
+def test_a_finished_data_set_is_not_made_again(tmp_path: Path, config: ConstructConfig) -> None:
+    out = tmp_path / "out"
+    first = construct(config, out, ScriptedGenerator(speak))
+    before = contents(out)
+    never_asked = ScriptedGenerator(lambda _: pytest.fail("generated again"))
+    assert construct(config, out, never_asked) == first
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"dtype": "float32"},
+        {"system": "Other."},
+        {"filters": ("empty",)},
+        {"shard_rows": 3},
+        {"sampling": Sampling(temperature=0.1, max_new_tokens=40)},
+    ],
+)
+def test_a_changed_recipe_does_not_overwrite(
+    tmp_path: Path, config: ConstructConfig, changes: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    construct(config, out, ScriptedGenerator(speak))
+    before = contents(out)
+    with pytest.raises(ConfigError, match="another recipe"):
+        construct(replace(config, **changes), out, ScriptedGenerator(speak))
+    assert contents(out) == before
+
+
+def test_a_changed_recipe_does_not_continue_a_journal(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DataError):
+        construct(config, out, ScriptedGenerator(lambda _: ""))
+    other = replace(config, batch_size=4)
+    with pytest.raises(ConfigError, match="unfinished work of another recipe"):
+        construct(other, out, ScriptedGenerator(speak))
+    assert (out / JOURNAL).exists()
+
+
+def test_shards_of_another_origin_are_left_alone(tmp_path: Path, config: ConstructConfig) -> None:
+    out = tmp_path / "published"
+    out.mkdir()
+    (out / "audio.0.jsonl").write_text("{}\n")
+    with pytest.raises(ConfigError, match="another origin"):
+        construct(config, out, ScriptedGenerator(speak))
+
+
+# -- the local generator -------------------------------------------------------------------------
+
+QUESTIONS = [
+    (Message(role="user", content="Hi."),),
+    (Message(role="system", content="Be brief."), Message(role="user", content="Who are you?")),
+    (Message(role="user", content="Tell a long story of many words, please."),),
+]
+
+
+def answer(
+    generator: LocalGenerator, conversations: Sequence[Sequence[Message]], **sampling: Any
+) -> list[Completion]:
+    return generator.complete(conversations, Sampling(**sampling), seed=3)
+
+
+def test_greedy_completions_equal_those_of_transformers(
+    published_tiny: Path, tokenizer: Any, generator: LocalGenerator
+) -> None:
+    reference = AutoModelForCausalLM.from_pretrained(published_tiny / "backbone").eval()
+    for messages, completion in zip(
+        QUESTIONS, answer(generator, QUESTIONS, max_new_tokens=16), strict=True
+    ):
+        ids = torch.tensor([generator.encode(messages)])
+        out = reference.generate(ids, do_sample=False, max_new_tokens=16, repetition_penalty=1.0)
+        new = out[0, ids.shape[1] :]
+        assert completion.text == tokenizer.decode(new, skip_special_tokens=True).strip()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_rows_that_end_early_leave_the_others_as_they_were(
+    published_tiny: Path, tokenizer: Any, temperature: float
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(published_tiny / "backbone")
+    model.generation_config.eos_token_id = list(range(4, 60))  # random weights end soon
+    ending = LocalGenerator(model, tokenizer, id="tiny", revision="1")
+    many = [QUESTIONS[n % 3] for n in range(12)]
+
+    together = answer(ending, many, temperature=temperature, max_new_tokens=24)
+
+    assert {c.finished for c in together} == {True, False} or temperature == 0
+    assert all(c.finished == (c.num_tokens < 24) for c in together)
+    assert together == answer(ending, many, temperature=temperature, max_new_tokens=24)
+    if temperature == 0:
+        alone = [answer(ending, [m], max_new_tokens=24)[0] for m in many]
+        assert together == alone
+
+
+def test_sampling_follows_the_seed_and_leaves_the_random_state_alone(
+    generator: LocalGenerator,
+) -> None:
+    hot = Sampling(temperature=1.5, max_new_tokens=12)
+    state = torch.get_rng_state()
+    first = generator.complete(QUESTIONS, hot, seed=1)
+    assert first == generator.complete(QUESTIONS, hot, seed=1)
+    assert first != generator.complete(QUESTIONS, hot, seed=2)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_tiny_top_p_is_greedy(generator: LocalGenerator) -> None:
+    narrow = answer(generator, QUESTIONS, temperature=1.0, top_p=1e-6, max_new_tokens=12)
+    assert narrow == answer(generator, QUESTIONS, max_new_tokens=12)
+
+
+def test_a_directory_without_a_model_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no loadable language model"):
+        LocalGenerator.load(tmp_path)

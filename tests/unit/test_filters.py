@@ -1,0 +1,182 @@
+import pytest
+
+from desta.config import build
+from desta.construction.config import ConstructConfig
+from desta.construction.filters import FILTERS, Candidate, closed_sets, find_fault
+from desta.construction.prompts import Prompt
+from desta.errors import ConfigError
+from desta.llm.base import Completion
+from desta.records import Clip, Domain
+
+CORPUS: list[tuple[Domain, dict[str, str]]] = [
+    ("speech", {"Language": "French", "Gender": "Female"}),
+    ("speech", {"Language": "Russian", "Gender": "male"}),
+    ("sound", {"Sound class": "Dog"}),
+    ("sound", {"Sound class": "Bird song"}),
+    ("music", {"Instrument": "Bass drum", "Category": "Drum"}),
+    ("music", {"Instrument": "Piano", "Category": "Bass"}),
+]
+
+
+def clip(number: int) -> Clip:
+    domain, attributes = CORPUS[number]
+    return Clip(
+        id=str(number),
+        source="c",
+        audio="a.wav",
+        duration=3.2,
+        domain=domain,
+        attributes=attributes,
+    )
+
+
+CLOSED_SETS = closed_sets(map(clip, range(len(CORPUS))))
+
+
+def candidate(text: str, number: int = 0, asks: str = "", finished: bool = True) -> Candidate:
+    prompt = Prompt(
+        text="?",
+        kind="ask" if asks else "describe",
+        needs=frozenset([asks] if asks else []),
+        needs_transcription=False,
+    )
+    return Candidate(
+        clip=clip(number),
+        prompt=prompt,
+        completion=Completion(text=text, num_tokens=len(text.split()), finished=finished),
+        closed_sets=CLOSED_SETS,
+    )
+
+
+@pytest.mark.parametrize("text", ["", " \n", "...", "“”"])
+def test_what_has_no_word_is_empty(text: str) -> None:
+    assert find_fault(candidate(text), ["empty"]) == "empty"
+
+
+def test_a_response_without_end_is_cut_off() -> None:
+    assert FILTERS["cut off"](candidate("A woman", finished=False))
+    assert not FILTERS["cut off"](candidate("A woman"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no no no no no",
+        "Hello there. Hello there. Hello there.",
+        "It is a dog, and it is a dog, and it is a dog, and so on",
+        "我我我我我",
+    ],
+)
+def test_loops_are_found(text: str) -> None:
+    assert FILTERS["repeats itself"](candidate(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["very, very, very loud", "A dog. A cat. A dog. A cat.", "ha ha ha ha", "1 2 3 4 5 6"]
+)
+def test_ordinary_repetition_passes(text: str) -> None:
+    assert not FILTERS["repeats itself"](candidate(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The description says it is French.",
+        "Based on the text, she is happy.",
+        "According to the provided metadata",
+        "In this audio transcript",
+        "[00:00-00:03] A woman",
+        "A dog (Sound class: Dog, Duration: 3s)",
+        "<start_audio>",
+    ],
+)
+def test_talk_about_the_text_is_found(text: str) -> None:
+    assert FILTERS["talks about the text"](candidate(text))
+
+
+@pytest.mark.parametrize("text", ["The audio holds a voice.", "Here is a short description: ..."])
+def test_talk_about_the_audio_passes(text: str) -> None:
+    assert not FILTERS["talks about the text"](candidate(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Elle est la femme de la femme.",
+        "El hombre este la gente en español.",
+        "Отсебра рассоры высокая рассорядь",
+        "我听到一个女人在说话",
+    ],
+)
+def test_another_language_is_found(text: str) -> None:
+    assert FILTERS["is not English"](candidate(text))
+
+
+@pytest.mark.parametrize("text", ["French.", "Français", "A woman speaks in Greek.", "Yes, it is."])
+def test_english_and_single_words_pass(text: str) -> None:
+    assert not FILTERS["is not English"](candidate(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "asks", "misses"),
+    [
+        ("She speaks French.", 0, "Language", False),
+        ("It is FRENCH!", 0, "Language", False),
+        ("A romance language.", 0, "Language", True),
+        ("The Frenchman speaks.", 0, "Language", True),
+        ("A young woman.", 0, "Gender", False),
+        ("A human.", 0, "Gender", True),
+        ("Two dogs bark.", 2, "Sound class", False),
+        ("It lasts 3 seconds.", 0, "Duration", False),
+        ("A three-second clip.", 0, "Duration", False),
+        ("It lasts 13 seconds.", 0, "Duration", True),
+        ("It lasts 0.3 seconds.", 0, "Duration", True),
+        ("It lasts 3 minutes and 3 seconds.", 0, "Duration", True),
+        ("It goes on for 3s.", 0, "Duration", False),
+        ("It has 3 men.", 0, "Duration", True),
+    ],
+)
+def test_an_attribute_asked_for_must_be_named(
+    text: str, number: int, asks: str, misses: bool
+) -> None:
+    assert FILTERS["misses the attribute"](candidate(text, number, asks)) is misses
+
+
+def test_an_attribute_not_asked_for_need_not_be_named() -> None:
+    assert not FILTERS["misses the attribute"](candidate("A voice."))
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "states"),
+    [
+        ("She speaks French.", 0, False),
+        ("She speaks French, not Russian.", 0, True),
+        ("He speaks French.", 0, True),
+        ("A man speaks Russian.", 1, False),
+        ("Russian dogs.", 2, False),  # a sound has no language: nothing is contradicted
+        ("The song of a bird.", 2, False),
+        ("A bird song.", 2, True),
+        ("A bass drum.", 4, False),  # "bass" is another category, but part of what is stated
+        ("A bass and a bass drum.", 4, True),
+    ],
+)
+def test_other_values_of_the_closed_set_are_found(text: str, number: int, states: bool) -> None:
+    assert FILTERS["states another value"](candidate(text, number)) is states
+
+
+def test_the_first_fault_in_the_order_of_the_recipe_counts() -> None:
+    both = candidate("", finished=False)
+    assert find_fault(both, ["empty", "cut off"]) == "empty"
+    assert find_fault(both, ["cut off", "empty"]) == "cut off"
+    assert find_fault(candidate("Fine."), list(FILTERS)) is None
+
+
+def test_a_misspelt_filter_is_an_error_with_a_suggestion() -> None:
+    tree = {
+        "clips": [{"path": "clips.jsonl", "root": "."}],
+        "backbone": "b",
+        "sampling": {},
+        "filters": ["cutoff"],
+    }
+    with pytest.raises(ConfigError, match='did you mean "cut off"'):
+        build(ConstructConfig, tree, where="recipe.yaml")

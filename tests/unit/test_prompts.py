@@ -1,0 +1,287 @@
+import itertools
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from desta.construction.prompts import KINDS, Prompt, draw, load_pool, pool_hash, suits
+from desta.errors import ConfigError
+from desta.records import DOMAINS, Clip, Domain, Segment
+
+POOLS = {domain: load_pool(domain) for domain in DOMAINS}
+
+
+def make_clip(
+    id: str = "corpus/1", *, text: str | None = None, domain: Domain = "speech", **attributes: str
+) -> Clip:
+    return Clip(
+        id=id,
+        source="corpus",
+        audio=f"{id}.wav",
+        duration=3.0,
+        domain=domain,
+        segments=(Segment(start=0.0, end=3.0, text=text),),
+        attributes=attributes,
+    )
+
+
+def words(prompt: Prompt) -> Counter[str]:
+    return Counter(re.findall(r"[a-z0-9]+", prompt.text.lower()))
+
+
+def write_pool(directory: Path, content: str) -> Path:
+    (directory / "speech.txt").write_text(content, encoding="utf-8")
+    return directory
+
+
+# the pools of the package
+
+
+def test_pools_are_large_enough() -> None:
+    assert len(POOLS["speech"]) >= 160
+    assert len(POOLS["sound"]) + len(POOLS["music"]) >= 160
+
+
+def test_attributes_of_the_demo_are_asked_for_in_many_wordings() -> None:
+    asked = Counter(
+        name
+        for pool in POOLS.values()
+        for prompt in pool
+        for name in prompt.needs
+        if prompt.kind == "ask"
+    )
+
+    assert asked["Language"] >= 20
+    assert asked["Gender"] >= 12
+    assert asked["Sound class"] >= 15
+    assert asked["Instrument"] >= 15
+
+
+def test_every_kind_is_there_in_every_domain() -> None:
+    for domain, pool in POOLS.items():
+        silent = {"transform"} if domain != "speech" else set()  # no words to work on
+        assert {prompt.kind for prompt in pool} == set(KINDS) - silent
+
+
+def test_an_ask_prompt_asks_for_one_attribute() -> None:
+    for prompt in itertools.chain(*POOLS.values()):
+        if prompt.kind == "ask":
+            assert len(prompt.needs) == 1, prompt
+            assert not prompt.needs_transcription, prompt
+
+
+def test_no_prompt_of_sound_or_music_needs_words() -> None:
+    assert not any(p.needs_transcription for p in POOLS["sound"] + POOLS["music"])
+
+
+def test_no_two_prompts_are_near_duplicates() -> None:
+    for a, b in itertools.combinations(itertools.chain(*POOLS.values()), 2):
+        left, right = words(a), words(b)
+        assert max((left - right).total(), (right - left).total()) > 1, (a.text, b.text)
+        assert (left & right).total() / (left | right).total() < 0.75, (a.text, b.text)
+
+
+def test_prompts_speak_of_audio_and_never_of_its_written_form() -> None:
+    written = re.compile(
+        r"\b(text|descriptions?|metadata|captions?|transcri\w*|tags? above)\b", re.I
+    )
+    for prompt in itertools.chain(*POOLS.values()):
+        assert not written.search(prompt.text), prompt.text
+        assert "<" not in prompt.text
+
+
+# files
+
+
+def test_sections_give_kind_and_needs(tmp_path: Path) -> None:
+    directory = write_pool(
+        tmp_path,
+        "# ours\n\n[describe]\nWhat is it?\n\n"
+        "[reason Speaking speed, transcription ,Emotion]\n  Why so fast?  \n",
+    )
+
+    assert load_pool("speech", directory) == (
+        Prompt(text="What is it?", kind="describe"),
+        Prompt(
+            text="Why so fast?",
+            kind="reason",
+            needs=frozenset({"Speaking speed", "Emotion"}),
+            needs_transcription=True,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("What is it?\n", r"speech\.txt:1 is a prompt before the first header"),
+        ("[describe\nWhat is it?\n", r'speech\.txt:1: header "\[describe" is not closed'),
+        (
+            "# ours\n[aks Language]\nWhich?\n",
+            r'speech\.txt:2: unknown kind .*\n.*did you mean "ask"',
+        ),
+        ("[]\nWhich?\n", r'speech\.txt:1: unknown kind of prompt ""'),
+        ("[ask Language,]\nWhich?\n", r"speech\.txt:1: header .* has an empty name"),
+        ("[ask Age]\nA?\n[describe]\nA?\n", r"speech\.txt:4 repeats the prompt of line 2"),
+        ("# nothing\n[describe]\n", r"speech\.txt holds no prompts"),
+    ],
+)
+def test_a_malformed_pool_is_an_error_with_its_place(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_pool("speech", write_pool(tmp_path, content))
+
+
+def test_a_missing_pool_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"music\.txt not found"):
+        load_pool("music", tmp_path)
+
+
+def test_a_pool_in_another_encoding_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "speech.txt").write_bytes("[describe]\nIm Café?\n".encode("latin-1"))
+
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_pool("speech", tmp_path)
+
+
+# what suits a clip
+
+
+def test_a_prompt_suits_only_clips_that_have_what_it_needs() -> None:
+    language = Prompt(text="Which language?", kind="ask", needs=frozenset({"Language"}))
+    spoken = Prompt(text="Repeat.", kind="transform", needs_transcription=True)
+
+    assert suits(language, make_clip(Language="French"))
+    assert not suits(language, make_clip(Gender="Female"))
+    assert not suits(language, make_clip(Language=""))
+    assert suits(spoken, make_clip(text="Bonjour"))
+    assert not suits(spoken, make_clip(text=" "))
+
+
+def test_the_duration_is_known_of_every_clip() -> None:
+    assert suits(Prompt(text="How long?", kind="ask", needs=frozenset({"Duration"})), make_clip())
+
+
+# draws
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 5), st.integers(0, 250))
+def test_a_draw_holds_different_suitable_prompts(rng: random.Random, seed: int, count: int) -> None:
+    clip = make_clip(str(rng.random()), Language="French")
+    suitable = [prompt for prompt in POOLS["speech"] if suits(prompt, clip)]
+
+    drawn = draw(POOLS["speech"], clip, count=count, seed=seed)
+
+    assert len(set(drawn)) == len(drawn) == min(count, len(suitable))
+    assert set(drawn) <= set(suitable)
+
+
+@given(st.randoms(use_true_random=False))
+def test_a_draw_does_not_depend_on_the_order_of_the_pool(rng: random.Random) -> None:
+    shuffled = list(POOLS["music"])
+    rng.shuffle(shuffled)
+    clip = make_clip(domain="music", Instrument="Bell")
+    weights = {"ask": 2.0, "describe": 1.0}
+
+    for kinds in (None, weights):
+        expected = draw(POOLS["music"], clip, count=4, seed=0, kinds=kinds)
+        assert draw(shuffled, clip, count=4, seed=0, kinds=kinds) == expected
+
+
+def test_a_draw_is_the_same_on_every_machine() -> None:
+    pool = [Prompt(text=letter, kind="describe") for letter in "abcdefgh"]
+
+    drawn = draw(pool, make_clip("corpus/é"), count=8, seed=3)
+
+    assert "".join(prompt.text for prompt in drawn) == "agcefhdb"
+
+
+def test_a_larger_draw_begins_with_the_smaller_one() -> None:
+    clip = make_clip()
+
+    assert draw(POOLS["speech"], clip, count=9, seed=1)[:3] == draw(
+        POOLS["speech"], clip, count=3, seed=1
+    )
+
+
+def test_a_new_prompt_changes_only_the_draws_that_it_wins() -> None:
+    new = Prompt(text="A prompt that was not there before", kind="describe")
+    won = 0
+    for number in range(500):
+        clip = make_clip(str(number))
+        before = draw(POOLS["sound"], clip, count=1, seed=0)
+        after = draw([*POOLS["sound"], new], clip, count=1, seed=0)
+        won += after == [new]
+        assert after in (before, [new])
+
+    assert 0 < won < 50
+
+
+def test_seed_and_clip_change_the_draw() -> None:
+    draws = {
+        tuple(draw(POOLS["speech"], make_clip(name), count=3, seed=seed))
+        for name in ("a", "b")
+        for seed in (0, 1)
+    }
+
+    assert len(draws) == 4
+
+
+def test_kinds_are_drawn_in_proportion_to_their_weights() -> None:
+    weights = {"ask": 3.0, "describe": 1.0, "reason": 0.0}
+    counts = Counter(
+        draw(POOLS["speech"], make_clip(str(n), Language="French"), count=1, seed=0, kinds=weights)[
+            0
+        ].kind
+        for n in range(2000)
+    )
+
+    assert set(counts) == {"ask", "describe"}
+    assert counts["ask"] / 2000 == pytest.approx(0.75, abs=0.03)  # 3 standard errors
+
+
+def test_without_weights_every_prompt_is_equally_likely() -> None:
+    pool = [Prompt(text=letter, kind=kind) for letter, kind in zip("abcd", KINDS, strict=False)]
+    counts = Counter(draw(pool, make_clip(str(n)), count=1, seed=0)[0].text for n in range(4000))
+
+    assert all(counts[prompt.text] == pytest.approx(1000, abs=82) for prompt in pool)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ({"roleplay": 1.0}, 'did you mean "role-play"'),
+        ({"ask": -1.0}, 'weight of prompt kind "ask" is -1.0'),
+        ({"ask": float("nan")}, 'weight of prompt kind "ask" is nan'),
+        ({"ask": 0.0}, "no kind of prompt has a weight"),
+        ({}, "no kind of prompt has a weight"),
+    ],
+)
+def test_wrong_weights_are_an_error(kinds: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        draw(POOLS["speech"], make_clip(), count=1, seed=0, kinds=kinds)
+
+
+# the hash
+
+
+def test_the_hash_changes_with_what_changes_draws_and_with_nothing_else() -> None:
+    prompt = Prompt(text="Which language?", kind="ask", needs=frozenset({"Language", "Accent"}))
+    other = Prompt(text="What is it?", kind="describe")
+    base = pool_hash({"speech": [prompt, other]})
+
+    assert re.fullmatch("[0-9a-f]{64}", base)
+    assert pool_hash({"speech": [other, prompt]}) == base
+    changed = [
+        {"speech": [prompt]},
+        {"sound": [prompt, other]},
+        {"speech": [prompt, Prompt(text="What is that?", kind="describe")]},
+        {"speech": [prompt, Prompt(text="What is it?", kind="reason")]},
+        {"speech": [prompt, Prompt(text="What is it?", kind="describe", needs_transcription=True)]},
+    ]
+    assert len({base, *map(pool_hash, changed)}) == len(changed) + 1

@@ -1,0 +1,252 @@
+"""Transcribing: who speaks where, greedy decoding, and what is not transcribed at all."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import (
+    LlamaConfig,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperTokenizer,
+)
+from transformers.modeling_outputs import BaseModelOutput
+
+from desta.audio import SAMPLE_RATE
+from desta.errors import CheckpointError, ConfigError, DataError
+from desta.inference.transcribe import MAX_NEW_TOKENS, Transcriber
+from desta.records import NO_TRANSCRIPTION
+
+Audio = NDArray[np.float32]
+SPECIAL = (
+    "<|endoftext|>",
+    "<|startoftranscript|>",
+    "<|en|>",
+    "<|fr|>",
+    "<|transcribe|>",
+    "<|notimestamps|>",
+)
+
+
+def build(seed: int = 0, *, eos_bias: float = 0.0) -> WhisperForConditionalGeneration:
+    """Build a random Whisper of bytes; `eos_bias` makes it end sooner or never."""
+    torch.manual_seed(seed)
+    size = 256 + len(SPECIAL)
+    model = WhisperForConditionalGeneration(
+        WhisperConfig(
+            vocab_size=size,
+            num_mel_bins=80,
+            d_model=32,
+            encoder_layers=1,
+            decoder_layers=2,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=32,
+            decoder_ffn_dim=32,
+            max_target_positions=200,
+            init_std=1.0,  # otherwise every window would get the same text
+            pad_token_id=256,
+            bos_token_id=256,
+            eos_token_id=256,
+            decoder_start_token_id=257,
+            scale_embedding=False,
+        )
+    )
+    model.proj_out.weight = torch.nn.Parameter(model.proj_out.weight.detach().clone())
+    model.proj_out.bias = torch.nn.Parameter(torch.zeros(size))
+    model.proj_out.bias.data[256] = eos_bias
+    generation = model.generation_config
+    generation.no_timestamps_token_id = 261
+    generation.lang_to_id = {"<|en|>": 258, "<|fr|>": 259}
+    generation.task_to_id = {"transcribe": 260}
+    generation.is_multilingual = True
+    generation.suppress_tokens = [7, 9, 257, 258, 259, 260, 261]
+    generation.begin_suppress_tokens = [32, 256]
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> WhisperTokenizer:
+    letters = {letter: number for number, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    vocab = {**letters, **{token: 256 + i for i, token in enumerate(SPECIAL)}}
+    return WhisperTokenizer(vocab, [], extra_special_tokens=list(SPECIAL[1:]))
+
+
+@pytest.fixture(scope="module")
+def transcriber(tokenizer: WhisperTokenizer) -> Transcriber:
+    return Transcriber(build(eos_bias=6.0), tokenizer, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def windows() -> list[Audio]:
+    generator = np.random.default_rng(0)
+    return [
+        (generator.standard_normal(int(seconds * SAMPLE_RATE)) * 0.1).astype(np.float32)
+        for seconds in (0.5, 3.0, 30.0, 7.0, 1.0)
+    ]
+
+
+def voice(seconds: float) -> Audio:
+    """Synthesise vowels, five a second: enough of a voice for the detector."""
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    formants = np.array([[700, 1200, 2600], [300, 2300, 3000], [500, 1000, 2500], [350, 800, 2300]])
+    vowels = formants[np.random.default_rng(0).integers(0, 4, int(seconds * 5) + 2)]
+    place, within = np.divmod(time * 5, 1)
+    glide = np.clip((within - 0.6) / 0.4, 0, 1)[:, None]
+    formant = (1 - glide) * vowels[place.astype(int)] + glide * vowels[place.astype(int) + 1]
+    pitch = 110 * (1 + 0.15 * np.sin(np.pi * time) + 0.03 * np.sin(6 * np.pi * time))
+    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
+    sound = np.zeros_like(time)
+    for harmonic in range(1, 36):
+        shape = sum(
+            level / (1 + ((harmonic * pitch - formant[:, i]) / width) ** 2)
+            for i, (level, width) in enumerate(((1, 90), (0.6, 110), (0.3, 160)))
+        )
+        sound += shape / harmonic * np.sin(harmonic * phase)
+    sound *= np.sin(np.pi * within) ** 0.7
+    return (0.3 * sound / np.abs(sound).max()).astype(np.float32)
+
+
+def test_nobody_speaks_in_silence_tones_and_slivers(transcriber: Transcriber) -> None:
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(5 * SAMPLE_RATE) / SAMPLE_RATE)
+
+    assert transcriber.speech_seconds(np.zeros(5 * SAMPLE_RATE, np.float32)) == []
+    assert transcriber.speech_seconds(tone.astype(np.float32)) == []
+    assert transcriber.speech_seconds(np.zeros(10, np.float32)) == []
+
+
+def test_a_voice_is_heard_where_it_is(transcriber: Transcriber) -> None:
+    silence = np.zeros(3 * SAMPLE_RATE, np.float32)
+
+    spans = transcriber.speech_seconds(np.concatenate([silence, voice(4.0), silence]))
+
+    assert spans
+    assert 2.5 < spans[0][0] < 4.5
+    assert 6.0 < spans[-1][1] < 8.5
+
+
+def test_the_detector_leaves_torch_its_threads(tokenizer: WhisperTokenizer) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        Transcriber(build(), tokenizer)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("language", "dtype"),
+    [
+        (None, torch.float32),
+        ("French", torch.float32),
+        ("en", torch.float32),
+        ("fr", torch.bfloat16),  # holds no whole number above 256 exactly: ids must not pass it
+    ],
+)
+def test_greedy_text_equals_that_of_transformers(
+    tokenizer: WhisperTokenizer, windows: list[Audio], language: str | None, dtype: torch.dtype
+) -> None:
+    model = build(eos_bias=6.0).to(dtype)
+    features = WhisperFeatureExtractor(80)(
+        windows, sampling_rate=SAMPLE_RATE, return_tensors="pt"
+    ).input_features
+    ids = model.generate(
+        features.to(dtype),
+        language=language,
+        task="transcribe",
+        do_sample=False,
+        max_new_tokens=MAX_NEW_TOKENS,
+    )
+
+    texts = Transcriber(model, tokenizer).transcribe(windows, language=language)
+
+    expected = [t.strip() for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    assert texts == expected
+    assert len(set(texts)) > 1  # the audio matters
+
+
+def test_a_window_alone_and_in_a_batch_gets_the_same_text(
+    transcriber: Transcriber, windows: list[Audio]
+) -> None:
+    together = transcriber.transcribe(windows)
+
+    assert together == [transcriber.transcribe([window])[0] for window in windows]
+    assert transcriber.transcribe([]) == []
+
+
+def test_encoder_states_that_are_given_are_used(
+    tokenizer: WhisperTokenizer, windows: list[Audio]
+) -> None:
+    model = build(eos_bias=6.0)
+    transcriber = Transcriber(model, tokenizer)
+    expected = transcriber.transcribe(windows)
+    features = WhisperFeatureExtractor(80)(
+        windows, sampling_rate=SAMPLE_RATE, return_tensors="pt"
+    ).input_features
+    with torch.no_grad():
+        encoded: BaseModelOutput = model.model.encoder(features)
+    torch.nn.init.zeros_(model.model.encoder.conv1.weight)  # whoever encodes again hears nothing
+
+    assert transcriber.transcribe(windows, encoded=encoded.last_hidden_state) == expected
+    assert transcriber.transcribe(windows) != expected
+
+
+def test_a_text_without_end_is_cut_off_and_said_so(
+    tokenizer: WhisperTokenizer, windows: list[Audio], caplog: pytest.LogCaptureFixture
+) -> None:
+    transcriber = Transcriber(build(eos_bias=-1e4), tokenizer)
+
+    with caplog.at_level(logging.WARNING, logger="desta"):
+        texts = transcriber.transcribe(windows[:2])
+
+    assert all(texts)
+    assert f"2 transcriptions were cut off at {MAX_NEW_TOKENS} tokens" in caplog.text
+
+
+def test_a_window_of_more_than_30_seconds_is_refused(transcriber: Transcriber) -> None:
+    with pytest.raises(DataError, match=r"30\.50 s"):
+        transcriber.transcribe([np.zeros(int(30.5 * SAMPLE_RATE), np.float32)])
+
+
+def test_an_unknown_language_is_refused_with_a_suggestion(
+    transcriber: Transcriber, windows: list[Audio]
+) -> None:
+    with pytest.raises(ConfigError, match="french"):
+        transcriber.transcribe(windows[:1], language="Frensh")
+    with pytest.raises(ConfigError, match="German"):  # Whisper's, but not this model's
+        transcriber.transcribe(windows[:1], language="German")
+
+
+def test_nothing_is_transcribed_where_nobody_speaks(
+    transcriber: Transcriber, windows: list[Audio]
+) -> None:
+    assert all(transcriber.transcribe(windows))  # it would find words in noise
+
+    for audio in (np.zeros(5 * SAMPLE_RATE, np.float32), windows[1] * 1e-3):
+        assert transcriber.transcribe_clip(audio, [(0, len(audio))]) == NO_TRANSCRIPTION
+
+
+def test_a_clip_is_the_text_of_its_spoken_windows(transcriber: Transcriber) -> None:
+    spoken, silence = voice(4.0), np.zeros(8 * SAMPLE_RATE, np.float32)
+    clip = np.concatenate([spoken, silence, spoken])
+    ends = np.cumsum([0, len(spoken), len(silence), len(spoken)])
+    cuts = list(zip(ends[:-1], ends[1:], strict=True))
+    encoded = transcriber._encode([clip[slice(*cut)] for cut in cuts])
+    first, _, last = transcriber.transcribe([clip[slice(*cut)] for cut in cuts])
+
+    assert transcriber.transcribe_clip(clip, cuts) == f"{first} {last}"
+    assert transcriber.transcribe_clip(clip, cuts, encoded=encoded) == f"{first} {last}"
+
+
+def test_a_directory_of_another_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no Whisper model"):
+        Transcriber.load(tmp_path)
+    LlamaConfig().save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="a llama model, not Whisper"):
+        Transcriber.load(tmp_path)
