@@ -79,21 +79,39 @@ def _override(tree: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f'"{override}" is not KEY=VALUE', fix="write --set key.path=value")
     *parents, last = key.split(".")
-    node = tree
+    node: Any = tree
     for parent in parents:
-        child = node.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise ConfigError(f'"{parent}" in --set {override} has no keys', fix="check the path")
-        node = child
+        node = (
+            node[_place(node, parent, override)]
+            if isinstance(node, list)
+            else (node.setdefault(parent, {}) if isinstance(node, dict) else None)
+        )
+    if not isinstance(node, dict | list):
+        raise ConfigError(
+            f'"{key}" in --set {override} leads below a value', fix="check the path in the recipe"
+        )
+    place = _place(node, last, override) if isinstance(node, list) else last
     try:
-        node[last] = yaml.safe_load(text)
+        node[place] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override} is not YAML", fix="quote the value") from error
 
 
+def _place(items: list[Any], key: str, override: str) -> int:
+    """Return the place in a list that a part of a path names."""
+    if not key.isdigit() or int(key) >= len(items):
+        raise ConfigError(
+            f'"{key}" in --set {override} is no place in a list of {len(items)}',
+            fix=f"give a number from 0 to {len(items) - 1}",
+        )
+    return int(key)
+
+
 def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
     if not isinstance(tree, Mapping):
-        raise ConfigError(f'{where}: "{path}" is {tree!r}, not keys', fix="indent its keys below it")
+        raise ConfigError(
+            f'{where}: "{path}" is {tree!r}, not keys', fix="indent its keys below it"
+        )
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind)
     for key in tree:
@@ -105,7 +123,8 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in tree:
             raise ConfigError(
-                f'{where}: missing key "{_join(path, name)}"', fix=f'add "{name}: ..." to the recipe'
+                f'{where}: missing key "{_join(path, name)}"',
+                fix=f'add "{name}: ..." to the recipe',
             )
     values = {
         key: _convert(hints[key], value, where=where, path=_join(path, key))
@@ -119,7 +138,9 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
 
 def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
     def wrong(expected: str) -> ConfigError:
-        return ConfigError(f'{where}: "{path}" = {value!r} is not {expected}', fix=f"give {expected}")
+        return ConfigError(
+            f'{where}: "{path}" = {value!r} is not {expected}', fix=f"give {expected}"
+        )
 
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):

@@ -26,6 +26,8 @@ class ClipsConfig:
     per_value: Mapping[str, int] = field(default_factory=dict)
     """Attribute -> most clips of each of its values, drawn by seed."""
     prompts_per_clip: int = 1
+    ask_for: tuple[str, ...] | None = None
+    """Attributes that prompts may ask for; null means all that a clip has."""
 
     def __post_init__(self) -> None:
         for name, count in {"prompts_per_clip": self.prompts_per_clip, **self.per_value}.items():
@@ -52,6 +54,8 @@ class ConstructConfig:
     )
     """System prompt, also in training; empty means none."""
     description: DescriptionConfig = field(default_factory=DescriptionConfig)
+    withhold: float = 0.0
+    """Share of pairs whose clip carries no transcription, so that the sound alone must do."""
     prompts: Path | None = None
     """Folder with prompt pools of your own; null means those of this package."""
     kinds: Mapping[Domain, Mapping[str, float]] = field(default_factory=dict)
@@ -74,5 +78,7 @@ class ConstructConfig:
         for name in ("batch_size", "shard_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}", fix="give 1 or more")
+        if not 0 <= self.withhold <= 1:
+            raise ConfigError(f"withhold = {self.withhold} is no share", fix="give 0 to 1")
         if not self.clips:
             raise ConfigError("clips names no corpus", fix="list one `path` and `root` or more")

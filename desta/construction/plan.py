@@ -11,7 +11,7 @@ from desta.construction.filters import ClosedSets, closed_sets
 from desta.construction.prompts import Prompt, draw, load_pool, pool_hash
 from desta.construction.responses import generation_messages, training_messages
 from desta.errors import DataError
-from desta.records import DOMAINS, AudioRef, AudioTextPair, Clip, Message, read_clips
+from desta.records import DOMAINS, NO_TRANSCRIPTION, AudioRef, AudioTextPair, Clip, Message, read_clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,8 @@ def make_plan(config: ConstructConfig) -> Plan:
                 [
                     prompt
                     for prompt in pools[clip.domain]
-                    if config.description.transcription or not prompt.needs_transcription
+                    if (config.description.transcription or not prompt.needs_transcription)
+                    and (corpus.ask_for is None or prompt.needs.issubset(corpus.ask_for))
                 ],
                 clip,
                 count=corpus.prompts_per_clip,
@@ -122,16 +123,20 @@ def _select(clips: Sequence[Clip], corpus: ClipsConfig, config: ConstructConfig)
     return chosen
 
 
-def _ticket(seed: int, clip_id: str) -> float:
-    """Return a number that depends on the clip alone, so that new clips displace few others."""
-    return random.Random(f"{seed}/{clip_id}").random()
+def _ticket(seed: int, id: str) -> float:
+    """Return a number in [0, 1) that depends on the id alone: new clips displace few others."""
+    return random.Random(f"{seed}/{id}").random()
 
 
 def _job(
     clip: Clip, prompt: Prompt, number: int, corpus: ClipsConfig, config: ConstructConfig
 ) -> Job:
     description = describe(clip, config.description)
-    heard = AudioRef(audio=str(corpus.root / clip.audio), text=clip.transcription)
+    withheld = _ticket(config.seed, f"{clip.id}#{number}") < config.withhold
+    heard = AudioRef(
+        audio=str(corpus.root / clip.audio),
+        text=NO_TRANSCRIPTION if withheld else clip.transcription,
+    )
     messages = training_messages(config.system, prompt, heard)
     return Job(
         id=f"{clip.id}#{number}",
