@@ -1,5 +1,6 @@
 """The command line: one verb a function; heavy imports happen inside, errors are told once."""
 
+import errno
 import json
 import logging
 import os
@@ -111,7 +112,7 @@ def describe(
     seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Write what a corpus knows of its recordings to clips.jsonl, split for training and testing."""
+    """Write what a corpus knows of its recordings to clips.jsonl, split by text and recording."""
     from desta.progress import counter
     from desta.sources import describe as describing
     from desta.sources import find_source
@@ -165,12 +166,12 @@ def construct(
         Path(zoo.resolve(config.backbone)), id=config.backbone, dtype=precision(config.dtype)
     )
     manifest = run(config, out, generator)
-    kept = sum(shard.rows for shard in manifest.shards)
+    kept = manifest.num_kept
     dropped = [
         {"reason": reason, "count": d.count, "example": d.example}
         for reason, d in manifest.dropped.items()
     ]
-    total = kept + sum(d["count"] for d in dropped)
+    total = kept + manifest.num_dropped
     if as_json:
         typer.echo(json.dumps({"kept": kept, "asked": total, "dropped": dropped}))
         return
@@ -283,7 +284,7 @@ def chat(
 
 @app.command("eval")
 def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="Name of a benchmark: attributes.")],
+    benchmark: Annotated[str, typer.Argument(help="Name of a benchmark: attributes or text.")],
     recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
     out: Annotated[
         Path | None, typer.Option(help="Folder for results; inside the model's by default.")
@@ -293,23 +294,34 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Ask a model the questions of a benchmark and score its answers."""
-    from desta.evaluation import BENCHMARKS
     from desta.evaluation.attributes import EvalConfig
+    from desta.evaluation.text import TextConfig
 
-    if benchmark not in BENCHMARKS:
-        raise ConfigError(
-            f'unknown benchmark "{benchmark}"', fix=suggest(benchmark, list(BENCHMARKS))
-        )
-    config = load_recipe(recipe, EvalConfig, overrides or ())
+    kinds: dict[str, type[EvalConfig] | type[TextConfig]] = {
+        "attributes": EvalConfig,
+        "text": TextConfig,
+    }
+    if benchmark not in kinds:
+        raise ConfigError(f'unknown benchmark "{benchmark}"', fix=suggest(benchmark, list(kinds)))
+    config = load_recipe(recipe, kinds[benchmark], overrides or ())
     if dry_run:
         typer.echo(dump_recipe(config))
         return
     from desta.evaluation.runner import evaluate as run
+    from desta.evaluation.text import evaluate_text
     from desta.inference.engine import Engine
 
     engine = Engine.load(config.model)
-    scores = run(config, engine, out or config.model / "eval" / benchmark)
-    _print_scores(scores, as_json)
+    folder = out or config.model / "eval" / benchmark
+    if isinstance(config, TextConfig):
+        found = evaluate_text(config, engine, folder)
+        typer.echo(
+            json.dumps(found, ensure_ascii=False)
+            if as_json
+            else f"{folder}: {found['equal']} of {found['total']} answers equal the bare backbone's"
+        )
+        return
+    _print_scores(run(config, engine, folder), as_json)
 
 
 @app.command()
@@ -340,7 +352,8 @@ def models_list(as_json: AsJson = False) -> None:
     from desta.model import zoo
 
     rows = [
-        {"name": m.name, "cached": str(zoo.cached(m.name) or "no")} for m in zoo.list_models()
+        {"name": m.name, "what": m.summary, "cached": str(zoo.cached(m.name) or "no")}
+        for m in zoo.list_models()
     ]
     _print_rows(rows, as_json)
 
@@ -403,6 +416,11 @@ def main() -> None:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or os.environ.get("DESTA_DEBUG"):
+            raise
+        typer.echo("error: the disk is full\n  fix: make room and give the command again", err=True)
+        sys.exit(2)
 
 
 def _conversation(
@@ -414,7 +432,7 @@ def _conversation(
 
     sampling = Sampling(temperature=temperature, max_new_tokens=max_tokens)
     engine = Engine.load(model, language=language)
-    return Conversation(engine, sampling, engine.system_prompt if system is None else system)
+    return Conversation(engine, sampling, system)
 
 
 def _check_clips(clips: list[str]) -> None:

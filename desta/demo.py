@@ -31,7 +31,7 @@ STEPS = (
     *(f"desta describe {name} {CORPORA} --out {OUT}/clips/{name}" for name in _SOURCES),
     f"desta construct {RECIPES}/data.yaml --out {OUT}/data/train",
     f"desta construct {RECIPES}/data.yaml --out {OUT}/data/validation "
-    "--set split=validation --set clips_per_value=8",
+    "--set split=validation --set clips.0.per_value.Language=8",
     f"desta train {RECIPES}/train.yaml --out {OUT}/run",
     f"desta eval attributes --recipe {RECIPES}/eval.yaml",
     f"desta eval text --recipe {RECIPES}/text.yaml",
@@ -122,7 +122,9 @@ def _print(steps: list[Step]) -> None:
             f"{estimate['value']:.1%} ± {estimate['standard_error']:.1%}"
         )
     text = _read(OUT / "run" / "eval" / "text" / "scores.json")
-    typer.echo(f"text-only answers equal to the bare backbone's: {text['equal']} of {text['total']}")
+    typer.echo(
+        f"text-only answers equal to the bare backbone's: {text['equal']} of {text['total']}"
+    )
     typer.echo(f"report: {OUT / 'run' / 'report.html'}")
 
 

@@ -1,10 +1,10 @@
 """What a user can cause and mend; everything else is a bug and keeps its traceback.
 
-    DestaError
-    ├── ConfigError       a recipe or an option
-    ├── DataError         a corpus, a recording, a shard
-    ├── CheckpointError   weights that do not fit
-    └── MissingExtraError a package that belongs to an extra
+DestaError
+├── ConfigError       a recipe or an option
+├── DataError         a corpus, a recording, a shard
+├── CheckpointError   weights that do not fit
+└── MissingExtraError a package that belongs to an extra
 """
 
 import importlib

@@ -11,7 +11,15 @@ from desta.construction.filters import ClosedSets, closed_sets
 from desta.construction.prompts import Prompt, draw, load_pool, pool_hash
 from desta.construction.responses import generation_messages, training_messages
 from desta.errors import DataError
-from desta.records import DOMAINS, NO_TRANSCRIPTION, AudioRef, AudioTextPair, Clip, Message, read_clips
+from desta.records import (
+    DOMAINS,
+    NO_TRANSCRIPTION,
+    AudioRef,
+    AudioTextPair,
+    Clip,
+    Message,
+    read_clips,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

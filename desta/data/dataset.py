@@ -12,6 +12,7 @@ from desta import audio
 from desta.data.layout import Layout, Tokens
 from desta.errors import DataError, need
 from desta.records import AudioTextPair
+from desta.shards import shard_paths
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class PairDataset:
 
     def __init__(self, directories: Sequence[Path]) -> None:
         datasets = need("datasets", extra="train", to="read a data set")
-        files = [str(f) for directory in directories for f in shard_files(directory)]
+        files = [str(f) for directory in directories for f in shard_paths(directory)]
         text = datasets.Value("string")
         clip = {"audio": text, "text": text}
         message = {"role": text, "content": text, "audios": datasets.List(clip)}
@@ -61,20 +62,6 @@ class PairDataset:
 
     def __getitem__(self, index: int) -> AudioTextPair:
         return AudioTextPair.from_json(self._rows[index])
-
-
-def shard_files(directory: Path) -> list[Path]:
-    """Return the shards of a data set directory in order; published directories have no manifest.
-
-    Raises:
-        DataError: there are none.
-    """
-    files = sorted(directory.glob("*.jsonl")) if directory.is_dir() else []
-    if not files:
-        raise DataError(
-            f"{directory} holds no *.jsonl shards", fix="write a data set with `desta construct`"
-        )
-    return files
 
 
 class ExampleReader:

@@ -1,6 +1,5 @@
 """The benchmark `text`: without a clip, the model must still be its backbone, token for token."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from desta.errors import ConfigError
 from desta.evaluation.scores import write_json
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling
+from desta.model.precision import precision
 from desta.records import Message
 
 PROMPTS = (
@@ -51,7 +51,12 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
     Returns:
         `{equal, total, rows: [{prompt, model, backbone, equal}]}`, also in `scores.json`.
     """
-    backbone, tokenizer = _bare_backbone(engine)
+    dtype = next(engine.model.llm_model.parameters()).dtype
+    name = engine.backbone_directory
+    backbone = AutoModelForCausalLM.from_pretrained(
+        name, dtype=precision(engine.model.config.backbone_dtype)
+    ).to(dtype)
+    tokenizer = AutoTokenizer.from_pretrained(name)
     rows = []
     for prompt in config.prompts:
         ours = engine.respond(
@@ -64,9 +69,7 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
             return_dict=True,
         )
         with torch.no_grad():
-            ids = backbone.generate(
-                **inputs, do_sample=False, max_new_tokens=config.max_new_tokens
-            )
+            ids = backbone.generate(**inputs, do_sample=False, max_new_tokens=config.max_new_tokens)
         theirs = ids[0, inputs["input_ids"].shape[1] :].tolist()
         rows.append(
             {

@@ -9,7 +9,7 @@ from desta.llm.base import Sampling
 from desta.records import AudioRef, Message
 
 SYSTEM_PROMPT = "Focus on the audio clips and instructions."
-"""Of the published evaluation protocol; a model answers best to the prompt it was trained with."""
+"""Of the published evaluation protocol; used where a checkpoint does not say what it knows."""
 
 
 def user_message(
@@ -41,12 +41,17 @@ class Conversation:
 
     engine: Engine
     sampling: Sampling
-    system_prompt: str | None = SYSTEM_PROMPT
+    system_prompt: str | None = None
+    """None takes the one that the model was trained with."""
     messages: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.system_prompt and not self.messages:
-            self.messages.append(Message(role="system", content=self.system_prompt))
+        system = self.system_prompt
+        if system is None:
+            trained = self.engine.system_prompt
+            system = SYSTEM_PROMPT if trained is None else trained
+        if system and not self.messages:
+            self.messages.append(Message(role="system", content=system))
 
     def ask(
         self, text: str, audios: Sequence[Path | str] = (), texts: Sequence[str | None] = ()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,10 @@ from desta.llm.base import Sampling
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.model.config import Dtype
-from desta.model.encoder import Encoded
 from desta.model.generation import generate
 from desta.records import AudioRef, Message
+
+_MAX_WINDOWS = 16  # encoded at once: enough to keep the cores busy, little enough to fit
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,25 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class _Clip:
+    """A clip as it was read."""
+
+    ref: AudioRef
+    samples: NDArray[np.float32]
+    bounds: list[tuple[int, int]]
+    """First sample of each window, and the one after its last."""
+
+    @property
+    def windows(self) -> list[NDArray[np.float32]]:
+        return [self.samples[start:end] for start, end in self.bounds]
+
+
+@dataclass(frozen=True)
 class _Heard:
     """A clip, ready to be laid out."""
 
     ref: AudioRef
-    windows: list[NDArray[np.float32]]
+    num_windows: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,8 @@ class Engine:
         self.tokenizer = loaded.tokenizer
         self.layout = Layout(loaded.tokenizer, **loaded.layout_options)
         self.language = language
+        self.system_prompt = loaded.system_prompt
+        self.backbone_directory = loaded.backbone_directory
         self._encoder_directory = loaded.encoder_directory
 
     @classmethod
@@ -154,58 +172,59 @@ class Engine:
     @torch.no_grad()
     def transcribed(self, messages: Sequence[Message]) -> list[Message]:
         """Return the messages with a transcription for every clip, so that it is made once."""
-        refs = iter([heard.ref for heard in self._hear(messages)[0]])
-        return [replace(m, audios=tuple(next(refs) for _ in m.audios)) for m in messages]
+        (heard,), _ = self._hear([messages])
+        return _with_refs(messages, heard)
 
     def _prepare(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> _Prepared:
+        heard, audio_WQE = self._hear(conversations)
         sequences: list[Tokens] = []
-        windows: list[NDArray[np.float32]] = []
-        tokens_WQE: list[Tensor] = []
-        audios: list[tuple[AudioRef, ...]] = []
-        for messages in conversations:
-            heard, encoded = self._hear(messages)
-            wrapped = _with_texts(wrap_locators(messages, self.layout.locator), heard)
-            tokens = self.layout.context(wrapped, [len(h.windows) for h in heard])
+        for messages, clips in zip(conversations, heard, strict=True):
+            wrapped = _with_refs(wrap_locators(messages, self.layout.locator), clips)
+            tokens = self.layout.context(wrapped, [clip.num_windows for clip in clips])
             self._check_room(tokens, sampling)
             sequences.append(tokens)
-            windows += [w for h in heard for w in h.windows]
-            audios.append(tuple(h.ref for h in heard))
-            if encoded is not None:
-                tokens_WQE.append(self.model.audio_tokens(encoded))
-        batch = collate(sequences, windows, pad_id=self.layout.pad_id)
-        audio_WQE = torch.cat(tokens_WQE) if tokens_WQE else None
+        batch = collate(sequences, [], pad_id=self.layout.pad_id)
         embeddings = self.model.embed(batch.input_ids_BS, audio_WQE, batch.places_P2)
-        return _Prepared(batch, embeddings, audios)
+        return _Prepared(batch, embeddings, [tuple(c.ref for c in clips) for clips in heard])
 
-    def _hear(self, messages: Sequence[Message]) -> tuple[list[_Heard], Encoded | None]:
-        """Read the clips of a conversation, encode their windows, transcribe where asked."""
-        refs = check_locators(messages, self.layout.locator)
-        if not refs:
-            return [], None
-        samples = [audio.load(ref.audio) for ref in refs]
-        bounds = [audio.split_windows(s) for s in samples]
-        per_clip = [
-            [s[start:end] for start, end in b] for s, b in zip(samples, bounds, strict=True)
-        ]
-        encoded = self.model.encode(self.model.mel([w for ws in per_clip for w in ws]))
+    def _hear(
+        self, conversations: Sequence[Sequence[Message]]
+    ) -> tuple[list[list[_Heard]], Tensor | None]:
+        """Read all clips, encode their windows together, transcribe where no text is given.
+
+        Returns:
+            The clips of each conversation, and the audio tokens of all windows in order.
+        """
+        refs = [check_locators(messages, self.layout.locator) for messages in conversations]
+        clips = [_read(ref) for of_conversation in refs for ref in of_conversation]
+        if not clips:
+            return [[] for _ in refs], None
+        windows = [window for clip in clips for window in clip.windows]
+        places = list(accumulate((len(clip.windows) for clip in clips), initial=0))
+        tokens_WQE: list[Tensor] = []
+        last_WTD: list[Tensor] = []  # for transcribing, where both read 30-second windows
+        for start in range(0, len(windows), _MAX_WINDOWS):
+            encoded = self.model.encode(self.model.mel(windows[start : start + _MAX_WINDOWS]))
+            tokens_WQE.append(self.model.audio_tokens(encoded))
+            if self.model.config.window == "30s":
+                last_WTD += encoded.last_BTD
         heard = []
-        first = 0
-        for ref, clip, clip_bounds, clip_windows in zip(
-            refs, samples, bounds, per_clip, strict=True
-        ):
+        for clip, first in zip(clips, places, strict=False):
+            ref = clip.ref
             if ref.text is None:
-                last_BTD = encoded.last_BTD[first : first + len(clip_windows)]
+                shared = last_WTD[first : first + len(clip.windows)]
                 text = self.transcriber.transcribe_clip(
-                    clip,
-                    clip_bounds,
+                    clip.samples,
+                    clip.bounds,
                     language=self.language,
-                    # one pass of the encoder serves both where both read 30-second windows
-                    encoded=last_BTD if self.model.config.window == "30s" else None,
+                    encoded=torch.stack(shared) if shared else None,
                 )
                 ref = replace(ref, text=text)
-            heard.append(_Heard(ref, clip_windows))
-            first += len(clip_windows)
-        return heard, encoded
+            heard.append(_Heard(ref, len(clip.windows)))
+        rest = iter(heard)
+        return [[next(rest) for _ in of_conversation] for of_conversation in refs], torch.cat(
+            tokens_WQE
+        )
 
     def _check_room(self, tokens: Tokens, sampling: Sampling) -> None:
         limit = self.model.max_positions
@@ -222,6 +241,12 @@ class Engine:
         )
 
 
-def _with_texts(messages: Sequence[Message], heard: Sequence[_Heard]) -> list[Message]:
+def _read(ref: AudioRef) -> _Clip:
+    samples = audio.load(ref.audio)
+    return _Clip(ref, samples, audio.split_windows(samples))
+
+
+def _with_refs(messages: Sequence[Message], heard: Sequence[_Heard]) -> list[Message]:
+    """Put the clips, now with their texts, back into the messages."""
     refs = iter([h.ref for h in heard])
     return [replace(m, audios=tuple(next(refs) for _ in m.audios)) for m in messages]

@@ -43,7 +43,7 @@ class Completion:
 
 
 class TextGenerator(Protocol):
-    """Answers conversations of plain text."""
+    """Answers conversations; a clip in a message is read as its text."""
 
     @property
     def id(self) -> str:

@@ -24,12 +24,11 @@ def generation_config(backbone: Any, tokenizer: Any, sampling: Sampling) -> Gene
 
     Many models ship a top-k or a repetition penalty that `generate` would apply silently.
     """
+    drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
     return GenerationConfig(
         max_new_tokens=sampling.max_new_tokens,
         do_sample=sampling.temperature > 0,
-        temperature=sampling.temperature or 1.0,
-        top_p=sampling.top_p,
-        top_k=0,
+        **(drawn if sampling.temperature > 0 else {}),
         repetition_penalty=1.0,
         num_beams=1,
         use_cache=True,

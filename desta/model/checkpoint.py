@@ -38,11 +38,14 @@ _NAMED = 10  # differences that an error lists
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model with its tokenizer, and the directory of its encoder (for transcribing)."""
+    """A model with its tokenizer, and where its frozen parts came from."""
 
     model: DestaModel
     tokenizer: Any
     encoder_directory: str
+    backbone_directory: str
+    system_prompt: str | None = None
+    """What the training data said before every question; None where nobody has noted it."""
 
     @property
     def layout_options(self) -> dict[str, Any]:
@@ -72,7 +75,8 @@ def load(
             connector's; at most ten differences are named.
     """
     directory = _directory(name)
-    config = read_config(directory)
+    fields = read_config(directory)
+    config = from_published(fields, where=str(directory))
     if dtype is not None:
         config = replace(config, dtype=dtype)
     state = read_weights(directory)
@@ -86,7 +90,7 @@ def load(
     with torch.no_grad():
         for key, tensor in expected.items():
             tensor.copy_(state[key])
-    return loaded
+    return replace(loaded, system_prompt=fields.get("system_prompt"))
 
 
 def save(model: DestaModel, directory: Path, *, extra: dict[str, Any] | None = None) -> None:
@@ -101,8 +105,8 @@ def save(model: DestaModel, directory: Path, *, extra: dict[str, Any] | None = N
         (directory / f".{name}").replace(directory / name)
 
 
-def read_config(directory: Path) -> ModelConfig:
-    """Read `config.json` of a model directory."""
+def read_config(directory: Path) -> dict[str, Any]:
+    """Read the fields of `config.json` in a model directory."""
     path = directory / CONFIG
     if not path.is_file():
         raise CheckpointError(
@@ -110,9 +114,11 @@ def read_config(directory: Path) -> ModelConfig:
         )
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is not JSON", fix="copy the model again") from error
-    return from_published(fields, where=str(directory))
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{path} holds no fields", fix="copy the model again")
+    return fields
 
 
 def read_weights(directory: Path) -> dict[str, Tensor]:
@@ -184,7 +190,7 @@ def _assemble(config: ModelConfig, *, base: Path | None, device: str | torch.dev
     encoder.load_state_dict(whisper.model.encoder.state_dict(), assign=True)
     encoder.requires_grad_(False)
     model = DestaModel(config, encoder=encoder, backbone=backbone)
-    return Loaded(model.to(device).eval(), tokenizer, encoder_directory)
+    return Loaded(model.to(device).eval(), tokenizer, encoder_directory, backbone_directory)
 
 
 def _fetched(kind: type[Any], name: str, **options: Any) -> Any:

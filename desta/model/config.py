@@ -27,6 +27,10 @@ class ConnectorConfig:
     """0-based encoder layers the connector reads; None means the four quarters of the depth."""
     ffn_dim: int = 3072
     """Width of the feed-forward layers (published: BERT's default, whatever the encoder)."""
+    normalise_frames: bool = True
+    """Bring every encoder frame to mean 0 and variance 1 before the Q-Former reads it. The upper
+    layers of Whisper hold a few values hundreds of times larger than the rest, which drown what
+    is said in a frame (docs/decisions/0010). Published: off."""
     dropout: float = 0.1
     """Dropout of attention and hidden states during training."""
 
@@ -98,8 +102,9 @@ _CONNECTOR = {
     "qformer_num_hidden_layers": "num_layers",
     "prompt_size": "num_query_tokens",
     "target_layer_ids": "target_layers",
-    "qformer_intermediate_size": "ffn_dim",  # this and the next are fields of our own
+    "qformer_intermediate_size": "ffn_dim",  # this and the next are fields of ours
     "qformer_dropout": "dropout",
+    "qformer_normalise_frames": "normalise_frames",
 }
 
 
@@ -117,6 +122,7 @@ def to_published(config: ModelConfig, target_layers: tuple[int, ...]) -> dict[st
         "encoder_window": config.window,
         "qformer_intermediate_size": config.connector.ffn_dim,
         "qformer_dropout": config.connector.dropout,
+        "qformer_normalise_frames": config.connector.normalise_frames,
         "desta_dtype": config.dtype,
         "desta_backbone_dtype": config.backbone_dtype,
         "desta_format": FORMAT,
@@ -151,6 +157,7 @@ def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
         ours: fields[name] for name, ours in _CONNECTOR.items() if fields.get(name) is not None
     }
     connector.setdefault("num_layers", 2)  # the default of the published configuration class
+    connector.setdefault("normalise_frames", False)  # published checkpoints do not say so
     if "target_layers" in connector:
         connector["target_layers"] = tuple(connector["target_layers"])
     return ModelConfig(

@@ -7,6 +7,7 @@ Shape suffixes:
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from desta.model.config import ConnectorConfig
 from desta.model.qformer import QFormer
@@ -27,6 +28,7 @@ class QFormerConnector(nn.Module):
         backbone_dim: int,
     ) -> None:
         super().__init__()
+        self.normalise_frames = config.normalise_frames
         self.layer_prompts = nn.ParameterList(
             nn.Parameter(torch.empty(1, config.num_query_tokens, encoder_dim))
             for _ in range(num_target_layers)
@@ -57,9 +59,13 @@ class QFormerConnector(nn.Module):
         for prompt in self.layer_prompts:
             nn.init.normal_(prompt)
         nn.init.zeros_(self.layer_weights)
-        linear = self.proj[1]
+        norm, linear = self.proj
+        assert isinstance(norm, nn.LayerNorm)
         assert isinstance(linear, nn.Linear)
-        nn.init.normal_(linear.weight, std=embedding_std / linear.in_features**0.5)
+        # The scale stands in the gain of the norm, not in the matrix: Adam moves every weight by
+        # about the learning rate, and a matrix of tiny weights would be overrun in a few steps.
+        nn.init.constant_(norm.weight, embedding_std)
+        nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
 
     def forward(self, frames_LBTD: Tensor, mask_BT: Tensor | None) -> Tensor:
         """Turn encoder frames into audio tokens.
@@ -72,6 +78,8 @@ class QFormerConnector(nn.Module):
             Audio tokens, (B, Q, E).
         """
         num_layers, batch = frames_LBTD.shape[:2]
+        if self.normalise_frames:
+            frames_LBTD = functional.layer_norm(frames_LBTD, frames_LBTD.shape[-1:])
         queries_NQD = torch.cat([prompt.expand(batch, -1, -1) for prompt in self.layer_prompts])
         mask_NT = None if mask_BT is None else mask_BT.repeat(num_layers, 1)
         answers_NQD = self.qformer(queries_NQD, frames_LBTD.flatten(0, 1), mask_NT)

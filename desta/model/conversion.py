@@ -108,7 +108,7 @@ def convert_whisper(originals: Path, target: Path) -> None:
         setattr(model.config, role, getattr(generation, role))
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
-    features = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)  # type: ignore[no-untyped-call]
+    features = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
     features.save_pretrained(target)
 
 
@@ -223,7 +223,7 @@ def _whisper_modules(path: str) -> tuple[str, ...]:
 def _generation_config(tokenizer: Any, settings: Mapping[str, Any]) -> GenerationConfig:
     """Return what `generate(language=..., task=...)` needs; `settings` is CTranslate2's config."""
     ids = tokenizer.get_vocab()
-    return GenerationConfig(  # type: ignore[no-untyped-call]
+    return GenerationConfig(
         bos_token_id=ids["<|endoftext|>"],
         eos_token_id=ids["<|endoftext|>"],
         pad_token_id=ids["<|endoftext|>"],
@@ -334,7 +334,7 @@ def tokenizer_from_gguf(fields: Mapping[str, Any]) -> PreTrainedTokenizerFast:
     def named(role: str) -> str:
         return str(tokens[fields[f"tokenizer.ggml.{role}_token_id"]])
 
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token=named("bos"),
         eos_token=named("eos"),

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import WhisperFeatureExtractor
 
-from desta.audio import SAMPLE_RATE
+from desta.audio import SAMPLE_RATE, WINDOW_SAMPLES
 from desta.model.config import Window
 
 HOP_LENGTH = 160  # samples from one mel frame to the next
-WINDOW_SAMPLES = 30 * SAMPLE_RATE  # what Whisper was trained on
 _TAIL = 400  # zeros behind a clip: what the last frame sees beyond the end, as in a 30 s window
 
 

@@ -142,7 +142,9 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
     }
     if tracker is not None:
         tracker.close()
-        checkpoint.save(model, run, extra={"training_steps": progress.step})
+        told = [m.content for m in rows[0].messages if m.role == "system"]
+        extra = {"training_steps": progress.step, "system_prompt": told[0] if told else None}
+        checkpoint.save(model, run, extra=extra)
         (run / "README.md").write_text(model_card(config, summary), encoding="utf-8")
         (run / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     accelerator.end_training()

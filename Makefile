@@ -1,0 +1,46 @@
+# Two commands do everything: `make demo` runs the whole loop, `make test` passes the tests.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0# 2.13.0+cpu where no GPU is to be used: pip needs to be told where that build lies
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup data demo check test smoke golden clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+setup: $(READY)  ## make .venv and install the project into it
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)" numpy -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[train,eval,dev]" -c constraints.txt
+	touch $@
+
+data: setup  ## fetch the recordings of the demo (about 270 MB of Debian packages, no root needed)
+	$(BIN)/desta sources fetch tuxpaint asterisk tuxpaint-sounds sonic-pi --out demo/corpora
+
+demo: setup  ## real recordings -> data set -> trained model -> answers -> report; CORPORA=DIR if packages cannot be fetched
+	$(BIN)/desta demo $(if $(CORPORA),--corpora $(CORPORA))
+
+check: setup  ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup  ## all tests but those marked slow, gpu or network
+	$(BIN)/pytest
+
+smoke: setup  ## the whole path on tiny models only
+	$(BIN)/pytest tests/smoke
+
+golden: setup  ## write the golden files again; review the diff
+	rm -f tests/golden/*.json tests/golden/*.jsonl
+	-$(BIN)/pytest -q tests/golden
+	git diff --stat tests/golden
+
+clean:  ## remove what the demo made
+	rm -rf demo

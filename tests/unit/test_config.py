@@ -1,0 +1,95 @@
+"""Recipes: what is wrong in them is said by name, with the nearest right one."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from desta.config import dump_recipe, load_recipe
+from desta.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    rate: float = 0.1
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    steps: int
+    inner: Inner = field(default_factory=Inner)
+    parts: tuple[Inner, ...] = ()
+    kind: Literal["a", "b"] = "a"
+    note: str | None = None
+    folder: Path = Path()
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> Outer:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return load_recipe(path, Outer, overrides)
+
+
+def test_values_are_read_into_the_tree(tmp_path: Path) -> None:
+    config = load(tmp_path, "steps: 3\ninner: {rate: 1e-4, names: [x]}\nkind: b\nfolder: a/b")
+    assert config == Outer(
+        steps=3, inner=Inner(rate=1e-4, names=("x",)), kind="b", folder=Path("a/b")
+    )
+
+
+def test_a_dumped_recipe_reads_back_as_itself(tmp_path: Path) -> None:
+    config = load(tmp_path, "steps: 3\nparts: [{rate: 2}]")
+    assert load(tmp_path, dump_recipe(config)) == config
+
+
+def test_set_reaches_into_trees_and_lists(tmp_path: Path) -> None:
+    config = load(tmp_path, "steps: 3\nparts: [{rate: 2}]", "inner.rate=5", "parts.0.rate=7")
+    assert (config.inner.rate, config.parts[0].rate) == (5.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message", "fix"),
+    [
+        ("step: 3", (), 'unknown key "step"', 'did you mean "steps"?'),
+        ("steps: 3\ninner: {rat: 1}", (), 'unknown key "inner.rat"', 'did you mean "rate"?'),
+        ("kind: a", (), 'missing key "steps"', "add"),
+        ("steps: many", (), "\"steps\" = 'many' is not a whole number", "give"),
+        ("steps: true", (), '"steps" = True is not a whole number', "give"),
+        ("steps: 3\nkind: c", (), "is not one of a, b", "give"),
+        ("steps: 3\ninner: 4", (), '"inner" is 4, not keys', "indent"),
+        ("steps: [", (), "is not YAML", "mend"),
+        ("- 1", (), "holds no keys", "write"),
+        ("steps: 3", ("steps",), '"steps" is not KEY=VALUE', "write"),
+        ("steps: 3", ("parts.0.rate=1",), "no place in a list|leads below", "give|check"),
+        ("steps: 3\nparts: [{}]", ("parts.1.rate=1",), "no place in a list of 1", "give"),
+    ],
+)
+def test_what_is_wrong_is_said_with_a_fix(
+    tmp_path: Path, text: str, overrides: tuple[str, ...], message: str, fix: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(tmp_path, text, *overrides)
+    assert any(word in caught.value.fix for word in fix.split("|"))
+
+
+def test_every_recipe_of_the_project_loads() -> None:
+    from desta.construction.config import ConstructConfig
+    from desta.evaluation.attributes import EvalConfig
+    from desta.evaluation.text import TextConfig
+    from desta.sources.custom import CustomRecipe
+    from desta.training.config import TrainConfig
+
+    kinds = {
+        "llama31_8b.yaml": TrainConfig,
+        "custom_corpus.yaml": CustomRecipe,
+        "demo/data.yaml": ConstructConfig,
+        "demo/train.yaml": TrainConfig,
+        "demo/eval.yaml": EvalConfig,
+        "demo/text.yaml": TextConfig,
+    }
+    folder = Path(__file__).parents[2] / "recipes"
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*.yaml")} == set(kinds)
+    for name, kind in kinds.items():
+        load_recipe(folder / name, kind)

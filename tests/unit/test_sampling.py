@@ -1,0 +1,43 @@
+"""Batches: every row once an epoch, under the budget, resumable anywhere."""
+
+from itertools import islice
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from desta.data.sampling import BucketSampler, Position
+
+
+def sampler(lengths: list[int], budget: int, seed: int) -> BucketSampler:
+    return BucketSampler(
+        len(lengths), lengths.__getitem__, token_budget=budget, chunk_rows=7, seed=seed
+    )
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=40), st.integers(20, 60), st.integers(0))
+def test_an_epoch_holds_every_row_once_under_the_budget(
+    lengths: list[int], budget: int, seed: int
+) -> None:
+    seen: list[int] = []
+    for rows, position in sampler(lengths, budget, seed).batches(Position()):
+        if position.epoch > 0:
+            break
+        assert max(lengths[row] for row in rows) * len(rows) <= budget
+        seen += rows
+    assert sorted(seen) == list(range(len(lengths)))
+
+
+@given(st.integers(0, 30), st.integers(0, 5))
+def test_batches_continue_at_any_position(taken: int, seed: int) -> None:
+    lengths = [1 + (7 * i) % 13 for i in range(23)]
+    whole = list(islice(sampler(lengths, 30, seed).batches(Position()), 40))
+    start = whole[taken - 1][1] if taken else Position()
+    assert list(islice(sampler(lengths, 30, seed).batches(start), 40 - taken)) == whole[taken:]
+
+
+def test_epochs_differ() -> None:
+    batches = islice(sampler(list(range(1, 15)), 40, 0).batches(Position()), 60)
+    by_epoch: dict[int, list[list[int]]] = {}
+    for rows, position in batches:
+        by_epoch.setdefault(position.epoch, []).append(rows)
+    assert by_epoch[0] != by_epoch[1]
