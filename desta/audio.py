@@ -147,7 +147,7 @@ def _decode(source: AudioInput) -> tuple[NDArray[np.float32], int]:
             file.seek(0)
             try:
                 samples, rate = _read_soundfile(file, name)
-            except soundfile.LibsndfileError:
+            except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
                 file.seek(0)
                 samples, rate = _read_pyav(file, name)
     if rate not in RATES:
@@ -164,7 +164,8 @@ def _decode(source: AudioInput) -> tuple[NDArray[np.float32], int]:
 
 
 def _from_array(samples: NDArray[Any], rate: int) -> tuple[NDArray[np.float32], int]:
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "if":
+    channels = samples.shape[1] if samples.ndim == 2 else 1
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "if" or channels > len(samples) > 0:
         raise AudioError(
             "the array",
             "is not audio",

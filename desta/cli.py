@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from desta import __version__
@@ -139,6 +140,12 @@ def describe(
         return
     splits = ", ".join(f"{count} {split}" for split, count in summary["splits"].items())
     typer.echo(f"{out}: {summary['clips']} clips, {summary['hours']:.2f} h ({splits})")
+    if description.shared:
+        typer.echo(
+            f"warning: {description.shared} texts or recordings are in more than one split, "
+            "because the corpus splits itself",
+            err=True,
+        )
     _print_skipped(summary["skipped"])
 
 
@@ -159,11 +166,14 @@ def construct(
         return
     from desta.construction.pipeline import construct as run
     from desta.llm.local import LocalGenerator
-    from desta.model import zoo
+    from desta.model.checkpoint import local_directory
     from desta.model.precision import precision
 
     generator = LocalGenerator.load(
-        Path(zoo.resolve(config.backbone)), id=config.backbone, dtype=precision(config.dtype)
+        local_directory(config.backbone),
+        id=config.backbone,
+        weights_dtype=precision(config.backbone_dtype),
+        dtype=precision(config.dtype),
     )
     manifest = run(config, out, generator)
     kept = manifest.num_kept
@@ -208,7 +218,8 @@ def train(
         f"{out}: {summary['steps']} steps, loss {summary['loss']:.3f}, "
         f"{summary['pairs_read']} pairs in {summary['seconds']:.0f} s"
     )
-    _print_skipped([{"reason": r, **entry} for r, entry in summary["skipped"].items()])
+    for part in ("skipped", "skipped_in_validation"):
+        _print_skipped([{"reason": r, **entry} for r, entry in summary[part].items()])
 
 
 @app.command()
@@ -227,6 +238,10 @@ def ask(
 ) -> None:
     """Ask a question about one clip or several, in any format libsndfile or FFmpeg reads."""
     *clips, question = words
+    if Path(question).is_file():
+        raise ConfigError(
+            f"there is no question after {question}", fix='desta ask AUDIO... "QUESTION"'
+        )
     _check_clips(clips)
     if text and len(text) > len(clips):
         raise ConfigError(f"{len(text)} --text for {len(clips)} clips", fix="one --text per clip")
@@ -280,6 +295,9 @@ def chat(
             waiting = []
         except DestaError as error:  # one bad turn does not end the conversation
             typer.echo(f"error: {error}", err=True)
+            if waiting:
+                typer.echo(f"left out: {', '.join(waiting)}", err=True)
+            waiting = []
 
 
 @app.command("eval")
@@ -396,15 +414,14 @@ def models_plan(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = F
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
     corpora: Annotated[
         Path | None, typer.Option(help="Unpacked corpora, where packages cannot be fetched.")
     ] = None,
 ) -> None:
-    """Run the whole loop on real recordings with small real models."""
+    """Run the whole loop on real recordings with small real models; everything goes to demo/."""
     from desta.demo import run_demo
 
-    run_demo(out, corpora)
+    run_demo(corpora)
 
 
 def main() -> None:
@@ -417,9 +434,11 @@ def main() -> None:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except OSError as error:
-        if error.errno != errno.ENOSPC or os.environ.get("DESTA_DEBUG"):
+        if os.environ.get("DESTA_DEBUG") or (error.errno != errno.ENOSPC and not error.filename):
             raise
-        typer.echo("error: the disk is full\n  fix: make room and give the command again", err=True)
+        full = error.errno == errno.ENOSPC
+        fix = "make room and give the command again" if full else "check that path and its rights"
+        typer.echo(f"error: {error.strerror}: {error.filename or 'disk'}\n  fix: {fix}", err=True)
         sys.exit(2)
 
 
@@ -430,6 +449,10 @@ def _conversation(
     from desta.inference.engine import Engine
     from desta.llm.base import Sampling
 
+    if model == DEMO_RUN and not Path(model).is_dir():
+        raise ConfigError(
+            f"{model} is not here", fix="run `make demo`, or name a model with --model"
+        )
     sampling = Sampling(temperature=temperature, max_new_tokens=max_tokens)
     engine = Engine.load(model, language=language)
     return Conversation(engine, sampling, system)
@@ -449,7 +472,7 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
         return
     table = Table(*rows[0], box=None, header_style="bold")
     for row in rows:
-        table.add_row(*map(str, row.values()))
+        table.add_row(*(escape(str(value)) for value in row.values()))
     Console().print(table)
 
 
@@ -459,7 +482,7 @@ def _print_skipped(rows: list[dict[str, Any]]) -> None:
         return
     table = Table("count", "left out because", "example", box=None, header_style="dim")
     for row in sorted(rows, key=lambda r: -r["count"]):
-        table.add_row(str(row["count"]), row["reason"], str(row["example"]))
+        table.add_row(str(row["count"]), escape(row["reason"]), escape(str(row["example"])))
     Console().print(table)
 
 

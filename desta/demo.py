@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from desta.errors import ConfigError, DestaError
+from desta.shards import write_atomic
 
 OUT = Path("demo")
 RECIPES = Path("recipes/demo")
@@ -64,15 +65,19 @@ def run_demo(corpora: Path | None) -> None:
         raise ConfigError(f"{RECIPES} is not here", fix="run the demo in the project's folder")
     if corpora is not None:
         _use(corpora)
+    if corpora is None and CORPORA.is_symlink():
+        CORPORA.unlink()  # of an earlier demo: packages must not be unpacked into that folder
+    log = OUT / "demo.json"
+    before = {step["command"]: Step(**step) for step in _read(log)} if log.is_file() else {}
     steps = []
     for command in STEPS:
         if corpora is not None and command.startswith("desta sources fetch"):
             continue
         typer.secho(f"\n$ {command}", bold=True)
-        steps.append(_run(command))
-    (OUT / "demo.json").write_text(
-        json.dumps([asdict(step) for step in steps], indent=2) + "\n", encoding="utf-8"
-    )
+        step = _run(command)
+        first = before.get(command, step)
+        steps.append(step if step.seconds > first.seconds else first)  # not a step that was there
+        write_atomic(log, f"{json.dumps([asdict(s) for s in steps], indent=2)}\n".encode())
     _print(steps)
 
 
@@ -116,11 +121,11 @@ def _print(steps: list[Step]) -> None:
         dropped = sum(entry["count"] for entry in manifest["dropped"].values())
         typer.echo(f"{directory}: kept {kept} of {kept + dropped} responses")
     for cell in _read(OUT / "run" / "eval" / "attributes" / "scores.json")["scores"]:
-        estimate = cell["balanced_accuracy"]
-        typer.echo(
-            f"{cell['task']}, {cell['group']}, {cell['system']}: balanced accuracy "
-            f"{estimate['value']:.1%} ± {estimate['standard_error']:.1%}"
-        )
+        if estimate := cell.get("balanced_accuracy"):
+            typer.echo(
+                f"{cell['task']}, {cell['group']}, {cell['system']}: balanced accuracy "
+                f"{estimate['value']:.1%} ± {estimate['standard_error']:.1%}"
+            )
     text = _read(OUT / "run" / "eval" / "text" / "scores.json")
     typer.echo(
         f"text-only answers equal to the bare backbone's: {text['equal']} of {text['total']}"

@@ -9,6 +9,7 @@ DestaError
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 
 class DestaError(Exception):
@@ -19,8 +20,16 @@ class DestaError(Exception):
         self.message = message
         self.fix = fix
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let errors cross processes: pickling would lose the keyword."""
+        return _rebuild, (type(self), self.message, self.fix)
+
     def __str__(self) -> str:
         return f"{self.message}\n  fix: {self.fix}"
+
+
+def _rebuild(kind: type[DestaError], message: str, fix: str) -> DestaError:
+    return kind(message, fix=fix)
 
 
 class ConfigError(DestaError):

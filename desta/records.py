@@ -73,7 +73,10 @@ class Clip:
         """
         values = dict(record)
         values["segments"] = tuple(Segment(**s) for s in values.get("segments", ()))
-        return cls(**values)
+        clip = cls(**values)
+        if clip.domain not in DOMAINS or clip.split not in SPLITS:
+            raise TypeError(f"domain {clip.domain!r} or split {clip.split!r} is unknown")
+        return clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,15 +160,15 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """
     if not path.is_file():
         raise DataError(f"{path} is not a file", fix="give the path of a JSONL file")
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
+                record = json.loads(line.decode())
+            except ValueError as error:  # no UTF-8, or no JSON
                 raise DataError(
-                    f"{path}:{number} is not JSON: {error.msg}", fix="mend or delete that line"
+                    f"{path}:{number} is not JSON: {error}", fix="mend or delete that line"
                 ) from error
             if not isinstance(record, dict):
                 raise DataError(

@@ -47,6 +47,8 @@ class ConstructConfig:
     """How it writes them (published: temperature 0.05, top-p 1.0)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the backbone; `auto` is bfloat16 where the device is fast in it."""
+    backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
+    """What its weights are rounded to; the same as in training, or it is another backbone."""
     split: Split = "train"
     system: str = (
         "You can hear the audio between <start_audio> and <end_audio>. "

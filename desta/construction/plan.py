@@ -5,12 +5,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from desta.config import suggest
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.description import describe
 from desta.construction.filters import ClosedSets, closed_sets
 from desta.construction.prompts import Prompt, draw, load_pool, pool_hash
 from desta.construction.responses import generation_messages, training_messages
-from desta.errors import DataError
+from desta.errors import ConfigError, DataError
 from desta.records import (
     DOMAINS,
     NO_TRANSCRIPTION,
@@ -72,6 +73,7 @@ def make_plan(config: ConstructConfig) -> Plan:
     unsuited: list[str] = []
     for corpus in config.clips:
         clips = read_clips(corpus.path)
+        _check_names(corpus, clips)
         known += clips
         for clip in _select(clips, corpus, config):
             prompts = draw(
@@ -107,6 +109,27 @@ def make_plan(config: ConstructConfig) -> Plan:
         closed_sets=closed_sets(known),
         prompt_pool=pool_hash(pools),
     )
+
+
+def _check_names(corpus: ClipsConfig, clips: Sequence[Clip]) -> None:
+    """Refuse attributes and values that no clip has: they would silently select nothing."""
+    values: dict[str, set[str]] = {}
+    for clip in clips:
+        for name, value in clip.attributes.items():
+            values.setdefault(name, set()).add(value)
+    known = [*values, "Duration"]
+    for name in (*corpus.where, *corpus.per_value, *(corpus.ask_for or ())):
+        if name not in known:
+            raise ConfigError(
+                f'no clip of {corpus.path} has the attribute "{name}"', fix=suggest(name, known)
+            )
+    for name, wanted in corpus.where.items():
+        for value in wanted:
+            if value not in values.get(name, ()):
+                raise ConfigError(
+                    f'no clip of {corpus.path} has {name} "{value}"',
+                    fix=suggest(value, sorted(values.get(name, ()))),
+                )
 
 
 def _select(clips: Sequence[Clip], corpus: ClipsConfig, config: ConstructConfig) -> list[Clip]:

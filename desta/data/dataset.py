@@ -43,19 +43,24 @@ class PairDataset:
         clip = {"audio": text, "text": text}
         message = {"role": text, "content": text, "audios": datasets.List(clip)}
         datasets.disable_progress_bars()
-        self._rows = datasets.load_dataset(
-            "json",
-            data_files=files,
-            split="train",
-            features=datasets.Features(
-                id=text,
-                dataset=text,
-                seed_description=text,
-                prompt=text,
-                response=text,
-                messages=datasets.List(message),
-            ),
+        features = datasets.Features(
+            id=text,
+            dataset=text,
+            seed_description=text,
+            prompt=text,
+            response=text,
+            messages=datasets.List(message),
         )
+        try:
+            self._rows = datasets.load_dataset(
+                "json", data_files=files, split="train", features=features
+            )
+        except datasets.exceptions.DatasetsError as error:
+            cause = " ".join(str(error.__cause__ or error).split())
+            raise DataError(
+                f"the shards of {', '.join(map(str, directories))} cannot be read: {cause}",
+                fix="construct the data set again, or keep to the fields of the published schema",
+            ) from error
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -107,5 +112,5 @@ class ExampleReader:
                 pair.messages, pair.response, [len(w) for w in per_clip], **self._limits
             )
         except DataError as error:
-            return Skipped(pair.id, error.message)
+            return Skipped(pair.id, getattr(error, "reason", error.message))
         return Example(pair, tokens, [window for windows in per_clip for window in windows])

@@ -40,6 +40,7 @@ class BucketSampler:
 
     def batches(self, start: Position) -> Iterator[tuple[list[int], Position]]:
         """Yield rows of a batch and the position after it, without end."""
+        assert self.num_rows, "an empty data set has no batches"
         epoch, first_chunk, first_batch = start.epoch, start.chunk, start.batch
         while True:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.num_rows)

@@ -58,6 +58,8 @@ class Result:
     """Paths of the clips, as the recipe gives them; empty where the system hears none."""
     transcription: str
     """What stood beside the clip: one space where it was withheld."""
+    spoken: str
+    """What is said in the clip, whether the system was told or not."""
     question: str
     target: str
     choices: tuple[str, ...]

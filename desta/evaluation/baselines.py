@@ -27,6 +27,7 @@ BASELINES: dict[str, Callable[[Example], tuple[Message, ...]]] = {
 
 
 def _put(example: Example, text: str) -> tuple[Message, ...]:
+    text = text.replace(LOCATOR, "")  # in plain text it would ask for a clip
     return tuple(
         Message(role=m.role, content=m.content.replace(LOCATOR, text) if m.audios else m.content)
         for m in example.messages

@@ -130,12 +130,22 @@ def _result(
         group=example.group,
         audio=tuple(ref.audio for ref in heard),
         transcription=" ".join(ref.text or NO_TRANSCRIPTION for ref in heard) or NO_TRANSCRIPTION,
+        spoken=example.transcription,
         question=example.question,
         target=example.target,
         choices=example.choices,
         answer=answer,
         skipped=skipped,
     )
+
+
+def _key(line: bytes) -> tuple[str, str] | None:
+    """Return who answered what; None where a line is damaged."""
+    try:
+        record = json.loads(line)
+        return record["system"], record["id"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _open_journal(results: Path, batches: Sequence[Batch]) -> int:
@@ -145,8 +155,7 @@ def _open_journal(results: Path, batches: Sequence[Batch]) -> int:
     lines = results.read_bytes().split(b"\n")[:-1]  # what follows the last newline was cut off
     expected = [(system, example.id) for system, examples in batches for example in examples]
     for line, (system, id) in zip(lines, expected, strict=False):
-        record = json.loads(line)
-        if (record["system"], record["id"]) != (system, id):
+        if _key(line) != (system, id):
             raise DataError(f"{results} is not in the order of its plan", fix="delete its folder")
     done = kept = 0
     for _, examples in batches:

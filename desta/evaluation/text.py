@@ -55,7 +55,7 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
     name = engine.backbone_directory
     backbone = AutoModelForCausalLM.from_pretrained(
         name, dtype=precision(engine.model.config.backbone_dtype)
-    ).to(dtype)
+    ).to(engine.model.device, dtype)
     tokenizer = AutoTokenizer.from_pretrained(name)
     rows = []
     for prompt in config.prompts:
@@ -67,7 +67,7 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
             add_generation_prompt=True,
             return_tensors="pt",
             return_dict=True,
-        )
+        ).to(engine.model.device)
         with torch.no_grad():
             ids = backbone.generate(**inputs, do_sample=False, max_new_tokens=config.max_new_tokens)
         theirs = ids[0, inputs["input_ids"].shape[1] :].tolist()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from desta.inference.engine import Engine
+from desta.inference.engine import Engine, with_audios
 from desta.llm.base import Sampling
 from desta.records import AudioRef, Message
 
@@ -58,10 +58,11 @@ class Conversation:
     ) -> Iterator[str]:
         """Add a turn and yield the answer piece by piece; the turn counts once it is answered."""
         turn = user_message(text, audios, locator=self.engine.layout.locator, texts=texts)
-        turns = [*self.messages, *self.engine.transcribed([turn])]
+        turns = [*self.messages, turn]
+        stream = self.engine.stream(turns, self.sampling)
         pieces = []
-        for piece in self.engine.stream(turns, self.sampling):
+        for piece in stream.pieces:
             pieces.append(piece)
             yield piece
-        answer = "".join(pieces).strip()
-        self.messages = [*turns, Message(role="assistant", content=answer)]
+        answer = Message(role="assistant", content="".join(pieces).strip())
+        self.messages = [*with_audios(turns, stream.audios), answer]

@@ -1,8 +1,8 @@
 """Conversations about clips -> answers.
 
 For every clip: decode, cut into windows, encode, transcribe where no text was given. Then lay out
-the tokens, fuse, generate. Batches are answered in one pass; greedy answers do not depend on what
-else is in the batch.
+the tokens, fuse, generate. Batches are answered in one pass; in float32, greedy answers do not
+depend on what else is in the batch (in bfloat16 a tie may fall the other way).
 """
 
 import threading
@@ -75,6 +75,15 @@ class _Prepared:
     audios: list[tuple[AudioRef, ...]]
 
 
+@dataclass(frozen=True)
+class Stream:
+    """An answer that is being written."""
+
+    pieces: Iterator[str]
+    audios: tuple[AudioRef, ...]
+    """The clips of the conversation with the transcriptions that are used."""
+
+
 class Engine:
     """Answers questions about clips with one model."""
 
@@ -141,10 +150,14 @@ class Engine:
             for ids, audios in zip(rows, prepared.audios, strict=True)
         ]
 
-    def stream(self, conversation: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """Yield the answer to one conversation piece by piece, as it is written."""
+    def stream(self, conversation: Sequence[Message], sampling: Sampling) -> Stream:
+        """Start to answer one conversation; see `respond` for what can go wrong."""
         with torch.no_grad():
             prepared = self._prepare([conversation], sampling)
+        return Stream(self._write(prepared, sampling), prepared.audios[0])
+
+    def _write(self, prepared: _Prepared, sampling: Sampling) -> Iterator[str]:
+        """Generate in a thread of its own, and yield what it has written."""
         streamer = TextIteratorStreamer(self.tokenizer, skip_special_tokens=True)
         failure: list[BaseException] = []
 
@@ -169,17 +182,12 @@ class Engine:
         if failure:
             raise failure[0]
 
-    @torch.no_grad()
-    def transcribed(self, messages: Sequence[Message]) -> list[Message]:
-        """Return the messages with a transcription for every clip, so that it is made once."""
-        (heard,), _ = self._hear([messages])
-        return _with_refs(messages, heard)
-
     def _prepare(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> _Prepared:
         heard, audio_WQE = self._hear(conversations)
         sequences: list[Tokens] = []
         for messages, clips in zip(conversations, heard, strict=True):
-            wrapped = _with_refs(wrap_locators(messages, self.layout.locator), clips)
+            told = with_audios(messages, [clip.ref for clip in clips])
+            wrapped = wrap_locators(told, self.layout.locator)
             tokens = self.layout.context(wrapped, [clip.num_windows for clip in clips])
             self._check_room(tokens, sampling)
             sequences.append(tokens)
@@ -246,7 +254,7 @@ def _read(ref: AudioRef) -> _Clip:
     return _Clip(ref, samples, audio.split_windows(samples))
 
 
-def _with_refs(messages: Sequence[Message], heard: Sequence[_Heard]) -> list[Message]:
-    """Put the clips, now with their texts, back into the messages."""
-    refs = iter([h.ref for h in heard])
-    return [replace(m, audios=tuple(next(refs) for _ in m.audios)) for m in messages]
+def with_audios(messages: Sequence[Message], refs: Sequence[AudioRef]) -> list[Message]:
+    """Return the messages with these clips, now with their texts, in place of their own."""
+    rest = iter(refs)
+    return [replace(m, audios=tuple(next(rest) for _ in m.audios)) for m in messages]

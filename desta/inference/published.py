@@ -90,7 +90,8 @@ class DeSTA25AudioModel:
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors` under the published names."""
-        checkpoint.save(self.engine.model, Path(directory))
+        extra = {"system_prompt": self.engine.system_prompt}
+        checkpoint.save(self.engine.model, Path(directory), extra=extra)
 
 
 def _message(record: Any) -> Message:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.utils.logging import disable_progress_bar
 
 from desta.errors import CheckpointError
 from desta.llm.base import Completion, Sampling
@@ -38,6 +39,7 @@ class LocalGenerator:
         directory: Path,
         *,
         id: str | None = None,
+        weights_dtype: torch.dtype = torch.bfloat16,
         dtype: torch.dtype = torch.bfloat16,
         device: str | torch.device = "cpu",
     ) -> Self:
@@ -46,16 +48,18 @@ class LocalGenerator:
         Args:
             directory: a Hugging Face model with a chat template.
             id: what manifests call it; the directory if not given.
-            dtype: of weights and computation.
+            weights_dtype: what the weights are rounded to (docs/decisions/0011).
+            dtype: of the computation.
             device: where it computes.
 
         Raises:
             CheckpointError: there is no such model, or it has no chat template.
         """
+        disable_progress_bar()  # a bar of its own would break ours
         try:
             tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
             model: Any = AutoModelForCausalLM.from_pretrained(
-                directory, dtype=dtype, local_files_only=True, use_safetensors=True
+                directory, dtype=weights_dtype, local_files_only=True, use_safetensors=True
             )
         except (OSError, ValueError) as error:
             raise CheckpointError(
@@ -67,8 +71,9 @@ class LocalGenerator:
                 f"the tokenizer in {directory} has no chat template",
                 fix="use the instruction-tuned version of the model",
             )
-        revision = _hash_files(sorted(directory.glob("*.safetensors")))
-        return cls(model.to(device), tokenizer, id=id or str(directory), revision=revision)
+        weights = _hash_files(sorted(directory.glob("*.safetensors")))
+        revision = f"{weights} as {_name(weights_dtype)}, computed in {_name(dtype)}"
+        return cls(model.to(device, dtype), tokenizer, id=id or str(directory), revision=revision)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of a conversation in tokens, generation prompt included."""
@@ -164,6 +169,10 @@ def _pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[T
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask[row, longest - len(prompt) :] = 1
     return ids.to(device), mask.to(device)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _hash_files(paths: Sequence[Path]) -> str:

@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedModel,
     WhisperForConditionalGeneration,
 )
 from transformers.utils.logging import disable_progress_bar
@@ -33,6 +35,7 @@ from desta.model.precision import precision
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]  # never pickles or code
 _NAMED = 10  # differences that an error lists
 
 
@@ -74,7 +77,7 @@ def load(
         CheckpointError: the directory is incomplete, or its tensors are not exactly the
             connector's; at most ten differences are named.
     """
-    directory = _directory(name)
+    directory = local_directory(str(name))
     fields = read_config(directory)
     config = from_published(fields, where=str(directory))
     if dtype is not None:
@@ -157,16 +160,17 @@ def compare(
         )
 
 
-def _directory(name: str | Path) -> Path:
-    path = Path(name)
+def local_directory(name: str) -> Path:
+    """Return the directory of a model: as it is, from the zoo, or downloaded from the Hub."""
+    path = Path(zoo.resolve(name))
     if path.is_dir():
         return path
     try:
-        return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors"]))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        return Path(snapshot_download(name, allow_patterns=_FILES))
+    except (HFValidationError, LocalEntryNotFoundError, *zoo.NO_HUB) as error:
         raise CheckpointError(
             f'model "{name}" is neither a directory nor reachable on the Hub',
-            fix="give the directory that `desta train` wrote, or connect to the Hub",
+            fix="give the directory of a model, or connect to the Hub",
         ) from error
 
 
@@ -196,9 +200,22 @@ def _assemble(config: ModelConfig, *, base: Path | None, device: str | torch.dev
 def _fetched(kind: type[Any], name: str, **options: Any) -> Any:
     """Load a part by transformers, from a directory or the Hub; never code from there."""
     disable_progress_bar()  # one bar per part would drown what the command has to say
+    weighty = issubclass(kind, PreTrainedModel) or kind is AutoModelForCausalLM
+    report: dict[str, Any] = {}
     try:
-        part = kind.from_pretrained(name, trust_remote_code=False, **options)
-    except (OSError, ValueError) as error:
+        if kind is WhisperForConditionalGeneration:
+            found = AutoConfig.from_pretrained(name).model_type
+            if found != "whisper":
+                raise ValueError(f"it is a {found} model, not Whisper")
+        if weighty:
+            part, report = kind.from_pretrained(
+                name, trust_remote_code=False, output_loading_info=True, **options
+            )
+        else:
+            part = kind.from_pretrained(name, trust_remote_code=False, **options)
+        if report.get("missing_keys"):  # transformers would go on with random weights
+            raise ValueError(f"it lacks {', '.join(sorted(report['missing_keys'])[:_NAMED])}")
+    except (*zoo.NO_HUB, ValueError) as error:
         raise CheckpointError(
             f'"{name}" cannot be loaded: {str(error).splitlines()[0]}',
             fix="give a model directory, or an id that the Hub serves to you",

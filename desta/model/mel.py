@@ -44,16 +44,20 @@ class MelExtractor:
         longest = max(len(audio) for audio in windows)
         assert longest <= WINDOW_SAMPLES, "callers cut long clips into windows"
         tight = self.window == "tight"
-        features = self._extractor(
-            [np.pad(audio, (0, _TAIL)) for audio in windows] if tight else list(windows),
-            sampling_rate=SAMPLE_RATE,
-            padding="longest" if tight else "max_length",
-            truncation=not tight,
-            return_tensors="pt",
-        )["input_features"]
+        with torch.autocast("cpu", enabled=False):  # the extractor is not made for bfloat16
+            features = self._extract(windows, tight)
         if not tight:
             return Mel(features, None)
         num_frames = torch.tensor([max(-(-len(a) // HOP_LENGTH), 1) for a in windows])
         features = features[:, :, : int(num_frames.max())].contiguous()
         beyond = torch.arange(features.shape[-1]) >= num_frames[:, None]
         return Mel(features.masked_fill_(beyond[:, None], 0.0), num_frames)
+
+    def _extract(self, windows: Sequence[NDArray[np.float32]], tight: bool) -> Tensor:
+        return self._extractor(
+            [np.pad(audio, (0, _TAIL)) for audio in windows] if tight else list(windows),
+            sampling_rate=SAMPLE_RATE,
+            padding="longest" if tight else "max_length",
+            truncation=not tight,
+            return_tensors="pt",
+        )["input_features"]

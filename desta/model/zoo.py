@@ -33,7 +33,7 @@ ORIGIN = "origin.json"
 _CHUNK = 1 << 20
 # Requests fail with an OSError or, behind a proxy, with an error of the HTTP client itself; which
 # client that is depends on the version of huggingface_hub.
-_NO_HUB: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__)  # type: ignore[assignment]
+NO_HUB: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ def fetch(name: str, *, revision: str | None = None) -> Path:
         return directory
     try:
         return _from_hub(name, revision)
-    except _NO_HUB as error:
+    except NO_HUB as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         if revision is not None:
             raise CheckpointError(

@@ -1,6 +1,7 @@
 """Rows of a corpus out of CSV, TSV, JSONL or a Hugging Face data set."""
 
 import csv
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def read_dataset(name: str, split: str, audio: str, root: Path) -> list[Row]:
         table = (
             datasets.load_from_disk(name) if on_disk else datasets.load_dataset(name, split=split)
         )
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f'the data set "{name}" cannot be loaded: {" ".join(str(error).split())}',
             fix="give a folder written by save_to_disk, or an id on the Hub",
@@ -68,24 +69,27 @@ def read_dataset(name: str, split: str, audio: str, root: Path) -> list[Row]:
                 fix=f"set dataset_split to one of {', '.join(table)}",
             )
         table = table[split]
-    if isinstance(table.features.get(audio), datasets.Audio):
+    if audio not in table.column_names:
+        raise DataError(
+            f'the data set "{name}" has no column "{audio}"',
+            fix=f"set columns.audio to one of {', '.join(table.column_names)}",
+        )
+    if isinstance(table.features[audio], datasets.Audio):
         table = table.cast_column(audio, datasets.Audio(decode=False))
-    return [
-        {**row, audio: _unpack(row.get(audio), f"{name}-{split}", number, root)}
-        for number, row in enumerate(table)
-    ]
+    return [{**row, audio: _unpack(row[audio], f"{name}-{split}", root)} for row in table]
 
 
-def _unpack(sound: Any, folder: str, number: int, root: Path) -> Any:
-    """Write a sound that travels inside its row to a file, and return the path of that."""
+def _unpack(sound: Any, folder: str, root: Path) -> Any:
+    """Write a sound that travels inside its row to a file named by its content; return its path."""
     if not isinstance(sound, Mapping):
         return sound
     if sound.get("bytes") is None:
         return sound.get("path")
     suffix = Path(sound.get("path") or "").suffix
-    path = Path(_UNPACKED, folder.strip("/").replace("/", "-"), f"{number:08d}{suffix}")
+    content = hashlib.sha256(sound["bytes"]).hexdigest()[:32]
+    path = Path(_UNPACKED, folder.strip("/").replace("/", "--"), f"{content}{suffix}")
     target = root / path
-    if not (target.is_file() and target.stat().st_size == len(sound["bytes"])):
+    if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.partial")
         partial.write_bytes(sound["bytes"])

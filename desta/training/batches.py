@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -19,6 +19,8 @@ from desta.model.mel import Mel
 from desta.records import AudioTextPair
 from desta.training.config import DataConfig
 
+_HOPELESS = 100  # unusable pairs on end after which there is no point in going on
+
 
 @dataclass(frozen=True)
 class MicroBatch:
@@ -28,6 +30,7 @@ class MicroBatch:
     mel: Mel
     examples: list[Example]
     skipped: list[Skipped]
+    """Unusable pairs, also those of batches before this one that held no usable pair at all."""
 
     def inputs(self) -> tuple[Mel, Tensor, Tensor, Tensor, Tensor]:
         """Return the arguments of the model's forward pass."""
@@ -48,20 +51,13 @@ class Collator:
         )
         self.mel = loaded.model.mel
 
-    def __call__(self, pairs: list[AudioTextPair]) -> MicroBatch:
-        """Read the audio of the pairs and pad them into one batch.
-
-        Raises:
-            DataError: not one pair can be used.
-        """
+    def __call__(self, pairs: list[AudioTextPair]) -> MicroBatch | list[Skipped]:
+        """Read the audio of the pairs and pad them into one batch, if any of them is usable."""
         read = [self.reader.read(pair) for pair in pairs]
         examples = [r for r in read if isinstance(r, Example)]
         skipped = [r for r in read if isinstance(r, Skipped)]
         if not examples:
-            raise DataError(
-                f"no pair of a batch can be used; the first, {skipped[0].id}: {skipped[0].reason}",
-                fix="check data.audio_root and the audio files",
-            )
+            return skipped
         windows = [window for example in examples for window in example.windows]
         batch = collate([e.tokens for e in examples], windows, pad_id=self.layout.pad_id)
         return MicroBatch(batch, self.mel(windows), examples, skipped)
@@ -85,6 +81,7 @@ def stream(
         len(rows),
         lambda row: collator.reader.length(rows[row]),
         token_budget=config.token_budget,
+        chunk_rows=config.chunk_rows,
         seed=seed,
     )
     positions: deque[Position] = deque()
@@ -103,23 +100,39 @@ def stream(
         num_workers=config.num_workers,
         generator=torch.Generator().manual_seed(0),  # not the one that dropout draws from
     )
+    unusable: list[Skipped] = []
     for micro_batch in loader:
-        yield micro_batch, positions.popleft()
+        position = positions.popleft()
+        if isinstance(micro_batch, MicroBatch):
+            yield replace(micro_batch, skipped=[*unusable, *micro_batch.skipped]), position
+            unusable = []
+            continue
+        unusable += micro_batch
+        if len(unusable) >= min(_HOPELESS, len(rows)):
+            raise DataError(
+                f"{len(unusable)} pairs on end cannot be used; "
+                f"the first, {unusable[0].id}: {unusable[0].reason}",
+                fix="check data.audio_root and the audio files",
+            )
 
 
 def fixed_batches(
     config: DataConfig, rows: PairDataset, collator: Collator, *, num_rows: int
-) -> list[MicroBatch]:
-    """Return the first rows as micro-batches under the token budget: the same at every call."""
+) -> tuple[list[MicroBatch], list[Skipped]]:
+    """Return the first rows as micro-batches under the token budget, and the unusable ones."""
     count = min(num_rows, len(rows))
     sampler = BucketSampler(
         count, lambda row: collator.reader.length(rows[row]), token_budget=config.token_budget
     )
-    batches = []
-    seen = 0
-    for chosen, _ in sampler.batches(Position()):
-        batches.append(collator([rows[row] for row in chosen]))
-        seen += len(chosen)
-        if seen >= count:
-            return batches
-    return batches
+    batches: list[MicroBatch] = []
+    unusable: list[Skipped] = []
+    for chosen, position in sampler.batches(Position()):
+        if position.epoch:
+            break
+        read = collator([rows[row] for row in chosen])
+        if isinstance(read, MicroBatch):
+            batches.append(read)
+            unusable += read.skipped
+        else:
+            unusable += read
+    return batches, unusable

@@ -20,6 +20,9 @@ class DataConfig:
     """Directory that the audio paths of the pairs are relative to."""
     token_budget: int = 2048
     """Tokens of a micro-batch, padding included."""
+    chunk_rows: int = 1024
+    """Rows that are sorted by length together: more means less padding, but batches of pairs that
+    are alike; with few pairs take a few batches' worth."""
     max_text_tokens: int = 100
     """Transcriptions are cut after this many tokens (published: 100)."""
     max_tokens: int = 512
@@ -67,7 +70,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "accumulate", "validate_every", "save_every"):
+        for name in ("steps", "accumulate", "validate_every", "validation_rows", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(
                     f"{name} = {getattr(self, name)} is too small", fix="give 1 or more"

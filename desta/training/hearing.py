@@ -93,10 +93,11 @@ def describe_clips(scores: Json, results: Sequence[Json]) -> Iterator[str]:
 
 def _clip(result: Json, named: str | None) -> str:
     right = named == result["target"]
-    given = result["transcription"]
+    spoken = result["spoken"]
+    withheld = spoken != NO_TRANSCRIPTION and result["transcription"] == NO_TRANSCRIPTION
     lines = [
         ("question", result["question"], ""),
-        ("transcription", "(withheld)" if given == NO_TRANSCRIPTION else given, ""),
+        ("transcription", f"{spoken} (withheld from the model)" if withheld else spoken, ""),
         ("answer", result["answer"] or "(empty)", "right" if right else "wrong"),
         ("right is", result["target"], ""),
     ]

@@ -8,6 +8,7 @@ processes, divided by their number.
 import contextlib
 import json
 import logging
+import shutil
 import time
 from itertools import islice
 from pathlib import Path
@@ -18,21 +19,23 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from desta.config import dump_recipe
-from desta.data.dataset import PairDataset
+from desta.data.dataset import PairDataset, Skipped
 from desta.errors import ConfigError, DataError
 from desta.model import checkpoint
 from desta.model.precision import precision
 from desta.progress import progress_bar
+from desta.shards import write_atomic
 from desta.training.batches import Collator, MicroBatch, fixed_batches, stream
 from desta.training.card import model_card
 from desta.training.config import TrainConfig
 from desta.training.optim import learning_rate, make_optimizer
-from desta.training.state import Progress, load_state, save_state
+from desta.training.state import RESUME, Progress, count_reasons, load_state, save_state
 from desta.training.tracking import Tracker, environment
 from desta.training.validation import validate
 
 log = logging.getLogger(__name__)
 
+RECIPE = "recipe.yaml"
 SUMMARY = "summary.json"
 """Last metrics and counts of a finished run; written last, so it marks the end."""
 
@@ -54,7 +57,7 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         ConfigError: the directory holds a run of another recipe.
         DataError: no data, or too large a share of it is unusable.
     """
-    if _claim(run, config):
+    if _is_finished(run, config):
         log.info("%s is finished; remove it to train again", run)
         return json.loads((run / SUMMARY).read_text(encoding="utf-8"))
     accelerator = Accelerator(mixed_precision=_mixed_precision(config))
@@ -65,16 +68,15 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
     rows = PairDataset(config.data.train)
     if len(rows) == 0:
         raise DataError("the training data hold no pairs", fix="run `desta construct` first")
-    held_out = (
-        fixed_batches(
+    held_out: list[MicroBatch] = []
+    unusable: list[Skipped] = []
+    if config.data.validation:
+        held_out, unusable = fixed_batches(
             config.data,
             PairDataset(config.data.validation),
             collator,
             num_rows=config.validation_rows,
         )
-        if config.data.validation
-        else []
-    )
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = make_optimizer(parameters.values(), config.optim)
     progress = load_state(run, parameters, optimizer) or Progress()
@@ -90,7 +92,10 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         process=accelerator.process_index,
         num_processes=accelerator.num_processes,
     )
-    tracker = Tracker(run, from_step=progress.step) if accelerator.is_main_process else None
+    tracker = None
+    if accelerator.is_main_process:
+        _claim(run, config)
+        tracker = Tracker(run, from_step=progress.step)
     metrics: dict[str, Any] = {}
     with progress_bar("train", total=config.steps, done=progress.step) as advance:
         for step in range(progress.step + 1, config.steps + 1):
@@ -129,7 +134,7 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
                         loaded, collator, held_out, accelerator, num_samples=config.num_samples
                     )
                     tracker.log(step, **found)
-                if step % config.save_every == 0 or step == config.steps:
+                if step % config.save_every == 0 and step < config.steps:
                     save_state(run, progress, parameters, optimizer)
             advance(f"loss {metrics['loss']:.3f}")
     summary = {
@@ -137,6 +142,7 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         "steps": progress.step,
         "pairs_read": progress.num_read,
         "skipped": progress.skipped,
+        "skipped_in_validation": count_reasons(unusable),
         "cut_transcriptions": progress.num_cut_texts,
         "cut_responses": progress.num_cut_responses,
     }
@@ -146,28 +152,34 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         extra = {"training_steps": progress.step, "system_prompt": told[0] if told else None}
         checkpoint.save(model, run, extra=extra)
         (run / "README.md").write_text(model_card(config, summary), encoding="utf-8")
-        (run / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_atomic(run / SUMMARY, f"{json.dumps(summary, indent=2)}\n".encode())
+        shutil.rmtree(run / RESUME, ignore_errors=True)  # of no use any more
     accelerator.end_training()
     return summary
 
 
-def _claim(run: Path, config: TrainConfig) -> bool:
-    """Make the run directory this recipe's; return whether the run is finished already."""
-    run.mkdir(parents=True, exist_ok=True)
-    recipe, text = run / "recipe.yaml", dump_recipe(config)
+def _is_finished(run: Path, config: TrainConfig) -> bool:
+    """Say whether the run is finished; refuse a directory that holds something else."""
+    recipe = run / RECIPE
     if recipe.exists():
-        if recipe.read_text(encoding="utf-8") != text:
+        if recipe.read_text(encoding="utf-8") != dump_recipe(config):
             raise ConfigError(
                 f"{run} holds a run of another recipe",
                 fix="give another --out, or remove that directory",
             )
-        return (run / SUMMARY).exists()
-    if any(run.iterdir()):
+    elif run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise ConfigError(f"{run} is neither empty nor a run", fix="give another --out")
-    facts = json.dumps(environment(), indent=2) + "\n"
-    (run / "environment.json").write_text(facts, encoding="utf-8")
-    recipe.write_text(text, encoding="utf-8")
-    return False
+    return (run / SUMMARY).exists()
+
+
+def _claim(run: Path, config: TrainConfig) -> None:
+    """Make the directory this recipe's, once model and data are known to load."""
+    run.mkdir(parents=True, exist_ok=True)
+    if not (run / RECIPE).exists():
+        write_atomic(run / RECIPE, dump_recipe(config).encode())
+    if not (run / "environment.json").exists():
+        facts = f"{json.dumps(environment(), indent=2)}\n"
+        write_atomic(run / "environment.json", facts.encode())
 
 
 def _mixed_precision(config: TrainConfig) -> str:

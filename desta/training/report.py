@@ -101,7 +101,8 @@ def read_run(run: Path) -> Run:
         )
     try:
         recipe = yaml.safe_load(recipe_path.read_text(encoding="utf-8"))
-        directories = [Path(path) for path in recipe["data"]["train"]]
+        data = recipe["data"]
+        directories = [Path(path) for path in [*data["train"], *data.get("validation", ())]]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise DataError(f"{recipe_path} is not a training recipe", fix="train again") from error
     metrics = _read_lines(run / "metrics.jsonl")

@@ -11,11 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from desta.data.dataset import Skipped
 from desta.data.sampling import Position
 from desta.errors import DataError
 from desta.training.batches import MicroBatch
 
 RESUME = "resume"
+_ENOUGH = 1000  # pairs below which a share says little
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of a tensor
 
 
@@ -44,20 +46,28 @@ class Progress:
         """
         for micro_batch in micro_batches:
             self.num_read += len(micro_batch.examples) + len(micro_batch.skipped)
-            for skipped in micro_batch.skipped:
-                entry = self.skipped.setdefault(skipped.reason, {"count": 0, "example": skipped.id})
-                entry["count"] += 1
+            count_reasons(micro_batch.skipped, into=self.skipped)
             tokens = [example.tokens for example in micro_batch.examples]
             self.num_cut_texts += sum(t.num_cut_text > 0 for t in tokens)
             self.num_cut_responses += sum(t.num_cut_response > 0 for t in tokens)
         num_skipped = sum(entry["count"] for entry in self.skipped.values())
-        if num_skipped > max(max_share * self.num_read, 1):
+        if num_skipped > max_share * max(self.num_read, _ENOUGH):
             reason, entry = next(iter(self.skipped.items()))
             raise DataError(
                 f"{num_skipped} of {self.num_read} pairs are unusable; "
                 f"the first, {entry['example']}: {reason}",
                 fix="check data.audio_root and the audio files, or raise data.max_skipped_share",
             )
+
+
+def count_reasons(
+    skipped: Sequence[Skipped], into: dict[str, dict[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return reason -> count and the id of an example."""
+    counts = {} if into is None else into
+    for item in skipped:
+        counts.setdefault(item.reason, {"count": 0, "example": item.id})["count"] += 1
+    return counts
 
 
 def save_state(

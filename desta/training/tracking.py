@@ -11,6 +11,7 @@ from typing import Any
 
 from desta import __version__
 from desta.errors import need
+from desta.shards import write_atomic
 
 METRICS = "metrics.jsonl"
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy")
@@ -24,7 +25,7 @@ class Tracker:
         path = run / METRICS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in lines if _step(line) <= from_step]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        write_atomic(path, "".join(f"{line}\n" for line in kept).encode())
         self._file = path.open("a", encoding="utf-8")
         board = need("torch.utils.tensorboard", extra="train", to="log to TensorBoard")
         self._board = board.SummaryWriter(str(run / "tensorboard"), purge_step=from_step + 1)

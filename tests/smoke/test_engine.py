@@ -64,7 +64,7 @@ def test_a_batch_answers_as_each_alone(
 
 def test_a_stream_says_what_an_answer_says(engine: Engine, published_tiny: Path) -> None:
     conversation = question(engine, "What is it?", published_tiny / "a.wav")
-    pieces = list(engine.stream(conversation, GREEDY))
+    pieces = list(engine.stream(conversation, GREEDY).pieces)
     assert len(pieces) > 1
     assert "".join(pieces).strip() == engine.answer([conversation], GREEDY)[0]
 

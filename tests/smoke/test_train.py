@@ -124,13 +124,14 @@ def test_a_run_stops_when_too_many_recordings_are_missing(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     broken = replace(config.data, audio_root=tmp_path)
-    with pytest.raises(DataError, match="no pair of a batch can be used"):
+    with pytest.raises(DataError, match="24 pairs on end cannot be used.* does not exist"):
         train(replace(config, data=broken), tmp_path / "run")
 
 
 def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
     config: TrainConfig, tmp_path: Path
 ) -> None:
+    config = replace(config, steps=40)  # long enough to be killed five times on the way
     train(config, tmp_path / "whole")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(dump_recipe(config))
@@ -138,12 +139,16 @@ def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
     draw = random.Random(0)
     run = tmp_path / "killed"
 
-    for _ in range(NUM_KILLS):
+    resumed = 0
+    for kill in range(NUM_KILLS):
+        resumed += bool(list(run.glob("resume/step-*")))
         process = subprocess.Popen([*command, str(run)], stderr=subprocess.DEVNULL)
-        _wait_for_a_new_line(run / "metrics.jsonl", process)
-        time.sleep(draw.uniform(0, 0.5))
+        _wait_for_steps(run / "metrics.jsonl", process, at_least=2 + 6 * kill)
+        time.sleep(draw.uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
+    assert resumed >= NUM_KILLS - 1
+    assert not (run / "summary.json").exists()
     subprocess.run([*command, str(run)], check=True, stderr=subprocess.DEVNULL)
 
     assert losses(run) == losses(tmp_path / "whole")
@@ -152,10 +157,9 @@ def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
-def _wait_for_a_new_line(path: Path, process: subprocess.Popen) -> None:
-    """Wait until the process has written metrics of its own, or has ended."""
-    before = path.stat().st_mtime_ns if path.exists() else 0
+def _wait_for_steps(path: Path, process: subprocess.Popen, at_least: int) -> None:
+    """Wait until a step has been logged, or the process has ended."""
     while process.poll() is None:
-        if path.exists() and path.stat().st_mtime_ns > before and path.stat().st_size > 0:
+        if path.exists() and path.read_bytes().count(b"grad_norm") >= at_least:
             return
         time.sleep(0.01)

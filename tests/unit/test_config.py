@@ -62,7 +62,7 @@ def test_set_reaches_into_trees_and_lists(tmp_path: Path) -> None:
         ("steps: [", (), "is not YAML", "mend"),
         ("- 1", (), "holds no keys", "write"),
         ("steps: 3", ("steps",), '"steps" is not KEY=VALUE', "write"),
-        ("steps: 3", ("parts.0.rate=1",), "no place in a list|leads below", "give|check"),
+        ("steps: 3", ("parts.0.rate=1",), "is not a list", "give"),
         ("steps: 3\nparts: [{}]", ("parts.1.rate=1",), "no place in a list of 1", "give"),
     ],
 )
