@@ -90,7 +90,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(
             f'"{key}" in --set {override} leads below a value', fix="check the path in the recipe"
         )
-    place = _place(node, last, override) if isinstance(node, list) else last
+    place: Any = _place(node, last, override) if isinstance(node, list) else last
     try:
         node[place] = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import AutoConfig, LlamaConfig, PretrainedConfig, WhisperConfig
 
 from desta.errors import CheckpointError
-from desta.model.zoo import NO_HUB
+from desta.model.zoo import UNLOADABLE
 
 
 def _whisper(dim: int, layers: int, heads: int, **overrides: Any) -> WhisperConfig:
@@ -95,7 +95,7 @@ def architecture(name: str) -> PretrainedConfig:
         return ARCHITECTURES[name]()
     try:
         return AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except (*NO_HUB, ValueError) as error:
+    except UNLOADABLE as error:
         raise CheckpointError(
             f'"{name}" is neither a model directory, nor a model known offline, nor on the Hub',
             fix=f"give a directory with a config.json, or one of {', '.join(ARCHITECTURES)}",

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -167,7 +166,7 @@ def local_directory(name: str) -> Path:
         return path
     try:
         return Path(snapshot_download(name, allow_patterns=_FILES))
-    except (HFValidationError, LocalEntryNotFoundError, *zoo.NO_HUB) as error:
+    except zoo.UNLOADABLE as error:
         raise CheckpointError(
             f'model "{name}" is neither a directory nor reachable on the Hub',
             fix="give the directory of a model, or connect to the Hub",
@@ -215,7 +214,7 @@ def _fetched(kind: type[Any], name: str, **options: Any) -> Any:
             part = kind.from_pretrained(name, trust_remote_code=False, **options)
         if report.get("missing_keys"):  # transformers would go on with random weights
             raise ValueError(f"it lacks {', '.join(sorted(report['missing_keys'])[:_NAMED])}")
-    except (*zoo.NO_HUB, ValueError) as error:
+    except zoo.UNLOADABLE as error:
         raise CheckpointError(
             f'"{name}" cannot be loaded: {str(error).splitlines()[0]}',
             fix="give a model directory, or an id that the Hub serves to you",

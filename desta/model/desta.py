@@ -34,9 +34,7 @@ class Perception(nn.Module):
 class DestaModel(nn.Module):
     """Built parts, joined; `desta.model.checkpoint` fetches and fills them."""
 
-    def __init__(
-        self, config: ModelConfig, *, encoder: WhisperEncoder, backbone: nn.Module
-    ) -> None:
+    def __init__(self, config: ModelConfig, *, encoder: WhisperEncoder, backbone: Any) -> None:
         super().__init__()
         self.config = config
         text_config = backbone.config.get_text_config()
@@ -49,7 +47,7 @@ class DestaModel(nn.Module):
         )
         self.max_positions: int = text_config.max_position_embeddings
         self.perception = Perception(encoder, connector)
-        self.llm_model = backbone.requires_grad_(False).eval()
+        self.llm_model: Any = backbone.requires_grad_(False).eval()
         self.mel = MelExtractor(encoder.num_mel_bins, config.window)
 
     @property

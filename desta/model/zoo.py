@@ -33,7 +33,12 @@ ORIGIN = "origin.json"
 _CHUNK = 1 << 20
 # Requests fail with an OSError or, behind a proxy, with an error of the HTTP client itself; which
 # client that is depends on the version of huggingface_hub.
-NO_HUB: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__)  # type: ignore[assignment]
+NO_HUB: tuple[type[Exception], ...] = (
+    OSError,
+    *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
+)
+UNLOADABLE: tuple[type[Exception], ...] = (*NO_HUB, ValueError)
+"""What transformers and the Hub raise where a model cannot be had."""
 
 
 @dataclass(frozen=True, kw_only=True)

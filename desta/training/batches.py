@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,7 +94,7 @@ def stream(
             positions.append(turn[-1][1])
             yield turn[process][0]
 
-    loader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         rows,  # type: ignore[arg-type]  # has __getitem__ and __len__
         batch_sampler=own_batches(),  # type: ignore[arg-type]  # any iterable of rows will do
         collate_fn=collator,
