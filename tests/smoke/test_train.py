@@ -59,7 +59,7 @@ def config(tmp_path: Path, published_tiny: Path) -> TrainConfig:
         accumulate=2,
         precision="no",
         validate_every=6,
-        validation_rows=8,
+        validation_rows=24,
         num_samples=2,
         save_every=3,
     )
@@ -126,6 +126,23 @@ def test_a_run_stops_when_too_many_recordings_are_missing(
     broken = replace(config.data, audio_root=tmp_path)
     with pytest.raises(DataError, match="24 pairs on end cannot be used.* does not exist"):
         train(replace(config, data=broken), tmp_path / "run")
+
+
+def test_a_missing_recording_is_counted_and_the_run_goes_on(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    shard = tmp_path / "data" / "audio-00000.jsonl"
+    rows = [json.loads(line) for line in shard.open()]
+    rows[4]["messages"][1]["audios"][0]["audio"] = "gone.wav"
+    shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    summary = train(config, tmp_path / "run")
+
+    assert summary["steps"] == config.steps
+    ((reason, entry),) = summary["skipped"].items()
+    assert "gone.wav" not in reason, "a reason is the same for every recording it befalls"
+    assert (entry["count"] > 0, entry["example"]) == (True, "pair-4")
+    assert sum(e["count"] for e in summary["skipped_in_validation"].values()) == 1
 
 
 def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
