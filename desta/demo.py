@@ -24,7 +24,7 @@ RECIPES = Path("recipes/demo")
 CORPORA = OUT / "corpora"
 _SOURCES = ("tuxpaint", "asterisk", "tuxpaint-sounds", "sonic-pi")
 _MODELS = "openai/whisper-base HuggingFaceTB/SmolLM2-135M-Instruct"
-_CLIP = CORPORA / "usr/share/asterisk/sounds/fr_CA_f_June/vm-goodbye.wav"
+_CLIP = CORPORA / "usr/share/tuxpaint/stamps/seasonal/clover_desc_fr.ogg"  # of the test split
 
 STEPS = (
     f"desta sources fetch {' '.join(_SOURCES)} --out {CORPORA}",
