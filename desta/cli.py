@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from desta import __version__
 from desta.config import dump_recipe, load_recipe, suggest
 from desta.errors import ConfigError, DestaError
+from desta.version import __version__
 
 app = typer.Typer(
     name="desta",

@@ -23,7 +23,6 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from desta import __version__
 from desta.config import to_plain
 from desta.errors import CheckpointError
 from desta.model import zoo
@@ -31,6 +30,7 @@ from desta.model.config import Dtype, ModelConfig, from_published, to_published
 from desta.model.desta import DestaModel
 from desta.model.encoder import WhisperEncoder
 from desta.model.precision import precision
+from desta.version import __version__
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

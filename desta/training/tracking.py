@@ -9,9 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from desta import __version__
 from desta.errors import need
 from desta.shards import write_atomic
+from desta.version import __version__
 
 METRICS = "metrics.jsonl"
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy")
