@@ -44,7 +44,7 @@ from desta.data.layout import wrap_locators
 from desta.data.sampling import BucketSampler, Position
 from desta.errors import DataError, DestaError
 from desta.inference.conversation import SYSTEM_PROMPT, user_message
-from desta.inference.engine import Engine
+from desta.inference.engine import Engine, with_audios
 from desta.llm.base import Sampling
 from desta.llm.chat import encode_text
 from desta.model import checkpoint
@@ -300,10 +300,19 @@ def compare_answers(
         answers = engine.respond(batch, Sampling(max_new_tokens=NEW_TOKENS))
         assert all(len(a.ids) == NEW_TOKENS for a in answers)
 
+    def transcribed(conversation: Sequence[Message]) -> list[Message]:
+        """Let Whisper encode for itself; the connector will encode a second time."""
+        refs = []
+        for ref in conversation[-1].audios:
+            samples = audio.load(ref.audio)
+            windows = audio.split_windows(samples)
+            said = published.transcriber.transcribe_clip(samples, windows)
+            refs.append(replace(ref, text=said))
+        return with_audios(conversation, refs)
+
     def as_published() -> None:
         for conversation in conversations:
-            # transcribing first makes the engine encode a second time for the connector
-            answer(published, published.transcribed(conversation) if text is None else conversation)
+            answer(published, transcribed(conversation) if text is None else conversation)
 
     def one_by_one() -> None:
         for conversation in conversations:
