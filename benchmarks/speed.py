@@ -142,7 +142,10 @@ def measure(
     engines = Engine(published), Engine(ours)
     for text in (None, SPOKEN):
         rows += compare_answers(*engines, paths, text, rounds)
-    heard = [engines[1].transcribed(ask(path, None))[-1].audios[0].text for path in paths]
+    heard = [
+        engines[1].respond([ask(path, None)], Sampling(max_new_tokens=NEW_TOKENS))[0].audios[0].text
+        for path in paths
+    ]
     return rows, environment() | {
         "command": shlex.join(["python", *sys.argv]),
         "model": f"{config.encoder} + Q-Former of {config.connector.num_layers} layers, "
