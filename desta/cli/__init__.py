@@ -1,0 +1,31 @@
+"""The command line: one verb a function; heavy imports happen inside, errors are told once."""
+
+# ruff: noqa: I001
+import errno
+import os
+import sys
+
+import typer
+
+# They register their verbs, in the order in which `--help` lists them.
+from desta.cli import data, training, asking, evaluation  # noqa: F401
+from desta.cli.app import app
+from desta.errors import DestaError
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one sentence, a fix and exit code 2."""
+    try:
+        app()
+    except DestaError as error:
+        if os.environ.get("DESTA_DEBUG"):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if os.environ.get("DESTA_DEBUG") or (error.errno != errno.ENOSPC and not error.filename):
+            raise
+        full = error.errno == errno.ENOSPC
+        fix = "make room and give the command again" if full else "check that path and its rights"
+        typer.echo(f"error: {error.strerror}: {error.filename or 'disk'}\n  fix: {fix}", err=True)
+        sys.exit(2)

