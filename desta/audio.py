@@ -22,6 +22,7 @@ WINDOW_SAMPLES = 480_000  # samples in a 30-second window
 
 SEARCH_SECONDS = 5.0  # a window is cut at the quietest point of its last 5 seconds
 FRAME_SAMPLES = 320  # 20 ms: the stretch whose energy is compared
+MAX_SECONDS = 3600.0  # the longest recording a model is asked about, unless told otherwise
 BLOCK_SECONDS = 30  # decoded at once, so that a long stereo file is never whole in memory
 
 RATES = range(1_000, 1_000_001)  # Hz; a header that states another rate is damaged
@@ -42,20 +43,22 @@ class AudioError(DataError):
         self.reason = reason
 
 
-def load(source: AudioInput) -> NDArray[np.float32]:
+def load(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
     """Read a recording.
 
     Args:
         source: path, bytes of a file, or (samples, rate); whole-number samples are scaled by
             the range of their type. Channels are averaged.
+        max_seconds: reading stops with an error beyond this; None reads all of it.
 
     Returns:
         Samples, (T,), mono at `SAMPLE_RATE`, nominally in [-1, 1]; at least one.
 
     Raises:
-        AudioError: missing, a folder, empty, in no known format, cut off, or not finite.
+        AudioError: missing, a folder, empty, in no known format, cut off, too long, or not
+            finite.
     """
-    samples, rate = _decode(source)
+    samples, rate = _decode(source, max_seconds)
     if rate == SAMPLE_RATE:
         return samples
     resampled = soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32, copy=False)
@@ -80,7 +83,7 @@ def probe_duration(path: str | Path) -> float:
     Raises:
         AudioError: missing, a folder, empty, or in no known format.
     """
-    file = _open(path)
+    file = open_file(path)
     try:
         with soundfile.SoundFile(file) as sound:
             seconds = sound.frames / sound.samplerate
@@ -134,22 +137,26 @@ def _quietest(audio: NDArray[np.float32], earliest: int, latest: int) -> int:
     return latest - from_end * FRAME_SAMPLES - FRAME_SAMPLES // 2
 
 
-def _decode(source: AudioInput) -> tuple[NDArray[np.float32], int]:
+def _decode(
+    source: AudioInput, max_seconds: float | None = None
+) -> tuple[NDArray[np.float32], int]:
     """Return mono samples, (T,), at the rate of the recording in Hz."""
     name = _name(source)
     if isinstance(source, tuple):
         samples, rate = _from_array(*source)
     else:
-        file = io.BytesIO(source) if isinstance(source, bytes) else _open(source)
+        file = io.BytesIO(source) if isinstance(source, bytes) else open_file(source)
         with file:
             if not file.read(1):
                 raise AudioError(name, "is an empty file", fix="record or download it again")
             file.seek(0)
             try:
-                samples, rate = _read_soundfile(file, name)
+                samples, rate = _read_soundfile(file, name, max_seconds)
             except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
                 file.seek(0)
-                samples, rate = _read_pyav(file, name)
+                samples, rate = _read_pyav(file, name, max_seconds)
+    if max_seconds is not None and len(samples) > max_seconds * rate:
+        raise _too_long(name, max_seconds)
     if rate not in RATES:
         raise AudioError(
             name,
@@ -176,8 +183,12 @@ def _from_array(samples: NDArray[Any], rate: int) -> tuple[NDArray[np.float32], 
     return (mono / scale).astype(np.float32), rate
 
 
-def _read_soundfile(file: io.IOBase, name: str) -> tuple[NDArray[np.float32], int]:
+def _read_soundfile(
+    file: io.IOBase, name: str, max_seconds: float | None
+) -> tuple[NDArray[np.float32], int]:
     with soundfile.SoundFile(file) as sound:
+        if max_seconds is not None and sound.frames > max_seconds * sound.samplerate:
+            raise _too_long(name, max_seconds)  # before any of it is decoded
         blocks = []
         size = sound.samplerate * BLOCK_SECONDS
         try:
@@ -192,25 +203,34 @@ def _read_soundfile(file: io.IOBase, name: str) -> tuple[NDArray[np.float32], in
         return samples, sound.samplerate
 
 
-def _read_pyav(file: io.IOBase, name: str) -> tuple[NDArray[np.float32], int]:
+def _read_pyav(
+    file: io.IOBase, name: str, max_seconds: float | None
+) -> tuple[NDArray[np.float32], int]:
     try:
         with av.open(file, "r", options={"format_whitelist": _PYAV_FORMATS}) as container:
             if not container.streams.audio:
                 raise AudioError(name, "holds no sound track", fix="give a file with sound")
             stream = container.streams.audio[0]
             to_float = av.AudioResampler(format="fltp")
-            blocks = [
-                part.to_ndarray().mean(axis=0)
-                for frame in container.decode(stream)
-                for part in to_float.resample(frame)
-            ]
+            blocks, size = [], 0
+            for frame in container.decode(stream):
+                for part in to_float.resample(frame):
+                    blocks.append(part.to_ndarray().mean(axis=0))
+                    size += len(blocks[-1])
+                if max_seconds is not None and size > max_seconds * stream.rate:
+                    raise _too_long(name, max_seconds)
             samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
             return samples.astype(np.float32, copy=False), stream.rate
     except av.FFmpegError as error:
         raise _unknown(name) from error
 
 
-def _open(path: str | Path) -> io.BufferedReader:
+def open_file(path: str | Path) -> io.BufferedReader:
+    """Open a recording.
+
+    Raises:
+        AudioError: it is missing, a folder, or must not be read.
+    """
     path = Path(path)
     if path.is_dir():
         raise AudioError(str(path), "is a folder, not a recording", fix="name a file in it")
@@ -237,6 +257,14 @@ def _empty(name: str) -> AudioError:
 def _cut_off(name: str) -> AudioError:
     return AudioError(
         name, "ends before the length its header states", fix="copy or download it again"
+    )
+
+
+def _too_long(name: str, max_seconds: float) -> AudioError:
+    return AudioError(
+        name,
+        f"lasts longer than the {max_seconds:.0f} s that are taken",
+        fix="cut it into parts, or raise max_seconds",
     )
 
 

@@ -40,10 +40,6 @@ class Tokens:
     num_cut_response: int = 0
     """Response tokens cut off; the end token is never among them."""
 
-    def context_only(self) -> "Tokens":
-        """Return the conversation without its response."""
-        return replace(self, ids=self.ids[: self.num_context])
-
 
 class Layout:
     """Lays out conversations for one backbone."""

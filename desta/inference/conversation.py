@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from desta.inference.engine import Engine, with_audios
+from desta.inference.engine import Engine
+from desta.inference.requests import Request, with_audios
 from desta.llm.base import Sampling
 from desta.records import AudioRef, Message
 
@@ -59,10 +60,7 @@ class Conversation:
         """Add a turn and yield the answer piece by piece; the turn counts once it is answered."""
         turn = user_message(text, audios, locator=self.engine.layout.locator, texts=texts)
         turns = [*self.messages, turn]
-        stream = self.engine.stream(turns, self.sampling)
-        pieces = []
-        for piece in stream.pieces:
-            pieces.append(piece)
-            yield piece
-        answer = Message(role="assistant", content="".join(pieces).strip())
+        stream = self.engine.stream(Request(messages=turns, sampling=self.sampling))
+        yield from stream.pieces
+        answer = Message(role="assistant", content=stream.writer.text)
         self.messages = [*with_audios(turns, stream.audios), answer]

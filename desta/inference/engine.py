@@ -1,106 +1,93 @@
-"""Conversations about clips -> answers.
+"""Requests about clips -> answers.
 
-For every clip: decode, cut into windows, encode, transcribe where no text was given. Then lay out
-the tokens, fuse, generate. Batches are answered in one pass; in float32, greedy answers do not
-depend on what else is in the batch (in bfloat16 a tie may fall the other way).
+Clips are heard (`hearing`), messages laid out in tokens, audio tokens put in their places, and the
+backbone continues. A batch is answered in one pass, every request by its own settings; a request
+that cannot be answered says why, and the others go on. In float32, greedy answers do not depend
+on what else is in the batch (in bfloat16 a tie may fall the other way).
+
+Shape suffixes: S positions   E backbone width
 """
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import accumulate
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from transformers import TextIteratorStreamer
 
-from desta import audio
-from desta.data.batching import Batch, collate
+from desta.audio import MAX_SECONDS
 from desta.data.layout import Layout, Tokens, check_locators, wrap_locators
-from desta.errors import DataError
+from desta.errors import ConfigError, DataError, DestaError
+from desta.inference.hearing import Heard, Hearing, with_text
+from desta.inference.prefixes import PrefixCache, Symbol
+from desta.inference.requests import Answer, Reply, Request, Stream, with_audios
 from desta.inference.transcribe import Transcriber
 from desta.llm.base import Sampling
+from desta.llm.decoding import end_ids, read, shared_length, write
+from desta.llm.writing import Writer
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.model.config import Dtype
-from desta.model.generation import generate
 from desta.records import AudioRef, Message
 
-_MAX_WINDOWS = 16  # encoded at once: enough to keep the cores busy, little enough to fit
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an engine may use."""
 
-@dataclass(frozen=True)
-class Answer:
-    """What the model says, and what it took as said in the clips."""
-
-    text: str
-    ids: list[int]
-    """New token ids, end token included."""
-    audios: tuple[AudioRef, ...]
-    """The clips of the conversation with the transcriptions that were used."""
-
-
-@dataclass(frozen=True)
-class _Clip:
-    """A clip as it was read."""
-
-    ref: AudioRef
-    samples: NDArray[np.float32]
-    bounds: list[tuple[int, int]]
-    """First sample of each window, and the one after its last."""
-
-    @property
-    def windows(self) -> list[NDArray[np.float32]]:
-        return [self.samples[start:end] for start, end in self.bounds]
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """A clip, ready to be laid out."""
-
-    ref: AudioRef
-    num_windows: int
+    max_seconds: float = MAX_SECONDS
+    """Longest clip."""
+    audio_cache_bytes: int = 256 * 2**20
+    """Memory for audio tokens of clips that were heard; 0 hears every clip anew."""
+    prefix_cache_bytes: int = 512 * 2**20
+    """Memory for keys and values of what the backbone has read; 0 reads everything anew."""
+    num_threads: int = 4
+    """Threads that decode recordings."""
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A batch that the backbone can continue."""
+    """A request that the backbone can continue."""
 
-    batch: Batch
-    embeddings_BSE: Tensor
-    audios: list[tuple[AudioRef, ...]]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """An answer that is being written."""
-
-    pieces: Iterator[str]
+    tokens: Tokens
+    embeddings_SE: Tensor
+    symbols: list[Symbol]
     audios: tuple[AudioRef, ...]
-    """The clips of the conversation with the transcriptions that are used."""
 
 
 class Engine:
-    """Answers questions about clips with one model."""
+    """Answers questions about clips with one model; may be used by several threads at once."""
 
-    def __init__(self, loaded: Loaded, *, language: str | None = None) -> None:
+    def __init__(
+        self, loaded: Loaded, *, language: str | None = None, limits: Limits | None = None
+    ) -> None:
         """Wrap a loaded model.
 
         Args:
             loaded: model and tokenizer.
             language: what is spoken, for transcribing; None lets Whisper find out.
+            limits: what it may use.
         """
+        limits = limits or Limits()
         self.model = loaded.model.eval()
         self.tokenizer = loaded.tokenizer
         self.layout = Layout(loaded.tokenizer, **loaded.layout_options)
-        self.language = language
         self.system_prompt = loaded.system_prompt
         self.backbone_directory = loaded.backbone_directory
+        self.end_ids = end_ids(self.model.llm_model, loaded.tokenizer)
+        self.hearing = Hearing(
+            self.model,
+            self._load_transcriber,
+            language=language,
+            max_seconds=limits.max_seconds,
+            cache_bytes=limits.audio_cache_bytes,
+            num_threads=limits.num_threads,
+        )
+        self._prefixes = PrefixCache(self.model.llm_model, max_bytes=limits.prefix_cache_bytes)
         self._encoder_directory = loaded.encoder_directory
+        self._transcriber: Transcriber | None = None
+        self._loading = threading.Lock()
 
     @classmethod
     def load(
@@ -110,24 +97,33 @@ class Engine:
         dtype: Dtype | None = None,
         device: str = "cpu",
         language: str | None = None,
+        limits: Limits | None = None,
     ) -> "Engine":
         """Load a model directory or Hub id; see `desta.model.checkpoint.load`."""
-        return cls(checkpoint.load(name, dtype=dtype, device=device), language=language)
+        loaded = checkpoint.load(name, dtype=dtype, device=device)
+        return cls(loaded, language=language, limits=limits)
 
-    @cached_property
-    def transcriber(self) -> Transcriber:
-        """Whisper with its decoder; loaded when the first clip without text comes."""
-        return Transcriber.load(self._encoder_directory, device=self.model.device)
+    def _load_transcriber(self) -> Transcriber:
+        """Return Whisper with its decoder, the same every time."""
+        with self._loading:
+            if self._transcriber is None:
+                encoder = self.model.encoder
+                self._transcriber = Transcriber.load(
+                    self._encoder_directory,
+                    encoder=encoder,
+                    device=self.model.device,
+                    dtype=encoder.conv1.weight.dtype,
+                )
+            return self._transcriber
 
     def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
         """Answer a batch of conversations and return the texts alone."""
         return [answer.text for answer in self.respond(conversations, sampling)]
 
-    @torch.no_grad()
     def respond(
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling
     ) -> list[Answer]:
-        """Answer a batch of conversations.
+        """Answer a batch of conversations, all alike.
 
         Args:
             conversations: messages whose content holds one locator per clip.
@@ -137,102 +133,127 @@ class Engine:
             DataError: a clip cannot be read, locators and clips differ in number, or a
                 conversation does not fit into the backbone's context.
         """
-        prepared = self._prepare(conversations, sampling)
-        rows = generate(
-            self.model,
-            self.tokenizer,
-            prepared.embeddings_BSE,
-            prepared.batch.attention_mask_BS,
-            sampling,
-        )
+        replies = self.run([Request(messages=c, sampling=sampling) for c in conversations])
+        return [reply.unwrap()[0] for reply in replies]
+
+    def run(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer a batch of requests, each by its own settings."""
+        prepared = self._prepare(requests)
+        ready = [p for p in prepared if isinstance(p, _Prepared)]
+        asked = [r for r, p in zip(requests, prepared, strict=True) if isinstance(p, _Prepared)]
+        answers = iter(self._write_all(asked, ready)) if ready else iter(())
         return [
-            Answer(self.tokenizer.decode(ids, skip_special_tokens=True).strip(), ids, audios)
-            for ids, audios in zip(rows, prepared.audios, strict=True)
+            Reply(error=p) if isinstance(p, DestaError) else Reply(answers=next(answers))
+            for p in prepared
         ]
 
-    def stream(self, conversation: Sequence[Message], sampling: Sampling) -> Stream:
-        """Start to answer one conversation; see `respond` for what can go wrong."""
-        with torch.no_grad():
-            prepared = self._prepare([conversation], sampling)
-        return Stream(self._write(prepared, sampling), prepared.audios[0])
+    def stream(self, request: Request) -> Stream:
+        """Start to answer one request, once.
 
-    def _write(self, prepared: _Prepared, sampling: Sampling) -> Iterator[str]:
-        """Generate in a thread of its own, and yield what it has written."""
-        streamer = TextIteratorStreamer(self.tokenizer, skip_special_tokens=True)
-        failure: list[BaseException] = []
-
-        def write() -> None:
-            try:
-                generate(
-                    self.model,
-                    self.tokenizer,
-                    prepared.embeddings_BSE,
-                    prepared.batch.attention_mask_BS,
-                    sampling,
-                    streamer=streamer,
-                )
-            except BaseException as error:  # handed over to the reader below
-                failure.append(error)
-                streamer.end()
-
-        writer = threading.Thread(target=write, daemon=True)
-        writer.start()
-        yield from streamer
-        writer.join()
-        if failure:
-            raise failure[0]
-
-    def _prepare(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> _Prepared:
-        heard, audio_WQE = self._hear(conversations)
-        sequences: list[Tokens] = []
-        for messages, clips in zip(conversations, heard, strict=True):
-            told = with_audios(messages, [clip.ref for clip in clips])
-            wrapped = wrap_locators(told, self.layout.locator)
-            tokens = self.layout.context(wrapped, [clip.num_windows for clip in clips])
-            self._check_room(tokens, sampling)
-            sequences.append(tokens)
-        batch = collate(sequences, [], pad_id=self.layout.pad_id)
-        embeddings = self.model.embed(batch.input_ids_BS, audio_WQE, batch.places_P2)
-        return _Prepared(batch, embeddings, [tuple(c.ref for c in clips) for clips in heard])
-
-    def _hear(
-        self, conversations: Sequence[Sequence[Message]]
-    ) -> tuple[list[list[_Heard]], Tensor | None]:
-        """Read all clips, encode their windows together, transcribe where no text is given.
-
-        Returns:
-            The clips of each conversation, and the audio tokens of all windows in order.
+        Raises:
+            ConfigError: several answers were asked for.
+            DataError: as `respond`.
         """
-        refs = [check_locators(messages, self.layout.locator) for messages in conversations]
-        clips = [_read(ref) for of_conversation in refs for ref in of_conversation]
-        if not clips:
-            return [[] for _ in refs], None
-        windows = [window for clip in clips for window in clip.windows]
-        places = list(accumulate((len(clip.windows) for clip in clips), initial=0))
-        tokens_WQE: list[Tensor] = []
-        last_WTD: list[Tensor] = []  # for transcribing, where both read 30-second windows
-        for start in range(0, len(windows), _MAX_WINDOWS):
-            encoded = self.model.encode(self.model.mel(windows[start : start + _MAX_WINDOWS]))
-            tokens_WQE.append(self.model.audio_tokens(encoded))
-            if self.model.config.window == "30s":
-                last_WTD += encoded.last_BTD
-        heard = []
-        for clip, first in zip(clips, places, strict=False):
-            ref = clip.ref
-            if ref.text is None:
-                shared = last_WTD[first : first + len(clip.windows)]
-                text = self.transcriber.transcribe_clip(
-                    clip.samples,
-                    clip.bounds,
-                    language=self.language,
-                    encoded=torch.stack(shared) if shared else None,
-                )
-                ref = replace(ref, text=text)
-            heard.append(_Heard(ref, len(clip.windows)))
-        rest = iter(heard)
-        return [[next(rest) for _ in of_conversation] for of_conversation in refs], torch.cat(
-            tokens_WQE
+        if request.num_answers != 1:
+            raise ConfigError("a stream is one answer", fix="ask for num_answers = 1")
+        (prepared,) = self._prepare([request])
+        if isinstance(prepared, DestaError):
+            raise prepared
+        writer = self._writers(request)[0]
+        return Stream(self._write_one(prepared, writer), prepared.audios, writer)
+
+    def _write_one(self, prepared: _Prepared, writer: Writer) -> Iterator[str]:
+        """Continue one request, with what was read before in place of its beginning."""
+        backbone = self.model.llm_model
+        num_known, cache = self._prefixes.find(prepared.symbols)
+        state = read(backbone, [prepared.embeddings_SE[num_known:]], cache=cache)
+        for pieces in write(backbone, state, [writer]):
+            yield pieces[0]
+        self._prefixes.keep([*prepared.symbols, *writer.ids], state.cache)
+
+    def _write_all(
+        self, requests: Sequence[Request], prepared: Sequence[_Prepared]
+    ) -> list[tuple[Answer, ...]]:
+        """Continue a batch of requests."""
+        writers = [self._writers(request) for request in requests]
+        if len(prepared) == len(writers[0]) == 1:
+            for _ in self._write_one(prepared[0], writers[0][0]):
+                pass
+        else:
+            backbone = self.model.llm_model
+            beginnings = [
+                p.tokens.ids[: p.tokens.spans[0].start] if p.tokens.spans else p.tokens.ids
+                for p in prepared
+            ]
+            state = read(
+                backbone, [p.embeddings_SE for p in prepared], num_shared=shared_length(beginnings)
+            )
+            rows = [row for row, copies in enumerate(writers) for _ in copies]
+            if len(rows) > len(writers):
+                state = state.select(rows)
+            for _ in write(backbone, state, [writer for copies in writers for writer in copies]):
+                pass
+        return [
+            tuple(Answer.of(writer, p.audios) for writer in copies)
+            for copies, p in zip(writers, prepared, strict=True)
+        ]
+
+    def _writers(self, request: Request) -> list[Writer]:
+        return [
+            Writer(
+                self.tokenizer,
+                request.sampling,
+                end_ids=self.end_ids,
+                seed=None if request.seed is None else request.seed + number,
+                num_logprobs=request.num_logprobs,
+            )
+            for number in range(request.num_answers)
+        ]
+
+    def _prepare(self, requests: Sequence[Request]) -> list[_Prepared | DestaError]:
+        """Hear the clips of all requests together, and lay out each."""
+        refs: list[list[AudioRef] | DestaError] = []
+        for request in requests:
+            try:
+                refs.append(check_locators(request.messages, self.layout.locator))
+            except DestaError as error:
+                refs.append(error)
+        wanted = [ref for found in refs if not isinstance(found, DestaError) for ref in found]
+        heard = iter(self.hearing.hear(wanted)) if wanted else iter(())
+        prepared: list[_Prepared | DestaError] = []
+        for request, found in zip(requests, refs, strict=True):
+            if isinstance(found, DestaError):
+                prepared.append(found)
+                continue
+            clips = [next(heard) for _ in found]
+            try:
+                prepared.append(self._lay_out(request, found, clips))
+            except DestaError as error:
+                prepared.append(error)
+        return prepared
+
+    @torch.no_grad()
+    def _lay_out(
+        self, request: Request, refs: Sequence[AudioRef], clips: Sequence[Heard | DestaError]
+    ) -> _Prepared:
+        good: list[Heard] = []
+        for clip in clips:
+            if isinstance(clip, DestaError):
+                raise clip
+            good.append(clip)
+        audios = [with_text(ref, clip) for ref, clip in zip(refs, good, strict=True)]
+        told = wrap_locators(with_audios(request.messages, audios), self.layout.locator)
+        tokens = self.layout.context(told, [len(clip.audio_WQE) for clip in good])
+        self._check_room(tokens, request.sampling)
+        symbols: list[Symbol] = list(tokens.ids)
+        for span, clip in zip(tokens.spans, good, strict=True):
+            place = slice(span.start, span.start + span.num_audio_tokens)
+            symbols[place] = [f"{clip.content} {n}" for n in range(span.num_audio_tokens)]
+        starts = [span.start for span in tokens.spans]
+        embeddings_SE = self.model.sequence(
+            tokens.ids, list(zip(starts, (clip.audio_WQE for clip in good), strict=True))
         )
+        return _Prepared(tokens, embeddings_SE, symbols, tuple(audios))
 
     def _check_room(self, tokens: Tokens, sampling: Sampling) -> None:
         limit = self.model.max_positions
@@ -247,14 +268,3 @@ class Engine:
             f"but the backbone reads {limit}",
             fix="ask about fewer or shorter clips, or lower max_new_tokens",
         )
-
-
-def _read(ref: AudioRef) -> _Clip:
-    samples = audio.load(ref.audio)
-    return _Clip(ref, samples, audio.split_windows(samples))
-
-
-def with_audios(messages: Sequence[Message], refs: Sequence[AudioRef]) -> list[Message]:
-    """Return the messages with these clips, now with their texts, in place of their own."""
-    rest = iter(refs)
-    return [replace(m, audios=tuple(next(rest) for _ in m.audios)) for m in messages]

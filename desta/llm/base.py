@@ -18,6 +18,8 @@ class Sampling:
     """Share of probability mass that sampling may use, in (0, 1]."""
     max_new_tokens: int = 256
     """Tokens after which a response is cut off."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a response; they are not part of it."""
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
@@ -30,6 +32,8 @@ class Sampling:
             raise ConfigError(
                 f"max_new_tokens = {self.max_new_tokens} leaves no room", fix="give 1 or more"
             )
+        if "" in self.stop:
+            raise ConfigError("a stop string is empty", fix="leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

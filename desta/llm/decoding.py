@@ -1,10 +1,23 @@
-"""Settings of transformers' generate, spelt out."""
+"""The decoding loop: embeddings of sequences in, tokens out, for any causal language model.
 
+It is our own because `generate` of transformers fills whatever a caller leaves open from the
+model's `generation_config` and from defaults of its own (top-k 50 among them), samples all rows
+alike, goes on computing rows that have ended, and cannot take up what it has read before.
+
+Shape suffixes: B sequences   S positions   E backbone width   V vocabulary
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers import GenerationConfig
+import torch
+from torch import Tensor
+from transformers import DynamicCache
 
-from desta.llm.base import Sampling
+from desta.llm.writing import Alternatives, Writer
+
+_SHRINK = 0.8  # shrinking a batch copies its cache: not for every row that ends
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -12,26 +25,176 @@ def pad_id(tokenizer: Any) -> int:
     return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 
-def end_ids(backbone: Any, tokenizer: Any) -> list[int]:
+def end_ids(backbone: Any, tokenizer: Any) -> frozenset[int]:
     """Return every id that ends a response: the tokenizer's, and those the backbone declares."""
     declared = backbone.generation_config.eos_token_id
     ids = declared if isinstance(declared, list) else [declared]
-    return sorted({tokenizer.eos_token_id, *ids} - {None})
+    return frozenset({tokenizer.eos_token_id, *ids} - {None})
 
 
-def generation_config(backbone: Any, tokenizer: Any, sampling: Sampling) -> GenerationConfig:
-    """Return settings in which nothing is left to the backbone's own defaults.
+@dataclass
+class State:
+    """Sequences as far as the backbone has read them."""
 
-    Many models ship a top-k or a repetition penalty that `generate` would apply silently.
+    cache: DynamicCache
+    logits_BV: Tensor
+    """What may follow the last token of each sequence."""
+    mask_BS: Tensor | None
+    """1 at tokens, 0 at padding; None where no row is padded."""
+    positions_B: Tensor
+    """Position of the last token of each sequence."""
+
+    def select(self, rows: Sequence[int]) -> "State":
+        """Return the rows in this order; a row may come several times."""
+        index = torch.tensor(rows, device=self.logits_BV.device)
+        self.cache.batch_select_indices(index)
+        mask_BS = None if self.mask_BS is None else self.mask_BS[index]
+        return State(self.cache, self.logits_BV[index], mask_BS, self.positions_B[index])
+
+
+def shared_length(sequences: Sequence[list[int]]) -> int:
+    """Return the number of ids at the beginning that are alike in all sequences."""
+    lowest, highest = min(sequences), max(sequences)
+    pairs = zip(lowest, highest, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(lowest), len(highest)))
+
+
+def new_cache(model: Any) -> DynamicCache:
+    """Return an empty key/value cache of the kind the model's layers need."""
+    return DynamicCache(config=model.config.get_text_config(decoder=True))
+
+
+@torch.no_grad()
+def read(
+    model: Any,
+    sequences: Sequence[Tensor],
+    *,
+    num_shared: int = 0,
+    cache: DynamicCache | None = None,
+) -> State:
+    """Let the backbone read sequences, up to the point where it would write.
+
+    Args:
+        model: a causal language model of transformers.
+        sequences: embeddings of each sequence, (S, E); they may differ in length.
+        num_shared: positions at the beginning that are alike in all of them: read only once.
+        cache: what was read before a single sequence (its keys and values); it is added to.
     """
-    drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-    return GenerationConfig(
-        max_new_tokens=sampling.max_new_tokens,
-        do_sample=sampling.temperature > 0,
-        **(drawn if sampling.temperature > 0 else {}),
-        repetition_penalty=1.0,
-        num_beams=1,
-        use_cache=True,
-        eos_token_id=end_ids(backbone, tokenizer),
-        pad_token_id=pad_id(tokenizer),
+    device, rows = sequences[0].device, len(sequences)
+    shortest = min(len(s) for s in sequences)
+    num_shared = min(num_shared, shortest - 1) if rows > 1 else 0
+    past = num_shared
+    if cache is None:
+        cache = new_cache(model)
+        if num_shared:
+            _forward(model, cache, inputs_embeds=sequences[0][None, :num_shared])
+            cache.batch_repeat_interleave(rows)
+    else:
+        assert rows == 1, "what was read before belongs to one sequence"
+        past = cache.get_seq_length()
+    longest = max(len(s) for s in sequences) - num_shared
+    embeddings_BSE = sequences[0].new_zeros(rows, longest, sequences[0].shape[-1])
+    mask_BS = torch.ones(rows, past + longest, dtype=torch.long, device=device)
+    for row, sequence in enumerate(sequences):
+        start = longest - (len(sequence) - num_shared)  # padded in front: all end together
+        embeddings_BSE[row, start:] = sequence[num_shared:]
+        mask_BS[row, past : past + start] = 0
+    padded = len({len(s) for s in sequences}) > 1
+    positions_BS = (mask_BS.cumsum(dim=1) - 1).clamp(min=0)[:, past:]
+    logits_BV = _forward(
+        model,
+        cache,
+        inputs_embeds=embeddings_BSE,
+        attention_mask=mask_BS if padded else None,
+        position_ids=positions_BS,
     )
+    return State(cache, logits_BV, mask_BS if padded else None, positions_BS[:, -1])
+
+
+@torch.no_grad()
+def write(model: Any, state: State, writers: Sequence[Writer]) -> Iterator[dict[int, str]]:
+    """Continue sequences, a token at a time, until every writer is finished.
+
+    Args:
+        model: the backbone.
+        state: sequences as `read` left them; used up by this.
+        writers: one for each sequence.
+
+    Yields:
+        After each token: row -> text that was added, for the rows that were still going.
+    """
+    rows = list(range(len(writers)))
+    while True:
+        going = [writers[row] for row in rows]
+        tokens_B = _choose(state.logits_BV, going)
+        notes = _note(state.logits_BV, tokens_B, going)
+        tokens = tokens_B.tolist()
+        yield {
+            row: writer.push(token, note)
+            for row, writer, token, note in zip(rows, going, tokens, notes, strict=True)
+            if writer.finish is None
+        }
+        keep = [place for place, row in enumerate(rows) if writers[row].finish is None]
+        if not keep:
+            return
+        if len(keep) <= _SHRINK * len(rows):
+            state = state.select(keep)
+            tokens_B, rows = tokens_B[keep], [rows[place] for place in keep]
+        mask_BS = state.mask_BS
+        if mask_BS is not None:
+            mask_BS = torch.cat([mask_BS, mask_BS.new_ones(len(rows), 1)], dim=1)
+        positions_B = state.positions_B + 1
+        logits_BV = _forward(
+            model,
+            state.cache,
+            input_ids=tokens_B[:, None],
+            attention_mask=mask_BS,
+            position_ids=positions_B[:, None],
+        )
+        state = replace(state, logits_BV=logits_BV, mask_BS=mask_BS, positions_B=positions_B)
+
+
+def _forward(model: Any, cache: DynamicCache, **inputs: Any) -> Tensor:
+    """Return the logits that follow the last position of each row."""
+    output = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return output.logits[:, -1]
+
+
+def _choose(logits_BV: Tensor, writers: Sequence[Writer]) -> Tensor:
+    """Choose the next token of each row; rows draw from generators of their own."""
+    tokens_B = logits_BV.argmax(dim=-1)
+    drawn = [row for row, w in enumerate(writers) if w.sampling.temperature > 0]
+    if not drawn:
+        return tokens_B
+    settings = [writers[row].sampling for row in drawn]
+    device = logits_BV.device
+    temperatures = torch.tensor([[s.temperature] for s in settings], device=device)
+    probabilities = (logits_BV[drawn].float() / temperatures).softmax(dim=-1)
+    if any(s.top_p < 1 for s in settings):
+        limits = torch.tensor([[s.top_p] for s in settings], device=device)
+        ordered, order = probabilities.sort(dim=-1, descending=True)
+        likelier = ordered.cumsum(dim=-1) - ordered  # mass before each token: the first stays
+        ordered[(likelier >= limits) & (limits < 1)] = 0
+        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered)
+    # One number a row, looked up in the running sum; torch.multinomial draws one a token.
+    mass = probabilities.cumsum(dim=-1)
+    draws = torch.cat([torch.rand(1, 1, generator=writers[row].generator) for row in drawn])
+    draws = draws.to(device) * mass[:, -1:]
+    chosen = torch.searchsorted(mass, draws, right=True).clamp(max=mass.shape[-1] - 1)
+    tokens_B[drawn] = chosen[:, 0]
+    return tokens_B
+
+
+def _note(
+    logits_BV: Tensor, tokens_B: Tensor, writers: Sequence[Writer]
+) -> list[tuple[float, Alternatives] | None]:
+    """Return log-probability and alternatives of the tokens of those rows that want them."""
+    notes: list[tuple[float, Alternatives] | None] = [None] * len(writers)
+    for row, writer in enumerate(writers):
+        if writer.num_logprobs is None:
+            continue
+        logprobs_V = logits_BV[row].float().log_softmax(dim=-1)
+        best = logprobs_V.topk(writer.num_logprobs)
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        notes[row] = float(logprobs_V[tokens_B[row]]), list(pairs)
+    return notes

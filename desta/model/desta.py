@@ -5,6 +5,7 @@ Shape suffixes:
     E backbone width   N labelled positions   V vocabulary
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -98,6 +99,19 @@ class DestaModel(nn.Module):
         if audio_WQE is None:
             return embeddings_BSE
         return fuse(embeddings_BSE, audio_WQE, places_P2)
+
+    def sequence(self, ids: Sequence[int], clips: Sequence[tuple[int, Tensor]]) -> Tensor:
+        """Return what the backbone reads of one conversation, (S, E).
+
+        Args:
+            ids: token ids, with placeholders where audio tokens belong.
+            clips: audio tokens (W, Q, E), each with the position of their first.
+        """
+        embeddings_SE = self.llm_model.get_input_embeddings()(torch.tensor(ids, device=self.device))
+        for start, audio_WQE in clips:
+            audio_PE = audio_WQE.flatten(0, 1)
+            embeddings_SE[start : start + len(audio_PE)] = audio_PE.to(embeddings_SE.dtype)
+        return embeddings_SE
 
     def loss_sum(
         self, embeddings_BSE: Tensor, attention_mask_BS: Tensor, labels_BS: Tensor

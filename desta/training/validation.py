@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from desta.data.batching import collate
 from desta.llm.base import Sampling
+from desta.llm.decoding import end_ids, read, write
+from desta.llm.writing import Writer
 from desta.model.checkpoint import Loaded
-from desta.model.generation import generate
 from desta.training.batches import Collator, MicroBatch
 
 _SAMPLING = Sampling(max_new_tokens=48)
@@ -39,19 +39,28 @@ def _samples(
     examples = [e for b in batches for e in b.examples][:count]
     if not examples:
         return []
-    windows = [w for e in examples for w in e.windows]
-    contexts = [e.tokens.context_only() for e in examples]
-    batch = collate(contexts, windows, pad_id=collator.layout.pad_id)
-    model = loaded.model
-    audio = model.audio_tokens(model.encode(model.mel(windows)))
-    embeddings = model.embed(batch.input_ids_BS, audio, batch.places_P2)
-    ids = generate(model, loaded.tokenizer, embeddings, batch.attention_mask_BS, _SAMPLING)
+    model, tokenizer = loaded.model, loaded.tokenizer
+    audio = model.audio_tokens(model.encode(model.mel([w for e in examples for w in e.windows])))
+    sequences = []
+    for example in examples:
+        own, audio = audio.split([len(example.windows), len(audio) - len(example.windows)])
+        places = [
+            place
+            for span in example.tokens.spans
+            for place in range(span.start, span.start + span.num_audio_tokens, own.shape[1])
+        ]
+        ids = example.tokens.ids[: example.tokens.num_context]
+        sequences.append(model.sequence(ids, list(zip(places, own.split(1), strict=True))))
+    ends = end_ids(model.llm_model, tokenizer)
+    writers = [Writer(tokenizer, _SAMPLING, end_ids=ends) for _ in examples]
+    for _ in write(model.llm_model, read(model.llm_model, sequences), writers):
+        pass
     return [
         {
             "id": example.pair.id,
             "prompt": example.pair.prompt,
             "target": example.pair.response,
-            "generated": loaded.tokenizer.decode(row, skip_special_tokens=True).strip(),
+            "generated": writer.text,
         }
-        for example, row in zip(examples, ids, strict=True)
+        for example, writer in zip(examples, writers, strict=True)
     ]

@@ -13,9 +13,11 @@ from desta.errors import DataError
 from desta.evaluation.text import TextConfig, evaluate_text
 from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine
+from desta.inference.hearing import Heard
+from desta.inference.requests import Request
 from desta.llm.base import Sampling
 from desta.model.checkpoint import Loaded
-from desta.records import LOCATOR, Message
+from desta.records import LOCATOR, AudioRef, Message
 
 GREEDY = Sampling(max_new_tokens=12)
 
@@ -64,7 +66,7 @@ def test_a_batch_answers_as_each_alone(
 
 def test_a_stream_says_what_an_answer_says(engine: Engine, published_tiny: Path) -> None:
     conversation = question(engine, "What is it?", published_tiny / "a.wav")
-    pieces = list(engine.stream(conversation, GREEDY).pieces)
+    pieces = list(engine.stream(Request(messages=conversation, sampling=GREEDY)).pieces)
     assert len(pieces) > 1
     assert "".join(pieces).strip() == engine.answer([conversation], GREEDY)[0]
 
@@ -94,9 +96,9 @@ def test_a_long_clip_is_heard_in_several_windows(
     path = tmp_path / "long.wav"
     soundfile.write(path, 0.1 * rng.standard_normal(70 * 16_000), 16_000)
     for model in (engine, tight):
-        ((heard,),), audio = model._hear([question(model, "What?", path)])
-        assert audio is not None
-        assert heard.num_windows == len(audio) == 3
+        (heard,) = model.hearing.hear([AudioRef(audio=str(path), text="words")])
+        assert isinstance(heard, Heard)
+        assert len(heard.audio_WQE) == 3
         assert model.respond([question(model, "What?", path)], GREEDY)[0].ids
 
 
@@ -115,24 +117,11 @@ def test_a_given_text_is_kept_even_where_nobody_speaks(engine: Engine, tmp_path:
     assert kept.audios[0].text == "hello"
 
 
-def test_silence_without_text_is_transcribed_as_one_space(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silence_without_text_is_transcribed_as_one_space(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "silence.wav"
     soundfile.write(path, np.zeros(16_000), 16_000)
     turn = user_message("What?", [path], locator=LOCATOR)
-    from desta.inference.transcribe import Transcriber
-
-    whisper = published_whisper()
-    monkeypatch.setattr(type(engine), "transcriber", Transcriber(whisper, tokenizer=None))
     assert engine.respond([[turn]], GREEDY)[0].audios[0].text == " "
-
-
-def published_whisper() -> torch.nn.Module:
-    from transformers import WhisperForConditionalGeneration
-
-    directory = Path(__file__).parents[1] / "parity" / "published_tiny" / "openai" / "whisper-tiny"
-    return WhisperForConditionalGeneration.from_pretrained(directory)
 
 
 def test_turns_are_kept_and_a_failed_turn_is_not(engine: Engine, published_tiny: Path) -> None:

@@ -1,6 +1,8 @@
 """Transcribing: who speaks where, greedy decoding, and what is not transcribed at all."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,12 @@ from transformers import (
     WhisperForConditionalGeneration,
     WhisperTokenizer,
 )
-from transformers.modeling_outputs import BaseModelOutput
 
 from desta.audio import SAMPLE_RATE
 from desta.errors import CheckpointError, ConfigError, DataError
 from desta.inference.transcribe import MAX_NEW_TOKENS, Transcriber
-from desta.records import NO_TRANSCRIPTION
+from desta.inference.vad import speech_seconds, spoken_windows
+from desta.model.mel import MelExtractor
 
 Audio = NDArray[np.float32]
 SPECIAL = (
@@ -77,9 +79,16 @@ def tokenizer() -> WhisperTokenizer:
     return WhisperTokenizer(vocab, [], extra_special_tokens=list(SPECIAL[1:]))
 
 
+def make(model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizer) -> Transcriber:
+    """Take the parts over; the bias of the output, which no real Whisper has, by hand."""
+    transcriber = Transcriber.of(model, tokenizer)
+    transcriber.decoder.proj_out = model.proj_out
+    return transcriber
+
+
 @pytest.fixture(scope="module")
 def transcriber(tokenizer: WhisperTokenizer) -> Transcriber:
-    return Transcriber(build(eos_bias=6.0), tokenizer, batch_size=2)
+    return make(build(eos_bias=6.0), tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -112,32 +121,41 @@ def voice(seconds: float) -> Audio:
     return (0.3 * sound / np.abs(sound).max()).astype(np.float32)
 
 
-def test_nobody_speaks_in_silence_tones_and_slivers(transcriber: Transcriber) -> None:
+def test_nobody_speaks_in_silence_tones_and_slivers() -> None:
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(5 * SAMPLE_RATE) / SAMPLE_RATE)
 
-    assert transcriber.speech_seconds(np.zeros(5 * SAMPLE_RATE, np.float32)) == []
-    assert transcriber.speech_seconds(tone.astype(np.float32)) == []
-    assert transcriber.speech_seconds(np.zeros(10, np.float32)) == []
+    assert speech_seconds(np.zeros(5 * SAMPLE_RATE, np.float32)) == []
+    assert speech_seconds(tone.astype(np.float32)) == []
+    assert speech_seconds(np.zeros(10, np.float32)) == []
 
 
-def test_a_voice_is_heard_where_it_is(transcriber: Transcriber) -> None:
+def test_a_voice_is_heard_where_it_is() -> None:
     silence = np.zeros(3 * SAMPLE_RATE, np.float32)
 
-    spans = transcriber.speech_seconds(np.concatenate([silence, voice(4.0), silence]))
+    spans = speech_seconds(np.concatenate([silence, voice(4.0), silence]))
 
     assert spans
     assert 2.5 < spans[0][0] < 4.5
     assert 6.0 < spans[-1][1] < 8.5
 
 
-def test_the_detector_leaves_torch_its_threads(tokenizer: WhisperTokenizer) -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        Transcriber(build(), tokenizer)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+def test_the_detector_leaves_torch_its_threads() -> None:
+    code = (
+        "import numpy, torch; torch.set_num_threads(2)\n"
+        "from desta.inference.vad import speech_seconds\n"
+        "speech_seconds(numpy.zeros(16000, 'float32'))\n"
+        "assert torch.get_num_threads() == 2"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_only_windows_in_which_somebody_speaks_count() -> None:
+    spoken, silence = voice(4.0), np.zeros(8 * SAMPLE_RATE, np.float32)
+    clip = np.concatenate([spoken, silence, spoken])
+    ends = np.cumsum([0, len(spoken), len(silence), len(spoken)])
+
+    assert spoken_windows(clip, list(zip(ends[:-1], ends[1:], strict=True))) == [0, 2]
+    assert spoken_windows(silence, [(0, len(silence))]) == []
 
 
 @pytest.mark.parametrize(
@@ -164,7 +182,7 @@ def test_greedy_text_equals_that_of_transformers(
         max_new_tokens=MAX_NEW_TOKENS,
     )
 
-    texts = Transcriber(model, tokenizer).transcribe(windows, language=language)
+    texts = make(model, tokenizer).transcribe(windows, language=language)
 
     expected = [t.strip() for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
     assert texts == expected
@@ -180,27 +198,40 @@ def test_a_window_alone_and_in_a_batch_gets_the_same_text(
     assert transcriber.transcribe([]) == []
 
 
-def test_encoder_states_that_are_given_are_used(
+def test_frames_beyond_a_tight_window_are_not_read(
+    tokenizer: WhisperTokenizer, windows: list[Audio]
+) -> None:
+    transcriber = make(build(eos_bias=6.0), tokenizer)
+    transcriber = Transcriber(
+        transcriber.encoder,
+        transcriber.decoder,
+        tokenizer,
+        build().generation_config,
+        window="tight",
+    )
+    together = transcriber.transcribe(windows)
+
+    assert together == [transcriber.transcribe([window])[0] for window in windows]
+    assert len(set(together)) > 1
+
+
+def test_frames_of_an_encoder_that_is_shared_give_the_same_text(
     tokenizer: WhisperTokenizer, windows: list[Audio]
 ) -> None:
     model = build(eos_bias=6.0)
-    transcriber = Transcriber(model, tokenizer)
-    expected = transcriber.transcribe(windows)
-    features = WhisperFeatureExtractor(80)(
-        windows, sampling_rate=SAMPLE_RATE, return_tensors="pt"
-    ).input_features
-    with torch.no_grad():
-        encoded: BaseModelOutput = model.model.encoder(features)
-    torch.nn.init.zeros_(model.model.encoder.conv1.weight)  # whoever encodes again hears nothing
+    alone = make(model, tokenizer)
+    shared = Transcriber.of(model, tokenizer, encoder=alone.encoder)
+    shared.decoder.proj_out = model.proj_out
+    encoded = alone.encoder(MelExtractor(80, "30s")(windows))
 
-    assert transcriber.transcribe(windows, encoded=encoded.last_hidden_state) == expected
-    assert transcriber.transcribe(windows) != expected
+    assert shared.encoder is alone.encoder
+    assert shared.read(encoded.last_BTD, encoded.mask_BT) == alone.transcribe(windows)
 
 
 def test_a_text_without_end_is_cut_off_and_said_so(
     tokenizer: WhisperTokenizer, windows: list[Audio], caplog: pytest.LogCaptureFixture
 ) -> None:
-    transcriber = Transcriber(build(eos_bias=-1e4), tokenizer)
+    transcriber = make(build(eos_bias=-1e4), tokenizer)
 
     with caplog.at_level(logging.WARNING, logger="desta"):
         texts = transcriber.transcribe(windows[:2])
@@ -221,27 +252,6 @@ def test_an_unknown_language_is_refused_with_a_suggestion(
         transcriber.transcribe(windows[:1], language="Frensh")
     with pytest.raises(ConfigError, match="German"):  # Whisper's, but not this model's
         transcriber.transcribe(windows[:1], language="German")
-
-
-def test_nothing_is_transcribed_where_nobody_speaks(
-    transcriber: Transcriber, windows: list[Audio]
-) -> None:
-    assert all(transcriber.transcribe(windows))  # it would find words in noise
-
-    for audio in (np.zeros(5 * SAMPLE_RATE, np.float32), windows[1] * 1e-3):
-        assert transcriber.transcribe_clip(audio, [(0, len(audio))]) == NO_TRANSCRIPTION
-
-
-def test_a_clip_is_the_text_of_its_spoken_windows(transcriber: Transcriber) -> None:
-    spoken, silence = voice(4.0), np.zeros(8 * SAMPLE_RATE, np.float32)
-    clip = np.concatenate([spoken, silence, spoken])
-    ends = np.cumsum([0, len(spoken), len(silence), len(spoken)])
-    cuts = list(zip(ends[:-1], ends[1:], strict=True))
-    encoded = transcriber._encode([clip[slice(*cut)] for cut in cuts])
-    first, _, last = transcriber.transcribe([clip[slice(*cut)] for cut in cuts])
-
-    assert transcriber.transcribe_clip(clip, cuts) == f"{first} {last}"
-    assert transcriber.transcribe_clip(clip, cuts, encoded=encoded) == f"{first} {last}"
 
 
 def test_a_directory_of_another_model_is_refused(tmp_path: Path) -> None:

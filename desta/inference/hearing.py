@@ -1,0 +1,272 @@
+"""Clips -> audio tokens and transcriptions, each clip once.
+
+Decoding, voice activity detection and spectrograms run in a pool of threads; the encoder takes
+windows of similar length together. What a clip became is kept by its content, so a clip that is
+asked about again costs nothing, and one that several callers want at once is heard by the first.
+
+Shape suffixes: W windows of audio   Q query tokens   T encoder frames   D encoder width
+E backbone width
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from desta import audio
+from desta.errors import DestaError
+from desta.inference.transcribe import Transcriber
+from desta.inference.vad import spoken_windows
+from desta.model.desta import DestaModel
+from desta.records import NO_TRANSCRIPTION, AudioRef
+
+_MAX_WINDOWS = 16  # encoded at once: enough to keep the cores busy, little enough to fit
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A clip, ready to be laid out."""
+
+    content: str
+    """Hash of the recording."""
+    audio_WQE: Tensor
+    text: str | None
+    """The transcription; None where nobody has asked for it yet."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that keeping it takes."""
+        return self.audio_WQE.numel() * self.audio_WQE.element_size()
+
+
+@dataclass
+class _Clip:
+    """A clip that is being heard."""
+
+    content: str
+    windows: list[NDArray[np.float32]]
+    spoken: list[int] | None
+    """Windows to transcribe; None where no transcription is wanted."""
+
+
+class _Memory:
+    """What clips became, least recently used first; bounded in bytes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[str, Heard] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, content: str, *, with_text: bool) -> Heard | None:
+        heard = self._entries.get(content)
+        if heard is None or (with_text and heard.text is None):
+            return None
+        self._entries.move_to_end(content)
+        return heard
+
+    def put(self, heard: Heard) -> None:
+        old = self._entries.pop(heard.content, None)
+        self._bytes += heard.num_bytes - (old.num_bytes if old else 0)
+        self._entries[heard.content] = heard
+        while self._bytes > self._max_bytes:
+            _, oldest = self._entries.popitem(last=False)
+            self._bytes -= oldest.num_bytes
+
+
+class Hearing:
+    """Hears clips for one model; may be used by several threads at once."""
+
+    def __init__(
+        self,
+        model: DestaModel,
+        transcriber: Callable[[], Transcriber],
+        *,
+        language: str | None = None,
+        max_seconds: float = audio.MAX_SECONDS,
+        cache_bytes: int = 256 * 2**20,
+        num_threads: int = 4,
+    ) -> None:
+        """Take what hears.
+
+        Args:
+            model: its encoder and its connector.
+            transcriber: called when the first clip without text comes.
+            language: what is spoken; None lets Whisper find out.
+            max_seconds: longest clip that is taken.
+            cache_bytes: memory for what clips became; 0 keeps nothing.
+            num_threads: that decode recordings.
+        """
+        self._model = model
+        self._transcriber = transcriber
+        self._language = language
+        self._max_seconds = max_seconds
+        self._memory = _Memory(cache_bytes)
+        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="hearing")
+        self._lock = threading.Lock()
+        self._under_way: dict[tuple[str, bool], Future[Heard]] = {}
+
+    def hear(self, refs: Sequence[AudioRef]) -> list[Heard | DestaError]:
+        """Hear clips; one that cannot be read is answered by its error, the others go on."""
+        contents = list(self._pool.map(_attempt(_content), [ref.audio for ref in refs]))
+        results: list[Heard | DestaError | Future[Heard]] = []
+        mine: dict[tuple[str, bool], tuple[AudioRef, Future[Heard]]] = {}
+        with self._lock:
+            for ref, content in zip(refs, contents, strict=True):
+                if isinstance(content, DestaError):
+                    results.append(content)
+                    continue
+                key = content, ref.text is None
+                if heard := self._memory.get(content, with_text=ref.text is None):
+                    results.append(heard)
+                    continue
+                if key not in self._under_way:
+                    self._under_way[key] = Future()
+                    mine[key] = ref, self._under_way[key]
+                results.append(self._under_way[key])
+        if mine:
+            self._work({key: ref for key, (ref, _) in mine.items()})
+        return [_result(r) if isinstance(r, Future) else r for r in results]
+
+    def _work(self, wanted: dict[tuple[str, bool], AudioRef]) -> None:
+        """Hear clips that nobody has heard, and hand each to all who wait for it."""
+        try:
+            prepare = _attempt(self._prepare)
+            items = [(content, ref.audio, text) for (content, text), ref in wanted.items()]
+            clips: list[_Clip] = []
+            for key, clip in zip(wanted, self._pool.map(prepare, items), strict=True):
+                if isinstance(clip, DestaError):
+                    self._deliver(key, clip)
+                else:
+                    clips.append(clip)
+            clips.sort(key=lambda clip: max(map(len, clip.windows)))
+            for group in _groups(clips):
+                for heard, clip in zip(self._encode(group), group, strict=True):
+                    self._deliver((clip.content, clip.spoken is not None), heard)
+        except BaseException as error:
+            for key in wanted:
+                self._deliver(key, error)  # nobody must wait for ever
+            raise
+
+    def _deliver(self, key: tuple[str, bool], heard: Heard | BaseException) -> None:
+        with self._lock:
+            future = self._under_way.pop(key, None)
+            if isinstance(heard, Heard):
+                self._memory.put(heard)
+        if future is None:
+            return
+        if isinstance(heard, Heard):
+            future.set_result(heard)
+        else:
+            future.set_exception(heard)
+
+    def _prepare(self, item: tuple[str, Any, bool]) -> _Clip:
+        """Decode a clip, cut it into windows, and find out where somebody speaks."""
+        content, recording, with_text = item
+        samples = audio.load(recording, max_seconds=self._max_seconds)
+        bounds = audio.split_windows(samples)
+        spoken = spoken_windows(samples, bounds) if with_text else None
+        return _Clip(content, [samples[start:end] for start, end in bounds], spoken)
+
+    @torch.no_grad()
+    def _encode(self, clips: Sequence[_Clip]) -> list[Heard]:
+        """Run encoder, connector and, where wanted, Whisper's decoder over a group of clips."""
+        windows = [window for clip in clips for window in clip.windows]
+        batches = [windows[at : at + _MAX_WINDOWS] for at in range(0, len(windows), _MAX_WINDOWS)]
+        spoken = [
+            chosen
+            for clip in clips
+            for chosen in (
+                [False] * len(clip.windows)
+                if clip.spoken is None
+                else [number in clip.spoken for number in range(len(clip.windows))]
+            )
+        ]
+        tokens_WQE: list[Tensor] = []
+        texts: list[str] = []
+        for batch, mel in zip(batches, self._pool.map(self._model.mel, batches), strict=True):
+            encoded = self._model.encode(mel)
+            tokens_WQE += self._model.audio_tokens(encoded)
+            chosen = [i for i in range(len(batch)) if spoken[len(texts) + i]]
+            said = self._transcribe(batch, encoded, chosen) if chosen else []
+            rest = iter(said)
+            texts += [next(rest) if i in chosen else "" for i in range(len(batch))]
+        heard, start = [], 0
+        for clip in clips:
+            end = start + len(clip.windows)
+            text = None
+            if clip.spoken is not None:
+                text = " ".join(filter(None, texts[start:end])) or NO_TRANSCRIPTION
+            heard.append(Heard(clip.content, torch.stack(tokens_WQE[start:end]), text))
+            start = end
+        return heard
+
+    def _transcribe(
+        self, windows: Sequence[NDArray[np.float32]], encoded: Any, chosen: Sequence[int]
+    ) -> list[str]:
+        transcriber = self._transcriber()
+        if transcriber.window != self._model.config.window or transcriber.encoder is not (
+            self._model.encoder
+        ):
+            return transcriber.transcribe([windows[i] for i in chosen], language=self._language)
+        mask_BT = None if encoded.mask_BT is None else encoded.mask_BT[chosen]
+        return transcriber.read(encoded.last_BTD[chosen], mask_BT, language=self._language)
+
+
+def with_text(ref: AudioRef, heard: Heard) -> AudioRef:
+    """Return the clip with the text that is used: its own, or what was heard."""
+    return ref if ref.text is not None else replace(ref, text=heard.text)
+
+
+def _groups(clips: Sequence[_Clip]) -> list[list[_Clip]]:
+    """Put clips of few windows together, so that the encoder gets full batches."""
+    groups: list[list[_Clip]] = []
+    for clip in clips:
+        size = sum(len(c.windows) for c in groups[-1]) if groups else 0
+        if groups and size + len(clip.windows) <= _MAX_WINDOWS:
+            groups[-1].append(clip)
+        else:
+            groups.append([clip])
+    return groups
+
+
+def _attempt(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Let a step answer with what a user can mend instead of raising it."""
+
+    def attempt(item: Any) -> Any:
+        try:
+            return work(item)
+        except DestaError as error:
+            return error
+
+    return attempt
+
+
+def _content(recording: Any) -> str:
+    """Return what tells recordings apart: the hash of a file's bytes, or of samples."""
+    digest = hashlib.sha256()
+    if isinstance(recording, bytes):
+        digest.update(recording)
+    elif isinstance(recording, tuple):
+        samples, rate = recording
+        digest.update(f"{rate} {samples.dtype} {samples.shape} ".encode())
+        digest.update(np.ascontiguousarray(samples).tobytes())
+    else:
+        with audio.open_file(Path(recording)) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest.hexdigest()
+
+
+def _result(future: "Future[Heard]") -> Heard | DestaError:
+    try:
+        return future.result()
+    except DestaError as error:
+        return error

@@ -1,0 +1,85 @@
+"""What the backbone has read before, so that a later turn costs only its own tokens."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from desta.llm.decoding import new_cache
+
+Symbol = int | str
+"""A token id, or what identifies an audio token: two sequences are alike where these are."""
+
+_MIN_SHARED = 8  # below this, copying costs more than reading
+
+
+class PrefixCache:
+    """Keys and values of sequences that were read, least recently used first."""
+
+    def __init__(self, model: Any, *, max_bytes: int) -> None:
+        """Keep at most `max_bytes` for a backbone; 0 keeps nothing."""
+        self._model = model
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[tuple[Symbol, ...], DynamicCache] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, symbols: Sequence[Symbol]) -> tuple[int, DynamicCache | None]:
+        """Return how much of the beginning of a sequence was read before, and a copy of it.
+
+        The last position is never among it: something must be read to know what follows.
+        """
+        with self._lock:
+            best, found = 0, None
+            for key in self._entries:
+                shared = _num_alike(key, symbols)
+                if shared > best:
+                    best, found = shared, key
+            best = min(best, len(symbols) - 1)
+            if found is None or best < _MIN_SHARED:
+                return 0, None
+            self._entries.move_to_end(found)
+            return best, _copy(self._model, self._entries[found], best)
+
+    def keep(self, symbols: Sequence[Symbol], cache: DynamicCache) -> None:
+        """Take what was read; the cache must not be used afterwards."""
+        if not self._max_bytes or not _is_whole(cache):
+            return
+        key = tuple(symbols[: cache.get_seq_length()])
+        with self._lock:
+            for other in [k for k in self._entries if key[: len(k)] == k]:
+                del self._entries[other]  # the new one begins with it
+            self._entries[key] = cache
+            while self._entries and sum(map(_num_bytes, self._entries.values())) > self._max_bytes:
+                self._entries.popitem(last=False)
+
+
+def _num_alike(one: Sequence[Symbol], other: Sequence[Symbol]) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _is_whole(cache: DynamicCache) -> bool:
+    """Say whether every layer still holds all positions: sliding windows forget the first."""
+    return all(
+        type(layer) is DynamicLayer
+        or (
+            type(layer) is DynamicSlidingWindowLayer
+            and layer.cumulative_length < layer.sliding_window
+        )
+        for layer in cache.layers
+    )
+
+
+def _copy(model: Any, cache: DynamicCache, length: int) -> DynamicCache:
+    """Return the first positions of a cache as a cache of its own."""
+    copy = new_cache(model)
+    for index, layer in enumerate(cache.layers):
+        copy.update(layer.keys[:, :, :length], layer.values[:, :, :length], index)
+    return copy
+
+
+def _num_bytes(cache: DynamicCache) -> int:
+    return sum(2 * layer.keys.numel() * layer.keys.element_size() for layer in cache.layers)

@@ -1,0 +1,84 @@
+"""What an engine is asked, and what it replies."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from desta.errors import ConfigError, DestaError
+from desta.llm.base import Sampling
+from desta.llm.writing import Alternatives, Writer
+from desta.records import AudioRef, Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A conversation to be continued."""
+
+    messages: Sequence[Message]
+    """Their content holds one locator per clip."""
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int | None = None
+    """Of the random numbers: the same seed gives the same answer, alone or in a batch."""
+    num_answers: int = 1
+    """Answers that are drawn, each with random numbers of its own."""
+    num_logprobs: int | None = None
+    """Likeliest alternatives to return with every token; None returns no log-probabilities."""
+
+    def __post_init__(self) -> None:
+        if self.num_answers < 1:
+            raise ConfigError(f"num_answers = {self.num_answers}", fix="give 1 or more")
+        if self.num_logprobs is not None and self.num_logprobs < 0:
+            raise ConfigError(f"num_logprobs = {self.num_logprobs}", fix="give 0 or more")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says, and what it took as said in the clips."""
+
+    text: str
+    ids: list[int]
+    """New token ids, end token included."""
+    finish: Literal["stop", "length"]
+    """It ended by itself or at a stop string, or was cut off at `max_new_tokens`."""
+    audios: tuple[AudioRef, ...]
+    """The clips of the conversation with the transcriptions that were used."""
+    logprobs: list[tuple[float, Alternatives]]
+    """Log-probability of each token and its likeliest alternatives, where they were wanted."""
+
+    @classmethod
+    def of(cls, writer: Writer, audios: tuple[AudioRef, ...]) -> "Answer":
+        """Take what a finished writer wrote."""
+        assert writer.finish is not None
+        return cls(writer.text, writer.ids, writer.finish, audios, writer.logprobs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """The answers to a request, or why there are none."""
+
+    answers: tuple[Answer, ...] = ()
+    error: DestaError | None = None
+
+    def unwrap(self) -> tuple[Answer, ...]:
+        """Return the answers, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.answers
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer that is being written."""
+
+    pieces: Iterator[str]
+    """Text as it comes; to be read to the end."""
+    audios: tuple[AudioRef, ...]
+    """The clips of the conversation with the transcriptions that are used."""
+    writer: Writer
+    """What has been written so far."""
+
+
+def with_audios(messages: Sequence[Message], refs: Sequence[AudioRef]) -> list[Message]:
+    """Return the messages with these clips, now with their texts, in place of their own."""
+    rest = iter(refs)
+    return [replace(m, audios=tuple(next(rest) for _ in m.audios)) for m in messages]
