@@ -83,7 +83,8 @@ class Clip:
 class AudioRef:
     """A clip inside a message: where it lies and what is said in it."""
 
-    audio: str
+    audio: Any
+    """Path; when a model is asked also the bytes of a file, or samples and their rate in Hz."""
     text: str | None = None
     """The transcription; None means that nobody has said yet (the engine will transcribe)."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from desta.audio import AudioInput
 from desta.inference.engine import Engine
 from desta.inference.requests import Request, with_audios
 from desta.llm.base import Sampling
@@ -14,13 +15,13 @@ SYSTEM_PROMPT = "Focus on the audio clips and instructions."
 
 
 def user_message(
-    text: str, audios: Sequence[Path | str], *, locator: str, texts: Sequence[str | None] = ()
+    text: str, audios: Sequence[AudioInput], *, locator: str, texts: Sequence[str | None] = ()
 ) -> Message:
     """Return a user's turn: the clips first, then the words.
 
     Args:
         text: the question.
-        audios: paths of the clips.
+        audios: the clips.
         locator: the model's mark for a clip.
         texts: transcriptions that are known; the others are made by Whisper.
     """
@@ -30,8 +31,8 @@ def user_message(
         role="user",
         content=f"{blocks}\n\n{text}" if audios else text,
         audios=tuple(
-            AudioRef(audio=str(path), text=known_text)
-            for path, known_text in zip(audios, known, strict=True)
+            AudioRef(audio=str(clip) if isinstance(clip, Path) else clip, text=known_text)
+            for clip, known_text in zip(audios, known, strict=True)
         ),
     )
 
@@ -55,7 +56,7 @@ class Conversation:
             self.messages.append(Message(role="system", content=system))
 
     def ask(
-        self, text: str, audios: Sequence[Path | str] = (), texts: Sequence[str | None] = ()
+        self, text: str, audios: Sequence[AudioInput] = (), texts: Sequence[str | None] = ()
     ) -> Iterator[str]:
         """Add a turn and yield the answer piece by piece; the turn counts once it is answered."""
         turn = user_message(text, audios, locator=self.engine.layout.locator, texts=texts)

@@ -1,0 +1,305 @@
+"""Requests with settings of their own, clips heard once, turns that cost their own tokens only."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from desta.errors import ConfigError, DataError
+from desta.inference.conversation import Conversation, user_message
+from desta.inference.engine import Engine, Limits
+from desta.inference.requests import Request
+from desta.llm import decoding
+from desta.llm.base import Sampling
+from desta.model.checkpoint import Loaded
+from desta.records import LOCATOR, AudioRef, Message
+
+GREEDY = Sampling(max_new_tokens=10)
+NO_CACHES = Limits(audio_cache_bytes=0, prefix_cache_bytes=0)
+
+
+@pytest.fixture
+def engine(tiny: Loaded) -> Engine:
+    return Engine(tiny)
+
+
+@pytest.fixture
+def plain(tiny: Loaded) -> Engine:
+    """Without caches: what every answer must equal."""
+    return Engine(tiny, limits=NO_CACHES)
+
+
+@pytest.fixture
+def encoded(tiny: Loaded, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Number of windows of each pass through the encoder."""
+    sizes: list[int] = []
+    encode = tiny.model.encode
+
+    def count(mel: Any) -> Any:
+        result = encode(mel)
+        sizes.append(result.last_BTD.shape[0])
+        return result
+
+    monkeypatch.setattr(tiny.model, "encode", count)
+    return sizes
+
+
+@pytest.fixture
+def read_tokens(tiny: Loaded) -> Iterator[list[int]]:
+    """Positions of each pass through the backbone."""
+    lengths: list[int] = []
+
+    def count(module: Any, args: Any, kwargs: Any) -> None:
+        given = kwargs.get("inputs_embeds")
+        lengths.append((kwargs["input_ids"] if given is None else given).shape[1])
+
+    hook = tiny.model.llm_model.register_forward_pre_hook(count, with_kwargs=True)
+    yield lengths
+    hook.remove()
+
+
+def ask(text: str, *clips: Any, said: str | None = "words", **options: Any) -> Request:
+    turn = user_message(text, clips, locator=LOCATOR, texts=[said] * len(clips))
+    return Request(messages=[turn], **{"sampling": GREEDY} | options)
+
+
+def test_every_request_has_settings_of_its_own(engine: Engine, published_tiny: Path) -> None:
+    clip = published_tiny / "a.wav"
+    drawn = {"sampling": Sampling(temperature=1.0, top_p=0.9, max_new_tokens=8), "seed": 7}
+    requests = [
+        ask("What is it?", clip),
+        ask("What is it?", clip, sampling=Sampling(max_new_tokens=3)),
+        ask("What is it?", clip, **drawn),
+        ask("Hello?", **drawn),
+        ask("Hello?", **drawn | {"seed": 8}),
+    ]
+    together = [reply.unwrap()[0] for reply in engine.run(requests)]
+
+    assert [a.ids for a in together] == [engine.run([r])[0].unwrap()[0].ids for r in requests]
+    assert together[1].ids == together[0].ids[:3]
+    assert together[1].finish == "length"
+    assert together[3].ids != together[4].ids
+
+
+def test_several_answers_are_drawn_apart_and_the_first_is_that_of_the_seed(
+    engine: Engine, published_tiny: Path
+) -> None:
+    options = {"sampling": Sampling(temperature=1.0, max_new_tokens=8), "seed": 1}
+    many = ask("What is it?", published_tiny / "a.wav", num_answers=3, **options)
+    answers = engine.run([many, ask("Hello?")])[0].unwrap()
+
+    assert len({tuple(a.ids) for a in answers}) == 3
+    alone = [
+        engine.run([ask("What is it?", published_tiny / "a.wav", **options | {"seed": seed})])
+        for seed in (1, 2, 3)
+    ]
+    assert [a.ids for a in answers] == [reply[0].unwrap()[0].ids for reply in alone]
+
+
+def test_a_stop_string_ends_an_answer_and_is_not_shown(
+    engine: Engine, published_tiny: Path
+) -> None:
+    full = engine.run([ask("What is it?", published_tiny / "a.wav")])[0].unwrap()[0]
+    stop = full.text[3:6]
+    sampling = Sampling(max_new_tokens=10, stop=(stop, "never said"))
+    request = ask("What is it?", published_tiny / "a.wav", sampling=sampling)
+
+    answer = engine.run([request])[0].unwrap()[0]
+    pieces = list(engine.stream(request).pieces)
+
+    assert answer.text == full.text[: full.text.index(stop)].strip()
+    assert answer.finish == "stop"
+    assert len(answer.ids) < len(full.ids)
+    assert "".join(pieces).strip() == answer.text
+
+
+def test_logprobs_are_those_of_the_model(engine: Engine, published_tiny: Path) -> None:
+    request = ask("What is it?", published_tiny / "a.wav", num_logprobs=3)
+    answer = engine.run([request])[0].unwrap()[0]
+
+    (prepared,) = engine._prepare([request])
+    logits = decoding.read(engine.model.llm_model, [prepared.embeddings_SE]).logits_BV[0]
+    expected = logits.log_softmax(dim=-1)
+    value, alternatives = answer.logprobs[0]
+    assert len(answer.logprobs) == len(answer.ids)
+    assert value == pytest.approx(expected.max().item(), abs=1e-5)
+    assert [token for token, _ in alternatives] == expected.topk(3).indices.tolist()
+    assert alternatives[0] == (answer.ids[0], pytest.approx(value))
+
+
+def test_one_bad_request_does_not_spoil_the_batch(
+    engine: Engine, published_tiny: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.flac"
+    soundfile.write(broken, np.random.default_rng(0).standard_normal(32_000) * 0.1, 16_000)
+    broken.write_bytes(broken.read_bytes()[:9_000])
+    two_locators = [
+        Message(role="user", content=f"{LOCATOR}{LOCATOR}", audios=(AudioRef(audio="x.wav"),))
+    ]
+    replies = engine.run(
+        [
+            ask("What is it?", published_tiny / "a.wav"),
+            ask("What is it?", broken),
+            Request(messages=two_locators, sampling=GREEDY),
+            ask("word " * 3000),
+            ask("What is it?", published_tiny / "b.wav"),
+        ]
+    )
+    assert [reply.error is None for reply in replies] == [True, False, False, False, True]
+    assert "broken.flac" in str(replies[1].error)
+    assert "2 <|AUDIO|> but 1 audio clips" in str(replies[2].error)
+    assert "but the backbone reads 2048" in str(replies[3].error)
+    with pytest.raises(DataError, match=r"broken\.flac"):
+        replies[1].unwrap()
+
+
+def test_a_clip_is_encoded_once_whatever_its_name_and_form(
+    engine: Engine, published_tiny: Path, tmp_path: Path, encoded: list[int]
+) -> None:
+    path = published_tiny / "a.wav"
+    copy = tmp_path / "copy.wav"
+    copy.write_bytes(path.read_bytes())
+    replies = engine.run([ask("What?", path), ask("Why?", copy), ask("Who?", path.read_bytes())])
+    again = engine.run([ask("What?", path)])
+
+    assert encoded == [1]
+    assert replies[0].unwrap()[0].ids == again[0].unwrap()[0].ids
+
+
+def test_a_clip_that_several_threads_want_is_encoded_by_one(
+    engine: Engine, published_tiny: Path, encoded: list[int]
+) -> None:
+    answers: list[Any] = []
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(engine.run([ask("What?", published_tiny / "c.wav")]))
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len({tuple(a[0].unwrap()[0].ids) for a in answers}) == 1
+    assert encoded == [1]
+
+
+def test_the_memory_for_clips_is_bounded(
+    tiny: Loaded, published_tiny: Path, encoded: list[int]
+) -> None:
+    (heard,) = Engine(tiny).hearing.hear([AudioRef(audio=published_tiny / "a.wav", text="")])
+    engine = Engine(tiny, limits=Limits(audio_cache_bytes=heard.num_bytes))
+    for name in "aabbaa":
+        engine.run([ask("What?", published_tiny / f"{name}.wav")])
+
+    assert encoded == [1, 1, 1, 1]
+
+
+def test_a_later_turn_reads_its_own_tokens_only(
+    engine: Engine, plain: Engine, published_tiny: Path, read_tokens: list[int]
+) -> None:
+    turns = [("What is it?", [published_tiny / "a.wav"]), ("Sure?", []), ("And now?", [])]
+    conversation = Conversation(engine, GREEDY)
+    reference = Conversation(plain, GREEDY)
+    costs, full = [], []
+    for text, clips in turns:
+        for talk, lengths in ((conversation, costs), (reference, full)):
+            read_tokens.clear()
+            list(talk.ask(text, clips, ["words"] * len(clips)))
+            lengths.append(read_tokens[0])
+
+    assert conversation.messages == reference.messages
+    assert costs[0] == full[0]
+    for cost, whole, before in zip(costs[1:], full[1:], full, strict=False):
+        assert cost <= whole - before, "the earlier turns were read again"
+
+
+def test_a_second_question_about_a_clip_reads_the_clip_no_more(
+    engine: Engine, plain: Engine, published_tiny: Path, read_tokens: list[int]
+) -> None:
+    clip = published_tiny / "a.wav"
+    engine.run([ask("What is it?", clip)])
+    read_tokens.clear()
+    (second,) = engine.run([ask("Who speaks?", clip)])
+
+    assert read_tokens[0] < engine.layout.num_query_tokens
+    assert second.unwrap()[0].ids == plain.run([ask("Who speaks?", clip)])[0].unwrap()[0].ids
+
+
+def test_words_alike_after_another_clip_are_not_taken_for_known(
+    engine: Engine, plain: Engine, published_tiny: Path
+) -> None:
+    engine.run([ask("What is it?", published_tiny / "a.wav")])
+    request = ask("What is it?", published_tiny / "b.wav")
+
+    assert engine.run([request])[0].unwrap()[0].ids == plain.run([request])[0].unwrap()[0].ids
+
+
+def test_text_alone_never_reaches_the_audio_path(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise AssertionError("the audio path was entered")
+
+    monkeypatch.setattr(engine.hearing, "hear", refuse)
+    assert engine.run([ask("Hello?")])[0].error is None
+
+
+def test_a_clip_that_is_too_long_is_refused(tiny: Loaded, published_tiny: Path) -> None:
+    engine = Engine(tiny, limits=Limits(max_seconds=2.0))
+    (reply,) = engine.run([ask("What?", published_tiny / "a.wav")])
+    assert "lasts longer than the 2 s" in str(reply.error)
+
+
+def test_a_stream_of_several_answers_is_refused(engine: Engine) -> None:
+    with pytest.raises(ConfigError, match="a stream is one answer"):
+        engine.stream(ask("Hello?", num_answers=2))
+
+
+def test_an_empty_stop_string_is_refused() -> None:
+    with pytest.raises(ConfigError, match="stop string is empty"):
+        Sampling(stop=("",))
+
+
+CLIPS = ("a.wav", "b.wav", "c.wav")
+REQUESTS = st.lists(
+    st.tuples(
+        st.text("ab cd?é", min_size=0, max_size=40),
+        st.lists(st.sampled_from(CLIPS), max_size=3),
+        st.integers(1, 6),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(mixture=REQUESTS)
+def test_a_mixture_is_answered_as_each_request_alone(
+    mixture: list[tuple[str, list[str], int]], tiny: Loaded, published_tiny: Path
+) -> None:
+    requests = [
+        ask(
+            text,
+            *(published_tiny / name for name in names),
+            sampling=Sampling(max_new_tokens=length),
+            num_logprobs=0,
+        )
+        for text, names, length in mixture
+    ]
+    together = Engine(tiny).run(requests)
+    plain = Engine(tiny, limits=NO_CACHES)
+
+    for request, reply in zip(requests, together, strict=True):
+        (answer,), (alone,) = reply.unwrap(), plain.run([request])[0].unwrap()
+        assert answer.ids == alone.ids
+        ours, theirs = (torch.tensor([v for v, _ in a.logprobs]) for a in (answer, alone))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
