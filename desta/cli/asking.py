@@ -8,12 +8,13 @@ import typer
 
 from desta.cli.app import app
 from desta.cli.options import DEMO_RUN, AsJson, Language, MaxTokens, Model, System, Temperature
+from desta.cli.tables import print_skipped
 from desta.errors import ConfigError, DestaError
 
 
 @app.command()
 def ask(
-    words: Annotated[list[str], typer.Argument(metavar="AUDIO... QUESTION")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="AUDIO... QUESTION")] = None,
     model: Model = DEMO_RUN,
     text: Annotated[
         list[str] | None,
@@ -23,10 +24,32 @@ def ask(
     language: Language = None,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
+    jsonl: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="IN OUT", help="Answer a file of requests in batches; goes on where it stopped."
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Requests of --jsonl answered at once.")] = 16,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question about one clip or several, in any format libsndfile or FFmpeg reads."""
-    *clips, question = words
+    if (jsonl is None) != bool(words):
+        raise ConfigError(
+            "there is nothing to ask" if jsonl is None else "--jsonl brings its own questions",
+            fix='desta ask AUDIO... "QUESTION", or desta ask --jsonl IN OUT',
+        )
+    if jsonl is not None:
+        from desta.inference.files import answer_file
+
+        engine, sampling = _engine(model, language, max_tokens, temperature)
+        source, target = jsonl
+        tally = answer_file(
+            engine, source, target, sampling=sampling, system_prompt=system, batch_size=batch_size
+        )
+        _print_tally(tally, target, as_json)
+        return
+    *clips, question = words or []
     if Path(question).is_file():
         raise ConfigError(
             f"there is no question after {question}", fix='desta ask AUDIO... "QUESTION"'
@@ -93,6 +116,13 @@ def _conversation(
     model: str, system: str | None, language: str | None, max_tokens: int, temperature: float
 ) -> Any:
     from desta.inference.conversation import Conversation
+
+    return Conversation(*_engine(model, language, max_tokens, temperature), system)
+
+
+def _engine(
+    model: str, language: str | None, max_tokens: int, temperature: float
+) -> tuple[Any, Any]:
     from desta.inference.engine import Engine
     from desta.llm.base import Sampling
 
@@ -101,8 +131,25 @@ def _conversation(
             f"{model} is not here", fix="run `make demo`, or name a model with --model"
         )
     sampling = Sampling(temperature=temperature, max_new_tokens=max_tokens)
-    engine = Engine.load(model, language=language)
-    return Conversation(engine, sampling, system)
+    return Engine.load(model, language=language), sampling
+
+
+def _print_tally(tally: Any, target: Path, as_json: bool) -> None:
+    rows = [
+        {"reason": reason, "count": count, "example": first}
+        for reason, (count, first) in tally.failures.items()
+    ]
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {"answered": tally.answered, "already_done": tally.already_done, "failed": rows},
+                ensure_ascii=False,
+            )
+        )
+        return
+    before = f" ({tally.already_done} were there)" if tally.already_done else ""
+    typer.echo(f"{target}: {tally.answered} requests answered{before}")
+    print_skipped(rows)
 
 
 def _check_clips(clips: list[str]) -> None:

@@ -37,6 +37,13 @@ def user_message(
     )
 
 
+def system_messages(engine: Engine, prompt: str | None) -> list[Message]:
+    """Return the beginning of a conversation; None takes what the model was trained with."""
+    if prompt is None:
+        prompt = SYSTEM_PROMPT if engine.system_prompt is None else engine.system_prompt
+    return [Message(role="system", content=prompt)] if prompt else []
+
+
 @dataclass
 class Conversation:
     """The turns so far; every clip is transcribed once."""
@@ -48,12 +55,8 @@ class Conversation:
     messages: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        system = self.system_prompt
-        if system is None:
-            trained = self.engine.system_prompt
-            system = SYSTEM_PROMPT if trained is None else trained
-        if system and not self.messages:
-            self.messages.append(Message(role="system", content=system))
+        if not self.messages:
+            self.messages = system_messages(self.engine, self.system_prompt)
 
     def ask(
         self, text: str, audios: Sequence[AudioInput] = (), texts: Sequence[str | None] = ()

@@ -1,0 +1,188 @@
+"""A file of requests -> a file of answers, in batches, resumable.
+
+A line of the input is either a conversation or a question:
+
+    {"id": "1", "messages": [{"role": "user", "content": "<|AUDIO|> What?", "audios": [...]}]}
+    {"id": "2", "audios": ["a.wav"], "texts": [null], "question": "What?", "max_new_tokens": 32}
+
+with any of the fields of `Sampling`, `seed`, `num_answers` and `num_logprobs` beside it. A line of
+the output holds the `id` (the number of the line where none is given) and either `answers` and
+`audios`, or `error`. Lines come in the order of the input.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from desta.config import build, suggest
+from desta.errors import ConfigError, DataError, DestaError
+from desta.inference.conversation import system_messages, user_message
+from desta.inference.engine import Engine
+from desta.inference.requests import Reply, Request
+from desta.llm.base import Sampling
+from desta.progress import progress_bar
+from desta.records import Message, read_jsonl
+
+_SAMPLING = {f.name for f in fields(Sampling)}
+_REQUEST = {f.name for f in fields(Request)} - {"messages", "sampling"}
+_QUESTION = {"audios", "texts", "question"}
+
+
+@dataclass
+class Tally:
+    """What became of the lines of a file."""
+
+    answered: int = 0
+    already_done: int = 0
+    """Lines of the output that an earlier call wrote."""
+    failures: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Reason -> how many requests, and the id of the first."""
+
+    def count(self, id: str, reply: Reply) -> None:
+        """Add what became of a request."""
+        if reply.error is None:
+            self.answered += 1
+            return
+        reason = getattr(reply.error, "reason", reply.error.message)
+        number, first = self.failures.get(reason, (0, id))
+        self.failures[reason] = number + 1, first
+
+
+def answer_file(
+    engine: Engine,
+    source: Path,
+    target: Path,
+    *,
+    sampling: Sampling,
+    system_prompt: str | None = None,
+    batch_size: int = 16,
+) -> Tally:
+    """Answer every line of a file; given again after an interruption, go on where it stopped.
+
+    Args:
+        engine: answers.
+        source: JSONL file of requests.
+        target: JSONL file of answers.
+        sampling: what holds for lines that say nothing else.
+        system_prompt: of lines that are a question; None takes the model's.
+        batch_size: requests that are answered at once.
+
+    Raises:
+        ConfigError: the target holds answers to other requests.
+        DataError: a line of the source is not JSON.
+    """
+    records = list(read_jsonl(source))
+    ids = [str(record.get("id", number)) for number, record in enumerate(records, start=1)]
+    done = _finished(target)
+    if done != ids[: len(done)]:
+        raise ConfigError(
+            f"{target} holds answers to other requests than {source}",
+            fix="give another file for the answers, or remove that one",
+        )
+    tally = Tally(already_done=len(done))
+    system = system_messages(engine, system_prompt)
+    with (
+        target.open("ab") as file,
+        progress_bar("answering", total=len(records), done=len(done)) as advance,
+    ):
+        for start in range(len(done), len(records), batch_size):
+            batch = slice(start, start + batch_size)
+            parsed = [_attempt(record, engine, sampling, system) for record in records[batch]]
+            replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
+            for id, request in zip(ids[batch], parsed, strict=True):
+                reply = next(replies) if isinstance(request, Request) else Reply(error=request)
+                line = {"id": id, **_outcome(reply)}
+                file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
+                tally.count(id, reply)
+            file.flush()
+            advance(items=len(parsed))
+    return tally
+
+
+def parse_request(
+    record: Mapping[str, Any],
+    *,
+    locator: str,
+    sampling: Sampling,
+    system: Sequence[Message] = (),
+) -> Request:
+    """Turn a line into a request.
+
+    Raises:
+        DataError: it is neither a conversation nor a question, or a field is unknown or ill-typed.
+    """
+    rest = {key: value for key, value in record.items() if key != "id"}
+    known = {"messages"} | _QUESTION | _SAMPLING | _REQUEST
+    for key in rest:
+        if key not in known:
+            raise DataError(f'unknown field "{key}"', fix=suggest(key, sorted(known)))
+    if ("messages" in rest) == ("question" in rest):
+        raise DataError(
+            'a request needs either "messages" or "question"',
+            fix='write {"audios": ["clip.wav"], "question": "What is heard?"}',
+        )
+    try:
+        if "messages" in rest:
+            messages = [Message.from_json(m) for m in rest["messages"]]
+        else:
+            clips, texts = rest.get("audios") or [], rest.get("texts") or []
+            turn = user_message(rest["question"], clips, locator=locator, texts=texts)
+            messages = [*system, turn]
+        settings = build(
+            Sampling,
+            {**asdict(sampling), **{k: v for k, v in rest.items() if k in _SAMPLING}},
+            where="request",
+        )
+        return Request(
+            messages=messages,
+            sampling=settings,
+            **{key: value for key, value in rest.items() if key in _REQUEST},
+        )
+    except ConfigError as error:
+        raise DataError(error.message, fix=error.fix) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"a request is not in the format of a conversation or question: {error!r}",
+            fix='write {"audios": ["clip.wav"], "question": "What is heard?"}',
+        ) from error
+
+
+def _attempt(
+    record: Mapping[str, Any], engine: Engine, sampling: Sampling, system: Sequence[Message]
+) -> Request | DestaError:
+    try:
+        return parse_request(
+            record, locator=engine.layout.locator, sampling=sampling, system=system
+        )
+    except DestaError as error:
+        return error
+
+
+def _outcome(reply: Reply) -> dict[str, Any]:
+    if reply.error is not None:
+        return {"error": reply.error.message, "fix": reply.error.fix}
+    answers = [
+        {"text": a.text, "finish": a.finish, **({"logprobs": a.logprobs} if a.logprobs else {})}
+        for a in reply.answers
+    ]
+    audios = [{"audio": ref.audio, "text": ref.text} for ref in reply.answers[0].audios]
+    return {"answers": answers, "audios": audios}
+
+
+def _finished(target: Path) -> list[str]:
+    """Return the ids of whole lines; what follows the last newline was being written, and goes."""
+    if not target.exists():
+        return []
+    whole = target.read_bytes()
+    whole = whole[: whole.rfind(b"\n") + 1]
+    try:
+        ids = [json.loads(line)["id"] for line in whole.splitlines()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{target} is not a file of answers", fix="give another file for the answers"
+        ) from error
+    with target.open("r+b") as file:
+        file.truncate(len(whole))
+    return ids
