@@ -1,0 +1,177 @@
+"""Answering under one of the settings; the only file that knows the engine's own parts."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+from torch import Tensor
+
+from desta import audio
+from desta.inference.engine import Engine, Limits
+from desta.inference.hearing import Heard
+from desta.inference.requests import Answer, with_audios
+from desta.inference.transcribe import Transcriber
+from desta.inference.vad import spoken_windows
+from desta.llm.base import Sampling
+from desta.llm.decoding import end_ids
+from desta.model.checkpoint import Loaded
+from desta.records import NO_TRANSCRIPTION, AudioRef, Message
+from measure.clips import SPOKEN, ask, ask_again
+from measure.settings import Scale, Settings
+
+FIRST_TRANSCRIBED = "first token, new clip, transcribed, s"
+FIRST_GIVEN = "first token, new clip, text given, s"
+FIRST_AGAIN = "first token, second question, transcribed, s"
+TRANSCRIBING = "transcribing, s per s of audio"
+
+
+_POOL = ThreadPoolExecutor(Limits().num_threads)  # every thread loads a voice detector, once
+
+
+def answers_a_second(batch_size: int, text: str | None) -> str:
+    """Return the name of the measure.
+
+    >>> answers_a_second(4, None)
+    'answers/s, 4 at a time, transcribed'
+    """
+    return f"answers/s, {batch_size} at a time, {'transcribed' if text is None else 'text given'}"
+
+
+class Side:
+    """A model that answers under one of the settings."""
+
+    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+        self.settings = settings
+        self._loaded = loaded
+        encoder = loaded.model.encoder
+        self._transcriber = Transcriber.load(
+            loaded.encoder_directory,
+            encoder=encoder,
+            device=loaded.model.device,
+            dtype=encoder.conv1.weight.dtype,
+            window=settings.whisper_window,
+        )
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with an engine that has heard nothing yet."""
+        limits = Limits()
+        if not self.settings.clip_cache:
+            limits = replace(limits, audio_cache_bytes=0)
+        if not self.settings.prefix_cache:
+            limits = replace(limits, prefix_cache_bytes=0)
+        self._engine = Engine(self._loaded, limits=limits)
+        self._engine._transcriber = self._transcriber
+        self._engine.hearing._pool = _POOL
+
+    def answer(
+        self, conversations: Sequence[Sequence[Message]], max_new_tokens: int
+    ) -> list[Answer]:
+        """Answer requests that come together."""
+        if not self.settings.encode_once:
+            conversations = [self._transcribed(conversation) for conversation in conversations]
+        sampling = Sampling(max_new_tokens=max_new_tokens)
+        if self.settings.batched:
+            answers = self._engine.respond(conversations, sampling)
+        else:
+            answers = [self._engine.respond([c], sampling)[0] for c in conversations]
+        assert all(len(answer.ids) == max_new_tokens for answer in answers)
+        return answers
+
+    def transcribe(self, paths: Sequence[Path]) -> list[str | None]:
+        """Transcribe clips; where the encoder runs once, audio tokens are made as well."""
+        if not self.settings.encode_once:
+            return [self._transcribe_apart(path) for path in paths]
+        refs = [AudioRef(audio=str(path), text=None) for path in paths]
+        batches = [refs] if self.settings.batched else [[ref] for ref in refs]
+        heard = [clip for batch in batches for clip in self._engine.hearing.hear(batch)]
+        return [clip.text if isinstance(clip, Heard) else None for clip in heard]
+
+    def _transcribe_apart(self, path: str | Path) -> str:
+        """Let Whisper encode for itself."""
+        samples = audio.load(path)
+        bounds = audio.split_windows(samples)
+        spoken = [samples[slice(*bounds[i])] for i in spoken_windows(samples, bounds)]
+        return " ".join(filter(None, self._transcriber.transcribe(spoken))) or NO_TRANSCRIPTION
+
+    def _transcribed(self, conversation: Sequence[Message]) -> list[Message]:
+        """Transcribe apart; the connector will encode a second time."""
+        refs = [
+            replace(ref, text=self._transcribe_apart(ref.audio) if ref.text is None else ref.text)
+            for message in conversation
+            for ref in message.audios
+        ]
+        return with_audios(conversation, refs)
+
+
+def measure(side: Side, paths: Sequence[Path], seconds: int, scale: Scale) -> dict[str, float]:
+    """Return every measure of one round over clips of one length."""
+    few = paths[: scale.num_alone]
+    found = {
+        FIRST_TRANSCRIBED: mean(_first_token(side, ask(path, None)) for path in few),
+        FIRST_GIVEN: mean(_first_token(side, ask(path, SPOKEN)) for path in few),
+        FIRST_AGAIN: mean(_second_question(side, path, scale) for path in few),
+        TRANSCRIBING: _transcribing(side, few, seconds),
+    }
+    for text in (SPOKEN, None):
+        alone = _answers(side, few, text, 1, scale)
+        for size in scale.batch_sizes:  # where nothing is batched, requests wait for each other
+            together = size > 1 and side.settings.batched
+            found[answers_a_second(size, text)] = (
+                _answers(side, paths[:size], text, size, scale) if together else alone
+            )
+    return found
+
+
+def count_spoken(side: Side, paths: Sequence[Path]) -> int:
+    """Count the clips in which Whisper hears words."""
+    side.forget()
+    return sum(text not in (None, NO_TRANSCRIPTION) for text in side.transcribe(paths))
+
+
+def _first_token(side: Side, conversation: Sequence[Message]) -> float:
+    side.forget()
+    started = time.perf_counter()
+    side.answer([conversation], 1)
+    return time.perf_counter() - started
+
+
+def _second_question(side: Side, path: Path, scale: Scale) -> float:
+    """Time the first token of the second answer; the first answer is written beforehand."""
+    side.forget()
+    asked = ask(path, None)
+    [first] = side.answer([asked], scale.new_tokens)
+    started = time.perf_counter()
+    side.answer([ask_again(asked, first.text)], 1)
+    return time.perf_counter() - started
+
+
+def _transcribing(side: Side, paths: Sequence[Path], seconds: int) -> float:
+    side.forget()
+    started = time.perf_counter()
+    side.transcribe(paths)
+    return (time.perf_counter() - started) / (seconds * len(paths))
+
+
+def _answers(
+    side: Side, paths: Sequence[Path], text: str | None, batch_size: int, scale: Scale
+) -> float:
+    side.forget()
+    asked = [ask(path, text) for path in paths]
+    started = time.perf_counter()
+    for start in range(0, len(asked), batch_size):
+        side.answer(asked[start : start + batch_size], scale.new_tokens)
+    return len(asked) / (time.perf_counter() - started)
+
+
+def never_end(loaded: Loaded) -> None:
+    """Let every answer have the length it is asked for: no end token is ever likely."""
+    ends = end_ids(loaded.model.llm_model, loaded.tokenizer)
+
+    def forbid(_module: object, _inputs: object, logits: Tensor) -> None:
+        logits[..., list(ends)] = -1e4
+
+    loaded.model.llm_model.get_output_embeddings().register_forward_hook(forbid)
