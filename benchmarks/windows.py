@@ -1,0 +1,229 @@
+"""Measure what windows of true length cost in quality, against windows padded to 30 s.
+
+    python benchmarks/windows.py CORPUS [--scores PADDED TIGHT] [--page docs/windows.md]
+
+CORPUS is the root of the unpacked Asterisk packages (`make data`). Whisper was trained on windows
+of 30 s; its encoder is frozen, so a shorter window is a change that nobody has trained it for.
+
+Transcription: word error rate over the English prompts of at least three words (those of
+`proof_of_conversion.py`), padded to 30 s, at true length, and at true length with some seconds of
+silence behind. Standard errors come from drawing the clips again with replacement; that of the
+difference draws both texts of a clip.
+
+Connector: `scores.json` of `desta eval attributes` for two connectors, one trained and asked with
+padded windows, the other with tight ones (`desta train ... --set model.window=30s`).
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+from numpy.typing import NDArray
+from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+from desta import audio
+from desta.config import to_plain
+from desta.errors import DataError, DestaError
+from desta.evaluation.base import MODEL
+from desta.inference.transcribe import Transcriber
+from desta.model import checkpoint
+from desta.model.config import Window
+from desta.model.mel import MelExtractor
+from desta.progress import progress_bar
+from desta.training.tracking import environment
+from measure.blocks import origin, replace_block
+from proof_of_conversion import read_prompts
+
+WAYS: tuple[tuple[str, Window, int], ...] = (
+    ("padded to 30 s", "30s", 0),
+    ("true length", "tight", 0),
+    ("true length and 1 s of silence", "tight", 1),
+    ("true length and 2 s of silence", "tight", 2),
+    ("true length and 3 s of silence", "tight", 3),
+)
+"""Name, window, seconds of silence behind the clip; the others are held against the first."""
+DRAWS = 2000  # of clips with replacement, for a standard error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The word error rate of one way to cut windows, in [0, 1]."""
+
+    way: str
+    rate: float
+    standard_error: float
+    difference: float
+    """To the first way, on the same clips."""
+    difference_error: float
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--whisper", default="openai/whisper-base")
+    parser.add_argument("--clips", type=int, help="only so many of the prompts")
+    parser.add_argument("--scores", type=Path, nargs=2, metavar=("PADDED", "TIGHT"))
+    parser.add_argument("--page", type=Path, help="write the tables into this page too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = parser.parse_args()
+    try:
+        clips = list(read_prompts(options.corpus))[: options.clips]
+        if not clips:
+            raise DataError(f"{options.corpus} holds no English prompts", fix="run `make data`")
+        rows = compare(options.whisper, clips)
+        connectors = compare_connectors(*options.scores) if options.scores else []
+        figures = {
+            "facts": environment() | {"command": shlex.join(["python", *sys.argv])},
+            "whisper": options.whisper,
+            "clips": len(clips),
+            "transcription": [asdict(row) for row in rows],
+            "connectors": connectors,
+        }
+        if options.page:
+            replace_block(options.page, "windows", page(figures))
+    except DestaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(page(figures))
+    if options.json:
+        text = json.dumps(to_plain(figures), indent=1)
+        options.json.write_text(f"{text}\n", encoding="utf-8")
+    return 0
+
+
+def compare(whisper: str, clips: Sequence[tuple[Path, str]]) -> list[Row]:
+    """Transcribe every clip in every way and count the errors of each."""
+    transcriber = Transcriber.load(checkpoint.local_directory(whisper))
+    normalize = EnglishTextNormalizer({})
+    num_words = np.array([len(normalize(text).split()) for _, text in clips])
+    errors_by_way = np.zeros((len(WAYS), len(clips)), dtype=np.int64)
+    with progress_bar("transcribe", total=len(WAYS) * len(clips)) as advance:
+        for number, (path, text) in enumerate(clips):
+            samples = audio.load(path)
+            for way, (name, window, silence) in enumerate(WAYS):
+                said = transcribe(transcriber, samples, window, silence)
+                errors_by_way[way, number] = count_errors(normalize(text), normalize(said))
+                advance(name)
+    return [
+        rate(name, errors, errors_by_way[0], num_words)
+        for (name, _, _), errors in zip(WAYS, errors_by_way, strict=True)
+    ]
+
+
+def transcribe(
+    transcriber: Transcriber,
+    samples: NDArray[np.float32],
+    window: Window,
+    silence: int,
+) -> str:
+    """Transcribe a clip."""
+    mel = MelExtractor(transcriber.encoder.num_mel_bins, window)
+    texts = []
+    for start, end in audio.split_windows(samples, max_seconds=audio.WINDOW_SECONDS - silence):
+        heard = np.pad(samples[start:end], (0, silence * audio.SAMPLE_RATE))
+        encoded = transcriber.encoder(mel([heard]))
+        texts += transcriber.read(encoded.last_BTD, encoded.mask_BT, language="English")
+    return " ".join(texts)
+
+
+def count_errors(reference: str, said: str) -> int:
+    """Count words that were substituted, left out or put in.
+
+    >>> count_errors("one two three", "one too")
+    2
+    """
+    found = jiwer.process_words(reference, said)
+    return found.substitutions + found.deletions + found.insertions
+
+
+def rate(
+    way: str, errors: NDArray[np.int64], padded: NDArray[np.int64], num_words: NDArray[np.int64]
+) -> Row:
+    """Return the error rate over all words of all clips, and how sure one can be of it.
+
+    Args:
+        way: what it is called.
+        errors: of each clip.
+        padded: errors of each clip in the way that is compared with.
+        num_words: words of each clip.
+    """
+    count = len(num_words)
+    drawn = np.random.default_rng(0).integers(count, size=(DRAWS, count))
+    words_of_draws = num_words[drawn].sum(axis=1)
+
+    def spread(values: NDArray[np.int64]) -> float:
+        return float((values[drawn].sum(axis=1) / words_of_draws).std(ddof=1))
+
+    total = num_words.sum()
+    return Row(
+        way=way,
+        rate=float(errors.sum() / total),
+        standard_error=spread(errors),
+        difference=float((errors - padded).sum() / total),
+        difference_error=spread(errors - padded),
+    )
+
+
+def compare_connectors(padded: Path, tight: Path) -> list[dict[str, Any]]:
+    """Return what both connectors hear, task by task.
+
+    Raises:
+        DataError: a file holds no scores, or they are scores of different tasks.
+    """
+    cells = [_cells(path) for path in (padded, tight)]
+    if list(cells[0]) != list(cells[1]):
+        raise DataError(
+            f"{padded} and {tight} hold scores of different tasks", fix="use one recipe for both"
+        )
+    return [
+        {"task": key[0], "group": key[1], "padded": cells[0][key], "tight": cells[1][key]}
+        for key in cells[0]
+    ]
+
+
+def _cells(path: Path) -> dict[tuple[str, str], dict[str, float]]:
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
+        return {
+            (cell["task"], cell["group"]): cell["balanced_accuracy"]
+            for cell in scores
+            if cell["system"] == MODEL and "balanced_accuracy" in cell
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} holds no scores: {error}", fix="run `desta eval attributes` first"
+        ) from error
+
+
+def page(figures: dict[str, Any]) -> str:
+    """Return both tables as Markdown."""
+    lines = [
+        f"{origin(figures['facts'])}: {figures['whisper']}, {figures['clips']} English prompts.",
+        "",
+        "| window | word error rate ± standard error | difference to padded ± standard error |",
+        "|---|---|---|",
+    ]
+    for number, row in enumerate(Row(**row) for row in figures["transcription"]):
+        difference = f"{row.difference:+.2%} ± {row.difference_error:.2%}" if number else "-"
+        lines.append(f"| {row.way} | {row.rate:.2%} ± {row.standard_error:.2%} | {difference} |")
+    if figures["connectors"]:
+        lines += ["", "| balanced accuracy ± standard error | padded | tight |", "|---|---|---|"]
+        for row in figures["connectors"]:
+            shown = (
+                f"{row[side]['value']:.1%} ± {row[side]['standard_error']:.1%}"
+                for side in ("padded", "tight")
+            )
+            lines.append(f"| {row['task']}, {row['group']} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
