@@ -1,6 +1,6 @@
 """Prove that the models of the zoo survived their conversion from other runtimes.
 
-    python benchmarks/proof_of_conversion.py CORPUS [--llama-python PYTHON]
+    python benchmarks/proof_of_conversion.py CORPUS [--llama-python PYTHON] [--json FILE]
 
 CORPUS is the root of the unpacked Asterisk packages (`make data`). PYTHON is an interpreter that
 has `llama-cpp-python`, for example of a virtual environment made for this purpose only; without
@@ -19,12 +19,13 @@ same file with float32 weights. The second comparison is the proof.
 import argparse
 import gzip
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jiwer
@@ -37,6 +38,7 @@ from desta.inference.transcribe import Transcriber
 from desta.llm.chat import encode_chat
 from desta.model import zoo
 from desta.records import Message
+from desta.training.tracking import environment
 
 WHISPER = "openai/whisper-base"
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -98,6 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--llama-python", type=Path)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     arguments = parser.parse_args()
 
     rows = [measure_whisper(arguments.corpus), *measure_smollm2(arguments.llama_python)]
@@ -106,6 +109,10 @@ def main() -> int:
     for row in rows:
         holds = {True: "yes", False: "no", None: "-"}[row.holds]
         print(f"| {row.claim} | {row.measured} | {row.wanted} | {holds} |")
+    if arguments.json:
+        facts = environment() | {"command": shlex.join(["python", *sys.argv])}
+        text = json.dumps({"facts": facts, "rows": [asdict(row) for row in rows]}, indent=1)
+        arguments.json.write_text(f"{text}\n", encoding="utf-8")
     return int(any(row.holds is False for row in rows))
 
 

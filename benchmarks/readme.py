@@ -1,0 +1,152 @@
+"""Write every figure of README.md and docs/speed.md from what was measured.
+
+    python benchmarks/readme.py [--demo demo] [--speed speed.json] [--proof proof.json]
+
+Each option writes its own blocks, with the command and the commit that made the figures; what is
+not given stays as it is.
+
+    --demo   folder that `make demo` has filled          block `demo` of README.md
+    --speed  file of `speed.py --json`                   block `speed` of README.md, docs/speed.md
+    --proof  file of `proof_of_conversion.py --json`     block `proof` of README.md
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from desta.errors import DataError, DestaError
+from measure import table
+from measure.blocks import origin, replace_block
+
+VERBS = {  # of the demo's commands -> what the README calls it
+    "sources": "fetching recordings",
+    "models": "fetching models",
+    "describe": "describing",
+    "construct": "construction",
+    "train": "training",
+    "eval": "evaluation",
+}
+
+
+def main() -> int:
+    """Write the blocks that are asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--demo", type=Path, metavar="DIR")
+    parser.add_argument("--speed", type=Path, metavar="FILE")
+    parser.add_argument("--proof", type=Path, metavar="FILE")
+    parser.add_argument("--root", type=Path, default=Path(), help="where README.md and docs/ lie")
+    options = parser.parse_args()
+    readme = options.root / "README.md"
+    try:
+        if options.demo:
+            replace_block(readme, "demo", demo_block(options.demo))
+        if options.speed:
+            figures = read(options.speed)
+            replace_block(readme, "speed", speed_block(figures))
+            replace_block(options.root / "docs/speed.md", "speed", speed_page(figures))
+        if options.proof:
+            replace_block(readme, "proof", proof_block(read(options.proof)))
+    except DestaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read(path: Path) -> Any:
+    """Read a JSON file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}", fix="measure first") from error
+
+
+def demo_block(folder: Path) -> str:
+    """Say what the demo took and found."""
+    steps = read(folder / "demo.json")
+    facts = read(folder / "run/environment.json") | {"command": "make demo"}
+    seconds: dict[str, float] = defaultdict(float)
+    for step in steps:
+        seconds[step["command"].split()[1]] += step["seconds"]
+    total = round(sum(seconds.values()))
+    parts = ", ".join(f"{name} {seconds[verb]:.0f} s" for verb, name in VERBS.items())
+    kept = dropped = 0
+    for part in ("train", "validation"):
+        manifest = read(folder / "data" / part / "manifest.json")
+        kept += sum(shard["rows"] for shard in manifest["shards"])
+        dropped += sum(entry["count"] for entry in manifest["dropped"].values())
+    text = read(folder / "run/eval/text/scores.json")
+    lines = [
+        f"{origin(facts)}, {facts['cpus']} processors ({facts['machine']}): "
+        f"{total // 60} min {total % 60} s after setting up, of which {parts}; largest process "
+        f"{max(step['peak_gib'] for step in steps):.2f} GiB. Kept {kept:,} of {kept + dropped:,} "
+        f"responses ({kept / (kept + dropped):.0%}).",
+        "",
+        *_scores(read(folder / "run/eval/attributes/scores.json")["scores"]),
+        "",
+        f"`desta eval text`: {text['equal']} of {text['total']} text-only answers equal the bare "
+        "backbone's, token for token.",
+    ]
+    return "\n".join(lines)
+
+
+def _scores(cells: list[dict[str, Any]]) -> list[str]:
+    """Return the table of balanced accuracies, a column for everyone who answered."""
+    by_line: dict[tuple[str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
+    for cell in cells:
+        by_line[cell["task"], cell["group"]][cell["system"]] = cell
+    systems = list(dict.fromkeys(cell["system"] for cell in cells))
+    systems.sort(key=lambda system: (system != "model", system == "chance"))
+    lines = [
+        f"| balanced accuracy ± standard error | {' | '.join(systems)} | n |",
+        "|---" * (len(systems) + 2) + "|",
+    ]
+    for (task, group), found in by_line.items():
+        shown = [_estimate(found[s].get("balanced_accuracy")) for s in systems]
+        num_examples = found[systems[0]]["num_examples"]
+        lines.append(f"| {task}, {group} | {' | '.join(shown)} | {num_examples} |")
+    return lines
+
+
+def _estimate(estimate: dict[str, float] | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{estimate['value']:.1%} ± {estimate['standard_error']:.1%}"
+
+
+def speed_block(figures: dict[str, Any]) -> str:
+    """Compare both ends at the one length at which every lever was measured."""
+    facts = figures["facts"]
+    parts = [
+        f"{origin(facts)}; {facts['model']}; {facts['threads']} threads; clips: {facts['clips']}; "
+        "every lever between the two and other lengths: [docs/speed.md](docs/speed.md).",
+    ]
+    for device, of_device in figures["devices"].items():
+        rung = of_device["ladder_seconds"]
+        rows = [row for row in of_device["rows"] if row["seconds"] == rung]
+        parts += [f"On {device} ({of_device['processor']}):", table.comparison(rows)]
+    return "\n\n".join(parts)
+
+
+def speed_page(figures: dict[str, Any]) -> str:
+    """Show everything that was measured."""
+    parts = [table.report(device, found) for device, found in figures["devices"].items()]
+    facts = figures["facts"] | {
+        f"{name}, {device}": value
+        for device, found in figures["devices"].items()
+        for name, value in found["facts"].items()
+    }
+    return "\n\n".join([*parts, "\n".join(f"- {name}: {value}" for name, value in facts.items())])
+
+
+def proof_block(figures: dict[str, Any]) -> str:
+    """Show that the small models survived their conversion."""
+    lines = [origin(figures["facts"]) + ":", "", "| claim | measured | wanted |", "|---|---|---|"]
+    lines += [f"| {r['claim']} | {r['measured']} | {r['wanted']} |" for r in figures["rows"]]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
