@@ -1,0 +1,217 @@
+"""The benchmarks on the tiny model: they run, and what they write is what they measured."""
+
+import gzip
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, WhisperConfig
+
+import readme
+import speed
+import windows
+from desta.errors import DataError
+from desta.model.config import ConnectorConfig, ModelConfig
+from desta.model.desta import build
+from desta.model.mel import Mel
+from measure.answering import FIRST_AGAIN
+from measure.blocks import replace_block
+from measure.flops import training_flops
+from measure.settings import ANSWERING, TRAINING, ladder
+from measure.table import MEMORY, SAMPLES, SHARE
+
+ROOT = Path(__file__).parents[2]
+FACTS = {"command": "python x.py", "commit": "0123456789abcdef", "modified": False}
+
+
+@pytest.fixture
+def tiny_whisper(published_tiny: Path, tmp_path: Path) -> Path:
+    """The tiny Whisper, told what the stored one was never told; it ends at once."""
+    directory = tmp_path / "whisper"
+    shutil.copytree(published_tiny / "openai" / "whisper-tiny", directory)
+    path = directory / "generation_config.json"
+    fields = json.loads(path.read_text())
+    del fields["_from_model_config"]
+    told = {
+        "no_timestamps_token_id": 3,
+        "lang_to_id": {"<|en|>": 4},
+        "task_to_id": {"transcribe": 5},
+        "suppress_tokens": [number for number in range(64) if number != fields["eos_token_id"]],
+    }
+    path.write_text(json.dumps(fields | told))
+    return directory
+
+
+def test_speed_measures_every_lever_of_both_ladders(
+    published_tiny: Path,
+    tiny_whisper: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "speed.json"
+    command = f"speed.py --quick --rounds 1 --query-tokens 4 --encoder {tiny_whisper}"
+    command += f" --backbone {published_tiny / 'backbone'} --json {out}"
+    monkeypatch.setattr(sys, "argv", command.split())
+
+    assert speed.main() == 0
+
+    figures = json.loads(out.read_text())
+    cpu = figures["devices"]["cpu"]
+    values = {(r["settings"], r["measure"]): r["values"] for r in cpu["records"]}
+    measures = {measure for _, measure in values}
+    assert {SAMPLES, MEMORY, SHARE} < measures
+    assert len(measures) == 3 + 4 + 4  # of training, of single requests, of answers a second
+    wanted = {(name, SAMPLES) for name, _ in ladder(TRAINING)}
+    wanted |= {(name, FIRST_AGAIN) for name, _ in ladder(ANSWERING)}
+    assert wanted < set(values)
+    assert all(len(v) == 1 and math.isfinite(v[0]) for v in values.values())
+    rows = {row["measure"]: row for row in cpu["rows"]}
+    assert set(rows) == measures
+    row = rows[SAMPLES]
+    assert row["ratio"] == pytest.approx(row["ours"] / row["published"])
+    assert f"| {SAMPLES} | 2 s | {row['published']:.3g} |" in capsys.readouterr().out
+    assert f"{row['published']:.3g}" in readme.speed_block(figures)
+    assert "+ head on labelled positions" in readme.speed_page(figures)
+
+
+def test_counted_operations_are_those_that_pytorch_counts() -> None:
+    whisper = WhisperConfig(
+        d_model=64, encoder_layers=3, encoder_attention_heads=4, encoder_ffn_dim=128
+    )
+    llama = LlamaConfig(
+        vocab_size=200,
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    connector = ConnectorConfig(num_query_tokens=8, num_layers=2, dropout=0.0)
+    config = ModelConfig(backbone="", encoder="", connector=connector)
+    model = build(config, encoder_config=whisper, backbone_config=llama).train()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter.data, std=0.02)
+    ids = torch.randint(0, 200, (1, 40))
+    places = torch.stack([torch.zeros(8, dtype=torch.long), torch.arange(5, 13)], dim=1)
+    mel = Mel(torch.randn(1, 80, 100), torch.tensor([100]))
+
+    counter = FlopCounterMode(display=False)
+    with counter, sdpa_kernel(SDPBackend.MATH):  # the only one that it counts on the CPU
+        embeddings = model.embed(ids, model.audio_tokens(model.encode(mel)), places)
+        model.llm_model(inputs_embeds=embeddings, use_cache=False).logits.sum().backward()
+
+    counted = training_flops(model, num_frames=50, num_tokens=40, num_labels=40)
+    assert sum(counted.values()) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_tight_windows_are_held_against_padded_ones(
+    tiny_whisper: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sounds = tmp_path / "usr/share/asterisk/sounds/en_US_f_Allison"
+    texts = tmp_path / "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
+    sounds.mkdir(parents=True)
+    texts.parent.mkdir(parents=True)
+    with gzip.open(texts, "wt", encoding="utf-8") as file:
+        file.write("a: please hold the line\nb: try it again later\n")
+    for name in "ab":
+        noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
+        soundfile.write(sounds / f"{name}.wav", noise, 16_000)
+    scores = tmp_path / "scores.json"
+    estimate = {"value": 0.875, "standard_error": 0.02}
+    cell = {"system": "model", "task": "Language", "group": "held-out"}
+    scores.write_text(json.dumps({"scores": [cell | {"balanced_accuracy": estimate}]}))
+    page = tmp_path / "windows.md"
+    shutil.copy(ROOT / "docs/windows.md", page)
+
+    command = f"windows.py {tmp_path} --whisper {tiny_whisper} --scores {scores} {scores}"
+    monkeypatch.setattr(sys, "argv", f"{command} --page {page}".split())
+    assert windows.main() == 0
+
+    assert "| padded to 30 s | 100.00% ± 0.00% | - |" in page.read_text()  # it says nothing
+    assert "| true length | 100.00% ± 0.00% | +0.00% ± 0.00% |" in page.read_text()
+    assert "| Language, held-out | 87.5% ± 2.0% | 87.5% ± 2.0% |" in capsys.readouterr().out
+
+
+def test_the_error_of_a_difference_is_that_of_the_same_clips() -> None:
+    generator = np.random.default_rng(1)
+    num_words = generator.integers(3, 20, size=400)
+    padded = generator.integers(0, 3, size=400)
+    row = windows.rate("tight", padded, padded, num_words)
+    assert row.difference == row.difference_error == 0
+    worse = windows.rate("tight", padded + 1, padded, num_words)
+    assert worse.difference == pytest.approx(400 / num_words.sum())
+    # The clips' own errors differ far more from draw to draw than what is added to each.
+    assert worse.difference_error < worse.standard_error
+    expected = (padded - row.rate * num_words).std() * math.sqrt(400) / num_words.sum()
+    assert row.standard_error == pytest.approx(expected, rel=0.1)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    """What `make demo` leaves behind, as far as the README tells of it."""
+    folder = tmp_path / "demo"
+    shard = {"shards": [{"rows": 30}], "dropped": {"empty": {"count": 10}}}
+    estimate = {"value": 0.87, "standard_error": 0.024}
+    line = {"task": "Language", "group": "held-out", "num_examples": 190}
+    cells = [
+        line | {"system": "chance", "balanced_accuracy": {"value": 0.1, "standard_error": 0.0}},
+        line | {"system": "model", "balanced_accuracy": estimate},
+        line | {"system": "no audio"},
+    ]
+    files = {
+        "demo.json": [
+            {"command": "desta train x", "seconds": 61.0, "peak_gib": 5.5},
+            {"command": "desta eval text", "seconds": 5.0, "peak_gib": 1.0},
+        ],
+        "run/environment.json": FACTS | {"cpus": 2, "machine": "x86_64"},
+        "data/train/manifest.json": shard,
+        "data/validation/manifest.json": shard,
+        "run/eval/attributes/scores.json": {"scores": cells},
+        "run/eval/text/scores.json": {"equal": 10, "total": 10},
+    }
+    for name, value in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(value))
+    return folder
+
+
+def test_the_readme_tells_what_the_demo_measured(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "README.md", tmp_path)
+    before = (tmp_path / "README.md").read_text()
+    command = f"readme.py --demo {demo} --root {tmp_path}"
+    monkeypatch.setattr(sys, "argv", command.split())
+
+    assert readme.main() == 0
+
+    after = (tmp_path / "README.md").read_text()
+    assert "`make demo`, commit 0123456, 2 processors (x86_64): 1 min 6 s after setting up" in after
+    assert "training 61 s, evaluation 5 s; largest process 5.50 GiB" in after
+    assert "Kept 60 of 80 responses (75%)" in after
+    assert "| Language, held-out | 87.0% ± 2.4% | - | 10.0% ± 0.0% | 190 |" in after
+    marks = [line for line in before.splitlines() if line.startswith("<!--")]
+    assert [line for line in after.splitlines() if line.startswith("<!--")] == marks
+    outside = before.partition("<!-- demo")[0], before.partition("<!-- end of demo")[2]
+    assert after.startswith(outside[0])
+    assert after.endswith(outside[1])
+
+
+def test_a_page_without_the_block_is_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# By hand\n")
+    with pytest.raises(DataError, match="0 blocks 'speed'"):
+        replace_block(page, "speed", "1.0")
+    assert page.read_text() == "# By hand\n"
