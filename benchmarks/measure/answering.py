@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -28,9 +27,6 @@ FIRST_AGAIN = "first token, second question, transcribed, s"
 TRANSCRIBING = "transcribing, s per s of audio"
 
 
-_POOL = ThreadPoolExecutor(Limits().num_threads)  # every thread loads a voice detector, once
-
-
 def answers_a_second(batch_size: int, text: str | None) -> str:
     """Return the name of the measure.
 
@@ -52,7 +48,6 @@ class Side:
             encoder=encoder,
             device=loaded.model.device,
             dtype=encoder.conv1.weight.dtype,
-            window=settings.whisper_window,
         )
         self.forget()
 
@@ -65,7 +60,6 @@ class Side:
             limits = replace(limits, prefix_cache_bytes=0)
         self._engine = Engine(self._loaded, limits=limits)
         self._engine._transcriber = self._transcriber
-        self._engine.hearing._pool = _POOL
 
     def answer(
         self, conversations: Sequence[Sequence[Message]], max_new_tokens: int

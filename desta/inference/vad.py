@@ -4,7 +4,6 @@ Whisper invents words where nobody speaks, so a window in which the detector hea
 transcribed at all.
 """
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ MIN_SPEECH_SECONDS = 0.1
 Span = tuple[float, float]
 """Start and end in seconds."""
 
-_of_this_thread = threading.local()  # the detector keeps a state while it listens
+_idle: list[Any] = []  # a detector keeps a state while it listens: one for each who listens
 
 
 def speech_seconds(audio: NDArray[np.float32]) -> list[Span]:
@@ -29,13 +28,16 @@ def speech_seconds(audio: NDArray[np.float32]) -> list[Span]:
     Args:
         audio: float32, mono, 16 kHz, (samples,), of any length.
     """
-    if not hasattr(_of_this_thread, "model"):
-        _of_this_thread.model = _load()
+    try:
+        detector = _idle.pop()
+    except IndexError:
+        detector = _load()
     from silero_vad import get_speech_timestamps
 
-    spans = get_speech_timestamps(
-        torch.from_numpy(audio), _of_this_thread.model, sampling_rate=SAMPLE_RATE
-    )
+    try:
+        spans = get_speech_timestamps(torch.from_numpy(audio), detector, sampling_rate=SAMPLE_RATE)
+    finally:
+        _idle.append(detector)
     return [(s["start"] / SAMPLE_RATE, s["end"] / SAMPLE_RATE) for s in spans]
 
 

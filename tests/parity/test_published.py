@@ -1,6 +1,7 @@
 """Every number that the published implementation gave on the same weights (parity/README.md)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from safetensors.torch import load_file
 from desta.audio import load as load_audio
 from desta.data.batching import Batch, collate
 from desta.data.layout import Layout, wrap_locators
+from desta.inference.engine import Engine
+from desta.inference.requests import Request
+from desta.llm.base import Sampling
 from desta.model.checkpoint import Loaded, load
 from desta.records import Message
 
@@ -105,6 +109,33 @@ def test_features_embeddings_logits_and_greedy_ids_are_the_published_ones(
     )
     torch.testing.assert_close(generated.logits[0], tensors[f"{case}.last_logits"], **TOLERANCE)
     assert generated.sequences.tolist() == expected[case]["generated_ids"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_greedy_ids_are_the_published_ones_in_a_batch_streamed_and_from_caches(
+    case: str, expected: dict[str, Any], tiny: Loaded, published_tiny: Path
+) -> None:
+    engine = Engine(tiny)
+    requests = []
+    for raw in expected[case]["messages"]:
+        messages = [Message.from_json(m) for m in raw]
+        placed = [
+            replace(m, audios=tuple(replace(a, audio=published_tiny / a.audio) for a in m.audios))
+            for m in messages
+        ]
+        requests.append(Request(messages=placed, sampling=Sampling(max_new_tokens=24)))
+    expected_ids = expected[case]["generated_ids"]
+    ends = [
+        next((i + 1 for i, t in enumerate(row) if t in engine.end_ids), 24) for row in expected_ids
+    ]
+    wanted = [row[:end] for row, end in zip(expected_ids, ends, strict=True)]
+
+    for _ in range(2):  # the second time, clips are known and what was read is known
+        streams = [engine.stream(request) for request in requests]
+        for stream in streams:
+            assert "".join(stream.pieces).strip() == stream.writer.text
+        assert [stream.writer.ids for stream in streams] == wanted
+        assert [reply.unwrap()[0].ids for reply in engine.run(requests)] == wanted
 
 
 def test_training_ids_labels_loss_and_all_gradients_are_the_published_ones(
