@@ -24,6 +24,8 @@ def sources_list(as_json: AsJson = False) -> None:
             "title": s.title,
             "domains": ", ".join(s.domains),
             "licence": s.licence,
+            "layout": s.layout,
+            **({"obtain": s.obtain, "cited": s.cited} if as_json else {}),
         }
         for s in SOURCES.values()
     ]

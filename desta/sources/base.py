@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from desta.errors import DataError
 from desta.records import Domain, Segment, Split
@@ -48,8 +49,15 @@ class Source:
     title: str
     domains: tuple[Domain, ...]
     licence: str
+    obtain: str
+    """Where it comes from, and what has to be agreed to or paid."""
+    layout: Literal["confirmed", "believed"]
+    """Whether the folders and files that the reader expects were looked up or are remembered."""
+    cited: str
+    """Where the layout was looked up, or what the belief rests on."""
     read: Reader
-    """Root -> one item for every recording, in an order that does not change."""
+    """Root -> one item for every recording, in an order that does not change. Of a corpus with
+    official splits only the training split is read; the rest is `Skipped`."""
     packages: tuple[str, ...] = ()
     """Debian packages that bring the corpus."""
 

@@ -103,6 +103,9 @@ def custom_source(recipe: CustomRecipe) -> Source:
         title=f"{recipe.name}, a corpus of your own",
         domains=DOMAINS if recipe.columns.domain else (recipe.domain,),
         licence=recipe.licence,
+        obtain="yours",
+        layout="confirmed",
+        cited="the recipe",
         read=read,
     )
 

@@ -399,7 +399,14 @@ def test_broken_rows_are_counted_with_reason_and_example(tmp_path: Path) -> None
 
 def make_source(items: Sequence[Metadata | Skipped]) -> Source:
     return Source(
-        name="made", title="", domains=("sound",), licence="", read=lambda root: iter(items)
+        name="made",
+        title="",
+        domains=("sound",),
+        licence="",
+        obtain="",
+        layout="confirmed",
+        cited="",
+        read=lambda root: iter(items),
     )
 
 

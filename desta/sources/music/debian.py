@@ -78,12 +78,15 @@ def _instrument(name: str) -> str | None:
     return next((i for pattern, i in _INSTRUMENTS if re.fullmatch(pattern, name)), None)
 
 
-MUSIC_SOURCES = (
+DEBIAN_SOURCES = (
     Source(
         name="sonic-pi",
         title="Sonic Pi's instrument, drum, loop and ambience samples",
         domains=("music",),
         licence="CC0-1.0",
+        obtain="Debian packages; `desta sources fetch` unpacks them",
+        layout="confirmed",
+        cited="the files of the packages",
         read=read_sonic_pi,
         packages=("sonic-pi-samples",),
     ),

@@ -91,12 +91,15 @@ def _sound(path: Path) -> str | None:
     return match["name"].capitalize() if match else None
 
 
-SOUND_SOURCES = (
+DEBIAN_SOURCES = (
     Source(
         name="tuxpaint-sounds",
         title="Tux Paint stamps, the sounds of what they show",
         domains=("sound",),
         licence=LICENCE,
+        obtain="Debian packages; `desta sources fetch` unpacks them",
+        layout="confirmed",
+        cited="the files of the packages",
         read=read_tuxpaint_sounds,
         packages=(PACKAGE,),
     ),

@@ -121,12 +121,15 @@ def _words(text: str) -> str | None:
     return None if len(runs) > 1 else "".join(runs)
 
 
-SPEECH_SOURCES = (
+DEBIAN_SOURCES = (
     Source(
         name="asterisk",
         title="Asterisk telephone prompts in five languages",
         domains=("speech",),
         licence="CC-BY-SA-3.0 (English, Spanish, French), CC-BY-3.0 (Italian, Russian)",
+        obtain="Debian packages; `desta sources fetch` unpacks them",
+        layout="confirmed",
+        cited="the files of the packages",
         read=read_asterisk,
         packages=tuple(
             f"asterisk-core-sounds-{language}{suffix}"
@@ -139,6 +142,9 @@ SPEECH_SOURCES = (
         title="Tux Paint stamps, named aloud in some twenty languages",
         domains=("speech",),
         licence=LICENCE,
+        obtain="Debian packages; `desta sources fetch` unpacks them",
+        layout="confirmed",
+        cited="the files of the packages",
         read=read_tuxpaint,
         packages=(PACKAGE,),
     ),
