@@ -11,6 +11,7 @@ from desta.errors import ConfigError
 from desta.evaluation.scores import write_json
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling
+from desta.llm.chat import render_chat
 from desta.model.precision import precision
 from desta.records import Message
 
@@ -45,8 +46,8 @@ class TextConfig:
 def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, Any]:
     """Answer prompts with the model and with the bare backbone, both greedily, and compare.
 
-    The bare backbone is loaded a second time and run by transformers alone: its own chat template
-    rendering, tokenization and `generate`.
+    The bare backbone is loaded a second time and run by transformers alone: its own tokenization
+    and `generate`; only what is told to the chat template is the same.
 
     Returns:
         `{equal, total, rows: [{prompt, model, backbone, equal}]}`, also in `scores.json`.
@@ -62,12 +63,9 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
         ours = engine.respond(
             [[Message(role="user", content=prompt)]], Sampling(max_new_tokens=config.max_new_tokens)
         )[0].ids
-        inputs = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}],
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-        ).to(engine.model.device)
+        rendered = render_chat(tokenizer, [("user", prompt)])
+        inputs = tokenizer(rendered, add_special_tokens=False, return_tensors="pt")
+        inputs = inputs.to(engine.model.device)
         with torch.no_grad():
             ids = backbone.generate(**inputs, do_sample=False, max_new_tokens=config.max_new_tokens)
         theirs = ids[0, inputs["input_ids"].shape[1] :].tolist()

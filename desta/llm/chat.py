@@ -4,14 +4,32 @@ The chat template is rendered by the tokenizer. Before that, every control token
 the *content* of a message is replaced by private-use characters; afterwards the rendered text is
 cut at the control tokens that remain, which are all the template's own, and what lies between is
 put back and tokenized with special-token parsing off.
+
+Templates differ in more than their tokens (docs/decisions/0014): what they say about the date,
+about thinking aloud and about a system message is settled here, once for construction, training
+and use.
 """
 
+import json
 import re
 from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
 from typing import Any
 
+from jinja2 import TemplateError
+
+from desta.errors import DataError
 from desta.records import Message
 
+DATE = date(2024, 7, 26)
+"""What every template is told to be today: the day that Llama 3.1 takes where nobody says one, and
+with which the published model was trained. A model must not answer otherwise tomorrow."""
+_OPTIONS = {
+    "date_string": DATE.strftime("%d %b %Y"),  # Llama 3
+    "enable_thinking": False,  # Qwen3, SmolLM3: responses are answers, not thoughts
+}
+_TODAY = re.compile(r"strftime_now\(\s*(['\"])(.+?)\1\s*\)")  # SmolLM3, Llama 3.2
 _GUARD = "\ue000{}\ue001"  # private use area: no tokenizer assigns it a control token
 
 
@@ -19,7 +37,11 @@ def encode_text(tokenizer: Any, text: str) -> list[int]:
     """Tokenize plain text: control tokens in it stay text, and nothing is added around it."""
     if not text:
         return []
-    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    _, inside = _vocabulary(tokenizer, str(tokenizer.chat_template))
+    ids = []
+    for piece in [text] if inside is None else inside.split(text):
+        ids += tokenizer.encode(piece, add_special_tokens=False, split_special_tokens=True)
+    return ids
 
 
 def encode_chat(
@@ -39,18 +61,16 @@ def encode_chat(
 
     Returns:
         Runs of token ids, one more than there are locators.
+
+    Raises:
+        DataError: the template of this backbone refuses the messages.
     """
-    control = sorted(set(tokenizer.all_special_tokens) - {locator}, key=len, reverse=True)
-    guards = {token: _GUARD.format(number) for number, token in enumerate(control)}
-    guarded = [
-        {"role": m.role, "content": _replace(m.content, guards)}  # the template sees no tokens
-        for m in messages
-    ]
-    rendered: str = tokenizer.apply_chat_template(
-        guarded, tokenize=False, add_generation_prompt=add_generation_prompt
-    )
+    control = _vocabulary(tokenizer, str(tokenizer.chat_template))[0] - {locator}
+    guards = {token: _GUARD.format(number) for number, token in enumerate(sorted(control))}
+    guarded = [(m.role, _replace(m.content, guards)) for m in messages]  # free of control tokens
+    rendered = render_chat(tokenizer, guarded, add_generation_prompt=add_generation_prompt)
     restore = {guard: token for token, guard in guards.items()}
-    stops = control if locator is None else [locator, *control]
+    stops = sorted({*control, *([locator] if locator else [])}, key=len, reverse=True)
     pieces = re.split(f"({'|'.join(map(re.escape, stops))})", rendered) if stops else [rendered]
 
     added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}
@@ -70,6 +90,74 @@ def encode_chat(
             piece = piece.rstrip()
         runs[-1] += encode_text(tokenizer, _replace(piece, restore))
     return runs
+
+
+def render_chat(
+    tokenizer: Any, messages: Sequence[tuple[str, str]], *, add_generation_prompt: bool = True
+) -> str:
+    """Write a conversation as the backbone's chat template has it.
+
+    A template without a system role (Gemma 2, Mistral 7B v0.1) gets the system message as the
+    beginning of the user's first, as those models' own documentation advises.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        messages: role and content of every turn.
+        add_generation_prompt: end with the header of the assistant's turn.
+
+    Raises:
+        DataError: the template refuses the messages.
+    """
+    rendered, refusal = _rendered(tokenizer, messages, add_generation_prompt)
+    if not messages or messages[0][0] != "system":
+        told = True
+    else:
+        told = messages[0][1].strip() in rendered  # some templates drop it without a word
+    if (refusal or not told) and [role for role, _ in messages[:2]] == ["system", "user"]:
+        (_, system), (_, content), *others = messages
+        merged = [("user", f"{system}\n\n{content}"), *others]
+        rendered, refusal = _rendered(tokenizer, merged, add_generation_prompt)
+    if refusal:
+        raise DataError(
+            f"the chat template of the backbone refuses the messages: {refusal}",
+            fix="let user and assistant take turns, after at most one system message",
+        )
+    return rendered
+
+
+def _rendered(
+    tokenizer: Any, messages: Sequence[tuple[str, str]], add_generation_prompt: bool
+) -> tuple[str, str]:
+    """Return the rendered text, and why the template refused (empty where it did not)."""
+    template = tokenizer.get_chat_template()
+    try:
+        text = tokenizer.apply_chat_template(
+            [{"role": role, "content": content} for role, content in messages],
+            chat_template=_TODAY.sub(lambda match: json.dumps(DATE.strftime(match[2])), template),
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            **_OPTIONS,
+        )
+    except TemplateError as error:
+        return "", str(error) or type(error).__name__
+    return text, ""
+
+
+@lru_cache(maxsize=8)  # reading thousands of added tokens for every text would take longer
+def _vocabulary(tokenizer: Any, template: str) -> tuple[frozenset[str], re.Pattern[str] | None]:
+    """Return the control tokens, and the places inside those that the tokenizer lets into text.
+
+    `<think>` and `<tool_call>` are such: the template writes them, they were added to the
+    vocabulary, but not as special tokens, so parsing them cannot be switched off.
+    """
+    special = set(tokenizer.all_special_tokens)
+    words = [
+        token
+        for token in map(str, tokenizer.added_tokens_decoder.values())
+        if token in template and token not in special and any(map(str.isalnum, token))
+    ]
+    inside = "|".join(f"(?<={re.escape(word[0])})(?={re.escape(word[1:])})" for word in words)
+    return frozenset({*special, *words}), re.compile(inside) if words else None
 
 
 def _replace(text: str, table: dict[str, str]) -> str:

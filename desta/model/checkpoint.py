@@ -57,6 +57,7 @@ class Loaded:
             "num_query_tokens": config.connector.num_query_tokens,
             "locator": config.audio_locator,
             "placeholder_token": config.placeholder_token,
+            "num_embeddings": self.model.num_embeddings,
         }
 
 
@@ -181,6 +182,11 @@ def _assemble(config: ModelConfig, *, base: Path | None, device: str | torch.dev
     )
     dtype = precision(config.dtype, device)
     tokenizer = _fetched(AutoTokenizer, backbone_directory)
+    if not tokenizer.chat_template:
+        raise CheckpointError(
+            f'the tokenizer of "{config.backbone}" has no chat template',
+            fix="use the instruction-tuned version of that model",
+        )
     backbone = _fetched(
         AutoModelForCausalLM,
         backbone_directory,

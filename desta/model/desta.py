@@ -21,6 +21,7 @@ from desta.model.fusion import fuse
 from desta.model.mel import Mel, MelExtractor
 
 NO_LABEL = -100
+_SAMPLED_IDS = 1 << 16  # embeddings that are looked at, of tables that can take gigabytes
 
 
 class Perception(nn.Module):
@@ -47,6 +48,7 @@ class DestaModel(nn.Module):
             backbone_dim=text_config.hidden_size,
         )
         self.max_positions: int = text_config.max_position_embeddings
+        self.num_embeddings: int = backbone.get_input_embeddings().num_embeddings
         self.perception = Perception(encoder, connector)
         self.llm_model: Any = backbone.requires_grad_(False).eval()
         self.mel = MelExtractor(encoder.num_mel_bins, config.window)
@@ -134,8 +136,11 @@ class DestaModel(nn.Module):
 
     def initialise(self) -> None:
         """Give the connector fresh weights at the scale of the backbone's embeddings."""
-        embeddings = self.llm_model.get_input_embeddings().weight
-        self.connector.initialise(float(embeddings.detach().float().std()))
+        # What the module gives out, not what lies in it: Gemma's multiplies by sqrt(width).
+        ids = torch.arange(0, self.num_embeddings, 1 + self.num_embeddings // _SAMPLED_IDS)
+        with torch.no_grad():
+            embeddings = self.llm_model.get_input_embeddings()(ids.to(self.device))
+        self.connector.initialise(float(embeddings.float().std()))
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return the trained tensors under their published names."""
