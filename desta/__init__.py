@@ -1,8 +1,14 @@
 """Audio-language models by self-generated cross-modal alignment (arXiv 2507.02768)."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from desta.version import __version__
+
+# transformers imports torchao where it is installed, which then tells of the GPU kernels that it
+# could not load and of what will change in PyTorch: nothing that a user of ours could mend.
+for _noisy in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_noisy).setLevel(logging.ERROR)
 
 __all__ = ["DeSTA25AudioModel", "__version__"]
 

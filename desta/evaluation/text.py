@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from desta.errors import ConfigError
 from desta.evaluation.scores import write_json
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling
 from desta.llm.chat import render_chat
-from desta.model.precision import precision
+from desta.model.backbones import load_backbone
 from desta.records import Message
 
 PROMPTS = (
@@ -52,12 +51,9 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
     Returns:
         `{equal, total, rows: [{prompt, model, backbone, equal}]}`, also in `scores.json`.
     """
-    dtype = next(engine.model.llm_model.parameters()).dtype
-    name = engine.backbone_directory
-    backbone = AutoModelForCausalLM.from_pretrained(
-        name, dtype=precision(engine.model.config.backbone_dtype)
-    ).to(engine.model.device, dtype)
-    tokenizer = AutoTokenizer.from_pretrained(name)
+    device = engine.model.device
+    backbone, tokenizer = load_backbone(engine.backbone_directory, engine.model.config, device)
+    backbone = backbone.to(device)
     rows = []
     for prompt in config.prompts:
         ours = engine.respond(
@@ -65,7 +61,7 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
         )[0].ids
         rendered = render_chat(tokenizer, [("user", prompt)])
         inputs = tokenizer(rendered, add_special_tokens=False, return_tensors="pt")
-        inputs = inputs.to(engine.model.device)
+        inputs = inputs.to(device)
         with torch.no_grad():
             ids = backbone.generate(**inputs, do_sample=False, max_new_tokens=config.max_new_tokens)
         theirs = ids[0, inputs["input_ids"].shape[1] :].tolist()

@@ -6,9 +6,20 @@ Figures are those of the models' public configurations; no weights are involved.
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, LlamaConfig, PretrainedConfig, WhisperConfig
+from transformers import (
+    AutoConfig,
+    HubertConfig,
+    LlamaConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+    Wav2Vec2Config,
+    WavLMConfig,
+    WhisperConfig,
+)
 
 from desta.errors import CheckpointError
+from desta.model.parts import gguf_options
 from desta.model.zoo import UNLOADABLE
 
 
@@ -69,6 +80,37 @@ def smollm2_135m() -> LlamaConfig:
     )
 
 
+def _qwen25_7b() -> Qwen2Config:
+    return Qwen2Config(
+        hidden_size=3584,
+        intermediate_size=18944,
+        num_hidden_layers=28,
+        num_attention_heads=28,
+        num_key_value_heads=4,
+        vocab_size=152064,
+        max_position_embeddings=32768,
+        rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        tie_word_embeddings=False,
+    )
+
+
+def _qwen3_8b() -> Qwen3Config:
+    return Qwen3Config(
+        hidden_size=4096,
+        intermediate_size=12288,
+        num_hidden_layers=36,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
+        vocab_size=151936,
+        max_position_embeddings=40960,
+        rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        tie_word_embeddings=False,
+    )
+
+
 ARCHITECTURES = {
     "openai/whisper-tiny": lambda: _whisper(384, 4, 6),
     "openai/whisper-base": lambda: _whisper(512, 6, 8),
@@ -78,9 +120,17 @@ ARCHITECTURES = {
     "openai/whisper-large-v3-turbo": lambda: _whisper(
         1280, 32, 20, num_mel_bins=128, vocab_size=51866, decoder_layers=4
     ),
+    "distil-whisper/distil-large-v3": lambda: _whisper(
+        1280, 32, 20, num_mel_bins=128, vocab_size=51866, decoder_layers=2
+    ),
+    "facebook/wav2vec2-base": Wav2Vec2Config,  # of these three transformers knows the figures
+    "facebook/hubert-base-ls960": HubertConfig,
+    "microsoft/wavlm-base-plus": WavLMConfig,
     "meta-llama/Llama-3.1-8B-Instruct": _llama31_8b,
     "DeSTA-ntu/Llama-3.1-8B-Instruct": _llama31_8b,
     "HuggingFaceTB/SmolLM2-135M-Instruct": smollm2_135m,
+    "Qwen/Qwen2.5-7B-Instruct": _qwen25_7b,
+    "Qwen/Qwen3-8B": _qwen3_8b,
 }
 """Model id -> its configuration."""
 
@@ -94,7 +144,8 @@ def architecture(name: str) -> PretrainedConfig:
     if name in ARCHITECTURES and not Path(name).is_dir():
         return ARCHITECTURES[name]()
     try:
-        return AutoConfig.from_pretrained(name, trust_remote_code=False)
+        source, options = gguf_options(name)
+        return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     except UNLOADABLE as error:
         raise CheckpointError(
             f'"{name}" is neither a model directory, nor a model known offline, nor on the Hub',

@@ -5,6 +5,7 @@ published names); encoder and backbone are named in the configuration and fetche
 """
 
 import json
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,27 +14,31 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    WhisperForConditionalGeneration,
-)
-from transformers.utils.logging import disable_progress_bar
+from torch import Tensor
+from transformers import AutoConfig
 
 from desta.config import to_plain
 from desta.errors import CheckpointError
 from desta.model import zoo
-from desta.model.config import Dtype, ModelConfig, from_published, to_published
+from desta.model.backbones import load_backbone
+from desta.model.config import Dtype, ModelConfig, Quantisation, from_published, to_published
 from desta.model.desta import DestaModel
-from desta.model.encoder import WhisperEncoder
+from desta.model.encoders import load_encoder
+from desta.model.parts import find_local, gguf_options, load_part, locate
 from desta.model.precision import precision
+from desta.model.weights import fingerprint, sha256
 from desta.version import __version__
+
+log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+SHA256 = "desta_weights_sha256"
+BACKBONE_REVISION = "desta_backbone_revision"
+ENCODER_REVISION = "desta_encoder_revision"
+VERSION = "desta_version"
+"""Fields of `config.json` about the files beside it, and about what they were trained with."""
+_PREFIX = "perception.connector."
 _FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]  # never pickles or code
 _NAMED = 10  # differences that an error lists
 
@@ -46,6 +51,8 @@ class Loaded:
     tokenizer: Any
     encoder_directory: str
     backbone_directory: str
+    transcriber_directory: str | None
+    """Whisper with its decoder; None where the encoder cannot transcribe and none was named."""
     system_prompt: str | None = None
     """What the training data said before every question; None where nobody has noted it."""
 
@@ -65,13 +72,24 @@ def fresh(config: ModelConfig, *, device: str | torch.device = "cpu") -> Loaded:
     """Build a model from its parts with an untrained connector (seed PyTorch beforehand)."""
     loaded = _assemble(config, base=None, device=device)
     loaded.model.initialise()
+    loaded.model.kept_fields = dict(_revisions(loaded))
     return loaded
 
 
 def load(
-    name: str | Path, *, dtype: Dtype | None = None, device: str | torch.device = "cpu"
+    name: str | Path,
+    *,
+    dtype: Dtype | None = None,
+    quantisation: Quantisation | None = None,
+    device: str | torch.device = "cpu",
 ) -> Loaded:
     """Load a trained model from a directory or a Hub id.
+
+    Args:
+        name: directory or id; written here or by the published code.
+        dtype: precision in which the frozen parts compute; None takes the checkpoint's.
+        quantisation: number format of the backbone's weights; None takes the checkpoint's.
+        device: where to compute.
 
     Raises:
         CheckpointError: the directory is incomplete, or its tensors are not exactly the
@@ -80,29 +98,42 @@ def load(
     directory = local_directory(str(name))
     fields = read_config(directory)
     config = from_published(fields, where=str(directory))
-    if dtype is not None:
-        config = replace(config, dtype=dtype)
+    config = replace(
+        config,
+        dtype=dtype or config.dtype,
+        backbone_quantisation=quantisation or config.backbone_quantisation,
+    )
     state = read_weights(directory)
+    check_sum(directory, fields)
+    check_finite(state, where=str(directory / WEIGHTS))
+    shapes = {key: tuple(t.shape) for key, t in state.items()}
+    _check_parts(config, shapes, base=directory)  # before gigabytes are loaded
     loaded = _assemble(config, base=directory, device=device)
     expected = loaded.model.trained_state()
     compare(
         {key: tuple(t.shape) for key, t in expected.items()},
-        {key: tuple(t.shape) for key, t in state.items()},
+        shapes,
         where=str(directory / WEIGHTS),
     )
     with torch.no_grad():
         for key, tensor in expected.items():
             tensor.copy_(state[key])
+    _warn_of_others(loaded, fields)
+    loaded.model.kept_fields = {k: v for k, v in fields.items() if k not in (SHA256, VERSION)}
     return replace(loaded, system_prompt=fields.get("system_prompt"))
 
 
 def save(model: DestaModel, directory: Path, *, extra: dict[str, Any] | None = None) -> None:
-    """Write `config.json` and `model.safetensors`; `extra` fields go into the configuration."""
+    """Write `config.json` and `model.safetensors`.
+
+    Fields of the `config.json` that the model came with are kept; `extra` ones are added.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     state = {name: t.detach().cpu().contiguous() for name, t in model.trained_state().items()}
-    fields = to_published(model.config, model.encoder.target_layers)
-    fields |= {"desta_version": __version__} | to_plain(extra or {})
     save_file(state, directory / f".{WEIGHTS}", metadata={"format": "pt"})
+    fields = model.kept_fields | to_published(model.config, model.encoder.target_layers)
+    fields |= {VERSION: __version__, SHA256: sha256(directory / f".{WEIGHTS}")}
+    fields |= to_plain(extra or {})
     (directory / f".{CONFIG}").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
     for name in (WEIGHTS, CONFIG):
         (directory / f".{name}").replace(directory / name)
@@ -144,6 +175,11 @@ def compare(
     expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]], *, where: str
 ) -> None:
     """Raise CheckpointError unless both name the same tensors with the same shapes."""
+    if found and all(key.startswith("model.") for key in found):
+        raise CheckpointError(
+            f'the names of all tensors in {where} begin with "model.", as in a trainer\'s own file',
+            fix='save them again without it, for example as "perception.connector.proj.1.bias"',
+        )
     differences = [f"{key} is missing" for key in expected if key not in found]
     differences += [f"{key} is unknown" for key in found if key not in expected]
     differences += [
@@ -174,57 +210,97 @@ def local_directory(name: str) -> Path:
         ) from error
 
 
+def _check_parts(config: ModelConfig, shapes: dict[str, tuple[int, ...]], *, base: Path) -> None:
+    source, options = gguf_options(locate(config.backbone, base))
+    backbone_config = load_part(AutoConfig, source, **options)
+    encoder_config = load_part(AutoConfig, locate(config.encoder, base))
+    check_connector(
+        shapes,
+        config,
+        encoder_dim=encoder_config.hidden_size,
+        backbone_dim=backbone_config.get_text_config().hidden_size,
+    )
+
+
+def check_connector(
+    shapes: dict[str, tuple[int, ...]], config: ModelConfig, *, encoder_dim: int, backbone_dim: int
+) -> None:
+    """Raise CheckpointError if a connector was trained for parts of other widths."""
+    [width] = shapes.get(f"{_PREFIX}proj.0.weight", (encoder_dim,))
+    if width != encoder_dim:
+        raise CheckpointError(
+            f'the connector reads an encoder of width {width}, but "{config.encoder}" '
+            f"has width {encoder_dim}",
+            fix="name the encoder that it was trained with as encoder_model_id in config.json",
+        )
+    width = shapes.get(f"{_PREFIX}proj.1.weight", (backbone_dim,))[0]
+    if width != backbone_dim:
+        raise CheckpointError(
+            f"the connector was trained for a backbone of hidden size {width}, but "
+            f'"{config.backbone}" has {backbone_dim}',
+            fix="name the backbone that it was trained with as llm_model_id in config.json",
+        )
+
+
+def check_finite(state: dict[str, Tensor], *, where: str) -> None:
+    """Raise CheckpointError if a tensor holds NaN or infinity."""
+    broken = [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        raise CheckpointError(
+            f"{where} holds NaN or infinity in {', '.join(broken[:_NAMED])}{more}",
+            fix="take an earlier checkpoint, or train again with a lower learning rate",
+        )
+
+
+def check_sum(directory: Path, fields: dict[str, Any]) -> None:
+    """Raise CheckpointError if the weights are not those that `config.json` was written with."""
+    expected = fields.get(SHA256)
+    if expected is not None and sha256(directory / WEIGHTS) != expected:
+        raise CheckpointError(
+            f"{directory / WEIGHTS} was changed after its {CONFIG} was written",
+            fix=f"copy the model again; if another program wrote it, delete {SHA256} in {CONFIG}",
+        )
+
+
+def _warn_of_others(loaded: Loaded, fields: dict[str, Any]) -> None:
+    """Say so if a frozen part is not the one that the connector was trained with."""
+    config, found = loaded.model.config, _revisions(loaded)
+    for key, name in ((BACKBONE_REVISION, config.backbone), (ENCODER_REVISION, config.encoder)):
+        trained = fields.get(key)
+        if trained is not None and key in found and found[key] != trained:
+            log.warning(
+                '"%s" is not the model that the connector was trained with (fingerprint %.12s, '
+                "then %.12s): answers may be worse",
+                name,
+                found[key],
+                trained,
+            )
+
+
+def _revisions(loaded: Loaded) -> dict[str, str]:
+    """Return the fingerprints of the frozen parts, of those that lie on this machine."""
+    places = {
+        BACKBONE_REVISION: find_local(loaded.backbone_directory, None),
+        ENCODER_REVISION: find_local(loaded.encoder_directory, None),
+    }
+    return {key: fingerprint(place) for key, place in places.items() if place is not None}
+
+
 def _assemble(config: ModelConfig, *, base: Path | None, device: str | torch.device) -> Loaded:
     """Fetch encoder and backbone and join them; ids may be directories inside `base`."""
-    encoder_directory, backbone_directory = (
-        str(base / name) if base is not None and (base / name).is_dir() else str(zoo.resolve(name))
-        for name in (config.encoder, config.backbone)
-    )
-    dtype = precision(config.dtype, device)
-    tokenizer = _fetched(AutoTokenizer, backbone_directory)
-    if not tokenizer.chat_template:
-        raise CheckpointError(
-            f'the tokenizer of "{config.backbone}" has no chat template',
-            fix="use the instruction-tuned version of that model",
-        )
-    backbone = _fetched(
-        AutoModelForCausalLM,
-        backbone_directory,
-        dtype=precision(config.backbone_dtype, device),
-    ).to(dtype)
-    whisper = _fetched(WhisperForConditionalGeneration, encoder_directory, dtype=dtype)
-    target_layers = config.connector.layers_of(whisper.config.encoder_layers)
-    with torch.device("meta"):
-        encoder = WhisperEncoder(whisper.config, target_layers)
-    encoder.load_state_dict(whisper.model.encoder.state_dict(), assign=True)
-    encoder.requires_grad_(False)
+    encoder_directory = locate(config.encoder, base)
+    backbone_directory = locate(config.backbone, base)
+    encoder = load_encoder(config, encoder_directory, dtype=precision(config.dtype, device))
+    transcriber = encoder_directory if encoder.transcribes else None
+    if config.transcriber is not None:
+        transcriber = locate(config.transcriber, base)
+    backbone, tokenizer = load_backbone(backbone_directory, config, device)
     model = DestaModel(config, encoder=encoder, backbone=backbone)
-    return Loaded(model.to(device).eval(), tokenizer, encoder_directory, backbone_directory)
-
-
-def _fetched(kind: type[Any], name: str, **options: Any) -> Any:
-    """Load a part by transformers, from a directory or the Hub; never code from there."""
-    disable_progress_bar()  # one bar per part would drown what the command has to say
-    weighty = issubclass(kind, PreTrainedModel) or kind is AutoModelForCausalLM
-    report: dict[str, Any] = {}
-    try:
-        if kind is WhisperForConditionalGeneration:
-            found = AutoConfig.from_pretrained(name).model_type
-            if found != "whisper":
-                raise ValueError(f"it is a {found} model, not Whisper")
-        if weighty:
-            part, report = kind.from_pretrained(
-                name, trust_remote_code=False, output_loading_info=True, **options
-            )
-        else:
-            part = kind.from_pretrained(name, trust_remote_code=False, **options)
-        if report.get("missing_keys"):  # transformers would go on with random weights
-            raise ValueError(f"it lacks {', '.join(sorted(report['missing_keys'])[:_NAMED])}")
-    except zoo.UNLOADABLE as error:
-        raise CheckpointError(
-            f'"{name}" cannot be loaded: {str(error).splitlines()[0]}',
-            fix="give a model directory, or an id that the Hub serves to you",
-        ) from error
-    if isinstance(part, nn.Module):
-        part.eval()
-    return part
+    return Loaded(
+        model.to(device).eval(),
+        tokenizer,
+        encoder_directory,
+        backbone_directory,
+        transcriber,
+    )

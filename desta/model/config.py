@@ -10,6 +10,7 @@ from desta.records import LOCATOR
 
 Window = Literal["30s", "tight"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Quantisation = Literal["int8", "nf4"]
 
 FORMAT = 1
 """Number of the checkpoint format written here; the published checkpoints carry none."""
@@ -73,9 +74,12 @@ class ModelConfig:
     """A frozen encoder, a trained connector and a frozen backbone."""
 
     backbone: str
-    """Hub id or directory of a causal language model."""
+    """Hub id, directory or GGUF file of a causal language model with a chat template."""
     encoder: str
-    """Hub id or directory of a Whisper model."""
+    """Hub id or directory of a Whisper, wav2vec 2.0, HuBERT or WavLM model."""
+    transcriber: str | None = None
+    """Hub id or directory of the Whisper model that transcribes; None means the encoder itself,
+    if it is one."""
     connector: ConnectorConfig = field(default_factory=ConnectorConfig)
     window: Window = "tight"
     """`30s`: every clip padded to 30 s, as published. `tight`: true length with a key mask."""
@@ -89,6 +93,9 @@ class ModelConfig:
     backbone_dtype: Dtype = "bfloat16"
     """Precision to which the backbone's weights are rounded before they are used in `dtype`; the
     connector was trained against these weights, so every later use rounds them the same way."""
+    backbone_quantisation: Quantisation | None = None
+    """Store the backbone's weights in 8 bits (CUDA or CPU) or in 4 (CUDA) to save memory; answers
+    move a little. The connector stays as it is."""
 
 
 # Our names <-> the published names in config.json (reference: DeSTA2.5-Audio, 5503dfc).
@@ -125,6 +132,8 @@ def to_published(config: ModelConfig, target_layers: tuple[int, ...]) -> dict[st
         "qformer_normalise_frames": config.connector.normalise_frames,
         "desta_dtype": config.dtype,
         "desta_backbone_dtype": config.backbone_dtype,
+        "desta_backbone_quantisation": config.backbone_quantisation,
+        "desta_transcriber": config.transcriber,
         "desta_format": FORMAT,
     }
 
@@ -169,4 +178,6 @@ def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
         audio_locator=fields.get("audio_locator", LOCATOR),
         dtype=fields.get("desta_dtype", "auto"),
         backbone_dtype=fields.get("desta_backbone_dtype", "bfloat16"),  # published: always
+        backbone_quantisation=fields.get("desta_backbone_quantisation"),
+        transcriber=fields.get("desta_transcriber"),
     )

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from desta.errors import ConfigError
 from desta.model.config import ModelConfig
 from desta.model.connector import QFormerConnector
-from desta.model.encoder import Encoded, WhisperEncoder
+from desta.model.encoder import Encoded
+from desta.model.encoders import Encoder, build_encoder
 from desta.model.fusion import fuse
-from desta.model.mel import Mel, MelExtractor
 
 NO_LABEL = -100
 _SAMPLED_IDS = 1 << 16  # embeddings that are looked at, of tables that can take gigabytes
@@ -27,16 +26,16 @@ _SAMPLED_IDS = 1 << 16  # embeddings that are looked at, of tables that can take
 class Perception(nn.Module):
     """Encoder and connector under their published names."""
 
-    def __init__(self, encoder: WhisperEncoder, connector: QFormerConnector) -> None:
+    def __init__(self, encoder: Encoder, connector: QFormerConnector) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder: Encoder = encoder
         self.connector = connector
 
 
 class DestaModel(nn.Module):
     """Built parts, joined; `desta.model.checkpoint` fetches and fills them."""
 
-    def __init__(self, config: ModelConfig, *, encoder: WhisperEncoder, backbone: Any) -> None:
+    def __init__(self, config: ModelConfig, *, encoder: Encoder, backbone: Any) -> None:
         super().__init__()
         self.config = config
         text_config = backbone.config.get_text_config()
@@ -51,10 +50,12 @@ class DestaModel(nn.Module):
         self.num_embeddings: int = backbone.get_input_embeddings().num_embeddings
         self.perception = Perception(encoder, connector)
         self.llm_model: Any = backbone.requires_grad_(False).eval()
-        self.mel = MelExtractor(encoder.num_mel_bins, config.window)
+        self.mel = encoder.extractor(config.window)
+        self.kept_fields: dict[str, Any] = {}
+        """What `config.json` held beside the configuration; written again on saving."""
 
     @property
-    def encoder(self) -> WhisperEncoder:
+    def encoder(self) -> Encoder:
         """The frozen encoder."""
         return self.perception.encoder
 
@@ -76,7 +77,7 @@ class DestaModel(nn.Module):
 
     def forward(
         self,
-        mel: Mel,
+        mel: Any,
         input_ids_BS: Tensor,
         attention_mask_BS: Tensor,
         places_P2: Tensor,
@@ -87,8 +88,8 @@ class DestaModel(nn.Module):
         embeddings_BSE = self.embed(input_ids_BS, audio_WQE, places_P2)
         return self.loss_sum(embeddings_BSE, attention_mask_BS, labels_BS)
 
-    def encode(self, mel: Mel) -> Encoded:
-        """Run the frozen encoder."""
+    def encode(self, mel: Any) -> Encoded:
+        """Run the frozen encoder on what `self.mel` made of the audio."""
         return self.encoder(mel)
 
     def audio_tokens(self, encoded: Encoded) -> Tensor:
@@ -153,14 +154,8 @@ def build(
     """Build a model with unset weights from the shapes of its parts, on the current device.
 
     Raises:
-        ConfigError: the encoder is not a Whisper model.
+        ConfigError: the encoder is of no known kind.
     """
-    if encoder_config.model_type != "whisper":
-        raise ConfigError(
-            f'encoder "{config.encoder}" is a {encoder_config.model_type}, not a Whisper model',
-            fix="name a Whisper model, for example openai/whisper-base",
-        )
-    target_layers = config.connector.layers_of(encoder_config.encoder_layers)
     backbone = AutoModelForCausalLM.from_config(backbone_config)
-    encoder = WhisperEncoder(encoder_config, target_layers)
+    encoder = build_encoder(config, encoder_config)
     return DestaModel(config, encoder=encoder, backbone=backbone)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import WhisperConfig
 
-from desta.model.mel import Mel
+from desta.model.config import Window
+from desta.model.mel import Mel, MelExtractor
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class _Layer(nn.Module):
 class WhisperEncoder(nn.Module):
     """Frozen: no gradients, never in training mode."""
 
+    transcribes = True
+
     def __init__(self, config: WhisperConfig, target_layers: Sequence[int]) -> None:
         super().__init__()
         self.dim = config.d_model
@@ -89,6 +92,10 @@ class WhisperEncoder(nn.Module):
     def train(self, mode: bool = True) -> "WhisperEncoder":
         """Stay in evaluation mode."""
         return self
+
+    def extractor(self, window: Window) -> MelExtractor:
+        """Return what prepares audio for this encoder."""
+        return MelExtractor(self.num_mel_bins, window)
 
     @torch.no_grad()
     def forward(self, mel: Mel) -> Encoded:

@@ -1,9 +1,10 @@
 """What a model will cost, before a byte of it is loaded."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from desta.model.architectures import architecture
 from desta.model.config import ModelConfig
@@ -41,8 +42,11 @@ def plan(config: ModelConfig) -> Plan:
             backbone_config=architecture(config.backbone),
         )
     trained = model.trained_state()
-    frozen = {"encoder": _count(model.encoder), "backbone": _count(model.llm_model)}
-    num_trained = sum(p.numel() for p in trained.values())
+    frozen = {
+        "encoder": _count(model.encoder.parameters()),
+        "backbone": _count(model.llm_model.parameters()),
+    }
+    num_trained = _count(trained.values())
     total = num_trained + sum(frozen.values())
     return Plan(
         trained_parameters=num_trained,
@@ -56,5 +60,5 @@ def plan(config: ModelConfig) -> Plan:
     )
 
 
-def _count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+def _count(parameters: Iterable[Tensor]) -> int:
+    return sum(p.numel() for p in parameters)

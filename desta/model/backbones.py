@@ -1,0 +1,88 @@
+"""Loading a backbone: rounded as in training, or quantised, with its tokenizer.
+
+The connector does not change with the number format of the backbone: its gradients and its
+outputs are floats whatever the weights are stored in.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from desta.errors import CheckpointError, ConfigError, need
+from desta.model.config import ModelConfig, Quantisation
+from desta.model.parts import gguf_options, is_gguf, load_part
+from desta.model.precision import precision
+
+
+def load_backbone(
+    name: str, config: ModelConfig, device: str | torch.device = "cpu"
+) -> tuple[Any, Any]:
+    """Load a causal language model and its tokenizer.
+
+    Args:
+        name: directory, GGUF file or Hub id.
+        config: says which number formats.
+        device: where it will compute.
+
+    Raises:
+        CheckpointError: it cannot be had, or has no chat template.
+        ConfigError: this device cannot quantise so, or it is quantised already.
+    """
+    source, options = gguf_options(name)
+    if options:
+        need("accelerate", extra="quant", to="read a GGUF file")
+    tokenizer = load_part(AutoTokenizer, source, **options)
+    if not tokenizer.chat_template:
+        raise CheckpointError(
+            f'the tokenizer of "{name}" has no chat template',
+            fix="use the instruction-tuned version of that model",
+        )
+    weights, compute = precision(config.backbone_dtype, device), precision(config.dtype, device)
+    how = config.backbone_quantisation
+    stored = None if is_gguf(name) else load_part(AutoConfig, source).to_dict()
+    if stored and stored.get("quantization_config"):
+        if how is not None:
+            raise ConfigError(
+                f'"{name}" is quantised already', fix="leave backbone_quantisation out"
+            )
+        return _placed(source, compute, device), tokenizer
+    on_gpu = torch.device(device).type == "cuda"
+    if how is not None and on_gpu:
+        need("bitsandbytes", extra="quant", to="quantise a backbone on a GPU")
+        settings = _bitsandbytes(how, compute)
+        return _placed(source, weights, device, quantization_config=settings), tokenizer
+    if how == "nf4":
+        raise ConfigError(
+            "backbone_quantisation = nf4 needs a CUDA device", fix="give int8, or device cuda"
+        )
+    backbone = load_part(AutoModelForCausalLM, source, dtype=weights, **options).to(compute)
+    if how == "int8":
+        _to_int8(backbone)
+    return backbone, tokenizer
+
+
+def _placed(source: str, dtype: torch.dtype, device: str | torch.device, **options: Any) -> Any:
+    """Load quantised weights where they will stay: not every format can be moved afterwards."""
+    need("accelerate", extra="quant", to="load a quantised backbone")
+    return load_part(AutoModelForCausalLM, source, dtype=dtype, device_map={"": device}, **options)
+
+
+def _bitsandbytes(how: Quantisation, compute: torch.dtype) -> BitsAndBytesConfig:
+    if how == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
+    )
+
+
+def _to_int8(backbone: Any) -> None:
+    """Store the matrices in 8 bits, one scale a row; the head, often tied, stays as it is."""
+    ao = need("torchao.quantization", extra="quant", to="quantise a backbone")
+    head = backbone.get_output_embeddings()
+    ao.quantize_(
+        backbone,
+        ao.Int8WeightOnlyConfig(),
+        filter_fn=lambda module, _: isinstance(module, nn.Linear) and module is not head,
+    )

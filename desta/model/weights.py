@@ -1,0 +1,71 @@
+"""What weight files say of themselves, without being read whole."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from desta.errors import CheckpointError
+
+_PROBES = 64  # places of a file that are looked at, spread evenly
+_PROBE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Header:
+    """A tensor as the header of a safetensors file announces it."""
+
+    dtype: str
+    """safetensors' name: F32, BF16, ..."""
+    shape: tuple[int, ...]
+
+
+def read_headers(directory: Path) -> dict[str, Header]:
+    """Return the tensors of all safetensors files of a directory.
+
+    Raises:
+        CheckpointError: a file is not in that format.
+    """
+    found: dict[str, Header] = {}
+    for path in sorted(directory.glob("*.safetensors")):
+        for name, entry in _header(path).items():
+            if name != "__metadata__":
+                found[name] = Header(entry["dtype"], tuple(entry["shape"]))
+    return found
+
+
+def fingerprint(place: Path) -> str:
+    """Return what tells a model from another one, also from a fine-tuned one of the same shapes.
+
+    It covers names, sizes and headers of the weight files and some bytes of their tensors, so it
+    takes milliseconds for gigabytes. It is no protection against somebody who wants to deceive.
+    """
+    digest = hashlib.sha256()
+    for path in [place] if place.is_file() else sorted(place.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        if path.suffix == ".safetensors":
+            digest.update(json.dumps(_header(path), sort_keys=True).encode())
+        with path.open("rb") as file:
+            for probe in range(_PROBES):
+                file.seek(probe * size // _PROBES)
+                digest.update(file.read(_PROBE_BYTES))
+    return digest.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            return json.loads(file.read(min(length, path.stat().st_size)))
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path} is not a safetensors file", fix="copy the model again"
+            ) from error
