@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,6 +77,49 @@ def models_fetch(
 
     for name in names:
         typer.echo(f"{name}: {zoo.fetch(name)}")
+
+
+@models_app.command("verify")
+def models_verify(
+    model: Annotated[str, typer.Argument(help="Directory or Hub id of a trained model.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a trained model is and whether it is whole; loads no encoder and no backbone."""
+    from desta.config import to_plain
+    from desta.model.verify import verify
+
+    found = verify(model)
+    if as_json:
+        typer.echo(json.dumps(to_plain(found)))
+        return
+    formats = ", ".join(f"{count} in {name}" for name, count in found.number_formats.items())
+    layers = found.target_layers
+    rows = [
+        ("model", found.directory),
+        ("written by", f"{found.written_by}, format {found.format or 'published'}"),
+        ("training steps", "not noted" if found.step is None else f"{found.step:,}"),
+        ("encoder", _where(found.encoder)),
+        ("backbone", _where(found.backbone)),
+        ("target layers", "not noted" if layers is None else ", ".join(map(str, layers))),
+        ("trained parameters", f"{found.trained_parameters:,}"),
+        ("trained tensors", formats),
+        ("checked", ", ".join(found.checked)),
+        *(("not checked", reason) for reason in found.not_checked),
+        ("verdict", "whole"),
+    ]
+    for name, value in rows:
+        typer.echo(f"{name:20} {value}")
+
+
+def _where(part: Any) -> str:
+    if part.directory is None:
+        return f"{part.id}: not on this machine"
+    same = {
+        None: "whether it is the one trained with was not noted",
+        True: "the one trained with",
+        False: "NOT the one trained with",
+    }
+    return f"{part.id}: {same[part.same]}"
 
 
 @models_app.command("plan")

@@ -193,3 +193,14 @@ def test_plan_prints_the_published_model_in_a_moment() -> None:
     assert time.perf_counter() - started < 120
     found = json.loads(result.stdout)
     assert (found["trained_parameters"], found["trained_tensors"]) == (131_540_224, 165)
+
+
+def test_a_model_is_verified_or_refused(tmp_path: Path, published_tiny: Path) -> None:
+    found = json.loads(desta("models", "verify", published_tiny, "--json").stdout)
+    assert found["trained_tensors"] == 61
+    assert found["backbone"]["id"] == "backbone"
+
+    shutil.copytree(published_tiny, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    refused(desta("models", "verify", tmp_path / "cut"), "model.safetensors")

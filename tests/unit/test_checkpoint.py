@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from desta.errors import CheckpointError
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
+from desta.model.verify import verify
+from desta.model.weights import fingerprint
 
 
 @pytest.fixture
@@ -97,3 +100,203 @@ def test_missing_and_broken_files_are_named(copy: Path, name: str) -> None:
         checkpoint.load(copy)
     with pytest.raises(CheckpointError, match="neither a directory nor"):
         checkpoint.load(copy / "nowhere")
+
+
+# -- the published form --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(published_tiny: Path, tmp_path: Path) -> Path:
+    """As the published code writes it: six layers, four target layers, more fields than we know."""
+    torch.manual_seed(0)
+    directory = tmp_path / "published"
+    shutil.copytree(published_tiny / "openai", directory / "openai")
+    shutil.copytree(published_tiny / "backbone", directory / "backbone")
+    fields = json.loads((published_tiny / "config.json").read_text()) | {
+        "architectures": ["DeSTA25AudioModel"],
+        "qformer_num_hidden_layers": 6,
+        "prompt_size": 4,
+        "dtype": "float32",
+        "transformers_version": "4.53.3",
+        "train_id": 30678,
+        "info": "Ｄｅｓｔａ",
+        "llm_config": {"hidden_size": 4096, "vocab_size": 1},
+        "encoder_config": {"d_model": 1280},
+    }
+    fields.pop("target_layer_ids", None)
+    (directory / "config.json").write_text(json.dumps(fields))
+    prefix, tensors = "perception.connector.", {}
+    tensors[f"{prefix}layer_weights"] = torch.zeros(4, 4)
+    for layer in range(4):
+        tensors[f"{prefix}layer_prompts.{layer}"] = torch.randn(1, 4, 32)
+
+    def linear(name: str, rows: int, columns: int) -> None:
+        tensors[f"{prefix}{name}.weight"] = torch.randn(rows, columns) * 0.1
+        tensors[f"{prefix}{name}.bias"] = torch.zeros(rows)
+
+    def norm(name: str) -> None:
+        tensors[f"{prefix}{name}.weight"] = torch.ones(32)
+        tensors[f"{prefix}{name}.bias"] = torch.zeros(32)
+
+    for layer in range(6):
+        for attention in ("attention", "crossattention"):
+            at = f"qformer.layer.{layer}.{attention}"
+            for kind in ("query", "key", "value"):
+                linear(f"{at}.self.{kind}", 32, 32)
+            linear(f"{at}.output.dense", 32, 32)
+            norm(f"{at}.output.LayerNorm")
+        linear(f"qformer.layer.{layer}.intermediate.dense", 3072, 32)
+        linear(f"qformer.layer.{layer}.output.dense", 32, 3072)
+        norm(f"qformer.layer.{layer}.output.LayerNorm")
+    norm("proj.0")
+    linear("proj.1", 32, 32)
+    assert len(tensors) == 165
+    save_file(tensors, directory / "model.safetensors")
+    return directory
+
+
+def test_a_published_checkpoint_loads_and_is_written_again_with_all_its_fields(
+    published: Path, tmp_path: Path
+) -> None:
+    loaded = checkpoint.load(published, dtype="float32")
+    assert (loaded.model.config.window, loaded.model.config.connector.num_layers) == ("30s", 6)
+    checkpoint.save(loaded.model, tmp_path / "again")
+
+    before, after = (load_file(p / "model.safetensors") for p in (published, tmp_path / "again"))
+    assert list(after) == sorted(before)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    fields, written = (
+        json.loads((p / "config.json").read_text()) for p in (published, tmp_path / "again")
+    )
+    assert {name: written[name] for name in fields} == fields
+    assert written["target_layer_ids"] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_weights_are_accepted(published: Path, dtype: torch.dtype) -> None:
+    tensors = load_file(published / "model.safetensors")
+    save_file({k: t.to(dtype) for k, t in tensors.items()}, published / "model.safetensors")
+    weights = checkpoint.load(published).model.trained_state()
+    for name, tensor in weights.items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, tensors[name].to(dtype).float())
+    assert verify(published).number_formats == {str(dtype).removeprefix("torch."): 165}
+
+
+def test_names_of_a_trainer_are_refused_with_the_way_out(published: Path) -> None:
+    tensors = load_file(published / "model.safetensors")
+    save_file({f"model.{k}": t for k, t in tensors.items()}, published / "model.safetensors")
+    for read in (checkpoint.load, verify):
+        with pytest.raises(CheckpointError, match='begin with "model."') as caught:
+            read(published)
+        assert "without it" in caught.value.fix
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_tensor_that_is_no_number_is_named(published: Path, value: float) -> None:
+    tensors = load_file(published / "model.safetensors")
+    tensors["perception.connector.proj.1.bias"][7] = value
+    save_file(tensors, published / "model.safetensors")
+    for read in (checkpoint.load, verify):
+        with pytest.raises(CheckpointError, match=r"NaN or infinity in \S+proj.1.bias\n"):
+            read(published)
+
+
+# -- what it was trained with --------------------------------------------------------------------
+
+
+def test_another_backbone_of_the_same_shape_is_warned_of(
+    published: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone = published / "backbone"
+    fresh = checkpoint.fresh(
+        replace(
+            checkpoint.load(published).model.config,
+            backbone=str(backbone),
+            encoder=str(published / "openai" / "whisper-tiny"),
+        )
+    )
+    checkpoint.save(fresh.model, tmp_path / "run")
+    checkpoint.load(tmp_path / "run")
+    assert not caplog.records
+    assert verify(tmp_path / "run").backbone.same is True
+
+    tensors = load_file(backbone / "model.safetensors")
+    tensors["lm_head.weight"] += 0.1  # as after fine-tuning: names, sizes and shapes stay
+    save_file(tensors, backbone / "model.safetensors", metadata={"format": "pt"})
+    loaded = checkpoint.load(tmp_path / "run")
+    assert "not the model that the connector was trained with" in caplog.text
+    assert "backbone" in caplog.text
+    assert "whisper" not in caplog.text
+    found = verify(tmp_path / "run")
+    assert (found.backbone.same, found.encoder.same) == (False, True)
+
+    checkpoint.save(loaded.model, tmp_path / "again")  # still trained with the first
+    assert verify(tmp_path / "again").backbone.trained_with == found.backbone.trained_with
+
+
+def test_parts_of_another_width_are_one_clear_sentence(published: Path) -> None:
+    tensors = load_file(published / "model.safetensors")
+    wide = tensors | {"perception.connector.proj.1.weight": torch.zeros(48, 32)}
+    save_file(wide, published / "model.safetensors")
+    for read in (checkpoint.load, verify):
+        with pytest.raises(CheckpointError, match='hidden size 48, but "backbone" has 32'):
+            read(published)
+    deep = tensors | {"perception.connector.proj.0.weight": torch.zeros(16)}
+    save_file(deep, published / "model.safetensors")
+    with pytest.raises(CheckpointError, match='encoder of width 16, but "openai/whisper-tiny"'):
+        checkpoint.load(published)
+
+
+# -- verify --------------------------------------------------------------------------------------
+
+
+def test_a_whole_checkpoint_says_what_it_is(published: Path, tmp_path: Path) -> None:
+    found = verify(published)
+    assert (found.written_by, found.format, found.step) == ("the published code", 0, None)
+    assert (found.trained_tensors, found.target_layers) == (165, (0, 1, 2, 3))
+    assert found.backbone.directory == str(published / "backbone")
+
+    checkpoint.save(checkpoint.load(published).model, tmp_path / "o", extra={"training_steps": 9})
+    shutil.copytree(published / "openai", tmp_path / "o" / "openai")
+    ours = verify(tmp_path / "o")
+    assert ours.written_by.startswith("desta ")
+    assert (ours.format, ours.step) == (1, 9)
+    assert "SHA-256" in ours.checked
+    # "backbone" is the name of nothing here: what cannot be checked is said, not passed over
+    assert ours.backbone.directory is None
+    assert any("shapes against the backbone" in reason for reason in ours.not_checked)
+
+
+def test_weights_that_changed_after_they_were_written_are_refused(
+    published: Path, tmp_path: Path
+) -> None:
+    checkpoint.save(checkpoint.load(published).model, published)
+    tensors = load_file(published / "model.safetensors")
+    tensors["perception.connector.proj.1.bias"] += 1
+    save_file(tensors, published / "model.safetensors")
+    for read in (checkpoint.load, verify):
+        with pytest.raises(CheckpointError, match="was changed after its config.json"):
+            read(published)
+
+
+def test_verify_finds_a_missing_tensor(published: Path) -> None:
+    tensors = load_file(published / "model.safetensors")
+    del tensors["perception.connector.qformer.layer.5.output.dense.bias"]
+    save_file(tensors, published / "model.safetensors")
+    with pytest.raises(CheckpointError, match="layer.5.output.dense.bias is missing"):
+        verify(published)
+
+
+def test_a_fingerprint_sees_names_sizes_and_values(tmp_path: Path) -> None:
+    save_file({"a": torch.arange(1 << 16).float()}, tmp_path / "model.safetensors")
+    first = fingerprint(tmp_path)
+    save_file({"a": torch.arange(1 << 16).float() + 1}, tmp_path / "model.safetensors")
+    assert fingerprint(tmp_path) != first
+    save_file({"a": torch.arange(1 << 16).float()}, tmp_path / "model.safetensors")
+    assert fingerprint(tmp_path) == first
+    save_file({"b": torch.arange(1 << 16).float()}, tmp_path / "model.safetensors")
+    assert fingerprint(tmp_path) != first
+    (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        fingerprint(tmp_path)

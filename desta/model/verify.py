@@ -1,0 +1,166 @@
+"""What a checkpoint is and whether it is whole, told without loading encoder or backbone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from desta.errors import CheckpointError
+from desta.model import checkpoint
+from desta.model.architectures import ARCHITECTURES, architecture
+from desta.model.checkpoint import BACKBONE_REVISION, ENCODER_REVISION, WEIGHTS
+from desta.model.config import ModelConfig, from_published
+from desta.model.connector import QFormerConnector
+from desta.model.encoders import build_encoder
+from desta.model.parts import find_local
+from desta.model.weights import fingerprint
+
+
+@dataclass(frozen=True)
+class PartVerdict:
+    """A frozen part, as the checkpoint names it and as this machine has it."""
+
+    id: str
+    directory: str | None
+    """Where it lies on this machine; None if it would have to be fetched."""
+    trained_with: str | None
+    """Fingerprint of what the connector was trained with; None where nobody noted it."""
+    same: bool | None
+    """Whether this machine has the same; None where that cannot be told."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a whole checkpoint is; one that is not whole is an error."""
+
+    directory: str
+    written_by: str
+    format: int
+    """Number of the checkpoint format; 0 is the published one."""
+    step: int | None
+    """Training steps, where noted."""
+    encoder: PartVerdict
+    backbone: PartVerdict
+    target_layers: tuple[int, ...] | None
+    """None where the encoder is unknown here and the checkpoint does not say."""
+    trained_tensors: int
+    trained_parameters: int
+    number_formats: dict[str, int]
+    """Trained tensors by number format."""
+    checked: tuple[str, ...]
+    """What was found to be right."""
+    not_checked: tuple[str, ...]
+    """What could not be checked here, and why."""
+
+
+def verify(name: str | Path) -> Verdict:
+    """Check a model directory, or a Hub id, without loading encoder or backbone.
+
+    Raises:
+        CheckpointError: something is missing, changed, of another shape, or not a number.
+    """
+    directory = checkpoint.local_directory(str(name))
+    fields = checkpoint.read_config(directory)
+    config = from_published(fields, where=str(directory))
+    state = checkpoint.read_weights(directory)
+    where = str(directory / WEIGHTS)
+    checked, not_checked = ["names of the tensors", "all values finite"], []
+    checkpoint.check_sum(directory, fields)
+    if checkpoint.SHA256 in fields:
+        checked.append("SHA-256")
+    else:
+        not_checked.append("SHA-256: config.json holds none")
+    checkpoint.check_finite(state, where=where)
+    for part, known in (
+        ("encoder", _architecture(config.encoder, directory)),
+        ("backbone", _architecture(config.backbone, directory)),
+    ):
+        if known is None:
+            not_checked.append(f"shapes against the {part}: it is unknown on this machine")
+        else:
+            checked.append(f"shapes against the {part}")
+    target_layers, expected = _expected(config, state, directory)
+    checkpoint.compare(expected, _shapes(state), where=where)
+    version = fields.get(checkpoint.VERSION)
+    return Verdict(
+        directory=str(directory),
+        written_by=f"desta {version}" if version else "the published code",
+        format=fields.get("desta_format", 0),
+        step=fields.get("training_steps"),
+        encoder=_part(config.encoder, directory, fields.get(ENCODER_REVISION)),
+        backbone=_part(config.backbone, directory, fields.get(BACKBONE_REVISION)),
+        target_layers=target_layers,
+        trained_tensors=len(state),
+        trained_parameters=sum(tensor.numel() for tensor in state.values()),
+        number_formats=_count_formats(state),
+        checked=tuple(checked),
+        not_checked=tuple(not_checked),
+    )
+
+
+def _expected(
+    config: ModelConfig, state: dict[str, Tensor], directory: Path
+) -> tuple[tuple[int, ...] | None, dict[str, tuple[int, ...]]]:
+    """Return target layers and shapes; what is unknown here is taken from the tensors."""
+    prefix = "perception.connector."
+    shapes = _shapes(state)
+    layer_weights = shapes.get(f"{prefix}layer_weights", (1, 1))
+    projection = shapes.get(f"{prefix}proj.1.weight", (1, 1))
+    encoder_config = _architecture(config.encoder, directory)
+    backbone_config = _architecture(config.backbone, directory)
+    target_layers = config.connector.target_layers
+    num_target_layers, encoder_dim, num_heads = layer_weights[-1], projection[-1], 1
+    with torch.device("meta"):
+        if encoder_config is not None:
+            encoder = build_encoder(config, encoder_config)
+            target_layers = encoder.target_layers
+            num_target_layers, encoder_dim = len(target_layers), encoder.dim
+            num_heads = encoder.num_heads
+        backbone_dim = (
+            projection[0]
+            if backbone_config is None
+            else backbone_config.get_text_config().hidden_size
+        )
+        checkpoint.check_connector(
+            shapes, config, encoder_dim=encoder_dim, backbone_dim=backbone_dim
+        )
+        connector = QFormerConnector(
+            config.connector,
+            num_target_layers=num_target_layers,
+            encoder_dim=encoder_dim,
+            num_heads=num_heads,
+            backbone_dim=backbone_dim,
+        )
+    return target_layers, {
+        f"{prefix}{name}": tuple(p.shape) for name, p in connector.named_parameters()
+    }
+
+
+def _architecture(name: str, base: Path) -> Any:
+    """Return the configuration of a part if this machine has it; asks nobody else."""
+    place = find_local(name, base)
+    if place is None:
+        return ARCHITECTURES[name]() if name in ARCHITECTURES else None
+    try:
+        return architecture(str(place))
+    except CheckpointError:
+        return None  # a directory of something else that happens to have this name
+
+
+def _part(name: str, base: Path, trained_with: str | None) -> PartVerdict:
+    place = find_local(name, base)
+    same = None
+    if place is not None and trained_with is not None:
+        same = fingerprint(place) == trained_with
+    return PartVerdict(name, None if place is None else str(place), trained_with, same)
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _count_formats(state: dict[str, Tensor]) -> dict[str, int]:
+    names = [str(tensor.dtype).removeprefix("torch.") for tensor in state.values()]
+    return {name: names.count(name) for name in sorted(set(names))}
