@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateError
+from tokenizers import Tokenizer
 
 from desta.errors import DataError
 from desta.records import Message
@@ -38,9 +39,13 @@ def encode_text(tokenizer: Any, text: str) -> list[int]:
     if not text:
         return []
     _, inside = _vocabulary(tokenizer, str(tokenizer.chat_template))
-    ids = []
+    continuing = _continuing(tokenizer)
+    ids: list[int] = []
     for piece in [text] if inside is None else inside.split(text):
-        ids += tokenizer.encode(piece, add_special_tokens=False, split_special_tokens=True)
+        if continuing is None:
+            ids += tokenizer.encode(piece, add_special_tokens=False, split_special_tokens=True)
+        else:
+            ids += continuing.encode(piece, add_special_tokens=False).ids
     return ids
 
 
@@ -150,14 +155,34 @@ def _vocabulary(tokenizer: Any, template: str) -> tuple[frozenset[str], re.Patte
     `<think>` and `<tool_call>` are such: the template writes them, they were added to the
     vocabulary, but not as special tokens, so parsing them cannot be switched off.
     """
-    special = set(tokenizer.all_special_tokens)
+    added = tokenizer.added_tokens_decoder.values()
+    # `all_special_tokens` alone would miss Llama 3's headers, which no role of the tokenizer names.
+    special = {*tokenizer.all_special_tokens, *(str(token) for token in added if token.special)}
     words = [
         token
-        for token in map(str, tokenizer.added_tokens_decoder.values())
+        for token in map(str, added)
         if token in template and token not in special and any(map(str.isalnum, token))
     ]
     inside = "|".join(f"(?<={re.escape(word[0])})(?={re.escape(word[1:])})" for word in words)
     return frozenset({*special, *words}), re.compile(inside) if words else None
+
+
+@lru_cache(maxsize=8)
+def _continuing(tokenizer: Any) -> Tokenizer | None:
+    """Return a tokenizer for text in the middle of a sequence, if that is another one.
+
+    SentencePiece tokenizers (Mistral, TinyLlama) put a space before the first word of a sequence,
+    and would put it before every piece that is tokenized on its own.
+    """
+    whole = tokenizer.backend_tokenizer.to_str()
+    middle = whole.replace('"prepend_scheme":"first"', '"prepend_scheme":"never"')
+    if middle == whole:
+        return None
+    made = Tokenizer.from_str(middle)
+    made.encode_special_tokens = True
+    made.no_padding()
+    made.no_truncation()
+    return made
 
 
 def _replace(text: str, table: dict[str, str]) -> str:
