@@ -24,6 +24,7 @@ from desta.model.backbones import load_backbone
 from desta.model.config import Dtype, ModelConfig, Quantisation, from_published, to_published
 from desta.model.desta import DestaModel
 from desta.model.encoders import load_encoder
+from desta.model.logits import check_head
 from desta.model.parts import find_local, gguf_options, load_part, locate
 from desta.model.precision import precision
 from desta.model.weights import fingerprint, sha256
@@ -71,6 +72,7 @@ class Loaded:
 def fresh(config: ModelConfig, *, device: str | torch.device = "cpu") -> Loaded:
     """Build a model from its parts with an untrained connector (seed PyTorch beforehand)."""
     loaded = _assemble(config, base=None, device=device)
+    check_head(loaded.model.llm_model, name=config.backbone)
     loaded.model.initialise()
     loaded.model.kept_fields = dict(_revisions(loaded))
     return loaded

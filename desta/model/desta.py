@@ -18,6 +18,7 @@ from desta.model.connector import QFormerConnector
 from desta.model.encoder import Encoded
 from desta.model.encoders import Encoder, build_encoder
 from desta.model.fusion import fuse
+from desta.model.logits import head_logits
 
 NO_LABEL = -100
 _SAMPLED_IDS = 1 << 16  # embeddings that are looked at, of tables that can take gigabytes
@@ -132,7 +133,7 @@ class DestaModel(nn.Module):
         targets_BS = labels_BS[:, 1:].to(self.device)
         labelled_BS = targets_BS != NO_LABEL
         hidden_NE = hidden_BSE[:, :-1][labelled_BS]
-        logits_NV = self.llm_model.get_output_embeddings()(hidden_NE)
+        logits_NV = head_logits(self.llm_model, hidden_NE)
         return functional.cross_entropy(logits_NV.float(), targets_BS[labelled_BS], reduction="sum")
 
     def initialise(self) -> None:

@@ -7,6 +7,7 @@ Shape suffixes:
     L target layers   D encoder width
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from desta.model.config import Window
 from desta.model.encoder import Encoded
+
+# WavLM hands PyTorch two kinds of masks; that it should not is nothing a user could mend.
+warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
 
 WAVE_FAMILIES = ("wav2vec2", "hubert", "wavlm")
 """`model_type` of the encoders that are read here."""
