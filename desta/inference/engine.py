@@ -29,6 +29,7 @@ from desta.llm.writing import Writer
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.model.config import Dtype
+from desta.model.encoder import WhisperEncoder
 from desta.records import AudioRef, Message
 
 
@@ -86,6 +87,7 @@ class Engine:
         )
         self._prefixes = PrefixCache(self.model.llm_model, max_bytes=limits.prefix_cache_bytes)
         self._encoder_directory = loaded.encoder_directory
+        self._transcriber_directory = loaded.transcriber_directory
         self._transcriber: Transcriber | None = None
         self._loading = threading.Lock()
 
@@ -104,15 +106,27 @@ class Engine:
         return cls(loaded, language=language, limits=limits)
 
     def _load_transcriber(self) -> Transcriber:
-        """Return Whisper with its decoder, the same every time."""
+        """Return Whisper with its decoder, the same every time.
+
+        Raises:
+            ConfigError: the encoder cannot transcribe, and no other Whisper is named.
+        """
+        directory, encoder = self._transcriber_directory, self.model.encoder
+        if directory is None:
+            raise ConfigError(
+                f'a clip has no text, and the encoder "{self.model.config.encoder}" writes none',
+                fix="give the text of every clip, or name a Whisper model as model.transcriber",
+            )
         with self._loading:
             if self._transcriber is None:
-                encoder = self.model.encoder
+                shared = None  # the same Whisper: one copy of its encoder will do
+                if directory == self._encoder_directory and isinstance(encoder, WhisperEncoder):
+                    shared = encoder
                 self._transcriber = Transcriber.load(
-                    self._encoder_directory,
-                    encoder=encoder,
+                    directory,
+                    encoder=shared,
                     device=self.model.device,
-                    dtype=encoder.conv1.weight.dtype,
+                    dtype=next(encoder.parameters()).dtype,
                 )
             return self._transcriber
 

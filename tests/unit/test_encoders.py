@@ -25,6 +25,9 @@ from desta.audio import SAMPLE_RATE
 from desta.data.batching import collate
 from desta.data.layout import Layout
 from desta.errors import CheckpointError, ConfigError
+from desta.inference.conversation import user_message
+from desta.inference.engine import Engine
+from desta.llm.base import Sampling
 from desta.model import checkpoint
 from desta.model.config import ConnectorConfig, ModelConfig
 from desta.model.encoders import load_encoder
@@ -143,6 +146,25 @@ def test_the_transcriber_is_the_encoder_or_the_one_that_is_named(
     assert checkpoint.fresh(told).transcriber_directory == str(whisper)
     itself = checkpoint.fresh(config(published_tiny, whisper))
     assert itself.transcriber_directory == str(whisper)
+
+
+def test_clips_are_transcribed_by_the_whisper_that_is_named_or_not_at_all(
+    build: Callable[[str], Path], published_tiny: Path
+) -> None:
+    clip = published_tiny / "a.wav"
+    asked = [[user_message("What?", [clip], locator=LOCATOR)]]
+    deaf = Engine(checkpoint.fresh(config(published_tiny, build("hubert"))))
+    with pytest.raises(ConfigError, match=r'the encoder "\S+" writes none'):
+        deaf.hearing._transcriber()
+    told = [[user_message("What?", [clip], locator=LOCATOR, texts=["hello"])]]
+    assert deaf.answer(told, Sampling(max_new_tokens=2))
+
+    whisper = published_tiny / "openai" / "whisper-tiny"
+    engine = Engine(
+        checkpoint.fresh(config(published_tiny, build("hubert"), transcriber=str(whisper)))
+    )
+    assert engine.answer(asked, Sampling(max_new_tokens=2))
+    assert engine.hearing._transcriber().encoder is not engine.model.encoder
 
 
 def test_whisper_with_128_mel_bins_and_few_decoder_layers_is_read(
