@@ -83,9 +83,12 @@ def read(
     device, rows = sequences[0].device, len(sequences)
     shortest = min(len(s) for s in sequences)
     num_shared = min(num_shared, shortest - 1) if rows > 1 else 0
-    past = num_shared
+    past = 0
     if cache is None:
         cache = new_cache(model)
+        if any(cache.is_sliding):  # padding behind the shared part would count as distance
+            num_shared = 0
+        past = num_shared
         if num_shared:
             _forward(model, cache, inputs_embeds=sequences[0][None, :num_shared])
             cache.batch_repeat_interleave(rows)

@@ -39,6 +39,7 @@ from desta.inference.conversation import user_message
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling
 from desta.llm.chat import DATE, encode_chat, encode_text, render_chat
+from desta.llm.decoding import read
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.model.config import ConnectorConfig, ModelConfig
@@ -416,6 +417,20 @@ def test_logits_that_training_does_not_know_are_refused() -> None:
 
     with pytest.raises(CheckpointError, match='"it" computes its logits in a way'):
         check_head(Doubled(LlamaConfig(**SIZES)).eval(), name="it")
+
+
+@pytest.mark.parametrize("family", ["gemma3", "qwen3"])
+def test_a_beginning_that_is_shared_changes_no_logits(
+    family: str, build: Callable[[str], Path]
+) -> None:
+    backbone = AutoModelForCausalLM.from_pretrained(build(family), dtype=torch.float32).eval()
+    begin, *ends = (torch.randint(3, 400, (length,)) for length in (20, 90, 50))  # Gemma sees 64
+    embed = backbone.get_input_embeddings()
+    sequences = [embed(torch.cat([begin, end])).detach() for end in ends]
+    together = read(backbone, sequences, num_shared=20).logits_BV
+    for row, sequence in enumerate(sequences):
+        alone = backbone(inputs_embeds=sequence[None]).logits[0, -1]
+        torch.testing.assert_close(together[row], alone, rtol=0, atol=1e-4)
 
 
 # -- number formats ------------------------------------------------------------------------------
