@@ -50,7 +50,7 @@ def load_backbone(
         return _placed(source, compute, device), tokenizer
     on_gpu = torch.device(device).type == "cuda"
     if how is not None and on_gpu:
-        need("bitsandbytes", extra="quant", to="quantise a backbone on a GPU")
+        need("bitsandbytes", extra="quant-gpu", to="quantise a backbone on a GPU")
         settings = _bitsandbytes(how, compute)
         return _placed(source, weights, device, quantization_config=settings), tokenizer
     if how == "nf4":
