@@ -14,6 +14,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -95,10 +96,31 @@ def load(
     return replace(loaded, system_prompt=fields.get("system_prompt"))
 
 
-def save(model: DestaModel, directory: Path, *, extra: dict[str, Any] | None = None) -> None:
-    """Write `config.json` and `model.safetensors`; `extra` fields go into the configuration."""
+def gather(model: DestaModel) -> dict[str, Tensor]:
+    """Return the trained tensors, whole; where processes hold pieces of them, all must call."""
+    return {
+        name: (t.full_tensor() if isinstance(t, DTensor) else t).detach().cpu().contiguous()
+        for name, t in model.trained_state().items()
+    }
+
+
+def save(
+    model: DestaModel,
+    directory: Path,
+    *,
+    extra: dict[str, Any] | None = None,
+    state: dict[str, Tensor] | None = None,
+) -> None:
+    """Write `config.json` and `model.safetensors`.
+
+    Args:
+        model: what is saved.
+        directory: where to.
+        extra: more fields of the configuration.
+        state: the trained tensors, where they had to be gathered.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    state = {name: t.detach().cpu().contiguous() for name, t in model.trained_state().items()}
+    state = gather(model) if state is None else state
     fields = to_published(model.config, model.encoder.target_layers)
     fields |= {"desta_version": __version__} | to_plain(extra or {})
     save_file(state, directory / f".{WEIGHTS}", metadata={"format": "pt"})

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from desta.errors import ConfigError
-from desta.model import head
+from desta.model import head, lora
 from desta.model.config import ModelConfig
 from desta.model.connector import QFormerConnector
 from desta.model.encoder import Encoded, WhisperEncoder
@@ -47,11 +47,13 @@ class DestaModel(nn.Module):
             num_heads=encoder.num_heads,
             backbone_dim=text_config.hidden_size,
         )
-        self.longest_shareable = longest_shareable(text_config)
+        self.longest_shareable = 0 if config.lora else longest_shareable(text_config)
         """Longest sequences that can share a prefix."""
         self.max_positions: int = text_config.max_position_embeddings
         self.perception = Perception(encoder, connector)
         self.llm_model: Any = backbone.requires_grad_(False).eval()
+        if config.lora is not None:
+            lora.inject(self.decoder, config.lora)
         self.mel = MelExtractor(encoder.num_mel_bins, config.window)
 
     @property
@@ -70,9 +72,10 @@ class DestaModel(nn.Module):
         return self.connector.layer_weights.device
 
     def train(self, mode: bool = True) -> "DestaModel":
-        """Put the connector into training mode; encoder and backbone stay in evaluation mode."""
+        """Put what is trained into training mode; all else stays in evaluation mode."""
         super().train(False)
         self.connector.train(mode)
+        lora.set_dropout(self.llm_model, mode)
         return self
 
     @property
@@ -103,7 +106,11 @@ class DestaModel(nn.Module):
             num_shared: tokens before the first audio token that all sequences begin with.
         """
         audio_WQE = self.audio_tokens(self.encode(mel))
-        embeddings_BSE = self.embed(input_ids_BS, audio_WQE, places_P2)
+        if len(places_P2):
+            embeddings_BSE = self.embed(input_ids_BS, audio_WQE, places_P2)
+        else:  # text only: zero gradients, because other processes wait for some
+            embeddings_BSE = self.embed(input_ids_BS, None, places_P2)
+            embeddings_BSE = embeddings_BSE + 0 * audio_WQE.sum().to(embeddings_BSE.dtype)
         return self.loss_sum(
             embeddings_BSE,
             attention_mask_BS,

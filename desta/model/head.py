@@ -30,7 +30,7 @@ def logits(backbone: Any, hidden_NE: Tensor) -> Tensor:
 def loss_sum(backbone: Any, hidden_NE: Tensor, targets_N: Tensor) -> Tensor:
     """Return the summed cross-entropy; the logits of all positions are never alive together."""
     if torch.is_grad_enabled() and hidden_NE.requires_grad:
-        return _LossSum.apply(hidden_NE, targets_N, backbone)
+        return _LossSum.apply(hidden_NE, targets_N, backbone)  # type: ignore[no-untyped-call]
     total = torch.zeros((), device=hidden_NE.device)
     for hidden_CE, targets_C in _chunks(backbone, hidden_NE, targets_N):
         total = total + _cross_entropy(backbone, hidden_CE, targets_C)

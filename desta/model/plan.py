@@ -24,7 +24,7 @@ class Plan:
     memory_bytes: dict[str, int]
     """Weights of the whole model, by number format."""
     training_state_bytes: int
-    """Connector, gradients and the two moments of AdamW in float32."""
+    """What is trained, gradients and the two moments of AdamW in float32."""
     tokens_per_clip: int
     """Audio tokens of a clip of up to 30 s; the transcription follows them."""
     target_layers: tuple[int, ...]
@@ -57,4 +57,4 @@ def plan(config: ModelConfig) -> Plan:
 
 
 def _count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+    return sum(p.numel() for p in module.parameters() if not p.requires_grad)

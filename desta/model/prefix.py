@@ -22,7 +22,7 @@ from transformers.cache_utils import (
 _ADAPTIVE = ("dynamic", "longrope")  # rotary embeddings that depend on the length of the sequence
 
 
-class _SharedLayer(DynamicLayer):
+class _SharedLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of the prefix in one layer, put before those of every row.
 
     Nothing is stored on reading, so that a layer can be recomputed in the backward pass.
