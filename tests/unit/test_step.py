@@ -13,16 +13,21 @@ from transformers import (
     Gemma3Config,
     Gemma3TextConfig,
     GraniteConfig,
+    Lfm2Config,
     LlamaConfig,
     MistralConfig,
     Phi3Config,
 )
 
-from desta.errors import CheckpointError
+from desta.data.batching import num_shared, pack
+from desta.data.layout import Span, Tokens
+from desta.errors import CheckpointError, ConfigError
 from desta.model import head
 from desta.model.checkpoint import Loaded
 from desta.model.config import ConnectorConfig, ModelConfig
 from desta.model.desta import NO_LABEL, DestaModel
+from desta.model.layers import recompute
+from desta.training.selfcheck import selfcheck
 
 SMALL = {
     "vocab_size": 96,
@@ -195,3 +200,79 @@ def test_a_prefix_is_shared_only_where_the_cache_can_be() -> None:
     stretched = {"rope_type": "longrope", "rope_theta": 1e4, "long_factor": [1.0] * 4}
     phi = Phi3Config(**SMALL, rope_parameters=stretched | {"short_factor": [1.0] * 4})
     assert longest_shareable(phi) == 0
+
+
+def tokens(ids: list[int], num_labels: int) -> Tokens:
+    return Tokens(ids=ids, spans=[], num_context=len(ids) - num_labels)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_packed_rows_have_the_losses_and_gradients_of_padded_ones(tiny: Loaded, name: str) -> None:
+    model = model_of(tiny, BACKBONES[name])  # Mistral's window is shorter than the sequences
+    sequences = rows(8, 12, 1 + 2, 10, num_common=1)
+    ids, mask, labels = padded(sequences, num_labels=2)
+    loss, gradient = loss_and_gradient(model, ids, mask, labels)
+
+    batch = pack([tokens(s, 2) for s in sequences], [])
+    packed, found = loss_and_gradient(
+        model, batch.input_ids_BS, None, batch.labels_BS, position_ids_BS=batch.position_ids_BS
+    )
+
+    torch.testing.assert_close(packed, loss, **EXACT)
+    torch.testing.assert_close(found[0], gradient[mask.bool()], **EXACT)
+
+
+def test_places_and_labels_follow_the_sequences_of_a_packed_row() -> None:
+    first = Tokens(ids=[5, 9, 9, 6, 7], spans=[Span(1, 2, 0)], num_context=4)
+    second = Tokens(ids=[9, 8, 3, 4], spans=[Span(0, 1, 1)], num_context=2)
+    batch = pack([first, second], [])
+    assert batch.input_ids_BS.tolist() == [[5, 9, 9, 6, 7, 9, 8, 3, 4]]
+    assert batch.places_P2.tolist() == [[0, 1], [0, 2], [0, 5]]
+    assert batch.labels_BS.tolist() == [[NO_LABEL] * 4 + [7] + [NO_LABEL] * 2 + [3, 4]]
+    assert batch.position_ids_BS is not None
+    assert batch.position_ids_BS.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3]]
+
+
+def test_a_prefix_ends_before_audio_labels_and_differences() -> None:
+    def shared(*many: Tokens) -> int:
+        return num_shared(many)
+
+    plain = Tokens(ids=[1, 2, 3, 4, 5], spans=[], num_context=4)
+    assert shared(plain) == shared(plain, plain) == 3, "the last of the context predicts a label"
+    assert shared(plain, Tokens(ids=[1, 2, 9, 4, 5], spans=[], num_context=4)) == 2
+    assert shared(plain, Tokens(ids=[1, 2, 3, 4], spans=[Span(1, 1, 0)], num_context=4)) == 1
+
+
+@pytest.mark.parametrize("num_common", [0, 5])
+def test_recomputed_layers_give_the_same_loss_and_gradients(tiny: Loaded, num_common: int) -> None:
+    ids, mask, labels = padded(rows(8, 12, num_common=5), num_labels=2)
+    model = model_of(tiny, BACKBONES["gemma2"])
+    inner = model.decoder.layers[1].mlp
+    calls: list[bool] = []
+    inner.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    expected = loss_and_gradient(model, ids, mask, labels, num_shared=num_common)
+    once = len(calls)
+    recompute(model.decoder)
+
+    found = loss_and_gradient(model, ids, mask, labels, num_shared=num_common)
+
+    assert len(calls) - once == once + 1, "the backward pass has run the layer again"
+    assert not any(m.training for m in model.llm_model.modules())
+    torch.testing.assert_close(found, expected, **EXACT)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("packing", [False, True])
+def test_known_backbones_pass_the_check_before_training(
+    tiny: Loaded, name: str, packing: bool
+) -> None:
+    model = model_of(tiny, BACKBONES[name])
+    selfcheck(model, name, packing=packing, share_prefix=True)
+
+
+def test_a_backbone_that_mixes_packed_sequences_is_refused(tiny: Loaded) -> None:
+    layers = ["conv", "full_attention"]
+    recurrent = model_of(tiny, Lfm2Config(**SMALL, layer_types=layers))
+    selfcheck(recurrent, "LFM2", packing=False, share_prefix=True)
+    with pytest.raises(ConfigError, match='backbone "LFM2" gives a loss of .* with data.packing'):
+        selfcheck(recurrent, "LFM2", packing=True, share_prefix=True)
