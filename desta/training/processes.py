@@ -1,6 +1,6 @@
 """The processes of a run: how they share the model and the work, and how they end together.
 
-Several processes are started by `accelerate launch` or `torchrun`, which tell each its number.
+Several processes are started by `torchrun`, which tells each its number.
 """
 
 import contextlib
