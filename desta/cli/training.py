@@ -1,6 +1,7 @@
 """Verbs about models: training them, looking at a run, knowing what they cost."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,10 @@ def train(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a connector; encoder and backbone stay frozen. Continues an interrupted run."""
+    """Train a connector; encoder and backbone stay frozen. Continues an interrupted run.
+
+    On several GPUs: torchrun --nproc-per-node 8 -m desta.cli train RECIPE
+    """
     from desta.training.config import TrainConfig
 
     config = load_recipe(recipe, TrainConfig, overrides or ())
@@ -29,11 +33,14 @@ def train(
         return
     from desta.errors import need
 
-    for package in ("accelerate", "datasets", "tensorboard"):
+    packages = ["accelerate", "datasets", "tensorboard"]
+    for package in packages + (["peft"] if config.model.lora else []):
         need(package, extra="train", to="train a connector")
     from desta.training.loop import train as run
 
     summary = run(config, out)
+    if os.environ.get("RANK", "0") != "0":
+        return  # the first process of the run speaks for all
     if as_json:
         typer.echo(json.dumps(summary))
         return

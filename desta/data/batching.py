@@ -19,7 +19,7 @@ NO_LABEL = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """What the model reads: left-padded ids, and the audio they speak of."""
+    """What the model reads: ids, left-padded or packed, and the audio they speak of."""
 
     input_ids_BS: Tensor
     attention_mask_BS: Tensor
@@ -30,6 +30,8 @@ class Batch:
     """Row and padded position of every audio token."""
     windows: list[NDArray[np.float32]]
     """Audio of all windows (16 kHz, at most 30 s each), in the order of the places."""
+    position_ids_BS: Tensor | None = None
+    """Of a packed row: the place of every token in its own sequence; None where padded."""
 
     @property
     def num_labels(self) -> int:
@@ -60,3 +62,38 @@ def collate(
         ]
     places_P2 = torch.tensor(places, dtype=torch.long).reshape(-1, 2)
     return Batch(input_ids, attention_mask, labels, places_P2, list(windows))
+
+
+def pack(sequences: Sequence[Tokens], windows: Sequence[NDArray[np.float32]]) -> Batch:
+    """Lay sequences end to end in one row, without padding; positions restart at each of them."""
+    starts = np.cumsum([0, *(len(s.ids) for s in sequences)])
+    ids_S = torch.tensor([token for s in sequences for token in s.ids])
+    labels_S = torch.full_like(ids_S, NO_LABEL)
+    places = []
+    for sequence, start, end in zip(sequences, starts, starts[1:], strict=False):
+        labels_S[start + sequence.num_context : end] = ids_S[start + sequence.num_context : end]
+        places += [
+            (0, start + position)
+            for span in sequence.spans
+            for position in range(span.start, span.start + span.num_audio_tokens)
+        ]
+    return Batch(
+        input_ids_BS=ids_S[None],
+        attention_mask_BS=torch.ones_like(ids_S)[None],
+        labels_BS=labels_S[None],
+        places_P2=torch.tensor(places, dtype=torch.long).reshape(-1, 2),
+        windows=list(windows),
+        position_ids_BS=torch.cat([torch.arange(len(s.ids)) for s in sequences])[None],
+    )
+
+
+def num_shared(sequences: Sequence[Tokens]) -> int:
+    """Count the tokens that all sequences begin with, before any audio token or label."""
+    latest = min(
+        min([s.num_context - 1, *(span.start for span in s.spans)]) for s in sequences
+    )  # the last token of the context predicts the first label
+    first = sequences[0].ids
+    for position in range(latest):
+        if any(s.ids[position] != first[position] for s in sequences):
+            return position
+    return latest

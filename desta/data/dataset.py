@@ -1,5 +1,6 @@
 """Shards on disk -> examples: token ids and the audio they speak of."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,14 +89,21 @@ class ExampleReader:
         }
 
     def length(self, pair: AudioTextPair) -> int:
-        """Return about how many tokens a pair has, without reading its audio."""
-        clips = [a for m in pair.messages for a in m.audios]
+        """Return about how many tokens a pair has, rather too many than too few.
+
+        Of its audio only the header is read.
+        """
+        refs = [ref for message in pair.messages for ref in message.audios]
         try:
-            tokens = self.layout.training(
-                pair.messages, pair.response, [1] * len(clips), **self._limits
-            )
+            num_windows = [
+                _most_windows(audio.probe_duration(self.audio_root / ref.audio)) for ref in refs
+            ]
         except DataError:
             return 1  # will be skipped, with its reason, when it is read
+        try:
+            tokens = self.layout.training(pair.messages, pair.response, num_windows, **self._limits)
+        except DataError:  # too long, if every window is as short as can be
+            return self._limits["max_tokens"] or 1
         return len(tokens.ids)
 
     def read(self, pair: AudioTextPair) -> Example | Skipped:
@@ -114,3 +122,9 @@ class ExampleReader:
         except DataError as error:
             return Skipped(pair.id, getattr(error, "reason", error.message))
         return Example(pair, tokens, [window for windows in per_clip for window in windows])
+
+
+def _most_windows(seconds: float) -> int:
+    """Return how many windows a clip has at most, each cut at its earliest."""
+    rest = max(seconds - audio.WINDOW_SECONDS, 0.0)
+    return 1 + math.ceil(rest / (audio.WINDOW_SECONDS - audio.SEARCH_SECONDS))

@@ -30,12 +30,14 @@ class BucketSampler:
         *,
         token_budget: int,
         chunk_rows: int = 1024,
+        packing: bool = False,
         seed: int = 0,
     ) -> None:
         self.num_rows = num_rows
         self.length = length
         self.token_budget = token_budget
         self.chunk_rows = chunk_rows
+        self.packing = packing
         self.seed = seed
 
     def batches(self, start: Position) -> Iterator[tuple[list[int], Position]]:
@@ -55,11 +57,19 @@ class BucketSampler:
             epoch, first_chunk = epoch + 1, 0
 
     def _fill(self, rows: list[int]) -> list[list[int]]:
-        """Cut rows, sorted by length, where one more padded row would break the budget."""
+        """Cut rows, sorted by length, where one more row would break the budget.
+
+        Padded, every row takes the length of the longest, which comes last; packed, its own.
+        """
         batches: list[list[int]] = []
+        taken = 0  # tokens of the last batch, if packed
         for length, row in sorted((self.length(row), row) for row in rows):
-            if batches and length * (len(batches[-1]) + 1) <= self.token_budget:
+            num_rows = len(batches[-1]) if batches else 0
+            needed = taken + length if self.packing else length * (num_rows + 1)
+            if num_rows and needed <= self.token_budget:
                 batches[-1].append(row)
+                taken += length
             else:
                 batches.append([row])
+                taken = length
         return batches

@@ -15,6 +15,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import AutoConfig
 
 from desta.config import to_plain
@@ -24,7 +25,6 @@ from desta.model.backbones import load_backbone
 from desta.model.config import Dtype, ModelConfig, Quantisation, from_published, to_published
 from desta.model.desta import DestaModel
 from desta.model.encoders import load_encoder
-from desta.model.logits import check_head
 from desta.model.parts import find_local, gguf_options, load_part, locate
 from desta.model.precision import precision
 from desta.model.weights import fingerprint, sha256
@@ -72,7 +72,6 @@ class Loaded:
 def fresh(config: ModelConfig, *, device: str | torch.device = "cpu") -> Loaded:
     """Build a model from its parts with an untrained connector (seed PyTorch beforehand)."""
     loaded = _assemble(config, base=None, device=device)
-    check_head(loaded.model.llm_model, name=config.backbone)
     loaded.model.initialise()
     loaded.model.kept_fields = dict(_revisions(loaded))
     return loaded
@@ -125,13 +124,31 @@ def load(
     return replace(loaded, system_prompt=fields.get("system_prompt"))
 
 
-def save(model: DestaModel, directory: Path, *, extra: dict[str, Any] | None = None) -> None:
+def gather(model: DestaModel) -> dict[str, Tensor]:
+    """Return the trained tensors, whole; where processes hold pieces of them, all must call."""
+    return {
+        name: (t.full_tensor() if isinstance(t, DTensor) else t).detach().cpu().contiguous()
+        for name, t in model.trained_state().items()
+    }
+
+
+def save(
+    model: DestaModel,
+    directory: Path,
+    *,
+    extra: dict[str, Any] | None = None,
+    state: dict[str, Tensor] | None = None,
+) -> None:
     """Write `config.json` and `model.safetensors`.
 
-    Fields of the `config.json` that the model came with are kept; `extra` ones are added.
+    Args:
+        model: what is saved; fields of the `config.json` that it came with are kept.
+        directory: where to.
+        extra: more fields of the configuration.
+        state: the trained tensors, where they had to be gathered.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    state = {name: t.detach().cpu().contiguous() for name, t in model.trained_state().items()}
+    state = gather(model) if state is None else state
     save_file(state, directory / f".{WEIGHTS}", metadata={"format": "pt"})
     fields = model.kept_fields | to_published(model.config, model.encoder.target_layers)
     fields |= {VERSION: __version__, SHA256: sha256(directory / f".{WEIGHTS}")}

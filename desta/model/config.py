@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from desta.errors import CheckpointError, ConfigError
@@ -70,6 +70,24 @@ class ConnectorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank updates of the backbone that are trained with the connector (published values)."""
+
+    rank: int = 16
+    alpha: float = 16
+    """The update is scaled by alpha / rank."""
+    dropout: float = 0.1
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
+    """Names of the linear layers that get one."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not self.targets:
+            raise ConfigError("lora.rank is below 1, or lora.targets is empty", fix="rank: 16")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"lora.dropout = {self.dropout} is outside [0, 1)", fix="0.1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """A frozen encoder, a trained connector and a frozen backbone."""
 
@@ -81,6 +99,8 @@ class ModelConfig:
     """Hub id or directory of the Whisper model that transcribes; None means the encoder itself,
     if it is one."""
     connector: ConnectorConfig = field(default_factory=ConnectorConfig)
+    lora: LoraConfig | None = None
+    """Low-rank updates of the backbone; None leaves it as it is."""
     window: Window = "tight"
     """`30s`: every clip padded to 30 s, as published. `tight`: true length with a key mask."""
     placeholder_token: str | None = None
@@ -125,7 +145,8 @@ def to_published(config: ModelConfig, target_layers: tuple[int, ...]) -> dict[st
         "qformer_num_hidden_layers": config.connector.num_layers,
         "prompt_size": config.connector.num_query_tokens,
         "target_layer_ids": list(target_layers),
-        "use_lora": False,
+        "use_lora": config.lora is not None,
+        **({} if config.lora is None else {"desta_lora": asdict(config.lora)}),
         "encoder_window": config.window,
         "qformer_intermediate_size": config.connector.ffn_dim,
         "qformer_dropout": config.connector.dropout,
@@ -169,10 +190,14 @@ def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
     connector.setdefault("normalise_frames", False)  # published checkpoints do not say so
     if "target_layers" in connector:
         connector["target_layers"] = tuple(connector["target_layers"])
+    lora = dict(fields.get("desta_lora", {}))  # without it: the published values
+    if "targets" in lora:
+        lora["targets"] = tuple(lora["targets"])
     return ModelConfig(
         backbone=fields["llm_model_id"],
         encoder=fields["encoder_model_id"],
         connector=ConnectorConfig(**connector),
+        lora=LoraConfig(**lora) if fields.get("use_lora") else None,
         window=fields.get("encoder_window", "30s"),
         placeholder_token=fields.get("placeholder_token"),
         audio_locator=fields.get("audio_locator", LOCATOR),

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from desta.model import head, lora
 from desta.model.config import ModelConfig
 from desta.model.connector import QFormerConnector
 from desta.model.encoder import Encoded
 from desta.model.encoders import Encoder, build_encoder
 from desta.model.fusion import fuse
-from desta.model.logits import head_logits
+from desta.model.prefix import longest_shareable, read_prefix
 
 NO_LABEL = -100
 _SAMPLED_IDS = 1 << 16  # embeddings that are looked at, of tables that can take gigabytes
@@ -47,10 +47,14 @@ class DestaModel(nn.Module):
             num_heads=encoder.num_heads,
             backbone_dim=text_config.hidden_size,
         )
+        self.longest_shareable = 0 if config.lora else longest_shareable(text_config)
+        """Longest sequences that can share a prefix."""
         self.max_positions: int = text_config.max_position_embeddings
         self.num_embeddings: int = backbone.get_input_embeddings().num_embeddings
         self.perception = Perception(encoder, connector)
         self.llm_model: Any = backbone.requires_grad_(False).eval()
+        if config.lora is not None:
+            lora.inject(self.decoder, config.lora)
         self.mel = encoder.extractor(config.window)
         self.kept_fields: dict[str, Any] = {}
         """What `config.json` held beside the configuration; written again on saving."""
@@ -71,23 +75,52 @@ class DestaModel(nn.Module):
         return self.connector.layer_weights.device
 
     def train(self, mode: bool = True) -> "DestaModel":
-        """Put the connector into training mode; encoder and backbone stay in evaluation mode."""
+        """Put what is trained into training mode; all else stays in evaluation mode."""
         super().train(False)
         self.connector.train(mode)
+        lora.set_dropout(self.llm_model, mode)
         return self
+
+    @property
+    def decoder(self) -> Any:
+        """The backbone without its head, also inside a model that sees pictures."""
+        return self.llm_model.get_decoder()
 
     def forward(
         self,
         mel: Any,
         input_ids_BS: Tensor,
-        attention_mask_BS: Tensor,
+        attention_mask_BS: Tensor | None,
         places_P2: Tensor,
         labels_BS: Tensor,
+        position_ids_BS: Tensor | None = None,
+        num_shared: int = 0,
     ) -> Tensor:
-        """Return the summed loss of a batch: what training calls, wrapped or not."""
+        """Return the summed loss of a batch: what training calls, wrapped or not.
+
+        Args:
+            mel: windows of all clips.
+            input_ids_BS: left-padded, or packed into one row.
+            attention_mask_BS: 1 at tokens, 0 at padding; None where rows are packed.
+            places_P2: row and position of every audio token.
+            labels_BS: ids to be learnt, `NO_LABEL` elsewhere.
+            position_ids_BS: where rows are packed: places in the own sequence, which tell the
+                sequences apart.
+            num_shared: tokens before the first audio token that all sequences begin with.
+        """
         audio_WQE = self.audio_tokens(self.encode(mel))
-        embeddings_BSE = self.embed(input_ids_BS, audio_WQE, places_P2)
-        return self.loss_sum(embeddings_BSE, attention_mask_BS, labels_BS)
+        if len(places_P2):
+            embeddings_BSE = self.embed(input_ids_BS, audio_WQE, places_P2)
+        else:  # text only: zero gradients, because other processes wait for some
+            embeddings_BSE = self.embed(input_ids_BS, None, places_P2)
+            embeddings_BSE = embeddings_BSE + 0 * audio_WQE.sum().to(embeddings_BSE.dtype)
+        return self.loss_sum(
+            embeddings_BSE,
+            attention_mask_BS,
+            labels_BS,
+            position_ids_BS=position_ids_BS,
+            num_shared=num_shared,
+        )
 
     def encode(self, mel: Any) -> Encoded:
         """Run the frozen encoder on what `self.mel` made of the audio."""
@@ -118,23 +151,50 @@ class DestaModel(nn.Module):
         return embeddings_SE
 
     def loss_sum(
-        self, embeddings_BSE: Tensor, attention_mask_BS: Tensor, labels_BS: Tensor
+        self,
+        embeddings_BSE: Tensor,
+        attention_mask_BS: Tensor | None,
+        labels_BS: Tensor,
+        *,
+        position_ids_BS: Tensor | None = None,
+        num_shared: int = 0,
     ) -> Tensor:
-        """Return the summed cross-entropy of the labelled tokens.
+        """Return the summed cross-entropy of the labelled tokens; arguments as `forward`.
 
         The LM head runs on labelled positions only: with a vocabulary of 128 k, the logits of
         all other positions are most of the memory of a training step and carry no loss.
         """
-        hidden_BSE = self.llm_model.base_model(
+        if attention_mask_BS is not None:
+            attention_mask_BS = attention_mask_BS.to(self.device)
+            position_ids_BS = (attention_mask_BS.cumsum(dim=-1) - 1).clamp(min=0)
+        assert position_ids_BS is not None
+        position_ids_BS, labels_BS = position_ids_BS.to(self.device), labels_BS.to(self.device)
+        cache = None
+        if num_shared:
+            assert attention_mask_BS is not None, "packed rows have no common beginning"
+            longest = int(attention_mask_BS.sum(dim=-1).argmax())  # this row has no padding
+            cache = read_prefix(self.decoder, embeddings_BSE[longest, None, :num_shared])
+            # The first columns hold nothing but prefix and padding. What is left of them in the
+            # rows that begin later is hidden: those rows read the prefix from the cache as well.
+            own_BS = attention_mask_BS * (position_ids_BS >= num_shared)
+            attention_mask_BS = torch.cat(
+                [torch.ones_like(own_BS[:, :num_shared]), own_BS[:, num_shared:]], dim=-1
+            )
+            embeddings_BSE = embeddings_BSE[:, num_shared:]
+            position_ids_BS = position_ids_BS[:, num_shared:]
+            labels_BS = labels_BS[:, num_shared:]
+        hidden_BSE = self.decoder(
             inputs_embeds=embeddings_BSE,
-            attention_mask=attention_mask_BS.to(self.device),
-            use_cache=False,
+            attention_mask=attention_mask_BS,
+            position_ids=position_ids_BS,
+            past_key_values=cache,
+            use_cache=cache is not None,
         ).last_hidden_state
-        targets_BS = labels_BS[:, 1:].to(self.device)
+        targets_BS = labels_BS[:, 1:]
         labelled_BS = targets_BS != NO_LABEL
-        hidden_NE = hidden_BSE[:, :-1][labelled_BS]
-        logits_NV = head_logits(self.llm_model, hidden_NE)
-        return functional.cross_entropy(logits_NV.float(), targets_BS[labelled_BS], reduction="sum")
+        return head.loss_sum(
+            self.llm_model, hidden_BSE[:, :-1][labelled_BS], targets_BS[labelled_BS]
+        )
 
     def initialise(self) -> None:
         """Give the connector fresh weights at the scale of the backbone's embeddings."""

@@ -25,7 +25,7 @@ class Plan:
     memory_bytes: dict[str, int]
     """Weights of the whole model, by number format."""
     training_state_bytes: int
-    """Connector, gradients and the two moments of AdamW in float32."""
+    """What is trained, gradients and the two moments of AdamW in float32."""
     tokens_per_clip: int
     """Audio tokens of a clip of up to 30 s; the transcription follows them."""
     target_layers: tuple[int, ...]
@@ -43,8 +43,8 @@ def plan(config: ModelConfig) -> Plan:
         )
     trained = model.trained_state()
     frozen = {
-        "encoder": _count(model.encoder.parameters()),
-        "backbone": _count(model.llm_model.parameters()),
+        name: _count(p for p in part.parameters() if not p.requires_grad)
+        for name, part in (("encoder", model.encoder), ("backbone", model.llm_model))
     }
     num_trained = _count(trained.values())
     total = num_trained + sum(frozen.values())

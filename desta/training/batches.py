@@ -2,25 +2,26 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from desta.data.batching import Batch, collate
+from desta.audio import SAMPLE_RATE
+from desta.data.batching import Batch, collate, num_shared, pack
 from desta.data.dataset import Example, ExampleReader, PairDataset, Skipped
-from desta.data.layout import Layout
+from desta.data.layout import Layout, Tokens
 from desta.data.sampling import BucketSampler, Position
-from desta.errors import DataError
 from desta.model.checkpoint import Loaded
 from desta.model.mel import Mel
 from desta.records import AudioTextPair
 from desta.training.config import DataConfig
 
-_HOPELESS = 100  # unusable pairs on end after which there is no point in going on
+SILENCE = np.zeros(SAMPLE_RATE // 10, dtype=np.float32)
+"""What is heard, to no effect, where a batch has no clip."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,18 @@ class MicroBatch:
     mel: Mel
     examples: list[Example]
     skipped: list[Skipped]
-    """Unusable pairs, also those of batches before this one that held no usable pair at all."""
+    """Unusable pairs."""
+    num_shared: int = 0
+    """Tokens that the backbone reads once for all rows."""
 
-    def inputs(self) -> tuple[Mel, Tensor, Tensor, Tensor, Tensor]:
+    def inputs(self) -> tuple[Any, ...]:
         """Return the arguments of the model's forward pass."""
         b = self.batch
-        return self.mel, b.input_ids_BS, b.attention_mask_BS, b.places_P2, b.labels_BS
+        mask_BS = b.attention_mask_BS if b.position_ids_BS is None else None
+        return (
+            *(self.mel, b.input_ids_BS, mask_BS, b.places_P2, b.labels_BS),
+            *(b.position_ids_BS, self.num_shared),
+        )
 
 
 class Collator:
@@ -51,17 +58,35 @@ class Collator:
             max_tokens=config.max_tokens,
         )
         self.mel = loaded.model.mel
+        self.packing = config.packing
+        self.longest_shareable = loaded.model.longest_shareable if config.share_prefix else 0
 
-    def __call__(self, pairs: list[AudioTextPair]) -> MicroBatch | list[Skipped]:
-        """Read the audio of the pairs and pad them into one batch, if any of them is usable."""
+    def __call__(self, pairs: list[AudioTextPair]) -> MicroBatch:
+        """Read the audio of the pairs and join them into one batch.
+
+        Where none is usable the batch holds no label: the processes of a run go in step.
+        """
         read = [self.reader.read(pair) for pair in pairs]
         examples = [r for r in read if isinstance(r, Example)]
         skipped = [r for r in read if isinstance(r, Skipped)]
-        if not examples:
-            return skipped
+        sequences = [example.tokens for example in examples] or [self._nothing()]
         windows = [window for example in examples for window in example.windows]
-        batch = collate([e.tokens for e in examples], windows, pad_id=self.layout.pad_id)
-        return MicroBatch(batch, self.mel(windows), examples, skipped)
+        batch = (
+            pack(sequences, windows)
+            if self.packing
+            else collate(sequences, windows, pad_id=self.layout.pad_id)
+        )
+        can_share = not self.packing and batch.input_ids_BS.shape[1] <= self.longest_shareable
+        return MicroBatch(
+            batch,
+            self.mel(windows or [SILENCE]),
+            examples,
+            skipped,
+            num_shared=num_shared(sequences) if can_share else 0,
+        )
+
+    def _nothing(self) -> Tokens:
+        return Tokens(ids=[self.layout.pad_id] * 2, spans=[], num_context=2)
 
 
 def stream(
@@ -83,6 +108,7 @@ def stream(
         lambda row: collator.reader.length(rows[row]),
         token_budget=config.token_budget,
         chunk_rows=config.chunk_rows,
+        packing=config.packing,
         seed=seed,
     )
     positions: deque[Position] = deque()
@@ -101,20 +127,8 @@ def stream(
         num_workers=config.num_workers,
         generator=torch.Generator().manual_seed(0),  # not the one that dropout draws from
     )
-    unusable: list[Skipped] = []
     for micro_batch in loader:
-        position = positions.popleft()
-        if isinstance(micro_batch, MicroBatch):
-            yield replace(micro_batch, skipped=[*unusable, *micro_batch.skipped]), position
-            unusable = []
-            continue
-        unusable += micro_batch
-        if len(unusable) >= min(_HOPELESS, len(rows)):
-            raise DataError(
-                f"{len(unusable)} pairs on end cannot be used; "
-                f"the first, {unusable[0].id}: {unusable[0].reason}",
-                fix="check data.audio_root and the audio files",
-            )
+        yield micro_batch, positions.popleft()
 
 
 def fixed_batches(
@@ -123,17 +137,15 @@ def fixed_batches(
     """Return the first rows as micro-batches under the token budget, and the unusable ones."""
     count = min(num_rows, len(rows))
     sampler = BucketSampler(
-        count, lambda row: collator.reader.length(rows[row]), token_budget=config.token_budget
+        count,
+        lambda row: collator.reader.length(rows[row]),
+        token_budget=config.token_budget,
+        packing=config.packing,
     )
-    batches: list[MicroBatch] = []
-    unusable: list[Skipped] = []
+    batches = []
     for chosen, position in sampler.batches(Position()):
         if position.epoch:
             break
-        read = collator([rows[row] for row in chosen])
-        if isinstance(read, MicroBatch):
-            batches.append(read)
-            unusable += read.skipped
-        else:
-            unusable += read
-    return batches, unusable
+        batches.append(collator([rows[row] for row in chosen]))
+    unusable = [item for batch in batches for item in batch.skipped]
+    return [batch for batch in batches if batch.examples], unusable

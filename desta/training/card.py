@@ -16,7 +16,7 @@ tags: [audio-language-model, speech, audio]
 ---
 # Audio-language model: {model.encoder} + Q-Former + {model.backbone}
 
-`model.safetensors` holds the connector only ({model.connector.num_layers} layers,
+`model.safetensors` holds what was trained only: the connector ({model.connector.num_layers} layers,
 {model.connector.num_query_tokens} query tokens); the encoder and the backbone are frozen and are
 fetched by the names in `config.json`. Trained by self-generated cross-modal alignment
 (arXiv 2507.02768): the backbone answered prompts about text descriptions of the clips, and the

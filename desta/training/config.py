@@ -23,6 +23,12 @@ class DataConfig:
     chunk_rows: int = 1024
     """Rows that are sorted by length together: more means less padding, but batches of pairs that
     are alike; with few pairs take a few batches' worth."""
+    packing: bool = False
+    """Lay the pairs of a micro-batch end to end instead of padding them: no token is wasted, but
+    attention is computed over the whole row (docs/decisions/0013)."""
+    share_prefix: bool = True
+    """Compute what all pairs of a micro-batch begin with once and without gradient; not where
+    they are packed or the backbone has LoRA or is cut in pieces."""
     max_text_tokens: int = 100
     """Transcriptions are cut after this many tokens (published: 100)."""
     max_tokens: int = 512
@@ -59,6 +65,11 @@ class TrainConfig:
     """Micro-batches of a step, per process."""
     precision: Literal["auto", "bf16", "no"] = "auto"
     """Mixed precision of the connector; `auto` is bf16 where the device has it."""
+    gradient_checkpointing: bool = False
+    """Compute the layers of the backbone a second time in the backward pass: a third slower, in a
+    fraction of the memory."""
+    strategy: Literal["ddp", "fsdp2"] = "ddp"
+    """How several processes share the model: `ddp` gives each a copy, `fsdp2` a piece."""
     validate_every: int = 500
     """Steps between validations."""
     validation_rows: int = 256

@@ -8,8 +8,11 @@ processes, divided by their number.
 import contextlib
 import json
 import logging
+import math
+import random
 import shutil
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,14 +25,24 @@ from desta.config import dump_recipe
 from desta.data.dataset import PairDataset, Skipped
 from desta.errors import ConfigError, DataError
 from desta.model import checkpoint
-from desta.model.precision import precision
+from desta.model.layers import recompute
 from desta.progress import progress_bar
 from desta.shards import write_atomic
+from desta.training import processes
 from desta.training.batches import Collator, MicroBatch, fixed_batches, stream
 from desta.training.card import model_card
 from desta.training.config import TrainConfig
 from desta.training.optim import learning_rate, make_optimizer
-from desta.training.state import RESUME, Progress, count_reasons, load_state, save_state
+from desta.training.selfcheck import selfcheck
+from desta.training.state import (
+    RESUME,
+    Progress,
+    count_reasons,
+    gather_state,
+    load_state,
+    save_state,
+)
+from desta.training.tally import Tally
 from desta.training.tracking import Tracker, environment
 from desta.training.validation import validate
 
@@ -44,7 +57,8 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
     """Train a connector, or go on with a run that was interrupted.
 
     A killed run that is given the same command makes the same losses and weights as one that was
-    never interrupted: everything random is drawn from generators whose state is saved.
+    never interrupted: everything random in a step is drawn from the seed, the step and the
+    number of the process. Another number of processes goes on with the batches that follow.
 
     Args:
         config: the recipe.
@@ -55,36 +69,45 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: the directory holds a run of another recipe.
-        DataError: no data, or too large a share of it is unusable.
+        DataError: no data, too large a share of it is unusable, or a process has died.
+        ConfigError: the loss is no number any more.
     """
     if _is_finished(run, config):
         log.info("%s is finished; remove it to train again", run)
         return json.loads((run / SUMMARY).read_text(encoding="utf-8"))
-    accelerator = Accelerator(mixed_precision=_mixed_precision(config))
+    with processes.told():
+        return _run(config, run, processes.start(config.precision))
+
+
+def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, Any]:
     set_seed(config.seed)
     loaded = checkpoint.fresh(config.model, device=accelerator.device)
-    model = loaded.model.train()
-    collator = Collator(config.data, loaded)
-    rows = PairDataset(config.data.train)
+    model = loaded.model
+    in_pieces = accelerator.num_processes > 1 and config.strategy == "fsdp2"
+    data = replace(config.data, share_prefix=config.data.share_prefix and not in_pieces)
+    name = config.model.backbone
+    selfcheck(model, name, packing=data.packing, share_prefix=data.share_prefix)
+    model.train()
+    collator = Collator(data, loaded)
+    rows = PairDataset(data.train)
     if len(rows) == 0:
         raise DataError("the training data hold no pairs", fix="run `desta construct` first")
     held_out: list[MicroBatch] = []
     unusable: list[Skipped] = []
-    if config.data.validation:
+    if data.validation:
         held_out, unusable = fixed_batches(
-            config.data,
-            PairDataset(config.data.validation),
-            collator,
-            num_rows=config.validation_rows,
+            data, PairDataset(data.validation), collator, num_rows=config.validation_rows
         )
+    if config.gradient_checkpointing:
+        recompute(model.decoder)
+    wrapped = processes.distribute(model, accelerator, config.strategy)
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = make_optimizer(parameters.values(), config.optim)
     progress = load_state(run, parameters, optimizer) or Progress()
-    if progress.step:
+    if progress.step and accelerator.is_main_process:
         log.info("going on after step %d of %d", progress.step, config.steps)
-    wrapped = accelerator.prepare_model(model)
     micro_batches = stream(
-        config.data,
+        data,
         rows,
         collator,
         start=progress.position,
@@ -97,45 +120,61 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         _claim(run, config)
         tracker = Tracker(run, from_step=progress.step)
     metrics: dict[str, Any] = {}
-    with progress_bar("train", total=config.steps, done=progress.step) as advance:
+    with _bar(config.steps, progress.step, shown=tracker is not None) as advance:
         for step in range(progress.step + 1, config.steps + 1):
             started = time.perf_counter()
+            torch.manual_seed(_step_seed(config.seed, step, accelerator.process_index))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps=config.steps, config=config.optim)
-            taken = list(islice(micro_batches, config.accumulate))
-            num_labels = _total(accelerator, sum(m.batch.num_labels for m, _ in taken))
+            tally = Tally()
+            while not tally.num_labels:  # batches without a usable pair take no step
+                taken = list(islice(micro_batches, config.accumulate))
+                tally = processes.tally_all(accelerator, Tally.of([m for m, _ in taken]))
+                progress.count(tally, num_rows=len(rows), max_share=data.max_skipped_share)
             loss_sum = 0.0
             for number, (micro_batch, _) in enumerate(taken, start=1):
-                with _synchronised(accelerator, wrapped, last=number == len(taken)):
-                    loss = wrapped(*micro_batch.inputs())
-                    # DDP averages gradients over processes; this loss is a mean over tokens.
-                    accelerator.backward(loss * accelerator.num_processes / num_labels)
+                with processes.exchanging(accelerator, wrapped, last=number == len(taken)):
+                    with accelerator.autocast():
+                        loss = wrapped(*micro_batch.inputs())
+                    # Gradients are averaged over processes; this loss is a mean over tokens.
+                    accelerator.backward(loss * accelerator.num_processes / tally.num_labels)
                 loss_sum += loss.item()
-            norm = accelerator.clip_grad_norm_(parameters.values(), config.optim.clip_norm)
+            norm = processes.clip_gradients(list(parameters.values()), config.optim.clip_norm)
+            mean_loss = processes.total(accelerator, loss_sum) / tally.num_labels
+            if not math.isfinite(mean_loss) or not math.isfinite(norm):
+                raise ConfigError(
+                    f"the loss of step {step} is {mean_loss}, its gradients' norm {norm}",
+                    fix='lower optim.learning_rate or set precision: "no", and give another --out',
+                )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
             seconds = time.perf_counter() - started
             progress.step, progress.position = step, taken[-1][1]
             progress.seconds += seconds
-            progress.count([m for m, _ in taken], max_share=config.data.max_skipped_share)
             metrics = {
-                "loss": _total(accelerator, loss_sum) / num_labels,
+                "loss": mean_loss,
                 "lr": optimizer.param_groups[0]["lr"],
-                "grad_norm": float(norm),
-                "labelled_tokens": num_labels,
-                **_speed(accelerator, [m for m, _ in taken], seconds),
+                "grad_norm": norm,
+                "labelled_tokens": tally.num_labels,
+                "samples_per_second": tally.num_pairs / seconds,
+                "tokens_per_second": tally.num_tokens / seconds,
                 "seconds": progress.seconds,
             }
             if tracker is not None:
                 tracker.log(step, **metrics)
-                if held_out and (step % config.validate_every == 0 or step == config.steps):
-                    found = validate(
-                        loaded, collator, held_out, accelerator, num_samples=config.num_samples
-                    )
+            if held_out and (step % config.validate_every == 0 or step == config.steps):
+                # By every process, for they may hold the model in pieces.
+                found = validate(
+                    loaded, collator, held_out, accelerator, num_samples=config.num_samples
+                )
+                if tracker is not None:
                     tracker.log(step, **found)
-                if step % config.save_every == 0 and step < config.steps:
-                    save_state(run, progress, parameters, optimizer)
+            if step % config.save_every == 0 and step < config.steps:
+                state = gather_state(parameters, optimizer)
+                if accelerator.is_main_process:
+                    save_state(run, progress, state)
+                accelerator.wait_for_everyone()
             advance(f"loss {metrics['loss']:.3f}")
     summary = {
         **metrics,
@@ -146,14 +185,16 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         "cut_transcriptions": progress.num_cut_texts,
         "cut_responses": progress.num_cut_responses,
     }
+    trained = checkpoint.gather(model)
     if tracker is not None:
         tracker.close()
         told = [m.content for m in rows[0].messages if m.role == "system"]
         extra = {"training_steps": progress.step, "system_prompt": told[0] if told else None}
-        checkpoint.save(model, run, extra=extra)
+        checkpoint.save(model, run, extra=extra, state=trained)
         (run / "README.md").write_text(model_card(config, summary), encoding="utf-8")
         write_atomic(run / SUMMARY, f"{json.dumps(summary, indent=2)}\n".encode())
         shutil.rmtree(run / RESUME, ignore_errors=True)  # of no use any more
+    accelerator.wait_for_everyone()
     accelerator.end_training()
     return summary
 
@@ -182,32 +223,12 @@ def _claim(run: Path, config: TrainConfig) -> None:
         write_atomic(run / "environment.json", facts.encode())
 
 
-def _mixed_precision(config: TrainConfig) -> str:
-    if config.precision != "auto":
-        return config.precision
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return "bf16" if precision("auto", device) == torch.bfloat16 else "no"
+def _step_seed(seed: int, step: int, process: int) -> int:
+    return random.Random(f"{seed} {step} {process}").getrandbits(63)
 
 
-def _synchronised(
-    accelerator: Accelerator, model: torch.nn.Module, *, last: bool
-) -> contextlib.AbstractContextManager[Any]:
-    """Let processes exchange gradients only after the last micro-batch of a step."""
-    return contextlib.nullcontext() if last else accelerator.no_sync(model)
-
-
-def _total(accelerator: Accelerator, value: float) -> float:
-    """Add up a number over all processes."""
-    if accelerator.num_processes == 1:
-        return value
-    tensor = torch.tensor(float(value), device=accelerator.device)
-    return accelerator.reduce(tensor, reduction="sum").item()
-
-
-def _speed(accelerator: Accelerator, taken: list[MicroBatch], seconds: float) -> dict[str, float]:
-    num_pairs = sum(len(m.examples) for m in taken)
-    num_tokens = sum(m.batch.input_ids_BS.numel() for m in taken)
-    return {
-        "samples_per_second": _total(accelerator, num_pairs) / seconds,
-        "tokens_per_second": _total(accelerator, num_tokens) / seconds,
-    }
+def _bar(total: int, done: int, *, shown: bool) -> contextlib.AbstractContextManager[Any]:
+    """Show one bar for all processes."""
+    if not shown:
+        return contextlib.nullcontext(lambda note: None)
+    return progress_bar("train", total=total, done=done)

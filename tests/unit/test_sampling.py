@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 from desta.data.sampling import BucketSampler, Position
 
 
-def sampler(lengths: list[int], budget: int, seed: int) -> BucketSampler:
+def sampler(lengths: list[int], budget: int, seed: int, *, packing: bool = False) -> BucketSampler:
     return BucketSampler(
-        len(lengths), lengths.__getitem__, token_budget=budget, chunk_rows=7, seed=seed
+        len(lengths),
+        lengths.__getitem__,
+        token_budget=budget,
+        chunk_rows=7,
+        packing=packing,
+        seed=seed,
     )
 
 
@@ -23,6 +28,19 @@ def test_an_epoch_holds_every_row_once_under_the_budget(
         if position.epoch > 0:
             break
         assert max(lengths[row] for row in rows) * len(rows) <= budget
+        seen += rows
+    assert sorted(seen) == list(range(len(lengths)))
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=40), st.integers(20, 60), st.integers(0))
+def test_packed_batches_hold_every_row_once_and_no_more_tokens_than_the_budget(
+    lengths: list[int], budget: int, seed: int
+) -> None:
+    seen: list[int] = []
+    for rows, position in sampler(lengths, budget, seed, packing=True).batches(Position()):
+        if position.epoch > 0:
+            break
+        assert sum(lengths[row] for row in rows) <= budget
         seen += rows
     assert sorted(seen) == list(range(len(lengths)))
 

@@ -1,0 +1,113 @@
+"""The processes of a run: how they share the model and the work, and how they end together.
+
+Several processes are started by `torchrun`, which tells each its number.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+
+from desta.errors import DataError, DestaError
+from desta.model.desta import DestaModel
+from desta.model.layers import decoder_layers
+from desta.model.precision import precision
+from desta.training.tally import Tally
+
+Strategy = Literal["ddp", "fsdp2"]
+_NETWORK = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+
+
+def start(mixed: Literal["auto", "bf16", "no"]) -> Accelerator:
+    """Join the processes of the run; one that was started alone is alone."""
+    if mixed == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        mixed = "bf16" if precision("auto", device) == torch.bfloat16 else "no"
+    return Accelerator(mixed_precision=mixed, cpu=not torch.accelerator.is_available())
+
+
+def distribute(model: DestaModel, accelerator: Accelerator, strategy: Strategy) -> nn.Module:
+    """Return what a step calls.
+
+    ddp: every process holds all; gradients are averaged. fsdp2: the layers of the backbone and
+    the connector are cut in pieces and gathered when they are used; embeddings and head, which
+    the model calls by themselves, stay whole.
+    """
+    if accelerator.num_processes == 1:
+        return model
+    if strategy == "ddp":
+        return accelerator.prepare_model(model)
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    fully_shard(model.connector, mesh=mesh)
+    for layer in decoder_layers(model.decoder):
+        fully_shard(layer, mesh=mesh)
+    ends = (model.llm_model.get_input_embeddings(), model.llm_model.get_output_embeddings())
+    whole = {parameter for end in ends for parameter in end.parameters()}
+    fully_shard(model.decoder, mesh=mesh, ignored_params=whole)
+    return model
+
+
+@contextlib.contextmanager
+def exchanging(accelerator: Accelerator, model: nn.Module, *, last: bool) -> Iterator[None]:
+    """Let processes exchange gradients only after the last micro-batch of a step."""
+    sharded = [m for m in model.modules() if isinstance(m, FSDPModule)]
+    for module in sharded:
+        module.set_requires_gradient_sync(last, recurse=False)
+    with contextlib.nullcontext() if last or sharded else accelerator.no_sync(model):
+        yield
+
+
+def tally_all(accelerator: Accelerator, tally: Tally) -> Tally:
+    """Add up what all processes have read for a step."""
+    if accelerator.num_processes == 1:
+        return tally
+    return Tally.sum(gather_object([tally]))
+
+
+def total(accelerator: Accelerator, value: float) -> float:
+    """Add up a number over all processes."""
+    if accelerator.num_processes == 1:
+        return value
+    tensor = torch.tensor(value, dtype=torch.float32, device=accelerator.device)
+    return accelerator.reduce(tensor, reduction="sum").item()
+
+
+def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> float:
+    """Scale gradients down to a global norm; return what it was."""
+    norm: Tensor = nn.utils.clip_grad_norm_(parameters, max_norm)
+    return float(norm.full_tensor() if isinstance(norm, distributed.tensor.DTensor) else norm)
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Say in one sentence that another process has died: one that reads audio, or one of the run.
+
+    PyTorch raises both as RuntimeError, the first from wherever the signal finds us.
+    """
+    try:
+        yield
+    except DestaError:
+        raise
+    except RuntimeError as error:
+        message = " ".join(str(error).split())
+        if "DataLoader worker" in message:
+            raise DataError(
+                f"a process that reads audio has died: {message}",
+                fix="give the same command again; if it happens again, lower data.num_workers",
+            ) from error
+        if distributed.is_initialized() and _is_network(error, message):
+            raise DataError(
+                "another process of the run has ended",
+                fix="read what that process said, then give the same command again",
+            ) from error
+        raise
+
+
+def _is_network(error: RuntimeError, message: str) -> Any:
+    return isinstance(error, distributed.DistError) or any(word in message for word in _NETWORK)

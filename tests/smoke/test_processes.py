@@ -1,0 +1,169 @@
+"""Several processes: the same run as one, whole checkpoints, nothing read twice, nobody left."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from desta.config import dump_recipe
+from desta.data.sampling import BucketSampler, Position
+from desta.model import checkpoint
+from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
+from desta.training.config import DataConfig, OptimConfig, TrainConfig
+from desta.training.loop import train
+
+RECORD_AND_DIE = """
+import os, signal, sys
+from desta import cli
+from desta.data.dataset import ExampleReader
+from desta.training import loop
+
+read, save_state = ExampleReader.read, loop.save_state
+record = open(f"{sys.argv[-1]}.{os.environ.get('RANK', 'alone')}", "a", buffering=1)
+
+def recorded(self, pair):
+    record.write(f"{pair.id}\\n")
+    return read(self, pair)
+
+def save_and_die(*args):
+    save_state(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ExampleReader.read = recorded
+if "RANK" in os.environ:
+    loop.save_state = save_and_die
+cli.main()
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, published_tiny: Path) -> TrainConfig:
+    """Eight steps, each of the one batch of each process, without chance but for the order."""
+    rows = [json.loads(line) for line in (published_tiny / "train.jsonl").open()]
+    data = tmp_path / "data"
+    data.mkdir()
+    with (data / "audio-00000.jsonl").open("w") as file:
+        for number in range(60):
+            record = rows[number % len(rows)] | {"id": str(number), "dataset": "tiny"}
+            record |= {"seed_description": "", "prompt": ""}
+            record["response"] += f" {number}"
+            if number % 15 == 0:  # nothing to hear
+                record["messages"] = [{"role": "user", "content": f"{number}?"}]
+            file.write(json.dumps(record) + "\n")
+    return TrainConfig(
+        model=ModelConfig(
+            backbone=str(published_tiny / "backbone"),
+            encoder=str(published_tiny / "openai" / "whisper-tiny"),
+            connector=ConnectorConfig(num_query_tokens=4, num_layers=1, ffn_dim=64, dropout=0.0),
+            lora=LoraConfig(rank=2, dropout=0.0),
+            dtype="float32",
+        ),
+        data=DataConfig(train=(data,), audio_root=published_tiny, token_budget=256, max_tokens=256),
+        optim=OptimConfig(learning_rate=1e-3, warmup_steps=2),
+        steps=8,
+        precision="no",
+        validation_rows=4,
+        num_samples=1,
+        save_every=3,
+    )
+
+
+def launch(
+    program: list[str], config: TrainConfig, run: Path, num_processes: int
+) -> list[subprocess.Popen]:
+    """Start the processes of a run as torchrun would."""
+    recipe = run.with_suffix(".yaml")
+    recipe.write_text(dump_recipe(config))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = os.environ | {"OMP_NUM_THREADS": "1"}
+    if num_processes > 1:
+        shared |= {"WORLD_SIZE": str(num_processes), "MASTER_ADDR": "127.0.0.1"}
+        shared |= {"MASTER_PORT": port}
+    command = [sys.executable, *program, "train", str(recipe), "--out", str(run)]
+    return [
+        subprocess.Popen(
+            command,
+            env=shared | ({"RANK": rank, "LOCAL_RANK": rank} if num_processes > 1 else {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in map(str, range(num_processes))
+    ]
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    return [line["loss" if "loss" in line else "validation_loss"] for line in lines]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_processes_are_one_that_accumulates(
+    config: TrainConfig, tmp_path: Path, strategy: str
+) -> None:
+    config = replace(config, data=replace(config.data, validation=config.data.train))
+    two = replace(config, strategy=strategy, gradient_checkpointing=strategy == "fsdp2")
+    processes = launch(["-m", "desta.cli"], two, tmp_path / "two", 2)
+    train(replace(config, accumulate=2), tmp_path / "one")
+    told = [process.communicate(timeout=120) for process in processes]
+
+    assert [p.returncode for p in processes] == [0, 0], told
+    assert "8 steps" in told[0][0]
+    assert told[1][0] == "", "one process speaks for all"
+    torch.testing.assert_close(
+        losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4, atol=1e-4
+    )
+    one, both = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    torch.testing.assert_close(both, one, rtol=1e-3, atol=1e-4)
+    checkpoint.load(tmp_path / "two")  # strict
+
+
+def test_another_number_of_processes_goes_on_with_the_batches_that_follow(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    program, run = tmp_path / "program.py", tmp_path / "run"
+    program.write_text(RECORD_AND_DIE)
+    both = launch([str(program)], config, run, 2)
+    told = [process.communicate(timeout=120) for process in both]
+    assert both[0].returncode == -9, "".join(told[0])[-1500:]
+    assert both[1].returncode == 2, told[1]
+    assert "error: another process of the run has ended" in told[1][1]
+    assert "Traceback" not in told[1][1]
+
+    (alone,) = launch([str(program)], config, run, 1)
+    assert (alone.communicate(timeout=120), alone.returncode)[1] == 0
+
+    read = [
+        row
+        for name in ("0", "1", "alone")
+        for row in Path(f"{run}.{name}").read_text().splitlines()
+    ]
+    sampler = _sampler(config)
+    due = [row for rows, _ in islice(sampler.batches(Position()), 3 * 2 + 5) for row in rows]
+    assert sorted(map(int, read)) == sorted(due)
+    assert len(set(read)) == len(read)
+
+
+def _sampler(config: TrainConfig) -> BucketSampler:
+    from desta.data.dataset import PairDataset
+    from desta.training.batches import Collator
+
+    collator = Collator(config.data, checkpoint.fresh(config.model))
+    rows = PairDataset(config.data.train)
+    return BucketSampler(
+        len(rows),
+        lambda row: collator.reader.length(rows[row]),
+        token_budget=config.data.token_budget,
+        chunk_rows=config.data.chunk_rows,
+        seed=config.seed,
+    )
