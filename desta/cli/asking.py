@@ -2,13 +2,23 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import DEMO_RUN, AsJson, Language, MaxTokens, Model, System, Temperature
+from desta.cli.options import (
+    DEMO_RUN,
+    AsJson,
+    Language,
+    MaxTokens,
+    Model,
+    Quantise,
+    System,
+    Temperature,
+)
 from desta.cli.tables import print_skipped
+from desta.config import suggest
 from desta.errors import ConfigError, DestaError
 
 
@@ -22,6 +32,7 @@ def ask(
     ] = None,
     system: System = None,
     language: Language = None,
+    quantise: Quantise = None,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
     jsonl: Annotated[
@@ -42,7 +53,7 @@ def ask(
     if jsonl is not None:
         from desta.inference.files import answer_file
 
-        engine, sampling = _engine(model, language, max_tokens, temperature)
+        engine, sampling = _engine(model, language, quantise, max_tokens, temperature)
         source, target = jsonl
         tally = answer_file(
             engine, source, target, sampling=sampling, system_prompt=system, batch_size=batch_size
@@ -57,7 +68,7 @@ def ask(
     _check_clips(clips)
     if text and len(text) > len(clips):
         raise ConfigError(f"{len(text)} --text for {len(clips)} clips", fix="one --text per clip")
-    conversation = _conversation(model, system, language, max_tokens, temperature)
+    conversation = _conversation(model, system, language, quantise, max_tokens, temperature)
     pieces = []
     for piece in conversation.ask(question, clips, text or ()):
         pieces.append(piece)
@@ -80,13 +91,14 @@ def chat(
     model: Model = DEMO_RUN,
     system: System = None,
     language: Language = None,
+    quantise: Quantise = None,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
 ) -> None:
     """Talk about clips over several turns. `/add PATH` brings in a clip, `/quit` ends."""
     waiting = list(clips or ())
     _check_clips(waiting)
-    conversation = _conversation(model, system, language, max_tokens, temperature)
+    conversation = _conversation(model, system, language, quantise, max_tokens, temperature)
     while True:
         try:
             line = input("> ").strip()
@@ -113,25 +125,35 @@ def chat(
 
 
 def _conversation(
-    model: str, system: str | None, language: str | None, max_tokens: int, temperature: float
+    model: str,
+    system: str | None,
+    language: str | None,
+    quantise: str | None,
+    max_tokens: int,
+    temperature: float,
 ) -> Any:
     from desta.inference.conversation import Conversation
 
-    return Conversation(*_engine(model, language, max_tokens, temperature), system)
+    return Conversation(*_engine(model, language, quantise, max_tokens, temperature), system)
 
 
 def _engine(
-    model: str, language: str | None, max_tokens: int, temperature: float
+    model: str, language: str | None, quantise: str | None, max_tokens: int, temperature: float
 ) -> tuple[Any, Any]:
     from desta.inference.engine import Engine
     from desta.llm.base import Sampling
+    from desta.model.config import Quantisation
 
     if model == DEMO_RUN and not Path(model).is_dir():
         raise ConfigError(
             f"{model} is not here", fix="run `make demo`, or name a model with --model"
         )
+    known = get_args(Quantisation)
+    if quantise is not None and quantise not in known:
+        raise ConfigError(f"--quantise {quantise} is unknown", fix=suggest(quantise, known))
     sampling = Sampling(temperature=temperature, max_new_tokens=max_tokens)
-    return Engine.load(model, language=language), sampling
+    engine = Engine.load(model, quantisation=cast(Any, quantise), language=language)
+    return engine, sampling
 
 
 def _print_tally(tally: Any, target: Path, as_json: bool) -> None:

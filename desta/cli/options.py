@@ -19,6 +19,12 @@ System = Annotated[
 Language = Annotated[
     str | None, typer.Option(help="What is spoken, for transcribing; Whisper finds out if unset.")
 ]
+Quantise = Annotated[
+    str | None,
+    typer.Option(
+        "--quantise", help="Load the backbone in int8 (or nf4 on a GPU); the connector stays."
+    ),
+]
 MaxTokens = Annotated[int, typer.Option(help="Longest answer, in tokens.")]
 Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
 

@@ -28,7 +28,7 @@ from desta.llm.decoding import end_ids, read, shared_length, write
 from desta.llm.writing import Writer
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
-from desta.model.config import Dtype
+from desta.model.config import Dtype, Quantisation
 from desta.model.encoder import WhisperEncoder
 from desta.records import AudioRef, Message
 
@@ -97,12 +97,13 @@ class Engine:
         name: str | Path,
         *,
         dtype: Dtype | None = None,
+        quantisation: Quantisation | None = None,
         device: str = "cpu",
         language: str | None = None,
         limits: Limits | None = None,
     ) -> "Engine":
         """Load a model directory or Hub id; see `desta.model.checkpoint.load`."""
-        loaded = checkpoint.load(name, dtype=dtype, device=device)
+        loaded = checkpoint.load(name, dtype=dtype, quantisation=quantisation, device=device)
         return cls(loaded, language=language, limits=limits)
 
     def _load_transcriber(self) -> Transcriber:

@@ -9,7 +9,7 @@ from desta.errors import DataError
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling
 from desta.model import checkpoint
-from desta.model.config import Dtype
+from desta.model.config import Dtype, Quantisation
 from desta.records import Message
 
 
@@ -33,16 +33,22 @@ class DeSTA25AudioModel:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, dtype: Dtype | None = None, device: str = "cpu"
+        cls,
+        name: str | Path,
+        *,
+        dtype: Dtype | None = None,
+        quantisation: Quantisation | None = None,
+        device: str = "cpu",
     ) -> "DeSTA25AudioModel":
         """Load a model from a directory or a Hub id.
 
         Args:
             name: directory or id; published checkpoints and our own.
             dtype: precision of the frozen parts; None takes what the checkpoint says.
+            quantisation: of the backbone's weights; None takes what the checkpoint says.
             device: where to compute.
         """
-        return cls(Engine.load(name, dtype=dtype, device=device))
+        return cls(Engine.load(name, dtype=dtype, quantisation=quantisation, device=device))
 
     def to(self, device: str) -> "DeSTA25AudioModel":
         """Move the model."""

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from desta.errors import CheckpointError
-from desta.model import checkpoint
+from desta.model import checkpoint, lora
 from desta.model.architectures import ARCHITECTURES, architecture
 from desta.model.checkpoint import BACKBONE_REVISION, ENCODER_REVISION, WEIGHTS
-from desta.model.config import ModelConfig, from_published
+from desta.model.config import LoraConfig, ModelConfig, from_published
 from desta.model.connector import QFormerConnector
 from desta.model.encoders import build_encoder
 from desta.model.parts import find_local
@@ -133,8 +134,25 @@ def _expected(
             num_heads=num_heads,
             backbone_dim=backbone_dim,
         )
-    return target_layers, {
-        f"{prefix}{name}": tuple(p.shape) for name, p in connector.named_parameters()
+    expected = {f"{prefix}{name}": tuple(p.shape) for name, p in connector.named_parameters()}
+    if config.lora is not None:
+        expected |= _expected_updates(config.lora, shapes, backbone_config)
+    return target_layers, expected
+
+
+def _expected_updates(
+    config: LoraConfig, shapes: dict[str, tuple[int, ...]], backbone_config: Any
+) -> dict[str, tuple[int, ...]]:
+    """Return the low-rank updates of a backbone; of an unknown one, those that are there."""
+    if backbone_config is None:
+        return {name: shape for name, shape in shapes.items() if name.startswith("llm_model.")}
+    with torch.device("meta"):
+        backbone = AutoModelForCausalLM.from_config(backbone_config).requires_grad_(False)
+        lora.inject(backbone.get_decoder(), config)
+    return {
+        f"llm_model.{name}": tuple(p.shape)
+        for name, p in backbone.named_parameters()
+        if p.requires_grad
     }
 
 

@@ -19,6 +19,7 @@ from desta.errors import ConfigError, DataError
 from desta.model import checkpoint
 from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
 from desta.model.desta import DestaModel
+from desta.model.verify import verify
 from desta.training.config import DataConfig, OptimConfig, TrainConfig
 from desta.training.loop import train
 
@@ -207,6 +208,7 @@ def test_lora_is_trained_saved_and_loaded_and_its_backbone_stays(
     before = checkpoint.load(tmp_path / "before").model
     after = checkpoint.load(tmp_path / "run").model
     assert after.config.lora == lora
+    assert verify(tmp_path / "run").trained_tensors == len(after.trained_state())
     name = "llm_model.model.layers.0.self_attn.q_proj.lora_B.default.weight"
     assert not before.state_dict()[name].any()
     trained = set(after.trained_state())
