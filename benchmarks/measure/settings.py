@@ -27,6 +27,8 @@ class Settings:
     training is under autocast to the format of the backbone."""
     labelled_head: bool = False
     """Training: logits of labelled positions only."""
+    share_prefix: bool = False
+    """Training: what all rows of a batch begin with is read once, without gradient."""
     buckets: bool = False
     """Training: pairs of similar length up to a token budget, not 12 in random order."""
     encode_once: bool = False
@@ -52,6 +54,7 @@ TRAINING = (
     Lever(name="windows of true length", changes={"window": "tight"}),
     Lever(name="frozen encoder in bfloat16", changes={"encoder_dtype": "auto"}),
     Lever(name="head on labelled positions", changes={"labelled_head": True}),
+    Lever(name="common beginning read once", changes={"share_prefix": True}),
     Lever(name="batches of similar lengths", changes={"buckets": True}),
 )
 ANSWERING = (

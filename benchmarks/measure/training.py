@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from multiprocessing import get_context
 from pathlib import Path
@@ -96,7 +96,7 @@ def train(job: Job) -> Trained:
     """Load the model, train on all pairs and tell what it took."""
     loaded = build(job.config, job.settings, job.device)
     pairs = make_pairs(loaded, job.paths, job.scale)
-    collator = Collator(DATA, loaded)
+    collator = Collator(replace(DATA, share_prefix=job.settings.share_prefix), loaded)
     lengths = [collator.reader.length(pair) for pair in pairs]
     batches = _batches(lengths, job)
     loss_sum = labelled_loss_sum if job.settings.labelled_head else full_loss_sum
@@ -156,7 +156,7 @@ def labelled_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:
 def full_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:
     """Return the summed loss by way of the logits of every position, in float32, as published."""
     batch = micro_batch.batch
-    audio_WQE = model.audio_tokens(model.encode(micro_batch.mel))
+    audio_WQE = torch.cat([model.audio_tokens(model.encode(mel)) for mel in micro_batch.mels])
     logits_BSV = model.llm_model(
         inputs_embeds=model.embed(batch.input_ids_BS, audio_WQE, batch.places_P2),
         attention_mask=batch.attention_mask_BS.to(model.device),

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from desta.audio import SAMPLE_RATE
 from desta.data.layout import Tokens
 
 NO_LABEL = -100
@@ -85,6 +86,27 @@ def pack(sequences: Sequence[Tokens], windows: Sequence[NDArray[np.float32]]) ->
         windows=list(windows),
         position_ids_BS=torch.cat([torch.arange(len(s.ids)) for s in sequences])[None],
     )
+
+
+def similar_lengths(lengths: Sequence[int], *, max_size: int | None = None) -> list[list[int]]:
+    """Group windows of audio (lengths in samples) so that little of a group is padding.
+
+    Args:
+        lengths: of the windows.
+        max_size: of a group; None for no limit.
+
+    Returns:
+        Places in groups: lengths within a group differ by a second, or by a quarter of the longest.
+    """
+    groups: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        least = lengths[place] - max(SAMPLE_RATE, lengths[place] // 4)
+        full = groups and len(groups[-1]) == max_size
+        if groups and not full and lengths[groups[-1][0]] >= least:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+    return groups
 
 
 def num_shared(sequences: Sequence[Tokens]) -> int:

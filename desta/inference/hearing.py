@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from desta import audio
+from desta.data.batching import similar_lengths
 from desta.errors import DestaError
 from desta.inference.transcribe import Transcriber
 from desta.inference.vad import spoken_windows
@@ -180,38 +181,37 @@ class Hearing:
     def _encode(self, clips: Sequence[_Clip]) -> list[Heard]:
         """Run encoder, connector and, where wanted, Whisper's decoder over a group of clips."""
         windows = [window for clip in clips for window in clip.windows]
-        batches = [windows[at : at + _MAX_WINDOWS] for at in range(0, len(windows), _MAX_WINDOWS)]
         spoken = [
-            chosen
+            clip.spoken is not None and number in clip.spoken
             for clip in clips
-            for chosen in (
-                [False] * len(clip.windows)
-                if clip.spoken is None
-                else [number in clip.spoken for number in range(len(clip.windows))]
-            )
+            for number in range(len(clip.windows))
         ]
-        tokens_WQE: list[Tensor] = []
-        texts: list[str] = []
-        for batch, mel in zip(batches, self._pool.map(self._model.mel, batches), strict=True):
+        tokens: list[Tensor] = [torch.empty(0)] * len(windows)
+        texts = [""] * len(windows)
+        groups = similar_lengths([len(window) for window in windows], max_size=_MAX_WINDOWS)
+        batches = [[windows[place] for place in group] for group in groups]
+        for group, mel in zip(groups, self._pool.map(self._model.mel, batches), strict=True):
             encoded = self._model.encode(mel)
-            tokens_WQE += self._model.audio_tokens(encoded)
-            chosen = [i for i in range(len(batch)) if spoken[len(texts) + i]]
-            said = self._transcribe(batch, encoded, chosen) if chosen else []
-            rest = iter(said)
-            texts += [next(rest) if i in chosen else "" for i in range(len(batch))]
+            for place, audio_QE in zip(group, self._model.audio_tokens(encoded), strict=True):
+                tokens[place] = audio_QE
+            rows = [row for row, place in enumerate(group) if spoken[place]]
+            said = self._transcribe([windows[place] for place in group], encoded, rows)
+            for row, text in zip(rows, said, strict=True):
+                texts[group[row]] = text
         heard, start = [], 0
         for clip in clips:
             end = start + len(clip.windows)
-            text = None
-            if clip.spoken is not None:
-                text = " ".join(filter(None, texts[start:end])) or NO_TRANSCRIPTION
-            heard.append(Heard(clip.content, torch.stack(tokens_WQE[start:end]), text))
+            words = " ".join(filter(None, texts[start:end])) or NO_TRANSCRIPTION
+            audio_WQE = torch.stack(tokens[start:end])
+            heard.append(Heard(clip.content, audio_WQE, None if clip.spoken is None else words))
             start = end
         return heard
 
     def _transcribe(
         self, windows: Sequence[NDArray[np.float32]], encoded: Any, chosen: Sequence[int]
     ) -> list[str]:
+        if not chosen:
+            return []
         transcriber = self._transcriber()
         if transcriber.window != self._model.config.window or transcriber.encoder is not (
             self._model.encoder

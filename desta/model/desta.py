@@ -88,7 +88,7 @@ class DestaModel(nn.Module):
 
     def forward(
         self,
-        mel: Any,
+        mels: Sequence[Any],
         input_ids_BS: Tensor,
         attention_mask_BS: Tensor | None,
         places_P2: Tensor,
@@ -99,7 +99,7 @@ class DestaModel(nn.Module):
         """Return the summed loss of a batch: what training calls, wrapped or not.
 
         Args:
-            mel: windows of all clips.
+            mels: what `self.mel` made of the windows of all clips, in one group or several.
             input_ids_BS: left-padded, or packed into one row.
             attention_mask_BS: 1 at tokens, 0 at padding; None where rows are packed.
             places_P2: row and position of every audio token.
@@ -108,7 +108,7 @@ class DestaModel(nn.Module):
                 sequences apart.
             num_shared: tokens before the first audio token that all sequences begin with.
         """
-        audio_WQE = self.audio_tokens(self.encode(mel))
+        audio_WQE = torch.cat([self.audio_tokens(self.encode(mel)) for mel in mels])
         if len(places_P2):
             embeddings_BSE = self.embed(input_ids_BS, audio_WQE, places_P2)
         else:  # text only: zero gradients, because other processes wait for some

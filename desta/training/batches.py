@@ -2,21 +2,21 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from desta.audio import SAMPLE_RATE
-from desta.data.batching import Batch, collate, num_shared, pack
+from desta.data.batching import Batch, collate, num_shared, pack, similar_lengths
 from desta.data.dataset import Example, ExampleReader, PairDataset, Skipped
 from desta.data.layout import Layout, Tokens
 from desta.data.sampling import BucketSampler, Position
 from desta.model.checkpoint import Loaded
-from desta.model.mel import Mel
 from desta.records import AudioTextPair
 from desta.training.config import DataConfig
 
@@ -29,7 +29,8 @@ class MicroBatch:
     """What one forward pass reads."""
 
     batch: Batch
-    mel: Mel
+    mels: list[Any]
+    """What the encoder reads: groups of windows, in the order of the places."""
     examples: list[Example]
     skipped: list[Skipped]
     """Unusable pairs."""
@@ -41,7 +42,7 @@ class MicroBatch:
         b = self.batch
         mask_BS = b.attention_mask_BS if b.position_ids_BS is None else None
         return (
-            *(self.mel, b.input_ids_BS, mask_BS, b.places_P2, b.labels_BS),
+            *(self.mels, b.input_ids_BS, mask_BS, b.places_P2, b.labels_BS),
             *(b.position_ids_BS, self.num_shared),
         )
 
@@ -59,6 +60,7 @@ class Collator:
         )
         self.mel = loaded.model.mel
         self.packing = config.packing
+        self.group_windows = config.group_windows and loaded.model.config.window == "tight"
         self.longest_shareable = loaded.model.longest_shareable if config.share_prefix else 0
 
     def __call__(self, pairs: list[AudioTextPair]) -> MicroBatch:
@@ -76,14 +78,25 @@ class Collator:
             if self.packing
             else collate(sequences, windows, pad_id=self.layout.pad_id)
         )
+        groups = self._groups(windows)
+        mels = [self.mel([windows[i] for i in group]) for group in groups] or [self.mel([SILENCE])]
+        if windows:
+            by_window = batch.places_P2.view(len(windows), -1, 2)
+            order = [place for group in groups for place in group]
+            batch = replace(batch, places_P2=by_window[order].flatten(0, 1))
         can_share = not self.packing and batch.input_ids_BS.shape[1] <= self.longest_shareable
         return MicroBatch(
             batch,
-            self.mel(windows or [SILENCE]),
+            mels,
             examples,
             skipped,
             num_shared=num_shared(sequences) if can_share else 0,
         )
+
+    def _groups(self, windows: list[NDArray[np.float32]]) -> list[list[int]]:
+        if self.group_windows:
+            return similar_lengths([len(window) for window in windows])
+        return [list(range(len(windows)))] if windows else []
 
     def _nothing(self) -> Tokens:
         return Tokens(ids=[self.layout.pad_id] * 2, spans=[], num_context=2)

@@ -29,6 +29,9 @@ class DataConfig:
     share_prefix: bool = True
     """Compute what all pairs of a micro-batch begin with once and without gradient; not where
     they are packed or the backbone has LoRA or is cut in pieces."""
+    group_windows: bool = True
+    """Encode the clips of a micro-batch by groups of similar length, so that a long one does not
+    pad the others; not where the connector is cut in pieces."""
     max_text_tokens: int = 100
     """Transcriptions are cut after this many tokens (published: 100)."""
     max_tokens: int = 512

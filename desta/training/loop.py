@@ -84,7 +84,9 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
     loaded = checkpoint.fresh(config.model, device=accelerator.device)
     model = loaded.model
     in_pieces = accelerator.num_processes > 1 and config.strategy == "fsdp2"
-    data = replace(config.data, share_prefix=config.data.share_prefix and not in_pieces)
+    data = config.data
+    if in_pieces:  # processes must call the same parts equally often
+        data = replace(data, share_prefix=False, group_windows=False)
     name = config.model.backbone
     selfcheck(model, name, packing=data.packing, share_prefix=data.share_prefix)
     model.train()

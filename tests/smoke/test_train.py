@@ -10,16 +10,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 
 from desta.config import dump_recipe
+from desta.data.dataset import PairDataset
 from desta.errors import ConfigError, DataError
 from desta.model import checkpoint
 from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
 from desta.model.desta import DestaModel
 from desta.model.verify import verify
+from desta.training.batches import Collator
 from desta.training.config import DataConfig, OptimConfig, TrainConfig
 from desta.training.loop import train
 
@@ -265,3 +269,32 @@ def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path)
     assert "error: a process that reads audio has died" in told
     assert "give the same command again" in told
     assert "Traceback" not in told
+
+
+def test_clips_encoded_in_groups_give_the_loss_of_one_padded_batch(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    loaded = checkpoint.fresh(config.model)
+    pairs = [PairDataset(config.data.train)[row] for row in range(3)]
+    paths = [tmp_path / f"{seconds}.wav" for seconds in (1, 9, 2, 4)]
+    for path, seconds in zip(paths, (1, 9, 2, 4), strict=True):
+        noise = np.random.default_rng(seconds).standard_normal(seconds * 16_000)
+        soundfile.write(path, 0.1 * noise, 16_000)
+    rest = iter(paths)
+    pairs = [
+        replace(
+            pair,
+            messages=tuple(
+                replace(m, audios=tuple(replace(a, audio=str(next(rest))) for a in m.audios))
+                for m in pair.messages
+            ),
+        )
+        for pair in pairs
+    ]
+    losses = []
+    for group_windows in (True, False):
+        data = replace(config.data, group_windows=group_windows)
+        micro_batch = Collator(data, loaded)(pairs)
+        assert len(micro_batch.mels) == (3 if group_windows else 1)
+        losses.append(loaded.model(*micro_batch.inputs()))
+    torch.testing.assert_close(*losses, rtol=0, atol=1e-4)

@@ -333,7 +333,9 @@ def loss_reaches_the_connector(loaded: Loaded, *clips: Path) -> None:
     batch = collate(sequences, [load_audio(c) for c in clips], pad_id=lay.pad_id)
     mel = model.mel(batch.windows)
 
-    loss = model(mel, batch.input_ids_BS, batch.attention_mask_BS, batch.places_P2, batch.labels_BS)
+    loss = model(
+        [mel], batch.input_ids_BS, batch.attention_mask_BS, batch.places_P2, batch.labels_BS
+    )
     loss.backward()
 
     with torch.no_grad():

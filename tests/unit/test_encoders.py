@@ -128,7 +128,7 @@ def test_a_model_on_waves_trains_and_comes_back(
     def loss(model: Any) -> torch.Tensor:
         b = batch
         mel = model.mel(b.windows)
-        return model(mel, b.input_ids_BS, b.attention_mask_BS, b.places_P2, b.labels_BS)
+        return model([mel], b.input_ids_BS, b.attention_mask_BS, b.places_P2, b.labels_BS)
 
     before = loss(loaded.model)
     before.backward()

@@ -5,6 +5,7 @@ from itertools import islice
 from hypothesis import given
 from hypothesis import strategies as st
 
+from desta.data.batching import similar_lengths
 from desta.data.sampling import BucketSampler, Position
 
 
@@ -59,3 +60,14 @@ def test_epochs_differ() -> None:
     for rows, position in batches:
         by_epoch.setdefault(position.epoch, []).append(rows)
     assert by_epoch[0] != by_epoch[1]
+
+
+@given(st.lists(st.integers(1, 480_000), max_size=40), st.integers(1, 5))
+def test_windows_of_similar_length_are_grouped_each_once(lengths: list[int], size: int) -> None:
+    groups = similar_lengths(lengths, max_size=size)
+
+    assert sorted(place for group in groups for place in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) <= size
+        longest = max(lengths[place] for place in group)
+        assert min(lengths[place] for place in group) >= longest - max(16_000, longest // 4)
