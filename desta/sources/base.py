@@ -62,6 +62,18 @@ class Source:
     """Debian packages that bring the corpus."""
 
 
+def source_facts(source: Source) -> dict[str, str]:
+    """Return what a user has to know of a corpus, as tables show it."""
+    return {
+        "name": source.name,
+        "domain": ", ".join(source.domains),
+        "licence": source.licence,
+        "obtain": source.obtain,
+        "layout": source.layout,
+        "looked up in": source.cited,
+    }
+
+
 def spoken(text: str | None) -> tuple[Segment, ...]:
     """Return one segment that fills the recording; None where the words are unknown."""
     return (Segment(start=0.0, end=math.inf, text=text),)

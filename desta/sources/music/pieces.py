@@ -31,7 +31,7 @@ _FMA_COLUMNS = (
 _FMA_TABLES = "unpack fma_metadata.zip"
 
 _GTZAN_FOLDERS = ("genres", "genres_original")
-_GENRES = {"hiphop": "Hip hop"}
+_GENRES = {"hiphop": "Hip-Hop"}  # as FMA writes it
 
 _SINGERS = {"ManRaw": "Male", "WomanRaw": "Female"}
 

@@ -1,4 +1,8 @@
-"""Corpora of sounds with captions: AudioCaps, Clotho, WavCaps."""
+"""Corpora of sounds with captions: AudioCaps, Clotho, WavCaps.
+
+A caption is written as `Heard: ...`: an attribute called by what it is would invite the backbone to
+talk about a text, and such responses are dropped.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +51,7 @@ def read_audiocaps(root: Path) -> Iterator[Metadata | Skipped]:
             id=row["audiocap_id"],
             audio=file.relative_to(root).as_posix(),
             domain="sound",
-            attributes={"Caption": row["caption"]},
+            attributes=_heard(row["caption"]),
             split="train",
         )
     for name, split in {"val.csv": "validation", "test.csv": "test"}.items():
@@ -76,7 +80,7 @@ def read_clotho(root: Path) -> Iterator[Metadata | Skipped]:
                 id=f"development/{row['file_name']}/{number}",
                 audio=f"{sounds}development/{row['file_name']}",
                 domain="sound",
-                attributes={"Caption": row[column]},
+                attributes=_heard(row[column]),
                 split="train",
             )
     for split in ("validation", "evaluation"):
@@ -121,9 +125,13 @@ def read_wavcaps(root: Path) -> Iterator[Metadata | Skipped]:
                 id=id,
                 audio=f"Audio/{id}.flac",
                 domain="sound",
-                attributes={"Caption": caption},
+                attributes=_heard(caption),
                 split="train",
             )
+
+
+def _heard(caption: str) -> dict[str, str]:
+    return {"Heard": caption.strip().removesuffix(".")}  # it stands inside a list
 
 
 CAPTIONED_SOURCES = (
