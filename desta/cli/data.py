@@ -16,8 +16,11 @@ from desta.errors import ConfigError
 @sources_app.callback(invoke_without_command=True)
 def sources(context: typer.Context, as_json: AsJson = False) -> None:
     """List the corpora that `desta describe` knows by name, or act on some of them."""
-    if context.invoked_subcommand is None:
+    verb = context.invoked_subcommand
+    if verb is None:
         sources_list(as_json)
+    elif as_json:
+        raise ConfigError("--json belongs behind the verb", fix=f"desta sources {verb} --json")
 
 
 @sources_app.command("list")
@@ -26,7 +29,10 @@ def sources_list(as_json: AsJson = False) -> None:
     from desta.sources import SOURCES
     from desta.sources.base import source_facts
 
-    print_rows([source_facts(source) for source in SOURCES.values()], as_json)
+    rows = [source_facts(source) for source in SOURCES.values()]
+    if not as_json:  # `show` prints the titles; one column more would be unreadable
+        rows = [{key: row[key] for key in row if key != "title"} for row in rows]
+    print_rows(rows, as_json)
 
 
 @sources_app.command("show")
@@ -40,12 +46,12 @@ def sources_show(
     from desta.sources.examples import example_of
 
     source = find_source(name)
-    facts = {"title": source.title, **source_facts(source), "example": example_of(name)}
+    facts = source_facts(source) | {"example": example_of(name) or ""}
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
     for key, value in facts.items():
-        typer.echo(f"{key:<12}{value or '-'}")
+        typer.echo(f"{key:<8} {value or '-'}")
 
 
 @sources_app.command("fetch")

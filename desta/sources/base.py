@@ -66,11 +66,12 @@ def source_facts(source: Source) -> dict[str, str]:
     """Return what a user has to know of a corpus, as tables show it."""
     return {
         "name": source.name,
-        "domain": ", ".join(source.domains),
+        "title": source.title,
+        "domains": ", ".join(source.domains),
         "licence": source.licence,
         "obtain": source.obtain,
         "layout": source.layout,
-        "looked up in": source.cited,
+        "cited": source.cited,
     }
 
 

@@ -218,7 +218,8 @@ def _attributes(recipe: RowMap, rows: Sequence[Row]) -> dict[str, str]:
         name: " / ".join(_translated(_distinct(rows, column), recipe.values.get(name)))
         for name, column in recipe.attributes.items()
     }
-    languages = [language_name(code) for code in _distinct(rows, recipe.columns.language)]
+    codes = _distinct(rows, recipe.columns.language)  # en and English are one language
+    languages = list(dict.fromkeys(language_name(code) for code in codes))
     values = {"Language": " / ".join(languages), **values} if languages else values
     return {name: value for name, value in (values | dict(recipe.constants)).items() if value}
 
