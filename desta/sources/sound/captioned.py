@@ -93,9 +93,10 @@ def read_clotho(root: Path) -> Iterator[Metadata | Skipped]:
 def read_wavcaps(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield sounds of four collections with captions that a language model wrote.
 
-    `json_files/FreeSound/fsd_final.json` and `Audio/FreeSound/ID.flac`; a collection without sound
-    is not looked at. All of it is for training, but for what the corpus itself lists as heard in
-    the test splits of AudioCaps and Clotho.
+    `json_files/FreeSound/fsd_final.json` and, anywhere below `Audio/FreeSound` (the archives hold
+    folders of their own), `ID.flac`; a collection without sound is not looked at. All of it is for
+    training, but for what the corpus itself lists as heard in the test splits of AudioCaps and
+    Clotho.
     """
     parts = [part for part in _WAVCAPS_PARTS if (root / "Audio" / part).is_dir()]
     if not parts:
@@ -116,6 +117,7 @@ def read_wavcaps(root: Path) -> Iterator[Metadata | Skipped]:
             entries = [(str(e["id"]), str(e["caption"])) for e in read_json(path)["data"]]
         except (KeyError, TypeError) as error:
             raise DataError(f"wavcaps: {path} does not hold captions", fix=bring) from error
+        files = {f.stem: f.relative_to(root) for f in (root / "Audio" / part).rglob("*.flac")}
         for name, caption in entries:
             id = f"{part}/{name.removesuffix('.wav')}"
             if name in tested:
@@ -123,7 +125,7 @@ def read_wavcaps(root: Path) -> Iterator[Metadata | Skipped]:
                 continue
             yield Metadata(
                 id=id,
-                audio=f"Audio/{id}.flac",
+                audio=files.get(Path(id).name, Path(f"Audio/{id}.flac")).as_posix(),
                 domain="sound",
                 attributes=_heard(caption),
                 split="train",

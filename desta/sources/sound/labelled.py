@@ -175,7 +175,7 @@ LABELLED_SOURCES = (
         name="audioset",
         title="AudioSet, ten-second clips of videos in 527 classes",
         domains=("sound",),
-        licence="tables CC-BY-4.0, ontology CC-BY-SA-4.0; the sound belongs to the videos",
+        licence="tables CC-BY-4.0; the sound belongs to the videos",
         obtain="tables from Google's AudioSet page; the sound has to be taken from the videos, or "
         "from a mirror such as agkphysics/AudioSet on the Hugging Face Hub (its tar files)",
         layout="confirmed",
