@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo check test smoke golden clean
+.PHONY: help setup data demo check test smoke golden docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -41,6 +41,9 @@ golden: setup  ## write the golden files again; review the diff
 	rm -f tests/golden/*.json tests/golden/*.jsonl
 	-$(BIN)/pytest -q tests/golden
 	git diff --stat tests/golden
+
+docs: setup  ## write docs/sources.md and the examples of `desta sources show`
+	$(BIN)/python benchmarks/sources_page.py
 
 clean:  ## remove what the demo made
 	rm -rf demo

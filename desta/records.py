@@ -1,7 +1,9 @@
 """The two records that travel through the system: clips and audio-text pairs."""
 
+import gzip
 import json
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -156,13 +158,16 @@ class AudioTextPair:
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of a file, one a line; blank lines are skipped.
 
+    Args:
+        path: plain, or gzipped where its name ends in .gz.
+
     Raises:
-        DataError: the file is missing, or a line is not a JSON object.
+        DataError: the file is missing or cut, or a line is not a JSON object.
     """
     if not path.is_file():
         raise DataError(f"{path} is not a file", fix="give the path of a JSONL file")
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        for number, line in enumerate(_lines(file, path), start=1):
             if not line.strip():
                 continue
             try:
@@ -176,6 +181,13 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path}:{number} is not a JSON object", fix="write one object a line"
                 )
             yield record
+
+
+def _lines(file: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path} is not whole: {error}", fix="fetch that file again") from error
 
 
 def read_clips(path: Path) -> list[Clip]:

@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-sources_app = typer.Typer(help="Corpora that are known by name.", no_args_is_help=True)
+sources_app = typer.Typer(help="Corpora that are known by name; lists them.")
 models_app = typer.Typer(help="Encoders, backbones and trained models.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
 app.add_typer(models_app, name="models")

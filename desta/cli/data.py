@@ -13,23 +13,45 @@ from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
 
 
+@sources_app.callback(invoke_without_command=True)
+def sources(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the corpora that `desta describe` knows by name, or act on some of them."""
+    verb = context.invoked_subcommand
+    if verb is None:
+        sources_list(as_json)
+    elif as_json:
+        raise ConfigError("--json belongs behind the verb", fix=f"desta sources {verb} --json")
+
+
 @sources_app.command("list")
 def sources_list(as_json: AsJson = False) -> None:
     """List the corpora that `desta describe` knows by name."""
     from desta.sources import SOURCES
+    from desta.sources.base import source_facts
 
-    rows = [
-        {
-            "name": s.name,
-            "title": s.title,
-            "domains": ", ".join(s.domains),
-            "licence": s.licence,
-            "layout": s.layout,
-            **({"obtain": s.obtain, "cited": s.cited} if as_json else {}),
-        }
-        for s in SOURCES.values()
-    ]
+    rows = [source_facts(source) for source in SOURCES.values()]
+    if not as_json:  # `show` prints the titles; one column more would be unreadable
+        rows = [{key: row[key] for key in row if key != "title"} for row in rows]
     print_rows(rows, as_json)
+
+
+@sources_app.command("show")
+def sources_show(
+    name: Annotated[str, typer.Argument(help="Name from `desta sources list`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell all that is known of one corpus, with a seed description as an example."""
+    from desta.sources import find_source
+    from desta.sources.base import source_facts
+    from desta.sources.examples import example_of
+
+    source = find_source(name)
+    facts = source_facts(source) | {"example": example_of(name) or ""}
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for key, value in facts.items():
+        typer.echo(f"{key:<8} {value or '-'}")
 
 
 @sources_app.command("fetch")
@@ -48,11 +70,11 @@ def sources_fetch(
 
 @app.command()
 def describe(
-    source: Annotated[str, typer.Argument(help="Name of a corpus, or `custom`.")],
+    source: Annotated[str, typer.Argument(help="Name of a corpus, `custom` or `lhotse`.")],
     root: Annotated[Path, typer.Argument(help="Folder of the corpus.")],
     out: Annotated[Path, typer.Option(help="Folder for clips.jsonl and describe.json.")],
     recipe: Annotated[
-        Path | None, typer.Option(help="For `custom`: YAML that maps the columns.")
+        Path | None, typer.Option(help="For `custom` and `lhotse`: YAML that maps the columns.")
     ] = None,
     overrides: Overrides = None,
     max_broken_share: Annotated[
@@ -66,17 +88,19 @@ def describe(
     from desta.sources import describe as describing
     from desta.sources import find_source
     from desta.sources.custom import CustomRecipe, custom_source
+    from desta.sources.lhotse import LhotseRecipe, lhotse_source
 
-    if (source == "custom") != (recipe is not None):
+    if (source in ("custom", "lhotse")) != (recipe is not None):
         raise ConfigError(
-            "--recipe belongs to the source `custom`, and only to it",
+            "--recipe belongs to the sources `custom` and `lhotse`, and only to them",
             fix="desta describe custom ROOT --recipe corpus.yaml --out DIR",
         )
-    found = (
-        find_source(source)
-        if recipe is None
-        else custom_source(load_recipe(recipe, CustomRecipe, overrides or ()))
-    )
+    if recipe is None:
+        found = find_source(source)
+    elif source == "custom":
+        found = custom_source(load_recipe(recipe, CustomRecipe, overrides or ()))
+    else:
+        found = lhotse_source(load_recipe(recipe, LhotseRecipe, overrides or ()))
     with counter(f"describing {found.name}") as show:
         description = describing.describe(
             found, root, max_broken_share=max_broken_share, seed=seed, on_progress=show

@@ -14,7 +14,9 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
-    table = Table(*rows[0], box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, no_wrap=not number, overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(value)) for value in row.values()))
     Console().print(table)

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,35 @@ class Columns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CustomRecipe:
+class RowMap:
+    """What the columns of a row mean."""
+
+    columns: Columns = field(default_factory=Columns)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Attribute -> column, in the order in which they are to be written."""
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Attribute -> what the table writes -> what the description shall say; a row with a value
+    that is not among them is left out and counted."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """Attribute -> value that holds for the whole corpus."""
+    domain: Domain = "speech"
+    """Of rows that do not state one."""
+
+    def __post_init__(self) -> None:
+        if both := self.attributes.keys() & self.constants.keys():
+            raise ConfigError(
+                f"{', '.join(sorted(both))}: both an attribute and a constant", fix="drop one"
+            )
+        for name in self.values:
+            if name not in self.attributes:
+                raise ConfigError(
+                    f'values names "{name}", which is no attribute',
+                    fix=suggest(name, list(self.attributes)),
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomRecipe(RowMap):
     """How to read a corpus; one of `table` and `dataset` is given.
 
     Rows about the same recording are segments of one clip, in the order of the rows.
@@ -62,20 +90,10 @@ class CustomRecipe:
     """Hugging Face data set: a folder on disk or an id on the Hub."""
     dataset_split: str = "train"
     """The part of the data set that is read."""
-    columns: Columns = field(default_factory=Columns)
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    """Attribute -> column, in the order in which they are to be written."""
-    constants: Mapping[str, str] = field(default_factory=dict)
-    """Attribute -> value that holds for the whole corpus."""
-    domain: Domain = "speech"
-    """Of rows that do not state one."""
     licence: str = "not stated"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+", self.name):
-            raise ConfigError(
-                f'name = "{self.name}" is not one word', fix="use letters, digits, . _ and -"
-            )
+        check_name(self.name)
         if (self.table is None) == (self.dataset is None):
             raise ConfigError(
                 "a corpus is either a table or a dataset",
@@ -86,10 +104,13 @@ class CustomRecipe:
                 f'table = "{self.table}" is not a table that can be read',
                 fix="give a .csv, .tsv or .jsonl file",
             )
-        if both := self.attributes.keys() & self.constants.keys():
-            raise ConfigError(
-                f"{', '.join(sorted(both))}: both an attribute and a constant", fix="drop one"
-            )
+        super().__post_init__()
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that would make ids hard to read."""
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ConfigError(f'name = "{name}" is not one word', fix="use letters, digits, . _ and -")
 
 
 def custom_source(recipe: CustomRecipe) -> Source:
@@ -121,13 +142,25 @@ def _read(recipe: CustomRecipe, root: Path) -> Iterator[Metadata | Skipped]:
     else:
         rows = read_dataset(str(recipe.dataset), recipe.dataset_split, columns.audio, root)
     _check_columns(recipe, rows)
+    yield from group_rows(recipe, ((f"row-{n}", row) for n, row in enumerate(rows, start=1)), root)
 
+
+def group_rows(
+    recipe: RowMap, rows: Iterable[tuple[str, Row]], root: Path
+) -> Iterator[Metadata | Skipped]:
+    """Yield a clip for every recording that rows name, its segments in the order of the rows.
+
+    Args:
+        recipe: which column holds what.
+        rows: each with the id under which it is counted if it names no recording.
+        root: folder of the corpus.
+    """
     recordings: dict[str, list[Row]] = {}
-    for number, row in enumerate(rows, start=1):
+    for id, row in rows:
         try:
-            recordings.setdefault(_inside(row.get(columns.audio), root), []).append(row)
+            recordings.setdefault(_inside(row.get(recipe.columns.audio), root), []).append(row)
         except _BadRow as error:
-            yield Skipped(id=f"row-{number}", reason=str(error), broken=True)
+            yield Skipped(id=id, reason=str(error), broken=True)
     for audio, group in recordings.items():
         try:
             yield _metadata(recipe, audio, group)
@@ -147,7 +180,7 @@ def _check_columns(recipe: CustomRecipe, rows: Sequence[Row]) -> None:
             )
 
 
-def _metadata(recipe: CustomRecipe, audio: str, rows: Sequence[Row]) -> Metadata:
+def _metadata(recipe: RowMap, audio: str, rows: Sequence[Row]) -> Metadata:
     columns = recipe.columns
     if len(rows) > 1 and columns.start is None:
         raise _BadRow("several rows name one recording, and no column says when each starts")
@@ -179,14 +212,24 @@ def _segment(columns: Columns, row: Row) -> Segment:
     )
 
 
-def _attributes(recipe: CustomRecipe, rows: Sequence[Row]) -> dict[str, str]:
+def _attributes(recipe: RowMap, rows: Sequence[Row]) -> dict[str, str]:
     """Return what the rows say of the recording; values that differ are joined by a slash."""
     values = {
-        name: " / ".join(_distinct(rows, column)) for name, column in recipe.attributes.items()
+        name: " / ".join(_translated(_distinct(rows, column), recipe.values.get(name)))
+        for name, column in recipe.attributes.items()
     }
-    languages = [language_name(code) for code in _distinct(rows, recipe.columns.language)]
+    codes = _distinct(rows, recipe.columns.language)  # en and English are one language
+    languages = list(dict.fromkeys(language_name(code) for code in codes))
     values = {"Language": " / ".join(languages), **values} if languages else values
     return {name: value for name, value in (values | dict(recipe.constants)).items() if value}
+
+
+def _translated(found: Sequence[str], words: Mapping[str, str] | None) -> Sequence[str]:
+    if words is None:
+        return found
+    if any(value not in words for value in found):
+        raise _BadRow("a value has no entry in `values`")
+    return list(dict.fromkeys(words[value] for value in found))
 
 
 def _inside(value: Any, root: Path) -> str:
@@ -209,7 +252,7 @@ def _cell(row: Row, column: str | None) -> str | None:
 def _seconds(row: Row, column: str | None, default: float) -> float:
     text = _cell(row, column)
     try:
-        return default if text is None else float(text)
+        return default if text is None else float(text.replace(",", "."))
     except ValueError:
         raise _BadRow("its start or end is not a number of seconds") from None
 

@@ -46,12 +46,18 @@ def corpora(tmp_path: Path) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         ramp = np.linspace(-0.5, 0.5, number * 1_600, dtype=np.float32)
-        soundfile.write(path, ramp, 16_000)
+        # as WAV whatever the name: Ogg files carry a random number, and their hash draws the split
+        soundfile.write(path, ramp, 16_000, format="FLAC" if path.suffix == ".flac" else "WAV")
     return tmp_path
 
 
-def test_clips_of_every_corpus_are_as_stored(corpora: Path) -> None:
-    clips = [clip for source in SOURCES.values() for clip in describe(source, corpora).clips]
+def test_clips_of_every_packaged_corpus_are_as_stored(corpora: Path) -> None:
+    clips = [
+        clip
+        for source in SOURCES.values()
+        if source.packages  # the others have golden files of their own
+        for clip in describe(source, corpora).clips
+    ]
     lines = "".join(f"{json.dumps(clip.to_json(), ensure_ascii=False)}\n" for clip in clips)
 
     if not GOLDEN.exists():

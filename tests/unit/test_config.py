@@ -79,11 +79,13 @@ def test_every_recipe_of_the_project_loads() -> None:
     from desta.evaluation.attributes import EvalConfig
     from desta.evaluation.text import TextConfig
     from desta.sources.custom import CustomRecipe
+    from desta.sources.lhotse import LhotseRecipe
     from desta.training.config import TrainConfig
 
     kinds = {
         "llama31_8b.yaml": TrainConfig,
         "custom_corpus.yaml": CustomRecipe,
+        "lhotse_corpus.yaml": LhotseRecipe,
         "demo/data.yaml": ConstructConfig,
         "demo/train.yaml": TrainConfig,
         "demo/eval.yaml": EvalConfig,

@@ -52,7 +52,8 @@ def test_every_source_states_what_a_user_must_know() -> None:
         assert source.title
         assert source.licence
         assert source.domains
-        assert source.packages
+        assert source.obtain
+        assert source.cited
 
 
 def test_an_unknown_source_is_an_error_that_names_the_nearest() -> None:
@@ -315,9 +316,53 @@ def test_a_missing_column_is_an_error_that_names_the_nearest(tmp_path: Path) -> 
     assert 'did you mean "words"?' in caught.value.fix
 
 
+def test_semicolons_byte_order_marks_and_decimal_commas_are_read(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    rows = "audio;words;from;to\na.wav;Ja, gern;0,1;0,45\n"
+    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8-sig")
+
+    (clip,) = describe(
+        custom_source(
+            recipe(table="rows.csv", columns={"text": "words", "start": "from", "end": "to"})
+        ),
+        tmp_path,
+    ).clips
+
+    (segment,) = clip.segments
+    assert (segment.start, segment.end, segment.text) == (0.1, 0.45, "Ja, gern")
+
+
+def test_values_are_translated_and_unknown_ones_counted(tmp_path: Path) -> None:
+    for name in "abc":
+        record(tmp_path / f"{name}.wav", seed=ord(name))
+    write(tmp_path / "rows.csv", "audio,sex\na.wav,W\nb.wav,?\nc.wav,X\n")
+    values = {"Gender": {"W": "Female", "?": ""}}
+
+    description = describe(
+        custom_source(recipe(table="rows.csv", attributes={"Gender": "sex"}, values=values)),
+        tmp_path,
+        max_broken_share=0.5,
+    )
+
+    assert [clip.attributes for clip in description.clips] == [{"Gender": "Female"}, {}]
+    assert reasons(description) == {"a value has no entry in `values`": 1}
+    assert description.skipped[0].example == "mine/c.wav"
+
+
+def test_codes_and_names_of_one_language_are_one_value(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    write(tmp_path / "rows.csv", "audio,lang,from\na.wav,en,0\na.wav,English,0.2\n")
+    columns = {"language": "lang", "start": "from"}
+
+    (clip,) = describe(custom_source(recipe(table="rows.csv", columns=columns)), tmp_path).clips
+
+    assert clip.attributes == {"Language": "English"}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"table": "a.csv", "values": {"Mood": {"a": "b"}}}, "which is no attribute"),
         ({"table": "a.csv", "dataset": "b"}, "either a table or a dataset"),
         ({}, "either a table or a dataset"),
         ({"table": "a.xlsx"}, "not a table that can be read"),

@@ -1,0 +1,197 @@
+"""Manifests of lhotse (JSONL, plain or gzipped) as a source; lhotse itself is not needed.
+
+A clip is a whole recording: supervisions, also those of several cuts, become its segments.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from desta.errors import ConfigError, DataError
+from desta.records import Domain, Split, read_jsonl
+from desta.sources.base import Metadata, Skipped, Source
+from desta.sources.custom import Columns, RowMap, check_name, group_rows
+from desta.sources.tables import Row
+
+_SEXES = {"f": "Female", "female": "Female", "m": "Male", "male": "Male"}
+_TOLD = ("text", "speaker", "language")
+_HARMLESS = ("Resample",)
+"""What a manifest may do to a recording without changing what is heard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LhotseRecipe:
+    """Which manifests to read: `cuts`, or `recordings` with or without `supervisions`."""
+
+    name: str
+    """Opens the id of every clip."""
+    cuts: str | None = None
+    """CutSet, relative to the root: .jsonl or .jsonl.gz."""
+    recordings: str | None = None
+    supervisions: str | None = None
+    moved_from: str | None = None
+    """Folder in which the audio lay when the manifests were written; it is the root now."""
+    attributes: Mapping[str, str] = field(default_factory=lambda: {"Gender": "gender"})
+    """Attribute -> field of a supervision, or custom field of supervision, cut or recording."""
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Attribute -> what the manifest writes -> what the description shall say."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """Attribute -> value that holds for the whole corpus."""
+    speakers: bool = False
+    """Write in front of each segment who speaks; for conversations."""
+    domain: Domain = "speech"
+    split: Split | None = None
+    """What the manifest is of; null lets `desta describe` split it."""
+    licence: str = "not stated"
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if (self.cuts is None) == (self.recordings is None):
+            raise ConfigError(
+                "a corpus is either cuts or recordings",
+                fix='give "cuts: cuts.jsonl.gz", or "recordings: ..." and "supervisions: ..."',
+            )
+        if self.supervisions and self.cuts:
+            raise ConfigError("cuts bring their own supervisions", fix="drop `supervisions`")
+        _row_map(self)  # checks attributes, values and constants
+
+
+def lhotse_source(recipe: LhotseRecipe) -> Source:
+    """Return the source that a recipe describes."""
+
+    def read(root: Path) -> Iterator[Metadata | Skipped]:
+        by_recording: dict[str, list[Row]] = {}
+        for item in _rows(recipe, root):
+            if isinstance(item, Skipped):
+                yield item
+            else:
+                by_recording.setdefault(item[0], []).append(item[1])
+        rows = (
+            (id, row)
+            for id, found in by_recording.items()  # cuts are often shuffled
+            for row in sorted([r for r in found if "end" in r] or found, key=lambda r: r["start"])
+        )
+        yield from group_rows(_row_map(recipe), rows, root)
+
+    return Source(
+        name=recipe.name,
+        title=f"{recipe.name}, from lhotse manifests",
+        domains=(recipe.domain,),
+        licence=recipe.licence,
+        obtain="yours",
+        layout="confirmed",
+        cited="the manifests",
+        read=read,
+    )
+
+
+def _row_map(recipe: LhotseRecipe) -> RowMap:
+    return RowMap(
+        columns=Columns(
+            text="text",
+            start="start",
+            end="end",
+            speaker="speaker" if recipe.speakers else None,
+            language="language",
+            split="split" if recipe.split else None,
+        ),
+        attributes={name: _column(name) for name in recipe.attributes},
+        values=recipe.values,
+        constants=recipe.constants,
+        domain=recipe.domain,
+    )
+
+
+def _column(attribute: str) -> str:
+    return f"attribute {attribute}"  # no field of a supervision has such a name
+
+
+def _rows(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[str, Row] | Skipped]:
+    """Yield a row for every supervision, and for every recording without any.
+
+    Raises:
+        DataError: a line is not what lhotse writes.
+    """
+    seen: set[tuple[str, str | None]] = set()  # windows that overlap share their supervisions
+    try:
+        for span in _spans(recipe, root):
+            if isinstance(span, Skipped):
+                yield span
+                continue
+            recording, cut, supervisions = span
+            id = str(recording["id"])
+            if reason := _only_lhotse(recording):
+                yield Skipped(id=id, reason=reason)
+                continue
+            fixed: Row = {"audio": _audio(recipe, recording), "split": recipe.split, "start": 0.0}
+            for supervision in supervisions or [{"id": None}]:
+                if (id, supervision["id"]) in seen:
+                    continue
+                seen.add((id, supervision["id"]))
+                row = {**fixed, **_attributes(recipe, supervision, cut, recording)}
+                if supervisions:
+                    start = max(float(cut.get("start", 0)) + float(supervision["start"]), 0.0)
+                    row |= {"start": start, "end": start + float(supervision["duration"])}
+                    row |= {name: supervision.get(name) for name in _TOLD}
+                yield id, row
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        manifest = root / (recipe.cuts or recipe.recordings or "")
+        raise DataError(
+            f"{manifest} is no manifest of lhotse: {error!r}",
+            fix="give a CutSet as `cuts`, a RecordingSet as `recordings`, a SupervisionSet as "
+            "`supervisions`",
+        ) from error
+
+
+def _spans(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[Row, Row, Sequence[Row]] | Skipped]:
+    """Yield recording, cut (empty where there are none) and supervisions."""
+    if recipe.cuts is not None:
+        for line in read_jsonl(root / recipe.cuts):
+            mixed = {"mixed": True} if "tracks" in line else {}
+            for track in line.get("tracks", [{"cut": line}]):
+                cut = track["cut"]
+                if cut.get("type") != "PaddingCut":
+                    yield cut["recording"] | mixed, cut, cut.get("supervisions") or []
+        return
+    told: dict[str, list[Row]] = {}
+    if recipe.supervisions is not None:
+        for supervision in read_jsonl(root / recipe.supervisions):
+            told.setdefault(str(supervision["recording_id"]), []).append(supervision)
+    for recording in read_jsonl(root / str(recipe.recordings)):
+        yield recording, {}, told.pop(str(recording["id"]), [])
+    for id in told:
+        yield Skipped(id=id, reason="its recording is not in the RecordingSet", broken=True)
+
+
+def _only_lhotse(recording: Row) -> str | None:
+    """Return why the recording does not exist as one file, if it does not."""
+    if recording.get("mixed"):
+        return "a mix that only lhotse can make"
+    if any(t.get("name") not in _HARMLESS for t in recording.get("transforms") or ()):
+        return "a change of the recording that only lhotse can make"
+    if len(recording["sources"]) != 1:
+        return "its channels lie in several files"
+    if recording["sources"][0]["type"] != "file":
+        return "its audio is not a file"
+    return None
+
+
+def _audio(recipe: LhotseRecipe, recording: Row) -> str:
+    path = PurePosixPath(recording["sources"][0]["source"])
+    if recipe.moved_from is not None and path.is_relative_to(recipe.moved_from):
+        path = path.relative_to(recipe.moved_from)
+    return str(path)
+
+
+def _attributes(
+    recipe: LhotseRecipe, supervision: Row, cut: Row, recording: Row
+) -> Mapping[str, Any]:
+    custom = [holder.get("custom") or {} for holder in (supervision, cut, recording)]
+    found: dict[str, Any] = {}
+    for name, key in recipe.attributes.items():
+        value = next((f[key] for f in (supervision, *custom) if f.get(key) is not None), None)
+        if key == "gender" and name not in recipe.values:
+            value = _SEXES.get(str(value).casefold(), value)
+        found[_column(name)] = value
+    return found

@@ -1,0 +1,221 @@
+import gzip
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from desta.config import build
+from desta.errors import ConfigError, DataError
+from desta.sources.describe import Description, describe
+from desta.sources.lhotse import LhotseRecipe, lhotse_source
+
+
+def record(path: Path, *, seconds: float = 2.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(len(path.name)).uniform(-0.1, 0.1, round(seconds * 8_000))
+    soundfile.write(path, noise, 8_000)
+
+
+def write(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    data = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def recording(id: str, source: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": id,
+        "sources": [{"type": "file", "channels": [0], "source": source}],
+        "sampling_rate": 8_000,
+        "num_samples": 16_000,
+        "duration": 2.0,
+        "channel_ids": [0],
+        **changes,
+    }
+
+
+def supervision(id: str, of: str, start: float, duration: float, **told: Any) -> dict[str, Any]:
+    fixed = {"id": id, "recording_id": of, "start": start, "duration": duration, "channel": 0}
+    return fixed | told
+
+
+def cut(of: Mapping[str, Any], *supervisions: Any, start: float = 0.0, **more: Any) -> Any:
+    return {
+        "id": f"{of['id']}-{start}",
+        "start": start,
+        "duration": 1.0,
+        "channel": 0,
+        "supervisions": list(supervisions),
+        "recording": of,
+        "type": "MonoCut",
+        **more,
+    }
+
+
+def described(root: Path, **values: Any) -> Description:
+    recipe = build(LhotseRecipe, {"name": "mine", **values}, where="recipe")
+    return describe(lhotse_source(recipe), root, max_broken_share=0.6)
+
+
+def reasons(description: Description) -> dict[str, int]:
+    return {left.reason: left.count for left in description.skipped}
+
+
+HELLO = {
+    "text": "Hello there",
+    "speaker": "ann",
+    "gender": "F",
+    "language": "en",
+    "custom": {"emotion": "happy"},
+}
+BYE = {"text": "Bye", "speaker": "ben", "gender": "male", "language": "English"}
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz"])
+def test_recordings_and_supervisions_become_clips(tmp_path: Path, suffix: str) -> None:
+    record(tmp_path / "wav/a.wav")
+    record(tmp_path / "wav/bb.wav")
+    write(
+        tmp_path / f"recordings.{suffix}",
+        [recording("a", "wav/a.wav"), recording("bb", str(tmp_path / "wav/bb.wav"))],
+    )
+    write(
+        tmp_path / f"supervisions.{suffix}",
+        [supervision("s2", "a", 1.2, 0.7, **BYE), supervision("s1", "a", 0.1, 1, **HELLO)],
+    )
+
+    description = described(
+        tmp_path,
+        recordings=f"recordings.{suffix}",
+        supervisions=f"supervisions.{suffix}",
+        attributes={"Gender": "gender", "Emotion": "emotion"},
+    )
+
+    first, second = description.clips
+    assert (first.id, first.audio) == ("mine/wav/a.wav", "wav/a.wav")
+    assert [(s.start, s.end, s.speaker, s.text) for s in first.segments] == [
+        (0.1, 1.1, None, "Hello there"),
+        (1.2, 1.9, None, "Bye"),
+    ]
+    assert list(first.attributes.items()) == [
+        ("Language", "English"),
+        ("Gender", "Female / Male"),
+        ("Emotion", "happy"),
+    ]
+    assert (second.audio, second.transcription, second.attributes) == ("wav/bb.wav", " ", {})
+
+
+def test_cuts_of_a_recording_become_its_segments_once(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    audio = recording("a", "a.wav")
+    cuts = [  # shuffled, overlapping, and with a window in which nothing is said
+        cut(audio, supervision("s2", "a", 0.2, 0.8, **BYE), start=1.0, custom={"room": "hall"}),
+        cut(audio, supervision("s1", "a", 0.0, 0.9, **HELLO)),
+        cut(audio, supervision("s1", "a", -0.5, 0.9, **HELLO), start=0.5),
+        cut(audio, start=1.5),
+    ]
+    write(tmp_path / "cuts.jsonl.gz", cuts)
+
+    (clip,) = described(
+        tmp_path, cuts="cuts.jsonl.gz", attributes={"Room": "room"}, speakers=True, split="test"
+    ).clips
+
+    assert [(s.start, s.end, s.speaker, s.text) for s in clip.segments] == [
+        (0.0, 0.9, "ann", "Hello there"),
+        (1.2, 2.0, "ben", "Bye"),
+    ]
+    assert clip.attributes == {"Language": "English", "Room": "hall"}
+    assert clip.split == "test"
+
+
+def test_audio_that_moved_is_found_below_the_root(tmp_path: Path) -> None:
+    record(tmp_path / "train/a.wav")
+    write(tmp_path / "r.jsonl", [recording("a", "/scratch/corpus/train/a.wav")])
+
+    (clip,) = described(tmp_path, recordings="r.jsonl", moved_from="/scratch/corpus").clips
+
+    assert clip.audio == "train/a.wav"
+
+
+def test_what_only_lhotse_can_make_is_left_out_and_counted(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    good = recording("a", "a.wav", transforms=[{"name": "Resample", "kwargs": {}}])
+    far = [{"type": "url", "channels": [0], "source": "https://example.org/b.wav"}]
+    pair = [{"type": "file", "channels": [c], "source": f"{c}.wav"} for c in (0, 1)]
+    tracks = [{"cut": cut(good)}, {"cut": {"id": "p", "type": "PaddingCut"}, "offset": 1}]
+    write(
+        tmp_path / "cuts.jsonl",
+        [
+            cut(good, supervision("s", "a", 0, 2, **HELLO)),
+            cut(recording("b", "", sources=far)),
+            cut(recording("c", "", sources=pair)),
+            cut(recording("d", "a.wav", transforms=[{"name": "Speed", "kwargs": {}}])),
+            cut(recording("e", "../e.wav")),
+            {"id": "m", "tracks": tracks, "type": "MixedCut"},
+        ],
+    )
+
+    description = described(tmp_path, cuts="cuts.jsonl")
+
+    assert len(description.clips) == 1
+    assert reasons(description) == {
+        "its audio is not a file": 1,
+        "its channels lie in several files": 1,
+        "a change of the recording that only lhotse can make": 1,
+        "a mix that only lhotse can make": 1,
+        "the recording lies outside the root": 1,
+    }
+
+
+def test_a_supervision_without_its_recording_is_damage(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    write(tmp_path / "r.jsonl", [recording("a", "a.wav")])
+    write(tmp_path / "s.jsonl", [supervision("s", "lost", 0, 1, **HELLO)])
+
+    description = described(tmp_path, recordings="r.jsonl", supervisions="s.jsonl")
+
+    assert reasons(description) == {"its recording is not in the RecordingSet": 1}
+    assert description.skipped[0].broken
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"id": "a"}\n', "is no manifest of lhotse"),
+        (b'{"id": "a", "sources": 3}\n', "is no manifest of lhotse"),
+        (b"[]\n", "is not a JSON object"),
+        (None, "is not a file"),
+    ],
+)
+def test_what_is_no_manifest_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "r.jsonl").write_bytes(content)
+
+    with pytest.raises(DataError, match=message):
+        described(tmp_path, recordings="r.jsonl")
+
+
+def test_a_gzipped_manifest_that_is_cut_is_named(tmp_path: Path) -> None:
+    lines = "".join(f"{json.dumps(recording(str(n), f'{n}.wav'))}\n" for n in range(500))
+    (tmp_path / "r.jsonl.gz").write_bytes(gzip.compress(lines.encode())[:400])
+
+    with pytest.raises(DataError, match="is not whole"):
+        described(tmp_path, recordings="r.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "either cuts or recordings"),
+        ({"cuts": "c.jsonl", "recordings": "r.jsonl"}, "either cuts or recordings"),
+        ({"cuts": "c.jsonl", "supervisions": "s.jsonl"}, "their own supervisions"),
+        ({"cuts": "c.jsonl", "name": "two words"}, "not one word"),
+        ({"cuts": "c.jsonl", "values": {"Mood": {"a": "b"}}}, "no attribute"),
+    ],
+)
+def test_a_wrong_recipe_is_a_config_error(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(LhotseRecipe, {"name": "mine", **values}, where="recipe")
