@@ -67,6 +67,11 @@ def spoken(text: str | None) -> tuple[Segment, ...]:
     return (Segment(start=0.0, end=math.inf, text=text),)
 
 
+def known(attributes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the attributes that have a value."""
+    return {name: value for name, value in attributes.items() if value}
+
+
 def find_folder(root: Path, inside: str, *, source: str) -> Path:
     """Return a folder of the corpus.
 

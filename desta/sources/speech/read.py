@@ -1,0 +1,121 @@
+"""Corpora of texts read aloud: KeSpeech, LibriTTS-R."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from desta.sources.base import Metadata, Skipped, Source, known, relative_id, spoken
+from desta.sources.files import (
+    inside,
+    read_fields,
+    read_pairs,
+    read_words,
+    require,
+    require_any,
+    unpacked,
+)
+
+_KESPEECH_TABLES = ("wav.scp", "text", "utt2spk", "utt2subdialect")
+_LIBRITTS_PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
+_GENDERS = {"F": "Female", "M": "Male"}
+
+
+def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield Mandarin in nine dialects.
+
+    `Tasks/ASR/train_phase1` and `train_phase2` hold tables in the manner of Kaldi; the paths in
+    `wav.scp` are relative to the root.
+    """
+    unpack = "KeSpeech.tar.gz into the root"
+    tasks = require(root / "Tasks" / "ASR", source="kespeech", unpack=unpack)
+    require(tasks / "train_phase1", source="kespeech", unpack=unpack)
+    for part in sorted(folder for folder in tasks.iterdir() if folder.is_dir()):
+        tables = [
+            read_pairs(require(part / name, source="kespeech", unpack=unpack))
+            for name in _KESPEECH_TABLES
+        ]
+        recordings, texts, speakers, dialects = tables
+        for id, path in recordings.items():
+            audio = inside(root, path)
+            if not part.name.startswith("train"):
+                split = part.name.partition("_")[0]
+                yield Skipped(id=id, reason=f"of the official {split} split")
+            elif audio is None:
+                yield Skipped(id=id, reason="the recording lies outside the root", broken=True)
+            elif not (words := texts.get(id, "").replace("<SPOKEN_NOISE>", "").strip()):
+                yield Skipped(id=id, reason="no text for it")
+            else:
+                yield Metadata(
+                    id=id,
+                    audio=audio,
+                    domain="speech",
+                    segments=spoken(words),
+                    attributes=known(
+                        {
+                            "Language": "Chinese",
+                            "Dialect": dialects.get(id),
+                            "Speaker": speakers.get(id),
+                        }
+                    ),
+                    split="train",
+                )
+
+
+def read_libritts_r(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield sentences from audio books, cleaned by a vocoder.
+
+    `train-clean-100/READER/CHAPTER/X.wav` has its words in `X.normalized.txt` beside it;
+    `speakers.tsv` states sex and name of every reader.
+    """
+    folder = unpacked(root, "LibriTTS_R")
+    source = "libritts-r"
+    table = require(folder / "speakers.tsv", source=source, unpack="doc.tar.gz into the root")
+    require_any(
+        *(folder / part for part in _LIBRITTS_PARTS),
+        source=source,
+        unpack="train_clean_100.tar.gz into the root",
+    )
+    readers = {fields[0]: fields for fields in read_fields(table, "\t") if len(fields) >= 4}
+    for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for path in sorted(part.glob("*/*/*.wav")):
+            id = relative_id(path, folder)
+            if part.name not in _LIBRITTS_PARTS:
+                split = part.name.partition("-")[0]
+                yield Skipped(id=id, reason=f"of the official {split} split")
+                continue
+            words = read_words(path.with_suffix(".normalized.txt"))
+            if words is None:
+                yield Skipped(id=id, reason="no text for it")
+                continue
+            _, gender, _, name, *_ = readers.get(path.parent.parent.name, ("", "", "", ""))
+            yield Metadata(
+                id=id,
+                audio=path.relative_to(root).as_posix(),
+                domain="speech",
+                segments=spoken(words),
+                attributes=known({"Gender": _GENDERS.get(gender), "Speaker": name}),
+                split="train",
+            )
+
+
+READ_SOURCES = (
+    Source(
+        name="kespeech",
+        title="KeSpeech: Mandarin and its eight dialects by 27,237 readers",
+        domains=("speech",),
+        licence="see its agreement",
+        obtain="apply at kespeech@ke.com and sign its agreement (github.com/KeSpeech/KeSpeech)",
+        layout="confirmed",
+        cited="lhotse recipes/kespeech.py",
+        read=read_kespeech,
+    ),
+    Source(
+        name="libritts-r",
+        title="LibriTTS-R: sentences of audio books, cleaned",
+        domains=("speech",),
+        licence="CC BY 4.0",
+        obtain="OpenSLR 141, free: the archives of the training parts, and doc.tar.gz",
+        layout="confirmed",
+        cited="lhotse recipes/libritts.py; readers of LibriTTS_R/speakers.tsv",
+        read=read_libritts_r,
+    ),
+)
