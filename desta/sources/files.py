@@ -1,41 +1,21 @@
-"""Files of a corpus: found where it unpacks, read, and kept inside its root."""
+"""What corpora keep in small text files: words, lists in the manner of Kaldi, paths."""
 
-import csv
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from desta.errors import DataError
-
-_OWN = "or describe a corpus of your own with `desta describe custom`"
+from desta.sources.base import find_file, find_folder
 
 
-def require(path: Path, *, source: str, unpack: str) -> Path:
-    """Return a file or folder that the corpus must have.
-
-    Args:
-        path: where it lies once the corpus is unpacked.
-        source: name of the corpus.
-        unpack: what brings it, the object of "unpack": `doc.tar.gz into the root`.
-
-    Raises:
-        DataError: it is not there.
-    """
-    if not path.exists():
-        raise DataError(f"{source}: {path} is missing", fix=f"unpack {unpack}, {_OWN}")
-    return path
-
-
-def require_any(*paths: Path, source: str, unpack: str) -> Path:
-    """Return the first of several that is there; the error names the first.
+def find_any(root: Path, *inside: str, source: str, bring: str) -> Path:
+    """Return the first of several files or folders that is there; the error names the first.
 
     Raises:
         DataError: none is there.
     """
-    found = next((path for path in paths if path.exists()), paths[0])
-    return require(found, source=source, unpack=unpack)
+    found = next((name for name in inside if (root / name).exists()), inside[0])
+    find = find_file if (root / found).is_file() or Path(found).suffix else find_folder
+    return find(root, found, source=source, bring=bring)
 
 
 def unpacked(root: Path, name: str) -> Path:
@@ -65,28 +45,7 @@ def read_fields(path: Path, delimiter: str | None = None) -> Iterator[list[str]]
 
 def read_pairs(path: Path) -> dict[str, str]:
     """Return first word -> rest of the line, as in the `text` and `wav.scp` of Kaldi."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        halves = (line.strip().partition(" ") for line in file if line.strip())
-        return {key: " ".join(rest.split()) for key, _, rest in halves}
-
-
-def read_csv(path: Path, delimiter: str = ",") -> Iterator[dict[str, str]]:
-    """Yield the rows of a table whose first line names its columns; what is missing is empty."""
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        for row in csv.DictReader(file, delimiter=delimiter, restval=""):
-            yield {name: " ".join(row[name].split()) for name in row if name}
-
-
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
-
-    Raises:
-        DataError: it is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # no UTF-8, or no JSON
-        raise DataError(f"{path} is not JSON: {error}", fix="unpack or write it again") from error
+    return {fields[0]: " ".join(fields[1:]) for fields in read_fields(path)}
 
 
 def inside(root: Path, text: str) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError, need
-from desta.sources.base import Metadata, Reader, Skipped
+from desta.sources.base import Metadata, Reader, Skipped, of_split
 
 RECORDINGS = "recordings"
 """Folder below the root for sounds that are taken out of something larger."""
@@ -22,7 +22,7 @@ class HubRow:
     id: str
     """Path of the parquet file without its suffix, and the number of the row in it."""
     audio: str
-    """Path of the sound, relative to the root."""
+    """Path of the sound, relative to the root; empty where the rows hold none."""
     shard: Path
     """The parquet file."""
     values: Mapping[str, Any]
@@ -35,7 +35,10 @@ def hub_reader(
     columns: Sequence[str],
     describe: Callable[[HubRow], Metadata | Skipped],
     *,
-    audio: str = "audio",
+    audio: str | None = "audio",
+    folder: str = ".",
+    train: Sequence[str] = ("train",),
+    splits: Mapping[str, str] | None = None,
 ) -> Reader:
     """Return the reader of a data set of the Hub that was downloaded as it is.
 
@@ -47,31 +50,41 @@ def hub_reader(
         dataset: its id on the Hub, for the error message.
         columns: what `describe` looks at.
         describe: row -> metadata.
-        audio: column that holds the sound.
+        audio: column that holds the sound; None where the rows only name files.
+        folder: where the parquet files lie below the root, at any depth.
+        train: how the names of the files to read begin.
+        splits: other beginning -> the official split that it is, where it is not its name.
     """
 
     def read(root: Path) -> Iterator[Metadata | Skipped]:
-        parquet = need("pyarrow.parquet", extra="train", to=f"read {dataset}")
-        shards = sorted(root.rglob("*.parquet"))
-        if not any(_split(shard) == "train" for shard in shards):
+        shards = sorted((root / folder).rglob("*.parquet"))
+        if not any(_split(shard) in train for shard in shards):
             raise DataError(
-                f"{source}: {root} holds no file train-*.parquet",
+                f"{source}: {root / folder} holds no file {train[0]}-*.parquet",
                 fix=f"run `hf download {dataset} --repo-type dataset --local-dir {root}`, "
                 "or describe a corpus of your own with `desta describe custom`",
             )
+        parquet = need("pyarrow.parquet", extra="train", to=f"read {dataset}")
         for shard in shards:
-            with parquet.ParquetFile(shard) as file:
+            with _open(parquet, shard) as file:
                 name = shard.relative_to(root).with_suffix("").as_posix()
-                if (split := _split(shard)) != "train":
+                if (split := _split(shard)) not in train:
                     for number in range(file.metadata.num_rows):
-                        yield Skipped(
-                            id=f"{name}/{number}", reason=f"of the official {split} split"
-                        )
+                        yield of_split(f"{name}/{number}", (splits or {}).get(split, split))
                 else:
                     rows = _rows(file, name, shard, root, columns, audio)
                     yield from (row if isinstance(row, Skipped) else describe(row) for row in rows)
 
     return read
+
+
+def _open(parquet: Any, shard: Path) -> Any:
+    try:
+        return parquet.ParquetFile(shard)
+    except (OSError, ValueError) as error:  # a shard that is cut off has no footer
+        raise DataError(
+            f"{shard} cannot be read: {' '.join(str(error).split())}", fix="fetch that file again"
+        ) from error
 
 
 def _split(shard: Path) -> str:
@@ -80,10 +93,15 @@ def _split(shard: Path) -> str:
 
 
 def _rows(
-    file: Any, name: str, shard: Path, root: Path, columns: Sequence[str], audio: str
+    file: Any, name: str, shard: Path, root: Path, columns: Sequence[str], audio: str | None
 ) -> Iterator[HubRow | Skipped]:
     number = 0
     for group in range(file.num_row_groups):  # some hundred rows: what is held in memory
+        if audio is None:
+            for values in file.read_row_group(group, columns=list(columns)).to_pylist():
+                yield HubRow(id=f"{name}/{number}", audio="", shard=shard, values=values)
+                number += 1
+            continue
         rows = file.read_row_group(group, columns=[*columns, f"{audio}.path"]).to_pylist()
         ids = [f"{name}/{number + offset}" for offset in range(len(rows))]
         number += len(rows)

@@ -2,7 +2,8 @@
 
 import csv
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,26 @@ _UNPACKED = "recordings"
 """Folder below the root for the sounds that a data set holds in itself."""
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path, columns: Sequence[str] = ()) -> list[Row]:
     """Read a table whose first line (CSV, TSV) or keys (JSONL) name the columns.
 
+    Args:
+        path: .csv, .tsv or .jsonl.
+        columns: those that the first row must have.
+
     Raises:
-        DataError: the file is missing, not UTF-8, or not a table.
+        DataError: the file is missing, not UTF-8, not a table, or lacks a column.
     """
+    rows = _read_table(path)
+    for column in columns:
+        if rows and column not in rows[0]:
+            raise DataError(
+                f'{path} has no column "{column}"', fix="fetch the file of this name again"
+            )
+    return rows
+
+
+def _read_table(path: Path) -> list[Row]:
     if not path.is_file():
         raise DataError(
             f"{path} is not a file", fix="check the root, and `table` in the recipe of the corpus"
@@ -30,12 +45,30 @@ def read_table(path: Path) -> list[Row]:
         if path.suffix.lower() == ".jsonl":
             return list(read_jsonl(path))
         with path.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(file.readline())
+            file.seek(0)
             return list(csv.DictReader(file, delimiter=delimiter, restkey="", strict=True))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8", fix="save it as UTF-8") from error
     except csv.Error as error:
         raise DataError(f"{path} is not a table: {error}", fix="mend its quotes") from error
+
+
+def _delimiter(header: str) -> str:
+    """Return what separates the columns: spreadsheets write ; where the comma is decimal."""
+    return ";" if header.count(";") > header.count(",") else ","
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that is there.
+
+    Raises:
+        DataError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}", fix="fetch that file again") from error
 
 
 def read_dataset(name: str, split: str, audio: str, root: Path) -> list[Row]:

@@ -4,20 +4,33 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from desta.sources.base import Metadata, Skipped, Source, known, relative_id, spoken
-from desta.sources.files import (
-    read_csv,
-    read_fields,
-    read_words,
-    require,
-    require_any,
-    unpacked,
+from desta.sources.base import (
+    Metadata,
+    Skipped,
+    Source,
+    find_file,
+    find_folder,
+    relative_id,
+    spoken,
 )
+from desta.sources.files import find_any, read_fields, read_words, unpacked
+from desta.sources.reading import read_rows, stated
 
 _GENDERS = {"f": "Female", "m": "Male"}
 
 _VCTK_AUDIO = (("wav48_silence_trimmed", "_mic2.flac"), ("wav48", ".wav"))
 """Folder and end of the file name, in releases 0.92 and 0.80."""
+
+_FAIR_SPEECH_COLUMNS = (
+    "hash_name",
+    "transcription",
+    "gender",
+    "age",
+    "first_language",
+    "socioeconomic_bkgd",
+    "ethnicity",
+)
+_ARCHIVE_COLUMNS = ("filename", "sex", "age", "native_language", "country", "file_missing?")
 
 _L2_SPEAKERS = {
     "ABA": ("Male", "Arabic"),
@@ -57,16 +70,17 @@ def read_vctk(root: Path) -> Iterator[Metadata | Skipped]:
     """
     folder = unpacked(root, "VCTK-Corpus-0.92")
     folder = unpacked(folder, "VCTK-Corpus")
-    unpack = "VCTK-Corpus-0.92.zip into the root"
-    speakers = _vctk_speakers(require(folder / "speaker-info.txt", source="vctk", unpack=unpack))
-    require(folder / "txt", source="vctk", unpack=unpack)
-    audio = require_any(*(folder / name for name, _ in _VCTK_AUDIO), source="vctk", unpack=unpack)
+    source, bring = "vctk", "unpack VCTK-Corpus-0.92.zip"
+    table = find_file(folder, "speaker-info.txt", source=source, bring=bring)
+    texts = find_folder(folder, "txt", source=source, bring=bring)
+    audio = find_any(folder, *(name for name, _ in _VCTK_AUDIO), source=source, bring=bring)
+    speakers = _vctk_speakers(table)
     best = dict(_VCTK_AUDIO)[audio.name]
     for path in sorted(p for p in audio.glob("*/*") if p.suffix in (".flac", ".wav")):
         id, speaker = relative_id(path, audio), path.parent.name
         utterance = re.sub(r"_mic\d$", "", path.stem)
         other = path.with_name(f"{utterance}{best}")
-        words = read_words(folder / "txt" / speaker / f"{utterance}.txt")
+        words = read_words(texts / speaker / f"{utterance}.txt")
         if path != other and other.is_file():
             yield Skipped(id=id, reason="the same words at the other microphone")
         elif words is None:
@@ -88,7 +102,7 @@ def _vctk_speakers(path: Path) -> dict[str, dict[str, str]]:
         attributes = {"Gender": _GENDERS.get(gender.lower()), "Age": age}
         if accent != "Unknown":
             attributes["Accent"] = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", accent)  # NewZealand
-        speakers[f"p{number}" if number.isdigit() else number] = known(attributes)
+        speakers[f"p{number}" if number.isdigit() else number] = stated(attributes)
     return speakers
 
 
@@ -99,9 +113,7 @@ def read_accentdb(root: Path) -> Iterator[Metadata | Skipped]:
     of a speech synthesiser. Which sentence a file holds is not stated.
     """
     folder = unpacked(unpacked(root, "accentdb_extended"), "accentDB_extended")
-    data = require(
-        folder / "data", source="accentdb", unpack="accentDB_extended.tar.gz into the root"
-    )
+    data = find_folder(folder, "data", source="accentdb", bring="unpack accentDB_extended.tar.gz")
     for path in sorted(data.glob("*/*/*.wav")):
         yield Metadata(
             id=relative_id(path, data),
@@ -117,23 +129,18 @@ def read_fair_speech(root: Path) -> Iterator[Metadata | Skipped]:
 
     A table beside `asr_fairness_audio/` names the recordings by `hash_name`.
     """
-    table = require_any(
-        root / "fairspeech_metadata.tsv",
-        root / "downloaded_file.tsv",
-        source="fair-speech",
-        unpack="the archive into the root and put the table of metadata beside it",
-    )
-    folder = require(
-        root / "asr_fairness_audio", source="fair-speech", unpack="the archive into the root"
-    )
-    for row in read_csv(table, delimiter="\t"):
+    source, bring = "fair-speech", "unpack its archive and put the table of metadata beside it"
+    names = ("fairspeech_metadata.tsv", "downloaded_file.tsv")
+    table = find_any(root, *names, source=source, bring=bring)
+    folder = find_folder(root, "asr_fairness_audio", source=source, bring=bring)
+    for row in read_rows(table, *_FAIR_SPEECH_COLUMNS, delimiter="\t"):
         name = Path(row["hash_name"]).name  # of a file in the folder, whatever the table says
         yield Metadata(
             id=name,
             audio=(folder / f"{name}.wav").relative_to(root).as_posix(),
             domain="speech",
             segments=spoken(row["transcription"]),
-            attributes=known(
+            attributes=stated(
                 {
                     "Gender": row["gender"].capitalize(),
                     "Age": row["age"],
@@ -151,14 +158,15 @@ def read_speech_accent_archive(root: Path) -> Iterator[Metadata | Skipped]:
     `speakers_all.csv` says who they are, `reading-passage.txt` what they read; the recordings lie
     in `recordings/`, or once more below it.
     """
-    source, unpack = "speech-accent-archive", "the archive of Kaggle into the root"
-    table = require(root / "speakers_all.csv", source=source, unpack=unpack)
-    passage = require(root / "reading-passage.txt", source=source, unpack=unpack)
-    folder = unpacked(require(root / "recordings", source=source, unpack=unpack), "recordings")
+    source, bring = "speech-accent-archive", "unpack the archive of Kaggle"
+    table = find_file(root, "speakers_all.csv", source=source, bring=bring)
+    passage = find_file(root, "reading-passage.txt", source=source, bring=bring)
+    folder = find_folder(root, "recordings", source=source, bring=bring)
+    folder = unpacked(folder, "recordings")
     words = read_words(passage)
-    for row in read_csv(table):
+    for row in read_rows(table, *_ARCHIVE_COLUMNS):
         name = Path(row["filename"]).name
-        if row.get("file_missing?", "").upper() == "TRUE":
+        if row["file_missing?"].upper() == "TRUE":
             yield Skipped(id=name, reason="the archive says that it has no recording")
         elif row["native_language"] == "synthesized":
             yield Skipped(id=name, reason="a synthesised voice")
@@ -174,7 +182,7 @@ def read_speech_accent_archive(root: Path) -> Iterator[Metadata | Skipped]:
 
 def _archive_attributes(row: Mapping[str, str]) -> dict[str, str]:
     country = row["country"]
-    return known(
+    return stated(
         {
             "Gender": _GENDERS.get(row["sex"][:1].lower()),
             "Age": row["age"].removesuffix(".0"),
@@ -191,10 +199,11 @@ def read_l2_arctic(root: Path) -> Iterator[Metadata | Skipped]:
     `suitcase_corpus` holds a story of most speakers: `wav/aba.wav`, `transcript/aba.txt`.
     """
     names = (*_L2_SPEAKERS, "suitcase_corpus")
-    require_any(
-        *(root / name / "wav" for name in names),
+    find_any(
+        root,
+        *(f"{name}/wav" for name in names),
         source="l2-arctic",
-        unpack="l2arctic_release_v5.0.zip, and the archive of every speaker in it, into the root",
+        bring="unpack l2arctic_release_v5.0.zip, and the archive of every speaker in it",
     )
     for name in names:
         for path in sorted((root / name / "wav").glob("*.wav")):

@@ -9,16 +9,19 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.records import Segment
-from desta.sources.base import Metadata, Skipped, Source, known, relative_id, spoken
-from desta.sources.files import (
-    inside,
-    read_csv,
-    read_json,
-    read_words,
-    require,
-    require_any,
-    unpacked,
+from desta.sources.base import (
+    Metadata,
+    Skipped,
+    Source,
+    find_file,
+    find_folder,
+    of_split,
+    relative_id,
+    spoken,
 )
+from desta.sources.files import find_any, inside, read_words, unpacked
+from desta.sources.reading import read_rows, stated
+from desta.sources.tables import read_json
 
 _LIBRISPEECH_C = {
     "AA": "Airport announcements",
@@ -60,11 +63,8 @@ def read_librispeech_c(root: Path) -> Iterator[Metadata | Skipped]:
     folder = unpacked(root, "LibriSpeech-c")
     lists = sorted(folder.glob("*/snr=*/data_info.json"))
     if not lists:
-        require(
-            folder / "AC" / "snr=5" / "data_info.json",
-            source="librispeech-c",
-            unpack="what its script writes into the root",
-        )
+        bring = "run the script that makes it"
+        find_file(folder, "AC/snr=5/data_info.json", source="librispeech-c", bring=bring)
     for listed in lists:
         part = listed.parent
         noise, decibels = part.parent.name, part.name.removeprefix("snr=")
@@ -107,11 +107,8 @@ def read_dynamic_superb(
     """
     folders = [path for path in sorted(root.iterdir()) if re.fullmatch(tasks, path.name, re.I)]
     if not any((task / "train" / "metadata.json").is_file() for task in folders):
-        require(
-            root / example / "train" / "metadata.json",
-            source=source,
-            unpack="the training sets of the tasks into the root",
-        )
+        bring = "unpack the training sets of the tasks"
+        find_file(root, f"{example}/train/metadata.json", source=source, bring=bring)
     for task in folders:
         for listed in sorted(task.glob("*/metadata.json")):
             split = listed.parent
@@ -119,7 +116,7 @@ def read_dynamic_superb(
                 id = f"{task.name}/{split.name}/{name}"
                 audio = inside(split, name)
                 if split.name != "train":
-                    yield Skipped(id=id, reason=f"of the official {split.name} split")
+                    yield of_split(id, split.name)
                 elif audio is None:
                     yield Skipped(id=id, reason="the recording lies outside the root", broken=True)
                 else:
@@ -176,7 +173,7 @@ def _superb_attributes(task: str, item: Mapping[str, Any]) -> dict[str, str]:
         attributes["Reverberation"] = f"{room[1].capitalize()} room" if label == "yes" else "None"
     if (c50 := item.get("c50")) is not None:
         attributes["Reverberation (C50)"] = f"{float(c50):g}dB"
-    return known(attributes)
+    return stated(attributes)
 
 
 def _noise_level(decibels: float) -> str:
@@ -192,18 +189,17 @@ def read_tmhint_qi(root: Path) -> Iterator[Metadata | Skipped]:
     `raw_data.csv` has a row a listener: `file_name` and `quality_score`, from 1 to 5. The
     recordings lie in `TMHINTQI/train` and `TMHINTQI/test`.
     """
-    source, unpack = "tmhint-qi", "TMHINTQI.zip into the root, with raw_data.csv"
+    source, bring = "tmhint-qi", "unpack TMHINTQI.zip, and raw_data.csv beside it"
     folder = unpacked(root, "TMHINTQI")
-    table = require_any(
-        root / "raw_data.csv", folder / "raw_data.csv", source=source, unpack=unpack
-    )
-    require(folder / "train", source=source, unpack=unpack)
+    names = ("raw_data.csv", "TMHINTQI/raw_data.csv")
+    table = find_any(root, *names, source=source, bring=bring)
+    find_folder(folder, "train", source=source, bring=bring)
     scores: dict[str, list[float]] = defaultdict(list)
-    for row in read_csv(table):
+    for row in read_rows(table, "file_name", "quality_score"):
         if row["quality_score"]:
             scores[row["file_name"]].append(float(row["quality_score"]))
     for path in sorted((folder / "test").glob("*.wav")):
-        yield Skipped(id=relative_id(path, folder), reason="of the official test split")
+        yield of_split(relative_id(path, folder), "test")
     for path in sorted((folder / "train").glob("*.wav")):
         given = scores.get(path.stem)
         if not given:
@@ -216,7 +212,7 @@ def read_tmhint_qi(root: Path) -> Iterator[Metadata | Skipped]:
             audio=path.relative_to(root).as_posix(),
             domain="speech",
             segments=spoken(None),
-            attributes=known(
+            attributes=stated(
                 {
                     "Language": "Chinese",
                     "Gender": _TMHINT_SEXES[speaker["sex"]] if speaker else None,

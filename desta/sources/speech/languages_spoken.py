@@ -4,10 +4,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from desta.sources.base import Metadata, Skipped, Source, known, relative_id, spoken
-from desta.sources.files import require, unpacked
+from desta.sources.base import (
+    Metadata,
+    Skipped,
+    Source,
+    find_folder,
+    of_split,
+    relative_id,
+    spoken,
+)
+from desta.sources.files import unpacked
 from desta.sources.hub import HubRow, hub_reader
 from desta.sources.languages import LANGUAGES, language_name
+from desta.sources.reading import stated
 
 _LATIN = re.compile(r"[A-Za-z]{2}")
 _PAIR = re.compile(r"(?P<language>es|fr|zh)_en")  # cszs_es_en
@@ -22,9 +31,10 @@ def read_voxlingua107(root: Path) -> Iterator[Metadata | Skipped]:
     folder = unpacked(root, "train")
     languages = [path for path in sorted(folder.iterdir()) if path.name in LANGUAGES]
     if not languages:
-        require(folder / "en", source="voxlingua107", unpack="en.zip or others into the root")
+        bring = "unpack en.zip or that of another language"
+        find_folder(folder, "en", source="voxlingua107", bring=bring)
     for path in sorted((root / "dev").glob("*/*.wav")):
-        yield Skipped(id=relative_id(path, root), reason="of the official dev split")
+        yield of_split(relative_id(path, root), "dev")
     for language in languages:
         for path in sorted(language.glob("*.wav")):
             yield Metadata(
@@ -49,7 +59,7 @@ def _describe_cszs(row: HubRow) -> Metadata | Skipped:
         audio=row.audio,
         domain="speech",
         segments=spoken(words),
-        attributes=known({"Language": languages}),
+        attributes=stated({"Language": languages}),
         split="train",
     )
 

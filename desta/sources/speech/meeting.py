@@ -6,10 +6,12 @@ from pathlib import Path
 
 from desta.audio import WINDOW_SECONDS, AudioError
 from desta.records import Segment
-from desta.sources.base import Metadata, Skipped, Source, known, spoken
+from desta.sources.base import Metadata, Skipped, Source, find_folder, of_split, spoken
 from desta.sources.cuts import cut, group_segments, shift
-from desta.sources.files import read_json, require, unpacked
+from desta.sources.files import unpacked
 from desta.sources.hub import RECORDINGS
+from desta.sources.reading import stated
+from desta.sources.tables import read_json
 
 _TIER = re.compile(r'class = "IntervalTier"\s+name = "(?P<name>[^"]*)"')
 _INTERVAL = re.compile(
@@ -26,14 +28,13 @@ def read_alimeeting(root: Path) -> Iterator[Metadata | Skipped]:
     `Train_Ali_far/audio_dir/R0003_M0046_MS002.wav` is half an hour; who says what and when is in
     `textgrid_dir/R0003_M0046.TextGrid`, a tier a speaker. It is cut where nobody speaks.
     """
-    source, unpack = "alimeeting", "Train_Ali_far.tar.gz into the root"
-    train = root / "Train_Ali_far"
-    grids = require(train / "textgrid_dir", source=source, unpack=unpack)
-    audio = require(train / "audio_dir", source=source, unpack=unpack)
+    source, bring = "alimeeting", "unpack Train_Ali_far.tar.gz"
+    grids = find_folder(root, "Train_Ali_far/textgrid_dir", source=source, bring=bring)
+    audio = find_folder(root, "Train_Ali_far/audio_dir", source=source, bring=bring)
     for part in ("Eval", "Test"):
         folder = unpacked(root, f"{part}_Ali") / f"{part}_Ali_far" / "textgrid_dir"
         for grid in sorted(folder.glob("*.TextGrid")):
-            yield Skipped(id=grid.stem, reason=f"of the official {part.lower()} split")
+            yield of_split(grid.stem, part.lower())
     for grid in sorted(grids.glob("*.TextGrid")):
         recording = next(iter(sorted(audio.glob(f"{grid.stem}*.wav"))), None)
         if recording is None:
@@ -63,7 +64,7 @@ def _stretch(
         audio=target.as_posix(),
         domain="speech",
         segments=shift(group),
-        attributes=known(
+        attributes=stated(
             {
                 "Language": "Chinese",
                 "Number of speakers": str(len(speakers)),
@@ -97,9 +98,7 @@ def read_libricount(root: Path) -> Iterator[Metadata | Skipped]:
 
     The JSON file lists the speakers. All of the corpus is called `test`; it has no splits.
     """
-    folder = require(
-        root / "test", source="libricount", unpack="LibriCount10-0dB.zip into the root"
-    )
+    folder = find_folder(root, "test", source="libricount", bring="unpack LibriCount10-0dB.zip")
     for path in sorted(folder.glob("*.wav")):
         listed = path.with_suffix(".json")
         if not listed.is_file():

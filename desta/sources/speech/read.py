@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from desta.sources.base import Metadata, Skipped, Source, known, relative_id, spoken
-from desta.sources.files import (
-    inside,
-    read_fields,
-    read_pairs,
-    read_words,
-    require,
-    require_any,
-    unpacked,
+from desta.sources.base import (
+    Metadata,
+    Skipped,
+    Source,
+    find_file,
+    find_folder,
+    of_split,
+    relative_id,
+    spoken,
 )
+from desta.sources.files import find_any, inside, read_fields, read_pairs, read_words, unpacked
+from desta.sources.reading import stated
 
 _KESPEECH_TABLES = ("wav.scp", "text", "utt2spk", "utt2subdialect")
 _LIBRITTS_PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
@@ -25,12 +27,12 @@ def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
     `Tasks/ASR/train_phase1` and `train_phase2` hold tables in the manner of Kaldi; the paths in
     `wav.scp` are relative to the root.
     """
-    unpack = "KeSpeech.tar.gz into the root"
-    tasks = require(root / "Tasks" / "ASR", source="kespeech", unpack=unpack)
-    require(tasks / "train_phase1", source="kespeech", unpack=unpack)
+    source, bring = "kespeech", "unpack the archive of KeSpeech"
+    find_folder(root, "Tasks/ASR/train_phase1", source=source, bring=bring)
+    tasks = root / "Tasks" / "ASR"
     for part in sorted(folder for folder in tasks.iterdir() if folder.is_dir()):
         tables = [
-            read_pairs(require(part / name, source="kespeech", unpack=unpack))
+            read_pairs(find_file(part, name, source=source, bring=bring))
             for name in _KESPEECH_TABLES
         ]
         recordings, texts, speakers, dialects = tables
@@ -38,7 +40,7 @@ def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
             audio = inside(root, path)
             if not part.name.startswith("train"):
                 split = part.name.partition("_")[0]
-                yield Skipped(id=id, reason=f"of the official {split} split")
+                yield of_split(id, split)
             elif audio is None:
                 yield Skipped(id=id, reason="the recording lies outside the root", broken=True)
             elif not (words := texts.get(id, "").replace("<SPOKEN_NOISE>", "").strip()):
@@ -49,7 +51,7 @@ def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
                     audio=audio,
                     domain="speech",
                     segments=spoken(words),
-                    attributes=known(
+                    attributes=stated(
                         {
                             "Language": "Chinese",
                             "Dialect": dialects.get(id),
@@ -68,19 +70,15 @@ def read_libritts_r(root: Path) -> Iterator[Metadata | Skipped]:
     """
     folder = unpacked(root, "LibriTTS_R")
     source = "libritts-r"
-    table = require(folder / "speakers.tsv", source=source, unpack="doc.tar.gz into the root")
-    require_any(
-        *(folder / part for part in _LIBRITTS_PARTS),
-        source=source,
-        unpack="train_clean_100.tar.gz into the root",
-    )
+    table = find_file(folder, "speakers.tsv", source=source, bring="unpack doc.tar.gz")
+    find_any(folder, *_LIBRITTS_PARTS, source=source, bring="unpack train_clean_100.tar.gz")
     readers = {fields[0]: fields for fields in read_fields(table, "\t") if len(fields) >= 4}
     for part in sorted(path for path in folder.iterdir() if path.is_dir()):
         for path in sorted(part.glob("*/*/*.wav")):
             id = relative_id(path, folder)
             if part.name not in _LIBRITTS_PARTS:
                 split = part.name.partition("-")[0]
-                yield Skipped(id=id, reason=f"of the official {split} split")
+                yield of_split(id, split)
                 continue
             words = read_words(path.with_suffix(".normalized.txt"))
             if words is None:
@@ -92,7 +90,7 @@ def read_libritts_r(root: Path) -> Iterator[Metadata | Skipped]:
                 audio=path.relative_to(root).as_posix(),
                 domain="speech",
                 segments=spoken(words),
-                attributes=known({"Gender": _GENDERS.get(gender), "Speaker": name}),
+                attributes=stated({"Gender": _GENDERS.get(gender), "Speaker": name}),
                 split="train",
             )
 

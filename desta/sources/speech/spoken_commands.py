@@ -3,8 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from desta.sources.base import Metadata, Skipped, Source, relative_id, spoken
-from desta.sources.files import read_fields, require
+from desta.sources.base import (
+    Metadata,
+    Skipped,
+    Source,
+    find_file,
+    of_split,
+    relative_id,
+    spoken,
+)
+from desta.sources.files import read_fields
 
 _NOISE = "_background_noise_"
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
@@ -15,18 +23,17 @@ def read_speech_commands(root: Path) -> Iterator[Metadata | Skipped]:
 
     `validation_list.txt` and `testing_list.txt` name what is not for training.
     """
-    unpack = "speech_commands_v0.02.tar.gz (or v0.01) into the root"
-    held_out = {
-        fields[0]: split
-        for split, name in _LISTS.items()
-        for fields in read_fields(require(root / name, source="speech-commands", unpack=unpack))
-    }
+    held_out = {}
+    for split, name in _LISTS.items():
+        bring = "unpack speech_commands_v0.02.tar.gz, or v0.01"
+        listed = find_file(root, name, source="speech-commands", bring=bring)
+        held_out.update({fields[0]: split for fields in read_fields(listed)})
     for path in sorted(root.glob("*/*.wav")):
         id, word = relative_id(path, root), path.parent.name
         if word == _NOISE:
             yield Skipped(id=id, reason="a minute of noise, not a word")
-        elif split := held_out.get(f"{id}.wav"):
-            yield Skipped(id=id, reason=f"of the official {split} split")
+        elif f"{id}.wav" in held_out:
+            yield of_split(id, held_out[f"{id}.wav"])
         else:
             yield Metadata(
                 id=id,

@@ -3,9 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from desta.sources.base import Metadata, Skipped, Source, known, spoken
-from desta.sources.files import read_fields, require, require_any, unpacked
+from desta.sources.base import (
+    Metadata,
+    Skipped,
+    Source,
+    find_file,
+    find_folder,
+    of_split,
+    spoken,
+)
+from desta.sources.files import find_any, read_fields, unpacked
 from desta.sources.hub import HubRow, hub_reader
+from desta.sources.reading import stated
 
 _REAL = "Real human"
 _SYNTHESISED = "Synthesised speech"
@@ -30,21 +39,20 @@ def read_asvspoof2019(root: Path) -> Iterator[Metadata | Skipped]:
     attack such as A04 in the fourth place where the voice is made; the recording is
     `ASVspoof2019_LA_train/flac/LA_T_1138215.flac`. The words are not stated.
     """
-    source, unpack = "asvspoof2019", "LA.zip into the root"
+    source, bring = "asvspoof2019", "unpack LA.zip"
     folder = unpacked(root, "LA")
-    protocols = folder / "ASVspoof2019_LA_cm_protocols"
-    train = protocols / "ASVspoof2019.LA.cm.train.trn.txt"
-    require(train, source=source, unpack=unpack)
-    audio = require(folder / "ASVspoof2019_LA_train" / "flac", source=source, unpack=unpack)
+    protocol = "ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt"
+    train = find_file(folder, protocol, source=source, bring=bring)
+    audio = find_folder(folder, "ASVspoof2019_LA_train/flac", source=source, bring=bring)
     for split in ("dev", "eval"):
-        yield from _held_out(protocols / f"ASVspoof2019.LA.cm.{split}.trl.txt", split)
+        yield from _held_out(train.with_name(f"ASVspoof2019.LA.cm.{split}.trl.txt"), split)
     for _, name, _, attack, key, *_ in read_fields(train):
         yield Metadata(
             id=name,
             audio=(audio / f"{Path(name).name}.flac").relative_to(root).as_posix(),
             domain="speech",
             segments=spoken(None),
-            attributes=known(
+            attributes=stated(
                 {
                     "Source": _REAL if key == "bonafide" else _SYNTHESISED,
                     "Method": _METHODS.get(attack),
@@ -61,14 +69,9 @@ def read_asvspoof5(root: Path) -> Iterator[Metadata | Skipped]:
     field is the sex, the ninth tells what is real; the recording is `flac_T/T_0000000000.flac`.
     """
     source = "asvspoof5"
-    folder = unpacked(root, "ASVspoof5_protocols")
-    train = require_any(
-        folder / "ASVspoof5.train.tsv",
-        root / "ASVspoof5.train.tsv",
-        source=source,
-        unpack="ASVspoof5_protocols.tar into the root",
-    )
-    audio = require(root / "flac_T", source=source, unpack="flac_T_aa.tar and others into the root")
+    names = ("ASVspoof5.train.tsv", "ASVspoof5_protocols/ASVspoof5.train.tsv")
+    train = find_any(root, *names, source=source, bring="unpack ASVspoof5_protocols.tar")
+    audio = find_folder(root, "flac_T", source=source, bring="unpack flac_T_aa.tar and the others")
     for split in ("dev", "eval"):
         yield from _held_out(train.with_name(f"ASVspoof5.{split}.track_1.tsv"), split)
     for fields in read_fields(train):
@@ -78,7 +81,7 @@ def read_asvspoof5(root: Path) -> Iterator[Metadata | Skipped]:
             audio=(audio / f"{Path(name).name}.flac").relative_to(root).as_posix(),
             domain="speech",
             segments=spoken(None),
-            attributes=known(
+            attributes=stated(
                 {
                     "Gender": _GENDERS.get(gender),
                     "Source": _REAL if key == "bonafide" else _SYNTHESISED,
@@ -91,7 +94,7 @@ def read_asvspoof5(root: Path) -> Iterator[Metadata | Skipped]:
 def _held_out(protocol: Path, split: str) -> Iterator[Skipped]:
     if protocol.is_file():
         for fields in read_fields(protocol):
-            yield Skipped(id=fields[1], reason=f"of the official {split} split")
+            yield of_split(fields[1], split)
 
 
 def _describe_codecfake(row: HubRow) -> Metadata:
@@ -101,7 +104,7 @@ def _describe_codecfake(row: HubRow) -> Metadata:
         audio=row.audio,
         domain="speech",
         segments=spoken(None),
-        attributes=known(
+        attributes=stated(
             {
                 "Source": _REAL if real else _SYNTHESISED,
                 "Codec": None if real else row.values["codec_name"],
