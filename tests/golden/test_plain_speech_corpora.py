@@ -165,7 +165,9 @@ def alimeeting(root: Path) -> None:
         + tier(
             "N_R0003S0046_F_SPK0093", (0.5, 3.2, "我们开始吧<sil>"), (3.2, 20, ""), (20, 29, "好")
         )
-        + tier("N_R0003S0046_M_SPK0094", (2.8, 5, "可以"), (35, 38, "他说再见"), (40, 75, "嗯")),
+        + tier(
+            "N_R0003S0046_M_SPK0094", (2.8, 5, "可以"), (35, 38, '他说""再见""'), (40, 75, "嗯")
+        ),
     )
     record(root / "Train_Ali_far/audio_dir/R0003_M0046_MS002.wav", 76, channels=2)
     write(root / "Train_Ali_far/textgrid_dir/R0009_M0001.TextGrid", head)

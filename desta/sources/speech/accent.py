@@ -14,7 +14,7 @@ from desta.sources.base import (
     spoken,
 )
 from desta.sources.files import find_any, read_fields, read_words, unpacked
-from desta.sources.reading import read_rows, stated
+from desta.sources.reading import list_files, read_rows, stated
 
 _GENDERS = {"f": "Female", "m": "Male"}
 
@@ -113,10 +113,10 @@ def read_accentdb(root: Path) -> Iterator[Metadata | Skipped]:
     of a speech synthesiser. Which sentence a file holds is not stated.
     """
     folder = unpacked(unpacked(root, "accentdb_extended"), "accentDB_extended")
-    data = find_folder(folder, "data", source="accentdb", bring="unpack accentDB_extended.tar.gz")
-    for path in sorted(data.glob("*/*/*.wav")):
+    bring = "unpack accentDB_extended.tar.gz"
+    for path in list_files(folder, "data", "*/*/*.wav", source="accentdb", bring=bring):
         yield Metadata(
-            id=relative_id(path, data),
+            id=relative_id(path, folder / "data"),
             audio=path.relative_to(root).as_posix(),
             domain="speech",
             segments=spoken(None),

@@ -10,7 +10,7 @@ from desta.sources.base import Metadata, Skipped, Source, find_folder, of_split,
 from desta.sources.cuts import cut, group_segments, shift
 from desta.sources.files import unpacked
 from desta.sources.hub import RECORDINGS
-from desta.sources.reading import stated
+from desta.sources.reading import list_files, stated
 from desta.sources.tables import read_json
 
 _TIER = re.compile(r'class = "IntervalTier"\s+name = "(?P<name>[^"]*)"')
@@ -86,7 +86,7 @@ def _read_grid(path: Path) -> tuple[dict[str, str], list[Segment]]:
         if match:
             genders[speaker] = _GENDERS[match["gender"]]
         for interval in _INTERVAL.finditer(body):
-            words = _MARK.sub("", interval["text"]).strip()
+            words = _MARK.sub("", interval["text"].replace('""', '"')).strip()
             start, end = float(interval["start"]), float(interval["end"])
             if words and end > start:
                 segments.append(Segment(start=start, end=end, speaker=speaker, text=words))
@@ -98,8 +98,8 @@ def read_libricount(root: Path) -> Iterator[Metadata | Skipped]:
 
     The JSON file lists the speakers. All of the corpus is called `test`; it has no splits.
     """
-    folder = find_folder(root, "test", source="libricount", bring="unpack LibriCount10-0dB.zip")
-    for path in sorted(folder.glob("*.wav")):
+    bring = "unpack LibriCount10-0dB.zip"
+    for path in list_files(root, "test", "*.wav", source="libricount", bring=bring):
         listed = path.with_suffix(".json")
         if not listed.is_file():
             yield Skipped(id=path.stem, reason="its JSON file is missing", broken=True)
@@ -129,7 +129,7 @@ MEETING_SOURCES = (
         name="libricount",
         title="LibriCount: none to ten readers at once",
         domains=("speech",),
-        licence="CC BY 4.0",
+        licence="see its agreement",
         obtain="Zenodo record 1216072, free; Dynamic-SUPERB asks about some of its recordings",
         layout="confirmed",
         cited="public TensorFlow Datasets builder of LibriCount10-0dB.zip",

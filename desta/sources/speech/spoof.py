@@ -70,7 +70,7 @@ def read_asvspoof5(root: Path) -> Iterator[Metadata | Skipped]:
     """
     source = "asvspoof5"
     names = ("ASVspoof5.train.tsv", "ASVspoof5_protocols/ASVspoof5.train.tsv")
-    train = find_any(root, *names, source=source, bring="unpack ASVspoof5_protocols.tar")
+    train = find_any(root, *names, source=source, bring="unpack ASVspoof5_protocols.tar.gz")
     audio = find_folder(root, "flac_T", source=source, bring="unpack flac_T_aa.tar and the others")
     for split in ("dev", "eval"):
         yield from _held_out(train.with_name(f"ASVspoof5.{split}.track_1.tsv"), split)
@@ -132,7 +132,8 @@ SPOOF_SOURCES = (
         licence="see its agreement",
         obtain="Zenodo record 14498691, free",
         layout="confirmed",
-        cited="public loaders of ASVspoof5.train.tsv and flac_T (ten fields a line)",
+        cited="README.txt of ASVspoof 5 at Hugging Face jungjee/asvspoof5; public loaders of "
+        "ASVspoof5.train.tsv (ten fields a line)",
         read=read_asvspoof5,
     ),
     Source(
