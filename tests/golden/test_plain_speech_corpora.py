@@ -312,36 +312,26 @@ FAMILIES: Mapping[str, tuple[Callable[[Path], None], ...]] = {
     "spoof": (asvspoof2019, asvspoof5, codecfake),
     "degraded": (librispeech_c, vctk_musan, noise_reverb, tmhint_qi),
 }
+DEV, TEST = "of the official dev split", "of the official test split"
+TOO_LONG = "talk without a common pause for longer than a clip"
 LEFT_OUT = {
     "vctk": ("no text for it", "the same words at the other microphone"),
     "speech-accent-archive": ("a synthesised voice", "the archive says that it has no recording"),
     "l2-arctic": ("no text for it, or no speaker",),
-    "kespeech": (
-        "of the official dev split",
-        "of the official test split",
-        "the recording lies outside the root",
-    ),
-    "libritts-r": ("no text for it", "of the official dev split"),
-    "alimeeting": (
-        "its recording is missing",
-        "of the official test split",
-        "talk without a common pause for longer than a clip",
-    ),
+    "kespeech": (DEV, TEST, "the recording lies outside the root"),
+    "libritts-r": ("no text for it", DEV),
+    "alimeeting": ("its recording is missing", TEST, TOO_LONG),
     "libricount": ("its JSON file is missing",),
-    "speech-commands": (
-        "a minute of noise, not a word",
-        "of the official test split",
-        "of the official validation split",
-    ),
-    "voxlingua107": ("of the official dev split",),
-    "cszs": ("its row holds no sound", "of the official dev split"),
-    "ntuml2021": ("of the official test split",),
-    "asvspoof2019": ("of the official dev split",),
-    "asvspoof5": ("of the official dev split",),
+    "speech-commands": ("a minute of noise, not a word", TEST, "of the official validation split"),
+    "voxlingua107": (DEV,),
+    "cszs": ("its row holds no sound", DEV),
+    "ntuml2021": (TEST,),
+    "asvspoof2019": (DEV,),
+    "asvspoof5": (DEV,),
     "librispeech-c": ("made from LibriSpeech's test-clean",),
-    "vctk-musan": ("of the official test split",),
+    "vctk-musan": (TEST,),
     "noise-reverb": ("the recording lies outside the root",),
-    "tmhint-qi": ("no score for it", "of the official test split"),
+    "tmhint-qi": ("no score for it", TEST),
 }
 """Source -> why recordings of its fixture are left out."""
 MISSING = {
