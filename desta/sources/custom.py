@@ -1,7 +1,6 @@
 """Corpora of the user's own: a table or a Hugging Face data set, and a recipe that maps it."""
 
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -12,6 +11,7 @@ from desta.config import suggest
 from desta.errors import ConfigError, DataError
 from desta.records import DOMAINS, Domain, Segment, Split
 from desta.sources.base import Metadata, Skipped, Source
+from desta.sources.files import inside
 from desta.sources.languages import language_name
 from desta.sources.tables import Row, read_dataset, read_table
 
@@ -237,11 +237,10 @@ def _inside(value: Any, root: Path) -> str:
     text = str(value or "").strip()
     if not text:
         raise _BadRow("no recording is named")
-    base = Path(os.path.abspath(root))  # noqa: PTH100 (removes "..", follows no links)
-    path = Path(os.path.abspath(base / text))  # noqa: PTH100
-    if not path.is_relative_to(base):
+    path = inside(root, text)
+    if path is None:
         raise _BadRow("the recording lies outside the root")
-    return path.relative_to(base).as_posix()
+    return path
 
 
 def _cell(row: Row, column: str | None) -> str | None:

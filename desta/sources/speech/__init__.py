@@ -1,6 +1,22 @@
 """Corpora of speech: a file a family, a row a corpus."""
 
 from desta.sources.base import Source
+from desta.sources.speech.accent import ACCENT_SOURCES
 from desta.sources.speech.debian import DEBIAN_SOURCES
+from desta.sources.speech.degraded import DEGRADED_SOURCES
+from desta.sources.speech.languages_spoken import LANGUAGE_SOURCES
+from desta.sources.speech.meeting import MEETING_SOURCES
+from desta.sources.speech.read import READ_SOURCES
+from desta.sources.speech.spoken_commands import SPOKEN_COMMAND_SOURCES
+from desta.sources.speech.spoof import SPOOF_SOURCES
 
-SPEECH_SOURCES: tuple[Source, ...] = (*DEBIAN_SOURCES,)
+SPEECH_SOURCES: tuple[Source, ...] = (
+    *DEBIAN_SOURCES,
+    *ACCENT_SOURCES,
+    *READ_SOURCES,
+    *MEETING_SOURCES,
+    *SPOKEN_COMMAND_SOURCES,
+    *LANGUAGE_SOURCES,
+    *SPOOF_SOURCES,
+    *DEGRADED_SOURCES,
+)

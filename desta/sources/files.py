@@ -1,0 +1,55 @@
+"""What corpora keep in small text files: words, lists in the manner of Kaldi, paths."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from desta.sources.base import find_file, find_folder
+
+
+def find_any(root: Path, *inside: str, source: str, bring: str) -> Path:
+    """Return the first of several files or folders that is there; the error names the first.
+
+    Raises:
+        DataError: none is there.
+    """
+    found = next((name for name in inside if (root / name).exists()), inside[0])
+    find = find_file if (root / found).is_file() or Path(found).suffix else find_folder
+    return find(root, found, source=source, bring=bring)
+
+
+def unpacked(root: Path, name: str) -> Path:
+    """Return the folder of that name below the root, or the root where it is that folder itself."""
+    return root / name if (root / name).is_dir() else root
+
+
+def read_words(path: Path) -> str | None:
+    """Return the text of a file as one line; None where it is missing or empty."""
+    if not path.is_file():
+        return None
+    return " ".join(path.read_text(encoding="utf-8-sig", errors="replace").split()) or None
+
+
+def read_fields(path: Path, delimiter: str | None = None) -> Iterator[list[str]]:
+    """Yield the stripped fields of every line that has any; quotes mean nothing.
+
+    Args:
+        path: a list such as those of Kaldi.
+        delimiter: any run of white space where it is None.
+    """
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        for line in file:
+            if line.strip():
+                yield [field.strip() for field in line.rstrip("\r\n").split(delimiter)]
+
+
+def read_pairs(path: Path) -> dict[str, str]:
+    """Return first word -> rest of the line, as in the `text` and `wav.scp` of Kaldi."""
+    return {fields[0]: " ".join(fields[1:]) for fields in read_fields(path)}
+
+
+def inside(root: Path, text: str) -> str | None:
+    """Return a path that a corpus names, relative to the root; None where it leaves the root."""
+    base = Path(os.path.abspath(root))  # noqa: PTH100 (removes "..", follows no links)
+    path = Path(os.path.abspath(base / text))  # noqa: PTH100
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else None

@@ -1,0 +1,119 @@
+"""Corpora of texts read aloud: KeSpeech, LibriTTS-R."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from desta.sources.base import (
+    Metadata,
+    Skipped,
+    Source,
+    find_file,
+    find_folder,
+    of_split,
+    relative_id,
+    spoken,
+)
+from desta.sources.files import find_any, inside, read_fields, read_pairs, read_words, unpacked
+from desta.sources.reading import stated
+
+_KESPEECH_TABLES = ("wav.scp", "text", "utt2spk", "utt2subdialect")
+_LIBRITTS_PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
+_GENDERS = {"F": "Female", "M": "Male"}
+
+
+def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield Mandarin in nine dialects.
+
+    `Tasks/ASR/train_phase1` and `train_phase2` hold tables in the manner of Kaldi; the paths in
+    `wav.scp` are relative to the root.
+    """
+    source, bring = "kespeech", "unpack the archive of KeSpeech"
+    find_folder(root, "Tasks/ASR/train_phase1", source=source, bring=bring)
+    tasks = root / "Tasks" / "ASR"
+    for part in sorted(folder for folder in tasks.iterdir() if folder.is_dir()):
+        tables = [
+            read_pairs(find_file(part, name, source=source, bring=bring))
+            for name in _KESPEECH_TABLES
+        ]
+        recordings, texts, speakers, dialects = tables
+        for id, path in recordings.items():
+            audio = inside(root, path)
+            if not part.name.startswith("train"):
+                split = part.name.partition("_")[0]
+                yield of_split(id, split)
+            elif audio is None:
+                yield Skipped(id=id, reason="the recording lies outside the root", broken=True)
+            elif not (words := texts.get(id, "").replace("<SPOKEN_NOISE>", "").strip()):
+                yield Skipped(id=id, reason="no text for it")
+            else:
+                yield Metadata(
+                    id=id,
+                    audio=audio,
+                    domain="speech",
+                    segments=spoken(words),
+                    attributes=stated(
+                        {
+                            "Language": "Chinese",
+                            "Dialect": dialects.get(id),
+                            "Speaker": speakers.get(id),
+                        }
+                    ),
+                    split="train",
+                )
+
+
+def read_libritts_r(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield sentences from audio books, cleaned by a vocoder.
+
+    `train-clean-100/READER/CHAPTER/X.wav` has its words in `X.normalized.txt` beside it;
+    `speakers.tsv` states sex and name of every reader.
+    """
+    folder = unpacked(root, "LibriTTS_R")
+    source = "libritts-r"
+    table = find_file(folder, "speakers.tsv", source=source, bring="unpack doc.tar.gz")
+    find_any(folder, *_LIBRITTS_PARTS, source=source, bring="unpack train_clean_100.tar.gz")
+    readers = {fields[0]: fields for fields in read_fields(table, "\t") if len(fields) >= 4}
+    for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for path in sorted(part.glob("*/*/*.wav")):
+            id = relative_id(path, folder)
+            if part.name not in _LIBRITTS_PARTS:
+                split = part.name.partition("-")[0]
+                yield of_split(id, split)
+                continue
+            words = read_words(path.with_suffix(".normalized.txt"))
+            if words is None:
+                yield Skipped(id=id, reason="no text for it")
+                continue
+            _, gender, _, name, *_ = readers.get(path.parent.parent.name, ("", "", "", ""))
+            yield Metadata(
+                id=id,
+                audio=path.relative_to(root).as_posix(),
+                domain="speech",
+                segments=spoken(words),
+                attributes=stated({"Gender": _GENDERS.get(gender), "Speaker": name}),
+                split="train",
+            )
+
+
+READ_SOURCES = (
+    Source(
+        name="kespeech",
+        title="KeSpeech: Mandarin and its eight dialects by 27,237 readers",
+        domains=("speech",),
+        licence="see its agreement",
+        obtain="apply at kespeech@ke.com and sign its agreement (github.com/KeSpeech/KeSpeech)",
+        layout="confirmed",
+        cited="lhotse recipes/kespeech.py",
+        read=read_kespeech,
+    ),
+    Source(
+        name="libritts-r",
+        title="LibriTTS-R: sentences of audio books, cleaned",
+        domains=("speech",),
+        licence="CC BY 4.0",
+        obtain="OpenSLR 141, free: the archives of the training parts, and doc.tar.gz",
+        layout="confirmed",
+        cited="lhotse recipes/libritts.py; readers of LibriTTS_R/speakers.tsv",
+        read=read_libritts_r,
+    ),
+)
