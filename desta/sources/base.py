@@ -67,20 +67,56 @@ def spoken(text: str | None) -> tuple[Segment, ...]:
     return (Segment(start=0.0, end=math.inf, text=text),)
 
 
-def find_folder(root: Path, inside: str, *, source: str) -> Path:
+def find_folder(
+    root: Path, inside: str, *, source: str, bring: str = "`make data` fetches it"
+) -> Path:
     """Return a folder of the corpus.
 
     Raises:
         DataError: it is not there.
     """
-    folder = root / inside
-    if not folder.is_dir():
-        raise DataError(
-            f"{source}: {folder} is not a folder",
-            fix=f"give as root the folder that holds {inside} (`make data` fetches it), "
-            "or describe a corpus of your own with `desta describe custom`",
-        )
-    return folder
+    return _find(root, inside, source, bring, "folder")
+
+
+def find_file(root: Path, inside: str, *, source: str, bring: str) -> Path:
+    """Return a file of the corpus.
+
+    Args:
+        root: folder of the corpus.
+        inside: path below it.
+        source: name of the corpus.
+        bring: what to fetch or unpack where the file is missing.
+
+    Raises:
+        DataError: it is not there.
+    """
+    return _find(root, inside, source, bring, "file")
+
+
+def _find(root: Path, inside: str, source: str, bring: str, kind: str) -> Path:
+    path = root / inside
+    if path.is_dir() if kind == "folder" else path.is_file():
+        return path
+    raise DataError(
+        f"{source}: {path} is not a {kind}",
+        fix=f"give as root the folder that holds {inside} ({bring}), "
+        "or describe a corpus of your own with `desta describe custom`",
+    )
+
+
+def of_split(id: str, split: str) -> Skipped:
+    """Leave out a recording that the corpus keeps for another purpose than training."""
+    return Skipped(id=id, reason=f"of the official {split} split")
+
+
+def readable(label: str) -> str:
+    """Return a label as it is written in a description.
+
+    >>> readable("door_wood_knock")
+    'Door wood knock'
+    """
+    words = label.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
 
 
 def relative_id(path: Path, folder: Path) -> str:

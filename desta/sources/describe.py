@@ -170,6 +170,8 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
     if isinstance(item, Skipped):
         return replace(item, id=f"{source.name}/{item.id}")
     id = f"{source.name}/{item.id}"
+    if os.path.normpath(item.audio).startswith(("..", os.sep)):  # links are followed on purpose
+        return Skipped(id=id, reason="the recording lies outside the root", broken=True)
     try:
         measured = measure(root / item.audio)
     except AudioError as error:
