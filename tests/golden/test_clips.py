@@ -50,8 +50,13 @@ def corpora(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_clips_of_every_corpus_are_as_stored(corpora: Path) -> None:
-    clips = [clip for source in SOURCES.values() for clip in describe(source, corpora).clips]
+def test_clips_of_every_packaged_corpus_are_as_stored(corpora: Path) -> None:
+    clips = [
+        clip
+        for source in SOURCES.values()
+        if source.packages  # the others have golden files of their own
+        for clip in describe(source, corpora).clips
+    ]
     lines = "".join(f"{json.dumps(clip.to_json(), ensure_ascii=False)}\n" for clip in clips)
 
     if not GOLDEN.exists():

@@ -52,7 +52,8 @@ def test_every_source_states_what_a_user_must_know() -> None:
         assert source.title
         assert source.licence
         assert source.domains
-        assert source.packages
+        assert source.obtain
+        assert source.cited
 
 
 def test_an_unknown_source_is_an_error_that_names_the_nearest() -> None:

@@ -2,5 +2,17 @@
 
 from desta.sources.base import Source
 from desta.sources.speech.debian import DEBIAN_SOURCES
+from desta.sources.speech.dialogue import DIALOGUE_SOURCES
+from desta.sources.speech.emotion_acted import EMOTION_ACTED_SOURCES
+from desta.sources.speech.emotion_wild import EMOTION_WILD_SOURCES
+from desta.sources.speech.styles import STYLE_SOURCES
+from desta.sources.speech.voices import VOICE_SOURCES
 
-SPEECH_SOURCES: tuple[Source, ...] = (*DEBIAN_SOURCES,)
+SPEECH_SOURCES: tuple[Source, ...] = (
+    *DEBIAN_SOURCES,
+    *EMOTION_ACTED_SOURCES,
+    *EMOTION_WILD_SOURCES,
+    *DIALOGUE_SOURCES,
+    *STYLE_SOURCES,
+    *VOICE_SOURCES,
+)
