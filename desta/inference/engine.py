@@ -38,7 +38,7 @@ class Limits:
     """What an engine may use."""
 
     max_seconds: float = MAX_SECONDS
-    """Longest clip."""
+    """Longest clip, and all clips of a request together."""
     audio_cache_bytes: int = 256 * 2**20
     """Memory for audio tokens of clips that were heard; 0 hears every clip anew."""
     prefix_cache_bytes: int = 512 * 2**20
@@ -85,6 +85,7 @@ class Engine:
             cache_bytes=limits.audio_cache_bytes,
             num_threads=limits.num_threads,
         )
+        self._max_seconds = limits.max_seconds
         self._prefixes = PrefixCache(self.model.llm_model, max_bytes=limits.prefix_cache_bytes)
         self._encoder_directory = loaded.encoder_directory
         self._transcriber_directory = loaded.transcriber_directory
@@ -256,6 +257,13 @@ class Engine:
             if isinstance(clip, DestaError):
                 raise clip
             good.append(clip)
+        total = sum(clip.seconds for clip in good)
+        if total > self._max_seconds:
+            raise DataError(
+                f"the clips last {total:.0f} s together, longer than the "
+                f"{self._max_seconds:.0f} s that are taken",
+                fix="ask about fewer or shorter clips, or raise max_seconds",
+            )
         audios = [with_text(ref, clip) for ref, clip in zip(refs, good, strict=True)]
         told = wrap_locators(with_audios(request.messages, audios), self.layout.locator)
         tokens = self.layout.context(told, [len(clip.audio_WQE) for clip in good])

@@ -39,6 +39,7 @@ class Heard:
 
     content: str
     """Hash of the recording."""
+    seconds: float
     audio_WQE: Tensor
     text: str | None
     """The transcription; None where nobody has asked for it yet."""
@@ -57,6 +58,11 @@ class _Clip:
     windows: list[NDArray[np.float32]]
     spoken: list[int] | None
     """Windows to transcribe; None where no transcription is wanted."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return sum(map(len, self.windows)) / audio.SAMPLE_RATE
 
 
 class _Memory:
@@ -196,14 +202,15 @@ class Hearing:
                 tokens[place] = audio_QE
             rows = [row for row, place in enumerate(group) if spoken[place]]
             said = self._transcribe([windows[place] for place in group], encoded, rows)
-            for row, text in zip(rows, said, strict=True):
-                texts[group[row]] = text
+            for row, said_there in zip(rows, said, strict=True):
+                texts[group[row]] = said_there
         heard, start = [], 0
         for clip in clips:
             end = start + len(clip.windows)
             words = " ".join(filter(None, texts[start:end])) or NO_TRANSCRIPTION
             audio_WQE = torch.stack(tokens[start:end])
-            heard.append(Heard(clip.content, audio_WQE, None if clip.spoken is None else words))
+            text = None if clip.spoken is None else words
+            heard.append(Heard(clip.content, clip.seconds, audio_WQE, text))
             start = end
         return heard
 

@@ -257,6 +257,11 @@ def test_a_clip_that_is_too_long_is_refused(tiny: Loaded, published_tiny: Path) 
     engine = Engine(tiny, limits=Limits(max_seconds=2.0))
     (reply,) = engine.run([ask("What?", published_tiny / "a.wav")])
     assert "lasts longer than the 2 s" in str(reply.error)
+    engine = Engine(tiny, limits=Limits(max_seconds=8.0))
+    both = [published_tiny / "a.wav", published_tiny / "b.wav"]  # 3.0 s and 7.5 s
+    replies = engine.run([ask("What?", both[0]), ask("What?", both[1]), ask("What?", *both)])
+    assert [reply.error is None for reply in replies] == [True, True, False]
+    assert "last 10 s together" in str(replies[2].error)
 
 
 def test_a_stream_of_several_answers_is_refused(engine: Engine) -> None:
