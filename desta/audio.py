@@ -39,8 +39,7 @@ class AudioError(DataError):
     """A recording cannot be used; `reason` is the same for every recording it befalls."""
 
     def __init__(self, name: str, reason: str, *, fix: str) -> None:
-        super().__init__(f"{name} {reason}", fix=fix)
-        self.reason = reason
+        super().__init__(f"{name} {reason}", fix=fix, reason=reason)
 
 
 def load(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
@@ -96,6 +95,20 @@ def probe_duration(path: str | Path) -> float:
     finally:
         file.close()
     return seconds if seconds > 0 else measure_duration(path)
+
+
+def seconds_stated(source: AudioInput) -> float:
+    """Return the length in seconds as far as it can be told without decoding; else 0.
+
+    Raises:
+        AudioError: as `probe_duration`.
+    """
+    if isinstance(source, bytes):
+        return 0.0
+    if isinstance(source, tuple):
+        samples, rate = source
+        return len(samples) / max(rate, 1)
+    return probe_duration(source)
 
 
 def split_windows(

@@ -15,21 +15,25 @@ from typing import Any
 class DestaError(Exception):
     """One sentence that says what is wrong, and one that says what to do."""
 
-    def __init__(self, message: str, *, fix: str) -> None:
+    def __init__(self, message: str, *, fix: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.fix = fix
+        self.reason = reason or message
+        """The same words for everything it befalls, by which it can be counted."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let errors cross processes: pickling would lose the keyword."""
-        return _rebuild, (type(self), self.message, self.fix)
+        """Let errors cross processes: pickling would lose the keywords."""
+        return _rebuild, (type(self), self.message, self.fix, self.reason)
 
     def __str__(self) -> str:
         return f"{self.message}\n  fix: {self.fix}"
 
 
-def _rebuild(kind: type[DestaError], message: str, fix: str) -> DestaError:
-    return kind(message, fix=fix)
+def _rebuild(kind: type[DestaError], message: str, fix: str, reason: str) -> DestaError:
+    error = kind.__new__(kind)
+    DestaError.__init__(error, message, fix=fix, reason=reason)
+    return error
 
 
 class ConfigError(DestaError):

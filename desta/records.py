@@ -114,6 +114,9 @@ class Message:
         audios = tuple(
             AudioRef(audio=a["audio"], text=a.get("text")) for a in record.get("audios") or ()
         )
+        words = [record["role"], record["content"], *(a.text for a in audios if a.text is not None)]
+        if not all(isinstance(word, str) for word in words):
+            raise TypeError("role, content and text must be text")
         return cls(role=record["role"], content=record["content"], audios=audios)
 
 

@@ -1,6 +1,7 @@
 """Verbs that ask a model about clips."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -10,7 +11,9 @@ from desta.cli.app import app
 from desta.cli.options import (
     DEMO_RUN,
     AsJson,
+    Device,
     Language,
+    MaxSeconds,
     MaxTokens,
     Model,
     Quantise,
@@ -33,6 +36,8 @@ def ask(
     system: System = None,
     language: Language = None,
     quantise: Quantise = None,
+    device: Device = "cpu",
+    max_seconds: MaxSeconds = 3600.0,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
     jsonl: Annotated[
@@ -41,7 +46,9 @@ def ask(
             metavar="IN OUT", help="Answer a file of requests in batches; goes on where it stopped."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Requests of --jsonl answered at once.")] = 16,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Requests of --jsonl answered at once.")
+    ] = 16,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question about one clip or several, in any format libsndfile or FFmpeg reads."""
@@ -50,15 +57,11 @@ def ask(
             "there is nothing to ask" if jsonl is None else "--jsonl brings its own questions",
             fix='desta ask AUDIO... "QUESTION", or desta ask --jsonl IN OUT',
         )
+    setup = Setup(model, language, quantise, device, max_seconds, max_tokens, temperature)
     if jsonl is not None:
-        from desta.inference.files import answer_file
-
-        engine, sampling = _engine(model, language, quantise, max_tokens, temperature)
-        source, target = jsonl
-        tally = answer_file(
-            engine, source, target, sampling=sampling, system_prompt=system, batch_size=batch_size
-        )
-        _print_tally(tally, target, as_json)
+        if text:
+            raise ConfigError("--text says nothing to --jsonl", fix='write "texts" into its lines')
+        _answer_file(setup, *jsonl, system=system, batch_size=batch_size, as_json=as_json)
         return
     *clips, question = words or []
     if Path(question).is_file():
@@ -68,7 +71,7 @@ def ask(
     _check_clips(clips)
     if text and len(text) > len(clips):
         raise ConfigError(f"{len(text)} --text for {len(clips)} clips", fix="one --text per clip")
-    conversation = _conversation(model, system, language, quantise, max_tokens, temperature)
+    conversation = setup.conversation(system)
     pieces = []
     for piece in conversation.ask(question, clips, text or ()):
         pieces.append(piece)
@@ -92,13 +95,16 @@ def chat(
     system: System = None,
     language: Language = None,
     quantise: Quantise = None,
+    device: Device = "cpu",
+    max_seconds: MaxSeconds = 3600.0,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
 ) -> None:
     """Talk about clips over several turns. `/add PATH` brings in a clip, `/quit` ends."""
     waiting = list(clips or ())
     _check_clips(waiting)
-    conversation = _conversation(model, system, language, quantise, max_tokens, temperature)
+    setup = Setup(model, language, quantise, device, max_seconds, max_tokens, temperature)
+    conversation = setup.conversation(system)
     while True:
         try:
             line = input("> ").strip()
@@ -124,36 +130,70 @@ def chat(
             waiting = []
 
 
-def _conversation(
-    model: str,
-    system: str | None,
-    language: str | None,
-    quantise: str | None,
-    max_tokens: int,
-    temperature: float,
-) -> Any:
-    from desta.inference.conversation import Conversation
+@dataclass(frozen=True)
+class Setup:
+    """A model and how it is to answer, as the options say."""
 
-    return Conversation(*_engine(model, language, quantise, max_tokens, temperature), system)
+    model: str
+    language: str | None
+    quantise: str | None
+    device: str
+    max_seconds: float
+    max_tokens: int
+    temperature: float
 
+    def sampling(self) -> Any:
+        """Return how tokens are chosen."""
+        from desta.llm.base import Sampling
 
-def _engine(
-    model: str, language: str | None, quantise: str | None, max_tokens: int, temperature: float
-) -> tuple[Any, Any]:
-    from desta.inference.engine import Engine
-    from desta.llm.base import Sampling
-    from desta.model.config import Quantisation
+        return Sampling(temperature=self.temperature, max_new_tokens=self.max_tokens)
 
-    if model == DEMO_RUN and not Path(model).is_dir():
-        raise ConfigError(
-            f"{model} is not here", fix="run `make demo`, or name a model with --model"
+    def engine(self) -> Any:
+        """Load the model."""
+        from desta.inference.engine import Engine, Limits
+        from desta.model.config import Quantisation
+
+        if self.model == DEMO_RUN and not Path(self.model).is_dir():
+            raise ConfigError(
+                f"{self.model} is not here", fix="run `make demo`, or name a model with --model"
+            )
+        known = get_args(Quantisation)
+        if self.quantise is not None and self.quantise not in known:
+            raise ConfigError(
+                f"--quantise {self.quantise} is unknown", fix=suggest(self.quantise, known)
+            )
+        return Engine.load(
+            self.model,
+            quantisation=cast(Any, self.quantise),
+            device=self.device,
+            language=self.language,
+            limits=Limits(max_seconds=self.max_seconds),
         )
-    known = get_args(Quantisation)
-    if quantise is not None and quantise not in known:
-        raise ConfigError(f"--quantise {quantise} is unknown", fix=suggest(quantise, known))
-    sampling = Sampling(temperature=temperature, max_new_tokens=max_tokens)
-    engine = Engine.load(model, quantisation=cast(Any, quantise), language=language)
-    return engine, sampling
+
+    def conversation(self, system: str | None) -> Any:
+        """Load the model and begin a conversation."""
+        from desta.inference.conversation import Conversation
+
+        sampling = self.sampling()  # wrong numbers are told before anything is loaded
+        return Conversation(self.engine(), sampling, system)
+
+
+def _answer_file(
+    setup: Setup, source: Path, target: Path, *, system: str | None, batch_size: int, as_json: bool
+) -> None:
+    from desta.inference.files import answer_file
+
+    sampling = setup.sampling()
+    tally = answer_file(
+        setup.engine(),
+        source,
+        target,
+        sampling=sampling,
+        system_prompt=system,
+        model=f"{setup.model} {setup.language} {setup.quantise}",
+        batch_size=batch_size,
+    )
+    _print_tally(tally, target, as_json)
 
 
 def _print_tally(tally: Any, target: Path, as_json: bool) -> None:

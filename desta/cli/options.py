@@ -25,6 +25,10 @@ Quantise = Annotated[
         "--quantise", help="Load the backbone in int8 (or nf4 on a GPU); the connector stays."
     ),
 ]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+MaxSeconds = Annotated[
+    float, typer.Option(help="Longest audio of a request, all its clips together, in seconds.")
+]
 MaxTokens = Annotated[int, typer.Option(help="Longest answer, in tokens.")]
 Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
 

@@ -9,13 +9,14 @@ Shape suffixes: S positions   E backbone width
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from desta import audio
 from desta.audio import MAX_SECONDS
 from desta.data.layout import Layout, Tokens, check_locators, wrap_locators
 from desta.errors import ConfigError, DataError, DestaError
@@ -132,6 +133,13 @@ class Engine:
                 )
             return self._transcriber
 
+    def to(self, device: str) -> None:
+        """Move the model; what was kept on the old device is forgotten."""
+        self.model.to(device)
+        self.hearing.forget()
+        self._prefixes.forget()
+        self._transcriber = None
+
     def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
         """Answer a batch of conversations and return the texts alone."""
         return [answer.text for answer in self.respond(conversations, sampling)]
@@ -231,7 +239,10 @@ class Engine:
         refs: list[list[AudioRef] | DestaError] = []
         for request in requests:
             try:
-                refs.append(check_locators(request.messages, self.layout.locator))
+                found = check_locators(request.messages, self.layout.locator)
+                if len(found) > 1:  # of one clip, reading it tells
+                    self._check_seconds(map(audio.seconds_stated, (ref.audio for ref in found)))
+                refs.append(found)
             except DestaError as error:
                 refs.append(error)
         wanted = [ref for found in refs if not isinstance(found, DestaError) for ref in found]
@@ -257,13 +268,7 @@ class Engine:
             if isinstance(clip, DestaError):
                 raise clip
             good.append(clip)
-        total = sum(clip.seconds for clip in good)
-        if total > self._max_seconds:
-            raise DataError(
-                f"the clips last {total:.0f} s together, longer than the "
-                f"{self._max_seconds:.0f} s that are taken",
-                fix="ask about fewer or shorter clips, or raise max_seconds",
-            )
+        self._check_seconds(clip.seconds for clip in good)
         audios = [with_text(ref, clip) for ref, clip in zip(refs, good, strict=True)]
         told = wrap_locators(with_audios(request.messages, audios), self.layout.locator)
         tokens = self.layout.context(told, [len(clip.audio_WQE) for clip in good])
@@ -278,6 +283,16 @@ class Engine:
         )
         return _Prepared(tokens, embeddings_SE, symbols, tuple(audios))
 
+    def _check_seconds(self, seconds: Iterable[float]) -> None:
+        total = sum(seconds)
+        if total > self._max_seconds:
+            raise DataError(
+                f"the clips last {total:.0f} s together, longer than the "
+                f"{self._max_seconds:.0f} s that are taken",
+                fix="ask about fewer or shorter clips, or raise max_seconds",
+                reason="the clips last too long together",
+            )
+
     def _check_room(self, tokens: Tokens, sampling: Sampling) -> None:
         limit = self.model.max_positions
         if len(tokens.ids) + sampling.max_new_tokens <= limit:
@@ -290,4 +305,5 @@ class Engine:
             f"{num_other} for the messages and {sampling.max_new_tokens} for the answer, "
             f"but the backbone reads {limit}",
             fix="ask about fewer or shorter clips, or lower max_new_tokens",
+            reason="the conversation does not fit into the backbone's context",
         )

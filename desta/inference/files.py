@@ -6,10 +6,12 @@ A line of the input is either a conversation or a question:
     {"id": "2", "audios": ["a.wav"], "texts": [null], "question": "What?", "max_new_tokens": 32}
 
 with any of the fields of `Sampling`, `seed`, `num_answers` and `num_logprobs` beside it. A line of
-the output holds the `id` (the number of the line where none is given) and either `answers` and
-`audios`, or `error`. Lines come in the order of the input.
+the output holds the `id` (the number of the line where none is given), `request` (a hash of request
+and settings, by which an interrupted call is taken up) and either `answers` and `audios`, or
+`error`. Lines come in the order of the input; one that failed stays so until the file is removed.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -28,6 +30,7 @@ from desta.records import Message, read_jsonl
 _SAMPLING = {f.name for f in fields(Sampling)}
 _REQUEST = {f.name for f in fields(Request)} - {"messages", "sampling"}
 _QUESTION = {"audios", "texts", "question"}
+_START = b'{"id": '  # of every line of answers
 
 
 @dataclass
@@ -40,14 +43,18 @@ class Tally:
     failures: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Reason -> how many requests, and the id of the first."""
 
+    @property
+    def num_failed(self) -> int:
+        """Requests of this call that failed."""
+        return sum(count for count, _ in self.failures.values())
+
     def count(self, id: str, reply: Reply) -> None:
         """Add what became of a request."""
         if reply.error is None:
             self.answered += 1
             return
-        reason = getattr(reply.error, "reason", reply.error.message)
-        number, first = self.failures.get(reason, (0, id))
-        self.failures[reason] = number + 1, first
+        number, first = self.failures.get(reply.error.reason, (0, id))
+        self.failures[reply.error.reason] = number + 1, first
 
 
 def answer_file(
@@ -57,7 +64,9 @@ def answer_file(
     *,
     sampling: Sampling,
     system_prompt: str | None = None,
+    model: str = "",
     batch_size: int = 16,
+    max_failed_share: float = 0.5,
 ) -> Tally:
     """Answer every line of a file; given again after an interruption, go on where it stopped.
 
@@ -67,22 +76,32 @@ def answer_file(
         target: JSONL file of answers.
         sampling: what holds for lines that say nothing else.
         system_prompt: of lines that are a question; None takes the model's.
+        model: what tells this model from others.
         batch_size: requests that are answered at once.
+        max_failed_share: share of requests that may fail.
 
     Raises:
-        ConfigError: the target holds answers to other requests.
-        DataError: a line of the source is not JSON.
+        ConfigError: the target holds something else than answers of this model, with these
+            settings, to the first of these requests.
+        DataError: a line of the source is not JSON, or too many requests fail.
     """
+    if target.exists() and target.samefile(source):
+        raise ConfigError(
+            "requests and answers are the same file", fix="give another file for the answers"
+        )
     records = list(read_jsonl(source))
     ids = [str(record.get("id", number)) for number, record in enumerate(records, start=1)]
+    system = system_messages(engine, system_prompt)
+    settings = [model, asdict(sampling), [m.to_json() for m in system]]
+    hashes = [_hash([record, settings]) for record in records]
     done = _finished(target)
-    if done != ids[: len(done)]:
+    if done != hashes[: len(done)]:
         raise ConfigError(
-            f"{target} holds answers to other requests than {source}",
+            f"{target} holds answers to other requests than {source}, or of other settings",
             fix="give another file for the answers, or remove that one",
         )
+    _cut_unfinished(target)
     tally = Tally(already_done=len(done))
-    system = system_messages(engine, system_prompt)
     with (
         target.open("ab") as file,
         progress_bar("answering", total=len(records), done=len(done)) as advance,
@@ -91,13 +110,20 @@ def answer_file(
             batch = slice(start, start + batch_size)
             parsed = [_attempt(record, engine, sampling, system) for record in records[batch]]
             replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
-            for id, request in zip(ids[batch], parsed, strict=True):
+            for id, hash, request in zip(ids[batch], hashes[batch], parsed, strict=True):
                 reply = next(replies) if isinstance(request, Request) else Reply(error=request)
-                line = {"id": id, **_outcome(reply)}
+                line = {"id": id, "request": hash, **_outcome(reply)}
                 file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
                 tally.count(id, reply)
             file.flush()
             advance(items=len(parsed))
+    if tally.num_failed > max_failed_share * len(records):
+        reason, (count, first) = max(tally.failures.items(), key=lambda item: item[1][0])
+        raise DataError(
+            f"{tally.num_failed} of {len(records)} requests failed, more than "
+            f"{max_failed_share:.0%}; {count} times: {reason} (first: {first})",
+            fix=f"mend the requests and remove {target}, or allow a larger share",
+        )
     return tally
 
 
@@ -127,9 +153,15 @@ def parse_request(
         if "messages" in rest:
             messages = [Message.from_json(m) for m in rest["messages"]]
         else:
-            clips, texts = rest.get("audios") or [], rest.get("texts") or []
+            clips, texts = list(rest.get("audios") or []), list(rest.get("texts") or [])
             turn = user_message(rest["question"], clips, locator=locator, texts=texts)
+            if not isinstance(rest["question"], str):
+                raise TypeError("the question must be text")
+            if not all(text is None or isinstance(text, str) for text in texts):
+                raise TypeError("the texts of clips must be text or null")
             messages = [*system, turn]
+        if not all(isinstance(ref.audio, str) for m in messages for ref in m.audios):
+            raise TypeError("a clip must be the path of a file")
         settings = build(
             Sampling,
             {**asdict(sampling), **{k: v for k, v in rest.items() if k in _SAMPLING}},
@@ -145,6 +177,7 @@ def parse_request(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"a request is not in the format of a conversation or question: {error!r}",
+            reason="a request is not in the format of a conversation or question",
             fix='write {"audios": ["clip.wav"], "question": "What is heard?"}',
         ) from error
 
@@ -172,17 +205,24 @@ def _outcome(reply: Reply) -> dict[str, Any]:
 
 
 def _finished(target: Path) -> list[str]:
-    """Return the ids of whole lines; what follows the last newline was being written, and goes."""
-    if not target.exists():
-        return []
-    whole = target.read_bytes()
-    whole = whole[: whole.rfind(b"\n") + 1]
+    """Return the hashes of whole lines; what follows the last newline was being written."""
+    content = target.read_bytes() if target.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
     try:
-        ids = [json.loads(line)["id"] for line in whole.splitlines()]
+        if not whole and content and not content.startswith(_START[: len(content)]):
+            raise ValueError("no line of it is ours")
+        return [json.loads(line)["request"] for line in whole.splitlines()]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{target} is not a file of answers", fix="give another file for the answers"
         ) from error
-    with target.open("r+b") as file:
-        file.truncate(len(whole))
-    return ids
+
+
+def _cut_unfinished(target: Path) -> None:
+    if target.exists():
+        with target.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

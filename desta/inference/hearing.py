@@ -80,8 +80,14 @@ class _Memory:
         self._entries.move_to_end(content)
         return heard
 
+    def clear(self) -> None:
+        self._entries.clear()
+        self._bytes = 0
+
     def put(self, heard: Heard) -> None:
         old = self._entries.pop(heard.content, None)
+        if old is not None and heard.text is None:
+            heard = old  # it has the same audio tokens, and perhaps a text
         self._bytes += heard.num_bytes - (old.num_bytes if old else 0)
         self._entries[heard.content] = heard
         while self._bytes > self._max_bytes:
@@ -121,17 +127,25 @@ class Hearing:
         self._lock = threading.Lock()
         self._under_way: dict[tuple[str, bool], Future[Heard]] = {}
 
+    def forget(self) -> None:
+        """Keep nothing of what was heard so far."""
+        with self._lock:
+            self._memory.clear()
+
     def hear(self, refs: Sequence[AudioRef]) -> list[Heard | DestaError]:
         """Hear clips; one that cannot be read is answered by its error, the others go on."""
         contents = list(self._pool.map(_attempt(_content), [ref.audio for ref in refs]))
         results: list[Heard | DestaError | Future[Heard]] = []
         mine: dict[tuple[str, bool], tuple[AudioRef, Future[Heard]]] = {}
         with self._lock:
+            transcribed = {c for r, c in zip(refs, contents, strict=True) if r.text is None}
             for ref, content in zip(refs, contents, strict=True):
                 if isinstance(content, DestaError):
                     results.append(content)
                     continue
-                key = content, ref.text is None
+                # where somebody wants the text as well, one pass serves both
+                want_text = content in transcribed or (content, True) in self._under_way
+                key = content, want_text
                 if heard := self._memory.get(content, with_text=ref.text is None):
                     results.append(heard)
                     continue
@@ -181,6 +195,8 @@ class Hearing:
         samples = audio.load(recording, max_seconds=self._max_seconds)
         bounds = audio.split_windows(samples)
         spoken = spoken_windows(samples, bounds) if with_text else None
+        if spoken:
+            self._transcriber()  # if there is none, this clip fails and no other
         return _Clip(content, [samples[start:end] for start, end in bounds], spoken)
 
     @torch.no_grad()

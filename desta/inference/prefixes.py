@@ -43,6 +43,11 @@ class PrefixCache:
             self._entries.move_to_end(found)
             return best, _copy(self._model, self._entries[found], best)
 
+    def forget(self) -> None:
+        """Keep nothing of what was read so far."""
+        with self._lock:
+            self._entries.clear()
+
     def keep(self, symbols: Sequence[Symbol], cache: DynamicCache) -> None:
         """Take what was read; the cache must not be used afterwards."""
         if not self._max_bytes or not _is_whole(cache):

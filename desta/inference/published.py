@@ -52,7 +52,7 @@ class DeSTA25AudioModel:
 
     def to(self, device: str) -> "DeSTA25AudioModel":
         """Move the model."""
-        self.engine.model.to(device)
+        self.engine.to(device)
         return self
 
     def eval(self) -> "DeSTA25AudioModel":

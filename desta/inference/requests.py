@@ -9,6 +9,11 @@ from desta.llm.base import Sampling
 from desta.llm.writing import Alternatives, Writer
 from desta.records import AudioRef, Message
 
+MAX_ANSWERS = 128
+"""Answers to one request."""
+MAX_LOGPROBS = 100
+"""Alternatives to one token."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -25,10 +30,19 @@ class Request:
     """Likeliest alternatives to return with every token; None returns no log-probabilities."""
 
     def __post_init__(self) -> None:
-        if self.num_answers < 1:
-            raise ConfigError(f"num_answers = {self.num_answers}", fix="give 1 or more")
-        if self.num_logprobs is not None and self.num_logprobs < 0:
-            raise ConfigError(f"num_logprobs = {self.num_logprobs}", fix="give 0 or more")
+        for name, least, most in (
+            ("num_answers", 1, MAX_ANSWERS),
+            ("num_logprobs", 0, MAX_LOGPROBS),
+            ("seed", 0, 2**63 - 1),
+        ):
+            value = getattr(self, name)
+            if value is None and name != "num_answers":
+                continue
+            if type(value) is not int or not least <= value <= most:
+                raise ConfigError(
+                    f"{name} = {value!r} is no whole number from {least} to {most}",
+                    fix="give one",
+                )
 
 
 @dataclass(frozen=True)

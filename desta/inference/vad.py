@@ -4,6 +4,7 @@ Whisper invents words where nobody speaks, so a window in which the detector hea
 transcribed at all.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ MIN_SPEECH_SECONDS = 0.1
 Span = tuple[float, float]
 """Start and end in seconds."""
 
+_loading = threading.Lock()  # importing the detector changes PyTorch's threads for a moment
 _idle: list[Any] = []  # a detector keeps a state while it listens: one for each who listens
 
 
@@ -53,8 +55,9 @@ def _seconds_inside(window: tuple[int, int], speech: Sequence[Span]) -> float:
 
 
 def _load() -> Any:
-    num_threads = torch.get_num_threads()
-    from silero_vad import load_silero_vad  # its import sets torch to one thread
+    with _loading:
+        num_threads = torch.get_num_threads()
+        from silero_vad import load_silero_vad  # its import sets torch to one thread
 
-    torch.set_num_threads(num_threads)
-    return load_silero_vad()
+        torch.set_num_threads(num_threads)
+        return load_silero_vad()

@@ -197,7 +197,7 @@ def _note(
         if writer.num_logprobs is None:
             continue
         logprobs_V = logits_BV[row].float().log_softmax(dim=-1)
-        best = logprobs_V.topk(writer.num_logprobs)
+        best = logprobs_V.topk(min(writer.num_logprobs, len(logprobs_V)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         notes[row] = float(logprobs_V[tokens_B[row]]), list(pairs)
     return notes

@@ -12,6 +12,16 @@ from desta.inference.files import answer_file
 from desta.llm.base import Sampling
 from desta.model.checkpoint import Loaded
 
+WRONG: dict[str, dict[str, Any]] = {
+    "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "What?"}]}]},
+    "number": {"question": 5},
+    "nested": {"question": "What?", "audios": [{"audio": "a.wav"}]},
+    "null clip": {"question": "What?", "audios": [None]},
+    "text seed": {"question": "What?", "seed": "7"},
+    "huge seed": {"question": "What?", "seed": 2**64},
+    "half answers": {"question": "What?", "num_answers": 2.5},
+    "many logprobs": {"question": "What?", "num_logprobs": 10**9},
+}
 SHORT = Sampling(max_new_tokens=6)
 
 
@@ -32,6 +42,7 @@ def requests(tmp_path: Path, published_tiny: Path) -> Path:
         {"id": "misspelt", "question": "What?", "temprature": 1.0},
         {"id": "typed", "question": "What?", "temperature": "hot"},
         {"id": "empty"},
+        *({"id": id, **line} for id, line in WRONG.items()),
         {"id": "last", "question": "Bye?", "num_logprobs": 1},
     ]
     path = tmp_path / "requests.jsonl"
@@ -47,11 +58,19 @@ def test_every_line_is_answered_or_says_why_not(
     engine: Engine, requests: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "answers.jsonl"
-    tally = answer_file(engine, requests, target, sampling=SHORT, batch_size=3)
+    tally = answer_file(
+        engine, requests, target, sampling=SHORT, batch_size=3, max_failed_share=1.0
+    )
     lines = read(target)
 
-    assert list(lines) == ["one", "two", "3", "missing", "misspelt", "typed", "empty", "last"]
-    assert (tally.answered, sum(count for count, _ in tally.failures.values())) == (4, 4)
+    assert list(lines) == [
+        *["one", "two", "3", "missing", "misspelt", "typed", "empty"],
+        *WRONG,
+        "last",
+    ]
+    assert (tally.answered, tally.num_failed) == (4, 4 + len(WRONG))
+    for id in WRONG:
+        assert "request" in lines[id]["error"] or "whole number" in lines[id]["error"], id
     assert lines["one"]["audios"][0]["text"] == "a"
     assert lines["two"]["answers"][0]["finish"] == "length"
     assert len(lines["3"]["answers"]) == 2
@@ -68,12 +87,13 @@ def test_an_interrupted_file_goes_on_where_it_stopped(
     lines = requests.read_text().splitlines(keepends=True)
     requests.write_text("".join(lines[:-1]))  # the last digits of log-probabilities may differ
     whole = tmp_path / "whole.jsonl"
-    answer_file(engine, requests, whole, sampling=SHORT, batch_size=3)
+    options: dict[str, Any] = {"sampling": SHORT, "batch_size": 3, "max_failed_share": 1.0}
+    answer_file(engine, requests, whole, **options)
     content = whole.read_bytes()
     for size in (0, 1, len(content) // 3, len(content) - 1, len(content)):
         part = tmp_path / "part.jsonl"
         part.write_bytes(content[:size])
-        tally = answer_file(engine, requests, part, sampling=SHORT, batch_size=3)
+        tally = answer_file(engine, requests, part, **options)
 
         assert part.read_bytes() == content
         assert tally.already_done == content[:size].count(b"\n")
@@ -83,11 +103,41 @@ def test_answers_to_other_requests_are_not_touched(
     engine: Engine, requests: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "answers.jsonl"
-    for content in ('{"id": "other"}\n', "no JSON\n"):
+    other = '{"id": "one", "request": "0123456789abcdef"}\n'
+    for content in (other, f'{other}{{"id": "tw', "no JSON\n", "one line without an end"):
         target.write_text(content)
         with pytest.raises(ConfigError, match=r"answers\.jsonl"):
             answer_file(engine, requests, target, sampling=SHORT)
         assert target.read_text() == content
+    with pytest.raises(ConfigError, match="the same file"):
+        answer_file(engine, requests, requests, sampling=SHORT)
+
+
+def test_answers_under_other_settings_or_to_changed_questions_are_not_taken_for_done(
+    engine: Engine, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"question": "Hello?"}\n')
+    answer_file(engine, source, target, sampling=SHORT, model="a")
+    assert answer_file(engine, source, target, sampling=SHORT, model="a").already_done == 1
+    for options in ({"model": "b"}, {"model": "a", "system_prompt": "Be brief."}):
+        with pytest.raises(ConfigError, match="of other settings"):
+            answer_file(engine, source, target, sampling=SHORT, **options)
+    source.write_text('{"question": "Bye?"}\n')
+    with pytest.raises(ConfigError, match="other requests"):
+        answer_file(engine, source, target, sampling=SHORT, model="a")
+
+
+def test_a_file_in_which_too_much_fails_is_an_error(
+    engine: Engine, requests: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "answers.jsonl"
+    with pytest.raises(DataError, match="requests failed, more than 50%"):
+        answer_file(engine, requests, target, sampling=SHORT)
+    assert len(read(target)) == 8 + len(WRONG)
+
+
+def test_a_file_that_is_no_json_is_refused(engine: Engine, requests: Path, tmp_path: Path) -> None:
     requests.write_text("no JSON\n")
     with pytest.raises(DataError, match="is not JSON"):
         answer_file(engine, requests, tmp_path / "new.jsonl", sampling=SHORT)

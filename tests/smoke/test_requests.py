@@ -1,7 +1,10 @@
 """Requests with settings of their own, clips heard once, turns that cost their own tokens only."""
 
+import json
+import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from desta.errors import ConfigError, DataError
+from desta.inference import hearing
 from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine, Limits
 from desta.inference.requests import Request
 from desta.llm import decoding
 from desta.llm.base import Sampling
+from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.records import LOCATOR, AudioRef, Message
 
@@ -274,11 +279,10 @@ def test_an_empty_stop_string_is_refused() -> None:
         Sampling(stop=("",))
 
 
-CLIPS = ("a.wav", "b.wav", "c.wav")
 REQUESTS = st.lists(
     st.tuples(
         st.text("ab cd?é", min_size=0, max_size=40),
-        st.lists(st.sampled_from(CLIPS), max_size=3),
+        st.lists(st.integers(300, 40_000), max_size=3),  # samples of each clip
         st.integers(1, 6),
     ),
     min_size=1,
@@ -286,25 +290,96 @@ REQUESTS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(mixture=REQUESTS)
+@pytest.fixture(scope="module")
+def tight(published_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """The same weights behind windows of true length."""
+    directory = tmp_path_factory.mktemp("tight") / "model"
+    shutil.copytree(published_tiny, directory)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"encoder_window": "tight"}))
+    return checkpoint.load(directory, dtype="float32")
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(mixture=REQUESTS, window=st.sampled_from(["30s", "tight"]))
 def test_a_mixture_is_answered_as_each_request_alone(
-    mixture: list[tuple[str, list[str], int]], tiny: Loaded, published_tiny: Path
+    mixture: list[tuple[str, list[int], int]], window: str, tiny: Loaded, tight: Loaded
 ) -> None:
+    loaded = tight if window == "tight" else tiny
     requests = [
         ask(
             text,
-            *(published_tiny / name for name in names),
-            sampling=Sampling(max_new_tokens=length),
-            num_logprobs=0,
+            *((noise(length), 16_000) for length in lengths),
+            sampling=Sampling(max_new_tokens=num_tokens),
+            num_logprobs=10,
         )
-        for text, names, length in mixture
+        for text, lengths, num_tokens in mixture
     ]
-    together = Engine(tiny).run(requests)
-    plain = Engine(tiny, limits=NO_CACHES)
+    together = Engine(loaded).run(requests)
+    plain = Engine(loaded, limits=NO_CACHES)
 
     for request, reply in zip(requests, together, strict=True):
         (answer,), (alone,) = reply.unwrap(), plain.run([request])[0].unwrap()
         assert answer.ids == alone.ids
-        ours, theirs = (torch.tensor([v for v, _ in a.logprobs]) for a in (answer, alone))
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+        for ours, theirs in zip(answer.logprobs, alone.logprobs, strict=True):
+            best, expected = (torch.tensor([v for _, v in found[1]]) for found in (ours, theirs))
+            torch.testing.assert_close(best, expected, rtol=0, atol=1e-4)
+
+
+def test_every_clip_gets_its_own_words_whatever_is_heard_with_it(
+    tight: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting:
+        """Writes how long a window is."""
+
+        window = "30s"
+        encoder = None
+
+        def transcribe(self, windows: Any, *, language: str | None = None) -> list[str]:
+            return [f"{len(window)} samples" for window in windows]
+
+    monkeypatch.setattr(hearing, "spoken_windows", lambda audio, bounds: [0] * (len(audio) != 999))
+    engine = Engine(tight)
+    engine._transcriber = Counting()  # type: ignore[assignment]
+    lengths = [5_000, 90_000, 999, 16_000, 40_000, 7_000]
+    refs = [
+        AudioRef(audio=(noise(length), 16_000), text="given" if length == 7_000 else None)
+        for length in lengths
+    ]
+    heard = engine.hearing.hear(refs)
+
+    texts = [clip.text for clip in heard if isinstance(clip, hearing.Heard)]
+    assert texts == ["5000 samples", "90000 samples", " ", "16000 samples", "40000 samples", None]
+    known = AudioRef(audio=refs[0].audio, text="given")
+    assert engine.hearing.hear([known, refs[0]])[1].text == "5000 samples"  # type: ignore[union-attr]
+
+
+def test_a_clip_that_nobody_can_transcribe_fails_alone(
+    tiny: Loaded, published_tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "spoken_windows", lambda audio, bounds: [0])
+    engine = Engine(replace(tiny, transcriber_directory=None))
+    replies = engine.run(
+        [
+            ask("Hello?"),
+            ask("What?", published_tiny / "a.wav"),
+            ask("What?", published_tiny / "b.wav", said=None),
+        ]
+    )
+    assert [reply.error is None for reply in replies] == [True, True, False]
+    assert "name a Whisper model" in str(replies[2].error)
+
+
+def test_moving_a_model_forgets_what_lay_on_the_old_device(
+    engine: Engine, published_tiny: Path, encoded: list[int]
+) -> None:
+    request = ask("What is it?", published_tiny / "a.wav")
+    before = engine.run([request])[0].unwrap()[0].ids
+    engine.to("cpu")
+    assert engine.run([request])[0].unwrap()[0].ids == before
+    assert encoded == [1, 1]
+
+
+def noise(num_samples: int) -> Any:
+    samples = np.random.default_rng(num_samples).standard_normal(num_samples)
+    return (0.1 * samples).astype(np.float32)
