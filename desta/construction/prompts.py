@@ -127,15 +127,19 @@ def draw(
         _check_kinds(kinds)
     applies = asks_unknown if unknown else suits
     groups: dict[str, list[Prompt]] = {}
+    verdicts: dict[tuple[str, frozenset[str], bool], bool] = {}  # thousands of prompts, few needs
     for prompt in pool:
-        if applies(prompt, clip):
+        needs = (prompt.kind, prompt.needs, prompt.needs_transcription)
+        if needs not in verdicts:
+            verdicts[needs] = applies(prompt, clip)
+        if verdicts[needs]:
             groups.setdefault(prompt.kind, []).append(prompt)
     start = hashlib.blake2b(json.dumps([seed, clip.id]).encode(), digest_size=8)
     arrivals = []
     for kind, group in groups.items():
         weight = 1.0 if kinds is None else kinds.get(kind, 0.0) / len(group)
         if weight > 0:
-            tickets = ((_ticket(start, prompt), prompt) for prompt in group)
+            tickets = [(_ticket(start, prompt), prompt) for prompt in group]
             for ticket, prompt in heapq.nlargest(count, tickets, key=itemgetter(0)):
                 uniform = (int.from_bytes(ticket, "big") + 1) / 2**64  # in (0, 1]
                 arrivals.append((-math.log(uniform) / weight, prompt.text, prompt))
