@@ -170,7 +170,7 @@ def _known(name: str, clip: Clip) -> bool:
     return name == _DURATION or bool(clip.attributes.get(name))
 
 
-def _ticket(start: "hashlib._Hash", prompt: Prompt) -> bytes:
+def _ticket(start: hashlib.blake2b, prompt: Prompt) -> bytes:
     ticket = start.copy()
     ticket.update(prompt.text.encode())
     return ticket.digest()
