@@ -61,6 +61,8 @@ class Manifest:
     shards: tuple[Shard, ...]
     dropped: Mapping[str, Dropped] = field(default_factory=dict)
     """By reason."""
+    num_unknown: int = 0
+    """Pairs whose prompt asks for an attribute that nothing is known of."""
     format: int = FORMAT
 
     @property

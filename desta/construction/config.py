@@ -55,6 +55,8 @@ class ConstructConfig:
         "Listen closely and respond directly to what you are asked."
     )
     """System prompt, also in training; empty means none."""
+    systems: Literal["text", "pool"] = "text"
+    """`pool` draws a system prompt for every pair from `system.txt`; `text` takes `system`."""
     description: DescriptionConfig = field(default_factory=DescriptionConfig)
     withhold: float = 0.0
     """Share of pairs whose clip carries no transcription, so that the sound alone must do."""
@@ -62,6 +64,9 @@ class ConstructConfig:
     """Folder with prompt pools of your own; null means those of this package."""
     kinds: Mapping[Domain, Mapping[str, float]] = field(default_factory=dict)
     """Domain -> kind of prompt -> weight; a domain not named draws all prompts alike."""
+    unknown_share: float = 0.0
+    """Share of clips whose last prompt asks for an attribute that nothing is known of, so that the
+    model learns to say so."""
     filters: tuple[str, ...] = ("empty", "cut off", "repeats itself", "talks about the text")
     """In this order; a response is counted under the first that it does not pass."""
     max_dropped_share: float = 0.5
@@ -80,7 +85,8 @@ class ConstructConfig:
         for name in ("batch_size", "shard_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}", fix="give 1 or more")
-        if not 0 <= self.withhold <= 1:
-            raise ConfigError(f"withhold = {self.withhold} is no share", fix="give 0 to 1")
+        for name in ("withhold", "unknown_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} is no share", fix="give 0 to 1")
         if not self.clips:
             raise ConfigError("clips names no corpus", fix="list one `path` and `root` or more")

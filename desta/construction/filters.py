@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from desta.construction.description import stated_attributes
-from desta.construction.prompts import Prompt
+from desta.construction.prompts import Prompt, asks_unknown
 from desta.llm.base import Completion
 from desta.records import Clip, Domain
 
@@ -117,11 +117,22 @@ def is_not_english(candidate: Candidate) -> bool:
 
 
 def misses_attribute(candidate: Candidate) -> bool:
-    """The prompt asks for an attribute, and the response does not name its value."""
-    if candidate.prompt.kind != "ask":
+    """The prompt asks for a known attribute, and the response does not name its value."""
+    if candidate.prompt.kind != "ask" or asks_unknown(candidate.prompt, candidate.clip):
         return False
     stated = stated_attributes(candidate.clip)
     return not all(_names(candidate.completion.text, a, stated[a]) for a in candidate.prompt.needs)
+
+
+def invents_attribute(candidate: Candidate) -> bool:
+    """The prompt asks for an unknown attribute, and the response names a value of it."""
+    if not asks_unknown(candidate.prompt, candidate.clip):
+        return False
+    domain, own = candidate.clip.domain, stated_attributes(candidate.clip)
+    possible = frozenset[str]().union(
+        *(candidate.closed_sets.get((domain, n), ()) for n in candidate.prompt.needs - own.keys())
+    )
+    return bool(named_values(candidate.completion.text, possible))
 
 
 def states_other_value(candidate: Candidate) -> bool:
@@ -143,6 +154,7 @@ FILTERS: Mapping[str, Callable[[Candidate], bool]] = {
     "talks about the text": talks_about_text,
     "is not English": is_not_english,
     "misses the attribute": misses_attribute,
+    "invents the attribute": invents_attribute,
     "states another value": states_other_value,
 }
 

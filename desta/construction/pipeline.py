@@ -58,6 +58,7 @@ def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> M
 
     for path in out.glob("audio-*.jsonl"):
         path.unlink()  # of an interrupted call whose shards had another size
+    unknown = {job.id for job in plan.jobs if job.unknown}
     manifest = Manifest(
         backbone=generator.id,
         revision=generator.revision,
@@ -66,6 +67,7 @@ def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> M
         recipe=recipe,
         shards=write_shards(out, kept, rows_per_shard=config.shard_rows),
         dropped=dropped,
+        num_unknown=sum(pair.id in unknown for pair in kept),
     )
     manifest.write(out)
     (out / JOURNAL).unlink()

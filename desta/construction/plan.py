@@ -9,7 +9,15 @@ from desta.config import suggest
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.description import describe
 from desta.construction.filters import ClosedSets, closed_sets
-from desta.construction.prompts import Prompt, draw, load_pool, pool_hash
+from desta.construction.prompts import (
+    Prompt,
+    asks_unknown,
+    draw,
+    draw_system,
+    load_pool,
+    load_systems,
+    pool_hash,
+)
 from desta.construction.responses import generation_messages, training_messages
 from desta.errors import ConfigError, DataError
 from desta.records import (
@@ -35,6 +43,11 @@ class Job:
     """As the model is trained on them."""
     request: tuple[Message, ...]
     """As the backbone reads them."""
+
+    @property
+    def unknown(self) -> bool:
+        """It asks for what is not known of the clip."""
+        return asks_unknown(self.prompt, self.clip)
 
     def pair(self, response: str) -> AudioTextPair:
         """Add the response; as published, it is not repeated in the messages."""
@@ -68,6 +81,7 @@ def make_plan(config: ConstructConfig) -> Plan:
         DataError: clips are missing or have the same id, or none is left.
     """
     pools = {domain: load_pool(domain, config.prompts) for domain in DOMAINS}
+    systems = load_systems(config.prompts) if config.systems == "pool" else ()
     known: list[Clip] = []
     jobs: list[Job] = []
     unsuited: list[str] = []
@@ -75,20 +89,10 @@ def make_plan(config: ConstructConfig) -> Plan:
         clips = read_clips(corpus.path)
         _check_names(corpus, clips)
         known += clips
+        allowed = {domain: _allowed(pool, corpus, config) for domain, pool in pools.items()}
         for clip in _select(clips, corpus, config):
-            prompts = draw(
-                [
-                    prompt
-                    for prompt in pools[clip.domain]
-                    if (config.description.transcription or not prompt.needs_transcription)
-                    and (corpus.ask_for is None or prompt.needs.issubset(corpus.ask_for))
-                ],
-                clip,
-                count=corpus.prompts_per_clip,
-                seed=config.seed,
-                kinds=config.kinds.get(clip.domain),
-            )
-            jobs += [_job(clip, p, n, corpus, config) for n, p in enumerate(prompts)]
+            prompts = _draw(allowed[clip.domain], clip, corpus, config)
+            jobs += [_job(clip, p, n, corpus, config, systems) for n, p in enumerate(prompts)]
             if not prompts:
                 unsuited.append(clip.id)
     if not jobs:
@@ -107,7 +111,7 @@ def make_plan(config: ConstructConfig) -> Plan:
         jobs=tuple(jobs),
         unsuited=tuple(unsuited),
         closed_sets=closed_sets(known),
-        prompt_pool=pool_hash(pools),
+        prompt_pool=pool_hash(pools, systems),
     )
 
 
@@ -154,23 +158,54 @@ def _select(clips: Sequence[Clip], corpus: ClipsConfig, config: ConstructConfig)
     return chosen
 
 
+def _allowed(
+    pool: Sequence[Prompt], corpus: ClipsConfig, config: ConstructConfig
+) -> tuple[Prompt, ...]:
+    """Keep the prompts that the recipe lets ask about clips of the corpus."""
+    return tuple(
+        prompt
+        for prompt in pool
+        if (config.description.transcription or not prompt.needs_transcription)
+        and (corpus.ask_for is None or prompt.needs.issubset(corpus.ask_for))
+    )
+
+
+def _draw(
+    pool: Sequence[Prompt], clip: Clip, corpus: ClipsConfig, config: ConstructConfig
+) -> list[Prompt]:
+    """Draw the prompts of a clip; in the stated share of clips the last asks for the unknown."""
+    count, kinds = corpus.prompts_per_clip, config.kinds.get(clip.domain)
+    prompts = draw(pool, clip, count=count, seed=config.seed, kinds=kinds)
+    if _ticket(config.seed, f"{clip.id}?") < config.unknown_share:
+        unknown = draw(pool, clip, count=1, seed=config.seed, unknown=True)
+        return [*prompts[: count - len(unknown)], *unknown]
+    return prompts
+
+
 def _ticket(seed: int, id: str) -> float:
     """Return a number in [0, 1) that depends on the id alone: new clips displace few others."""
     return random.Random(f"{seed}/{id}").random()
 
 
 def _job(
-    clip: Clip, prompt: Prompt, number: int, corpus: ClipsConfig, config: ConstructConfig
+    clip: Clip,
+    prompt: Prompt,
+    number: int,
+    corpus: ClipsConfig,
+    config: ConstructConfig,
+    systems: Sequence[str],
 ) -> Job:
+    id = f"{clip.id}#{number}"
     description = describe(clip, config.description)
-    withheld = _ticket(config.seed, f"{clip.id}#{number}") < config.withhold
+    withheld = _ticket(config.seed, id) < config.withhold
     heard = AudioRef(
         audio=str(corpus.root / clip.audio),
         text=NO_TRANSCRIPTION if withheld else clip.transcription,
     )
-    messages = training_messages(config.system, prompt, heard)
+    system = draw_system(systems, id, seed=config.seed) if systems else config.system
+    messages = training_messages(system, prompt, heard)
     return Job(
-        id=f"{clip.id}#{number}",
+        id=id,
         clip=clip,
         prompt=prompt,
         description=description,

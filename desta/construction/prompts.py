@@ -1,4 +1,4 @@
-"""Prompt pools: which instructions exist, which of them suit a clip, and which one it gets.
+"""Prompt pools: which instructions exist, which of them suit a clip, and which ones it gets.
 
 A pool is a text file, one prompt a line. A header in square brackets opens a section: first the
 kind of its prompts, then what a clip must have for them to make sense, attribute names or the word
@@ -8,17 +8,22 @@ kind of its prompts, then what a clip must have for them to make sense, attribut
     Which language is spoken here?
     [transform transcription]
     Summarise what the speaker says in one sentence.
+
+System prompts lie beside them in `system.txt`, without sections. What the kinds are for, with
+examples: docs/prompts.md.
 """
 
 import hashlib
+import heapq
 import importlib.resources
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from desta.config import suggest
 from desta.errors import ConfigError
@@ -55,32 +60,39 @@ def load_pool(domain: Domain, directory: Path | None = None) -> tuple[Prompt, ..
         ConfigError: the file is missing, empty or not UTF-8, a header is malformed, or a prompt
             stands twice or before the first header.
     """
-    folder: Traversable = (
-        importlib.resources.files("desta") / "assets" / "prompts"
-        if directory is None
-        else directory
-    )
-    file = folder / f"{domain}.txt"
-    if not file.is_file():
-        raise ConfigError(
-            f"prompt pool {file} not found",
-            fix=f"put a file {domain}.txt, one prompt a line, there",
-        )
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"prompt pool {file} is not UTF-8", fix="save it as UTF-8") from error
-    prompts = _parse(lines, where=str(file))
+    lines, where = _read(f"{domain}.txt", directory)
+    prompts = _parse(lines, where=where)
     if not prompts:
-        raise ConfigError(f"prompt pool {file} holds no prompts", fix="write one prompt a line")
+        raise ConfigError(f"prompt pool {where} holds no prompts", fix="write one prompt a line")
     return prompts
+
+
+def load_systems(directory: Path | None = None) -> tuple[str, ...]:
+    """Read the pool of system prompts, `system.txt`.
+
+    Args:
+        directory: folder with pools of the user's own; None for those of this package.
+
+    Raises:
+        ConfigError: the file is missing, empty or not UTF-8, or a prompt stands twice.
+    """
+    lines, where = _read("system.txt", directory)
+    systems = tuple(text for _, text in _entries(lines, where=where))
+    if not systems:
+        raise ConfigError(f"prompt pool {where} holds no prompts", fix="write one prompt a line")
+    return systems
 
 
 def suits(prompt: Prompt, clip: Clip) -> bool:
     """Say whether the clip has all that the prompt speaks of."""
     if prompt.needs_transcription and clip.transcription == NO_TRANSCRIPTION:
         return False
-    return all(name == _DURATION or clip.attributes.get(name) for name in prompt.needs)
+    return all(_known(name, clip) for name in prompt.needs)
+
+
+def asks_unknown(prompt: Prompt, clip: Clip) -> bool:
+    """Say whether the prompt asks for the value of an attribute that the clip has not."""
+    return prompt.kind == "ask" and not all(_known(name, clip) for name in prompt.needs)
 
 
 def draw(
@@ -90,8 +102,9 @@ def draw(
     count: int,
     seed: int,
     kinds: Mapping[str, float] | None = None,
+    unknown: bool = False,
 ) -> list[Prompt]:
-    """Draw different prompts that suit a clip.
+    """Draw different prompts that suit a clip, or that ask for what is not known of it.
 
     Every prompt gets an exponential arrival time from a hash of seed, clip and prompt, and the
     first to arrive win, which is weighted sampling without replacement. So the draw depends neither
@@ -105,43 +118,106 @@ def draw(
         seed: another seed, another draw.
         kinds: weight of each kind, shared by its prompts that suit the clip; a kind that is not
             named is not drawn. None makes every prompt equally likely.
+        unknown: draw from those that `asks_unknown` instead of those that suit the clip.
 
     Raises:
         ConfigError: an unknown kind, a weight below 0, or no weight above 0.
     """
     if kinds is not None:
         _check_kinds(kinds)
-    suitable = [prompt for prompt in pool if suits(prompt, clip)]
-    siblings = Counter(prompt.kind for prompt in suitable)
+    applies = asks_unknown if unknown else suits
+    groups: dict[str, list[Prompt]] = {}
+    verdicts: dict[tuple[str, frozenset[str], bool], bool] = {}  # thousands of prompts, few needs
+    for prompt in pool:
+        needs = (prompt.kind, prompt.needs, prompt.needs_transcription)
+        if needs not in verdicts:
+            verdicts[needs] = applies(prompt, clip)
+        if verdicts[needs]:
+            groups.setdefault(prompt.kind, []).append(prompt)
     start = hashlib.blake2b(json.dumps([seed, clip.id]).encode(), digest_size=8)
     arrivals = []
-    for prompt in suitable:
-        weight = 1.0 if kinds is None else kinds.get(prompt.kind, 0.0) / siblings[prompt.kind]
+    for kind, group in groups.items():
+        weight = 1.0 if kinds is None else kinds.get(kind, 0.0) / len(group)
         if weight > 0:
-            ticket = start.copy()
-            ticket.update(prompt.text.encode())
-            uniform = (int.from_bytes(ticket.digest(), "big") + 1) / 2**64  # in (0, 1]
-            arrivals.append((-math.log(uniform) / weight, prompt.text, prompt))
-    return [prompt for _, _, prompt in sorted(arrivals, key=lambda a: a[:2])[:count]]
+            tickets = [(_ticket(start, prompt), prompt) for prompt in group]
+            for ticket, prompt in heapq.nlargest(count, tickets, key=itemgetter(0)):
+                uniform = (int.from_bytes(ticket, "big") + 1) / 2**64  # in (0, 1]
+                arrivals.append((-math.log(uniform) / weight, prompt.text, prompt))
+    return [prompt for _, _, prompt in sorted(arrivals, key=itemgetter(0, 1))[:count]]
 
 
-def pool_hash(pools: Mapping[Domain, Iterable[Prompt]]) -> str:
+def draw_system(systems: Sequence[str], id: str, *, seed: int) -> str:
+    """Draw the system prompt of the pair with that id; each is equally likely."""
+
+    def ticket(system: str) -> bytes:
+        return hashlib.blake2b(json.dumps([seed, id, system]).encode(), digest_size=8).digest()
+
+    return max(systems, key=ticket)
+
+
+def pool_hash(pools: Mapping[Domain, Iterable[Prompt]], systems: Iterable[str] = ()) -> str:
     """Return the SHA-256 of all that a draw depends on; the order of prompts is not part of it."""
-    content = {
+    content: dict[str, list[Any]] = {
         domain: sorted([p.text, p.kind, sorted(p.needs), p.needs_transcription] for p in pool)
         for domain, pool in pools.items()
     }
+    if pooled := sorted(systems):
+        content["system"] = pooled
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _parse(lines: Sequence[str], *, where: str) -> tuple[Prompt, ...]:
-    header: tuple[str, frozenset[str]] | None = None
+def _known(name: str, clip: Clip) -> bool:
+    return name == _DURATION or bool(clip.attributes.get(name))
+
+
+def _ticket(start: hashlib.blake2b, prompt: Prompt) -> bytes:
+    ticket = start.copy()
+    ticket.update(prompt.text.encode())
+    return ticket.digest()
+
+
+def _read(name: str, directory: Path | None) -> tuple[list[str], str]:
+    """Return the lines of a pool and the path to name in errors about it."""
+    folder: Traversable = (
+        importlib.resources.files("desta") / "assets" / "prompts"
+        if directory is None
+        else directory
+    )
+    file = folder / name
+    if not file.is_file():
+        raise ConfigError(
+            f"prompt pool {file} not found", fix=f"put a file {name}, one prompt a line, there"
+        )
+    try:
+        return file.read_text(encoding="utf-8").splitlines(), str(file)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"prompt pool {file} is not UTF-8", fix="save it as UTF-8") from error
+
+
+def _entries(lines: Sequence[str], *, where: str) -> Iterator[tuple[int, str]]:
+    """Yield headers and prompts with the numbers of their lines.
+
+    Raises:
+        ConfigError: a prompt stands twice.
+    """
     seen: dict[str, int] = {}
-    prompts = []
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
+        if text in seen and not text.startswith("["):
+            raise ConfigError(
+                f"{where}:{number} repeats the prompt of line {seen[text]}",
+                fix="delete one of the two",
+            )
+        seen[text] = number
+        yield number, text
+
+
+def _parse(lines: Sequence[str], *, where: str) -> tuple[Prompt, ...]:
+    header: tuple[str, frozenset[str]] | None = None
+    prompts = []
+    for number, text in _entries(lines, where=where):
         if text.startswith("["):
             header = _parse_header(text, where=f"{where}:{number}")
             continue
@@ -150,12 +226,6 @@ def _parse(lines: Sequence[str], *, where: str) -> tuple[Prompt, ...]:
                 f"{where}:{number} is a prompt before the first header",
                 fix='write a header such as "[describe]" above it',
             )
-        if text in seen:
-            raise ConfigError(
-                f"{where}:{number} repeats the prompt of line {seen[text]}",
-                fix="delete one of the two",
-            )
-        seen[text] = number
         kind, needs = header
         prompts.append(
             Prompt(

@@ -156,6 +156,47 @@ def test_prompts_about_words_are_not_drawn_where_the_words_are_left_out(
     assert not any(job.prompt.needs_transcription for job in make_plan(silent).jobs)
 
 
+def test_the_last_prompt_of_the_stated_share_of_clips_asks_for_the_unknown(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    many = replace(config, clips=(corpus(tmp_path, [clip(n) for n in range(200)]),))
+    before = make_plan(many).jobs
+    after = make_plan(replace(many, unknown_share=0.25)).jobs
+
+    assert [job.id for job in after] == [job.id for job in before]
+    assert [job for job in after if not job.unknown] == [
+        old for old, new in zip(before, after, strict=True) if not new.unknown
+    ]
+    unknown = [job for job in after if job.unknown]
+    assert len(unknown) / 200 == pytest.approx(0.25, abs=0.09)  # 3 standard errors
+    assert all(job.id.endswith("#1") for job in unknown)
+    assert not any(job.unknown for job in before)
+
+
+def test_pairs_about_the_unknown_are_counted(tmp_path: Path, config: ConstructConfig) -> None:
+    asking = replace(config, unknown_share=1.0)
+    manifest = construct(asking, tmp_path / "out", ScriptedGenerator(speak))
+
+    assert manifest.num_unknown == 12
+    assert construct(config, tmp_path / "plain", ScriptedGenerator(speak)).num_unknown == 0
+
+
+def test_a_pool_gives_pairs_different_system_prompts(config: ConstructConfig) -> None:
+    plain, pooled = make_plan(config), make_plan(replace(config, systems="pool"))
+
+    assert {job.messages[0].content for job in plain.jobs} == {config.system}
+    assert len({job.messages[0].content for job in pooled.jobs}) > 12
+    assert [job.prompt for job in pooled.jobs] == [job.prompt for job in plain.jobs]
+    assert all(job.request[0].content == job.messages[0].content for job in pooled.jobs)
+    assert pooled.prompt_pool != plain.prompt_pool
+
+
+@pytest.mark.parametrize("name", ["withhold", "unknown_share"])
+def test_a_share_outside_0_to_1_is_an_error(config: ConstructConfig, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} = 1.5 is no share"):
+        replace(config, **{name: 1.5})
+
+
 def test_the_same_clip_twice_is_an_error(tmp_path: Path, config: ConstructConfig) -> None:
     twice = replace(config, clips=config.clips * 2)
     with pytest.raises(DataError, match="two clips have the id 'c/0'"):

@@ -15,6 +15,7 @@ CORPUS: list[tuple[Domain, dict[str, str]]] = [
     ("sound", {"Sound class": "Bird song"}),
     ("music", {"Instrument": "Bass drum", "Category": "Drum"}),
     ("music", {"Instrument": "Piano", "Category": "Bass"}),
+    ("speech", {"Gender": "Female"}),
 ]
 
 
@@ -180,3 +181,23 @@ def test_a_misspelt_filter_is_an_error_with_a_suggestion() -> None:
     }
     with pytest.raises(ConfigError, match='did you mean "cut off"'):
         build(ConstructConfig, tree, where="recipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "asks", "invents"),
+    [
+        ("It is a woman.", 2, "Gender", False),  # no sound has one: nothing to compare with
+        ("The language is Russian.", 6, "Language", True),
+        ("The language cannot be told from what is heard.", 6, "Language", False),
+        ("The language is French.", 0, "Language", False),  # known, and not this filter's concern
+        ("A French voice.", 6, "", False),  # nobody asked
+    ],
+)
+def test_a_value_of_an_unknown_attribute_is_an_invention(
+    text: str, number: int, asks: str, invents: bool
+) -> None:
+    assert FILTERS["invents the attribute"](candidate(text, number, asks)) is invents
+
+
+def test_an_unknown_attribute_cannot_be_missed() -> None:
+    assert not FILTERS["misses the attribute"](candidate("I cannot tell.", 6, "Language"))
