@@ -43,10 +43,8 @@ from proof_of_conversion import read_prompts
 
 WAYS: tuple[tuple[str, Window, int], ...] = (
     ("padded to 30 s", "30s", 0),
-    ("true length", "tight", 0),
-    ("true length and 1 s of silence", "tight", 1),
-    ("true length and 2 s of silence", "tight", 2),
-    ("true length and 3 s of silence", "tight", 3),
+    ("true length and 0.5 s of silence (`tight`)", "tight", 0),
+    ("true length and 1.5 s of silence", "tight", 1),
 )
 """Name, window, seconds of silence behind the clip; the others are held against the first."""
 DRAWS = 2000  # of clips with replacement, for a standard error

@@ -48,6 +48,7 @@ class Side:
             encoder=encoder,
             device=loaded.model.device,
             dtype=encoder.conv1.weight.dtype,
+            window=settings.window,
         )
         self.forget()
 

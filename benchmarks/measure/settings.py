@@ -32,8 +32,7 @@ class Settings:
     buckets: bool = False
     """Training: pairs of similar length up to a token budget, not 12 in random order."""
     encode_once: bool = False
-    """Answering: Whisper's decoder and the connector share one pass where their windows agree;
-    Whisper's always are 30 s (docs/windows.md)."""
+    """Answering: Whisper's decoder and the connector read the same pass of the encoder."""
     batched: bool = False
     """Answering: requests that come together are answered together."""
     clip_cache: bool = False
@@ -59,7 +58,7 @@ TRAINING = (
 )
 ANSWERING = (
     Lever(name="one encoder pass for both readers", changes={"encode_once": True}),
-    Lever(name="windows of true length for the connector", changes={"window": "tight"}),
+    Lever(name="windows of true length", changes={"window": "tight"}),
     Lever(name="frozen encoder in bfloat16", changes={"encoder_dtype": "auto"}),
     Lever(name="requests in batches", changes={"batched": True}),
     Lever(name="clips heard once", changes={"clip_cache": True}),

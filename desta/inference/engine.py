@@ -130,6 +130,7 @@ class Engine:
                     encoder=shared,
                     device=self.model.device,
                     dtype=next(encoder.parameters()).dtype,
+                    window=self.model.config.window,
                 )
             return self._transcriber
 
@@ -239,10 +240,10 @@ class Engine:
         refs: list[list[AudioRef] | DestaError] = []
         for request in requests:
             try:
-                found = check_locators(request.messages, self.layout.locator)
-                if len(found) > 1:  # of one clip, reading it tells
-                    self._check_seconds(map(audio.seconds_stated, (ref.audio for ref in found)))
-                refs.append(found)
+                clips = check_locators(request.messages, self.layout.locator)
+                if len(clips) > 1:  # of one clip, reading it tells
+                    self._check_seconds(map(audio.seconds_stated, (ref.audio for ref in clips)))
+                refs.append(clips)
             except DestaError as error:
                 refs.append(error)
         wanted = [ref for found in refs if not isinstance(found, DestaError) for ref in found]
@@ -252,9 +253,8 @@ class Engine:
             if isinstance(found, DestaError):
                 prepared.append(found)
                 continue
-            clips = [next(heard) for _ in found]
             try:
-                prepared.append(self._lay_out(request, found, clips))
+                prepared.append(self._lay_out(request, found, [next(heard) for _ in found]))
             except DestaError as error:
                 prepared.append(error)
         return prepared

@@ -241,7 +241,13 @@ class Hearing:
         ):
             return transcriber.transcribe([windows[i] for i in chosen], language=self._language)
         mask_BT = None if encoded.mask_BT is None else encoded.mask_BT[chosen]
-        return transcriber.read(encoded.last_BTD[chosen], mask_BT, language=self._language)
+        seconds = [len(windows[i]) / audio.SAMPLE_RATE for i in chosen]
+        return transcriber.read(
+            encoded.last_BTD[chosen],
+            mask_BT,
+            language=self._language,
+            seconds=seconds if transcriber.window == "tight" else None,
+        )
 
 
 def with_text(ref: AudioRef, heard: Heard) -> AudioRef:

@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 MAX_NEW_TOKENS = 128
 """Per window, as in the published system."""
+MIN_REPEATED = 4
+"""Tokens of the shortest stretch that counts as said again."""
+MAX_TOKENS_A_SECOND = 6.0
+"""Nobody says more: a repetition beyond it was not spoken."""
 BATCH_SIZE = 16
 """Windows that are decoded at once."""
 
@@ -146,12 +150,24 @@ class Transcriber:
         texts: list[str] = []
         for start in range(0, len(windows), BATCH_SIZE):
             encoded = self.encoder(self._mel(windows[start : start + BATCH_SIZE]))
-            texts += self.read(encoded.last_BTD, encoded.mask_BT, language=language)
+            tight = self.window == "tight"
+            seconds = [len(window) / SAMPLE_RATE for window in windows[start : start + BATCH_SIZE]]
+            texts += self.read(
+                encoded.last_BTD,
+                encoded.mask_BT,
+                language=language,
+                seconds=seconds if tight else None,
+            )
         return texts
 
     @torch.no_grad()
     def read(
-        self, frames_BTD: Tensor, mask_BT: Tensor | None, *, language: str | None = None
+        self,
+        frames_BTD: Tensor,
+        mask_BT: Tensor | None,
+        *,
+        language: str | None = None,
+        seconds: Sequence[float] | None = None,
     ) -> list[str]:
         """Write down what is said in windows that have been encoded already.
 
@@ -159,6 +175,8 @@ class Transcriber:
             frames_BTD: output of the encoder after its final LayerNorm.
             mask_BT: True at frames that hold sound of the clip; None where all do.
             language: as in `transcribe`.
+            seconds: true lengths of tight windows, in which the decoder may not notice the end
+                and say all again; that is cut. None for windows of 30 s.
         """
         language_id = None if language is None else self._language_id(language)
         state = self.decoder.start(frames_BTD, mask_BT)
@@ -173,9 +191,15 @@ class Transcriber:
             tokens_B = logits_BV.argmax(dim=-1)
             keep = []
             for place, token in enumerate(tokens_B.tolist()):
-                if token != end:
-                    written[rows[place]].append(token)
+                text = written[rows[place]]
+                if token == end:
+                    continue
+                text.append(token)
+                length = None if seconds is None else _repeats(text, seconds[rows[place]])
+                if length is None:
                     keep.append(place)
+                else:
+                    del text[length:]
             if not keep:
                 rows = []
                 break
@@ -217,3 +241,21 @@ class Transcriber:
                 fix=suggest(language.lower(), names),
             )
         return self._languages[code]
+
+
+def _repeats(ids: list[int], seconds: float) -> int | None:
+    """Return where a text begins to repeat itself; None while it may be what is said.
+
+    >>> _repeats([1, 2, 3, 4, 1, 2, 3, 4], seconds=1.0)
+    4
+    >>> _repeats([1, 2, 3, 4, 1, 2, 3, 4], seconds=2.0)  # slow enough to be said twice
+    """
+    if len(ids) <= MAX_TOKENS_A_SECOND * seconds:
+        return None
+    for size in range(MIN_REPEATED, len(ids) // 2 + 1):
+        end = len(ids)
+        while end >= 2 * size and ids[end - size : end] == ids[end - 2 * size : end - size]:
+            end -= size
+        if end < len(ids):
+            return end
+    return None

@@ -16,6 +16,9 @@ from desta.audio import SAMPLE_RATE, WINDOW_SAMPLES
 from desta.model.config import Window
 
 HOP_LENGTH = 160  # samples from one mel frame to the next
+SILENCE_SAMPLES = 8_000
+"""Half a second of silence that ends a tight window: Whisper's decoder looks for the end of speech,
+and repeats itself where there is none (docs/windows.md)."""
 _TAIL = 400  # zeros behind a clip: what the last frame sees beyond the end, as in a 30 s window
 
 
@@ -24,9 +27,9 @@ class Mel:
     """Spectrograms of a batch of windows."""
 
     features_BMF: Tensor
-    """float32; frames beyond the true length of a tight window are 0."""
+    """float32; frames beyond the length of a tight window are 0."""
     num_frames_B: Tensor | None
-    """True lengths in frames; None where every window is a full 30 s window."""
+    """Lengths in frames, silence included; None where every window is a full 30 s window."""
 
 
 class MelExtractor:
@@ -48,14 +51,17 @@ class MelExtractor:
             features = self._extract(windows, tight)
         if not tight:
             return Mel(features, None)
-        num_frames = torch.tensor([max(-(-len(a) // HOP_LENGTH), 1) for a in windows])
+        lengths = [min(len(audio) + SILENCE_SAMPLES, WINDOW_SAMPLES) for audio in windows]
+        num_frames = torch.tensor([-(-length // HOP_LENGTH) for length in lengths])
         features = features[:, :, : int(num_frames.max())].contiguous()
         beyond = torch.arange(features.shape[-1]) >= num_frames[:, None]
         return Mel(features.masked_fill_(beyond[:, None], 0.0), num_frames)
 
     def _extract(self, windows: Sequence[NDArray[np.float32]], tight: bool) -> Tensor:
         return self._extractor(
-            [np.pad(audio, (0, _TAIL)) for audio in windows] if tight else list(windows),
+            [np.pad(audio, (0, SILENCE_SAMPLES + _TAIL)) for audio in windows]
+            if tight
+            else list(windows),
             sampling_rate=SAMPLE_RATE,
             padding="longest" if tight else "max_length",
             truncation=not tight,

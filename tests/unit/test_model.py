@@ -67,7 +67,7 @@ def test_a_tight_spectrogram_is_the_beginning_of_the_30_second_one(seconds: floa
         mel = MelExtractor(80, "tight")(batch)
         assert mel.num_frames_B is not None
         frames = int(mel.num_frames_B[0])
-        assert abs(frames - seconds * 100) <= 1
+        assert abs(frames - min(seconds * 100 + 50, 3000)) <= 1  # half a second of silence
         torch.testing.assert_close(mel.features_BMF[0, :, :frames], whole[:, :frames])
         assert not mel.features_BMF[0, :, frames:].any()
 
