@@ -128,7 +128,12 @@ def transcribe(
     for start, end in audio.split_windows(samples, max_seconds=audio.WINDOW_SECONDS - silence):
         heard = np.pad(samples[start:end], (0, silence * audio.SAMPLE_RATE))
         encoded = transcriber.encoder(mel([heard]))
-        texts += transcriber.read(encoded.last_BTD, encoded.mask_BT, language="English")
+        texts += transcriber.read(
+            encoded.last_BTD,
+            encoded.mask_BT,
+            language="English",
+            seconds=[(end - start) / audio.SAMPLE_RATE] if window == "tight" else None,
+        )
     return " ".join(texts)
 
 
