@@ -1,7 +1,7 @@
 """Pairs -> a stream of micro-batches that can be taken up at any place."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -63,7 +63,7 @@ class Collator:
         self.group_windows = config.group_windows and loaded.model.config.window == "tight"
         self.longest_shareable = loaded.model.longest_shareable if config.share_prefix else 0
 
-    def __call__(self, pairs: list[AudioTextPair]) -> MicroBatch:
+    def __call__(self, pairs: Sequence[AudioTextPair | Skipped]) -> MicroBatch:
         """Read the audio of the pairs and join them into one batch.
 
         Where none is usable the batch holds no label: the processes of a run go in step.

@@ -190,7 +190,9 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
     trained = checkpoint.gather(model)
     if tracker is not None:
         tracker.close()
-        told = [m.content for m in rows[0].messages if m.role == "system"]
+        first = rows[0]
+        messages = () if isinstance(first, Skipped) else first.messages
+        told = [m.content for m in messages if m.role == "system"]
         extra = {"training_steps": progress.step, "system_prompt": told[0] if told else None}
         checkpoint.save(model, run, extra=extra, state=trained)
         (run / "README.md").write_text(model_card(config, summary), encoding="utf-8")

@@ -153,6 +153,24 @@ def test_a_missing_recording_is_counted_and_the_run_goes_on(
     assert sum(e["count"] for e in summary["skipped_in_validation"].values()) == 1
 
 
+def test_many_missing_recordings_do_not_meet_in_one_batch(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    shard = tmp_path / "data" / "audio-00000.jsonl"
+    rows = [json.loads(line) for line in shard.open()]
+    with shard.open("w") as file:
+        for number in range(1024):
+            row = json.loads(json.dumps(rows[number % len(rows)])) | {"id": str(number)}
+            if number % 5 == 0:
+                row["messages"][1]["audios"][0]["audio"] = f"gone-{number}.wav"
+            file.write(json.dumps(row) + "\n")
+    data = replace(config.data, validation=(), token_budget=4096, max_skipped_share=0.3)
+
+    summary = train(replace(config, data=data, steps=14), tmp_path / "run")  # an epoch
+
+    assert 190 < summary["skipped"]["does not exist"]["count"] < 220
+
+
 def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
     config: TrainConfig, tmp_path: Path
 ) -> None:
