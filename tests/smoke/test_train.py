@@ -23,6 +23,7 @@ from desta.model import checkpoint
 from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
 from desta.model.desta import DestaModel
 from desta.model.verify import verify
+from desta.training import processes
 from desta.training.batches import Collator
 from desta.training.config import DataConfig, OptimConfig, TrainConfig
 from desta.training.loop import train
@@ -268,6 +269,20 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
     assert "learning_rate" in caught.value.fix
     state = load_file(tmp_path / "run" / "resume" / "step-00000001" / "state.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+@pytest.mark.parametrize(
+    ("message", "dead"),
+    [
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", True),
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", True),
+        ("Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback: bug", False),
+    ],
+)
+def test_only_a_reader_that_died_is_said_to_have_died(message: str, dead: bool) -> None:
+    with pytest.raises(DataError if dead else RuntimeError) as caught, processes.told():
+        raise RuntimeError(message)
+    assert ("has died" in str(caught.value)) == dead
 
 
 def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path) -> None:
