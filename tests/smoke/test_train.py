@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from desta.training import processes
 from desta.training.batches import Collator
 from desta.training.config import DataConfig, OptimConfig, TrainConfig
 from desta.training.loop import train
+from desta.training.state import Progress, gather_state, load_state, save_state
 
 NUM_KILLS = 5
 
@@ -269,6 +271,65 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
     assert "learning_rate" in caught.value.fix
     state = load_file(tmp_path / "run" / "resume" / "step-00000001" / "state.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("progress.json", b""),
+        ("progress.json", b'{"step": 3, "unknown": 1, "position": {}}'),
+        ("progress.json", None),
+        ("state.safetensors", b"\0" * 9),
+        ("state.safetensors", None),
+        ("state.safetensors", "of another model"),
+    ],
+)
+def test_a_damaged_state_is_one_clear_error(
+    tmp_path: Path, name: str, content: bytes | str | None
+) -> None:
+    def made(size: int) -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
+        weight = torch.nn.Parameter(torch.ones(size))
+        optimizer = torch.optim.AdamW([weight])
+        weight.sum().backward()
+        optimizer.step()
+        return {"weight": weight}, optimizer
+
+    save_state(tmp_path, Progress(step=3), gather_state(*made(2)))
+    assert load_state(tmp_path, *made(2)) == Progress(step=3)
+    path = tmp_path / "resume" / "step-00000003" / name
+    if content is None:
+        path.unlink()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+
+    with pytest.raises(DataError, match="step-00000003 cannot be resumed from: .*"):
+        load_state(tmp_path, *made(2 if isinstance(content, bytes | None) else 3))
+
+
+def test_the_old_state_goes_when_the_new_one_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_state(tmp_path, Progress(step=1), {"a": torch.ones(1)})
+    done: list[str] = []
+    fsync, rename, remove = os.fsync, Path.rename, shutil.rmtree
+
+    def recorded_fsync(descriptor: int) -> None:
+        done.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(
+        Path, "rename", lambda old, new: done.append(f"rename {new.name}") or rename(old, new)
+    )
+    monkeypatch.setattr(
+        shutil, "rmtree", lambda path, **o: done.append(f"remove {path.name}") or remove(path, **o)
+    )
+    save_state(tmp_path, Progress(step=2), {"a": torch.zeros(1)})
+
+    order = ["sync state.safetensors", "sync partial", "rename step-00000002", "sync resume"]
+    order.append("remove step-00000001")
+    assert [event for event in done if event in order] == order
+    assert "sync .progress.json.part" in done[: done.index("sync partial")]
 
 
 @pytest.mark.parametrize(
