@@ -15,8 +15,24 @@ from desta.errors import DataError, need
 from desta.records import AudioTextPair
 from desta.shards import shard_paths
 
-
 _TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that is counted, with a pair that it befell."""
+
+    id: str
+    reason: str
+    """The same words for every pair."""
+
+
+class Skipped(Remark):
+    """A pair that cannot be used, and why."""
+
+
+class Cut(Remark):
+    """A pair of which a part is left out, and which part."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +44,14 @@ class Example:
     windows: list[NDArray[np.float32]]
     """Audio of all windows of all clips, 16 kHz."""
 
-
-@dataclass(frozen=True)
-class Skipped:
-    """A pair that cannot be used, and why."""
-
-    id: str
-    reason: str
+    @property
+    def cut(self) -> list[Cut]:
+        """What of it is left out."""
+        lost = {
+            "transcription beyond data.max_text_tokens": self.tokens.num_cut_text,
+            "response beyond data.max_tokens": self.tokens.num_cut_response,
+        }
+        return [Cut(self.pair.id, reason) for reason, count in lost.items() if count]
 
 
 class PairDataset:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from desta.data.dataset import Skipped
+from desta.data.dataset import Remark
 from desta.data.sampling import Position
 from desta.errors import DataError
 from desta.shards import sync, write_atomic
@@ -37,12 +37,10 @@ class Progress:
     """Pairs read, usable or not."""
     skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Reason -> count and example id of unusable pairs."""
+    cut: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The same of parts of pairs that were left out."""
     num_on_end: int = 0
     """Unusable pairs since the last usable one."""
-    num_cut_texts: int = 0
-    """Pairs whose transcription was cut."""
-    num_cut_responses: int = 0
-    """Pairs whose response was cut."""
 
     def count(self, tally: Tally, *, num_rows: int, max_share: float) -> None:
         """Add what was read for a step.
@@ -57,8 +55,7 @@ class Progress:
         """
         self.num_read += tally.num_pairs + len(tally.skipped)
         count_reasons(tally.skipped, into=self.skipped)
-        self.num_cut_texts += tally.num_cut_texts
-        self.num_cut_responses += tally.num_cut_responses
+        count_reasons(tally.cut, into=self.cut)
         self.num_on_end = 0 if tally.num_pairs else self.num_on_end + len(tally.skipped)
         num_skipped = sum(entry["count"] for entry in self.skipped.values())
         hopeless = self.num_on_end >= min(_HOPELESS, num_rows)
@@ -77,11 +74,11 @@ class Progress:
 
 
 def count_reasons(
-    skipped: Sequence[Skipped], into: dict[str, dict[str, Any]] | None = None
+    remarks: Sequence[Remark], into: dict[str, dict[str, Any]] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Return reason -> count and the id of an example."""
     counts = {} if into is None else into
-    for item in skipped:
+    for item in remarks:
         counts.setdefault(item.reason, {"count": 0, "example": item.id})["count"] += 1
     return counts
 

@@ -16,7 +16,9 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from desta.cli.app import app
 from desta.config import dump_recipe
 from desta.data.dataset import PairDataset
 from desta.errors import ConfigError, DataError
@@ -134,7 +136,7 @@ def test_another_recipe_in_the_same_directory_is_refused(
 def test_a_run_stops_when_too_many_recordings_are_missing(
     config: TrainConfig, tmp_path: Path
 ) -> None:
-    broken = replace(config.data, audio_root=tmp_path)
+    broken = replace(config.data, audio_root=tmp_path, validation=())
     with pytest.raises(DataError, match=r"\d+ pairs on end cannot be used.* does not exist"):
         train(replace(config, data=broken), tmp_path / "run")
 
@@ -146,6 +148,7 @@ def test_a_missing_recording_is_counted_and_the_run_goes_on(
     rows = [json.loads(line) for line in shard.open()]
     rows[4]["messages"][1]["audios"][0]["audio"] = "gone.wav"
     shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = replace(config, data=replace(config.data, max_skipped_share=0.05))
 
     summary = train(config, tmp_path / "run")
 
@@ -156,22 +159,48 @@ def test_a_missing_recording_is_counted_and_the_run_goes_on(
     assert sum(e["count"] for e in summary["skipped_in_validation"].values()) == 1
 
 
-def test_many_missing_recordings_do_not_meet_in_one_batch(
+@pytest.mark.parametrize(("num_gone", "max_share"), [(2, 0.08), (24, 1.0)])
+def test_a_validation_that_cannot_be_read_stops_the_run_before_it_trains(
+    config: TrainConfig, tmp_path: Path, num_gone: int, max_share: float
+) -> None:
+    rows = [json.loads(line) for line in (tmp_path / "data" / "audio-00000.jsonl").open()]
+    for row in rows[:num_gone]:
+        row["messages"][1]["audios"][0]["audio"] = "gone.wav"
+    held_out = tmp_path / "held-out"
+    held_out.mkdir()
+    (held_out / "audio-00000.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = replace(config.data, validation=(held_out,), max_skipped_share=max_share)
+
+    with pytest.raises(
+        DataError, match=rf"{num_gone} of 24 validation pairs are unusable; .*: does not exist"
+    ):
+        train(replace(config, data=data), tmp_path / "run")
+
+
+def test_what_is_cut_off_is_counted_with_an_example_and_printed(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     shard = tmp_path / "data" / "audio-00000.jsonl"
     rows = [json.loads(line) for line in shard.open()]
-    with shard.open("w") as file:
-        for number in range(1024):
-            row = json.loads(json.dumps(rows[number % len(rows)])) | {"id": str(number)}
-            if number % 5 == 0:
-                row["messages"][1]["audios"][0]["audio"] = f"gone-{number}.wav"
-            file.write(json.dumps(row) + "\n")
-    data = replace(config.data, validation=(), token_budget=4096, max_skipped_share=0.3)
+    rows[4]["response"] *= 20
+    rows[7]["messages"][1]["audios"][0]["text"] = "many words " * 20
+    shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = replace(config.data, validation=(), max_text_tokens=40)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(dump_recipe(replace(config, data=data)))
 
-    summary = train(replace(config, data=data, steps=14), tmp_path / "run")  # an epoch
+    told = CliRunner().invoke(app, ["train", str(recipe), "--out", str(tmp_path / "run")])
 
-    assert 190 < summary["skipped"]["does not exist"]["count"] < 220
+    assert told.exit_code == 0, told.output
+    cut = json.loads((tmp_path / "run" / "summary.json").read_text())["cut"]
+    examples = {reason: entry["example"] for reason, entry in cut.items()}
+    assert examples == {
+        "response beyond data.max_tokens": "pair-4",
+        "transcription beyond data.max_text_tokens": "pair-7",
+    }
+    for reason, entry in cut.items():
+        assert entry["count"] > 0
+        assert reason in " ".join(told.output.split())
 
 
 def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
@@ -247,12 +276,23 @@ def test_lora_is_trained_saved_and_loaded_and_its_backbone_stays(
     assert active == {"q_proj", "v_proj", "lora_dropout"}, "nothing else of the backbone drops out"
 
 
-@pytest.mark.parametrize("changes", [{"packing": True}, {"num_workers": 1}])
-def test_a_run_takes_other_ways_of_reading(
-    config: TrainConfig, tmp_path: Path, changes: dict
-) -> None:
-    config = replace(config, steps=2, data=replace(config.data, validation=(), **changes))
-    assert train(config, tmp_path / "run")["loss"] < 12
+def test_other_ways_of_reading_give_the_same_losses(config: TrainConfig, tmp_path: Path) -> None:
+    connector = replace(config.model.connector, dropout=0.0)
+    data = replace(config.data, validation=(), token_budget=24 * 256)  # all pairs in one batch
+    config = replace(config, model=replace(config.model, connector=connector), steps=3)
+    for name, changes in {
+        "plain": {},
+        "packed": {"packing": True},
+        "read elsewhere": {"num_workers": 1},
+    }.items():
+        train(replace(config, data=replace(data, **changes), accumulate=1), tmp_path / name)
+
+    plain, packed, elsewhere = (
+        dict(losses(tmp_path / name)) for name in ("plain", "packed", "read elsewhere")
+    )
+    assert len(plain) == 3
+    assert packed == pytest.approx(plain, abs=1e-4)
+    assert elsewhere == pytest.approx(plain, abs=1e-6)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(

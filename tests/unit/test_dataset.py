@@ -12,8 +12,11 @@ import soundfile
 from desta.audio import SAMPLE_RATE
 from desta.data.dataset import Example, ExampleReader, PairDataset, Skipped
 from desta.data.layout import Layout
+from desta.data.sampling import BucketSampler
 from desta.model.checkpoint import Loaded
 from desta.records import AudioRef, AudioTextPair, Message
+from desta.training.state import Progress
+from desta.training.tally import Tally
 
 
 def pair(audio: str) -> AudioTextPair:
@@ -56,6 +59,17 @@ def test_a_missing_clip_has_the_length_of_one_that_is_there_and_a_reason(
 ) -> None:
     assert reader.length(pair("gone.wav")) == reader.length(pair("a.wav")) > 1
     assert reader.read(pair("gone.wav")) == Skipped("1", "does not exist")
+
+
+def test_many_missing_recordings_do_not_meet_in_one_batch(reader: ExampleReader) -> None:
+    pairs = [pair("a.wav" if number % 5 else "gone.wav") for number in range(1024)]
+    sampler = BucketSampler(1024, lambda row: reader.length(pairs[row]), token_budget=4096)
+    progress = Progress()
+    for rows in sampler.first_epoch():
+        gone = [Skipped(str(row), "does not exist") for row in rows if not row % 5]
+        tally = Tally(num_pairs=len(rows) - len(gone), skipped=gone)
+        progress.count(tally, num_rows=1024, max_share=0.3)  # raises after a hundred on end
+    assert progress.skipped["does not exist"]["count"] == 205
 
 
 def test_reasons_are_the_same_for_all_pairs_they_befall(reader: ExampleReader) -> None:
