@@ -9,6 +9,7 @@ process for each phase, so that time and memory are its own:
     open     a later opening up to the first batch of token ids, shuffled
     resume   the same from row 3,000,000 of the first epoch (or 60 % of fewer rows)
 
+The data lie in a temporary folder inside --out, which is removed at the end, and nothing else is.
 Memory is the highest anonymous resident memory: what the process holds beyond the files' pages.
 All rows name one recording of a tenth of a second, whose header is read as that of any other.
 """
@@ -38,7 +39,7 @@ def main() -> None:
     """Make the data, measure every phase, print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "scale")
+    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--json", type=Path, help="write the table there as JSON")
     parser.add_argument("--keep", action="store_true", help="leave the data where they are")
     parser.add_argument("--phase", choices=["index", "open", "resume"], help=argparse.SUPPRESS)
@@ -46,13 +47,15 @@ def main() -> None:
     if arguments.phase:
         print(json.dumps(measure(arguments.phase, arguments.out, arguments.rows)))
         return
-    write_rows(arguments.out / "data", arguments.rows)
-    table = []
-    for phase in ("index", "open", "resume"):
-        command = [sys.executable, __file__, "--phase", phase]
-        command += ["--rows", str(arguments.rows), "--out", str(arguments.out)]
-        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        table.append({"phase": phase, **json.loads(answer.stdout.splitlines()[-1])})
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="data-scale-", dir=arguments.out))
+    try:
+        table = measure_phases(folder, arguments.rows)
+    finally:
+        if arguments.keep:
+            print(f"the data are in {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder)
     print(f"{arguments.rows:,} rows\n\n| phase | seconds | target | GiB | target |")
     print("|---|---|---|---|---|")
     for row in table:
@@ -60,8 +63,18 @@ def main() -> None:
         print(f"| {row['phase']} | {row['seconds']:.1f} | {seconds} | {row['gib']:.2f} | {gib} |")
     if arguments.json:
         arguments.json.write_text(json.dumps({"rows": arguments.rows, "phases": table}, indent=2))
-    if not arguments.keep:
-        shutil.rmtree(arguments.out)
+
+
+def measure_phases(folder: Path, num_rows: int) -> list[dict[str, Any]]:
+    """Write the rows and run every phase in a process of its own."""
+    write_rows(folder / "data", num_rows)
+    table = []
+    for phase in ("index", "open", "resume"):
+        command = [sys.executable, __file__, "--phase", phase]
+        command += ["--rows", str(num_rows), "--out", str(folder)]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        table.append({"phase": phase, **json.loads(answer.stdout.splitlines()[-1])})
+    return table
 
 
 def write_rows(directory: Path, num_rows: int) -> None:

@@ -6,6 +6,8 @@
   window    30 s                               true length
   numbers   encoder in float32                 encoder in bfloat16 where the device has it
   LM head   on every position                  on labelled positions
+  prompt    the system prompt once in every    what all rows of a batch begin with once, without
+            row, with gradient                 gradient (common beginning read once)
   batches   12 pairs in random order           pairs of similar length, up to 2,048 tokens
   encoder   once for Whisper, once more for    once in each window
             the connector

@@ -86,7 +86,7 @@ def probe_duration(path: str | Path) -> float:
     try:
         with soundfile.SoundFile(file) as sound:
             seconds = sound.frames / sound.samplerate
-    except soundfile.LibsndfileError:
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
         try:
             with av.open(str(path), "r", options={"format_whitelist": _PYAV_FORMATS}) as container:
                 seconds = (container.duration or 0) / av.time_base

@@ -114,7 +114,16 @@ def write_atomic(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _sync_directory(path.parent)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until what a file holds, or which names a directory has, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_shards(
@@ -227,7 +236,7 @@ class Journal:
         self._file.truncate(sum(len(line) + 1 for line in lines))
         if not lines:
             self.append({"fingerprint": fingerprint})
-            _sync_directory(path.parent)
+            sync(path.parent)
 
     def append(self, record: Any) -> None:
         """Add a record; it is on the disk when this returns."""
@@ -254,11 +263,3 @@ def _line(record: Any) -> bytes:
 def _natural(path: Path) -> list[str | int]:
     """Sort key that puts `audio.2` before `audio.10`."""
     return [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", path.name)]
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # makes the names in it durable
-    finally:
-        os.close(descriptor)

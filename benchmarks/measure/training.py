@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from desta.data.batching import NO_LABEL
-from desta.data.sampling import BucketSampler, Position
+from desta.data.sampling import BucketSampler
 from desta.errors import DestaError
 from desta.model.config import ModelConfig
 from desta.model.desta import DestaModel
@@ -97,13 +96,14 @@ def train(job: Job) -> Trained:
     loaded = build(job.config, job.settings, job.device)
     pairs = make_pairs(loaded, job.paths, job.scale)
     collator = Collator(replace(DATA, share_prefix=job.settings.share_prefix), loaded)
-    lengths = [collator.reader.length(pair) for pair in pairs]
-    batches = _batches(lengths, job)
     loss_sum = labelled_loss_sum if job.settings.labelled_head else full_loss_sum
     model = loaded.model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(parameters, OPTIM)
     mixed = precision("auto", job.device) == torch.bfloat16
+
+    def length(number: int) -> int:
+        return collator.reader.length(pairs[number])
 
     def step(numbers: Sequence[int]) -> int:
         """Take a step as `desta.training.loop` does; return the number of labels."""
@@ -120,14 +120,15 @@ def train(job: Job) -> Trained:
 
     sum(float(p.detach().sum()) for p in model.parameters())  # mapped pages count once read
     memory = Memory(job.device)
-    step(batches[0][:2])
+    step([0, 1])
     _wait(job.device)
-    started = time.perf_counter()
-    num_labels = sum(step(batch) for batch in batches)
+    started = time.perf_counter()  # measuring lengths to sort by is a part of training
+    num_labels = sum(step(batch) for batch in _batches(len(pairs), length, job))
     _wait(job.device)
     seconds = time.perf_counter() - started
 
-    shapes = {"num_tokens": mean(lengths), "num_labels": num_labels / len(pairs)}
+    num_tokens = mean(length(number) for number in range(len(pairs)))
+    shapes = {"num_tokens": num_tokens, "num_labels": num_labels / len(pairs)}
     num_frames = 50 * round(collator.reader.read(pairs[0]).windows[0].size / 16_000)
     flops = training_flops(model, num_frames=num_frames, **shapes)
     return Trained(
@@ -139,13 +140,12 @@ def train(job: Job) -> Trained:
     )
 
 
-def _batches(lengths: Sequence[int], job: Job) -> list[list[int]]:
+def _batches(num_pairs: int, length: Callable[[int], int], job: Job) -> list[list[int]]:
     if not job.settings.buckets:
-        order = np.random.default_rng(0).permutation(len(lengths))
+        order = np.random.default_rng(0).permutation(num_pairs)
         return order.reshape(-1, job.scale.published_batch).tolist()
-    sampler = BucketSampler(len(lengths), lengths.__getitem__, token_budget=DATA.token_budget)
-    epoch = takewhile(lambda taken: taken[1].epoch == 0, sampler.batches(Position()))
-    return [batch for batch, _ in epoch]
+    sampler = BucketSampler(num_pairs, length, token_budget=DATA.token_budget)
+    return list(sampler.first_epoch())
 
 
 def labelled_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:

@@ -22,11 +22,11 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     Console().print(table)
 
 
-def print_skipped(rows: list[dict[str, Any]]) -> None:
-    """Print what was left out: reason, count, example."""
+def print_skipped(rows: list[dict[str, Any]], *, what: str = "left out because") -> None:
+    """Print what was left out: reason, count, example; `what` heads the reasons."""
     if not rows:
         return
-    table = Table("count", "left out because", "example", box=None, header_style="dim")
+    table = Table("count", what, "example", box=None, header_style="dim")
     for row in sorted(rows, key=lambda r: -r["count"]):
         table.add_row(str(row["count"]), escape(row["reason"]), escape(str(row["example"])))
     Console().print(table)

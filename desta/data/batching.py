@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from desta.audio import SAMPLE_RATE
@@ -20,7 +19,7 @@ NO_LABEL = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """What the model reads: ids, left-padded or packed, and the audio they speak of."""
+    """What the backbone reads: ids, left-padded or packed, and where audio belongs in them."""
 
     input_ids_BS: Tensor
     attention_mask_BS: Tensor
@@ -28,9 +27,7 @@ class Batch:
     labels_BS: Tensor
     """The response and its end token; `NO_LABEL` elsewhere."""
     places_P2: Tensor
-    """Row and padded position of every audio token."""
-    windows: list[NDArray[np.float32]]
-    """Audio of all windows (16 kHz, at most 30 s each), in the order of the places."""
+    """Row and padded position of every audio token, window after window."""
     position_ids_BS: Tensor | None = None
     """Of a packed row: the place of every token in its own sequence; None where padded."""
 
@@ -40,9 +37,7 @@ class Batch:
         return int((self.labels_BS != NO_LABEL).sum())
 
 
-def collate(
-    sequences: Sequence[Tokens], windows: Sequence[NDArray[np.float32]], *, pad_id: int
-) -> Batch:
+def collate(sequences: Sequence[Tokens], *, pad_id: int) -> Batch:
     """Pad sequences on the left, so that all of them end at the last position."""
     length = max(len(s.ids) for s in sequences)
     shape = (len(sequences), length)
@@ -62,10 +57,10 @@ def collate(
             for position in range(span.start, span.start + span.num_audio_tokens)
         ]
     places_P2 = torch.tensor(places, dtype=torch.long).reshape(-1, 2)
-    return Batch(input_ids, attention_mask, labels, places_P2, list(windows))
+    return Batch(input_ids, attention_mask, labels, places_P2)
 
 
-def pack(sequences: Sequence[Tokens], windows: Sequence[NDArray[np.float32]]) -> Batch:
+def pack(sequences: Sequence[Tokens]) -> Batch:
     """Lay sequences end to end in one row, without padding; positions restart at each of them."""
     starts = np.cumsum([0, *(len(s.ids) for s in sequences)])
     ids_S = torch.tensor([token for s in sequences for token in s.ids])
@@ -83,7 +78,6 @@ def pack(sequences: Sequence[Tokens], windows: Sequence[NDArray[np.float32]]) ->
         attention_mask_BS=torch.ones_like(ids_S)[None],
         labels_BS=labels_S[None],
         places_P2=torch.tensor(places, dtype=torch.long).reshape(-1, 2),
-        windows=list(windows),
         position_ids_BS=torch.cat([torch.arange(len(s.ids)) for s in sequences])[None],
     )
 

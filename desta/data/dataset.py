@@ -1,7 +1,7 @@
 """Shards on disk -> examples: token ids and the audio they speak of."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta import audio
-from desta.data.layout import Layout, Tokens
+from desta.data.layout import Layout, Tokens, check_locators
 from desta.errors import DataError, need
 from desta.records import AudioTextPair
 from desta.shards import shard_paths
+
+_TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that is counted, with a pair that it befell."""
+
+    id: str
+    reason: str
+    """The same words for every pair."""
+
+
+class Skipped(Remark):
+    """A pair that cannot be used, and why."""
+
+
+class Cut(Remark):
+    """A pair of which a part is left out, and which part."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +44,14 @@ class Example:
     windows: list[NDArray[np.float32]]
     """Audio of all windows of all clips, 16 kHz."""
 
-
-@dataclass(frozen=True)
-class Skipped:
-    """A pair that cannot be used, and why."""
-
-    id: str
-    reason: str
+    @property
+    def cut(self) -> list[Cut]:
+        """What of it is left out."""
+        lost = {
+            "transcription beyond data.max_text_tokens": self.tokens.num_cut_text,
+            "response beyond data.max_tokens": self.tokens.num_cut_response,
+        }
+        return [Cut(self.pair.id, reason) for reason, count in lost.items() if count]
 
 
 class PairDataset:
@@ -66,8 +86,14 @@ class PairDataset:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> AudioTextPair:
-        return AudioTextPair.from_json(self._rows[index])
+    def __getitem__(self, index: int) -> AudioTextPair | Skipped:
+        record = self._rows[index]  # a field that a shard lacks is None
+        texts = {name: record[name] or "" for name in _TEXTS}
+        texts["id"] = texts["id"] or f"row {index}"
+        reason = _flaw(record)
+        if reason is not None:
+            return Skipped(texts["id"], reason)
+        return AudioTextPair.from_json(record | texts)
 
 
 class ExampleReader:
@@ -88,43 +114,73 @@ class ExampleReader:
             "max_tokens": max_tokens,
         }
 
-    def length(self, pair: AudioTextPair) -> int:
+    def length(self, pair: AudioTextPair | Skipped) -> int:
         """Return about how many tokens a pair has, rather too many than too few.
 
-        Of its audio only the header is read.
+        Of its audio only the header is read. Where that is broken, the pair has the length that
+        it would have: a length of their own would bring such pairs together in a batch.
         """
+        longest = self._limits["max_tokens"] or 1
+        if isinstance(pair, Skipped):
+            return longest
         refs = [ref for message in pair.messages for ref in message.audios]
-        try:
-            num_windows = [
-                _most_windows(audio.probe_duration(self.audio_root / ref.audio)) for ref in refs
-            ]
-        except DataError:
-            return 1  # will be skipped, with its reason, when it is read
+        num_windows = [_most_windows(self.audio_root / ref.audio) for ref in refs]
         try:
             tokens = self.layout.training(pair.messages, pair.response, num_windows, **self._limits)
         except DataError:  # too long, if every window is as short as can be
-            return self._limits["max_tokens"] or 1
+            return longest
         return len(tokens.ids)
 
-    def read(self, pair: AudioTextPair) -> Example | Skipped:
+    def read(self, pair: AudioTextPair | Skipped) -> Example | Skipped:
         """Read the audio of a pair and lay out its tokens; what is unusable says why."""
+        if isinstance(pair, Skipped):
+            return pair
         try:
-            per_clip = []
-            for message in pair.messages:
-                for ref in message.audios:
-                    samples = audio.load(self.audio_root / ref.audio)
-                    per_clip.append(
-                        [samples[start:end] for start, end in audio.split_windows(samples)]
-                    )
-            tokens = self.layout.training(
-                pair.messages, pair.response, [len(w) for w in per_clip], **self._limits
-            )
-        except DataError as error:
-            return Skipped(pair.id, getattr(error, "reason", error.message))
+            check_locators(pair.messages, self.layout.locator)
+        except DataError:
+            return Skipped(pair.id, "has more or fewer locators than clips")
+        refs = [ref for message in pair.messages for ref in message.audios]
+        try:
+            clips = [audio.load(self.audio_root / ref.audio) for ref in refs]
+        except audio.AudioError as error:
+            return Skipped(pair.id, error.reason)
+        per_clip = [[clip[start:end] for start, end in audio.split_windows(clip)] for clip in clips]
+        num_windows = [len(windows) for windows in per_clip]
+        try:
+            tokens = self.layout.training(pair.messages, pair.response, num_windows, **self._limits)
+        except DataError:
+            return Skipped(pair.id, self._refusal(pair, num_windows))
         return Example(pair, tokens, [window for windows in per_clip for window in windows])
 
+    def _refusal(self, pair: AudioTextPair, num_windows: list[int]) -> str:
+        """Return why a pair was not laid out, in words that hold none of its numbers."""
+        try:
+            self.layout.context(pair.messages, num_windows)
+        except DataError as error:
+            return error.message  # of the chat template
+        return "leaves no room for a response within data.max_tokens"
 
-def _most_windows(seconds: float) -> int:
+
+def _most_windows(path: Path) -> int:
     """Return how many windows a clip has at most, each cut at its earliest."""
+    try:
+        seconds = audio.probe_duration(path)
+    except audio.AudioError:
+        return 1  # will be skipped, with its reason, when it is read
     rest = max(seconds - audio.WINDOW_SECONDS, 0.0)
     return 1 + math.ceil(rest / (audio.WINDOW_SECONDS - audio.SEARCH_SECONDS))
+
+
+def _flaw(record: Mapping[str, Any]) -> str | None:
+    """Return what a record lacks, in the same words for every record."""
+    messages = record["messages"]
+    if not messages or None in messages:
+        return "has no messages"
+    if any(message["role"] is None or message["content"] is None for message in messages):
+        return "has a message without role or content"
+    clips = [clip for message in messages for clip in message["audios"] or ()]
+    if not all(clip and clip["audio"] for clip in clips):
+        return "has a clip without a path"
+    if not (record["response"] or "").strip():
+        return "has no response"
+    return None

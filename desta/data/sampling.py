@@ -56,6 +56,15 @@ class BucketSampler:
                 first_batch = 0
             epoch, first_chunk = epoch + 1, 0
 
+    def first_epoch(self) -> Iterator[list[int]]:
+        """Yield the rows of every batch of the first epoch; nothing beyond it is measured."""
+        num_left = self.num_rows
+        for rows, _ in self.batches(Position()):
+            yield rows
+            num_left -= len(rows)
+            if not num_left:
+                return
+
     def _fill(self, rows: list[int]) -> list[list[int]]:
         """Cut rows, sorted by length, where one more row would break the budget.
 

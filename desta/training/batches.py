@@ -1,7 +1,7 @@
 """Pairs -> a stream of micro-batches that can be taken up at any place."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from desta.audio import SAMPLE_RATE
 from desta.data.batching import Batch, collate, num_shared, pack, similar_lengths
-from desta.data.dataset import Example, ExampleReader, PairDataset, Skipped
+from desta.data.dataset import Cut, Example, ExampleReader, PairDataset, Skipped
 from desta.data.layout import Layout, Tokens
 from desta.data.sampling import BucketSampler, Position
 from desta.model.checkpoint import Loaded
@@ -26,12 +26,15 @@ SILENCE = np.zeros(SAMPLE_RATE // 10, dtype=np.float32)
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one forward pass reads."""
+    """What one forward pass reads, and what is counted of it."""
 
     batch: Batch
     mels: list[Any]
     """What the encoder reads: groups of windows, in the order of the places."""
-    examples: list[Example]
+    num_pairs: int
+    """Usable ones."""
+    cut: list[Cut]
+    """Parts of pairs that were left out."""
     skipped: list[Skipped]
     """Unusable pairs."""
     num_shared: int = 0
@@ -63,7 +66,7 @@ class Collator:
         self.group_windows = config.group_windows and loaded.model.config.window == "tight"
         self.longest_shareable = loaded.model.longest_shareable if config.share_prefix else 0
 
-    def __call__(self, pairs: list[AudioTextPair]) -> MicroBatch:
+    def __call__(self, pairs: Sequence[AudioTextPair | Skipped]) -> MicroBatch:
         """Read the audio of the pairs and join them into one batch.
 
         Where none is usable the batch holds no label: the processes of a run go in step.
@@ -73,11 +76,7 @@ class Collator:
         skipped = [r for r in read if isinstance(r, Skipped)]
         sequences = [example.tokens for example in examples] or [self._nothing()]
         windows = [window for example in examples for window in example.windows]
-        batch = (
-            pack(sequences, windows)
-            if self.packing
-            else collate(sequences, windows, pad_id=self.layout.pad_id)
-        )
+        batch = pack(sequences) if self.packing else collate(sequences, pad_id=self.layout.pad_id)
         groups = self._groups(windows)
         mels = [self.mel([windows[i] for i in group]) for group in groups] or [self.mel([SILENCE])]
         if windows:
@@ -88,8 +87,9 @@ class Collator:
         return MicroBatch(
             batch,
             mels,
-            examples,
-            skipped,
+            num_pairs=len(examples),
+            cut=[part for example in examples for part in example.cut],
+            skipped=skipped,
             num_shared=num_shared(sequences) if can_share else 0,
         )
 
@@ -142,23 +142,3 @@ def stream(
     )
     for micro_batch in loader:
         yield micro_batch, positions.popleft()
-
-
-def fixed_batches(
-    config: DataConfig, rows: PairDataset, collator: Collator, *, num_rows: int
-) -> tuple[list[MicroBatch], list[Skipped]]:
-    """Return the first rows as micro-batches under the token budget, and the unusable ones."""
-    count = min(num_rows, len(rows))
-    sampler = BucketSampler(
-        count,
-        lambda row: collator.reader.length(rows[row]),
-        token_budget=config.token_budget,
-        packing=config.packing,
-    )
-    batches = []
-    for chosen, position in sampler.batches(Position()):
-        if position.epoch:
-            break
-        batches.append(collator([rows[row] for row in chosen]))
-    unusable = [item for batch in batches for item in batch.skipped]
-    return [batch for batch in batches if batch.examples], unusable

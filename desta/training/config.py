@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from desta.errors import ConfigError
 from desta.model.config import ModelConfig
@@ -39,7 +39,11 @@ class DataConfig:
     num_workers: int = 0
     """Processes that read audio; 0 reads in the training process."""
     max_skipped_share: float = 0.02
-    """Share of unusable pairs above which the run stops."""
+    """Share of unusable pairs, of those trained on or of those held out, above which the run
+    stops."""
+
+    def __post_init__(self) -> None:
+        _check_least(self, "data.", chunk_rows=1, max_text_tokens=0, max_tokens=1, num_workers=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,8 @@ class TrainConfig:
     """Compute the layers of the backbone a second time in the backward pass: a third slower, in a
     fraction of the memory."""
     strategy: Literal["ddp", "fsdp2"] = "ddp"
-    """How several processes share the model: `ddp` gives each a copy, `fsdp2` a piece."""
+    """How several processes share the model: `ddp` gives each a copy, `fsdp2` a piece. With
+    `fsdp2` too the whole model must fit on every device while it is loaded, before it is cut."""
     validate_every: int = 500
     """Steps between validations."""
     validation_rows: int = 256
@@ -84,14 +89,21 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "accumulate", "validate_every", "validation_rows", "save_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} = {getattr(self, name)} is too small", fix="give 1 or more"
-                )
+        _check_least(self, "", steps=1, accumulate=1, validate_every=1, save_every=1)
+        _check_least(self, "", validation_rows=1, num_samples=0)
         if self.data.token_budget < self.data.max_tokens:
             raise ConfigError(
                 f"data.token_budget = {self.data.token_budget} is below "
                 f"data.max_tokens = {self.data.max_tokens}",
                 fix="raise token_budget: a batch must hold the longest sequence",
+            )
+
+
+def _check_least(config: Any, where: str, **least: int) -> None:
+    """Refuse values of fields that are below the least one; `where` opens their names."""
+    for name, smallest in least.items():
+        value = getattr(config, name)
+        if value < smallest:
+            raise ConfigError(
+                f"{where}{name} = {value} is too small", fix=f"give {smallest} or more"
             )

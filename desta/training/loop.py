@@ -29,7 +29,7 @@ from desta.model.layers import recompute
 from desta.progress import progress_bar
 from desta.shards import write_atomic
 from desta.training import processes
-from desta.training.batches import Collator, MicroBatch, fixed_batches, stream
+from desta.training.batches import Collator, stream
 from desta.training.card import model_card
 from desta.training.config import TrainConfig
 from desta.training.optim import learning_rate, make_optimizer
@@ -44,7 +44,7 @@ from desta.training.state import (
 )
 from desta.training.tally import Tally
 from desta.training.tracking import Tracker, environment
-from desta.training.validation import validate
+from desta.training.validation import HeldOut, validate
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +94,10 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
     rows = PairDataset(data.train)
     if len(rows) == 0:
         raise DataError("the training data hold no pairs", fix="run `desta construct` first")
-    held_out: list[MicroBatch] = []
-    unusable: list[Skipped] = []
+    held_out = None
     if data.validation:
-        held_out, unusable = fixed_batches(
-            data, PairDataset(data.validation), collator, num_rows=config.validation_rows
+        held_out = HeldOut.read(
+            data, collator, num_rows=config.validation_rows, num_samples=config.num_samples
         )
     if config.gradient_checkpointing:
         recompute(model.decoder)
@@ -167,9 +166,7 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
                 tracker.log(step, **metrics)
             if held_out and (step % config.validate_every == 0 or step == config.steps):
                 # By every process, for they may hold the model in pieces.
-                found = validate(
-                    loaded, collator, held_out, accelerator, num_samples=config.num_samples
-                )
+                found = validate(loaded, held_out, accelerator)
                 if tracker is not None:
                     tracker.log(step, **found)
             if step % config.save_every == 0 and step < config.steps:
@@ -183,14 +180,15 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
         "steps": progress.step,
         "pairs_read": progress.num_read,
         "skipped": progress.skipped,
-        "skipped_in_validation": count_reasons(unusable),
-        "cut_transcriptions": progress.num_cut_texts,
-        "cut_responses": progress.num_cut_responses,
+        "skipped_in_validation": count_reasons(held_out.skipped if held_out else ()),
+        "cut": progress.cut,
     }
     trained = checkpoint.gather(model)
     if tracker is not None:
         tracker.close()
-        told = [m.content for m in rows[0].messages if m.role == "system"]
+        first = rows[0]
+        messages = () if isinstance(first, Skipped) else first.messages
+        told = [m.content for m in messages if m.role == "system"]
         extra = {"training_steps": progress.step, "system_prompt": told[0] if told else None}
         checkpoint.save(model, run, extra=extra, state=trained)
         (run / "README.md").write_text(model_card(config, summary), encoding="utf-8")

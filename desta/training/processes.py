@@ -4,6 +4,7 @@ Several processes are started by `torchrun`, which tells each its number.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ from desta.model.precision import precision
 from desta.training.tally import Tally
 
 Strategy = Literal["ddp", "fsdp2"]
+# What PyTorch says of a reader that has died; what a living one raises names it in other words.
+_DEAD_READER = re.compile(r"DataLoader worker \(pid.*(exited unexpectedly|is killed by signal)")
 _NETWORK = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 
 
@@ -96,7 +99,7 @@ def told() -> Iterator[None]:
         raise
     except RuntimeError as error:
         message = " ".join(str(error).split())
-        if "DataLoader worker" in message:
+        if _DEAD_READER.match(message):
             raise DataError(
                 f"a process that reads audio has died: {message}",
                 fix="give the same command again; if it happens again, lower data.num_workers",

@@ -38,12 +38,12 @@ def selfcheck(model: DestaModel, name: str, *, packing: bool, share_prefix: bool
         options["position_ids_BS"] = batch.position_ids_BS
         return model.loss_sum(embeddings_BSE, mask_BS, batch.labels_BS, **options).item()
 
-    alone = sum(loss(collate([text], [], pad_id=0)) for text in texts)
+    alone = sum(loss(collate([text], pad_id=0)) for text in texts)
     ways = {}
     if packing:
-        ways["packing"] = loss(pack(texts, []))
+        ways["packing"] = loss(pack(texts))
     elif share_prefix and model.longest_shareable >= len(_TEXTS[0]):
-        ways["share_prefix"] = loss(collate(texts, [], pad_id=0), num_shared=_COMMON)
+        ways["share_prefix"] = loss(collate(texts, pad_id=0), num_shared=_COMMON)
     for way, found in ways.items():
         if not math.isclose(found, alone, rel_tol=tolerance):
             raise ConfigError(

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from desta.data.dataset import Skipped
+from desta.data.dataset import Remark
 from desta.data.sampling import Position
 from desta.errors import DataError
+from desta.shards import sync, write_atomic
 from desta.training.tally import Tally
 
 RESUME = "resume"
@@ -35,12 +37,10 @@ class Progress:
     """Pairs read, usable or not."""
     skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Reason -> count and example id of unusable pairs."""
+    cut: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The same of parts of pairs that were left out."""
     num_on_end: int = 0
     """Unusable pairs since the last usable one."""
-    num_cut_texts: int = 0
-    """Pairs whose transcription was cut."""
-    num_cut_responses: int = 0
-    """Pairs whose response was cut."""
 
     def count(self, tally: Tally, *, num_rows: int, max_share: float) -> None:
         """Add what was read for a step.
@@ -55,8 +55,7 @@ class Progress:
         """
         self.num_read += tally.num_pairs + len(tally.skipped)
         count_reasons(tally.skipped, into=self.skipped)
-        self.num_cut_texts += tally.num_cut_texts
-        self.num_cut_responses += tally.num_cut_responses
+        count_reasons(tally.cut, into=self.cut)
         self.num_on_end = 0 if tally.num_pairs else self.num_on_end + len(tally.skipped)
         num_skipped = sum(entry["count"] for entry in self.skipped.values())
         hopeless = self.num_on_end >= min(_HOPELESS, num_rows)
@@ -75,11 +74,11 @@ class Progress:
 
 
 def count_reasons(
-    skipped: Sequence[Skipped], into: dict[str, dict[str, Any]] | None = None
+    remarks: Sequence[Remark], into: dict[str, dict[str, Any]] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Return reason -> count and the id of an example."""
     counts = {} if into is None else into
-    for item in skipped:
+    for item in remarks:
         counts.setdefault(item.reason, {"count": 0, "example": item.id})["count"] += 1
     return counts
 
@@ -97,15 +96,20 @@ def gather_state(
 
 
 def save_state(run: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:
-    """Write the state under a temporary name, then rename: a kill leaves the old or the new."""
+    """Write the state under a temporary name, then rename: a kill leaves the old or the new.
+
+    The old one goes when the new one is on the disk, so that a power failure does too.
+    """
     directory = run / RESUME
     target = directory / f"step-{progress.step:08d}"
     partial = directory / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file(tensors, partial / "state.safetensors")
-    (partial / "progress.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
+    sync(partial / "state.safetensors")
+    write_atomic(partial / "progress.json", f"{json.dumps(asdict(progress))}\n".encode())
     partial.rename(target)
+    sync(directory)
     for old in directory.glob("step-*"):
         if old != target:
             shutil.rmtree(old)
@@ -120,12 +124,23 @@ def load_state(
 
     Returns:
         Where the run stands; None where nothing has been saved yet.
+
+    Raises:
+        DataError: the state is damaged, or that of another model.
     """
     states = sorted((run / RESUME).glob("step-*"))
     if not states:
         return None
-    tensors = load_file(states[-1] / "state.safetensors")
-    fields = json.loads((states[-1] / "progress.json").read_text(encoding="utf-8"))
+    try:
+        tensors = load_file(states[-1] / "state.safetensors")
+        fields = json.loads((states[-1] / "progress.json").read_text(encoding="utf-8"))
+        progress = Progress(**fields | {"position": Position(**fields["position"])})
+        _check_shapes(tensors, parameters)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{states[-1]} cannot be resumed from: {error}",
+            fix=f"delete {run / RESUME} and give the same command again: it starts anew",
+        ) from error
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(_like(parameter, tensors[f"parameter.{name}"]))
@@ -133,8 +148,16 @@ def load_state(
             optimizer.state[parameter] = {
                 m: t if m == "step" else _like(parameter, t) for m, t in moments.items()
             }
-    fields["position"] = Position(**fields["position"])
-    return Progress(**fields)
+    return progress
+
+
+def _check_shapes(tensors: dict[str, Tensor], parameters: dict[str, torch.nn.Parameter]) -> None:
+    for name, parameter in parameters.items():
+        for part in ("parameter", *_MOMENTS):
+            shape = torch.Size() if part == "step" else parameter.shape
+            tensor = tensors.get(f"{part}.{name}")
+            if tensor is None or tensor.shape != shape:
+                raise ValueError(f"{part}.{name} is missing or of another shape")
 
 
 def _whole(tensor: Tensor) -> Tensor:

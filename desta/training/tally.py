@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from desta.data.dataset import Skipped
+from desta.data.dataset import Cut, Skipped
 from desta.training.batches import MicroBatch
 
 
@@ -17,22 +17,17 @@ class Tally:
     """Usable ones."""
     num_tokens: int = 0
     """Padding included."""
-    num_cut_texts: int = 0
-    """Pairs whose transcription was cut."""
-    num_cut_responses: int = 0
-    """Pairs whose response was cut."""
+    cut: list[Cut] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     @classmethod
     def of(cls, micro_batches: Sequence[MicroBatch]) -> Self:
         """Count what was read."""
-        tokens = [example.tokens for m in micro_batches for example in m.examples]
         return cls(
             num_labels=sum(m.batch.num_labels for m in micro_batches),
-            num_pairs=len(tokens),
+            num_pairs=sum(m.num_pairs for m in micro_batches),
             num_tokens=sum(m.batch.input_ids_BS.numel() for m in micro_batches),
-            num_cut_texts=sum(t.num_cut_text > 0 for t in tokens),
-            num_cut_responses=sum(t.num_cut_response > 0 for t in tokens),
+            cut=[part for m in micro_batches for part in m.cut],
             skipped=[item for m in micro_batches for item in m.skipped],
         )
 
@@ -43,7 +38,6 @@ class Tally:
             num_labels=sum(t.num_labels for t in tallies),
             num_pairs=sum(t.num_pairs for t in tallies),
             num_tokens=sum(t.num_tokens for t in tallies),
-            num_cut_texts=sum(t.num_cut_texts for t in tallies),
-            num_cut_responses=sum(t.num_cut_responses for t in tallies),
+            cut=[part for t in tallies for part in t.cut],
             skipped=[item for t in tallies for item in t.skipped],
         )

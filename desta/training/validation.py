@@ -1,42 +1,80 @@
 """What a run looks at on the way: the loss on held-out pairs, and responses to read."""
 
-from typing import Any
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self
 
 import torch
 from accelerate import Accelerator
 
+from desta.data.dataset import Example, PairDataset, Skipped
+from desta.data.sampling import BucketSampler
+from desta.errors import DataError
 from desta.llm.base import Sampling
 from desta.llm.decoding import end_ids, read, write
 from desta.llm.writing import Writer
 from desta.model.checkpoint import Loaded
 from desta.training.batches import SILENCE, Collator, MicroBatch
+from desta.training.config import DataConfig
 
 _SAMPLING = Sampling(max_new_tokens=48)
 
 
-def validate(
-    loaded: Loaded,
-    collator: Collator,
-    batches: list[MicroBatch],
-    accelerator: Accelerator,
-    *,
-    num_samples: int,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class HeldOut:
+    """The pairs of a validation, read once."""
+
+    batches: list[MicroBatch]
+    samples: list[Example]
+    """Pairs that are answered."""
+    skipped: list[Skipped]
+    """Unusable pairs."""
+
+    @classmethod
+    def read(
+        cls, config: DataConfig, collator: Collator, *, num_rows: int, num_samples: int
+    ) -> Self:
+        """Read the first rows of the validation data.
+
+        Raises:
+            DataError: there are none, or too large a share of them is unusable.
+        """
+        rows = PairDataset(config.validation)
+        num_rows = min(num_rows, len(rows))
+        if not num_rows:
+            raise DataError("the validation data hold no pairs", fix="leave data.validation out")
+        sampler = BucketSampler(
+            num_rows,
+            lambda row: collator.reader.length(rows[row]),
+            token_budget=config.token_budget,
+            packing=config.packing,
+        )
+        batches = [collator([rows[row] for row in chosen]) for chosen in sampler.first_epoch()]
+        skipped = [item for batch in batches for item in batch.skipped]
+        if len(skipped) == num_rows or len(skipped) > config.max_skipped_share * num_rows:
+            raise DataError(
+                f"{len(skipped)} of {num_rows} validation pairs are unusable; "
+                f"the first, {skipped[0].id}: {skipped[0].reason}",
+                fix="check data.audio_root and the audio files, or raise data.max_skipped_share",
+            )
+        read = (collator.reader.read(rows[row]) for row in range(num_rows))
+        samples = islice((item for item in read if isinstance(item, Example)), num_samples)
+        return cls([batch for batch in batches if batch.num_pairs], list(samples), skipped)
+
+
+def validate(loaded: Loaded, held_out: HeldOut, accelerator: Accelerator) -> dict[str, Any]:
     """Return `validation_loss` and `samples`: prompts with target and generated response."""
     model = loaded.model.eval()
     with torch.no_grad(), accelerator.autocast():
-        losses = [model(*b.inputs()).item() for b in batches]
-        samples = _samples(loaded, collator, batches, num_samples)
+        losses = [model(*b.inputs()).item() for b in held_out.batches]
+        samples = _answer(loaded, held_out.samples)
     model.train()
-    num_labels = sum(b.batch.num_labels for b in batches)
+    num_labels = sum(b.batch.num_labels for b in held_out.batches)
     return {"validation_loss": sum(losses) / num_labels, "samples": samples}
 
 
-def _samples(
-    loaded: Loaded, collator: Collator, batches: list[MicroBatch], count: int
-) -> list[dict[str, str]]:
-    """Answer the first pairs greedily."""
-    examples = [e for b in batches for e in b.examples][:count]
+def _answer(loaded: Loaded, examples: list[Example]) -> list[dict[str, str]]:
+    """Answer pairs greedily."""
     if not examples:
         return []
     model, tokenizer = loaded.model, loaded.tokenizer

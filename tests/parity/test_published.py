@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from desta.audio import load as load_audio
-from desta.data.batching import Batch, collate
+from desta.data.batching import Batch, collate, num_shared, pack
 from desta.data.layout import Layout, wrap_locators
 from desta.inference.engine import Engine
 from desta.inference.requests import Request
@@ -43,7 +45,9 @@ def layout(tiny: Loaded) -> Layout:
     )
 
 
-def read(case: str, expected: dict[str, Any], layout: Layout, root: Path) -> Batch:
+def read(
+    case: str, expected: dict[str, Any], layout: Layout, root: Path
+) -> tuple[Batch, list[NDArray[np.float32]]]:
     """Lay out a case as we do, and read its clips."""
     sequences, windows = [], []
     for raw in expected[case]["messages"]:
@@ -51,7 +55,7 @@ def read(case: str, expected: dict[str, Any], layout: Layout, root: Path) -> Bat
         audios = [a for m in messages for a in m.audios]
         sequences.append(layout.context(messages, [1] * len(audios)))
         windows += [load_audio(root / a.audio) for a in audios]
-    return collate(sequences, windows, pad_id=layout.tokenizer.pad_token_id)
+    return collate(sequences, pad_id=layout.tokenizer.pad_token_id), windows
 
 
 def with_placeholders(batch: Batch, case: dict[str, Any], placeholder: int) -> torch.Tensor:
@@ -70,7 +74,7 @@ def with_placeholders(batch: Batch, case: dict[str, Any], placeholder: int) -> t
 def test_ids_masks_and_start_positions_are_the_published_ones(
     case: str, expected: dict[str, Any], layout: Layout, published_tiny: Path
 ) -> None:
-    batch = read(case, expected, layout, published_tiny)
+    batch, _ = read(case, expected, layout, published_tiny)
     ids = with_placeholders(batch, expected[case], layout.placeholder_id)
 
     assert ids.tolist() == expected[case]["input_ids"]
@@ -89,9 +93,9 @@ def test_features_embeddings_logits_and_greedy_ids_are_the_published_ones(
     published_tiny: Path,
 ) -> None:
     model = tiny.model
-    batch = read(case, expected, layout, published_tiny)
+    batch, windows = read(case, expected, layout, published_tiny)
     with torch.no_grad():
-        features = model.audio_tokens(model.encode(model.mel(batch.windows)))
+        features = model.audio_tokens(model.encode(model.mel(windows)))
         embeddings = model.embed(batch.input_ids_BS, features, batch.places_P2)
         options = {"inputs_embeds": embeddings, "attention_mask": batch.attention_mask_BS}
         generated = model.llm_model.generate(
@@ -138,7 +142,9 @@ def test_greedy_ids_are_the_published_ones_in_a_batch_streamed_and_from_caches(
         assert [reply.unwrap()[0].ids for reply in engine.run(requests)] == wanted
 
 
+@pytest.mark.parametrize("way", ["padded", "prefix shared", "packed"])
 def test_training_ids_labels_loss_and_all_gradients_are_the_published_ones(
+    way: str,
     expected: dict[str, Any],
     tensors: dict[str, torch.Tensor],
     layout: Layout,
@@ -152,18 +158,30 @@ def test_training_ids_labels_loss_and_all_gradients_are_the_published_ones(
         audios = [a for m in messages for a in m.audios]
         sequences.append(layout.training(messages, row["response"], [1] * len(audios)))
         windows += [load_audio(published_tiny / a.audio) for a in audios]
-    batch = collate(sequences, windows, pad_id=layout.tokenizer.pad_token_id)
+    padded = collate(sequences, pad_id=layout.tokenizer.pad_token_id)
+    ids = with_placeholders(padded, published, layout.placeholder_id)
+    assert ids.tolist() == published["input_ids"]
+    assert padded.labels_BS.tolist() == published["labels"]
+    assert padded.attention_mask_BS.tolist() == published["attention_mask"]
+    assert padded.places_P2[:: layout.num_query_tokens].tolist() == published["start_positions"]
 
-    audio = model.audio_tokens(model.encode(model.mel(batch.windows)))
-    embeddings = model.embed(batch.input_ids_BS, audio, batch.places_P2)
-    loss = model.loss_sum(embeddings, batch.attention_mask_BS, batch.labels_BS) / batch.num_labels
+    batch = pack(sequences) if way == "packed" else padded
+    shared = num_shared(sequences) if way == "prefix shared" else 0
+    assert (shared > 10) == (way == "prefix shared")
+    groups = [[3, 0], [2], [1]] if way == "packed" else [[0, 1, 2, 3]]
+    by_window = batch.places_P2.view(len(windows), layout.num_query_tokens, 2)
+    loss = model(
+        [model.mel([windows[place] for place in group]) for group in groups],
+        batch.input_ids_BS,
+        None if way == "packed" else batch.attention_mask_BS,
+        by_window[[place for group in groups for place in group]].flatten(0, 1),
+        batch.labels_BS,
+        batch.position_ids_BS,
+        shared,
+    )
+    loss = loss / batch.num_labels
     loss.backward()
 
-    ids = with_placeholders(batch, published, layout.placeholder_id)
-    assert ids.tolist() == published["input_ids"]
-    assert batch.labels_BS.tolist() == published["labels"]
-    assert batch.attention_mask_BS.tolist() == published["attention_mask"]
-    assert batch.places_P2[:: layout.num_query_tokens].tolist() == published["start_positions"]
     assert abs(loss.item() - published["loss"]) < 1e-4
     gradients = {f"grad.{name}": p.grad for name, p in model.trained_state().items()}
     assert len(gradients) == 61

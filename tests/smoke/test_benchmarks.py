@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, WhisperConfig
 
+import data_scale
 import readme
 import speed
 import windows
@@ -81,6 +82,20 @@ def test_speed_measures_every_lever_of_both_ladders(
     assert f"| {SAMPLES} | 2 s | {row['published']:.3g} |" in capsys.readouterr().out
     assert f"{row['published']:.3g}" in readme.speed_block(figures)
     assert "+ head on labelled positions" in readme.speed_page(figures)
+
+
+def test_the_measurement_of_scale_leaves_nothing_and_removes_nothing_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.jsonl").write_text("mine")
+    command = f"data_scale.py --rows 60 --out {tmp_path}"
+    monkeypatch.setattr(sys, "argv", command.split())
+
+    data_scale.main()
+
+    assert [p.name for p in tmp_path.rglob("*")] == ["data", "mine.jsonl"]
+    assert "| resume |" in capsys.readouterr().out
 
 
 def test_counted_operations_are_those_that_pytorch_counts() -> None:

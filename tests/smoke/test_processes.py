@@ -38,7 +38,7 @@ def save_and_die(*args):
     os.kill(os.getpid(), signal.SIGKILL)
 
 ExampleReader.read = recorded
-if "RANK" in os.environ:
+if "DIE" in os.environ:
     loop.save_state = save_and_die
 cli.main()
 """
@@ -76,7 +76,7 @@ def config(tmp_path: Path, published_tiny: Path) -> TrainConfig:
 
 
 def launch(
-    program: list[str], config: TrainConfig, run: Path, num_processes: int
+    program: list[str], config: TrainConfig, run: Path, num_processes: int, **variables: str
 ) -> list[subprocess.Popen]:
     """Start the processes of a run as torchrun would."""
     recipe = run.with_suffix(".yaml")
@@ -84,7 +84,7 @@ def launch(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = os.environ | {"OMP_NUM_THREADS": "1"}
+    shared = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     if num_processes > 1:
         shared |= {"WORLD_SIZE": str(num_processes), "MASTER_ADDR": "127.0.0.1"}
         shared |= {"MASTER_PORT": port}
@@ -106,6 +106,12 @@ def losses(run: Path) -> list[float]:
     return [line["loss" if "loss" in line else "validation_loss"] for line in lines]
 
 
+def assert_same_runs(found: Path, expected: Path) -> None:
+    torch.testing.assert_close(losses(found), losses(expected), rtol=1e-4, atol=1e-4)
+    weights = [load_file(run / "model.safetensors") for run in (found, expected)]
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_processes_are_one_that_accumulates(
     config: TrainConfig, tmp_path: Path, strategy: str
@@ -114,20 +120,32 @@ def test_two_processes_are_one_that_accumulates(
     if strategy == "fsdp2":  # with all that is harder in pieces
         model = replace(config.model, lora=LoraConfig(rank=2, dropout=0.0))
         config = replace(config, model=model, gradient_checkpointing=True)
-    two = replace(config, strategy=strategy)
+    two = replace(config, strategy=strategy, accumulate=2)
     processes = launch(["-m", "desta.cli"], two, tmp_path / "two", 2)
-    train(replace(config, accumulate=2), tmp_path / "one")
+    train(replace(config, accumulate=4), tmp_path / "one")
     told = [process.communicate(timeout=120) for process in processes]
 
     assert [p.returncode for p in processes] == [0, 0], told
     assert "8 steps" in told[0][0]
     assert told[1][0] == "", "one process speaks for all"
-    torch.testing.assert_close(
-        losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4, atol=1e-4
-    )
-    one, both = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    torch.testing.assert_close(both, one, rtol=1e-3, atol=1e-4)
+    assert_same_runs(tmp_path / "two", tmp_path / "one")
     checkpoint.load(tmp_path / "two")  # strict
+
+
+def test_a_run_in_pieces_goes_on_as_if_it_had_never_ended(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    program, run = tmp_path / "program.py", tmp_path / "run"
+    program.write_text(RECORD_AND_DIE)
+    pieces = replace(config, strategy="fsdp2", save_every=4)
+    for dies in ({"DIE": "1"}, {}):
+        processes = launch([str(program)], pieces, run, 2, **dies)
+        told = [process.communicate(timeout=120) for process in processes]
+        assert [p.returncode for p in processes] == ([-9, 2] if dies else [0, 0]), told
+        assert ("going on after step 4" in told[0][1]) == (not dies)
+
+    train(replace(config, accumulate=2), tmp_path / "one")
+    assert_same_runs(run, tmp_path / "one")
 
 
 def test_another_number_of_processes_goes_on_with_the_batches_that_follow(
@@ -135,7 +153,7 @@ def test_another_number_of_processes_goes_on_with_the_batches_that_follow(
 ) -> None:
     program, run = tmp_path / "program.py", tmp_path / "run"
     program.write_text(RECORD_AND_DIE)
-    both = launch([str(program)], config, run, 2)
+    both = launch([str(program)], config, run, 2, DIE="1")
     told = [process.communicate(timeout=120) for process in both]
     assert both[0].returncode == -9, "".join(told[0])[-1500:]
     assert both[1].returncode == 2, told[1]

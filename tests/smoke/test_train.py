@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from desta.cli.app import app
 from desta.config import dump_recipe
 from desta.data.dataset import PairDataset
 from desta.errors import ConfigError, DataError
@@ -23,9 +26,11 @@ from desta.model import checkpoint
 from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
 from desta.model.desta import DestaModel
 from desta.model.verify import verify
+from desta.training import processes
 from desta.training.batches import Collator
 from desta.training.config import DataConfig, OptimConfig, TrainConfig
 from desta.training.loop import train
+from desta.training.state import Progress, gather_state, load_state, save_state
 
 NUM_KILLS = 5
 
@@ -131,26 +136,72 @@ def test_another_recipe_in_the_same_directory_is_refused(
 def test_a_run_stops_when_too_many_recordings_are_missing(
     config: TrainConfig, tmp_path: Path
 ) -> None:
-    broken = replace(config.data, audio_root=tmp_path)
+    broken = replace(config.data, audio_root=tmp_path, validation=())
     with pytest.raises(DataError, match=r"\d+ pairs on end cannot be used.* does not exist"):
         train(replace(config, data=broken), tmp_path / "run")
 
 
-def test_a_missing_recording_is_counted_and_the_run_goes_on(
+def test_unusable_pairs_are_counted_and_the_run_goes_on(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     shard = tmp_path / "data" / "audio-00000.jsonl"
     rows = [json.loads(line) for line in shard.open()]
+    rows[0]["response"] = None
     rows[4]["messages"][1]["audios"][0]["audio"] = "gone.wav"
     shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = replace(config, data=replace(config.data, max_skipped_share=0.1))
 
     summary = train(config, tmp_path / "run")
 
     assert summary["steps"] == config.steps
-    ((reason, entry),) = summary["skipped"].items()
-    assert "gone.wav" not in reason, "a reason is the same for every recording it befalls"
-    assert (entry["count"] > 0, entry["example"]) == (True, "pair-4")
-    assert sum(e["count"] for e in summary["skipped_in_validation"].values()) == 1
+    examples = {"has no response": "pair-0", "does not exist": "pair-4"}
+    assert {r: e["example"] for r, e in summary["skipped"].items()} == examples
+    counted = {r: {"count": 1, "example": example} for r, example in examples.items()}
+    assert summary["skipped_in_validation"] == counted
+
+
+@pytest.mark.parametrize(("num_gone", "max_share"), [(2, 0.08), (24, 1.0)])
+def test_a_validation_that_cannot_be_read_stops_the_run_before_it_trains(
+    config: TrainConfig, tmp_path: Path, num_gone: int, max_share: float
+) -> None:
+    rows = [json.loads(line) for line in (tmp_path / "data" / "audio-00000.jsonl").open()]
+    for row in rows[:num_gone]:
+        row["messages"][1]["audios"][0]["audio"] = "gone.wav"
+    held_out = tmp_path / "held-out"
+    held_out.mkdir()
+    (held_out / "audio-00000.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = replace(config.data, validation=(held_out,), max_skipped_share=max_share)
+
+    with pytest.raises(
+        DataError, match=rf"{num_gone} of 24 validation pairs are unusable; .*: does not exist"
+    ):
+        train(replace(config, data=data), tmp_path / "run")
+
+
+def test_what_is_cut_off_is_counted_with_an_example_and_printed(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    shard = tmp_path / "data" / "audio-00000.jsonl"
+    rows = [json.loads(line) for line in shard.open()]
+    rows[4]["response"] *= 20
+    rows[7]["messages"][1]["audios"][0]["text"] = "many words " * 20
+    shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = replace(config.data, validation=(), max_text_tokens=40)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(dump_recipe(replace(config, data=data)))
+
+    told = CliRunner().invoke(app, ["train", str(recipe), "--out", str(tmp_path / "run")])
+
+    assert told.exit_code == 0, told.output
+    cut = json.loads((tmp_path / "run" / "summary.json").read_text())["cut"]
+    examples = {reason: entry["example"] for reason, entry in cut.items()}
+    assert examples == {
+        "response beyond data.max_tokens": "pair-4",
+        "transcription beyond data.max_text_tokens": "pair-7",
+    }
+    for reason, entry in cut.items():
+        assert entry["count"] > 0
+        assert reason in " ".join(told.output.split())
 
 
 def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
@@ -226,12 +277,23 @@ def test_lora_is_trained_saved_and_loaded_and_its_backbone_stays(
     assert active == {"q_proj", "v_proj", "lora_dropout"}, "nothing else of the backbone drops out"
 
 
-@pytest.mark.parametrize("changes", [{"packing": True}, {"num_workers": 1}])
-def test_a_run_takes_other_ways_of_reading(
-    config: TrainConfig, tmp_path: Path, changes: dict
-) -> None:
-    config = replace(config, steps=2, data=replace(config.data, validation=(), **changes))
-    assert train(config, tmp_path / "run")["loss"] < 12
+def test_other_ways_of_reading_give_the_same_losses(config: TrainConfig, tmp_path: Path) -> None:
+    connector = replace(config.model.connector, dropout=0.0)
+    data = replace(config.data, validation=(), token_budget=24 * 256)  # all pairs in one batch
+    config = replace(config, model=replace(config.model, connector=connector), steps=3)
+    for name, changes in {
+        "plain": {},
+        "packed": {"packing": True},
+        "read elsewhere": {"num_workers": 1},
+    }.items():
+        train(replace(config, data=replace(data, **changes), accumulate=1), tmp_path / name)
+
+    plain, packed, elsewhere = (
+        dict(losses(tmp_path / name)) for name in ("plain", "packed", "read elsewhere")
+    )
+    assert len(plain) == 3
+    assert packed == pytest.approx(plain, abs=1e-4)
+    assert elsewhere == pytest.approx(plain, abs=1e-6)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
@@ -250,6 +312,79 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
     assert "learning_rate" in caught.value.fix
     state = load_file(tmp_path / "run" / "resume" / "step-00000001" / "state.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("progress.json", b""),
+        ("progress.json", b'{"step": 3, "unknown": 1, "position": {}}'),
+        ("progress.json", None),
+        ("state.safetensors", b"\0" * 9),
+        ("state.safetensors", None),
+        ("state.safetensors", "of another model"),
+    ],
+)
+def test_a_damaged_state_is_one_clear_error(
+    tmp_path: Path, name: str, content: bytes | str | None
+) -> None:
+    def made(size: int) -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
+        weight = torch.nn.Parameter(torch.ones(size))
+        optimizer = torch.optim.AdamW([weight])
+        weight.sum().backward()
+        optimizer.step()
+        return {"weight": weight}, optimizer
+
+    save_state(tmp_path, Progress(step=3), gather_state(*made(2)))
+    assert load_state(tmp_path, *made(2)) == Progress(step=3)
+    path = tmp_path / "resume" / "step-00000003" / name
+    if content is None:
+        path.unlink()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+
+    with pytest.raises(DataError, match="step-00000003 cannot be resumed from: .*"):
+        load_state(tmp_path, *made(2 if isinstance(content, bytes | None) else 3))
+
+
+def test_the_old_state_goes_when_the_new_one_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_state(tmp_path, Progress(step=1), {"a": torch.ones(1)})
+    done: list[str] = []
+    fsync, rename, remove = os.fsync, Path.rename, shutil.rmtree
+
+    def recorded_fsync(descriptor: int) -> None:
+        done.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(
+        Path, "rename", lambda old, new: done.append(f"rename {new.name}") or rename(old, new)
+    )
+    monkeypatch.setattr(
+        shutil, "rmtree", lambda path, **o: done.append(f"remove {path.name}") or remove(path, **o)
+    )
+    save_state(tmp_path, Progress(step=2), {"a": torch.zeros(1)})
+
+    order = ["sync state.safetensors", "sync partial", "rename step-00000002", "sync resume"]
+    order.append("remove step-00000001")
+    assert [event for event in done if event in order] == order
+    assert "sync .progress.json.part" in done[: done.index("sync partial")]
+
+
+@pytest.mark.parametrize(
+    ("message", "dead"),
+    [
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", True),
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", True),
+        ("Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback: bug", False),
+    ],
+)
+def test_only_a_reader_that_died_is_said_to_have_died(message: str, dead: bool) -> None:
+    with pytest.raises(DataError if dead else RuntimeError) as caught, processes.told():
+        raise RuntimeError(message)
+    assert ("has died" in str(caught.value)) == dead
 
 
 def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path) -> None:

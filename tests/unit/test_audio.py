@@ -84,6 +84,20 @@ def test_what_libsndfile_cannot_read_is_read_too(tmp_path: Path, suffix: str, co
     assert probe_duration(path) == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_name_that_ends_in_raw_is_no_reason_to_read_samples_without_a_header(
+    tmp_path: Path,
+) -> None:
+    good, bad = tmp_path / "good.raw", tmp_path / "bad.raw"
+    encode(tmp_path / "tone.m4a", "aac", tone(1.0, 48_000), 48_000)
+    (tmp_path / "tone.m4a").rename(good)
+    bad.write_bytes(bytes(3200))
+
+    assert probe_duration(good) == pytest.approx(1.0, abs=0.1)
+    for read in (probe_duration, load):
+        with pytest.raises(AudioError, match="is not a recording in a format that can be read"):
+            read(bad)
+
+
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left = tone(0.5, SAMPLE_RATE)
     soundfile.write(

@@ -330,8 +330,8 @@ def loss_reaches_the_connector(loaded: Loaded, *clips: Path) -> None:
     model = loaded.model
     lay = Layout(loaded.tokenizer, **loaded.layout_options)
     sequences = [lay.training(conversation("What?", c), "It is a bell.", [1]) for c in clips]
-    batch = collate(sequences, [load_audio(c) for c in clips], pad_id=lay.pad_id)
-    mel = model.mel(batch.windows)
+    batch = collate(sequences, pad_id=lay.pad_id)
+    mel = model.mel([load_audio(c) for c in clips])
 
     loss = model(
         [mel], batch.input_ids_BS, batch.attention_mask_BS, batch.places_P2, batch.labels_BS

@@ -95,3 +95,21 @@ def test_every_recipe_of_the_project_loads() -> None:
     assert {p.relative_to(folder).as_posix() for p in folder.rglob("*.yaml")} == set(kinds)
     for name, kind in kinds.items():
         load_recipe(folder / name, kind)
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("data.chunk_rows=0", "data.chunk_rows = 0"),
+        ("data.num_workers=-1", "data.num_workers = -1"),
+        ("data.max_text_tokens=-1", "data.max_text_tokens = -1"),
+        ("num_samples=-1", "num_samples = -1"),
+        ("save_every=0", "save_every = 0"),
+    ],
+)
+def test_numbers_that_nothing_can_be_done_with_are_refused(override: str, what: str) -> None:
+    from desta.training.config import TrainConfig
+
+    recipe = Path(__file__).parents[2] / "recipes" / "demo" / "train.yaml"
+    with pytest.raises(ConfigError, match=f"{what} is too small"):
+        load_recipe(recipe, TrainConfig, [override])

@@ -1,16 +1,22 @@
 """Examples: their length is known before their audio is read."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from desta.audio import SAMPLE_RATE
-from desta.data.dataset import Example, ExampleReader, Skipped
+from desta.data.dataset import Example, ExampleReader, PairDataset, Skipped
 from desta.data.layout import Layout
+from desta.data.sampling import BucketSampler
 from desta.model.checkpoint import Loaded
 from desta.records import AudioRef, AudioTextPair, Message
+from desta.training.state import Progress
+from desta.training.tally import Tally
 
 
 def pair(audio: str) -> AudioTextPair:
@@ -42,7 +48,79 @@ def test_a_long_clip_counts_as_the_most_windows_it_can_become(
     assert reader.length(pair("a.wav")) == len(example.tokens.ids) + spare * num_query_tokens
 
 
-def test_a_missing_clip_has_a_length_and_a_reason(tiny: Loaded, tmp_path: Path) -> None:
-    reader = ExampleReader(Layout(tiny.tokenizer, **tiny.layout_options), audio_root=tmp_path)
-    assert reader.length(pair("gone.wav")) == 1
+@pytest.fixture
+def reader(tiny: Loaded, published_tiny: Path) -> ExampleReader:
+    layout = Layout(tiny.tokenizer, **tiny.layout_options)
+    return ExampleReader(layout, audio_root=published_tiny, max_tokens=60)
+
+
+def test_a_missing_clip_has_the_length_of_one_that_is_there_and_a_reason(
+    reader: ExampleReader,
+) -> None:
+    assert reader.length(pair("gone.wav")) == reader.length(pair("a.wav")) > 1
     assert reader.read(pair("gone.wav")) == Skipped("1", "does not exist")
+
+
+def test_many_missing_recordings_do_not_meet_in_one_batch(reader: ExampleReader) -> None:
+    pairs = [pair("a.wav" if number % 5 else "gone.wav") for number in range(1024)]
+    sampler = BucketSampler(1024, lambda row: reader.length(pairs[row]), token_budget=4096)
+    progress = Progress()
+    for rows in sampler.first_epoch():
+        gone = [Skipped(str(row), "does not exist") for row in rows if not row % 5]
+        tally = Tally(num_pairs=len(rows) - len(gone), skipped=gone)
+        progress.count(tally, num_rows=1024, max_share=0.3)  # raises after a hundred on end
+    assert progress.skipped["does not exist"]["count"] == 205
+
+
+def test_reasons_are_the_same_for_all_pairs_they_befall(reader: ExampleReader) -> None:
+    def talk(content: str) -> AudioTextPair:
+        clip = AudioRef(audio="a.wav")
+        return replace(
+            pair("a.wav"), messages=(Message(role="user", content=content, audios=(clip,)),)
+        )
+
+    too_long = {reader.read(talk(f"<|AUDIO|> {'many words ' * n}")) for n in (50, 60)}
+    assert too_long == {Skipped("1", "leaves no room for a response within data.max_tokens")}
+    misplaced = {reader.read(talk("<|AUDIO|>" * n)) for n in (0, 2, 3)}
+    assert misplaced == {Skipped("1", "has more or fewer locators than clips")}
+
+
+MESSAGE = {"role": "user", "content": "<|AUDIO|>", "audios": [{"audio": "a.wav", "text": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"response": None}, "has no response"),
+        ({"response": " \n"}, "has no response"),
+        ({"messages": None}, "has no messages"),
+        ({"messages": []}, "has no messages"),
+        ({"messages": [None]}, "has no messages"),
+        ({"messages": [MESSAGE | {"content": None}]}, "has a message without role or content"),
+        ({"messages": [MESSAGE | {"role": None}]}, "has a message without role or content"),
+        ({"messages": [MESSAGE | {"audios": [{"audio": None}]}]}, "has a clip without a path"),
+        ({"messages": [MESSAGE | {"audios": [{"audio": ""}]}]}, "has a clip without a path"),
+        ({"messages": [MESSAGE | {"audios": [None]}]}, "has a clip without a path"),
+    ],
+)
+def test_a_row_that_lacks_something_is_skipped_with_its_reason(
+    reader: ExampleReader,
+    tmp_path: Path,
+    change: dict[str, Any],
+    reason: str,
+) -> None:
+    whole = {"id": "7", "response": "Noise.", "messages": [MESSAGE]}
+    lacking = {name: value for name, value in (whole | change).items() if value is not None}
+    lines = [json.dumps(row) for row in (whole, whole | change, lacking)]
+    (tmp_path / "audio.0.jsonl").write_text("\n".join(lines))
+    rows = PairDataset([tmp_path])
+
+    assert isinstance(reader.read(rows[0]), Example), "other fields are not learnt from"
+    for row in (rows[1], rows[2]):
+        assert reader.read(row) == Skipped("7", reason)
+        assert reader.length(row) == 60
+
+
+def test_a_row_without_an_id_is_named_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / "audio.0.jsonl").write_text(json.dumps({"id": None, "messages": [MESSAGE]}))
+    assert PairDataset([tmp_path])[0] == Skipped("row 0", "has no response")

@@ -123,11 +123,12 @@ def test_a_model_on_waves_trains_and_comes_back(
     layout = Layout(loaded.tokenizer, **loaded.layout_options)
     question = Message(role="user", content=LOCATOR, audios=(AudioRef(audio="x", text="hi"),))
     tokens = layout.training([question], "Fine.", [1])
-    batch = collate([tokens, tokens], [noise(1.0), noise(0.3)], pad_id=layout.pad_id)
+    batch = collate([tokens, tokens], pad_id=layout.pad_id)
+    windows = [noise(1.0), noise(0.3)]
 
     def loss(model: Any) -> torch.Tensor:
         b = batch
-        mel = model.mel(b.windows)
+        mel = model.mel(windows)
         return model([mel], b.input_ids_BS, b.attention_mask_BS, b.places_P2, b.labels_BS)
 
     before = loss(loaded.model)

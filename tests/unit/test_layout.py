@@ -132,7 +132,7 @@ def test_tags_are_put_around_locators_once() -> None:
 def test_batches_end_together_and_label_the_response_only() -> None:
     short = Tokens([1, 2, 3], [], num_context=2)
     long = Tokens([4, 5, 6, 7, 8], [], num_context=3)
-    batch = collate([short, long], [], pad_id=0)
+    batch = collate([short, long], pad_id=0)
 
     assert batch.input_ids_BS.tolist() == [[0, 0, 1, 2, 3], [4, 5, 6, 7, 8]]
     assert batch.attention_mask_BS.tolist() == [[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]

@@ -54,6 +54,22 @@ def test_batches_continue_at_any_position(taken: int, seed: int) -> None:
     assert list(islice(sampler(lengths, 30, seed).batches(start), 40 - taken)) == whole[taken:]
 
 
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=40), st.integers(0, 5))
+def test_the_first_epoch_ends_before_anything_is_measured_twice(
+    lengths: list[int], seed: int
+) -> None:
+    measured: list[int] = []
+    whole = sampler(lengths, 30, seed)
+    whole.length = lambda row: measured.append(row) or lengths[row]
+
+    batches = list(whole.first_epoch())
+
+    assert sorted(measured) == sorted(row for rows in batches for row in rows)
+    assert batches == [
+        rows for rows, _ in islice(sampler(lengths, 30, seed).batches(Position()), len(batches))
+    ]
+
+
 def test_epochs_differ() -> None:
     batches = islice(sampler(list(range(1, 15)), 40, 0).batches(Position()), 60)
     by_epoch: dict[int, list[list[int]]] = {}
