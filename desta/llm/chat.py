@@ -35,6 +35,7 @@ _OPTIONS = {
 _TODAY = re.compile(r"strftime_now\(\s*(['\"])(.+?)\1\s*\)")  # SmolLM3, Llama 3.2
 _GUARD = "\ue000{}\ue001"  # private use area: no tokenizer assigns it a control token
 _GUARDED = re.compile(_GUARD.format(r"\d+"))
+_CONTENT = "\ue002"
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
@@ -95,6 +96,21 @@ def encode_chat(
             piece = piece.rstrip()
         runs[-1] += encode_text(tokenizer, vocabulary.restore(piece))
     return runs
+
+
+def end_id(tokenizer: Any) -> int:
+    """Return the id with which the chat template closes a turn of the assistant.
+
+    That need not be the tokenizer's end token: Gemma closes turns with `<end_of_turn>`, Phi-3 with
+    `<|end|>`, and their `<eos>` and `<|endoftext|>` only ever end a document.
+    """
+    turns = [Message(role="user", content="x"), Message(role="assistant", content=_CONTENT)]
+    _, *after = encode_chat(tokenizer, turns, locator=_CONTENT, add_generation_prompt=False)
+    control = _vocabulary(tokenizer, str(tokenizer.chat_template)).control
+    for index in after[-1] if after else []:
+        if tokenizer.convert_ids_to_tokens(index) in control:
+            return index
+    return tokenizer.eos_token_id
 
 
 def render_chat(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from desta.llm.chat import end_id
 from desta.llm.writing import Alternatives, Writer
 
 _SHRINK = 0.8  # shrinking a batch copies its cache: not for every row that ends
@@ -26,10 +27,10 @@ def pad_id(tokenizer: Any) -> int:
 
 
 def end_ids(backbone: Any, tokenizer: Any) -> frozenset[int]:
-    """Return every id that ends a response: the tokenizer's, and those the backbone declares."""
+    """Return every id that ends a response: those of template, tokenizer and backbone."""
     declared = backbone.generation_config.eos_token_id
     ids = declared if isinstance(declared, list) else [declared]
-    return frozenset({tokenizer.eos_token_id, *ids} - {None})
+    return frozenset({end_id(tokenizer), tokenizer.eos_token_id, *ids} - {None})
 
 
 @dataclass

@@ -35,7 +35,8 @@ from desta.inference.conversation import user_message
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling
 from desta.llm.chat import DATE, encode_chat, encode_text, render_chat
-from desta.llm.decoding import read
+from desta.llm.decoding import end_ids, read, write
+from desta.llm.writing import Writer
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.model.config import ConnectorConfig, ModelConfig
@@ -272,6 +273,29 @@ def test_a_space_before_the_first_word_comes_once_a_sequence(
     [ids] = encode_chat(spaced, [Message(role=r, content=c) for r, c in turns])
     assert ids == spaced(rendered, add_special_tokens=False)["input_ids"]
     assert encode_text(spaced, "said") != spaced.encode("said", add_special_tokens=False)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_response_is_closed_as_the_template_closes_it(
+    speak: Callable[[str], Any], template: str
+) -> None:
+    tokenizer = speak(template)
+    end = tokenizer.convert_tokens_to_ids("<|end|>")  # the tokenizer's own is </s>
+    question = [Message(role="user", content="What?")]
+    ids = layout(tokenizer).training(question, "A bell.", []).ids
+    assert (ids[-1], ids.count(tokenizer.eos_token_id)) == (end, 0)
+
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**SIZES))
+    assert end_ids(model, tokenizer) == {end, tokenizer.eos_token_id}
+
+
+def test_a_template_that_closes_nothing_leaves_the_end_to_the_tokenizer(
+    speak: Callable[[str], Any],
+) -> None:
+    tokenizer = speak("plain")
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    ids = layout(tokenizer).training([Message(role="user", content="What?")], "A bell.", []).ids
+    assert ids[-1] == tokenizer.eos_token_id
 
 
 # -- the placeholder -----------------------------------------------------------------------------
