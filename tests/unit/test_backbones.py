@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from torch.nn import functional
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BloomConfig,
+    FalconH1Config,
     Gemma3TextConfig,
+    Lfm2Config,
     LlamaConfig,
     MistralConfig,
     Olmo2Config,
@@ -33,6 +37,7 @@ from desta.data.layout import Layout
 from desta.errors import CheckpointError, ConfigError, DataError
 from desta.inference.conversation import user_message
 from desta.inference.engine import Engine
+from desta.inference.prefixes import PrefixCache
 from desta.llm.base import Sampling
 from desta.llm.chat import DATE, encode_chat, encode_text, render_chat
 from desta.llm.decoding import end_ids, read, write
@@ -103,6 +108,19 @@ FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
     "smollm3": (lambda: SmolLM3Config(**SIZES), "clock"),
     "qwen3moe": (lambda: Qwen3MoeConfig(**SIZES, **EXPERTS, head_dim=8), "thinking"),
 }
+MAMBA = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8}
+LONG = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 32}
+LONG |= {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+SHORT = SIZES | {"max_position_embeddings": 24}
+SEPARATE: dict[str, Callable[[], Any]] = {
+    "convolutions": lambda: Lfm2Config(**SIZES, layer_types=["conv", "full_attention"]),
+    "state space": lambda: FalconH1Config(**SIZES, **MAMBA, mamba_n_groups=1),
+    "longrope": lambda: Phi3Config(**SIZES, rope_parameters=LONG),
+    "dynamic": lambda: LlamaConfig(
+        **SHORT, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
+    ),
+}
+"""Backbones that cannot take rows of different lengths together."""
 GREEDY = Sampling(max_new_tokens=6)
 
 
@@ -423,6 +441,54 @@ def test_a_beginning_that_is_shared_changes_no_logits(
     for row, sequence in enumerate(sequences):
         alone = backbone(inputs_embeds=sequence[None]).logits[0, -1]
         torch.testing.assert_close(together[row], alone, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", SEPARATE)
+def test_rows_that_a_backbone_cannot_take_together_are_answered_as_alone(
+    kind: str, speak: Callable[[str], Any]
+) -> None:
+    torch.manual_seed(0)
+    backbone = AutoModelForCausalLM.from_config(SEPARATE[kind]()).eval()
+    embed, tokenizer = backbone.get_input_embeddings(), speak("plain")
+    begin, *ends = (torch.randint(3, 400, (length,)) for length in (9, 31, 3, 19))
+    sequences = [embed(torch.cat([begin, end])).detach() for end in ends]
+
+    def answers(model: Any, rows: list[int], copies: list[int], lengths: list[int]) -> Any:
+        state = read(model, [sequences[row] for row in rows], num_shared=9)
+        writers = [
+            Writer(tokenizer, Sampling(max_new_tokens=n), end_ids=frozenset(), num_logprobs=0)
+            for n in lengths
+        ]
+        for _ in write(model, state.select(copies), writers):
+            pass
+        return [(w.ids, [logprob for logprob, _ in w.logprobs]) for w in writers]
+
+    lengths = [4, 12, 7, 9]  # rows end at different times, and two continue the second sequence
+    together = answers(deepcopy(backbone), [0, 1, 2], [0, 1, 1, 2], lengths)
+    for (ids, logprobs), row, length in zip(together, [0, 1, 1, 2], lengths, strict=True):
+        [(alone, expected)] = answers(deepcopy(backbone), [row], [0], [length])
+        assert ids == alone
+        assert logprobs == pytest.approx(expected, abs=1e-4)
+    several = answers(deepcopy(backbone), [1], [0, 0], [12, 7])
+    assert [ids for ids, _ in several] == [ids for ids, _ in together[1:3]]
+
+
+@pytest.mark.parametrize("kind", SEPARATE)
+def test_nothing_is_kept_of_what_cannot_be_continued(kind: str) -> None:
+    backbone = AutoModelForCausalLM.from_config(SEPARATE[kind]()).eval()
+    prefixes = PrefixCache(backbone, max_bytes=1 << 20)
+    ids = list(range(3, 23))
+    prefixes.keep(ids, read(backbone, [backbone.get_input_embeddings()(torch.tensor(ids))]).cache)
+    assert prefixes.find([*ids, 30]) == (0, None)
+
+
+def test_a_backbone_that_names_no_longest_context_has_none(
+    tiny: Loaded,
+) -> None:
+    shape = BloomConfig(vocab_size=448, hidden_size=32, n_layer=1, n_head=4)
+    backbone = AutoModelForCausalLM.from_config(shape)
+    model = DestaModel(tiny.model.config, encoder=tiny.model.encoder, backbone=backbone)
+    assert model.max_positions == float("inf")
 
 
 # -- number formats ------------------------------------------------------------------------------
