@@ -4,20 +4,37 @@ The connector does not change with the number format of the backbone: its gradie
 outputs are floats whatever the weights are stored in.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from desta.errors import CheckpointError, ConfigError, need
-from desta.model.config import ModelConfig, Quantisation
-from desta.model.parts import gguf_options, is_gguf, load_part
+from desta.model.config import Dtype, Quantisation
+from desta.model.parts import find_local, gguf_options, is_gguf, load_part
 from desta.model.precision import precision
+from desta.model.weights import fingerprint
+
+
+class NumberFormats(Protocol):
+    """What a recipe says of a backbone's numbers; see `desta.model.config.ModelConfig`."""
+
+    @property
+    def dtype(self) -> Dtype:
+        """What it computes in."""
+
+    @property
+    def backbone_dtype(self) -> Dtype:
+        """What its weights are rounded to."""
+
+    @property
+    def backbone_quantisation(self) -> Quantisation | None:
+        """What they are stored in, where that is fewer bits."""
 
 
 def load_backbone(
-    name: str, config: ModelConfig, device: str | torch.device = "cpu"
+    name: str, config: NumberFormats, device: str | torch.device = "cpu"
 ) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer.
 
@@ -61,6 +78,19 @@ def load_backbone(
     if how == "int8":
         _to_int8(backbone)
     return backbone, tokenizer
+
+
+def revision(name: str, config: NumberFormats, device: str | torch.device = "cpu") -> str:
+    """Return what pins the numbers of a backbone that was loaded: its files and its formats.
+
+    The files are told apart by `desta.model.weights.fingerprint`, not by a hash of all bytes.
+    """
+    place = find_local(name, None)
+    files = None if place is None else fingerprint(place)
+    formats = [precision(d, device) for d in (config.backbone_dtype, config.dtype)]
+    weights, compute = (str(dtype).removeprefix("torch.") for dtype in formats)
+    stored = "" if config.backbone_quantisation is None else f" in {config.backbone_quantisation}"
+    return f"fingerprint {files or 'unknown'} as {weights}{stored}, computed in {compute}"
 
 
 def _placed(source: str, dtype: torch.dtype, device: str | torch.device, **options: Any) -> Any:
