@@ -44,7 +44,8 @@ def load_backbone(
         device: where it will compute.
 
     Raises:
-        CheckpointError: it cannot be had, or has no chat template.
+        CheckpointError: it cannot be had, has no chat template, or is stored in a way that
+            cannot be read here.
         ConfigError: this device cannot quantise so, or it is quantised already.
     """
     source, options = gguf_options(name)
@@ -64,7 +65,7 @@ def load_backbone(
             raise ConfigError(
                 f'"{name}" is quantised already', fix="leave backbone_quantisation out"
             )
-        return _placed(source, compute, device), tokenizer
+        return _stored(source, compute, device), tokenizer
     on_gpu = torch.device(device).type == "cuda"
     if how is not None and on_gpu:
         need("bitsandbytes", extra="quant-gpu", to="quantise a backbone on a GPU")
@@ -91,6 +92,20 @@ def revision(name: str, config: NumberFormats, device: str | torch.device = "cpu
     weights, compute = (str(dtype).removeprefix("torch.") for dtype in formats)
     stored = "" if config.backbone_quantisation is None else f" in {config.backbone_quantisation}"
     return f"fingerprint {files or 'unknown'} as {weights}{stored}, computed in {compute}"
+
+
+def _stored(source: str, dtype: torch.dtype, device: str | torch.device) -> Any:
+    """Load a backbone that is quantised already; each way of it needs a package of its own."""
+    try:
+        return _placed(source, dtype, device)
+    except torch.OutOfMemoryError:
+        raise
+    except (ImportError, RuntimeError) as error:
+        raise CheckpointError(
+            f'"{source}" is quantised in a way that cannot be read here: '
+            f"{(str(error) or type(error).__name__).strip().splitlines()[0]}",
+            fix="install what is named, or give the model as it was before it was quantised",
+        ) from error
 
 
 def _placed(source: str, dtype: torch.dtype, device: str | torch.device, **options: Any) -> Any:

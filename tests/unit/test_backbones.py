@@ -548,6 +548,17 @@ def test_a_directory_that_is_quantised_already_loads_as_it_is(
         checkpoint.fresh(config(tmp_path, published_tiny, backbone_quantisation="int8"))
 
 
+def test_a_way_of_quantising_that_cannot_be_read_is_one_clear_sentence(
+    build: Callable[[str], Path], published_tiny: Path
+) -> None:
+    pytest.importorskip("accelerate")
+    path = build("llama") / "config.json"
+    stored = {"quantization_config": {"quant_method": "aqlm"}}  # of a package nobody has here
+    path.write_text(json.dumps(json.loads(path.read_text()) | stored))
+    with pytest.raises(CheckpointError, match="cannot be read here: .*aqlm"):
+        checkpoint.fresh(config(path.parent, published_tiny))
+
+
 def test_four_bits_need_a_gpu(build: Callable[[str], Path], published_tiny: Path) -> None:
     with pytest.raises(ConfigError, match="nf4 needs a CUDA device"):
         checkpoint.fresh(config(build("llama"), published_tiny, backbone_quantisation="nf4"))
