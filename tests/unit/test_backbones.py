@@ -45,6 +45,7 @@ from desta.llm.writing import Writer
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.model.config import ConnectorConfig, ModelConfig
+from desta.model.desta import DestaModel
 from desta.records import LOCATOR, AudioRef, Message
 
 SPECIAL = ["<s>", "</s>", "<pad>", "<|user|>", "<|model|>", "<|system|>", "<|end|>", "<|spare|>"]
