@@ -98,11 +98,15 @@ SIZES: dict[str, Any] = {
     "pad_token_id": 2,
 }
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+MIXED = ["sliding_attention", "full_attention"]
 FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
     "llama": (lambda: LlamaConfig(**SIZES), "date"),
     "qwen2.5": (lambda: Qwen2Config(**SIZES, tie_word_embeddings=True), "default system"),
     "qwen3": (lambda: Qwen3Config(**SIZES, head_dim=8), "thinking"),
-    "gemma3": (lambda: Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=64), "no system"),
+    "gemma3": (
+        lambda: Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=64, layer_types=MIXED),
+        "no system",
+    ),
     "mistral": (lambda: MistralConfig(**SIZES, sliding_window=None), "alternating"),
     "phi3": (lambda: Phi3Config(**SIZES), "plain"),
     "olmo2": (lambda: Olmo2Config(**SIZES), "plain"),

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from desta.errors import CheckpointError
+from desta.data.layout import Layout
+from desta.errors import CheckpointError, ConfigError, DestaError
 from desta.model import checkpoint
 from desta.model.checkpoint import BACKBONE_REVISION, Loaded
 from desta.model.verify import verify
@@ -79,14 +80,11 @@ def test_broken_configurations_are_one_clear_error(
 ) -> None:
     change(copy, **fields)
     if message is None:  # noticed where tokens are laid out
-        from desta.data.layout import Layout
-        from desta.errors import ConfigError
-
         loaded = checkpoint.load(copy)
         with pytest.raises(ConfigError, match="not in the vocabulary"):
             Layout(loaded.tokenizer, **loaded.layout_options)
         return
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(DestaError, match=message):
         checkpoint.load(copy)
 
 
