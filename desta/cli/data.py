@@ -138,14 +138,13 @@ def construct(
         return
     from desta.construction.pipeline import construct as run
     from desta.llm.local import LocalGenerator
-    from desta.model.checkpoint import local_directory
-    from desta.model.precision import precision
+    from desta.model.backbones import load_backbone, revision
+    from desta.model.parts import locate
 
-    generator = LocalGenerator.load(
-        local_directory(config.backbone),
-        id=config.backbone,
-        weights_dtype=precision(config.backbone_dtype),
-        dtype=precision(config.dtype),
+    place = locate(config.backbone, None)
+    model, tokenizer = load_backbone(place, config)
+    generator = LocalGenerator(
+        model, tokenizer, id=config.backbone, revision=revision(place, config)
     )
     manifest = run(config, out, generator)
     kept = manifest.num_kept

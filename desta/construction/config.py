@@ -41,14 +41,16 @@ class ConstructConfig:
 
     clips: tuple[ClipsConfig, ...]
     backbone: str
-    """Hub id, zoo name or directory of the model that writes, and is later trained on, the
-    responses."""
+    """Hub id, zoo name, directory or GGUF file of the model that writes, and is later trained on,
+    the responses."""
     sampling: Sampling
     """How it writes them (published: temperature 0.05, top-p 1.0)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the backbone; `auto` is bfloat16 where the device is fast in it."""
     backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
     """What its weights are rounded to; the same as in training, or it is another backbone."""
+    backbone_quantisation: Literal["int8", "nf4"] | None = None
+    """Store its weights in 8 bits, or on a GPU in 4, to save memory; answers move a little."""
     split: Split = "train"
     system: str = (
         "You can hear the audio between <start_audio> and <end_audio>. "

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from desta.errors import ConfigError, DataError
-from desta.llm.chat import encode_chat, encode_text
+from desta.llm.chat import encode_chat, encode_text, end_id
 from desta.llm.decoding import pad_id
 from desta.records import END_AUDIO, NO_TRANSCRIPTION, START_AUDIO, AudioRef, Message
 
@@ -70,6 +70,7 @@ class Layout:
         self.num_query_tokens = num_query_tokens
         self.locator = locator
         self.pad_id = pad_id(tokenizer)
+        self.end_id = end_id(tokenizer)
         self.placeholder_id = _placeholder_id(
             tokenizer, placeholder_token, num_embeddings or len(tokenizer)
         )
@@ -113,7 +114,7 @@ class Layout:
         max_text_tokens: int | None = None,
         max_tokens: int | None = None,
     ) -> Tokens:
-        """Lay out a conversation and the response to be learnt, closed by the end token.
+        """Lay out a conversation and the response to be learnt, closed as its template does.
 
         A response that does not fit into `max_tokens` is cut before its end token.
 
@@ -131,7 +132,7 @@ class Layout:
             )
         return replace(
             context,
-            ids=[*context.ids, *answer[:room], self.tokenizer.eos_token_id],
+            ids=[*context.ids, *answer[:room], self.end_id],
             num_cut_response=len(answer) - len(answer[:room]),
         )
 

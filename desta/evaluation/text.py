@@ -46,7 +46,7 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
     """Answer prompts with the model and with the bare backbone, both greedily, and compare.
 
     The bare backbone is loaded a second time and run by transformers alone: its own tokenization
-    and `generate`; only what is told to the chat template is the same.
+    and `generate`; only what is told to the chat template, and what ends an answer, is the same.
 
     Returns:
         `{equal, total, rows: [{prompt, model, backbone, equal}]}`, also in `scores.json`.
@@ -63,7 +63,13 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
         inputs = tokenizer(rendered, add_special_tokens=False, return_tensors="pt")
         inputs = inputs.to(device)
         with torch.no_grad():
-            ids = backbone.generate(**inputs, do_sample=False, max_new_tokens=config.max_new_tokens)
+            ids = backbone.generate(
+                **inputs,
+                do_sample=False,
+                max_new_tokens=config.max_new_tokens,
+                eos_token_id=sorted(engine.end_ids),
+                repetition_penalty=1.0,  # a generation_config may ask for another
+            )
         theirs = ids[0, inputs["input_ids"].shape[1] :].tolist()
         rows.append(
             {

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from desta.llm.decoding import new_cache
+from desta.llm.decoding import has_adaptive_rope, new_cache
 
 Symbol = int | str
 """A token id, or what identifies an audio token: two sequences are alike where these are."""
@@ -22,6 +22,7 @@ class PrefixCache:
     def __init__(self, model: Any, *, max_bytes: int) -> None:
         """Keep at most `max_bytes` for a backbone; 0 keeps nothing."""
         self._model = model
+        self._adaptive = has_adaptive_rope(model.config.get_text_config(decoder=True))
         self._max_bytes = max_bytes
         self._entries: OrderedDict[tuple[Symbol, ...], DynamicCache] = OrderedDict()
         self._lock = threading.Lock()
@@ -50,7 +51,7 @@ class PrefixCache:
 
     def keep(self, symbols: Sequence[Symbol], cache: DynamicCache) -> None:
         """Take what was read; the cache must not be used afterwards."""
-        if not self._max_bytes or not _is_whole(cache):
+        if not self._max_bytes or self._adaptive or not _is_whole(cache):
             return
         key = tuple(symbols[: cache.get_seq_length()])
         with self._lock:

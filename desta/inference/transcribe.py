@@ -23,6 +23,7 @@ from desta.model.config import Window
 from desta.model.decoder import DecoderState, WhisperDecoder
 from desta.model.encoder import WhisperEncoder
 from desta.model.mel import MelExtractor
+from desta.model.parts import load_part
 
 log = logging.getLogger(__name__)
 
@@ -109,23 +110,15 @@ class Transcriber:
         Raises:
             CheckpointError: it cannot be had, or holds no Whisper model.
         """
-        fix = "name a Whisper directory, or openai/whisper-base"
-        try:
-            kind = AutoConfig.from_pretrained(directory).model_type
-            if kind != "whisper":  # transformers would go on, with random weights
-                raise CheckpointError(f"{directory} holds a {kind} model, not Whisper", fix=fix)
-            loaded: Any = WhisperForConditionalGeneration.from_pretrained(
-                directory, dtype=dtype, output_loading_info=True
-            )
-            tokenizer = WhisperTokenizer.from_pretrained(directory)
-        except (OSError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
+        name = str(directory)
+        kind = load_part(AutoConfig, name).model_type
+        if kind != "whisper":  # transformers would go on, with random weights
             raise CheckpointError(
-                f"{directory} holds no Whisper model: {reason}", fix=fix
-            ) from error
-        whisper, report = loaded
-        if missing := sorted(report["missing_keys"]):
-            raise CheckpointError(f"{directory} lacks {', '.join(missing[:10])}", fix=fix)
+                f"{name} holds a {kind} model, not Whisper",
+                fix="name a Whisper directory, or openai/whisper-base",
+            )
+        whisper = load_part(WhisperForConditionalGeneration, name, dtype=dtype)
+        tokenizer = load_part(WhisperTokenizer, name)
         return cls.of(whisper.to(device), tokenizer, encoder=encoder, window=window)
 
     def transcribe(

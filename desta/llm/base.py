@@ -55,7 +55,7 @@ class TextGenerator(Protocol):
 
     @property
     def revision(self) -> str:
-        """What pins the weights: a commit or a hash."""
+        """What pins the weights: a commit, a hash or a fingerprint, and number formats."""
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of a conversation in tokens, generation prompt included."""

@@ -13,8 +13,10 @@ and use.
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 from jinja2 import TemplateError
@@ -32,13 +34,15 @@ _OPTIONS = {
 }
 _TODAY = re.compile(r"strftime_now\(\s*(['\"])(.+?)\1\s*\)")  # SmolLM3, Llama 3.2
 _GUARD = "\ue000{}\ue001"  # private use area: no tokenizer assigns it a control token
+_GUARDED = re.compile(_GUARD.format(r"\d+"))
+_CONTENT = "\ue002"
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
     """Tokenize plain text: control tokens in it stay text, and nothing is added around it."""
     if not text:
         return []
-    _, inside = _vocabulary(tokenizer, str(tokenizer.chat_template))
+    inside = _vocabulary(tokenizer, str(tokenizer.chat_template)).inside
     continuing = _continuing(tokenizer)
     ids: list[int] = []
     for piece in [text] if inside is None else inside.split(text):
@@ -70,13 +74,10 @@ def encode_chat(
     Raises:
         DataError: the template of this backbone refuses the messages.
     """
-    control = _vocabulary(tokenizer, str(tokenizer.chat_template))[0] - {locator}
-    guards = {token: _GUARD.format(number) for number, token in enumerate(sorted(control))}
-    guarded = [(m.role, _replace(m.content, guards)) for m in messages]  # free of control tokens
+    vocabulary = _vocabulary(tokenizer, str(tokenizer.chat_template), locator)
+    guarded = [(m.role, vocabulary.guard(m.content)) for m in messages]  # free of control tokens
     rendered = render_chat(tokenizer, guarded, add_generation_prompt=add_generation_prompt)
-    restore = {guard: token for token, guard in guards.items()}
-    stops = sorted({*control, *([locator] if locator else [])}, key=len, reverse=True)
-    pieces = re.split(f"({'|'.join(map(re.escape, stops))})", rendered) if stops else [rendered]
+    pieces = vocabulary.stops.split(rendered) if vocabulary.stops else [rendered]
 
     added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}
     runs: list[list[int]] = [[]]
@@ -93,8 +94,23 @@ def encode_chat(
             piece = piece.lstrip()
         if after is not None and after.lstrip:
             piece = piece.rstrip()
-        runs[-1] += encode_text(tokenizer, _replace(piece, restore))
+        runs[-1] += encode_text(tokenizer, vocabulary.restore(piece))
     return runs
+
+
+def end_id(tokenizer: Any) -> int:
+    """Return the id with which the chat template closes a turn of the assistant.
+
+    That need not be the tokenizer's end token: Gemma closes turns with `<end_of_turn>`, Phi-3 with
+    `<|end|>`, and their `<eos>` and `<|endoftext|>` only ever end a document.
+    """
+    turns = [Message(role="user", content="x"), Message(role="assistant", content=_CONTENT)]
+    _, *after = encode_chat(tokenizer, turns, locator=_CONTENT, add_generation_prompt=False)
+    control = _vocabulary(tokenizer, str(tokenizer.chat_template)).control
+    for index in after[-1] if after else []:
+        if tokenizer.convert_ids_to_tokens(index) in control:
+            return index
+    return tokenizer.eos_token_id
 
 
 def render_chat(
@@ -148,23 +164,61 @@ def _rendered(
     return text, ""
 
 
-@lru_cache(maxsize=8)  # reading thousands of added tokens for every text would take longer
-def _vocabulary(tokenizer: Any, template: str) -> tuple[frozenset[str], re.Pattern[str] | None]:
-    """Return the control tokens, and the places inside those that the tokenizer lets into text.
+@dataclass(frozen=True)
+class _Vocabulary:
+    """What must not come out of the content of a message."""
 
-    `<think>` and `<tool_call>` are such: the template writes them, they were added to the
-    vocabulary, but not as special tokens, so parsing them cannot be switched off.
+    control: frozenset[str]
+    guards: dict[str, str]
+    """Control token -> what stands for it while the template is rendered."""
+    tokens: dict[str, str]
+    """The same the other way round."""
+    stops: re.Pattern[str] | None
+    """Control tokens and the locator."""
+    inside: re.Pattern[str] | None
+    """Places inside those control tokens that the tokenizer would let into text."""
+
+    def guard(self, text: str) -> str:
+        """Replace all control tokens; the locator stays."""
+        if self.stops is None:
+            return text
+        return self.stops.sub(lambda match: self.guards.get(match[0], match[0]), text)
+
+    def restore(self, text: str) -> str:
+        """Undo `guard`."""
+        return _GUARDED.sub(lambda match: self.tokens.get(match[0], match[0]), text)
+
+
+@lru_cache(maxsize=8)  # reading thousands of added tokens for every text would take longer
+def _vocabulary(tokenizer: Any, template: str, locator: str | None = None) -> _Vocabulary:
+    """Read the control tokens of a tokenizer.
+
+    `<think>`, `<tool_call>` and `<|fim_prefix|>` were added to vocabularies, but not as special
+    tokens, so parsing them cannot be switched off. Added words of a language (letters and digits
+    only) and runs of spaces are text.
     """
     added = tokenizer.added_tokens_decoder.values()
     # `all_special_tokens` alone would miss Llama 3's headers, which no role of the tokenizer names.
     special = {*tokenizer.all_special_tokens, *(str(token) for token in added if token.special)}
-    words = [
+    words = sorted(
         token
         for token in map(str, added)
-        if token in template and token not in special and any(map(str.isalnum, token))
+        if token not in special and any(map(str.isalnum, token)) and not token.isalnum()
+    )
+    control = frozenset({*special, *words})
+    guards = {token: _GUARD.format(n) for n, token in enumerate(sorted(control - {locator}))}
+    stops = sorted({*control, *([locator] if locator else [])}, key=len, reverse=True)
+    inside = [  # by first letters: vocabularies have thousands that begin with the same bracket
+        f"(?<={re.escape(first)})(?={'|'.join(re.escape(word[1:]) for word in group)})"
+        for first, group in groupby(words, key=lambda word: word[0])
     ]
-    inside = "|".join(f"(?<={re.escape(word[0])})(?={re.escape(word[1:])})" for word in words)
-    return frozenset({*special, *words}), re.compile(inside) if words else None
+    return _Vocabulary(
+        control,
+        guards,
+        {guard: token for token, guard in guards.items()},
+        re.compile(f"({'|'.join(map(re.escape, stops))})") if stops else None,
+        re.compile("|".join(inside)) if inside else None,
+    )
 
 
 @lru_cache(maxsize=8)
@@ -183,10 +237,3 @@ def _continuing(tokenizer: Any) -> Tokenizer | None:
     made.no_padding()
     made.no_truncation()
     return made
-
-
-def _replace(text: str, table: dict[str, str]) -> str:
-    if not table:
-        return text
-    pattern = "|".join(map(re.escape, sorted(table, key=len, reverse=True)))
-    return re.sub(pattern, lambda match: table[match[0]], text)

@@ -4,20 +4,31 @@ It is our own because `generate` of transformers fills whatever a caller leaves 
 model's `generation_config` and from defaults of its own (top-k 50 among them), samples all rows
 alike, goes on computing rows that have ended, and cannot take up what it has read before.
 
+Some backbones cannot take rows of different lengths together: padding would enter a recurrent
+state, and rotary factors that follow the length of the longest row would turn the others. Their
+rows are read and continued one at a time (docs/decisions/0015).
+
 Shape suffixes: B sequences   S positions   E backbone width   V vocabulary
 """
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
+from desta.llm.chat import end_id
 from desta.llm.writing import Alternatives, Writer
 
 _SHRINK = 0.8  # shrinking a batch copies its cache: not for every row that ends
+_ADAPTIVE = ("dynamic", "longrope")
+_ADAPTING = threading.Lock()
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -26,17 +37,41 @@ def pad_id(tokenizer: Any) -> int:
 
 
 def end_ids(backbone: Any, tokenizer: Any) -> frozenset[int]:
-    """Return every id that ends a response: the tokenizer's, and those the backbone declares."""
+    """Return every id that ends a response: those of template, tokenizer and backbone."""
     declared = backbone.generation_config.eos_token_id
     ids = declared if isinstance(declared, list) else [declared]
-    return frozenset({tokenizer.eos_token_id, *ids} - {None})
+    return frozenset({end_id(tokenizer), tokenizer.eos_token_id, *ids} - {None})
+
+
+def has_adaptive_rope(text_config: Any) -> bool:
+    """Say whether rotary embeddings depend on the length of the longest sequence in a batch.
+
+    What was read before then turns by other factors than what follows it, so no beginning may be
+    shared or kept.
+    """
+    return any(kind in str(getattr(text_config, "rope_parameters", "")) for kind in _ADAPTIVE)
+
+
+class _Separate:
+    """Caches of rows that the backbone cannot take together, one each."""
+
+    def __init__(self, caches: list[DynamicCache]) -> None:
+        self.caches = caches
+
+    def reorder_cache(self, index_B: Tensor) -> None:
+        """Keep the rows in this order; a row may come several times."""
+        rows = index_B.tolist()
+        self.caches = [
+            deepcopy(self.caches[row]) if row in rows[:place] else self.caches[row]
+            for place, row in enumerate(rows)
+        ]
 
 
 @dataclass
 class State:
     """Sequences as far as the backbone has read them."""
 
-    cache: DynamicCache
+    cache: DynamicCache | _Separate
     logits_BV: Tensor
     """What may follow the last token of each sequence."""
     mask_BS: Tensor | None
@@ -47,7 +82,7 @@ class State:
     def select(self, rows: Sequence[int]) -> "State":
         """Return the rows in this order; a row may come several times."""
         index = torch.tensor(rows, device=self.logits_BV.device)
-        self.cache.batch_select_indices(index)
+        self.cache.reorder_cache(index)  # the one selection that recurrent layers know as well
         mask_BS = None if self.mask_BS is None else self.mask_BS[index]
         return State(self.cache, self.logits_BV[index], mask_BS, self.positions_B[index])
 
@@ -81,13 +116,21 @@ def read(
         cache: what was read before a single sequence (its keys and values); it is added to.
     """
     device, rows = sequences[0].device, len(sequences)
+    if rows > 1 and _needs_separate(model):
+        states = [read(model, [sequence]) for sequence in sequences]
+        return State(
+            _Separate([state.cache for state in states]),
+            torch.cat([state.logits_BV for state in states]),
+            None,
+            torch.cat([state.positions_B for state in states]),
+        )
     shortest = min(len(s) for s in sequences)
     num_shared = min(num_shared, shortest - 1) if rows > 1 else 0
     past = 0
     if cache is None:
         cache = new_cache(model)
-        if any(cache.is_sliding):  # padding behind the shared part would count as distance
-            num_shared = 0
+        if any(type(layer) is not DynamicLayer for layer in cache.layers):
+            num_shared = 0  # in sliding windows, padding behind it would count as distance
         past = num_shared
         if num_shared:
             _forward(model, cache, inputs_embeds=sequences[0][None, :num_shared])
@@ -157,10 +200,39 @@ def write(model: Any, state: State, writers: Sequence[Writer]) -> Iterator[dict[
         state = replace(state, logits_BV=logits_BV, mask_BS=mask_BS, positions_B=positions_B)
 
 
-def _forward(model: Any, cache: DynamicCache, **inputs: Any) -> Tensor:
+def _needs_separate(model: Any) -> bool:
+    """Say whether rows must be read and continued one at a time."""
+    return has_adaptive_rope(model.config.get_text_config(decoder=True)) or any(
+        hasattr(layer, "recurrent_states") for layer in new_cache(model).layers
+    )
+
+
+def _forward(model: Any, cache: DynamicCache | _Separate, **inputs: Any) -> Tensor:
     """Return the logits that follow the last position of each row."""
-    output = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    if isinstance(cache, _Separate):
+        rows = [
+            {name: None if value is None else value[row, None] for name, value in inputs.items()}
+            for row in range(len(cache.caches))
+        ]
+        return torch.cat(
+            [_forward(model, own, **row) for own, row in zip(cache.caches, rows, strict=True)]
+        )
+    with _own_factors(model):
+        output = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return output.logits[:, -1]
+
+
+@contextmanager
+def _own_factors(model: Any) -> Iterator[None]:
+    """Let adaptive rotary factors, which lie in the model, be those of one sequence alone."""
+    if not has_adaptive_rope(model.config.get_text_config(decoder=True)):
+        yield
+        return
+    with _ADAPTING:
+        for module in model.modules():  # `dynamic` ones stay at the longest that was ever read
+            for name in [name for name in vars(module) if name.endswith("max_seq_len_cached")]:
+                setattr(module, name, 0)
+        yield
 
 
 def _choose(logits_BV: Tensor, writers: Sequence[Writer]) -> Tensor:

@@ -1,15 +1,10 @@
 """Text generation by transformers, in this process."""
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
 
-from desta.errors import CheckpointError
 from desta.llm.base import Completion, Sampling
 from desta.llm.chat import encode_chat, encode_text
 from desta.llm.decoding import end_ids, read, shared_length, write
@@ -21,54 +16,19 @@ class LocalGenerator:
     """A backbone and its tokenizer, in evaluation mode."""
 
     def __init__(self, model: Any, tokenizer: Any, *, id: str, revision: str) -> None:
-        """Take a loaded causal language model and a tokenizer with a chat template."""
+        """Take a loaded model.
+
+        Args:
+            model: a causal language model of transformers (`desta.model.backbones`).
+            tokenizer: its tokenizer, with a chat template.
+            id: what manifests call it.
+            revision: what pins its numbers.
+        """
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._end_ids = end_ids(model, tokenizer)
         self.id = id
         self.revision = revision
-
-    @classmethod
-    def load(
-        cls,
-        directory: Path,
-        *,
-        id: str | None = None,
-        weights_dtype: torch.dtype = torch.bfloat16,
-        dtype: torch.dtype = torch.bfloat16,
-        device: str | torch.device = "cpu",
-    ) -> Self:
-        """Load a backbone from a directory of safetensors.
-
-        Args:
-            directory: a Hugging Face model with a chat template.
-            id: what manifests call it; the directory if not given.
-            weights_dtype: what the weights are rounded to (docs/decisions/0011).
-            dtype: of the computation.
-            device: where it computes.
-
-        Raises:
-            CheckpointError: there is no such model, or it has no chat template.
-        """
-        disable_progress_bar()  # a bar of its own would break ours
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                directory, dtype=weights_dtype, local_files_only=True, use_safetensors=True
-            )
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{directory} holds no loadable language model: {str(error).splitlines()[0]}",
-                fix="give a directory with config.json, tokenizer files and *.safetensors",
-            ) from error
-        if not tokenizer.chat_template:
-            raise CheckpointError(
-                f"the tokenizer in {directory} has no chat template",
-                fix="use the instruction-tuned version of the model",
-            )
-        weights = _hash_files(sorted(directory.glob("*.safetensors")))
-        revision = f"{weights} as {_name(weights_dtype)}, computed in {_name(dtype)}"
-        return cls(model.to(device, dtype), tokenizer, id=id or str(directory), revision=revision)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of a conversation in tokens, generation prompt included."""
@@ -113,15 +73,3 @@ class LocalGenerator:
         for text, run in zip(texts, runs[1:], strict=True):
             ids += [*encode_text(self._tokenizer, text), *run]
         return ids
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _hash_files(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

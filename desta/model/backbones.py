@@ -4,20 +4,37 @@ The connector does not change with the number format of the backbone: its gradie
 outputs are floats whatever the weights are stored in.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from desta.errors import CheckpointError, ConfigError, need
-from desta.model.config import ModelConfig, Quantisation
-from desta.model.parts import gguf_options, is_gguf, load_part
+from desta.model.config import Dtype, Quantisation
+from desta.model.parts import find_local, gguf_options, is_gguf, load_part
 from desta.model.precision import precision
+from desta.model.weights import fingerprint
+
+
+class NumberFormats(Protocol):
+    """What a recipe says of a backbone's numbers; see `desta.model.config.ModelConfig`."""
+
+    @property
+    def dtype(self) -> Dtype:
+        """What it computes in."""
+
+    @property
+    def backbone_dtype(self) -> Dtype:
+        """What its weights are rounded to."""
+
+    @property
+    def backbone_quantisation(self) -> Quantisation | None:
+        """What they are stored in, where that is fewer bits."""
 
 
 def load_backbone(
-    name: str, config: ModelConfig, device: str | torch.device = "cpu"
+    name: str, config: NumberFormats, device: str | torch.device = "cpu"
 ) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer.
 
@@ -27,7 +44,8 @@ def load_backbone(
         device: where it will compute.
 
     Raises:
-        CheckpointError: it cannot be had, or has no chat template.
+        CheckpointError: it cannot be had, has no chat template, or is stored in a way that
+            cannot be read here.
         ConfigError: this device cannot quantise so, or it is quantised already.
     """
     source, options = gguf_options(name)
@@ -47,7 +65,7 @@ def load_backbone(
             raise ConfigError(
                 f'"{name}" is quantised already', fix="leave backbone_quantisation out"
             )
-        return _placed(source, compute, device), tokenizer
+        return _stored(source, compute, device), tokenizer
     on_gpu = torch.device(device).type == "cuda"
     if how is not None and on_gpu:
         need("bitsandbytes", extra="quant-gpu", to="quantise a backbone on a GPU")
@@ -61,6 +79,33 @@ def load_backbone(
     if how == "int8":
         _to_int8(backbone)
     return backbone, tokenizer
+
+
+def revision(name: str, config: NumberFormats, device: str | torch.device = "cpu") -> str:
+    """Return what pins the numbers of a backbone that was loaded: its files and its formats.
+
+    The files are told apart by `desta.model.weights.fingerprint`, not by a hash of all bytes.
+    """
+    place = find_local(name, None)
+    files = None if place is None else fingerprint(place)
+    formats = [precision(d, device) for d in (config.backbone_dtype, config.dtype)]
+    weights, compute = (str(dtype).removeprefix("torch.") for dtype in formats)
+    stored = "" if config.backbone_quantisation is None else f" in {config.backbone_quantisation}"
+    return f"fingerprint {files or 'unknown'} as {weights}{stored}, computed in {compute}"
+
+
+def _stored(source: str, dtype: torch.dtype, device: str | torch.device) -> Any:
+    """Load a backbone that is quantised already; each way of it needs a package of its own."""
+    try:
+        return _placed(source, dtype, device)
+    except torch.OutOfMemoryError:
+        raise
+    except (ImportError, RuntimeError) as error:
+        raise CheckpointError(
+            f'"{source}" is quantised in a way that cannot be read here: '
+            f"{(str(error) or type(error).__name__).strip().splitlines()[0]}",
+            fix="install what is named, or give the model as it was before it was quantised",
+        ) from error
 
 
 def _placed(source: str, dtype: torch.dtype, device: str | torch.device, **options: Any) -> Any:

@@ -303,7 +303,8 @@ def _revisions(loaded: Loaded) -> dict[str, str]:
         BACKBONE_REVISION: find_local(loaded.backbone_directory, None),
         ENCODER_REVISION: find_local(loaded.encoder_directory, None),
     }
-    return {key: fingerprint(place) for key, place in places.items() if place is not None}
+    found = {key: fingerprint(place) for key, place in places.items() if place is not None}
+    return {key: revision for key, revision in found.items() if revision is not None}
 
 
 def _assemble(config: ModelConfig, *, base: Path | None, device: str | torch.device) -> Loaded:

@@ -5,6 +5,7 @@ Shape suffixes:
     E backbone width   N labelled positions   V vocabulary
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,7 +50,9 @@ class DestaModel(nn.Module):
         )
         self.longest_shareable = 0 if config.lora else longest_shareable(text_config)
         """Longest sequences that can share a prefix."""
-        self.max_positions: int = text_config.max_position_embeddings
+        bound = getattr(text_config, "max_position_embeddings", None)
+        self.max_positions: float = math.inf if bound is None else bound
+        """Tokens that the backbone reads; recurrent ones know no bound."""
         self.num_embeddings: int = backbone.get_input_embeddings().num_embeddings
         self.perception = Perception(encoder, connector)
         self.llm_model: Any = backbone.requires_grad_(False).eval()

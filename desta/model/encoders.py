@@ -1,12 +1,14 @@
 """Which encoder it is: what every one of them offers, and how it is built and loaded."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from huggingface_hub import hf_hub_download
 from numpy.typing import NDArray
 from torch import nn
 from transformers import AutoConfig, AutoModel, WhisperForConditionalGeneration
@@ -17,6 +19,9 @@ from desta.model.encoder import Encoded, WhisperEncoder
 from desta.model.parts import load_part
 from desta.model.waves import WAVE_FAMILIES, WaveEncoder
 from desta.model.weights import read_headers
+from desta.model.zoo import UNLOADABLE
+
+log = logging.getLogger(__name__)
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -86,8 +91,12 @@ def load_encoder(
         encoder.load_state_dict(whisper.model.encoder.state_dict(), assign=True)
         return encoder.requires_grad_(False)
     model = load_part(AutoModel, directory, dtype=dtype)
-    normalise = _preprocessor(directory).get("do_normalize", True)
-    return WaveEncoder(model, encoder.target_layers, normalise=normalise)
+    normalise = _preprocessor(directory).get("do_normalize")
+    if normalise is None:
+        log.warning(
+            '"%s" has no %s: clips are brought to mean 0 and variance 1', directory, PREPROCESSOR
+        )
+    return WaveEncoder(model, encoder.target_layers, normalise=normalise is not False)
 
 
 def check_mel_bins(directory: str, num_mel_bins: int) -> None:
@@ -108,6 +117,11 @@ def check_mel_bins(directory: str, num_mel_bins: int) -> None:
             )
 
 
-def _preprocessor(directory: str) -> dict[str, Any]:
-    path = Path(directory) / PREPROCESSOR
+def _preprocessor(name: str) -> dict[str, Any]:
+    path = Path(name) / PREPROCESSOR
+    if not Path(name).exists():  # an id: loading the model alone does not fetch this file
+        try:
+            path = Path(hf_hub_download(name, PREPROCESSOR))
+        except UNLOADABLE:
+            return {}
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""Fetching the frozen parts by transformers: from a directory or the Hub, never code from there."""
+"""Fetching the frozen parts by transformers: safetensors or GGUF, never pickles or code."""
 
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ def load_part(kind: type[Any], name: str, **options: Any) -> Any:
     """Load a model, a tokenizer or a configuration.
 
     Raises:
-        CheckpointError: it cannot be had, or tensors of it are missing.
+        CheckpointError: it cannot be had, is no safetensors model, or tensors of it are missing.
     """
     disable_progress_bar()  # one bar per part would drown what the command has to say
     report: dict[str, Any] = {}
     if issubclass(kind, PreTrainedModel | _BaseAutoModelClass):
-        options["output_loading_info"] = True
+        options |= {"output_loading_info": True, "use_safetensors": True}  # pickles can run code
     try:
         part = kind.from_pretrained(name, trust_remote_code=False, **options)
         if "output_loading_info" in options:
@@ -36,7 +36,7 @@ def load_part(kind: type[Any], name: str, **options: Any) -> Any:
     except zoo.UNLOADABLE as error:
         raise CheckpointError(
             f'"{name}" cannot be loaded: {str(error).splitlines()[0]}',
-            fix="give a model directory, or an id that the Hub serves to you",
+            fix="give a directory with *.safetensors, or an id that the Hub serves to you",
         ) from error
     if isinstance(part, nn.Module):
         part.eval()

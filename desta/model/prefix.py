@@ -19,7 +19,7 @@ from transformers.cache_utils import (
     DynamicSlidingWindowLayer,
 )
 
-_ADAPTIVE = ("dynamic", "longrope")  # rotary embeddings that depend on the length of the sequence
+from desta.llm.decoding import has_adaptive_rope
 
 
 class _SharedLayer(DynamicLayer):  # type: ignore[misc]
@@ -59,6 +59,6 @@ def longest_shareable(text_config: Any) -> float:
     layers = DynamicCache(config=text_config).layers
     if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
         return 0  # recurrent layers, or layers that read the keys of others
-    if any(kind in str(getattr(text_config, "rope_parameters", "")) for kind in _ADAPTIVE):
+    if has_adaptive_rope(text_config):
         return 0
     return min((getattr(layer, "sliding_window", math.inf) for layer in layers), default=0)

@@ -169,9 +169,8 @@ def _architecture(name: str, base: Path) -> Any:
 
 def _part(name: str, base: Path, trained_with: str | None) -> PartVerdict:
     place = find_local(name, base)
-    same = None
-    if place is not None and trained_with is not None:
-        same = fingerprint(place) == trained_with
+    found = None if place is None else fingerprint(place)
+    same = None if found is None or trained_with is None else found == trained_with
     return PartVerdict(name, None if place is None else str(place), trained_with, same)
 
 

@@ -35,14 +35,16 @@ def read_headers(directory: Path) -> dict[str, Header]:
     return found
 
 
-def fingerprint(place: Path) -> str:
+def fingerprint(place: Path) -> str | None:
     """Return what tells a model from another one, also from a fine-tuned one of the same shapes.
 
     It covers names, sizes and headers of the weight files and some bytes of their tensors, so it
     takes milliseconds for gigabytes. It is no protection against somebody who wants to deceive.
+    A place without weight files has none.
     """
     digest = hashlib.sha256()
-    for path in [place] if place.is_file() else sorted(place.glob("*.safetensors")):
+    paths = [place] if place.is_file() else sorted(place.glob("*.safetensors"))
+    for path in paths:
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())
         if path.suffix == ".safetensors":
@@ -51,7 +53,7 @@ def fingerprint(place: Path) -> str:
             for probe in range(_PROBES):
                 file.seek(probe * size // _PROBES)
                 digest.update(file.read(_PROBE_BYTES))
-    return digest.hexdigest()
+    return digest.hexdigest() if paths else None
 
 
 def sha256(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Asking the model: the published call, batches, streams, turns, windows, and text alone."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from desta.inference.engine import Engine
 from desta.inference.hearing import Heard
 from desta.inference.requests import Request
 from desta.llm.base import Sampling
+from desta.model.backbones import load_backbone
 from desta.model.checkpoint import Loaded
 from desta.records import LOCATOR, AudioRef, Message
 
@@ -72,8 +74,14 @@ def test_a_stream_says_what_an_answer_says(engine: Engine, published_tiny: Path)
 
 
 def test_text_alone_is_answered_as_by_the_bare_backbone(
-    engine: Engine, published_tiny: Path, tmp_path: Path
+    engine: Engine, published_tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def shy(*args: Any) -> Any:
+        backbone, tokenizer = load_backbone(*args)
+        backbone.generation_config.repetition_penalty = 3.0  # Qwen2.5 asks for 1.1
+        return backbone, tokenizer
+
+    monkeypatch.setattr("desta.evaluation.text.load_backbone", shy)
     scores = evaluate_text(TextConfig(model=published_tiny, max_new_tokens=16), engine, tmp_path)
     assert (scores["equal"], scores["total"]) == (10, 10)
     assert any(row["model"] for row in scores["rows"])

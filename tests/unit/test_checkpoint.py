@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from desta.errors import CheckpointError
+from desta.data.layout import Layout
+from desta.errors import CheckpointError, ConfigError, DestaError
 from desta.model import checkpoint
-from desta.model.checkpoint import Loaded
+from desta.model.checkpoint import BACKBONE_REVISION, Loaded
 from desta.model.verify import verify
 from desta.model.weights import fingerprint
 
@@ -79,14 +80,11 @@ def test_broken_configurations_are_one_clear_error(
 ) -> None:
     change(copy, **fields)
     if message is None:  # noticed where tokens are laid out
-        from desta.data.layout import Layout
-        from desta.errors import ConfigError
-
         loaded = checkpoint.load(copy)
         with pytest.raises(ConfigError, match="not in the vocabulary"):
             Layout(loaded.tokenizer, **loaded.layout_options)
         return
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(DestaError, match=message):
         checkpoint.load(copy)
 
 
@@ -300,3 +298,19 @@ def test_a_fingerprint_sees_names_sizes_and_values(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(CheckpointError, match="not a safetensors file"):
         fingerprint(tmp_path)
+
+
+def test_a_part_without_weight_files_is_neither_the_same_nor_another(
+    published: Path, tmp_path: Path
+) -> None:
+    checkpoint.save(checkpoint.load(published).model, tmp_path / "run", extra={"x": 1})
+    fields = {BACKBONE_REVISION: "0" * 64, "llm_model_id": str(published / "backbone")}
+    change(tmp_path / "run", encoder_model_id=str(published / "openai/whisper-tiny"), **fields)
+    assert verify(tmp_path / "run").backbone.same is False
+    weights = published / "backbone" / "model.safetensors"
+    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))  # a pickle
+    weights.unlink()
+    assert fingerprint(published / "backbone") is None
+    assert verify(tmp_path / "run").backbone.same is None
+    with pytest.raises(CheckpointError, match='backbone" cannot be loaded'):
+        checkpoint.load(tmp_path / "run")

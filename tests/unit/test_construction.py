@@ -7,18 +7,23 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from typer.testing import CliRunner
 
+from desta.cli.app import app
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.description import DescriptionConfig, describe
 from desta.construction.pipeline import DROPPED, JOURNAL, construct
 from desta.construction.plan import make_plan
 from desta.construction.prompts import Prompt
 from desta.construction.responses import generation_messages, training_messages
-from desta.errors import CheckpointError, ConfigError, DataError
+from desta.errors import ConfigError, DataError
 from desta.llm.base import Completion, Sampling
 from desta.llm.chat import encode_chat, encode_text
 from desta.llm.local import LocalGenerator
 from desta.llm.scripted import ScriptedGenerator
+from desta.model.backbones import load_backbone, revision
+from desta.model.config import ModelConfig
+from desta.model.weights import fingerprint
 from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Clip, Message, Segment
 from desta.shards import Manifest, read_pairs
 
@@ -76,7 +81,10 @@ def tokenizer(published_tiny: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def generator(published_tiny: Path) -> LocalGenerator:
-    return LocalGenerator.load(published_tiny / "backbone", id="tiny", dtype=torch.float32)
+    place = published_tiny / "backbone"
+    config = ModelConfig(backbone=str(place), encoder="none", dtype="float32")
+    model, tokenizer = load_backbone(str(place), config)
+    return LocalGenerator(model, tokenizer, id="tiny", revision=revision(str(place), config))
 
 
 # -- conversations -------------------------------------------------------------------------------
@@ -372,6 +380,31 @@ def test_a_tiny_top_p_is_greedy(generator: LocalGenerator) -> None:
     assert narrow == answer(generator, QUESTIONS, max_new_tokens=12)
 
 
-def test_a_directory_without_a_model_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no loadable language model"):
-        LocalGenerator.load(tmp_path)
+@pytest.mark.parametrize("stored", [None, "int8"])
+def test_the_command_writes_with_the_backbone_as_training_loads_it(
+    published_tiny: Path, tmp_path: Path, config: ConstructConfig, stored: str | None
+) -> None:
+    if stored:
+        pytest.importorskip("torchao")
+    [clips] = config.clips
+    place = published_tiny / "backbone"
+    fields = {
+        "clips": [{"path": str(clips.path), "root": "recordings"}],
+        "backbone": str(place),
+        "backbone_quantisation": stored,
+        "dtype": "float32",
+        "sampling": {"max_new_tokens": 4},
+        "filters": [],
+    }
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(fields))
+    run = CliRunner().invoke(app, ["construct", str(recipe), "--out", str(tmp_path / "out")])
+    assert run.exit_code == 0, run.output
+
+    manifest = Manifest.read(tmp_path / "out")
+    assert manifest is not None
+    weights = "bfloat16 in int8" if stored else "bfloat16"
+    assert manifest.revision == (
+        f"fingerprint {fingerprint(place)} as {weights}, computed in float32"
+    )
+    assert manifest.num_kept == 12

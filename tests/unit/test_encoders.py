@@ -32,6 +32,7 @@ from desta.model import checkpoint
 from desta.model.config import ConnectorConfig, ModelConfig
 from desta.model.encoders import load_encoder
 from desta.model.plan import plan
+from desta.model.waves import WaveEncoder
 from desta.records import LOCATOR, AudioRef, Message
 
 SIZES: dict[str, Any] = {
@@ -214,6 +215,31 @@ def test_wrong_mel_bins_are_one_clear_sentence(
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: 128}))
     with pytest.raises(CheckpointError, match=f"mel bins, but {who}"):
         checkpoint.fresh(config(published_tiny, directory))
+
+
+@pytest.mark.parametrize("told", [False, None])
+def test_a_model_of_the_hub_is_read_with_its_preprocessor(
+    told: bool | None,
+    build: Callable[[str], Path],
+    published_tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    revision = "0" * 40
+    cache = tmp_path / "models--some--wavlm"  # as a download leaves it
+    snapshot = Path(shutil.copytree(build("wavlm"), cache / "snapshots" / revision))
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(revision)
+    if told is not None:
+        (snapshot / "preprocessor_config.json").write_text(json.dumps({"do_normalize": told}))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    named = config(published_tiny, Path("some/wavlm"))
+    encoder = load_encoder(named, "some/wavlm", dtype=torch.float)
+    assert isinstance(encoder, WaveEncoder)
+    assert encoder.normalise is (told is None)
+    assert ("has no preprocessor_config.json" in caplog.text) is (told is None)
 
 
 def test_what_cannot_be_read_is_refused(

@@ -111,7 +111,7 @@ def test_a_long_response_is_cut_before_its_end_token(layout: Layout) -> None:
     cut = layout.training(messages, "a b c d e f g h i j", [1], max_tokens=len(whole.ids) - 4)
 
     assert len(cut.ids) == len(whole.ids) - 4
-    assert cut.ids[-1] == whole.ids[-1] == layout.tokenizer.eos_token_id
+    assert cut.ids[-1] == whole.ids[-1] == layout.tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert (whole.num_cut_response, cut.num_cut_response) == (0, 4)
     with pytest.raises(DataError, match="no room"):
         layout.training(messages, "a b c", [1], max_tokens=whole.num_context)
