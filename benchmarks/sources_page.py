@@ -54,8 +54,7 @@ def examples(root: Path) -> dict[str, str]:
         found.setdefault(clip.source, describe(clip))
     for path in sorted((root / GOLDEN).glob("*_descriptions.json")):
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(stored, dict):  # seed_descriptions.json is a list of cases
-            found |= {name: texts[0] for name, texts in stored.items() if texts}
+        found |= {name: texts[0] for name, texts in stored.items() if texts}
     return {name: found[name] for name in SOURCES if name in found}
 
 

@@ -13,9 +13,11 @@ in front of the attributes (`DescriptionConfig.sentence`):
 from dataclasses import dataclass
 
 from desta.records import Clip, Segment
+from desta.sources.glossary import JOINED
 
 _SPEAKERS = {"female": "A woman", "male": "A man"}
-_HEARD = ("Instrument", "Sound class", "Category")
+_KIND = "Sound class"
+_HEARD = ("Instrument", "Sound", _KIND, "Category")
 """What a sound or a piece of music is called, the most exact name first."""
 
 
@@ -63,11 +65,14 @@ def _sentence(clip: Clip) -> str:
         if emotion := known.get("Emotion"):
             words += ["and sounds", emotion.casefold()]
         return f"{' '.join(words)}."
-    heard = next((known[name] for name in _HEARD if known.get(name)), None)
-    if heard is None:
+    name = next((name for name in _HEARD if known.get(name)), None)
+    if name is None:
         return ""
+    heard = known[name].split(JOINED)[0]  # the most exact of several comes first
     article = "an" if heard[0] in "AEIOUaeiou" else "a"
-    return f"This is the sound of {article} {heard.casefold()}."
+    # a small backbone that is asked for the class looks for it in the sentence
+    kind = f" ({known[_KIND].casefold()})" if name == "Sound" and known.get(_KIND) else ""
+    return f"This is the sound of {article} {heard.casefold()}{kind}."
 
 
 def _span(segment: Segment) -> str:

@@ -13,10 +13,10 @@ from desta.construction.description import stated_attributes
 from desta.construction.prompts import Prompt, asks_unknown
 from desta.llm.base import Completion
 from desta.records import Clip, Domain
+from desta.sources.glossary import JOINED, OPEN_ATTRIBUTES
 
 ClosedSets = Mapping[tuple[Domain, str], frozenset[str]]
-"""(domain, attribute) -> all values that the corpora know, case folded."""
-
+"""(domain, attribute) -> all values that the corpora know, case folded; not of open attributes."""
 
 _DURATION = "Duration"
 
@@ -29,6 +29,8 @@ _TEXT_TALK = re.compile(
     r"|\bmetadata\b|\[\d\d:\d\d|\bDuration: [\d.]+s\b|</?(?:start|end)_audio",
     re.IGNORECASE,
 )
+
+_NUMBER = re.compile(r"[\d.,]+")
 
 _WORDINGS: Mapping[str, tuple[str, ...]] = {
     "female": ("female", "woman", "women", "girl", "lady", "she"),
@@ -73,12 +75,13 @@ def find_fault(candidate: Candidate, filters: Sequence[str]) -> str | None:
 
 
 def closed_sets(clips: Iterable[Clip]) -> ClosedSets:
-    """Collect the values of every attribute but the duration."""
+    """Collect the single values of every attribute whose values are words out of a list."""
     values: dict[tuple[Domain, str], set[str]] = {}
     for clip in clips:
         for name, value in clip.attributes.items():
-            if name != _DURATION:
-                values.setdefault((clip.domain, name), set()).add(value.casefold())
+            if name != _DURATION and name not in OPEN_ATTRIBUTES:
+                words = {v for v in _single_values(name, value) if not _NUMBER.fullmatch(v)}
+                values.setdefault((clip.domain, name), set()).update(words)
     return {key: frozenset(found) for key, found in values.items()}
 
 
@@ -117,7 +120,7 @@ def is_not_english(candidate: Candidate) -> bool:
 
 
 def misses_attribute(candidate: Candidate) -> bool:
-    """The prompt asks for a known attribute, and the response does not name its value."""
+    """The prompt asks for a known attribute, and the response names none of its values."""
     if candidate.prompt.kind != "ask" or asks_unknown(candidate.prompt, candidate.clip):
         return False
     stated = stated_attributes(candidate.clip)
@@ -138,8 +141,8 @@ def invents_attribute(candidate: Candidate) -> bool:
 def states_other_value(candidate: Candidate) -> bool:
     """It names a value that an attribute of the clip could have, but has not."""
     clip = candidate.clip
-    own = frozenset(
-        value.casefold() for name, value in clip.attributes.items() if name != _DURATION
+    own = frozenset[str]().union(
+        *(_single_values(name, v) for name, v in clip.attributes.items() if name != _DURATION)
     )
     possible = own.union(
         *(candidate.closed_sets.get((clip.domain, name), ()) for name in clip.attributes)
@@ -171,6 +174,12 @@ def named_values(text: str, values: frozenset[str]) -> frozenset[str]:
     return frozenset(owners[match["value"]] for match in pattern.finditer(text.casefold()))
 
 
+def _single_values(attribute: str, value: str) -> frozenset[str]:
+    """Return the values, case folded, that a corpus joined into one."""
+    parts = [value] if attribute in OPEN_ATTRIBUTES else value.split(JOINED)
+    return frozenset(part.strip().casefold() for part in parts if part.strip())
+
+
 @lru_cache(maxsize=1024)
 def _matcher(values: frozenset[str]) -> tuple[re.Pattern[str], dict[str, str]]:
     owners = {
@@ -183,7 +192,7 @@ def _matcher(values: frozenset[str]) -> tuple[re.Pattern[str], dict[str, str]]:
 
 def _names(text: str, attribute: str, value: str) -> bool:
     if attribute != _DURATION:
-        return bool(named_values(text, frozenset([value.casefold()])))
+        return bool(named_values(text, _single_values(attribute, value)))
     lengths = {
         (_NUMBERS.get(match["number"], match["number"]), match["unit"])
         for match in _LENGTH.finditer(text.casefold())

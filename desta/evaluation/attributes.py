@@ -30,6 +30,7 @@ QUESTIONS = {
     "Language": "Tell me which language you hear being spoken here.",
     "Gender": "Tell me whether you hear a male or a female voice here.",
     "Category": "Tell me which category of sound you hear here.",
+    "Sound": "Tell me what exactly you hear making this sound.",
     "Sound class": "Tell me what kind of thing you hear making this sound.",
     "Instrument": "Tell me which instrument you hear being played here.",
 }

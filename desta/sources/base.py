@@ -24,7 +24,9 @@ class Metadata:
     attributes: Mapping[str, str] = field(default_factory=dict)
     """In the order in which they are to be written."""
     split: Split | None = None
-    """Where the corpus itself puts the recording; None leaves it to `assign_splits`."""
+    """Where the corpus itself puts the recording; None leaves it to `assign_splits`. Corpora of a
+    handful of sentences, which everybody in them reads, are for training throughout: their texts
+    would draw one split for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,12 @@ class Source:
     official splits only the training split is read; the rest is `Skipped`."""
     packages: tuple[str, ...] = ()
     """Debian packages that bring the corpus."""
+
+
+OTHER_TEST = "a recording of another corpus's test split"
+"""Why a recording is left out that the corpus shares with one that keeps it for a test."""
+NOT_WHOLE = "its entry is not whole"
+"""Why an entry is left out (`broken`) that lacks something every entry has."""
 
 
 def source_facts(source: Source) -> dict[str, str]:
@@ -130,6 +138,11 @@ def readable(label: str) -> str:
     """
     words = label.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
+
+
+def stated(attributes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the attributes that have a value, in their order."""
+    return {name: value for name, value in attributes.items() if value}
 
 
 def relative_id(path: Path, folder: Path) -> str:

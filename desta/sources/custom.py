@@ -12,6 +12,7 @@ from desta.errors import ConfigError, DataError
 from desta.records import DOMAINS, Domain, Segment, Split
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.files import inside
+from desta.sources.glossary import JOINED
 from desta.sources.languages import language_name
 from desta.sources.tables import Row, read_dataset, read_table
 
@@ -215,12 +216,12 @@ def _segment(columns: Columns, row: Row) -> Segment:
 def _attributes(recipe: RowMap, rows: Sequence[Row]) -> dict[str, str]:
     """Return what the rows say of the recording; values that differ are joined by a slash."""
     values = {
-        name: " / ".join(_translated(_distinct(rows, column), recipe.values.get(name)))
+        name: JOINED.join(_translated(_distinct(rows, column), recipe.values.get(name)))
         for name, column in recipe.attributes.items()
     }
     codes = _distinct(rows, recipe.columns.language)  # en and English are one language
     languages = list(dict.fromkeys(language_name(code) for code in codes))
-    values = {"Language": " / ".join(languages), **values} if languages else values
+    values = {"Language": JOINED.join(languages), **values} if languages else values
     return {name: value for name, value in (values | dict(recipe.constants)).items() if value}
 
 

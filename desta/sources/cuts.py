@@ -42,25 +42,25 @@ def shift(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     )
 
 
-def cut(source: Path, target: Path, *, start: float, end: float) -> None:
-    """Write a stretch of the first channel as FLAC, whole or not at all; keep what is there.
+def cut(source: Path, *, start: float, end: float, channel: int = 0) -> bytes:
+    """Return a stretch of one channel as the bytes of a FLAC file.
 
     Args:
         source: the recording.
-        target: where the stretch goes; its folder is made.
         start: seconds.
         end: seconds.
+        channel: the first is 0.
 
     Raises:
-        AudioError: the recording cannot be read, or ends before the start.
+        AudioError: the recording cannot be read, ends before the start or lacks the channel.
     """
-    if target.is_file():
-        return
     try:
         with soundfile.SoundFile(source) as sound:
+            if channel >= sound.channels:
+                raise AudioError(str(source), "lacks a channel", fix="fetch it again")
             first, last = (round(seconds * sound.samplerate) for seconds in (start, end))
             sound.seek(min(first, sound.frames))
-            samples = sound.read(last - first, dtype="int16", always_2d=True)[:, 0]
+            samples = sound.read(last - first, dtype="int16", always_2d=True)[:, channel]
             rate = sound.samplerate
     except soundfile.LibsndfileError as error:
         raise AudioError(str(source), "cannot be read", fix="fetch it again") from error
@@ -68,10 +68,7 @@ def cut(source: Path, target: Path, *, start: float, end: float) -> None:
         raise AudioError(str(source), "ends before what is said in it", fix="fetch it again")
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format="FLAC")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
-    partial.write_bytes(buffer.getvalue())
-    partial.replace(target)
+    return buffer.getvalue()
 
 
 def _islands(segments: Sequence[Segment]) -> Iterator[list[Segment]]:

@@ -17,6 +17,7 @@ from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
 from desta.shards import write_atomic
 from desta.sources.attributes import measure
 from desta.sources.base import Metadata, Skipped, Source
+from desta.sources.files import inside
 from desta.sources.splits import SHARES, assign_splits, normalise
 
 T = TypeVar("T")
@@ -170,10 +171,11 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
     if isinstance(item, Skipped):
         return replace(item, id=f"{source.name}/{item.id}")
     id = f"{source.name}/{item.id}"
-    if os.path.normpath(item.audio).startswith(("..", os.sep)):  # links are followed on purpose
+    audio = inside(root, item.audio)
+    if audio is None:  # links are followed on purpose
         return Skipped(id=id, reason="the recording lies outside the root", broken=True)
     try:
-        measured = measure(root / item.audio)
+        measured = measure(root / audio)
     except AudioError as error:
         return Skipped(id=id, reason=error.reason, broken=True)
     if any(segment.start >= measured.duration for segment in item.segments):
@@ -184,7 +186,7 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
     clip = Clip(
         id=id,
         source=source.name,
-        audio=item.audio,
+        audio=audio,
         duration=measured.duration,
         domain=item.domain,
         segments=segments,

@@ -1,9 +1,10 @@
-"""What corpora keep in small text files: words, lists in the manner of Kaldi, paths."""
+"""The files of a corpus: found, listed in an order that does not change, small texts read."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from desta.errors import DataError
 from desta.sources.base import find_file, find_folder
 
 
@@ -23,11 +24,44 @@ def unpacked(root: Path, name: str) -> Path:
     return root / name if (root / name).is_dir() else root
 
 
+def list_files(root: Path, inside: str, pattern: str, *, source: str, bring: str) -> list[Path]:
+    """Return the files of a folder of the corpus that fit a pattern, sorted.
+
+    Args:
+        root: folder of the corpus.
+        inside: path below it; "." for the root itself.
+        pattern: as `Path.glob` takes it.
+        source: name of the corpus.
+        bring: what to fetch or unpack where they are missing.
+
+    Raises:
+        DataError: the folder is missing or no file in it fits.
+    """
+    folder = find_folder(root, inside, source=source, bring=bring)
+    paths = visible(folder, pattern)
+    if not paths:
+        raise DataError(
+            f"{source}: {folder} holds no {pattern}",
+            fix=f"{bring}, or describe a corpus of your own with `desta describe custom`",
+        )
+    return paths
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Return what fits a pattern, sorted, but for hidden files (`._x.wav` of macOS archives)."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def read_words(path: Path) -> str | None:
     """Return the text of a file as one line; None where it is missing or empty."""
     if not path.is_file():
         return None
-    return " ".join(path.read_text(encoding="utf-8-sig", errors="replace").split()) or None
+    return " ".join(read_text(path).split()) or None
+
+
+def read_text(path: Path) -> str:
+    """Return a text that is there; what is not UTF-8 becomes U+FFFD and harms nothing else."""
+    return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def read_fields(path: Path, delimiter: str | None = None) -> Iterator[list[str]]:

@@ -1,4 +1,30 @@
-"""One name for what corpora write differently: sexes, ages, emotions."""
+"""One name for what corpora write differently: attributes, sexes, ages, emotions, numbers."""
+
+import math
+
+JOINED = " / "
+"""Between the values of an attribute that has several in one clip."""
+
+CLOSED_ATTRIBUTES = frozenset(
+    {
+        *("Accent", "Act", "Codec", "Country", "Dialect", "Emotion", "Ethnicity", "Gender"),
+        *("Intended emotion", "Intensity", "Language", "Method", "Native language", "Noise"),
+        *("Noise level", "Number of speakers", "Pitch", "Race", "Reverberation", "Sentiment"),
+        *("Socioeconomic background", "Source", "Speaking speed", "Speech quality", "Style"),
+        *("Voice", "Volume", "Category", "Genre", "Instrument", "Note", "Qualities", "Sound"),
+        *("Sound class", "Stroke", "Tonic"),
+    }
+)
+"""Attributes whose values are words out of a list: one that a clip has not is wrong of it."""
+
+OPEN_ATTRIBUTES = frozenset(
+    {
+        *("Age", "Arousal", "Command", "Dominance", "English translation", "Heard", "MIDI note"),
+        *("Mean opinion score", "Naturalness", "Reverberation (C50)", "Signal-to-noise ratio"),
+        *("Song", "Speaker", "Valence", "Velocity"),
+    }
+)
+"""Attributes whose values are names, numbers or sentences."""
 
 _GENDERS = {
     "f": "Female",
@@ -38,6 +64,15 @@ _EMOTIONS = {
     "Surprised": ("sur", "surprise", "surprised"),
 }
 _EMOTION_NAMES = {word: name for name, words in _EMOTIONS.items() for word in words}
+EMOTIONS = tuple(_EMOTIONS)
+
+_NOISE = {
+    "Clean": ("clean", "quite clean", "slightly clean", "very clean"),
+    "Moderate": ("balanced in clarity", "slightly noisy"),
+    "Noisy": ("noisy", "quite noisy", "very noisy"),
+}
+_NOISE_NAMES = {word: name for name, words in _NOISE.items() for word in words}
+NOISE_LEVELS = tuple(_NOISE)
 
 
 def gender_name(word: str | None) -> str | None:
@@ -66,3 +101,46 @@ def emotion_name(word: str | None) -> str | None:
     ('Happy', 'Angry', None)
     """
     return _EMOTION_NAMES.get((word or "").strip().lower())
+
+
+def noise_name(word: str | None) -> str | None:
+    """Return Clean, Moderate or Noisy for a tag of data-speech; None for none.
+
+    >>> noise_name("very noisy"), noise_name("slightly clean environment"), noise_name("")
+    ('Noisy', 'Clean', None)
+    """
+    return _NOISE_NAMES.get((word or "").strip().lower().removesuffix(" environment"))
+
+
+def noise_level(decibels: float) -> str:
+    """Return the word that DeSTA-AQA5M uses at 10 dB (noisy) and 15 dB (moderate).
+
+    >>> noise_level(10), noise_level(15), noise_level(25)
+    ('Noisy', 'Moderate', 'Clean')
+    """
+    if decibels <= 10:
+        return "Noisy"
+    return "Moderate" if decibels <= 20 else "Clean"
+
+
+def number(value: object) -> float | None:
+    """Return a finite number; None for what is none.
+
+    >>> number("3.5"), number("NA"), number("nan"), number(None)
+    (3.5, None, None, None)
+    """
+    try:
+        found = float(str(value))
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def out_of(value: object, most: int) -> str | None:
+    """Return a rating on a scale from 1; None where it is no number.
+
+    >>> out_of("3.0", 5), out_of("NaN", 7)
+    ('3.0/5', None)
+    """
+    found = number(value)
+    return None if found is None else f"{found:.1f}/{most}"

@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError, need
 from desta.sources.base import Metadata, Reader, Skipped, of_split
-
-RECORDINGS = "recordings"
-"""Folder below the root for sounds that are taken out of something larger."""
+from desta.sources.files import visible
+from desta.sources.recordings import keep
 
 _SUFFIX = re.compile(r"\.\w{1,5}")
+_ROWS_AT_ONCE = 64
+"""Rows, with their sounds, that are held in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +25,13 @@ class HubRow:
     """Path of the parquet file without its suffix, and the number of the row in it."""
     audio: str
     """Path of the sound, relative to the root; empty where the rows hold none."""
-    shard: Path
-    """The parquet file."""
     values: Mapping[str, Any]
     """Column -> value, of the columns that were asked for."""
 
 
 def hub_reader(
     source: str,
-    dataset: str,
+    datasets: str | Sequence[str],
     columns: Sequence[str],
     describe: Callable[[HubRow], Metadata | Skipped],
     *,
@@ -42,12 +42,13 @@ def hub_reader(
 ) -> Reader:
     """Return the reader of a data set of the Hub that was downloaded as it is.
 
-    The sound of a row is written once, whole or not at all, below `root/recordings`; a row is
-    read again without its sound. Rows of files that are not called `train-...` are counted.
+    The sound of a row is kept below `root/recordings` (`recordings.keep`). Rows of files that are
+    not called `train-...` are counted.
 
     Args:
         source: name of the corpus.
-        dataset: its id on the Hub, for the error message.
+        datasets: its id on the Hub, for the error message; of several each lies in a folder of
+            its own name.
         columns: what `describe` looks at.
         describe: row -> metadata.
         audio: column that holds the sound; None where the rows only name files.
@@ -57,34 +58,41 @@ def hub_reader(
     """
 
     def read(root: Path) -> Iterator[Metadata | Skipped]:
-        shards = sorted((root / folder).rglob("*.parquet"))
+        shards = visible(root / folder, "**/*.parquet")
         if not any(_split(shard) in train for shard in shards):
             raise DataError(
                 f"{source}: {root / folder} holds no file {train[0]}-*.parquet",
-                fix=f"run `hf download {dataset} --repo-type dataset --local-dir {root}`, "
+                fix=f"run {_download(datasets, root)}, "
                 "or describe a corpus of your own with `desta describe custom`",
             )
-        parquet = need("pyarrow.parquet", extra="train", to=f"read {dataset}")
+        parquet = need("pyarrow.parquet", extra="train", to=f"read {source}")
         for shard in shards:
-            with _open(parquet, shard) as file:
+            with _reading(shard):
+                file = parquet.ParquetFile(shard)
+            with file:
                 name = shard.relative_to(root).with_suffix("").as_posix()
                 if (split := _split(shard)) not in train:
                     for number in range(file.metadata.num_rows):
                         yield of_split(f"{name}/{number}", (splits or {}).get(split, split))
                 else:
-                    rows = _rows(file, name, shard, root, columns, audio)
+                    _check_columns(file, shard, columns, audio)
+                    rows = _rows(file, shard, name, root, columns, audio)
                     yield from (row if isinstance(row, Skipped) else describe(row) for row in rows)
 
     return read
 
 
-def _open(parquet: Any, shard: Path) -> Any:
-    try:
-        return parquet.ParquetFile(shard)
-    except (OSError, ValueError) as error:  # a shard that is cut off has no footer
-        raise DataError(
-            f"{shard} cannot be read: {' '.join(str(error).split())}", fix="fetch that file again"
-        ) from error
+def _download(datasets: str | Sequence[str], root: Path) -> str:
+    """Return the commands that fetch the corpus."""
+    places = (
+        {datasets: root}
+        if isinstance(datasets, str)
+        else {id: root / id.partition("/")[2] for id in datasets}
+    )
+    return " and ".join(
+        f"`hf download {id} --repo-type dataset --local-dir {place}`"
+        for id, place in places.items()
+    )
 
 
 def _split(shard: Path) -> str:
@@ -92,44 +100,50 @@ def _split(shard: Path) -> str:
     return shard.stem.partition("-")[0]
 
 
+def _check_columns(file: Any, shard: Path, columns: Sequence[str], audio: str | None) -> None:
+    wanted = (*columns, *((f"{audio}.bytes", f"{audio}.path") if audio else ()))
+    there = {file.schema.column(number).path for number in range(len(file.schema.names))}
+    for column in wanted:
+        if not any(f"{path}.".startswith(f"{column}.") for path in there):  # lists lie deeper
+            raise DataError(
+                f'{shard} has no column "{column}"',
+                fix="fetch that file again; another revision of the data set may differ",
+            )
+
+
+@contextmanager
+def _reading(shard: Path) -> Iterator[None]:
+    """Turn damage of a shard, wherever it is met, into an error that names the shard."""
+    try:
+        yield
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise DataError(
+            f"{shard} cannot be read: {' '.join(str(error).split())}", fix="fetch that file again"
+        ) from error
+
+
 def _rows(
-    file: Any, name: str, shard: Path, root: Path, columns: Sequence[str], audio: str | None
+    file: Any, shard: Path, name: str, root: Path, columns: Sequence[str], audio: str | None
 ) -> Iterator[HubRow | Skipped]:
-    number = 0
-    for group in range(file.num_row_groups):  # some hundred rows: what is held in memory
-        if audio is None:
-            for values in file.read_row_group(group, columns=list(columns)).to_pylist():
-                yield HubRow(id=f"{name}/{number}", audio="", shard=shard, values=values)
-                number += 1
-            continue
-        rows = file.read_row_group(group, columns=[*columns, f"{audio}.path"]).to_pylist()
-        ids = [f"{name}/{number + offset}" for offset in range(len(rows))]
-        number += len(rows)
-        paths = [
-            Path(RECORDINGS, f"{id}{_suffix(row[audio])}")
-            for id, row in zip(ids, rows, strict=True)
-        ]
-        if not all((root / path).is_file() for path in paths):
-            sounds = file.read_row_group(group, columns=[f"{audio}.bytes"]).column(audio)
-            for path, sound in zip(paths, sounds, strict=True):
-                _write(root / path, sound.as_py())
-        for id, path, row in zip(ids, paths, rows, strict=True):
-            if (root / path).is_file():
-                values = {column: row[column] for column in columns}
-                yield HubRow(id=id, audio=path.as_posix(), shard=shard, values=values)
-            else:
-                yield Skipped(id=id, reason="its row holds no sound", broken=True)
+    sounds = (f"{audio}.bytes", f"{audio}.path") if audio else ()
+    for number, row in enumerate(_values(file, shard, [*columns, *sounds])):
+        id = f"{name}/{number}"
+        kept = _keep(root, id, row[audio]) if audio else ""
+        if kept is None:
+            yield Skipped(id=id, reason="its row holds no sound", broken=True)
+        else:
+            yield HubRow(id=id, audio=kept, values={column: row[column] for column in columns})
 
 
-def _suffix(sound: Mapping[str, Any] | None) -> str:
-    suffix = Path((sound or {}).get("path") or "").suffix
-    return suffix if _SUFFIX.fullmatch(suffix) else ""
+def _values(file: Any, shard: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    with _reading(shard):
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=columns):
+            yield from batch.to_pylist()
 
 
-def _write(target: Path, sound: Mapping[str, Any] | None) -> None:
-    if sound is None or not sound.get("bytes") or target.is_file():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
-    partial.write_bytes(sound["bytes"])
-    partial.replace(target)
+def _keep(root: Path, id: str, sound: Mapping[str, Any] | None) -> str | None:
+    """Return the path of the sound of a row; None where there is none."""
+    if not sound or not sound["bytes"]:
+        return None
+    suffix = Path(sound["path"] or "").suffix
+    return keep(root, f"{id}-", suffix if _SUFFIX.fullmatch(suffix) else "", sound["bytes"])

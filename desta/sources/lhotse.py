@@ -1,6 +1,7 @@
 """Manifests of lhotse (JSONL, plain or gzipped) as a source; lhotse itself is not needed.
 
-A clip is a whole recording: supervisions, also those of several cuts, become its segments.
+A clip is a cut, or a whole recording where there are no cuts; supervisions become its segments. The
+stretch of a cut is taken out of its recording: the rest may belong to another split.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,13 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from desta.audio import AudioError
 from desta.errors import ConfigError, DataError
 from desta.records import Domain, Split, read_jsonl
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.custom import Columns, RowMap, check_name, group_rows
+from desta.sources.cuts import cut as cut_out
+from desta.sources.files import inside
+from desta.sources.glossary import gender_name
+from desta.sources.recordings import keep
 from desta.sources.tables import Row
 
-_SEXES = {"f": "Female", "female": "Female", "m": "Male", "male": "Male"}
+_TOLERANCE = 0.05  # seconds by which times in a manifest are off
 _TOLD = ("text", "speaker", "language")
 _HARMLESS = ("Resample",)
 """What a manifest may do to a recording without changing what is heard."""
@@ -61,15 +67,15 @@ def lhotse_source(recipe: LhotseRecipe) -> Source:
     """Return the source that a recipe describes."""
 
     def read(root: Path) -> Iterator[Metadata | Skipped]:
-        by_recording: dict[str, list[Row]] = {}
+        by_clip: dict[str, list[Row]] = {}
         for item in _rows(recipe, root):
             if isinstance(item, Skipped):
                 yield item
             else:
-                by_recording.setdefault(item[0], []).append(item[1])
+                by_clip.setdefault(item[0], []).append(item[1])
         rows = (
             (id, row)
-            for id, found in by_recording.items()  # cuts are often shuffled
+            for id, found in by_clip.items()
             for row in sorted([r for r in found if "end" in r] or found, key=lambda r: r["start"])
         )
         yield from group_rows(_row_map(recipe), rows, root)
@@ -108,31 +114,35 @@ def _column(attribute: str) -> str:
 
 
 def _rows(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[str, Row] | Skipped]:
-    """Yield a row for every supervision, and for every recording without any.
+    """Yield a row for every supervision, and for every cut or recording without any.
 
     Raises:
         DataError: a line is not what lhotse writes.
     """
-    seen: set[tuple[str, str | None]] = set()  # windows that overlap share their supervisions
+    seen: set[tuple[str, str | None]] = set()  # a cut may be listed twice
     try:
         for span in _spans(recipe, root):
             if isinstance(span, Skipped):
                 yield span
                 continue
             recording, cut, supervisions = span
-            id = str(recording["id"])
             if reason := _only_lhotse(recording):
-                yield Skipped(id=id, reason=reason)
+                yield Skipped(id=str(recording["id"]), reason=reason)
                 continue
-            fixed: Row = {"audio": _audio(recipe, recording), "split": recipe.split, "start": 0.0}
+            clip = _clip(recipe, root, recording, cut, supervisions)
+            if isinstance(clip, Skipped):
+                yield clip
+                continue
+            id, audio = clip
+            fixed: Row = {"audio": audio, "split": recipe.split, "start": 0.0}
             for supervision in supervisions or [{"id": None}]:
                 if (id, supervision["id"]) in seen:
                     continue
                 seen.add((id, supervision["id"]))
                 row = {**fixed, **_attributes(recipe, supervision, cut, recording)}
                 if supervisions:
-                    start = max(float(cut.get("start", 0)) + float(supervision["start"]), 0.0)
-                    row |= {"start": start, "end": start + float(supervision["duration"])}
+                    start = float(supervision["start"])
+                    row |= {"start": max(start, 0.0), "end": start + float(supervision["duration"])}
                     row |= {name: supervision.get(name) for name in _TOLD}
                 yield id, row
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -142,6 +152,43 @@ def _rows(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[str, Row] | Skippe
             fix="give a CutSet as `cuts`, a RecordingSet as `recordings`, a SupervisionSet as "
             "`supervisions`",
         ) from error
+
+
+def _clip(
+    recipe: LhotseRecipe, root: Path, recording: Row, cut: Row, supervisions: Sequence[Row]
+) -> tuple[str, str] | Skipped:
+    """Return id and path of what a cut holds: the recording itself, or a stretch out of it."""
+    id, audio = str(recording["id"]), _audio(recipe, recording)
+    if not cut or _is_whole(cut, recording):
+        return id, audio
+    start, duration = float(cut["start"]), float(cut["duration"])
+    id = f"{id}/{round(start * 1000):07}-{round((start + duration) * 1000):07}"
+    if any(_reaches_out(supervision, duration) for supervision in supervisions):
+        return Skipped(id=id, reason="a cut in the middle of what is said")
+    path = inside(root, audio)
+    if path is None:
+        return Skipped(id=id, reason="the recording lies outside the root", broken=True)
+    channel = cut["channel"] if isinstance(cut["channel"], int) else min(cut["channel"])
+    number = sorted(recording["sources"][0]["channels"]).index(channel)
+    try:
+        sound = cut_out(root / path, start=start, end=start + duration, channel=number)
+    except AudioError as error:
+        return Skipped(id=id, reason=error.reason, broken=True)
+    name = f"{recipe.name}/{id}".replace("..", "__")  # ids may be paths
+    return id, keep(root, f"{name}-", ".flac", sound)
+
+
+def _is_whole(cut: Row, recording: Row) -> bool:
+    missing = float(recording["duration"]) - float(cut["duration"])
+    return max(float(cut["start"]), missing) <= _TOLERANCE and (
+        len(recording["sources"][0]["channels"]) == 1
+    )
+
+
+def _reaches_out(supervision: Row, duration: float) -> bool:
+    start = float(supervision["start"])
+    end = start + float(supervision["duration"])
+    return start < -_TOLERANCE or end > duration + _TOLERANCE
 
 
 def _spans(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[Row, Row, Sequence[Row]] | Skipped]:
@@ -192,6 +239,6 @@ def _attributes(
     for name, key in recipe.attributes.items():
         value = next((f[key] for f in (supervision, *custom) if f.get(key) is not None), None)
         if key == "gender" and name not in recipe.values:
-            value = _SEXES.get(str(value).casefold(), value)
+            value = gender_name(str(value)) or value
         found[_column(name)] = value
     return found

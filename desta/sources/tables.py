@@ -1,62 +1,114 @@
 """Rows of a corpus out of CSV, TSV, JSONL or a Hugging Face data set."""
 
 import csv
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from desta.errors import DataError, need
 from desta.records import read_jsonl
+from desta.sources.recordings import keep
 
 Row = Mapping[str, Any]
 """Column -> value; a missing value is None, empty or absent."""
 
-_UNPACKED = "recordings"
-"""Folder below the root for the sounds that a data set holds in itself."""
+csv.field_size_limit(1 << 24)  # biographies of artists may be longer than the default
 
 
-def read_table(path: Path, columns: Sequence[str] = ()) -> list[Row]:
+def read_table(path: Path) -> list[Row]:
     """Read a table whose first line (CSV, TSV) or keys (JSONL) name the columns.
 
     Args:
-        path: .csv, .tsv or .jsonl.
-        columns: those that the first row must have.
+        path: .csv, .tsv or .jsonl; a CSV may be separated by semicolons.
 
     Raises:
-        DataError: the file is missing, not UTF-8, not a table, or lacks a column.
+        DataError: the file is missing, not UTF-8 or not a table.
     """
-    rows = _read_table(path)
-    for column in columns:
-        if rows and column not in rows[0]:
-            raise DataError(
-                f'{path} has no column "{column}"', fix="fetch the file of this name again"
-            )
-    return rows
-
-
-def _read_table(path: Path) -> list[Row]:
     if not path.is_file():
         raise DataError(
             f"{path} is not a file", fix="check the root, and `table` in the recipe of the corpus"
         )
-    try:
-        if path.suffix.lower() == ".jsonl":
-            return list(read_jsonl(path))
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(file.readline())
-            file.seek(0)
-            return list(csv.DictReader(file, delimiter=delimiter, restkey="", strict=True))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8", fix="save it as UTF-8") from error
-    except csv.Error as error:
-        raise DataError(f"{path} is not a table: {error}", fix="mend its quotes") from error
+    if path.suffix.lower() == ".jsonl":
+        return list(read_jsonl(path))
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(path)
+    return list(read_rows(path, delimiter=delimiter, strict=True))
 
 
-def _delimiter(header: str) -> str:
+def _delimiter(path: Path) -> str:
     """Return what separates the columns: spreadsheets write ; where the comma is decimal."""
-    return ";" if header.count(";") > header.count(",") else ","
+    with path.open("rb") as file:
+        header = file.readline()
+    return ";" if header.count(b";") > header.count(b",") else ","
+
+
+def read_rows(
+    path: Path, *columns: str, delimiter: str = ",", quoted: bool = True, strict: bool = False
+) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table whose first line names the columns, without holding them all.
+
+    Args:
+        path: UTF-8 text that is there (`find_file`).
+        columns: those that must be there; a row that ends before one of them has it empty.
+        delimiter: between cells.
+        quoted: a quotation mark opens a cell; False where it is an ordinary character.
+        strict: a quotation mark out of place is an error.
+
+    Raises:
+        DataError: not UTF-8, not a table, or a column is missing.
+    """
+    rows = read_cells(path, delimiter=delimiter, quoted=quoted, strict=strict)
+    names = next(rows, [])
+    if missing := [name for name in columns if name not in names]:
+        raise DataError(
+            f'{path} has no column "{missing[0]}"',
+            fix="unpack that file again; another release of the corpus may differ",
+        )
+    for cells in rows:
+        yield dict(zip_longest(names, cells[: len(names)], fillvalue=""))
+
+
+def read_cells(
+    path: Path, *, delimiter: str = ",", quoted: bool = True, strict: bool = False
+) -> Iterator[list[str]]:
+    """Yield the stripped cells of every row that has any; arguments as those of `read_rows`.
+
+    Raises:
+        DataError: not UTF-8, or not a table.
+    """
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for cells in csv.reader(
+                file, delimiter=delimiter, quoting=quoting, skipinitialspace=True, strict=strict
+            ):
+                if cells:
+                    yield [cell.strip() for cell in cells]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8", fix="unpack that file again, or save it as UTF-8"
+        ) from error
+    except csv.Error as error:
+        raise DataError(
+            f"{path} is not a table: {error}", fix="unpack that file again, or mend its quotes"
+        ) from error
+
+
+def read_records(path: Path, *keys: str) -> Iterator[dict[str, str]]:
+    """Yield the lines of a JSONL file as the rows of a table: what is no text is empty.
+
+    Raises:
+        DataError: a line is no JSON object, or the first one lacks a key.
+    """
+    for number, record in enumerate(read_jsonl(path)):
+        if number == 0 and (missing := [key for key in keys if key not in record]):
+            raise DataError(
+                f'{path} has no key "{missing[0]}"',
+                fix="unpack that file again; another release of the corpus may differ",
+            )
+        texts = {key: value for key, value in record.items() if isinstance(value, str)}
+        yield dict.fromkeys(keys, "") | texts
 
 
 def read_json(path: Path) -> Any:
@@ -119,12 +171,4 @@ def _unpack(sound: Any, folder: str, root: Path) -> Any:
     if sound.get("bytes") is None:
         return sound.get("path")
     suffix = Path(sound.get("path") or "").suffix
-    content = hashlib.sha256(sound["bytes"]).hexdigest()[:32]
-    path = Path(_UNPACKED, folder.strip("/").replace("/", "--"), f"{content}{suffix}")
-    target = root / path
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.partial")
-        partial.write_bytes(sound["bytes"])
-        partial.replace(target)
-    return path.as_posix()
+    return keep(root, f"{folder.strip('/').replace('/', '--')}/", suffix, sound["bytes"])

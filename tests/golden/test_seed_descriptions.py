@@ -9,7 +9,7 @@ import pytest
 from desta.construction.description import DescriptionConfig, describe
 from desta.records import Clip
 
-CASES = json.loads(Path(__file__).with_name("seed_descriptions.json").read_text(encoding="utf-8"))
+CASES = json.loads(Path(__file__).with_name("seed_cases.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["clip"]["id"])

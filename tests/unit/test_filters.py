@@ -16,6 +16,10 @@ CORPUS: list[tuple[Domain, dict[str, str]]] = [
     ("music", {"Instrument": "Bass drum", "Category": "Drum"}),
     ("music", {"Instrument": "Piano", "Category": "Bass"}),
     ("speech", {"Gender": "Female"}),
+    ("sound", {"Sound": "Speech / Gush"}),
+    ("sound", {"Sound": "Gush / Rain"}),
+    ("speech", {"Command": "yes", "Speaker": "3", "Gender": "Female / Male", "Pitch": "3"}),
+    ("speech", {"Command": "no", "Speaker": "Will", "Song": "French", "Pitch": "5"}),
 ]
 
 
@@ -141,6 +145,36 @@ def test_an_attribute_asked_for_must_be_named(
     text: str, number: int, asks: str, misses: bool
 ) -> None:
     assert FILTERS["misses the attribute"](candidate(text, number, asks)) is misses
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "asks", "misses"),
+    [
+        ("Water gushes.", 7, "Sound", False),  # "gushes": a plural of gush
+        ("I hear speech.", 7, "Sound", False),
+        ("I hear rain.", 7, "Sound", True),
+        ("A man and a woman.", 9, "Gender", False),
+        ("Two people.", 9, "Gender", True),
+    ],
+)
+def test_one_of_several_values_is_enough(text: str, number: int, asks: str, misses: bool) -> None:
+    assert FILTERS["misses the attribute"](candidate(text, number, asks)) is misses
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "states"),
+    [
+        ("Speech, then a gush.", 7, False),
+        ("Speech in the rain.", 7, True),
+        ("He and she speak.", 9, False),
+        ("There is no doubt: 5 of them say yes and will go.", 9, False),  # open, or numbers
+        ("A voice says no to 3 people.", 10, False),
+    ],
+)
+def test_values_are_compared_one_by_one_and_open_attributes_not_at_all(
+    text: str, number: int, states: bool
+) -> None:
+    assert FILTERS["states another value"](candidate(text, number)) is states
 
 
 def test_an_attribute_not_asked_for_need_not_be_named() -> None:

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from desta.errors import DataError
 from desta.sources.base import Metadata, Skipped
 from desta.sources.hub import HubRow, hub_reader
 
@@ -64,3 +66,45 @@ def test_rows_of_other_splits_and_rows_without_sound_are_counted(tmp_path: Path)
     reasons = [row.reason for row in READ(tmp_path) if isinstance(row, Skipped)]
 
     assert reasons == ["of the official test split"] * 3 + ["its row holds no sound"]
+
+
+def test_a_newer_revision_never_meets_the_sounds_of_an_older_one(tmp_path: Path) -> None:
+    shard(tmp_path, [b"a", b"b"])
+    list(READ(tmp_path))
+    shard(tmp_path, [b"x", b"b"])
+
+    files = [tmp_path / row.audio for row in READ(tmp_path) if isinstance(row, Metadata)]
+
+    assert [file.read_bytes() for file in files] == [b"x", b"b"]
+
+
+@pytest.mark.parametrize("column", ["text", "audio.bytes", "audio.path"])
+def test_a_column_that_another_revision_lacks_is_named(tmp_path: Path, column: str) -> None:
+    row = {"audio": {"bytes": b"a", "path": "a.wav"}, "text": "0"}
+    outer, _, inner = column.partition(".")
+    if inner:
+        del row[outer][inner]
+    else:
+        del row[outer]
+    path = tmp_path / "train-0.parquet"
+    pq.write_table(pa.Table.from_pylist([row]), path)
+
+    with pytest.raises(DataError, match=f'train-0.parquet has no column "{column}"'):
+        list(READ(tmp_path))
+
+
+@pytest.mark.parametrize("place", ["rows", "footer", "all"])
+def test_a_damaged_shard_is_named_wherever_the_damage_lies(tmp_path: Path, place: str) -> None:
+    path = shard(tmp_path, [bytes([number]) * 5_000 for number in range(20)])
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(
+        {
+            "rows": b"PAR1" + b"\xff" * middle + data[4 + middle :],
+            "footer": data[:-20],
+            "all": b"",
+        }[place]
+    )
+
+    with pytest.raises(DataError, match="train-0.parquet cannot be read"):
+        list(READ(tmp_path))

@@ -108,27 +108,86 @@ def test_recordings_and_supervisions_become_clips(tmp_path: Path, suffix: str) -
     assert (second.audio, second.transcription, second.attributes) == ("wav/bb.wav", " ", {})
 
 
-def test_cuts_of_a_recording_become_its_segments_once(tmp_path: Path) -> None:
+def test_a_cut_is_a_clip_of_its_own_stretch_and_nothing_else(tmp_path: Path) -> None:
     record(tmp_path / "a.wav")
     audio = recording("a", "a.wav")
-    cuts = [  # shuffled, overlapping, and with a window in which nothing is said
-        cut(audio, supervision("s2", "a", 0.2, 0.8, **BYE), start=1.0, custom={"room": "hall"}),
-        cut(audio, supervision("s1", "a", 0.0, 0.9, **HELLO)),
-        cut(audio, supervision("s1", "a", -0.5, 0.9, **HELLO), start=0.5),
-        cut(audio, start=1.5),
+    cuts = [  # shuffled; half a second between them belongs to nobody
+        cut(audio, supervision("s2", "a", 0.2, 0.3, **BYE), start=1.5, duration=0.5),
+        cut(audio, supervision("s1", "a", 0.0, 0.9, **HELLO), custom={"room": "hall"}),
+        cut(audio, supervision("s1", "a", 0.0, 0.9, **HELLO), custom={"room": "hall"}),
     ]
     write(tmp_path / "cuts.jsonl.gz", cuts)
 
-    (clip,) = described(
-        tmp_path, cuts="cuts.jsonl.gz", attributes={"Room": "room"}, speakers=True, split="test"
+    clips = described(
+        tmp_path, cuts="cuts.jsonl.gz", attributes={"Room": "room"}, speakers=True, split="train"
     ).clips
 
-    assert [(s.start, s.end, s.speaker, s.text) for s in clip.segments] == [
-        (0.0, 0.9, "ann", "Hello there"),
-        (1.2, 2.0, "ben", "Bye"),
+    assert [[(s.start, s.end, s.speaker, s.text) for s in c.segments] for c in clips] == [
+        [(0.2, 0.5, "ben", "Bye")],
+        [(0.0, 0.9, "ann", "Hello there")],
     ]
-    assert clip.attributes == {"Language": "English", "Room": "hall"}
-    assert clip.split == "test"
+    assert [clip.duration for clip in clips] == [0.5, 1.0]
+    assert [dict(clip.attributes) for clip in clips] == [
+        {"Language": "English"},
+        {"Language": "English", "Room": "hall"},
+    ]
+    assert {clip.split for clip in clips} == {"train"}
+    whole, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    for clip, start in zip(clips, (1.5, 0.0), strict=True):
+        samples, rate = soundfile.read(tmp_path / clip.audio, dtype="int16")
+        first = round(start * rate)
+        assert np.array_equal(samples, whole[first : first + len(samples)])
+
+
+def test_a_cut_of_a_whole_recording_is_the_recording(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    audio = recording("a", "a.wav")
+    write(tmp_path / "cuts.jsonl", [cut(audio, supervision("s", "a", 0, 2, **BYE), duration=2.0)])
+
+    (clip,) = described(tmp_path, cuts="cuts.jsonl").clips
+
+    assert (clip.audio, clip.duration, clip.transcription) == ("a.wav", 2.0, "Bye")
+    assert not (tmp_path / "recordings").exists()
+
+
+def test_a_cut_takes_its_channel(tmp_path: Path) -> None:
+    wave = np.stack([np.zeros(16_000), np.full(16_000, 0.5)], axis=1)
+    soundfile.write(tmp_path / "a.wav", wave, 8_000)
+    sources = [{"type": "file", "channels": [0, 1], "source": "a.wav"}]
+    audio = recording("a", "a.wav", sources=sources, channel_ids=[0, 1])
+    write(tmp_path / "cuts.jsonl", [cut(audio, channel=1, duration=2.0)])
+
+    (clip,) = described(tmp_path, cuts="cuts.jsonl").clips
+
+    samples, _ = soundfile.read(tmp_path / clip.audio)
+    assert samples.min() > 0.4
+
+
+def test_a_cut_in_the_middle_of_words_is_left_out(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    audio = recording("a", "a.wav")
+    cuts = [
+        cut(audio, supervision("s1", "a", 0.0, 0.9, **HELLO)),
+        cut(audio, supervision("s1", "a", -0.5, 0.9, **HELLO), start=0.5),
+        cut(audio, supervision("s2", "a", 0.5, 0.9, **BYE), start=1.0),
+    ]
+    write(tmp_path / "cuts.jsonl", cuts)
+
+    description = described(tmp_path, cuts="cuts.jsonl")
+
+    assert [clip.transcription for clip in description.clips] == ["Hello there"]
+    assert reasons(description) == {"a cut in the middle of what is said": 2}
+
+
+def test_a_cut_of_a_recording_that_is_gone_is_damage(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    there, gone = recording("a", "a.wav"), recording("b", "b.wav")
+    write(tmp_path / "cuts.jsonl", [cut(there), cut(gone)])
+
+    description = described(tmp_path, cuts="cuts.jsonl")
+
+    assert reasons(description) == {"cannot be read": 1}
+    assert description.skipped[0].broken
 
 
 def test_audio_that_moved_is_found_below_the_root(tmp_path: Path) -> None:
@@ -149,7 +208,7 @@ def test_what_only_lhotse_can_make_is_left_out_and_counted(tmp_path: Path) -> No
     write(
         tmp_path / "cuts.jsonl",
         [
-            cut(good, supervision("s", "a", 0, 2, **HELLO)),
+            cut(good, supervision("s", "a", 0, 1, **HELLO)),
             cut(recording("b", "", sources=far)),
             cut(recording("c", "", sources=pair)),
             cut(recording("d", "a.wav", transforms=[{"name": "Speed", "kwargs": {}}])),

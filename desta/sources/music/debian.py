@@ -6,6 +6,7 @@ from pathlib import Path
 
 from desta.errors import DataError
 from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id
+from desta.sources.files import visible
 
 _SAMPLES = "usr/share/sonic-pi/samples"
 
@@ -55,7 +56,7 @@ def read_sonic_pi(root: Path) -> Iterator[Metadata | Skipped]:
     The file name states kind and instrument: `drum_snare_hard.flac`.
     """
     folder = find_folder(root, _SAMPLES, source="sonic-pi")
-    paths = sorted(folder.glob("*.flac"))
+    paths = visible(folder, "*.flac")
     if not paths:
         raise DataError(f"sonic-pi: {folder} holds no flac files", fix="install sonic-pi-samples")
     for path in paths:

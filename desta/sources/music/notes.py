@@ -7,14 +7,17 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.sources.base import (
+    NOT_WHOLE,
     Metadata,
     Skipped,
     Source,
     find_file,
-    find_folder,
     of_split,
     readable,
+    relative_id,
 )
+from desta.sources.files import list_files
+from desta.sources.glossary import JOINED
 from desta.sources.tables import read_json
 
 _PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -40,9 +43,9 @@ def read_nsynth(root: Path) -> Iterator[Metadata | Skipped]:
                 "MIDI note": str(pitch),
                 "Velocity": str(note["velocity"]),
             }
-            qualities = " / ".join(map(readable, note["qualities_str"]))
+            qualities = JOINED.join(map(readable, note["qualities_str"]))
         except (KeyError, TypeError, ValueError):
-            yield Skipped(id=name, reason="its entry in examples.json is not whole", broken=True)
+            yield Skipped(id=name, reason=NOT_WHOLE, broken=True)
             continue
         yield Metadata(
             id=name,
@@ -68,11 +71,9 @@ def read_mridangam(root: Path) -> Iterator[Metadata | Skipped]:
 
     The folder is the pitch the drum is tuned to, the file name tells the stroke.
     """
-    folder = find_folder(
-        root, _MRIDANGAM, source="mridangam", bring="unpack mridangam_stroke_1.5.zip"
-    )
-    for path in sorted(folder.glob("*/*.wav")):
-        id = path.relative_to(folder).with_suffix("").as_posix()
+    bring = "unpack mridangam_stroke_1.5.zip"
+    for path in list_files(root, _MRIDANGAM, "*/*.wav", source="mridangam", bring=bring):
+        id = relative_id(path, root / _MRIDANGAM)
         if (match := _STROKE.fullmatch(path.stem)) is None:
             yield Skipped(id=id, reason="the file name does not tell what is heard")
             continue

@@ -1,12 +1,12 @@
 """Corpora of music as it is played and sung: FMA, GTZAN, OpenSinger."""
 
-import csv
-import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from desta.errors import DataError
 from desta.sources.base import (
+    NOT_WHOLE,
     Metadata,
     Skipped,
     Source,
@@ -14,9 +14,12 @@ from desta.sources.base import (
     find_folder,
     of_split,
     readable,
+    relative_id,
     spoken,
 )
-from desta.sources.tables import read_table
+from desta.sources.files import read_words, visible
+from desta.sources.glossary import JOINED
+from desta.sources.tables import read_cells, read_rows
 
 _FMA_SUBSETS = {"fma_full": 3, "fma_large": 3, "fma_medium": 2, "fma_small": 1}
 """Folder -> how many of the subsets small, medium and large it holds; the first that is there
@@ -46,8 +49,11 @@ def read_fma(root: Path) -> Iterator[Metadata | Skipped]:
         folder = find_folder(root, "fma_large", source="fma", bring="unpack fma_large.zip").name
     table = find_file(root, "fma_metadata/tracks.csv", source="fma", bring=_FMA_TABLES)
     names = _fma_genres(root)
-    for id, track in _fma_tracks(table):
-        if track["set", "split"] != "training":
+    for number, track in _fma_tracks(table):
+        id = f"{number:0>6}"
+        if track is None or not number.isdecimal():
+            yield Skipped(id=id, reason=NOT_WHOLE, broken=True)
+        elif track["set", "split"] != "training":
             yield of_split(id, track["set", "split"])
         elif _FMA_RANKS.get(track["set", "subset"], 3) > _FMA_SUBSETS[folder]:
             yield Skipped(id=id, reason=f"not in the subset {folder}")
@@ -63,35 +69,32 @@ def read_fma(root: Path) -> Iterator[Metadata | Skipped]:
             )
 
 
-def _fma_tracks(path: Path) -> Iterator[tuple[str, Mapping[tuple[str, str], str]]]:
-    """Yield the number of each track, in six digits, and its row."""
-    csv.field_size_limit(1 << 24)  # biographies of artists may be longer than the default
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        try:
-            columns = list(zip(next(rows), next(rows), strict=True))
-            next(rows)
-            for row in rows:
-                track = dict(zip(columns, row, strict=True))
-                yield f"{int(row[0]):06}", {column: track[column] for column in _FMA_COLUMNS}
-        except (StopIteration, ValueError, KeyError, csv.Error) as error:
-            raise DataError(f"fma: {path} is not its table of tracks", fix=_FMA_TABLES) from error
+def _fma_tracks(path: Path) -> Iterator[tuple[str, Mapping[tuple[str, str], str] | None]]:
+    """Yield the number of each track and its row; None where that is not whole."""
+    rows = read_cells(path)
+    columns = list(zip(next(rows, []), next(rows, []), strict=False))
+    next(rows, [])
+    if missing := [column for column in _FMA_COLUMNS if column not in columns]:
+        raise DataError(
+            f"fma: {path} is not its table of tracks: it lacks {'/'.join(missing[0])}",
+            fix=_FMA_TABLES,
+        )
+    for row in rows:
+        track = dict(zip(columns, row, strict=False))
+        yield row[0], track if len(row) == len(columns) else None
 
 
-def _fma_genres(root: Path) -> Mapping[int, str]:
+def _fma_genres(root: Path) -> Mapping[str, str]:
     path = find_file(root, "fma_metadata/genres.csv", source="fma", bring=_FMA_TABLES)
-    return {
-        int(row["genre_id"]): row["title"]
-        for row in read_table(path, columns=("genre_id", "title"))
-    }
+    return {row["genre_id"]: row["title"] for row in read_rows(path, "genre_id", "title")}
 
 
-def _genres_of(track: Mapping[tuple[str, str], str], names: Mapping[int, str]) -> str:
+def _genres_of(track: Mapping[tuple[str, str], str], names: Mapping[str, str]) -> str:
     """Return the genre at the root of the taxonomy; where there are several, the stated ones."""
     if top := track["track", "genre_top"]:
         return top
-    stated = json.loads(track["track", "genres"] or "[]")  # [1, 17]
-    return " / ".join(names[number] for number in stated if number in names)
+    numbers = re.findall(r"\d+", track["track", "genres"])  # [1, 17]
+    return JOINED.join(names[number] for number in numbers if number in names)
 
 
 def read_gtzan(root: Path) -> Iterator[Metadata | Skipped]:
@@ -101,7 +104,7 @@ def read_gtzan(root: Path) -> Iterator[Metadata | Skipped]:
     """
     folder = next((name for name in _GTZAN_FOLDERS if (root / name).is_dir()), "genres")
     genres = find_folder(root, folder, source="gtzan", bring="unpack genres.tar.gz")
-    for path in sorted(genres.glob("*/*")):
+    for path in visible(genres, "*/*"):
         if path.suffix in (".wav", ".au"):
             genre = path.parent.name
             yield Metadata(
@@ -120,23 +123,19 @@ def read_opensinger(root: Path) -> Iterator[Metadata | Skipped]:
     if not any((root / name).is_dir() for name in _SINGERS):
         find_folder(root, "ManRaw", source="opensinger", bring="unpack OpenSinger.tar.gz")
     for name, sex in _SINGERS.items():
-        for path in sorted((root / name).glob("*/*.wav")):
-            words = path.with_suffix(".txt")
+        for path in visible(root / name, "*/*.wav"):
+            words = read_words(path.with_suffix(".txt"))
             yield Metadata(
-                id=path.relative_to(root).with_suffix("").as_posix(),
+                id=relative_id(path, root),
                 audio=path.relative_to(root).as_posix(),
                 domain="music",
-                segments=spoken(_text(words)) if words.is_file() else (),
+                segments=spoken(words) if words else (),
                 attributes={
                     "Language": "Chinese",
                     "Gender": sex,
                     "Song": path.parent.name.partition("_")[2],
                 },
             )
-
-
-def _text(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8", errors="replace").strip() or None
 
 
 PIECE_SOURCES = (

@@ -4,18 +4,30 @@ A caption is written as `Heard: ...`: an attribute called by what it is would in
 talk about a text, and such responses are dropped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from desta.errors import DataError
-from desta.sources.base import Metadata, Skipped, Source, find_file, find_folder, of_split
-from desta.sources.tables import read_json, read_table
+from desta.sources.base import (
+    NOT_WHOLE,
+    OTHER_TEST,
+    Metadata,
+    Skipped,
+    Source,
+    find_file,
+    find_folder,
+    of_split,
+)
+from desta.sources.files import visible
+from desta.sources.tables import read_json, read_rows
 
 _AUDIOCAPS_TABLES = "its tables are in the folder `dataset` of cdjkim/audiocaps"
 _AUDIOCAPS_COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
 _CLOTHO = "unpack clotho_audio_development.7z beside clotho_captions_development.csv"
 _CLOTHO_CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
 
+_WAVCAPS_BRING = "fetch the folder json_files of cvssp/WavCaps"
 _WAVCAPS_PARTS = {
     "AudioSet_SL": "as_final.json",
     "BBC_Sound_Effects": "bbc_final.json",
@@ -23,8 +35,13 @@ _WAVCAPS_PARTS = {
     "SoundBible": "sb_final.json",
 }
 """Folder of the sound, and of the captions -> file of captions."""
-_WAVCAPS_BLACKLIST = "json_files/blacklist/blacklist_exclude_test_ac.json"
+_WAVCAPS_BLACKLISTS = (
+    "json_files/blacklist/blacklist_exclude_test_ac.json",
+    "json_files/blacklist/blacklist_exclude_ub8k_esc50_vggsound.json",
+)
+"""What is heard in the test splits of AudioCaps, Clotho and VGGSound, in UrbanSound8K or ESC-50."""
 _WAVCAPS_LISTED = {"AudioSet_SL": "AudioSet", "FreeSound": "FreeSound"}
+_FSD50K_EVAL = "FSD50K.ground_truth/eval.csv"
 
 
 def read_audiocaps(root: Path) -> Iterator[Metadata | Skipped]:
@@ -41,8 +58,8 @@ def read_audiocaps(root: Path) -> Iterator[Metadata | Skipped]:
             source="audiocaps",
             bring="the package aac-datasets fetches it",
         )
-    files = {file.stem: file for file in sorted(rates[0].iterdir())}
-    for row in read_table(table, columns=_AUDIOCAPS_COLUMNS):
+    files = {file.stem: file for file in visible(rates[0], "*")}
+    for row in read_rows(table, *_AUDIOCAPS_COLUMNS):
         file = files.get(f"{row['youtube_id']}_{row['start_time']}")
         if file is None:
             yield Skipped(id=row["audiocap_id"], reason="the video is gone or was not fetched")
@@ -57,8 +74,7 @@ def read_audiocaps(root: Path) -> Iterator[Metadata | Skipped]:
     for name, split in {"val.csv": "validation", "test.csv": "test"}.items():
         if (root / name).is_file():
             yield from (
-                of_split(row["audiocap_id"], split)
-                for row in read_table(root / name, ("audiocap_id",))
+                of_split(row["audiocap_id"], split) for row in read_rows(root / name, "audiocap_id")
             )
 
 
@@ -74,7 +90,7 @@ def read_clotho(root: Path) -> Iterator[Metadata | Skipped]:
         root, f"{tables}clotho_captions_development.csv", source="clotho", bring=_CLOTHO
     )
     find_folder(root, f"{sounds}development", source="clotho", bring=_CLOTHO)
-    for row in read_table(development, columns=("file_name", *_CLOTHO_CAPTIONS)):
+    for row in read_rows(development, "file_name", *_CLOTHO_CAPTIONS):
         for number, column in enumerate(_CLOTHO_CAPTIONS, start=1):
             yield Metadata(
                 id=f"development/{row['file_name']}/{number}",
@@ -86,7 +102,7 @@ def read_clotho(root: Path) -> Iterator[Metadata | Skipped]:
     for split in ("validation", "evaluation"):
         table = development.with_name(f"clotho_captions_{split}.csv")
         if table.is_file():
-            for row in read_table(table, columns=("file_name",)):
+            for row in read_rows(table, "file_name"):
                 yield of_split(f"{split}/{row['file_name']}", split)
 
 
@@ -95,8 +111,8 @@ def read_wavcaps(root: Path) -> Iterator[Metadata | Skipped]:
 
     `json_files/FreeSound/fsd_final.json` and, anywhere below `Audio/FreeSound` (the archives hold
     folders of their own), `ID.flac`; a collection without sound is not looked at. All of it is for
-    training, but for what the corpus itself lists as heard in the test splits of AudioCaps and
-    Clotho.
+    training, but for what other corpora keep for a test: the corpus lists most of that itself;
+    the numbers of FSD50K's evaluation split, which are FreeSound's, come from its own table.
     """
     parts = [part for part in _WAVCAPS_PARTS if (root / "Audio" / part).is_dir()]
     if not parts:
@@ -106,22 +122,20 @@ def read_wavcaps(root: Path) -> Iterator[Metadata | Skipped]:
             source="wavcaps",
             bring="unpack Zip_files/FreeSound.zip and its parts there",
         )
-    bring = "fetch the folder json_files of cvssp/WavCaps"
-    listed = read_json(find_file(root, _WAVCAPS_BLACKLIST, source="wavcaps", bring=bring))
+    tested = _wavcaps_tested(root, parts)
     for part in parts:
-        path = find_file(
-            root, f"json_files/{part}/{_WAVCAPS_PARTS[part]}", source="wavcaps", bring=bring
-        )
-        try:
-            tested = set(listed[_WAVCAPS_LISTED[part]]) if part in _WAVCAPS_LISTED else set()
-            entries = [(str(e["id"]), str(e["caption"])) for e in read_json(path)["data"]]
-        except (KeyError, TypeError) as error:
-            raise DataError(f"wavcaps: {path} does not hold captions", fix=bring) from error
-        files = {f.stem: f.relative_to(root) for f in (root / "Audio" / part).rglob("*.flac")}
-        for name, caption in entries:
-            id = f"{part}/{name.removesuffix('.wav')}"
-            if name in tested:
-                yield Skipped(id=id, reason="in the test split of AudioCaps or Clotho")
+        inside = f"json_files/{part}/{_WAVCAPS_PARTS[part]}"
+        path = find_file(root, inside, source="wavcaps", bring=_WAVCAPS_BRING)
+        files = {f.stem: f.relative_to(root) for f in visible(root / "Audio" / part, "**/*.flac")}
+        for number, entry in enumerate(_wavcaps_entries(path)):
+            try:
+                name, caption = str(entry["id"]).removesuffix(".wav"), str(entry["caption"])
+            except (KeyError, TypeError):
+                yield Skipped(id=f"{part}/entry-{number}", reason=NOT_WHOLE, broken=True)
+                continue
+            id = f"{part}/{name}"
+            if name in tested.get(part, ()):
+                yield Skipped(id=id, reason=OTHER_TEST)
                 continue
             yield Metadata(
                 id=id,
@@ -130,6 +144,33 @@ def read_wavcaps(root: Path) -> Iterator[Metadata | Skipped]:
                 attributes=_heard(caption),
                 split="train",
             )
+
+
+def _wavcaps_tested(root: Path, parts: Sequence[str]) -> dict[str, set[str]]:
+    """Return collection -> names of what other corpora test with."""
+    tested: dict[str, set[str]] = {part: set() for part in _WAVCAPS_LISTED}
+    for inside in _WAVCAPS_BLACKLISTS:
+        path = find_file(root, inside, source="wavcaps", bring=_WAVCAPS_BRING)
+        listed = read_json(path)
+        for part, key in _WAVCAPS_LISTED.items():
+            try:
+                tested[part] |= {str(name).removesuffix(".wav") for name in listed[key]}
+            except (KeyError, TypeError) as error:
+                raise DataError(
+                    f"wavcaps: {path} does not list recordings", fix=_WAVCAPS_BRING
+                ) from error
+    if "FreeSound" in parts:
+        bring = "unpack FSD50K.ground_truth.zip of Zenodo record 4060432 there"
+        table = find_file(root, _FSD50K_EVAL, source="wavcaps", bring=bring)
+        tested["FreeSound"] |= {row["fname"] for row in read_rows(table, "fname")}
+    return tested
+
+
+def _wavcaps_entries(path: Path) -> list[Any]:
+    captions = read_json(path)
+    if isinstance(captions, dict) and isinstance(captions.get("data"), list):
+        return captions["data"]
+    raise DataError(f"wavcaps: {path} does not hold captions", fix=_WAVCAPS_BRING)
 
 
 def _heard(caption: str) -> dict[str, str]:
@@ -166,7 +207,8 @@ CAPTIONED_SOURCES = (
         title="WavCaps, 400,000 sounds with captions by a language model",
         domains=("sound",),
         licence="academic uses only; sounds as FreeSound, BBC Sound Effects and SoundBible say",
-        obtain="cvssp/WavCaps on the Hugging Face Hub: json_files and Zip_files",
+        obtain="cvssp/WavCaps on the Hugging Face Hub: json_files and Zip_files; for its part "
+        "FreeSound also FSD50K.ground_truth.zip of FSD50K",
         layout="confirmed",
         cited="cvssp/WavCaps on the Hub, README.md; Labbeti/aac-datasets, functional/wavcaps.py "
         "(folder Audio); XinhaoMei/WavCaps, data/json_files",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id
+from desta.sources.files import visible
 from desta.sources.stamps import LICENCE, PACKAGE, STAMPS, stamp_texts
 
 _CLASSES = {
@@ -61,7 +62,7 @@ def read_tuxpaint_sounds(root: Path) -> Iterator[Metadata | Skipped]:
     gifts, ghosts) are left out.
     """
     stamps = find_folder(root, STAMPS, source="tuxpaint-sounds")
-    for path in sorted(stamps.rglob("*.ogg")):
+    for path in visible(stamps, "**/*.ogg"):
         id = relative_id(path, stamps)
         if "_desc" in path.stem or id.startswith("symbols/"):
             continue  # speech: `read_tuxpaint` accounts for it

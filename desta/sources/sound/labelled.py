@@ -1,12 +1,13 @@
 """Corpora of sounds with labels: AudioSet, ESC-50, FSD50K, VocalSound."""
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from desta.errors import DataError
 from desta.sources.base import (
+    NOT_WHOLE,
+    OTHER_TEST,
     Metadata,
     Skipped,
     Source,
@@ -14,8 +15,11 @@ from desta.sources.base import (
     find_folder,
     of_split,
     readable,
+    stated,
 )
-from desta.sources.tables import read_json, read_table
+from desta.sources.files import visible
+from desta.sources.glossary import JOINED, gender_name
+from desta.sources.tables import read_cells, read_json, read_rows
 
 _AUDIOSET_PARTS = {
     "bal_train": "balanced_train_segments.csv",
@@ -23,6 +27,7 @@ _AUDIOSET_PARTS = {
     "eval": "eval_segments.csv",
 }
 """Folder below `audio` -> its table of segments."""
+_AUDIOCAPS = "audiocaps/test.csv"
 _AUDIOSET_TABLES = "fetch the tables from AudioSet's download page"
 
 _ESC50_CLASSES = (
@@ -43,7 +48,6 @@ _VOCAL_SOUNDS = {
     "sniff": "Sniff",
     "throatclearing": "Throat clearing",
 }
-_VOCAL_SEXES = {"f": "Female", "m": "Male"}
 _VOCAL_SPLITS = {"val.json": "validation", "te.json": "test"}
 
 
@@ -52,7 +56,7 @@ def read_audioset(root: Path) -> Iterator[Metadata | Skipped]:
 
     Google gives away the tables; the sound is `audio/{bal_train,unbal_train,eval}/VIDEO.flac` (or
     another format). A part without a folder is not looked at. Videos vanish, so that a listed
-    segment without a file is no damage.
+    segment without a file is no damage. Videos of AudioCaps' test split are left out.
     """
     folders = {
         part: root / "audio" / part for part in _AUDIOSET_PARTS if (root / "audio" / part).is_dir()
@@ -60,32 +64,38 @@ def read_audioset(root: Path) -> Iterator[Metadata | Skipped]:
     if not folders.keys() - {"eval"}:
         find_folder(root, "audio/bal_train", source="audioset", bring="unpack its sound there")
     names = _audioset_classes(root)
+    bring = "copy the folder `dataset` of cdjkim/audiocaps there, as `audiocaps`"
+    captioned = find_file(root, _AUDIOCAPS, source="audioset", bring=bring)
+    tested = {row["youtube_id"] for row in read_rows(captioned, "youtube_id")}
     for part, folder in folders.items():
         path = find_file(root, _AUDIOSET_PARTS[part], source="audioset", bring=_AUDIOSET_TABLES)
-        files = {file.stem: file for file in sorted(folder.iterdir())}
-        with path.open(newline="", encoding="utf-8") as table:
-            rows = csv.reader((r for r in table if r[:1] != "#"), skipinitialspace=True)
-            for video, _, _, labels in rows:
-                id = f"{part}/{video}"
-                if part == "eval":
-                    yield of_split(id, "evaluation")
-                elif video not in files:
-                    yield Skipped(id=id, reason="the video is gone or was not fetched")
-                else:
-                    heard = [names.get(label, label) for label in labels.split(",")]
-                    yield Metadata(
-                        id=id,
-                        audio=files[video].relative_to(root).as_posix(),
-                        domain="sound",
-                        attributes={"Sound": " / ".join(heard)},
-                        split="train",
-                    )
+        files = {file.stem: file for file in visible(folder, "*")}
+        for cells in read_cells(path):
+            if cells[0].startswith("#"):
+                continue
+            video, id = cells[0], f"{part}/{cells[0]}"
+            if len(cells) < 4:
+                yield Skipped(id=id, reason=NOT_WHOLE, broken=True)
+            elif part == "eval":
+                yield of_split(id, "evaluation")
+            elif video in tested:
+                yield Skipped(id=id, reason=OTHER_TEST)
+            elif video not in files:
+                yield Skipped(id=id, reason="the video is gone or was not fetched")
+            else:
+                heard = [names.get(label, label) for label in cells[3].split(",")]
+                yield Metadata(
+                    id=id,
+                    audio=files[video].relative_to(root).as_posix(),
+                    domain="sound",
+                    attributes={"Sound": JOINED.join(heard)},
+                    split="train",
+                )
 
 
 def _audioset_classes(root: Path) -> Mapping[str, str]:
     path = find_file(root, "class_labels_indices.csv", source="audioset", bring=_AUDIOSET_TABLES)
-    rows = read_table(path, columns=("mid", "display_name"))
-    return {row["mid"]: row["display_name"] for row in rows}
+    return {row["mid"]: row["display_name"] for row in read_rows(path, "mid", "display_name")}
 
 
 def read_esc50(root: Path) -> Iterator[Metadata | Skipped]:
@@ -94,7 +104,10 @@ def read_esc50(root: Path) -> Iterator[Metadata | Skipped]:
     The corpus has folds, no training split.
     """
     path = find_file(root, "meta/esc50.csv", source="esc50", bring="unpack ESC-50-master.zip")
-    for row in read_table(path, columns=("filename", "target", "category")):
+    for row in read_rows(path, "filename", "target", "category"):
+        if not re.fullmatch(r"[1-4]?[0-9]", row["target"]):
+            yield Skipped(id=Path(row["filename"]).stem, reason=NOT_WHOLE, broken=True)
+            continue
         yield Metadata(
             id=Path(row["filename"]).stem,
             audio=f"audio/{row['filename']}",
@@ -114,7 +127,7 @@ def read_fsd50k(root: Path) -> Iterator[Metadata | Skipped]:
     bring = "unpack FSD50K.ground_truth.zip and the parts of FSD50K.dev_audio.zip"
     dev = find_file(root, "FSD50K.ground_truth/dev.csv", source="fsd50k", bring=bring)
     find_folder(root, "FSD50K.dev_audio", source="fsd50k", bring=bring)
-    for row in read_table(dev, columns=("fname", "labels", "split")):
+    for row in read_rows(dev, "fname", "labels", "split"):
         if row["split"] != "train":
             yield of_split(row["fname"], "validation")
             continue
@@ -122,12 +135,12 @@ def read_fsd50k(root: Path) -> Iterator[Metadata | Skipped]:
             id=row["fname"],
             audio=f"FSD50K.dev_audio/{row['fname']}.wav",
             domain="sound",
-            attributes={"Sound": " / ".join(map(readable, row["labels"].split(",")))},
+            attributes={"Sound": JOINED.join(map(readable, row["labels"].split(",")))},
             split="train",
         )
     evaluation = dev.with_name("eval.csv")
     if evaluation.is_file():
-        for row in read_table(evaluation, columns=("fname",)):
+        for row in read_rows(evaluation, "fname"):
             yield of_split(row["fname"], "evaluation")
 
 
@@ -149,10 +162,9 @@ def read_vocalsound(root: Path) -> Iterator[Metadata | Skipped]:
             id=name,
             audio=f"{audio}/{name}.wav",
             domain="sound",
-            attributes={
-                "Sound": _VOCAL_SOUNDS[match["sound"]],
-                "Gender": _VOCAL_SEXES[match["sex"]],
-            },
+            attributes=stated(
+                {"Sound": _VOCAL_SOUNDS[match["sound"]], "Gender": gender_name(match["sex"])}
+            ),
             split="train",
         )
     for file, split in _VOCAL_SPLITS.items():
@@ -177,7 +189,8 @@ LABELLED_SOURCES = (
         domains=("sound",),
         licence="tables CC-BY-4.0; the sound belongs to the videos",
         obtain="tables from Google's AudioSet page; the sound has to be taken from the videos, or "
-        "from a mirror such as agkphysics/AudioSet on the Hugging Face Hub (its tar files)",
+        "from a mirror such as agkphysics/AudioSet on the Hugging Face Hub (its tar files); the "
+        "folder `dataset` of cdjkim/audiocaps, for what not to train on",
         layout="confirmed",
         cited="agkphysics/AudioSet on the Hub, README.md and AudioSet.py (folders); tables as read "
         "by Labbeti/aac-datasets, functional/audiocaps.py",

@@ -12,11 +12,18 @@ from desta.sources.base import (
     find_folder,
     relative_id,
     spoken,
+    stated,
 )
-from desta.sources.files import find_any, read_fields, read_words, unpacked
-from desta.sources.reading import list_files, read_rows, stated
-
-_GENDERS = {"f": "Female", "m": "Male"}
+from desta.sources.files import (
+    find_any,
+    list_files,
+    read_fields,
+    read_words,
+    unpacked,
+    visible,
+)
+from desta.sources.glossary import gender_name
+from desta.sources.tables import read_rows
 
 _VCTK_AUDIO = (("wav48_silence_trimmed", "_mic2.flac"), ("wav48", ".wav"))
 """Folder and end of the file name, in releases 0.92 and 0.80."""
@@ -76,7 +83,7 @@ def read_vctk(root: Path) -> Iterator[Metadata | Skipped]:
     audio = find_any(folder, *(name for name, _ in _VCTK_AUDIO), source=source, bring=bring)
     speakers = _vctk_speakers(table)
     best = dict(_VCTK_AUDIO)[audio.name]
-    for path in sorted(p for p in audio.glob("*/*") if p.suffix in (".flac", ".wav")):
+    for path in (p for p in visible(audio, "*/*") if p.suffix in (".flac", ".wav")):
         id, speaker = relative_id(path, audio), path.parent.name
         utterance = re.sub(r"_mic\d$", "", path.stem)
         other = path.with_name(f"{utterance}{best}")
@@ -99,7 +106,7 @@ def _vctk_speakers(path: Path) -> dict[str, dict[str, str]]:
     """Return speaker -> attributes; release 0.80 writes 225 for p225."""
     speakers = {}
     for number, age, gender, accent, *_ in (f for f in read_fields(path) if len(f) >= 4):
-        attributes = {"Gender": _GENDERS.get(gender.lower()), "Age": age}
+        attributes = {"Gender": gender_name(gender), "Age": age}
         if accent != "Unknown":
             attributes["Accent"] = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", accent)  # NewZealand
         speakers[f"p{number}" if number.isdigit() else number] = stated(attributes)
@@ -142,9 +149,9 @@ def read_fair_speech(root: Path) -> Iterator[Metadata | Skipped]:
             segments=spoken(row["transcription"]),
             attributes=stated(
                 {
-                    "Gender": row["gender"].capitalize(),
+                    "Gender": gender_name(row["gender"]),
                     "Age": row["age"],
-                    "First language": row["first_language"],
+                    "Native language": row["first_language"],
                     "Socioeconomic background": row["socioeconomic_bkgd"],
                     "Ethnicity": row["ethnicity"],
                 }
@@ -153,7 +160,7 @@ def read_fair_speech(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def read_speech_accent_archive(root: Path) -> Iterator[Metadata | Skipped]:
-    """Yield one paragraph read by some two thousand people from all over the world.
+    """Yield one paragraph read by some two thousand people from all over the world, for training.
 
     `speakers_all.csv` says who they are, `reading-passage.txt` what they read; the recordings lie
     in `recordings/`, or once more below it.
@@ -177,6 +184,7 @@ def read_speech_accent_archive(root: Path) -> Iterator[Metadata | Skipped]:
                 domain="speech",
                 segments=spoken(words),
                 attributes=_archive_attributes(row),
+                split="train",
             )
 
 
@@ -184,7 +192,7 @@ def _archive_attributes(row: Mapping[str, str]) -> dict[str, str]:
     country = row["country"]
     return stated(
         {
-            "Gender": _GENDERS.get(row["sex"][:1].lower()),
+            "Gender": gender_name(row["sex"]),
             "Age": row["age"].removesuffix(".0"),
             "Native language": row["native_language"].title(),
             "Country": country.upper() if country in ("usa", "uk") else country.title(),
@@ -206,7 +214,9 @@ def read_l2_arctic(root: Path) -> Iterator[Metadata | Skipped]:
         bring="unpack l2arctic_release_v5.0.zip, and the archive of every speaker in it",
     )
     for name in names:
-        for path in sorted((root / name / "wav").glob("*.wav")):
+        if not (root / name / "wav").is_dir():
+            yield Skipped(id=name, reason="its archive is not unpacked")
+        for path in visible(root / name / "wav", "*.wav"):
             speaker = path.stem.upper() if name == "suitcase_corpus" else name
             words = read_words(root / name / "transcript" / f"{path.stem}.txt")
             if words is None or speaker not in _L2_SPEAKERS:
@@ -218,7 +228,12 @@ def read_l2_arctic(root: Path) -> Iterator[Metadata | Skipped]:
                 audio=path.relative_to(root).as_posix(),
                 domain="speech",
                 segments=spoken(words),
-                attributes={"Gender": gender, "Accent": language, "Speaker": speaker},
+                attributes={
+                    "Gender": gender,
+                    "Accent": language,
+                    "Native language": language,
+                    "Speaker": speaker,
+                },
             )
 
 

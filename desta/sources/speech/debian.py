@@ -7,7 +7,17 @@ from functools import cache
 from pathlib import Path
 
 from desta.errors import DataError
-from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id, spoken
+from desta.sources.base import (
+    Metadata,
+    Skipped,
+    Source,
+    find_folder,
+    relative_id,
+    spoken,
+    stated,
+)
+from desta.sources.files import visible
+from desta.sources.glossary import gender_name
 from desta.sources.languages import language_name
 from desta.sources.stamps import LICENCE, PACKAGE, STAMPS, stamp_texts
 
@@ -16,7 +26,6 @@ _PROMPT_TEXTS = "usr/share/doc/asterisk-core-sounds-{0}/core-sounds-{0}.txt.gz"
 _PROMPT_LANGUAGES = ("en", "es", "fr", "it", "ru")
 
 _VOICE = re.compile(r"(?P<language>[a-z]{2})_[A-Z]{2}_(?P<gender>[fm])_\w+")  # fr_CA_f_June
-_GENDERS = {"f": "Female", "m": "Male"}
 _NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")  # what the texts say about the recording
 
 _LOCALE = r"(?P<language>[a-z]{2,3}(?:_[A-Za-z]{2})?)"
@@ -40,11 +49,13 @@ def read_asterisk(root: Path) -> Iterator[Metadata | Skipped]:
         match = _VOICE.fullmatch(voice.name)
         assert match
         texts = _read_prompt_texts(root / _PROMPT_TEXTS.format(match["language"]))
-        attributes = {
-            "Language": language_name(match["language"]),
-            "Gender": _GENDERS[match["gender"]],
-        }
-        for path in sorted(voice.rglob("*.wav")):
+        attributes = stated(
+            {
+                "Language": language_name(match["language"]),
+                "Gender": gender_name(match["gender"]),
+            }
+        )
+        for path in visible(voice, "**/*.wav"):
             id, prompt = relative_id(path, folder), relative_id(path, voice)
             text = texts.get(prompt)
             words = _words(text or "")
@@ -74,7 +85,7 @@ def read_tuxpaint(root: Path) -> Iterator[Metadata | Skipped]:
     """
     stamps = find_folder(root, STAMPS, source="tuxpaint")
     texts = cache(stamp_texts)  # a picture has up to a dozen narrators
-    for path in sorted(stamps.rglob("*.ogg")):
+    for path in visible(stamps, "**/*.ogg"):
         id = relative_id(path, stamps)
         match = _DESCRIPTION.fullmatch(path.stem)
         if match is None and id.startswith("symbols/"):

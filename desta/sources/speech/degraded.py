@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from desta.errors import DataError
 from desta.records import Segment
 from desta.sources.base import (
+    NOT_WHOLE,
     Metadata,
     Skipped,
     Source,
@@ -18,10 +20,11 @@ from desta.sources.base import (
     of_split,
     relative_id,
     spoken,
+    stated,
 )
-from desta.sources.files import find_any, inside, read_words, unpacked
-from desta.sources.reading import read_rows, stated
-from desta.sources.tables import read_json
+from desta.sources.files import find_any, inside, read_words, unpacked, visible
+from desta.sources.glossary import gender_name, noise_level, number
+from desta.sources.tables import read_json, read_rows
 
 _LIBRISPEECH_C = {
     "AA": "Airport announcements",
@@ -36,10 +39,12 @@ _LIBRISPEECH_C = {
     "VC": "Vacuum cleaner",
 }
 
-_HELD_OUT = {2620: "test-clean", 2939: "test-other", 2703: "dev-clean", 2864: "dev-other"}
-"""Utterances in a part of LibriSpeech -> its name: the lists of LibriSpeech-C keep no other."""
+_TRAINING_PARTS = {28539, 104014, 148688}
+"""Utterances in train-clean-100, train-clean-360, train-other-500 of LibriSpeech."""
+_SNR_FOLDER = re.compile(r"snr=(?P<decibels>-?\d+(?:\.\d+)?)")
 
 _LEVELS = {"zero": 0, "five": 5, "ten": 10, "fifteen": 15}
+_ROOM = re.compile(r"(small|medium|large)-?room", re.I)
 _ADDED = re.compile(r"gaussian|music|speech|noise(?=_|$)", re.I)  # in the name of a task
 _KINDS = {
     "gaussian": "Gaussian",
@@ -54,26 +59,30 @@ _TMHINT_SEXES = {"b": "Male", "g": "Female"}
 
 
 def read_librispeech_c(root: Path) -> Iterator[Metadata | Skipped]:
-    """Yield audio books with one of ten noises: `AC/snr=5/wav/0000000.wav`.
+    """Yield audio books with one of ten noises: `train-clean-100/AC/snr=5/wav/0000000.wav`.
 
     The words lie in `AC/snr=5/text/0000000.txt`; `data_info.json` lists the recordings. The script
-    that makes the corpus takes test-other as it stands: what it made from a development or test
-    part of LibriSpeech is left out.
+    that makes the corpus takes test-other as it stands and writes no folder of a part: only what
+    lies in a folder called `train-...`, or is as many as a training part has, is used.
     """
     folder = unpacked(root, "LibriSpeech-c")
-    lists = sorted(folder.glob("*/snr=*/data_info.json"))
+    lists = visible(folder, "**/snr=*/data_info.json")
     if not lists:
+        first = "train-clean-100/AC/snr=5/data_info.json"
         bring = "run the script that makes it"
-        find_file(folder, "AC/snr=5/data_info.json", source="librispeech-c", bring=bring)
+        find_file(folder, first, source="librispeech-c", bring=bring)
     for listed in lists:
         part = listed.parent
-        noise, decibels = part.parent.name, part.name.removeprefix("snr=")
-        held_out = _HELD_OUT.get(len(read_json(listed)))
-        for path in sorted((part / "wav").glob("*.wav")):
+        noise, snr = part.parent.name, _SNR_FOLDER.fullmatch(part.name)
+        training = _is_training_part(listed, folder)
+        for path in visible(part / "wav", "*.wav"):
             id = relative_id(path, folder)
             words = read_words(part / "text" / f"{path.stem}.txt")
-            if held_out:
-                yield Skipped(id=id, reason=f"made from LibriSpeech's {held_out}")
+            if not training:
+                reason = "not known to be made of a training part of LibriSpeech"
+                yield Skipped(id=id, reason=reason)
+            elif snr is None:
+                yield Skipped(id=id, reason="its folder does not tell its noise", broken=True)
             elif words is None:
                 yield Skipped(id=id, reason="no text for it")
             else:
@@ -84,10 +93,18 @@ def read_librispeech_c(root: Path) -> Iterator[Metadata | Skipped]:
                     segments=spoken(words.capitalize()),  # LibriSpeech writes ALL IN CAPITALS
                     attributes={
                         "Noise": _LIBRISPEECH_C.get(noise, noise),
-                        "Noise level": _noise_level(float(decibels)),
-                        "Signal-to-noise ratio": f"{decibels}dB",
+                        "Noise level": noise_level(float(snr["decibels"])),
+                        "Signal-to-noise ratio": f"{snr['decibels']}dB",
                     },
+                    split="train",
                 )
+
+
+def _is_training_part(listed: Path, folder: Path) -> bool:
+    if any(name.startswith("train-") for name in listed.relative_to(folder).parts):
+        return True
+    recordings = read_json(listed)
+    return isinstance(recordings, list) and len(recordings) in _TRAINING_PARTS
 
 
 def read_dynamic_superb(
@@ -114,30 +131,37 @@ def read_dynamic_superb(
             split = listed.parent
             for name, item in _read_metadata(listed).items():
                 id = f"{task.name}/{split.name}/{name}"
-                audio = inside(split, name)
                 if split.name != "train":
                     yield of_split(id, split.name)
-                elif audio is None:
-                    yield Skipped(id=id, reason="the recording lies outside the root", broken=True)
                 else:
-                    yield Metadata(
-                        id=id,
-                        audio=(split / audio).relative_to(root).as_posix(),
-                        domain="speech",
-                        segments=_superb_segments(item),
-                        attributes=_superb_attributes(task.name, item),
-                        split="train",
-                    )
+                    yield _superb_clip(root, split, id, name, item)
 
 
-def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
+def _read_metadata(path: Path) -> dict[str, Any]:
     items = read_json(path)
-    if isinstance(items, dict) and all(isinstance(item, dict) for item in items.values()):
+    if isinstance(items, dict):
         return items
     raise DataError(
         f"{path} does not map names of recordings to what is known of them",
         fix="unpack the task again",
     )
+
+
+def _superb_clip(root: Path, split: Path, id: str, name: str, item: Any) -> Metadata | Skipped:
+    audio = inside(split, name)  # within the split: another one is for tests
+    if audio is None:
+        return Skipped(id=id, reason="the recording lies outside its folder", broken=True)
+    try:
+        return Metadata(
+            id=id,
+            audio=(split / audio).relative_to(root).as_posix(),
+            domain="speech",
+            segments=_superb_segments(item),
+            attributes=_superb_attributes(split.parent.name, item),
+            split="train",
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return Skipped(id=id, reason=NOT_WHOLE, broken=True)
 
 
 def _superb_segments(item: Mapping[str, Any]) -> tuple[Segment, ...]:
@@ -152,35 +176,26 @@ def _superb_segments(item: Mapping[str, Any]) -> tuple[Segment, ...]:
             for s in listed
         )
     (whole,) = spoken(item.get("text"))
-    return (
-        Segment(start=whole.start, end=whole.end, speaker=item.get("speaker"), text=whole.text),
-    )
+    return (replace(whole, speaker=item.get("speaker")),)
 
 
 def _superb_attributes(task: str, item: Mapping[str, Any]) -> dict[str, str]:
     label = str(item.get("label", "")).strip().lower()
-    snr = item.get("snr", _LEVELS.get(label))
-    attributes: dict[str, str | None] = {"Gender": str(item.get("gender", "")).capitalize()}
+    snr, c50 = number(item.get("snr", _LEVELS.get(label))), number(item.get("c50"))
+    attributes: dict[str, str | None] = {"Gender": gender_name(item.get("gender"))}
     if label in ("clean", "noisy"):
         attributes["Noise level"] = label.capitalize()
     elif snr is not None:
-        attributes["Noise level"] = _noise_level(float(snr))
+        attributes["Noise level"] = noise_level(snr)
     if label != "clean" and (kind := _ADDED.search(task)):
         attributes["Noise"] = _KINDS[kind[0].lower()]
     if snr is not None:
-        attributes["Signal-to-noise ratio"] = f"{float(snr):g}dB"
-    if room := re.search(r"(small|medium|large)-?room", task, re.I):
+        attributes["Signal-to-noise ratio"] = f"{snr:g}dB"
+    if label in ("yes", "no") and (room := _ROOM.search(task)):
         attributes["Reverberation"] = f"{room[1].capitalize()} room" if label == "yes" else "None"
-    if (c50 := item.get("c50")) is not None:
-        attributes["Reverberation (C50)"] = f"{float(c50):g}dB"
+    if c50 is not None:
+        attributes["Reverberation (C50)"] = f"{c50:g}dB"
     return stated(attributes)
-
-
-def _noise_level(decibels: float) -> str:
-    """Return the word that DeSTA-AQA5M uses at 10 dB (noisy) and 15 dB (moderate)."""
-    if decibels <= 10:
-        return "Noisy"
-    return "Moderate" if decibels <= 20 else "Clean"
 
 
 def read_tmhint_qi(root: Path) -> Iterator[Metadata | Skipped]:
@@ -196,11 +211,11 @@ def read_tmhint_qi(root: Path) -> Iterator[Metadata | Skipped]:
     find_folder(folder, "train", source=source, bring=bring)
     scores: dict[str, list[float]] = defaultdict(list)
     for row in read_rows(table, "file_name", "quality_score"):
-        if row["quality_score"]:
-            scores[row["file_name"]].append(float(row["quality_score"]))
-    for path in sorted((folder / "test").glob("*.wav")):
+        if (score := number(row["quality_score"])) is not None:
+            scores[row["file_name"]].append(score)
+    for path in visible(folder / "test", "*.wav"):
         yield of_split(relative_id(path, folder), "test")
-    for path in sorted((folder / "train").glob("*.wav")):
+    for path in visible(folder / "train", "*.wav"):
         given = scores.get(path.stem)
         if not given:
             yield Skipped(id=relative_id(path, folder), reason="no score for it")
@@ -231,7 +246,8 @@ DEGRADED_SOURCES = (
         domains=("speech",),
         licence="CC BY 4.0 (LibriSpeech), MIT (noises of MS-SNSD)",
         obtain="made by preprocess/librispeech_noise.py of github.com/hhhaaahhhaa/Dynamic-SUTA; "
-        "set it to a training part of LibriSpeech",
+        "set it to a training part of LibriSpeech, and move what it makes into a folder called by "
+        "that part, such as train-clean-100",
         layout="confirmed",
         cited="Dynamic-SUTA preprocess/librispeech_noise.py and src/corpus/corpus.py",
         read=read_librispeech_c,

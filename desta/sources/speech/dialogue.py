@@ -1,13 +1,13 @@
 """Conversations, a clip an utterance: acted, from a television series, or read from a script."""
 
-import json
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from desta.errors import DataError
 from desta.sources.base import (
+    NOT_WHOLE,
     Metadata,
     Skipped,
     Source,
@@ -16,9 +16,11 @@ from desta.sources.base import (
     of_split,
     readable,
     spoken,
+    stated,
 )
-from desta.sources.glossary import emotion_name
-from desta.sources.reading import list_files, read_rows, stated
+from desta.sources.files import list_files, read_text, read_words
+from desta.sources.glossary import emotion_name, gender_name, out_of
+from desta.sources.tables import read_json, read_rows
 
 _IEMOCAP_BRING = "unpack IEMOCAP_full_release.tar.gz"
 _IEMOCAP_LABEL = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\w+)\t(\w+)\t\[.*\]")
@@ -41,13 +43,15 @@ _MELD_MARKS = str.maketrans("\x85\x91\x92\x93\x94\x96\x97", "…‘’“”–�
 """Bytes of Windows-1252 that the tables hold as control characters."""
 
 _IMPROV_BRING = "fetch Evaluation.txt, the Audio folders and Human_Transcriptions.zip"
+_IMPROV_NAME = re.compile(r"MSP-IMPROV-\w+-(?P<gender>[FM])\d+-.+")
+_IMPROV_TEXTS = "*[Tt]ranscriptions/**/MSP-IMPROV-*.txt"
 _IMPROV_LINE = re.compile(
     r"UTD-IMPROV-(?P<id>[\w-]+)\.avi; (?P<emotion>\w);"
-    r" A:(?P<Activation>[\w.]+); V:(?P<Valence>[\w.]+);"
+    r" A:(?P<Arousal>[\w.]+); V:(?P<Valence>[\w.]+);"
     r" D:(?P<Dominance>[\w.]+) ?; N:(?P<Naturalness>[\w.]+);"
 )
 _IMPROV_EMOTIONS = {"A": "Angry", "H": "Happy", "N": "Neutral", "S": "Sad"}  # O other, X disputed
-_IMPROV_SCALES = ("Activation", "Valence", "Dominance", "Naturalness")
+_IMPROV_SCALES = ("Arousal", "Valence", "Dominance", "Naturalness")
 
 _DAILYTALK_BRING = "unpack dailytalk.zip"
 
@@ -68,7 +72,7 @@ def read_iemocap(root: Path) -> Iterator[Metadata | Skipped]:
                 text = " ".join(_NOTE.sub(" ", texts.get(path.stem, "")).split())
                 attributes = {
                     "Emotion": emotion_name(emotions.get(path.stem)),
-                    "Gender": {"F": "Female", "M": "Male"}.get(path.stem.split("_")[-1][0]),
+                    "Gender": gender_name(path.stem.split("_")[-1][:1]),
                 }
                 yield Metadata(
                     id=path.stem,
@@ -85,8 +89,7 @@ def _iemocap_lines(
     """Return utterance -> emotion or words out of the file of a dialogue."""
     inside = f"{session.name}/dialog/{kind}/{dialogue.name}.txt"
     path = find_file(root, inside, source="iemocap", bring=_IEMOCAP_BRING)
-    content = path.read_text(encoding="utf-8", errors="replace")
-    matches = map(line.fullmatch, content.splitlines())
+    matches = map(line.fullmatch, read_text(path).splitlines())
     return {match[1]: match[2] for match in matches if match}
 
 
@@ -128,36 +131,31 @@ def read_msp_improv(root: Path) -> Iterator[Metadata | Skipped]:
     The fourth part of the name tells who speaks (F01, M01). The scales are means over listeners,
     from 1 to 5.
     """
-    table = find_file(root, "Evaluation.txt", source="msp-improv", bring=_IMPROV_BRING)
-    content = table.read_text(encoding="utf-8", errors="replace")
-    matches = (_IMPROV_LINE.fullmatch(line.strip()) for line in content.splitlines())
+    source = "msp-improv"
+    table = find_file(root, "Evaluation.txt", source=source, bring=_IMPROV_BRING)
+    matches = (_IMPROV_LINE.fullmatch(line.strip()) for line in read_text(table).splitlines())
     labels = {f"MSP-IMPROV-{match['id']}": match for match in matches if match}
-    texts = {path.stem: path for path in root.glob("*transcriptions/**/MSP-IMPROV-*.txt")}
-    for path in list_files(
-        root, ".", "**/MSP-IMPROV-*.wav", source="msp-improv", bring=_IMPROV_BRING
-    ):
+    bring = "unpack Human_Transcriptions.zip"
+    transcripts = list_files(root, ".", _IMPROV_TEXTS, source=source, bring=bring)
+    texts = {path.stem: path for path in transcripts}
+    for path in list_files(root, ".", "**/MSP-IMPROV-*.wav", source=source, bring=_IMPROV_BRING):
         label, transcript = labels.get(path.stem), texts.get(path.stem)
+        name = _IMPROV_NAME.fullmatch(path.stem)
         if label is None:
             yield Skipped(id=path.stem, reason="no label for it")
             continue
-        text = transcript.read_text(encoding="utf-8", errors="replace") if transcript else ""
         attributes = {
-            "Gender": {"F": "Female", "M": "Male"}.get(path.stem.split("-")[3][0]),
+            "Gender": gender_name(name["gender"]) if name else None,
             "Emotion": _IMPROV_EMOTIONS.get(label["emotion"]),
-            **{name: _of_five(label[name]) for name in _IMPROV_SCALES},
+            **{scale: out_of(label[scale], 5) for scale in _IMPROV_SCALES},
         }
         yield Metadata(
             id=path.stem,
             audio=path.relative_to(root).as_posix(),
             domain="speech",
-            segments=spoken(" ".join(text.split()) or None),
+            segments=spoken(read_words(transcript) if transcript else None),
             attributes=stated(attributes),
         )
-
-
-def _of_five(mean: str) -> str | None:
-    value = float(mean)
-    return None if math.isnan(value) else f"{value:.1f}/5.0"
 
 
 def read_dailytalk(root: Path) -> Iterator[Metadata | Skipped]:
@@ -167,27 +165,37 @@ def read_dailytalk(root: Path) -> Iterator[Metadata | Skipped]:
     """
     table = find_file(root, "metadata.json", source="dailytalk", bring=_DAILYTALK_BRING)
     find_folder(root, "data", source="dailytalk", bring=_DAILYTALK_BRING)
+    dialogues = read_json(table)
+    if not isinstance(dialogues, dict) or not all(isinstance(d, dict) for d in dialogues.values()):
+        raise DataError(f"{table} does not hold dialogues", fix=_DAILYTALK_BRING)
+    for dialogue in sorted(dialogues, key=_in_numbers):
+        for turn in sorted(dialogues[dialogue], key=_in_numbers):
+            yield _dailytalk_clip(dialogue, turn, dialogues[dialogue][turn])
+
+
+def _in_numbers(name: str) -> tuple[int, str]:
+    """Sort "2" before "10"."""
+    return len(name), name
+
+
+def _dailytalk_clip(dialogue: str, turn: str, utterance: Any) -> Metadata | Skipped:
     try:
-        dialogues = json.loads(table.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{table} is not JSON: {error}", fix=_DAILYTALK_BRING) from error
-    for dialogue in sorted(dialogues, key=int):
-        for turn in sorted(dialogues[dialogue], key=int):
-            utterance = dialogues[dialogue][turn]
-            speaker = int(utterance["speaker"])
-            id = f"{dialogue}/{turn}_{speaker}_d{dialogue}"
-            attributes = {
-                "Emotion": emotion_name(utterance["emotion"]),
-                "Act": readable(utterance["act"]),
-                "Gender": "Female" if speaker else "Male",
-            }
-            yield Metadata(
-                id=id,
-                audio=f"data/{id}.wav",
-                domain="speech",
-                segments=spoken(" ".join(utterance["text"].split()) or None),
-                attributes=stated(attributes),
-            )
+        speaker = int(utterance["speaker"])
+        id = f"{dialogue}/{turn}_{speaker}_d{dialogue}"
+        attributes = {
+            "Emotion": emotion_name(utterance["emotion"]),
+            "Act": readable(utterance["act"]),
+            "Gender": "Female" if speaker else "Male",
+        }
+        return Metadata(
+            id=id,
+            audio=f"data/{id}.wav",
+            domain="speech",
+            segments=spoken(" ".join(utterance["text"].split()) or None),
+            attributes=stated(attributes),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return Skipped(id=f"{dialogue}/{turn}", reason=NOT_WHOLE, broken=True)
 
 
 DIALOGUE_SOURCES = (

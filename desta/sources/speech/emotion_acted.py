@@ -1,6 +1,7 @@
 """Sentences that actors speak in given emotions.
 
-The language is stated where it is not English throughout.
+The language is stated where it is not English throughout. Where everybody speaks the same handful
+of sentences (CREMA-D, CaFE, EMOVO), all of the corpus is for training.
 """
 
 import re
@@ -16,9 +17,11 @@ from desta.sources.base import (
     of_split,
     relative_id,
     spoken,
+    stated,
 )
+from desta.sources.files import list_files, read_text, visible
 from desta.sources.glossary import age_name, emotion_name, gender_name
-from desta.sources.reading import list_files, read_rows, stated
+from desta.sources.tables import read_rows
 
 _ODD_NAME = "its name is not of the form that the corpus documents"
 
@@ -42,7 +45,9 @@ _CREMA_LEVELS = {"LO": "Low", "MD": "Medium", "HI": "High"}  # XX: not stated
 _CREMA_SILENT = "1076_MTI_SAD_XX"
 
 _CAFE_BRING = "unpack CaFE_48k.zip"
-_CAFE_NAME = re.compile(r"(?P<actor>\d\d)-(?P<emotion>[CDJNPST])-(?P<level>[12])-(?P<sentence>\d)")
+_CAFE_NAME = re.compile(
+    r"(?P<actor>0[1-9]|1[0-2])-(?P<emotion>[CDJNPST])-(?P<level>[12])-(?P<sentence>[1-6])"
+)
 _CAFE_EMOTIONS = {
     "C": "Angry",  # colère
     "D": "Disgusted",
@@ -96,6 +101,7 @@ _EMNS_BRING = "fetch metadata.csv and unpack cleaned_webm.tar.xz of OpenSLR 136"
 
 _ESD_BRING = "unpack Emotion Speech Dataset.zip"
 _ESD_EMOTIONS = ("Angry", "Happy", "Neutral", "Sad", "Surprise")
+_ESD_NAME = re.compile(r"\d{4}_(?P<number>\d{6})")
 _ESD_LINE = re.compile(r"(?P<id>\d{4}_\d{6})\s+(?P<text>.+?)\s+\S+")
 _ESD_MEN = {4, 5, 6, 8, 10, 11, 12, 13, 14, 20}
 _ESD_MANDARIN = 10  # the first speakers speak Mandarin, the rest English
@@ -133,6 +139,7 @@ def read_crema_d(root: Path) -> Iterator[Metadata | Skipped]:
                 domain="speech",
                 segments=spoken(_CREMA_SENTENCES.get(match["sentence"])),
                 attributes=stated(attributes),
+                split="train",
             )
 
 
@@ -140,7 +147,7 @@ def read_cafe(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield `Colère/Faible/01-C-1-3.wav`: actor, emotion, intensity and sentence in the name."""
     for path in list_files(root, ".", "**/*.wav", source="cafe", bring=_CAFE_BRING):
         id, match = relative_id(path, root), _CAFE_NAME.fullmatch(path.stem)
-        if match is None or match["sentence"] not in _CAFE_SENTENCES or int(match["actor"]) > 12:
+        if match is None:
             yield Skipped(id=id, reason=_ODD_NAME, broken=True)
             continue
         actor, (text, english) = int(match["actor"]), _CAFE_SENTENCES[match["sentence"]]
@@ -159,6 +166,7 @@ def read_cafe(root: Path) -> Iterator[Metadata | Skipped]:
             domain="speech",
             segments=spoken(text),
             attributes=stated(attributes),
+            split="train",
         )
 
 
@@ -180,6 +188,7 @@ def read_emovo(root: Path) -> Iterator[Metadata | Skipped]:
                 "Gender": "Female" if match["actor"].startswith("f") else "Male",
                 "Age": _EMOVO_AGES[match["actor"]],
             },
+            split="train",
         )
 
 
@@ -197,7 +206,7 @@ def read_emns(root: Path) -> Iterator[Metadata | Skipped]:
         attributes = {
             "Emotion": emotion_name(row["emotion"]),
             "Gender": gender_name(row["gender"]),
-            "Speaker ID": row["user_id"],
+            "Speaker": row["user_id"],
             "Age": age_name(row["age"]),
         }
         yield Metadata(
@@ -220,8 +229,11 @@ def read_esd(root: Path) -> Iterator[Metadata | Skipped]:
         speaker, inside = int(folder.name), f"{folder.name}/{folder.name}.txt"
         texts = _esd_texts(find_file(root, inside, source="esd", bring=_ESD_BRING), speaker)
         for emotion in _ESD_EMOTIONS:
-            for path in sorted((folder / emotion).rglob("*.wav")):
-                place = (int(path.stem.rpartition("_")[2]) - 1) % 350
+            for path in visible(folder / emotion, "**/*.wav"):
+                if (name := _ESD_NAME.fullmatch(path.stem)) is None:
+                    yield Skipped(id=relative_id(path, root), reason=_ODD_NAME, broken=True)
+                    continue
+                place = (int(name["number"]) - 1) % 350
                 if place < 50:
                     yield of_split(path.stem, "validation" if place < 20 else "test")
                     continue
@@ -244,7 +256,7 @@ def _esd_texts(path: Path, speaker: int) -> dict[str, str]:
     """Return id -> text out of lines `id text emotion`; the files differ in their encoding."""
     content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = content.decode("utf-16")
+        text = content.decode("utf-16", errors="replace")
     else:
         try:
             text = content.decode("utf-8-sig")
@@ -282,8 +294,7 @@ def read_emov_db(root: Path) -> Iterator[Metadata | Skipped]:
 
 def _arctic_texts(path: Path) -> dict[str, str]:
     """Return number -> sentence of set A, out of lines `( arctic_a0001 "..." )`."""
-    content = path.read_text(encoding="utf-8", errors="replace")
-    return dict(re.findall(r'arctic_a(\d{4}) "(.*)"', content))
+    return dict(re.findall(r'arctic_a(\d{4}) "(.*)"', read_text(path)))
 
 
 EMOTION_ACTED_SOURCES = (

@@ -7,10 +7,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from desta.records import read_jsonl
-from desta.sources.base import Metadata, Skipped, Source, find_file, find_folder, of_split, spoken
-from desta.sources.glossary import emotion_name, gender_name
-from desta.sources.reading import read_rows, stated
+from desta.sources.base import (
+    NOT_WHOLE,
+    Metadata,
+    Skipped,
+    Source,
+    find_file,
+    find_folder,
+    of_split,
+    spoken,
+    stated,
+)
+from desta.sources.files import read_words
+from desta.sources.glossary import emotion_name, gender_name, out_of
+from desta.sources.tables import read_records, read_rows
 
 _LABELS = "Labels/labels_consensus.csv"
 _OLD_LABELS = "Labels/labels_concensus.csv"  # MSP-Podcast up to 1.8
@@ -28,6 +38,10 @@ _CLASSES = {
 _SPLITS = {"development": "validation", "validation": "validation", "dev": "validation"}
 
 _DUSHA_BRING = "unpack crowd.tar"
+_DUSHA_KEYS = (
+    *("hash_id", "audio_path", "annotator_emo", "golden_emo"),
+    *("speaker_text", "speaker_emo", "source_id"),
+)
 
 
 def read_msp_podcast(root: Path) -> Iterator[Metadata | Skipped]:
@@ -45,9 +59,9 @@ def read_msp_podcast(root: Path) -> Iterator[Metadata | Skipped]:
             {
                 "Emotion": _CLASSES.get(row["EmoClass"]),
                 "Gender": gender_name(row.get("Gender")),
-                "Arousal": _of_seven(row["EmoAct"]),
-                "Valence": _of_seven(row["EmoVal"]),
-                "Dominance": _of_seven(row["EmoDom"]),
+                "Arousal": out_of(row["EmoAct"], 7),
+                "Valence": out_of(row["EmoVal"], 7),
+                "Dominance": out_of(row["EmoDom"], 7),
             },
         )
 
@@ -88,23 +102,14 @@ def _podcast_rows(root: Path, source: str, *scales: str) -> Iterator[dict[str, s
 
 def _podcast_clip(root: Path, row: dict[str, str], attributes: dict[str, str | None]) -> Metadata:
     name = Path(row["FileName"]).name
-    transcript = root / "Transcripts" / f"{Path(name).stem}.txt"
-    text = transcript.read_text(encoding="utf-8", errors="replace") if transcript.is_file() else ""
     return Metadata(
         id=Path(name).stem,
         audio=f"Audios/{name}",
         domain="speech",
-        segments=spoken(" ".join(text.split()) or None),
+        segments=spoken(read_words(root / "Transcripts" / f"{Path(name).stem}.txt")),
         attributes=stated(attributes),
         split="train",
     )
-
-
-def _of_seven(mean: str) -> str | None:
-    try:
-        return f"{float(mean):.1f}/7.0"
-    except ValueError:
-        return None
 
 
 def read_dusha(root: Path) -> Iterator[Metadata | Skipped]:
@@ -118,8 +123,10 @@ def read_dusha(root: Path) -> Iterator[Metadata | Skipped]:
     find_folder(root, "crowd_train/wavs", source="dusha", bring=_DUSHA_BRING)
     rows: dict[str, dict[str, str]] = {}
     votes: dict[str, Counter[str]] = {}
-    for record in read_jsonl(table):
-        row = {key: value if isinstance(value, str) else "" for key, value in record.items()}
+    for number, row in enumerate(read_records(table, *_DUSHA_KEYS), start=1):
+        if not row["hash_id"]:
+            yield Skipped(id=f"row-{number}", reason=NOT_WHOLE, broken=True)
+            continue
         rows.setdefault(row["hash_id"], row)
         votes.setdefault(row["hash_id"], Counter())[row["annotator_emo"]] += 1
     for id, row in rows.items():
@@ -135,7 +142,7 @@ def read_dusha(root: Path) -> Iterator[Metadata | Skipped]:
             attributes = {
                 "Language": "Russian",
                 "Emotion": emotion,
-                "Speaker ID": row["source_id"],
+                "Speaker": row["source_id"],
                 "Intended emotion": emotion_name(row["speaker_emo"]),
             }
             yield Metadata(
@@ -148,7 +155,7 @@ def read_dusha(root: Path) -> Iterator[Metadata | Skipped]:
             )
     test = root / "crowd_test/raw_crowd_test.jsonl"
     if test.is_file():
-        for id in dict.fromkeys(str(row["hash_id"]) for row in read_jsonl(test)):
+        for id in dict.fromkeys(row["hash_id"] for row in read_records(test, "hash_id")):
             yield of_split(id, "test")
 
 

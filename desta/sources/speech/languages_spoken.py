@@ -13,13 +13,13 @@ from desta.sources.base import (
     relative_id,
     spoken,
 )
-from desta.sources.files import unpacked
+from desta.sources.files import unpacked, visible
 from desta.sources.hub import HubRow, hub_reader
 from desta.sources.languages import LANGUAGES, language_name
-from desta.sources.reading import stated
 
 _LATIN = re.compile(r"[A-Za-z]{2}")
-_PAIR = re.compile(r"(?P<language>es|fr|zh)_en")  # cszs_es_en
+_PAIR = re.compile(r"cszs_(?P<language>es|fr|zh)_en/")
+_CSZS = tuple(f"ky552/cszs_{language}_en" for language in ("es", "fr", "zh"))
 
 
 def read_voxlingua107(root: Path) -> Iterator[Metadata | Skipped]:
@@ -29,16 +29,20 @@ def read_voxlingua107(root: Path) -> Iterator[Metadata | Skipped]:
     `VIDEO__U__S10---0123.456-0130.789.wav`.
     """
     folder = unpacked(root, "train")
-    languages = [path for path in sorted(folder.iterdir()) if path.name in LANGUAGES]
-    if not languages:
+    languages = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "dev")
+    if not any(path.name in LANGUAGES for path in languages):
         bring = "unpack en.zip or that of another language"
         find_folder(folder, "en", source="voxlingua107", bring=bring)
-    for path in sorted((root / "dev").glob("*/*.wav")):
+    for path in visible(root / "dev", "*/*.wav"):
         yield of_split(relative_id(path, root), "dev")
     for language in languages:
-        for path in sorted(language.glob("*.wav")):
+        for path in visible(language, "*.wav"):
+            id = relative_id(path, folder)
+            if language.name not in LANGUAGES:
+                yield Skipped(id=id, reason="its folder is not called by a language's code")
+                continue
             yield Metadata(
-                id=relative_id(path, folder),
+                id=id,
                 audio=path.relative_to(root).as_posix(),
                 domain="speech",
                 segments=spoken(None),
@@ -49,17 +53,19 @@ def read_voxlingua107(root: Path) -> Iterator[Metadata | Skipped]:
 
 def _describe_cszs(row: HubRow) -> Metadata | Skipped:
     """A row pairs a sentence with a nonsensical one; only the sensible one is used."""
-    match = _PAIR.search(row.shard.as_posix())
+    match = _PAIR.match(row.id)
     words = row.values["correct_transcription"]
+    if match is None:
+        return Skipped(id=row.id, reason="it does not lie in cszs_es_en, cszs_fr_en or cszs_zh_en")
     if not words:
         return Skipped(id=row.id, reason="no text for it")
-    languages = f"{language_name(match['language'])}-English code-switching" if match else ""
+    languages = f"{language_name(match['language'])}-English code-switching"
     return Metadata(
         id=row.id,
         audio=row.audio,
         domain="speech",
         segments=spoken(words),
-        attributes=stated({"Language": languages}),
+        attributes={"Language": languages},
         split="train",
     )
 
@@ -100,7 +106,7 @@ LANGUAGE_SOURCES = (
         cited="data set cards of ky552/cszs_es_en and ky552/cszs_zh_en",
         read=hub_reader(
             "cszs",
-            "ky552/cszs_es_en",
+            _CSZS,
             ("correct_transcription",),
             _describe_cszs,
             audio="correct_audio",

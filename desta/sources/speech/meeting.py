@@ -5,21 +5,31 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from desta.audio import WINDOW_SECONDS, AudioError
+from desta.errors import DataError
 from desta.records import Segment
-from desta.sources.base import Metadata, Skipped, Source, find_folder, of_split, spoken
+from desta.sources.base import (
+    NOT_WHOLE,
+    Metadata,
+    Skipped,
+    Source,
+    find_folder,
+    of_split,
+    spoken,
+    stated,
+)
 from desta.sources.cuts import cut, group_segments, shift
-from desta.sources.files import unpacked
-from desta.sources.hub import RECORDINGS
-from desta.sources.reading import list_files, stated
+from desta.sources.files import list_files, read_text, unpacked, visible
+from desta.sources.glossary import JOINED, gender_name
+from desta.sources.recordings import keep
 from desta.sources.tables import read_json
 
 _TIER = re.compile(r'class = "IntervalTier"\s+name = "(?P<name>[^"]*)"')
 _INTERVAL = re.compile(
-    r'xmin = (?P<start>[\d.]+)\s+xmax = (?P<end>[\d.]+)\s+text = "(?P<text>(?:[^"]|"")*)"'
+    r"xmin = (?P<start>\d+(?:\.\d+)?)\s+xmax = (?P<end>\d+(?:\.\d+)?)\s+"
+    r'text = "(?P<text>(?:[^"]|"")*)"'
 )
 _MARK = re.compile(r"<[^>]*>")  # <sil>, <%>: what is no word
 _SPEAKER = re.compile(r"(?:.*_)?(?P<gender>[FM])_(?P<speaker>SPK\d+)")  # N_R0003S0046_F_SPK0093
-_GENDERS = {"F": "Female", "M": "Male"}
 
 
 def read_alimeeting(root: Path) -> Iterator[Metadata | Skipped]:
@@ -33,10 +43,10 @@ def read_alimeeting(root: Path) -> Iterator[Metadata | Skipped]:
     audio = find_folder(root, "Train_Ali_far/audio_dir", source=source, bring=bring)
     for part in ("Eval", "Test"):
         folder = unpacked(root, f"{part}_Ali") / f"{part}_Ali_far" / "textgrid_dir"
-        for grid in sorted(folder.glob("*.TextGrid")):
+        for grid in visible(folder, "*.TextGrid"):
             yield of_split(grid.stem, part.lower())
-    for grid in sorted(grids.glob("*.TextGrid")):
-        recording = next(iter(sorted(audio.glob(f"{grid.stem}*.wav"))), None)
+    for grid in visible(grids, "*.TextGrid"):
+        recording = next(iter(visible(audio, f"{grid.stem}*.wav")), None)
         if recording is None:
             yield Skipped(id=grid.stem, reason="its recording is missing", broken=True)
             continue
@@ -52,23 +62,22 @@ def _stretch(
     id = f"{meeting}/{round(start * 1000):07}-{round(end * 1000):07}"
     if end - start > WINDOW_SECONDS:
         return Skipped(id=id, reason="talk without a common pause for longer than a clip")
-    target = Path(RECORDINGS, "alimeeting", f"{id}.flac")
     try:
-        cut(recording, root / target, start=start, end=end)
+        sound = cut(recording, start=start, end=end)
     except AudioError as error:
         return Skipped(id=id, reason=error.reason, broken=True)
     speakers = dict.fromkeys(segment.speaker or "" for segment in group)
-    found = dict.fromkeys(genders.get(speaker, "") for speaker in speakers)
+    found = dict.fromkeys(gender_name(genders.get(speaker)) for speaker in speakers)
     return Metadata(
         id=id,
-        audio=target.as_posix(),
+        audio=keep(root, f"alimeeting/{id}-", ".flac", sound),
         domain="speech",
         segments=shift(group),
         attributes=stated(
             {
                 "Language": "Chinese",
                 "Number of speakers": str(len(speakers)),
-                "Gender": " / ".join(gender for gender in found if gender),
+                "Gender": JOINED.join(gender for gender in found if gender),
             }
         ),
         split="train",
@@ -76,15 +85,15 @@ def _stretch(
 
 
 def _read_grid(path: Path) -> tuple[dict[str, str], list[Segment]]:
-    """Return speaker -> sex, and what is said, from a TextGrid of Praat in its long form."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    """Return speaker -> F or M, and what is said, from a TextGrid of Praat in its long form."""
+    text = read_text(path)
     _, *pieces = _TIER.split(text)
     genders, segments = {}, []
     for name, body in zip(pieces[::2], pieces[1::2], strict=True):
         match = _SPEAKER.fullmatch(name)
         speaker = match["speaker"] if match else name
         if match:
-            genders[speaker] = _GENDERS[match["gender"]]
+            genders[speaker] = match["gender"]
         for interval in _INTERVAL.finditer(body):
             words = _MARK.sub("", interval["text"].replace('""', '"')).strip()
             start, end = float(interval["start"]), float(interval["end"])
@@ -104,7 +113,11 @@ def read_libricount(root: Path) -> Iterator[Metadata | Skipped]:
         if not listed.is_file():
             yield Skipped(id=path.stem, reason="its JSON file is missing", broken=True)
             continue
-        speakers = len(read_json(listed))
+        try:
+            speakers = len(read_json(listed))
+        except (DataError, TypeError):  # one of thousands: no reason to stop
+            yield Skipped(id=path.stem, reason=NOT_WHOLE, broken=True)
+            continue
         yield Metadata(
             id=path.stem,
             audio=path.relative_to(root).as_posix(),
@@ -130,7 +143,8 @@ MEETING_SOURCES = (
         title="LibriCount: none to ten readers at once",
         domains=("speech",),
         licence="see its agreement",
-        obtain="Zenodo record 1216072, free; Dynamic-SUPERB asks about some of its recordings",
+        obtain="Zenodo record 1216072, free; mixed of utterances of LibriSpeech's test-clean, and "
+        "asked about by Dynamic-SUPERB: for training only with decontamination",
         layout="confirmed",
         cited="public TensorFlow Datasets builder of LibriCount10-0dB.zip",
         read=read_libricount,

@@ -12,13 +12,20 @@ from desta.sources.base import (
     of_split,
     relative_id,
     spoken,
+    stated,
 )
-from desta.sources.files import find_any, inside, read_fields, read_pairs, read_words, unpacked
-from desta.sources.reading import stated
+from desta.sources.files import (
+    find_any,
+    read_fields,
+    read_pairs,
+    read_words,
+    unpacked,
+    visible,
+)
+from desta.sources.glossary import gender_name
 
 _KESPEECH_TABLES = ("wav.scp", "text", "utt2spk", "utt2subdialect")
 _LIBRITTS_PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
-_GENDERS = {"F": "Female", "M": "Male"}
 
 
 def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
@@ -36,13 +43,10 @@ def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
             for name in _KESPEECH_TABLES
         ]
         recordings, texts, speakers, dialects = tables
-        for id, path in recordings.items():
-            audio = inside(root, path)
+        for id, audio in recordings.items():
             if not part.name.startswith("train"):
                 split = part.name.partition("_")[0]
                 yield of_split(id, split)
-            elif audio is None:
-                yield Skipped(id=id, reason="the recording lies outside the root", broken=True)
             elif not (words := texts.get(id, "").replace("<SPOKEN_NOISE>", "").strip()):
                 yield Skipped(id=id, reason="no text for it")
             else:
@@ -74,7 +78,7 @@ def read_libritts_r(root: Path) -> Iterator[Metadata | Skipped]:
     find_any(folder, *_LIBRITTS_PARTS, source=source, bring="unpack train_clean_100.tar.gz")
     readers = {fields[0]: fields for fields in read_fields(table, "\t") if len(fields) >= 4}
     for part in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for path in sorted(part.glob("*/*/*.wav")):
+        for path in visible(part, "*/*/*.wav"):
             id = relative_id(path, folder)
             if part.name not in _LIBRITTS_PARTS:
                 split = part.name.partition("-")[0]
@@ -90,7 +94,7 @@ def read_libritts_r(root: Path) -> Iterator[Metadata | Skipped]:
                 audio=path.relative_to(root).as_posix(),
                 domain="speech",
                 segments=spoken(words),
-                attributes=stated({"Gender": _GENDERS.get(gender), "Speaker": name}),
+                attributes=stated({"Gender": gender_name(gender), "Speaker": name}),
                 split="train",
             )
 

@@ -12,7 +12,7 @@ from desta.sources.base import (
     relative_id,
     spoken,
 )
-from desta.sources.files import read_fields
+from desta.sources.files import read_fields, visible
 
 _NOISE = "_background_noise_"
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
@@ -28,7 +28,7 @@ def read_speech_commands(root: Path) -> Iterator[Metadata | Skipped]:
         bring = "unpack speech_commands_v0.02.tar.gz, or v0.01"
         listed = find_file(root, name, source="speech-commands", bring=bring)
         held_out.update({fields[0]: split for fields in read_fields(listed)})
-    for path in sorted(root.glob("*/*.wav")):
+    for path in visible(root, "*/*.wav"):
         id, word = relative_id(path, root), path.parent.name
         if word == _NOISE:
             yield Skipped(id=id, reason="a minute of noise, not a word")

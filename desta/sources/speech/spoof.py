@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from desta.sources.base import (
+    NOT_WHOLE,
     Metadata,
     Skipped,
     Source,
@@ -11,15 +12,25 @@ from desta.sources.base import (
     find_folder,
     of_split,
     spoken,
+    stated,
 )
 from desta.sources.files import find_any, read_fields, unpacked
+from desta.sources.glossary import gender_name
 from desta.sources.hub import HubRow, hub_reader
-from desta.sources.reading import stated
 
 _REAL = "Real human"
 _SYNTHESISED = "Synthesised speech"
 
-_GENDERS = {"F": "Female", "M": "Male"}
+_KEYS = {"bonafide": _REAL, "spoof": _SYNTHESISED}
+"""Last word of a line of ASVspoof's protocols -> what is heard."""
+_CODECFAKE_LABELS = {"genuine": _REAL, "spoofing": _SYNTHESISED}
+_CODECFAKE_HELD_OUT = {
+    "p226": "validation",
+    "p229": "validation",
+    "p227": "evaluation",
+    "p228": "evaluation",
+}
+"""Speaker of VCTK -> what the authors keep the recordings for."""
 
 _METHODS = {
     "A01": "Text to speech",
@@ -46,7 +57,11 @@ def read_asvspoof2019(root: Path) -> Iterator[Metadata | Skipped]:
     audio = find_folder(folder, "ASVspoof2019_LA_train/flac", source=source, bring=bring)
     for split in ("dev", "eval"):
         yield from _held_out(train.with_name(f"ASVspoof2019.LA.cm.{split}.trl.txt"), split)
-    for _, name, _, attack, key, *_ in read_fields(train):
+    for fields in read_fields(train):
+        if len(fields) < 5 or fields[4] not in _KEYS:
+            yield Skipped(id=fields[min(1, len(fields) - 1)], reason=NOT_WHOLE, broken=True)
+            continue
+        _, name, _, attack, key, *_ = fields
         yield Metadata(
             id=name,
             audio=(audio / f"{Path(name).name}.flac").relative_to(root).as_posix(),
@@ -54,7 +69,7 @@ def read_asvspoof2019(root: Path) -> Iterator[Metadata | Skipped]:
             segments=spoken(None),
             attributes=stated(
                 {
-                    "Source": _REAL if key == "bonafide" else _SYNTHESISED,
+                    "Source": _KEYS[key],
                     "Method": _METHODS.get(attack),
                 }
             ),
@@ -75,6 +90,9 @@ def read_asvspoof5(root: Path) -> Iterator[Metadata | Skipped]:
     for split in ("dev", "eval"):
         yield from _held_out(train.with_name(f"ASVspoof5.{split}.track_1.tsv"), split)
     for fields in read_fields(train):
+        if len(fields) < 9 or fields[8] not in _KEYS:
+            yield Skipped(id=fields[min(1, len(fields) - 1)], reason=NOT_WHOLE, broken=True)
+            continue
         name, gender, key = fields[1], fields[2], fields[8]
         yield Metadata(
             id=name,
@@ -83,8 +101,8 @@ def read_asvspoof5(root: Path) -> Iterator[Metadata | Skipped]:
             segments=spoken(None),
             attributes=stated(
                 {
-                    "Gender": _GENDERS.get(gender),
-                    "Source": _REAL if key == "bonafide" else _SYNTHESISED,
+                    "Gender": gender_name(gender),
+                    "Source": _KEYS[key],
                 }
             ),
             split="train",
@@ -94,11 +112,16 @@ def read_asvspoof5(root: Path) -> Iterator[Metadata | Skipped]:
 def _held_out(protocol: Path, split: str) -> Iterator[Skipped]:
     if protocol.is_file():
         for fields in read_fields(protocol):
-            yield of_split(fields[1], split)
+            yield of_split(fields[min(1, len(fields) - 1)], split)
 
 
-def _describe_codecfake(row: HubRow) -> Metadata:
-    real = str(row.values["label"] or "").lower().startswith("bona")
+def _describe_codecfake(row: HubRow) -> Metadata | Skipped:
+    """Describe a row; a real one is `genuine` in both its label and the name of its codec."""
+    kind = _CODECFAKE_LABELS.get(str(row.values["label"]))
+    if split := _CODECFAKE_HELD_OUT.get(str(row.values["speaker_id"])):
+        return of_split(row.id, split)
+    if kind is None:
+        return Skipped(id=row.id, reason="its label is unknown", broken=True)
     return Metadata(
         id=row.id,
         audio=row.audio,
@@ -106,8 +129,8 @@ def _describe_codecfake(row: HubRow) -> Metadata:
         segments=spoken(None),
         attributes=stated(
             {
-                "Source": _REAL if real else _SYNTHESISED,
-                "Codec": None if real else row.values["codec_name"],
+                "Source": kind,
+                "Codec": row.values["codec_name"] if kind == _SYNTHESISED else None,
             }
         ),
         split="train",
@@ -143,9 +166,13 @@ SPOOF_SOURCES = (
         licence="CC BY 4.0",
         obtain="Hugging Face rogertseng/CodecFake, free",
         layout="confirmed",
-        cited="data set card of rogertseng/CodecFake",
+        cited="data set card of rogertseng/CodecFake; its authors' loader, data_utils.py of "
+        "roger-tseng/CodecFake (labels, speakers held out)",
         read=hub_reader(
-            "codecfake", "rogertseng/CodecFake", ("label", "codec_name"), _describe_codecfake
+            "codecfake",
+            "rogertseng/CodecFake",
+            ("label", "speaker_id", "codec_name"),
+            _describe_codecfake,
         ),
     ),
 )

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from desta.errors import DataError
 from desta.sources.base import (
+    OTHER_TEST,
     Metadata,
     Skipped,
     Source,
@@ -14,14 +15,17 @@ from desta.sources.base import (
     of_split,
     readable,
     spoken,
+    stated,
 )
-from desta.sources.glossary import emotion_name, gender_name
+from desta.sources.files import read_text
+from desta.sources.glossary import JOINED, emotion_name, gender_name, noise_name
 from desta.sources.hub import HubRow, hub_reader
-from desta.sources.reading import read_rows, stated
+from desta.sources.tables import read_rows
 
 _EXPRESSO_BRING = "unpack expresso.tar"
 _EXPRESSO_READ = "audio_48khz/read"
 _EXPRESSO_NAME = re.compile(r"(?P<speaker>ex\d\d)_(?P<style>[a-z]+)_(?:(?P<kind>[a-z]+)_)?\d+")
+_EXPRESSO_PART = re.compile(r"_channel\d.*|_segment_.*")  # of a conversation
 _EXPRESSO_GENDERS = {"ex01": "Male", "ex02": "Female", "ex03": "Male", "ex04": "Female"}
 
 _PROMPTTTS_BRING = "synthesise the texts of PromptSpeech as its tags say"
@@ -33,18 +37,21 @@ _PARASPEECH_ROOTS = ("voxceleb", "expresso", "ears", "emilia")
 def read_expresso(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield `audio_48khz/read/ex01/happy/base/ex01_happy_00001.wav`, short sentences read aloud.
 
-    `splits/train.txt` lists names, and parts of long recordings as `name<TAB>(start,end)`: those
-    would have to be cut first.
+    `splits/train.txt` lists names, and parts of long recordings as `name<TAB>(start,end)`; these,
+    and the conversations, would have to be cut first. `*word*` is a word to be stressed.
     """
     train = find_file(root, "splits/train.txt", source="expresso", bring=_EXPRESSO_BRING)
     table = find_file(root, "read_transcriptions.txt", source="expresso", bring=_EXPRESSO_BRING)
     find_folder(root, _EXPRESSO_READ, source="expresso", bring=_EXPRESSO_BRING)
-    lines = (line.partition("\t") for line in table.read_text(encoding="utf-8").splitlines())
-    texts = {name: text.strip() for name, _, text in lines}
+    lines = (line.partition("\t") for line in read_text(table).splitlines())
+    texts = {name: text.replace("*", "").strip() for name, _, text in lines}
     for name, whole in _expresso_names(train):
         match = _EXPRESSO_NAME.fullmatch(name)
-        if not whole or match is None:
+        if not whole:
             yield Skipped(id=name, reason="a part of a long recording")
+            continue
+        if match is None:
+            yield Skipped(id=name, reason="a conversation, not a sentence read aloud")
             continue
         speaker, style = match["speaker"], match["style"]
         attributes = {
@@ -67,7 +74,7 @@ def read_expresso(root: Path) -> Iterator[Metadata | Skipped]:
 
 def _expresso_names(path: Path) -> Iterator[tuple[str, bool]]:
     """Yield the names of a split, and whether the whole recording is meant."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path).splitlines():
         if line.strip() and not line.startswith("#"):
             name, _, times = line.strip().partition("\t")
             yield name.strip(), not times
@@ -109,16 +116,16 @@ def _paraspeechcaps_clip(row: HubRow) -> Metadata:
     attributes = {
         "Gender": gender_name(values["gender"]),
         "Accent": values["accent"],
-        "Emotion": " / ".join(name for tag in tags if (name := emotion_name(tag))),
-        "Style": readable(" / ".join(tag for tag in tags if not emotion_name(tag))),
-        "Voice": readable(" / ".join(values["intrinsic_tags"] or ())),
+        "Emotion": JOINED.join(name for tag in tags if (name := emotion_name(tag))),
+        "Style": JOINED.join(readable(tag) for tag in tags if not emotion_name(tag)),
+        "Voice": JOINED.join(map(readable, values["intrinsic_tags"] or ())),
         "Pitch": readable((values["pitch"] or "").removesuffix("-pitched")),
         "Speaking speed": readable((values["speaking_rate"] or "").removesuffix(" speed")),
-        "Noise level": readable(values["noise"] or ""),
+        "Noise level": noise_name(values["noise"]),
     }
     return Metadata(
         id=row.id,
-        audio=f"{values['source'].lower()}/{values['relative_audio_path']}",
+        audio=f"{(values['source'] or '').lower()}/{values['relative_audio_path']}",
         domain="speech",
         segments=spoken((values["transcription"] or "").strip() or None),
         attributes=stated(attributes),
@@ -145,6 +152,7 @@ def read_paraspeechcaps(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield what the shards say of recordings in `voxceleb`, `expresso`, `ears` and `emilia`.
 
     These four are corpora of their own, prepared as the authors say; any of them may be missing.
+    What VoxCeleb and Expresso keep for dev or test is left out.
     """
     if not any((root / name).is_dir() for name in _PARASPEECH_ROOTS):
         raise DataError(
@@ -152,11 +160,28 @@ def read_paraspeechcaps(root: Path) -> Iterator[Metadata | Skipped]:
             fix="unpack one of the corpora that hold the recordings, or describe a corpus of your "
             "own with `desta describe custom`",
         )
+    held_out = set(_expresso_held_out(root / "expresso"))
     for item in _paraspeechcaps_rows(root):
-        if isinstance(item, Metadata) and not (root / item.audio.split("/")[0]).is_dir():
+        if isinstance(item, Skipped):
+            yield item
+            continue
+        path = PurePosixPath(item.audio)
+        corpus, name = path.parts[0], _EXPRESSO_PART.sub("", path.stem)
+        if not (root / corpus).is_dir():
             yield Skipped(id=item.id, reason="the corpus that holds its recording is not there")
+        elif {"voxceleb": "test" in path.parts, "expresso": name in held_out}.get(corpus, False):
+            yield Skipped(id=item.id, reason=OTHER_TEST)
         else:
             yield item
+
+
+def _expresso_held_out(folder: Path) -> Iterator[str]:
+    """Yield the names of recordings of which Expresso keeps all or a part for dev or test."""
+    if folder.is_dir():
+        for part in ("dev", "test"):
+            inside = f"splits/{part}.txt"
+            path = find_file(folder, inside, source="paraspeechcaps", bring=_EXPRESSO_BRING)
+            yield from (name for name, _ in _expresso_names(path))
 
 
 STYLE_SOURCES = (

@@ -6,11 +6,22 @@ The language is stated where it is not English throughout.
 from collections.abc import Iterator
 from pathlib import Path
 
-from desta.sources.base import Metadata, Skipped, Source, find_file, find_folder, of_split, spoken
+from desta.sources.base import (
+    Metadata,
+    Skipped,
+    Source,
+    find_file,
+    find_folder,
+    of_split,
+    relative_id,
+    spoken,
+    stated,
+)
+from desta.sources.files import list_files
 from desta.sources.glossary import age_name, gender_name
 from desta.sources.hub import HubRow, hub_reader
 from desta.sources.languages import language_name
-from desta.sources.reading import list_files, read_rows, stated
+from desta.sources.tables import read_rows
 
 _COMMON_VOICE_BRING = "unpack the archive of that language"
 _COMMON_VOICE_LANGUAGES = ("en", "zh-CN", "zh-TW")
@@ -60,7 +71,7 @@ def read_voxceleb1(root: Path) -> Iterator[Metadata | Skipped]:
     rows = read_rows(table, *columns, delimiter="\t")
     speakers = {row["VoxCeleb1 ID"]: row for row in rows}
     for path in list_files(root, "wav", "*/*/*.wav", source="voxceleb1", bring=_VOXCELEB_BRING):
-        id = path.relative_to(root / "wav").with_suffix("").as_posix()
+        id = relative_id(path, root / "wav")
         speaker = speakers.get(path.relative_to(root / "wav").parts[0])
         if speaker is None:
             yield Skipped(id=id, reason="its speaker is not in vox1_meta.csv", broken=True)

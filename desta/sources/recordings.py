@@ -1,0 +1,30 @@
+"""Sounds that are taken out of something larger, kept as files below the root of the corpus."""
+
+import hashlib
+from pathlib import Path
+
+from desta.shards import write_atomic
+
+RECORDINGS = "recordings"
+"""Folder below the root."""
+
+
+def keep(root: Path, prefix: str, suffix: str, sound: bytes) -> str:
+    """Return where a sound lies, relative to the root; it is written where it is not there yet.
+
+    The name ends in a hash of the content, so that the rows of a newer release never meet the
+    sounds of an older one.
+
+    Args:
+        root: folder of the corpus.
+        prefix: how the path below `recordings` begins.
+        suffix: of the file, such as ".wav".
+        sound: the bytes of the file.
+    """
+    digest = hashlib.sha256(sound).hexdigest()[:16]
+    path = Path(RECORDINGS, f"{prefix}{digest}{suffix}")
+    target = root / path
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, sound)
+    return path.as_posix()
