@@ -120,7 +120,9 @@ SHORT = SIZES | {"max_position_embeddings": 24}
 SEPARATE: dict[str, Callable[[], Any]] = {
     "convolutions": lambda: Lfm2Config(**SIZES, layer_types=["conv", "full_attention"]),
     "state space": lambda: FalconH1Config(**SIZES, **MAMBA, mamba_n_groups=1),
-    "longrope": lambda: Phi3Config(**SIZES, rope_parameters=LONG),
+    "longrope": lambda: Phi3Config(
+        **SIZES, rope_parameters=LONG, original_max_position_embeddings=32
+    ),
     "dynamic": lambda: LlamaConfig(
         **SHORT, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
     ),
