@@ -32,7 +32,7 @@ check: setup  ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 test: setup  ## all tests but those marked slow, gpu or network
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 smoke: setup  ## the whole path on tiny models only
 	$(BIN)/pytest tests/smoke
