@@ -35,7 +35,7 @@ def main() -> int:
     """Write the blocks that are asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--demo", type=Path, metavar="DIR")
-    parser.add_argument("--speed", type=Path, metavar="FILE")
+    parser.add_argument("--speed", type=Path, nargs="+", metavar="FILE", help="one or a part each")
     parser.add_argument("--proof", type=Path, metavar="FILE")
     parser.add_argument("--root", type=Path, default=Path(), help="where README.md and docs/ lie")
     options = parser.parse_args()
@@ -44,9 +44,10 @@ def main() -> int:
         if options.demo:
             replace_block(readme, "demo", demo_block(options.demo))
         if options.speed:
-            figures = read(options.speed)
-            replace_block(readme, "speed", speed_block(figures))
-            replace_block(options.root / "docs/speed.md", "speed", speed_page(figures))
+            runs = [read(path) for path in options.speed]
+            replace_block(readme, "speed", "\n\n".join(map(speed_block, runs)))
+            page = "\n\n".join(map(speed_page, runs))
+            replace_block(options.root / "docs/speed.md", "speed", page)
         if options.proof:
             replace_block(readme, "proof", proof_block(read(options.proof)))
     except DestaError as error:
