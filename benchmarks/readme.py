@@ -6,7 +6,7 @@ Each option writes its own blocks, with the command and the commit that made the
 not given stays as it is.
 
     --demo   folder that `make demo` has filled          block `demo` of README.md
-    --speed  file of `speed.py --json`                   block `speed` of README.md, docs/speed.md
+    --speed  file or files of `speed.py --json`          block `speed` of README.md, docs/speed.md
     --proof  file of `proof_of_conversion.py --json`     block `proof` of README.md
 """
 
