@@ -87,7 +87,8 @@ class Item:
     audio: str
     """Path below the folder of audio."""
     description: str
-    """What the clip holds, in words; what a text-only model is told instead of hearing it."""
+    """What the clip holds, in words; what a text-only model is told instead of hearing it. Empty
+    in outputs that do not repeat it."""
     instruction: str
     dataset: str
     """Where the clip is from; questions without an open answer are reported by it."""
@@ -147,6 +148,8 @@ def load_items(source: str | Path, *, revision: str | None = None) -> list[Item]
             items += [_item(section, i, r, found[0]) for i, r in enumerate(read_jsonl(found[0]))]
         elif section in RATED:
             raise DataError(f"{folder / stem}.jsonl is missing", fix=_FIX)
+    if untold := [item.id for item in items if not item.description]:
+        raise DataError(f"{folder}: {untold[0]} has no `textual_audio`", fix=_FIX)
     _check_distinct(items, folder)
     return items
 
@@ -203,6 +206,9 @@ def score_item(item: Item, output: str, judge_reply: str | None = None) -> Score
 
     `judge_reply` is a yes or no for chains of thought and for accuracy, the bare transcription for
     word error rate, and None if nobody judged. Rules need none.
+
+    Raises:
+        DataError: an instruction is unknown or broken, or a transcription has no label.
     """
     followed = follow_strictly(item.instructions, output, "speech_ifeval", seed=item.id)
     correct: bool | None = None
@@ -211,7 +217,9 @@ def score_item(item: Item, output: str, judge_reply: str | None = None) -> Score
     undecided = None
     if item.metric == "wer":
         if judge_reply is not None:
-            word_errors = count_word_errors(item.label or "", judge_reply)
+            if item.label is None:
+                raise DataError(f"{item.id} has no label to compare with", fix=_FIX)
+            word_errors = count_word_errors(item.label, judge_reply)
     elif item.metric != "open" and judge_reply is not None:
         judgement = read_judgement(judge_reply)
         in_form = judgement.in_form
@@ -241,7 +249,7 @@ def aggregate(scores: Sequence[Score]) -> dict[str, Any]:
     sections: per section `num_items`, `num_missing` (of the published number), `rate` (of the
         answers that are decided), `groups`, `instructions`; `wer` and `accuracy` by data set where
         a judge was asked; `undecided`: [{reason, count, example}]; `num_judge_out_of_form`
-    ifrate: null unless all three sections are whole and decided
+    ifrate: null unless every question of the three sections is known to be followed or not
     """
     by_section: dict[Section, list[Score]] = defaultdict(list)
     for score in scores:
@@ -250,9 +258,7 @@ def aggregate(scores: Sequence[Score]) -> dict[str, Any]:
     whole = [
         by_section[section]
         for section in RATED
-        if section in sections
-        and not sections[section]["num_missing"]
-        and not sections[section]["undecided"]
+        if sum(bool(s.followed) for s in by_section[section]) == NUM_ITEMS[section]
     ]
     ifrate = _mean([_rate(each) for each in whole]).to_json() if len(whole) == len(RATED) else None
     return {"sections": sections, "ifrate": ifrate}
@@ -337,7 +343,7 @@ def _section(record: Mapping[str, Any], path: Path) -> Section:
 
 
 def _item(section: Section, line: int, record: Mapping[str, Any], path: Path) -> Item:
-    description = record.get("textual_audio", record.get("seed_transcript"))
+    description = record.get("textual_audio", record.get("seed_transcript", ""))
     texts = [record.get(k) for k in ("audio_filepath", "instruction", "dataset", "metric")]
     label = record.get("label")
     if (

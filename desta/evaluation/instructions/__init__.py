@@ -6,6 +6,6 @@
     following.py  strict and loose reading of an answer, and the rates of many
 
 Two variants, because two benchmarks share names and not rules: `official` is Google's IFEval
-(Zhou et al., arXiv 2311.07911), in the copy of 2024 that VoiceBench carries; `speech_ifeval` is what
-Speech-IFEval (Lu et al., arXiv 2505.19037) made of it.
+(Zhou et al., arXiv 2311.07911), in the copy of 2024 that VoiceBench carries; `speech_ifeval` is
+what Speech-IFEval (Lu et al., arXiv 2505.19037) made of it.
 """
