@@ -73,3 +73,13 @@ def balanced_accuracy(confusion_KC: NDArray[np.int64]) -> Estimate:
     recalls = confusion_KC.diagonal()[occurs_K] / totals
     error = np.sqrt((recalls * (1 - recalls) / totals).sum()) / len(recalls)
     return Estimate(value=float(recalls.mean()), standard_error=float(error))
+
+
+def share(flags: Sequence[bool]) -> Estimate:
+    """Return the share p of n flags that hold, with standard error sqrt(p (1 - p) / n).
+
+    Args:
+        flags: at least one.
+    """
+    value = sum(flags) / len(flags)
+    return Estimate(value=value, standard_error=float(np.sqrt(value * (1 - value) / len(flags))))

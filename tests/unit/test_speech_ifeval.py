@@ -1,0 +1,259 @@
+"""Speech-IFEval: reading, prompts, scores and rates, on questions made up here."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desta.errors import ConfigError, DataError
+from desta.evaluation.speech_ifeval import (
+    FILES,
+    GROUPS,
+    NUM_ITEMS,
+    aggregate,
+    audio_messages,
+    forgetting_rate,
+    load_items,
+    read_answered,
+    score_item,
+    text_messages,
+)
+from desta.evaluation.speech_ifeval_judge import Judgement, judge_messages, read_judgement
+from desta.evaluation.wer import count_word_errors, normalize, word_error_rate
+
+
+def question(number: int, metric: str, rule: str | None = None, **more: Any) -> dict[str, Any]:
+    record = {
+        "audio_filepath": f"x/{number}.wav",
+        "textual_audio": "[00:00:00 - 00:00:02] Hello.(Gender: Female)",
+        "instruction": "What is said?",
+        "dataset": "made_up",
+        "metric": metric,
+    }
+    if rule is not None:
+        record |= {"instruction_id_list": [rule], "kwargs": [{}]}
+    return record | more
+
+
+CLOSED = [
+    question(0, "wer", "change_case:english_capital", label="HELLO THERE"),
+    question(1, "accuracy", "startend:quotation", label="happy"),
+    question(2, "accuracy", "detectable_format:title", label="sad"),
+]
+OPEN = [question(0, "open", "detectable_format:json_format")]
+THOUGHT = [question(0, "cot"), question(1, "cot")]
+FREE = [question(0, "wer", label="HELLO THERE"), question(1, "accuracy", label="happy")]
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> Path:
+    text = "".join(json.dumps(record) + "\n" for record in records).encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    inner = tmp_path / "eval_data"
+    inner.mkdir()
+    write(inner / "closed_ended_questions.jsonl", CLOSED)
+    write(inner / "creative_writing.jsonl.gz", OPEN)
+    write(inner / "chain-of-thought.jsonl", THOUGHT)
+    return tmp_path
+
+
+def test_questions_are_read_plain_and_gzipped_with_ids_by_line(folder: Path) -> None:
+    items = load_items(folder)
+
+    assert [item.id for item in items] == [
+        "closed_ended/0", "closed_ended/1", "closed_ended/2", "creative_writing/0",
+        "chain_of_thought/0", "chain_of_thought/1",
+    ]  # fmt: skip
+    assert items == load_items(folder / "eval_data")
+    assert items[0].label == "HELLO THERE"
+    assert items[0].instructions[0].id == "change_case:english_capital"
+    write(folder / "eval_data" / f"{FILES['unconstrained']}.jsonl", FREE)
+    assert [item.id for item in load_items(folder)[-2:]] == ["unconstrained/0", "unconstrained/1"]
+
+
+def test_prompts_are_those_of_the_benchmark(folder: Path) -> None:
+    item = load_items(folder)[0]
+
+    heard, told = audio_messages(item, "clips"), text_messages(item)
+
+    assert [m.role for m in heard] == [m.role for m in told] == ["system", "user"]
+    assert heard[0] == told[0]
+    assert heard[0].content == "Follow the given instructions."
+    assert heard[1].content == "<|AUDIO|>\n\nWhat is said?"
+    assert heard[1].audios[0].audio == str(Path("clips/x/0.wav"))
+    assert told[1].content == (
+        "Speech Input: [00:00:00 - 00:00:02] Hello.(Gender: Female)\n\nWhat is said?"
+    )
+
+
+def test_missing_file_and_broken_question_are_refused(folder: Path) -> None:
+    write(folder / "eval_data/closed_ended_questions.jsonl", [question(0, "wer") | {"label": 3}])
+    with pytest.raises(DataError, match="question 0 is not in the published layout"):
+        load_items(folder)
+    untold = {k: v for k, v in CLOSED[0].items() if k != "textual_audio"}
+    write(folder / "eval_data/closed_ended_questions.jsonl", [untold])
+    with pytest.raises(DataError, match="closed_ended/0 has no `textual_audio`"):
+        load_items(folder)
+    write(folder / "eval_data/closed_ended_questions.jsonl", [CLOSED[0], CLOSED[0]])
+    with pytest.raises(DataError, match="closed_ended/0 is asked more than once"):
+        load_items(folder)
+    (folder / "eval_data/chain-of-thought.jsonl").unlink()
+    write(folder / "eval_data/closed_ended_questions.jsonl", CLOSED)
+    with pytest.raises(DataError, match=r"chain-of-thought\.jsonl is missing"):
+        load_items(folder)
+
+
+def test_hub_is_asked_only_at_a_commit(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="revision 'main' is not a commit"):
+        load_items("owner/name", revision="main")
+    with pytest.raises(DataError, match="is not a folder"):
+        load_items(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="neither a folder nor reachable"):  # tests are offline
+        load_items("owner/name", revision="0" * 40)
+
+
+def test_rules_need_no_judge_and_thoughts_do(folder: Path) -> None:
+    items = {item.id: item for item in load_items(folder)}
+
+    assert score_item(items["closed_ended/0"], "HELLO").followed == (True,)
+    assert score_item(items["closed_ended/0"], "Hello").followed == (False,)
+    assert score_item(items["closed_ended/0"], "HELLO").undecided is None
+    thought = items["chain_of_thought/0"]
+    assert score_item(thought, "so", "Result: YES").followed == (True,)
+    assert score_item(thought, "so", "Result: NO").followed == (False,)
+    assert score_item(thought, "so", "Perhaps.").undecided is not None
+    assert score_item(thought, "so").undecided == "nobody judged"
+
+
+def test_outputs_of_others_are_read_and_scored(tmp_path: Path) -> None:
+    rows = [
+        record | {"response": response, "eval_response": reply, "follow_all_instructions": False}
+        for record, response, reply in zip(
+            CLOSED,
+            ["HELLO, THEIR!", '"happy"', "sad"],
+            ["Hello, their", "Result: YES", "hm"],
+            strict=True,
+        )
+    ]
+    for row in rows:
+        row["seed_transcript"] = row.pop("textual_audio")  # as outputs call it
+    path = write(tmp_path / "llm_eval@closed_ended_questions.jsonl.gz", rows)
+
+    scores = [score_item(a.item, a.output, a.judge_reply) for a in read_answered(path)]
+    section = aggregate(scores)["sections"]["closed_ended"]
+
+    assert section["num_items"] == 3
+    assert section["num_missing"] == NUM_ITEMS["closed_ended"] - 3
+    assert section["rate"]["value"] == pytest.approx(2 / 3, abs=1e-6)
+    assert section["groups"]["wrapping"]["value"] == 0.5
+    assert section["wer"] == 0.5
+    assert section["accuracy"]["made_up"]["value"] == 1.0
+    assert section["undecided"] == [
+        {
+            "reason": "the judge's reply says neither yes nor no",
+            "count": 1,
+            "example": "closed_ended/2",
+        }
+    ]
+    assert read_answered(path)[0].published == {"follow_all_instructions": False}
+
+
+def test_outputs_without_label_or_description_are_scored_by_their_rules(tmp_path: Path) -> None:
+    row = {k: v for k, v in CLOSED[0].items() if k not in ("label", "textual_audio")}
+    (one,) = read_answered(write(tmp_path / "a.jsonl", [row | {"response": "HELLO"}]))
+
+    assert score_item(one.item, one.output).followed == (True,)
+    with pytest.raises(DataError, match="closed_ended/0 has no label to compare with"):
+        score_item(one.item, one.output, "hello")
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([], "holds no answers"),
+        ([CLOSED[0]], "no `response`"),
+        ([CLOSED[0] | {"response": None}], "no `response`"),
+        ([CLOSED[0] | {"response": "a", "eval_response": 3}], "no `response`"),
+        ([CLOSED[0] | {"response": "a", "metric": "bleu"}], "metric 'bleu' is none"),
+        ([THOUGHT[0] | {"response": "a"}] * 2, "chain_of_thought/0 is asked more than once"),
+        ([OPEN[0] | {"response": "a", "kwargs": []}], "not lists of equal length"),
+    ],
+)
+def test_broken_outputs_are_refused(
+    tmp_path: Path, records: list[dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_answered(write(tmp_path / "rule_eval@x.jsonl", records))
+
+
+def test_ifrate_needs_all_three_sections_whole_and_decided(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = load_items(folder)
+    outputs = ["HELLO", '"a"', "b", "{}", "so", "so"]
+    replies = [None, None, None, None, "Result: YES", "Result: NO"]
+    scores = [score_item(*each) for each in zip(items, outputs, replies, strict=True)]
+    assert aggregate(scores)["ifrate"] is None  # most questions are missing
+
+    for section, number in (("closed_ended", 3), ("creative_writing", 1), ("chain_of_thought", 2)):
+        monkeypatch.setitem(NUM_ITEMS, section, number)
+    assert aggregate(scores)["ifrate"]["value"] == pytest.approx((2 / 3 + 1 + 1 / 2) / 3, abs=1e-6)
+    assert aggregate(scores[:-1])["ifrate"] is None
+    assert aggregate([*scores[:-1], score_item(items[-1], "so")])["ifrate"] is None
+    unread = score_item(items[1], '"a"', "hm")  # of no weight: its rule is decided
+    assert aggregate([scores[0], unread, *scores[2:]])["ifrate"] is not None
+
+
+def test_forgetting_is_relative_to_the_backbone() -> None:
+    assert forgetting_rate(0.45, 0.9) == pytest.approx(-0.5)
+    with pytest.raises(ConfigError, match="cannot be forgotten"):
+        forgetting_rate(0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict", "in_form"),
+    [
+        ("Result: YES", True, True),
+        ("It reasons.\nresult: no", False, True),
+        ("Result:\nyes", True, True),
+        ("Result: NOT", False, True),  # as the official parser has it
+        ("Result: NO. Or Result: YES?", False, True),  # the first counts
+        ("Result:YES", True, False),
+        ("Result: **yes**", True, False),
+        ("Result: <NO>", False, False),
+        ("Result: Not sure", False, True),
+        ("Result:  nothing", None, False),
+        ("YES", None, False),
+        ("", None, False),
+    ],
+)
+def test_judge_reply(reply: str, verdict: bool | None, in_form: bool) -> None:
+    assert read_judgement(reply) == Judgement(verdict=verdict, in_form=in_form)
+
+
+def test_judge_is_told_request_answer_and_label_where_there_is_one() -> None:
+    system, user = judge_messages("accuracy", "Who?", "Me {x}", "You")
+    assert "Result: YES" in system.content
+    assert user.content == "Request: Who?\n\nCorrect answer: You\n\nAnswer: Me {x}"
+    assert "Correct" not in judge_messages("cot", "Who?", "Me", None)[1].content
+
+
+def test_word_error_rate_is_over_all_words() -> None:
+    errors = [count_word_errors("a b c", "A, b x"), count_word_errors("<d>", "d e f")]
+
+    assert word_error_rate(errors) == 3 / 4
+    assert normalize(" <<It's>> [noise] (so) Fine! ") == "it s fine"
+    with pytest.raises(DataError, match="no reference holds a word"):
+        word_error_rate([count_word_errors("[noise]", "a")])
+
+
+def test_every_group_names_a_known_instruction() -> None:
+    from desta.evaluation.instructions.checkers import CHECKERS
+
+    assert GROUPS.keys() <= CHECKERS["speech_ifeval"].keys()
