@@ -43,6 +43,7 @@ STRIPPED = "model_prediction"
 """Reading without `PREFIX`, and the key of results files that hold it."""
 WITHHELD = "the authors keep the right answer to themselves"
 NO_OUTPUT = "no output"
+_WORD = re.compile(r"\w+")
 _REVISIONS = {
     "2c5f9200bb10": "test-mini v05.15.25, annotations of 2025-08-09 (f0a4a97)",
     "fc01c005f263": "test-mini v05.15.25, annotations of 2025-06-23 (82f34fd)",
@@ -235,4 +236,4 @@ def _text(record: Mapping[str, Any], key: str) -> str | None:
 
 
 def _words(text: str) -> set[str]:
-    return set(re.findall(r"\b\w+\b", text.lower()))
+    return set(_WORD.findall(text.lower()))
