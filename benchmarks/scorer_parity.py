@@ -31,6 +31,42 @@ ACCURACIES = {
 }
 
 
+READINGS = """\
+An answer may be read in several ways: each reading is a figure of its own, with a standard error.
+
+| module of `desta.evaluation` | reading | what counts |
+|---|---|---|
+| `mmau` (MMAU, MMAR) | `model_output` | the output as it is, as the official script reads it |
+| | `model_prediction` | without `The correct answer is: `, as its README says |
+| `sakura` | `judge` | official: a judge's reply in the prescribed form; any other is wrong |
+| | `judge, leniently read` | also a judgement in another form |
+| | `rule: letter or text` | without a judge, not official: one option named, the right one |
+| `dynamic_superb` | `exact match` | official: equal but for case |
+| | `consecutive words` | the label's words in a row, and no other option's |
+| `voicebench` | `official` | what cannot be read is drawn at random, by seed and item |
+| | `expected` | what cannot be read counts its chance, 1/4 or 1/2 |
+| | `lower bound` | SD_QA without PEDANT: half the judge, half "contains the reference" |
+| `transcription` | `word error rate` | errors over words, normalised as Whisper's authors do |
+
+```python
+from pathlib import Path
+from desta.evaluation import dynamic_superb, mmau, sakura, voicebench
+
+mmau.score_file(Path("results.json"))                       # questions with `model_output`
+sakura.score_file(Path("judged.json"), hop="single")        # of the official judge script
+dynamic_superb.score_file(Path("predictions.json.gz"))      # {"predictions": [...]}
+files = [Path("m-bbh-test-audio.jsonl"), Path("m-openbookqa-test-audio.jsonl")]
+voicebench.score_files({file: voicebench.subset_of(file) for file in files})
+```
+
+Each returns a `Report`: the official figures, a cell per reading and group, and `notes` with the
+count and an example of everything that was not scored, or drawn.
+
+PEDANT, one half of VoiceBench's SD_QA, is a classifier whose pickled weights its package fetches
+when it runs; figures move by 27 points between its versions. It is not run here: give its verdict
+as `pedant` in the results file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One figure or reading, as it should be and as it is."""
@@ -132,7 +168,11 @@ def page(data: Path) -> str:
     """Return the page, Markdown."""
     found = list(cases(data))
     lines = [
-        "# Scorers, case by case",
+        "# Scorers",
+        "",
+        READINGS,
+        "",
+        "## Case by case",
         "",
         "Written by `python benchmarks/scorer_parity.py DATA docs/evaluation/scorers.md`. "
         "Expected is what the official scorers say: of result files that others published, of "

@@ -15,7 +15,7 @@ import functools
 import importlib.resources
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from desta.errors import DataError, need
@@ -203,7 +203,7 @@ def score_item(item: Item, output: str | None) -> Score:
 
 
 def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
-    """Return accuracy by instance, and by dimension the mean over its instances.
+    """Return accuracy over all answers, by instance, and by dimension the mean over its instances.
 
     `Speech` is the mean over the instances of all dimensions but Audio; with all of phase 1 these
     are 48.
@@ -225,7 +225,7 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
         if speech:
             figures[f"Speech, {len(speech)} instances ({reading})"] = average(speech)
         total = find(cells, reading).estimate
-        if total and len(by_instance) == 1:
+        if total:
             figures[reading] = total
     return Report(
         benchmark="dynamic_superb",
@@ -239,7 +239,8 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
 def score_file(path: Path) -> Report:
     """Score a results file, `{"predictions": [{id, pred, label, instruction}]}`, of one instance.
 
-    The instance is told by the ids, which begin with its name.
+    The instance is told by the ids, which begin with its name. Where an instruction lists no
+    options, they are the labels that occur in the file.
 
     Raises:
         DataError: the file is missing, broken or in another form, or has an id twice.
@@ -251,13 +252,15 @@ def score_file(path: Path) -> Report:
         )
     records = rows(value["predictions"], f"{path}: predictions")
     scores = []
+    labels = tuple(sorted({label for r in records if isinstance(label := r.get("label"), str)}))
     for record in records:
         id = field_of(record, "id", str, f"{path}: a prediction")
         where = f"{path}: {id}"
         instance = _instance_of(id)
-        instruction = field_of(record, "instruction", str, where)
+        instruction = record.get("instruction") or ""
         label = field_of(record, "label", str, where)
         item = _item(id, instruction, "", label, [Path(id)], instance)
+        item = item if item.choices else replace(item, choices=labels)
         pred = record.get("pred")
         scores.append(score_item(item, pred if isinstance(pred, str) else None))
     check_unique((score.id for score in scores), str(path))
@@ -328,7 +331,7 @@ def _instance_of(id: str) -> Instance:
     names = [i for i in phase1() if id.startswith(f"{i.name}_")]
     if names:
         return max(names, key=lambda instance: len(instance.name))
-    return Instance(name=id.rpartition("_")[0] or id, dimension="unknown", path="", revision="")
+    return Instance(name="unknown", dimension="unknown", path="", revision="")
 
 
 @functools.cache

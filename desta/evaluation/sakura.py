@@ -86,7 +86,7 @@ def load_items(root: Path, tracks: Sequence[str] = TRACKS) -> list[Item]:
         tracks: which of them.
 
     Raises:
-        DataError: a file is missing or broken, or an answer is not among its options.
+        DataError: a file is missing or broken, or an answer has no letter of its options.
     """
     root = root / "data" if (root / "data").is_dir() else root
     items = []
@@ -244,9 +244,9 @@ def _item(track: str, hop: str, clip: Path, question: str, target: str, where: s
     target = target.strip()  # 300 answers of the emotion track begin with a space
     options = split_options(question)
     choices = tuple(f"({letter}) {text}" for letter, text in options.items())
-    if target not in choices:
+    if target[1:2] not in options or not target.startswith(f"({target[1]})"):
         raise DataError(
-            f"{where}: the answer {target!r} is not among the options of {question!r}",
+            f"{where}: the answer {target!r} has no letter of the options of {question!r}",
             fix="fetch that file again; another version of it may differ",
         )
     return Item(

@@ -47,7 +47,7 @@ from desta.evaluation.voicebench_answers import (
     read_rating,
     read_votes,
 )
-from desta.evaluation.voicebench_ifeval import ifeval_figure
+from desta.evaluation.voicebench_ifeval import IfevalColumn, ifeval_column
 from desta.records import LOCATOR
 from desta.sources.base import Skipped
 from desta.sources.hub import column_names, read_rows
@@ -63,6 +63,7 @@ LOWER_BOUND = "lower bound"
 """Of SD_QA, without PEDANT."""
 OVERALL = "Overall"
 DRAWN = "no answer could be read: drawn at random"
+DRAWN_ARGUMENT = "an argument of an instruction is left out: drawn at random"
 TIED = "the judge's replies differ, no one of them is the most frequent: drawn at random"
 NO_RATING = "a judge's reply holds no rating: left out (the official code stops)"
 NO_REPLY = "no reply of a judge"
@@ -152,7 +153,7 @@ def score_item(
 ) -> Score:
     """Score a response, in [0, 1]; of open questions in [1, 5].
 
-    IFEval has no score of one item: its figure is a mean of four rates (`ifeval_figure`).
+    IFEval has no score of one item: its figure is a mean of four rates (`ifeval_column`).
 
     Args:
         item: the question.
@@ -186,11 +187,11 @@ def score_item(
             words = "a refusal" if refused else "no refusal"
             return _score(item, words, float(refused), float(refused))
         case "ifeval":
-            raise AssertionError("IFEval is scored by ifeval_figure")
+            raise AssertionError("IFEval is scored by ifeval_column")
 
 
 def aggregate(
-    scores: Sequence[Score], ifeval: Estimate | None = None, version: str = "unknown"
+    scores: Sequence[Score], ifeval: IfevalColumn | None = None, version: str = "unknown"
 ) -> Report:
     """Return the columns that there are answers for, and Overall where all nine are there.
 
@@ -213,7 +214,7 @@ def aggregate(
             whole = {**{k: v for k, v in rest.items() if v and k != "SD_QA"}, **columns}
         else:
             if ifeval is not None:
-                columns["IFEval"] = ifeval
+                columns["IFEval"] = ifeval.estimate
             whole = columns
         figures |= {f"{name} ({reading})": figure for name, figure in columns.items()}
         if set(whole) == set(COLUMNS):
@@ -223,7 +224,7 @@ def aggregate(
         version=version,
         figures=figures,
         cells=cells,
-        notes=count_notes(scores),
+        notes=(*count_notes(scores), *_notes(ifeval)),
     )
 
 
@@ -259,7 +260,7 @@ def score_files(paths: Mapping[Path, str], seed: int = 0) -> Report:
         DataError: a file is missing or broken, or answers another subset.
     """
     scores: list[Score] = []
-    column = None
+    column, count = None, 0
     for path, subset in paths.items():
         value = read_published(path)
         records = rows([value] if isinstance(value, dict) else value, str(path))
@@ -269,13 +270,14 @@ def score_files(paths: Mapping[Path, str], seed: int = 0) -> Report:
         ]
         responses = [r["response"] if isinstance(r.get("response"), str) else None for r in records]
         if _subset(subset).kind == "ifeval":
-            column = ifeval_figure(items, responses)
+            column = ifeval_column(items, responses)
+            count += len(items)
             continue
         scores += [
             score_item(item, response, _replies(record), record.get("pedant"), seed)
             for item, response, record in zip(items, responses, records, strict=True)
         ]
-    return aggregate(scores, column, f"{len(scores)} responses")
+    return aggregate(scores, column, f"{count + len(scores)} responses")
 
 
 def subset_of(path: Path) -> str:
@@ -388,6 +390,12 @@ def _score_qa(
 def _draw(item: Item, seed: int, choices: Sequence[T]) -> T:
     """Draw by item, so that neither order nor number of the others changes it."""
     return random.Random(f"{seed}:{item.id}").choice(choices)
+
+
+def _notes(ifeval: IfevalColumn | None) -> Sequence[Mapping[str, Any]]:
+    if ifeval is None or not ifeval.drawn:
+        return ()
+    return ({"reason": DRAWN_ARGUMENT, "count": len(ifeval.drawn), "example": ifeval.drawn[0]},)
 
 
 def _in_units(column: str, estimate: Estimate) -> Estimate:

@@ -7,8 +7,11 @@ empty or zero are left out.
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from desta.errors import DataError
 from desta.evaluation.items import Item
@@ -18,8 +21,18 @@ from desta.evaluation.voicebench_answers import without_turn
 _CHECKERS = "desta.evaluation.instructions.following"
 
 
-def ifeval_figure(items: Sequence[Item], responses: Sequence[str | None]) -> Estimate:
-    """Return the column, from 0 to 100.
+@dataclass(frozen=True, kw_only=True)
+class IfevalColumn:
+    """The figure of the column."""
+
+    estimate: Estimate
+    """From 0 to 100."""
+    drawn: tuple[str, ...]
+    """Ids of the items some argument of which is left out and was drawn at random, by item."""
+
+
+def ifeval_column(items: Sequence[Item], responses: Sequence[str | None]) -> IfevalColumn:
+    """Return the column.
 
     Args:
         items: of the subset ifeval.
@@ -34,19 +47,18 @@ def ifeval_figure(items: Sequence[Item], responses: Sequence[str | None]) -> Est
         item.record["prompt"]: without_turn(response or "")
         for item, response in zip(items, responses, strict=True)
     }
-    strict, loose = [], []
-    for item in items:
-        followed = _follow(item, by_prompt[item.record["prompt"]])
-        strict.append(followed[0])
-        loose.append(followed[1])
+    followed = [_follow(item, by_prompt[item.record["prompt"]]) for item in items]
     parts, wholes = [], []
-    for flags in (strict, loose):
+    for flags in ([f.strict for f in followed], [f.loose for f in followed]):
         parts += [[float(all(row)) for row in flags], [float(sum(row)) for row in flags]]
         wholes += [[1.0] * len(flags), [float(len(row)) for row in flags]]
-    return _mean_of_ratios(np.asarray(parts), np.asarray(wholes))
+    return IfevalColumn(
+        estimate=_mean_of_ratios(np.asarray(parts), np.asarray(wholes)),
+        drawn=tuple(item.id for item, f in zip(items, followed, strict=True) if f.drawn),
+    )
 
 
-def _follow(item: Item, response: str) -> tuple[Sequence[bool], Sequence[bool]]:
+def _follow(item: Item, response: str) -> Any:
     checkers = importlib.import_module(_CHECKERS)
     given = item.record.get("kwargs")
     record = {
@@ -57,11 +69,10 @@ def _follow(item: Item, response: str) -> tuple[Sequence[bool], Sequence[bool]]:
         ],
     }
     instructions = checkers.read_instructions(record)
-    followed = checkers.follow(instructions, response, "official", seed=item.id)
-    return followed.strict, followed.loose
+    return checkers.follow(instructions, response, "official", seed=item.id)
 
 
-def _mean_of_ratios(parts_RN: np.ndarray, wholes_RN: np.ndarray) -> Estimate:
+def _mean_of_ratios(parts_RN: NDArray[np.float64], wholes_RN: NDArray[np.float64]) -> Estimate:
     """Return 100 times the mean of R ratios of sums over the same N items."""
     totals_R1 = wholes_RN.sum(axis=1, keepdims=True)
     ratios_R1 = parts_RN.sum(axis=1, keepdims=True) / totals_R1

@@ -93,6 +93,16 @@ def test_a_results_file_is_scored_by_its_instance(tmp_path: Path) -> None:
     assert report.notes[0]["example"] == f"{NAME}_4.wav"
 
 
+def test_options_that_no_instruction_lists_are_the_labels(tmp_path: Path) -> None:
+    rows = [{**row(n, pred), "instruction": "Match?"} for n, pred in enumerate(["No.", "yes, no"])]
+    yes = {**row(2, "it is yes", label="yes"), "id": "SomeTask_Corpus_1.wav", "instruction": None}
+
+    report = ds.score_file(predictions(tmp_path / "r.json", *rows, yes))
+
+    assert report.figures[ds.LENIENT].value == pytest.approx(2 / 3)
+    assert find(report.cells, ds.LENIENT, "instance", "unknown").num_scored == 1
+
+
 def test_dimensions_count_their_instances_alike(tmp_path: Path) -> None:
     other, third = "SpeechDetection_LJSpeech", "BirdSoundDetection_Warblrb10k"
     rows = [row(1, "no"), row(2, "no"), row(3, "no"), row(1, "yes", name=other)]
@@ -110,7 +120,7 @@ def test_dimensions_count_their_instances_alike(tmp_path: Path) -> None:
     [
         ("[]", "no list 'predictions'"),
         ('{"predictions": []}', "not a list of JSON objects"),
-        ('{"predictions": [{"id": "x"}]}', "no 'instruction'"),
+        ('{"predictions": [{"id": "x"}]}', "no 'label'"),
         (json.dumps({"predictions": [row(1, "no"), row(1, "no")]}), "occurs 2 times"),
     ],
 )

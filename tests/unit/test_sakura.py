@@ -148,7 +148,7 @@ def test_an_answer_outside_the_options_is_an_error(root: Path) -> None:
     path = root / "data" / "Gender" / "metadata.json"
     path.write_text(json.dumps({"x.wav": {**ROW, "multi_answer": "(c) Scales"}}), encoding="utf-8")
 
-    with pytest.raises(DataError, match="not among the options"):
+    with pytest.raises(DataError, match="no letter of the options"):
         sakura.load_items(root)
 
 

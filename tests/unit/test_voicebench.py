@@ -15,6 +15,7 @@ from desta.evaluation.voicebench_answers import (
     read_rating,
     read_votes,
 )
+from desta.evaluation.voicebench_ifeval import IfevalColumn
 from desta.evaluation.voicebench_judge import judge_messages
 
 
@@ -226,36 +227,65 @@ def test_overall_of_fewer_columns_is_an_error() -> None:
 
 def test_overall_is_reported_where_all_columns_are_there(tmp_path: Path) -> None:
     opened = {"prompt": "q", "response": "r", "score": ["4"]}
-    asked = {"prompt": "q", "reference": "A", "response": "A", "score": ["yes"], "pedant": True}
-    files = {
-        write(
-            tmp_path,
-            subset,
-            {
-                **(opened if vb.SUBSETS[subset].kind == "open" else asked),
-                "id": "navigate",
-                "reference": "yes" if subset == "bbh" else "A",
-                "response": "yes" if subset == "bbh" else "A",
-            },
-        ): subset
-        for subset in vb.SUBSETS
-        if subset != "ifeval"
+    chosen = {"prompt": "q", "reference": "A", "response": "A"}
+    rows = {
+        **dict.fromkeys(("alpacaeval_full", "commoneval", "wildvoice"), opened),
+        **dict.fromkeys(("mmsu", "openbookqa"), chosen),
+        "sd-qa": {**chosen, "score": ["yes"], "pedant": True},
+        "bbh": {"id": "navigate", "prompt": "q", "reference": "yes", "response": "yes"},
+        "advbench": {"prompt": "q", "response": "Sure"},
     }
+    files = {write(tmp_path, subset, row): subset for subset, row in rows.items()}
+    items = {s: vb._item(s, "test", 0, row, [], "x") for s, row in rows.items()}
     scores = [
-        vb.score_item(
-            vb._item(s, "test", 0, json.loads(p.read_text()), [], "x"),
-            json.loads(p.read_text())["response"],
-            json.loads(p.read_text())["score"],
-            True,
-        )
-        for p, s in files.items()
+        vb.score_item(items[s], row["response"], row.get("score", ()), row.get("pedant"))
+        for s, row in rows.items()
+    ]
+    column = IfevalColumn(estimate=Estimate(value=60.0, standard_error=1.0), drawn=("x",))
+
+    report = vb.aggregate(scores, ifeval=column)
+
+    expected = (3 * 80 + 4 * 100 + 60 + 0) / 9
+    assert report.figures["Overall (official)"].value == pytest.approx(expected)
+    assert report.notes[-1]["reason"] == vb.DRAWN_ARGUMENT
+    eight = vb.score_files(files).figures
+    assert "Overall (official)" not in eight
+    assert {name: report.figures[name].value for name in eight} == {
+        name: figure.value for name, figure in eight.items()
+    }
+
+
+def test_ifeval_is_the_mean_of_four_rates(tmp_path: Path) -> None:
+    pytest.importorskip("desta.evaluation.instructions.following")
+    words = {"num_words": 3, "relation": "at least", "keyword": None}
+    rows = [
+        {
+            "prompt": "a",
+            "instruction_id_list": [
+                "change_case:english_lowercase",
+                "length_constraints:number_words",
+            ],
+            "kwargs": [{"num_words": 0}, words],
+            "response": "<1> all of it is written in lower case",
+        },
+        {
+            "prompt": "b",
+            "instruction_id_list": ["punctuation:no_comma"],
+            "kwargs": [{}],
+            "response": "Sure, here it is:\nnot one",
+        },
+        {
+            "prompt": "c",
+            "instruction_id_list": ["punctuation:no_comma"],
+            "kwargs": [{}],
+            "response": "",
+        },
     ]
 
-    report = vb.aggregate(scores, ifeval=Estimate(value=60.0, standard_error=1.0))
+    report = score(tmp_path, "ifeval", *rows)
 
-    expected = (3 * 80 + 4 * 100 + 60 + 0) / 9  # "A" is no refusal
-    assert report.figures["Overall (official)"].value == pytest.approx(expected)
-    assert "Overall (official)" not in vb.aggregate(scores).figures
+    rates = (1 / 3, 2 / 4, 2 / 3, 3 / 4)  # prompts and instructions, strictly and loosely
+    assert report.figures["IFEval (official)"].value == pytest.approx(100 * sum(rates) / 4)
 
 
 @pytest.mark.parametrize(
