@@ -28,9 +28,14 @@ from desta.evaluation.instructions.following import (
     follow_strictly,
     read_instructions,
 )
-from desta.evaluation.metrics import Estimate, share
+from desta.evaluation.metrics import Estimate, mean
 from desta.evaluation.speech_ifeval_judge import read_judgement
-from desta.evaluation.wer import WordErrors, count_word_errors, word_error_rate
+from desta.evaluation.wer import (
+    WordErrors,
+    count_word_errors,
+    normalise_basically,
+    word_error_rate,
+)
 from desta.records import LOCATOR, AudioRef, Message, read_jsonl
 
 Section = Literal["closed_ended", "creative_writing", "chain_of_thought", "unconstrained"]
@@ -219,7 +224,9 @@ def score_item(item: Item, output: str, judge_reply: str | None = None) -> Score
         if judge_reply is not None:
             if item.label is None:
                 raise DataError(f"{item.id} has no label to compare with", fix=_FIX)
-            word_errors = count_word_errors(item.label, judge_reply)
+            word_errors = count_word_errors(
+                normalise_basically(item.label), normalise_basically(judge_reply)
+            )
     elif item.metric != "open" and judge_reply is not None:
         judgement = read_judgement(judge_reply)
         in_form = judgement.in_form
@@ -310,7 +317,7 @@ def _aggregate_section(section: Section, scores: Sequence[Score]) -> dict[str, A
 
 
 def _rate(scores: Sequence[Score]) -> Estimate:
-    return share([all(s.followed) for s in scores if s.followed])
+    return mean([all(s.followed) for s in scores if s.followed])
 
 
 def _mean(estimates: Sequence[Estimate]) -> Estimate:
@@ -327,7 +334,7 @@ def _shares(pairs: Iterable[tuple[str, bool]]) -> dict[str, dict[str, float]]:
     flags: dict[str, list[bool]] = defaultdict(list)
     for name, flag in pairs:
         flags[name].append(flag)
-    return {name: share(flags[name]).to_json() for name in sorted(flags)}
+    return {name: mean(flags[name]).to_json() for name in sorted(flags)}
 
 
 def _section(record: Mapping[str, Any], path: Path) -> Section:
