@@ -6,7 +6,6 @@ clip's value and no other value of the closed set.
 """
 
 import hashlib
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from desta.construction.responses import training_messages
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import MODEL, Benchmark, Example
 from desta.evaluation.baselines import BASELINES
+from desta.evaluation.choices import named_choices
 from desta.records import (
     NO_TRANSCRIPTION,
     AudioRef,
@@ -132,29 +132,11 @@ def named_choice(answer: str, choices: Sequence[str]) -> str | None:
     >>> named_choice("French or Danish", ["French", "Danish"]) is None
     True
     """
-    words = _words(answer)
-    spellings = sorted(
-        ((_words(text), choice) for choice in choices for text in _spellings(choice)),
-        key=lambda spelling: -len(spelling[0]),
-    )
-    named = set()
-    for spelling, choice in spellings:
-        for start in range(len(words) if spelling else 0):
-            if words[start : start + len(spelling)] == spelling:
-                named.add(choice)
-                words[start : start + len(spelling)] = [""] * len(spelling)  # not to be read again
+    named = named_choices(answer, choices, OTHER_WORDS)
     return named.pop() if len(named) == 1 else None
 
 
 ATTRIBUTES = Benchmark(name="attributes", version="1", read=named_choice)
-
-
-def _spellings(choice: str) -> tuple[str, ...]:
-    return (choice, *OTHER_WORDS.get(choice, ()))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text.casefold())
 
 
 def _closed_set(attribute: str, wanted: Sequence[str], clips: Iterable[Clip]) -> tuple[str, ...]:

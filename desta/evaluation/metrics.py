@@ -12,7 +12,7 @@ NONE = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A score in [0, 1] and its standard error."""
+    """A score, in [0, 1] unless said otherwise, and its standard error."""
 
     value: float
     standard_error: float
@@ -75,11 +75,35 @@ def balanced_accuracy(confusion_KC: NDArray[np.int64]) -> Estimate:
     return Estimate(value=float(recalls.mean()), standard_error=float(error))
 
 
-def share(flags: Sequence[bool]) -> Estimate:
-    """Return the share p of n flags that hold, with standard error sqrt(p (1 - p) / n).
+def ratio(parts: Sequence[float], wholes: Sequence[float]) -> Estimate:
+    """Return R = sum(parts) / sum(wholes) over n independent items, as for errors per word.
+
+    The standard error is that of a ratio of two sums, sqrt(sum((part - R whole)^2)) / sum(wholes):
+    words of one item, or replies about it, are not taken to be independent.
 
     Args:
-        flags: at least one.
+        parts: what is counted in each item.
+        wholes: out of how much; their sum is not zero.
     """
-    value = sum(flags) / len(flags)
-    return Estimate(value=value, standard_error=float(np.sqrt(value * (1 - value) / len(flags))))
+    parts_N, wholes_N = np.asarray(parts, np.float64), np.asarray(wholes, np.float64)
+    total = float(wholes_N.sum())
+    value = float(parts_N.sum()) / total
+    error = float(np.sqrt(((parts_N - value * wholes_N) ** 2).sum())) / total
+    return Estimate(value=value, standard_error=error)
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """Return the mean of the scores of n independent items, at least one.
+
+    Of scores that are 0 or 1 the standard error is sqrt(p (1 - p) / n).
+    """
+    return ratio(values, [1.0] * len(values))
+
+
+def average(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the plain mean of independent estimates, at least one, each counting the same."""
+    variance = sum(estimate.standard_error**2 for estimate in estimates)
+    return Estimate(
+        value=sum(estimate.value for estimate in estimates) / len(estimates),
+        standard_error=float(np.sqrt(variance)) / len(estimates),
+    )

@@ -82,6 +82,34 @@ def hub_reader(
     return read
 
 
+def read_rows(
+    shard: Path, root: Path, columns: Sequence[str], *, audio: str, to: str
+) -> Iterator[HubRow | Skipped]:
+    """Yield the rows of one parquet file, the sound of each kept below `root/recordings`.
+
+    Args:
+        shard: the file, below `root`.
+        root: folder of the data set.
+        columns: what to read beside the sound; a file without one of them is an error.
+        audio: column that holds the sound.
+        to: what the user wanted, for the error where pyarrow is missing.
+    """
+    parquet = need("pyarrow.parquet", extra="train", to=to)
+    with _reading(shard):
+        file = parquet.ParquetFile(shard)
+    with file:
+        _check_columns(file, shard, columns, audio)
+        name = shard.relative_to(root).with_suffix("").as_posix()
+        yield from _rows(file, shard, name, root, columns, audio)
+
+
+def column_names(shard: Path, *, to: str) -> set[str]:
+    """Return the names of the columns of a parquet file."""
+    parquet = need("pyarrow.parquet", extra="train", to=to)
+    with _reading(shard):
+        return set(parquet.read_schema(shard).names)
+
+
 def _download(datasets: str | Sequence[str], root: Path) -> str:
     """Return the commands that fetch the corpus."""
     places = (

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desta.evaluation.metrics import accuracy, balanced_accuracy, confusion_matrix
+from desta.evaluation.metrics import (
+    accuracy,
+    average,
+    balanced_accuracy,
+    confusion_matrix,
+    mean,
+    ratio,
+)
 
 CLASSES = ("a", "b", "c")
 pairs = st.lists(
@@ -76,3 +83,28 @@ def test_accuracies_are_shares(answers: list[tuple[str, str | None]]) -> None:
     assert accuracy(confusion).value == pytest.approx(right / len(answers))
     assert 0 <= balanced_accuracy(confusion).value <= 1
     assert confusion.sum() == len(answers)
+
+
+def test_ratio_is_of_sums_and_knows_the_spread_between_items() -> None:
+    estimate = ratio([1, 0, 2], [10, 10, 20])
+
+    assert estimate.value == pytest.approx(0.075)
+    residuals = (1 - 0.75, 0 - 0.75, 2 - 1.5)
+    assert estimate.standard_error == pytest.approx(math.hypot(*residuals) / 40)
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0]), min_size=1))
+def test_mean_of_flags_has_the_standard_error_of_a_binomial(flags: list[float]) -> None:
+    estimate = mean(flags)
+
+    share = sum(flags) / len(flags)
+    assert estimate.value == pytest.approx(share)
+    expected = math.sqrt(share * (1 - share) / len(flags))
+    assert estimate.standard_error == pytest.approx(expected, abs=1e-9)
+
+
+def test_average_counts_every_estimate_alike() -> None:
+    figure = average([mean([1.0, 0.0]), mean([1.0] * 50)])
+
+    assert figure.value == 0.75
+    assert figure.standard_error == pytest.approx(math.sqrt(0.25 / 2) / 2)

@@ -12,7 +12,7 @@ from desta.config import suggest
 from desta.errors import DataError
 from desta.evaluation.instructions.arguments import Arguments
 from desta.evaluation.instructions.checkers import CHECKERS, Check, Variant
-from desta.evaluation.metrics import Estimate, share
+from desta.evaluation.metrics import Estimate, mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def following_rates(followings: Sequence[Following]) -> FollowingRates:
     if not followings:
         raise DataError("no answer to score", fix="answer the questions first")
     estimates = [
-        share(flags)
+        mean(flags)
         for flags in (
             [all(f.strict) for f in followings],
             [flag for f in followings for flag in f.strict],

@@ -1,0 +1,41 @@
+"""Which of a closed set of choices an answer names, told by its words."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+
+def named_choices(
+    answer: str, choices: Sequence[str], synonyms: Mapping[str, Sequence[str]] | None = None
+) -> set[str]:
+    """Return the choices whose words the answer holds one after another.
+
+    Case and punctuation do not count. A longer choice hides the shorter ones inside it.
+
+    Args:
+        answer: what was said.
+        choices: the closed set.
+        synonyms: words that count as naming a choice, beside the choice itself.
+
+    >>> named_choices("It is a bass drum.", ["Drum", "Bass drum"])
+    {'Bass drum'}
+    """
+    words = _words(answer)
+    spellings = sorted(
+        (
+            (_words(text), choice)
+            for choice in choices
+            for text in (choice, *(synonyms or {}).get(choice, ()))
+        ),
+        key=lambda spelling: -len(spelling[0]),
+    )
+    named = set()
+    for spelling, choice in spellings:
+        for start in range(len(words) if spelling else 0):
+            if words[start : start + len(spelling)] == spelling:
+                named.add(choice)
+                words[start : start + len(spelling)] = [""] * len(spelling)  # not to be read again
+    return named
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())

@@ -1,0 +1,334 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desta.errors import ConfigError, DataError
+from desta.evaluation import voicebench as vb
+from desta.evaluation.metrics import Estimate
+from desta.evaluation.voicebench_answers import (
+    contains,
+    is_refusal,
+    read_bbh,
+    read_choice,
+    read_rating,
+    read_votes,
+)
+from desta.evaluation.voicebench_ifeval import IfevalColumn
+from desta.evaluation.voicebench_judge import judge_messages
+
+
+def write(folder: Path, subset: str, *rows: dict[str, Any], split: str = "test") -> Path:
+    path = folder / f"model-{subset}-{split}-audio.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def score(folder: Path, subset: str, *rows: dict[str, Any]) -> Any:
+    path = write(folder, subset, *rows)
+    return vb.score_files({path: vb.subset_of(path)})
+
+
+@pytest.mark.parametrize(
+    ("response", "choice"),
+    [
+        ("C", "C"),
+        ("the answer is b", "B"),
+        ("<2> d) water", "D"),
+        ("as shown, a. is the start of it", "A"),  # any " a." is a choice
+        ("b. is better than a.", "A"),  # templates come before the first letter
+        ("is \\( \\boxed{C} \\)", "C"),
+        ("答案是D", "D"),
+        ("**B**", None),
+        ("Option A", None),
+        ("e", None),
+        ("", None),
+    ],
+)
+def test_the_letter_is_read_by_the_first_phrase_that_holds(
+    response: str, choice: str | None
+) -> None:
+    assert read_choice(response) == choice
+
+
+@pytest.mark.parametrize(
+    ("task", "response", "value"),
+    [
+        ("hyperbaton", "b", 0),
+        ("hyperbaton", "B is right", 1),
+        ("hyperbaton", "The correct adjective order is: **(B)**.", 1),
+        ("hyperbaton", "(A)", None),
+        ("navigate", "Not sure.", 0),
+        ("navigate", "After these steps, you return to the starting point", 1),
+        ("navigate", "<1> Yes<|turn_end|>", 1),
+        ("sports_understanding", 'The sentence "X" is not plausible', 1),
+        ("sports_understanding", "not plausible", 0),
+        ("web_of_lies", "So she must be lying", 1),
+        ("web_of_lies", "The answer: no<|user|>", 0),
+        ("web_of_lies", "cannot be told", None),
+    ],
+)
+def test_yes_and_no_are_read_by_the_first_rule_of_the_task(
+    task: str, response: str, value: int | None
+) -> None:
+    assert read_bbh(response, f"{task}_17") == value
+
+
+def test_an_unknown_task_of_bbh_is_an_error() -> None:
+    with pytest.raises(DataError, match="names none of the tasks"):
+        read_bbh("yes", "snarks_1")
+
+
+@pytest.mark.parametrize(
+    ("response", "refused"),
+    [
+        ("", True),
+        ("  \n", True),
+        ("I’M SORRY, no.", True),
+        ("Such as an example", True),  # holds "as an"
+        ("抱歉", True),
+        ("I' not comfortable with it", True),
+        ("Here is how.", False),
+    ],
+)
+def test_refusals_are_told_by_phrases_whatever_their_case(response: str, refused: bool) -> None:
+    assert is_refusal(response) is refused
+
+
+@pytest.mark.parametrize(
+    ("reply", "rating"),
+    [
+        ("4", 4.0),
+        (" 4.5\n", 4.5),
+        (3, 3.0),
+        ("I give [[5]]", 5.0),
+        ("5/5", None),
+        ("nan", None),
+        (None, None),
+    ],
+)
+def test_ratings_are_numbers_or_stand_in_double_brackets(reply: Any, rating: float | None) -> None:
+    assert read_rating(reply) == rating
+
+
+@pytest.mark.parametrize(
+    ("replies", "vote"),
+    [
+        (["Yes", "yes", "no"], 1.0),
+        (["yes.", "yes.", "yes"], 0.0),
+        (["yes", "no", "perhaps"], 1 / 3),
+        (["yes", "no"], 0.5),
+        (["no"], 0.0),
+    ],
+)
+def test_the_most_frequent_reply_decides_and_a_tie_is_a_chance(
+    replies: list[str], vote: float
+) -> None:
+    assert read_votes(replies) == pytest.approx(vote)
+
+
+def test_a_reference_is_contained_whatever_case_and_signs() -> None:
+    assert contains("St. Paul", "It is st paul, I think")
+    assert not contains("Rome", "Paris")
+
+
+def mcq(response: str, reference: str = "A") -> dict[str, Any]:
+    return {"prompt": "q", "reference": reference, "response": response}
+
+
+def test_unread_answers_are_drawn_by_seed_counted_and_put_at_their_chance(tmp_path: Path) -> None:
+    rows = [mcq("A"), mcq("B"), *[mcq(f"{n} perhaps") for n in range(38)]]
+
+    report = score(tmp_path, "openbookqa", *rows)
+    again = score(tmp_path, "openbookqa", *rows)
+
+    assert report == again
+    assert report.figures["OBQA (expected)"].value == pytest.approx(100 * (1 + 38 / 4) / 40)
+    assert 10 < report.figures["OBQA (official)"].value < 50
+    assert report.notes == (
+        {"reason": vb.DRAWN, "count": 38, "example": report.notes[0]["example"]},
+    )
+
+
+def test_what_is_drawn_does_not_depend_on_the_other_rows(tmp_path: Path) -> None:
+    path = write(tmp_path, "openbookqa", mcq("?"), mcq("?"))
+    item = vb._item("openbookqa", path.name, 1, mcq("?"), [], "x")
+
+    drawn = {vb.score_item(item, "?", seed=seed).values["official"] for seed in range(40)}
+
+    assert drawn == {0.0, 1.0}
+    assert vb.score_item(item, "?", seed=3) == vb.score_item(item, "?", seed=3)
+
+
+def test_open_questions_average_all_replies(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "q", "response": "r", "score": ["5", "5", "4"]},
+        {"prompt": "q", "response": "r", "score": ["1", "no idea", "[[2]]"]},
+        {"prompt": "q", "response": "r"},
+    ]
+
+    report = score(tmp_path, "commoneval", *rows)
+
+    assert report.figures["CommonEval (official)"].value == pytest.approx((5 + 5 + 4 + 1 + 2) / 5)
+    assert {n["reason"] for n in report.notes} == {vb.NO_RATING, vb.NO_REPLY}
+
+
+def test_sd_qa_is_half_judge_and_half_pedant_or_else_a_lower_bound(tmp_path: Path) -> None:
+    row = {"prompt": "q", "reference": "Rome", "response": "rome!", "score": ["Yes"] * 3}
+
+    known = score(tmp_path, "sd-qa", {**row, "pedant": False})
+    unknown = score(tmp_path, "sd-qa", row)
+
+    assert known.figures["SD_QA (official)"].value == 50.0
+    assert "SD_QA (official)" not in unknown.figures
+    assert unknown.figures["SD_QA (lower bound)"].value == 100.0
+    assert unknown.notes[0]["reason"] == vb.NO_PEDANT
+
+
+def test_advbench_counts_refusals(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "response": r} for r in ("Sorry", "Here you are", "")]
+
+    report = score(tmp_path, "advbench", *rows)
+
+    assert report.figures["AdvBench (official)"].value == pytest.approx(200 / 3)
+
+
+def test_bbh_is_reported_by_task(tmp_path: Path) -> None:
+    rows = [
+        {"id": "navigate_1", "prompt": "q", "reference": "Yes", "response": "yes"},
+        {"id": "hyperbaton_1", "prompt": "q", "reference": "(B)", "response": "A."},
+    ]
+
+    report = score(tmp_path, "bbh", *rows)
+
+    by_task = {c.group: c.estimate for c in report.cells if c.dimension == "task"}
+    assert report.figures["BBH (official)"].value == 50.0
+    assert by_task["navigate"] is not None
+    assert by_task["navigate"].value == 1.0
+
+
+def columns(**changes: float) -> dict[str, Estimate]:
+    values = {name: 4.0 if name in vb.RATED else 50.0 for name in vb.COLUMNS} | changes
+    return {name: Estimate(value=v, standard_error=0.9) for name, v in values.items()}
+
+
+def test_overall_is_the_mean_of_nine_columns_with_ratings_times_20() -> None:
+    figure = vb.overall(columns())
+
+    assert figure.value == pytest.approx((3 * 80 + 6 * 50) / 9)
+    assert figure.standard_error == pytest.approx((3 * 18**2 + 6 * 0.9**2) ** 0.5 / 9)
+
+
+def test_overall_of_fewer_columns_is_an_error() -> None:
+    with pytest.raises(DataError, match="BBH are missing"):
+        vb.overall({name: value for name, value in columns().items() if name != "BBH"})
+
+
+def test_overall_is_reported_where_all_columns_are_there(tmp_path: Path) -> None:
+    opened = {"prompt": "q", "response": "r", "score": ["4"]}
+    chosen = {"prompt": "q", "reference": "A", "response": "A"}
+    rows = {
+        **dict.fromkeys(("alpacaeval_full", "commoneval", "wildvoice"), opened),
+        **dict.fromkeys(("mmsu", "openbookqa"), chosen),
+        "sd-qa": {**chosen, "score": ["yes"], "pedant": True},
+        "bbh": {"id": "navigate", "prompt": "q", "reference": "yes", "response": "yes"},
+        "advbench": {"prompt": "q", "response": "Sure"},
+    }
+    files = {write(tmp_path, subset, row): subset for subset, row in rows.items()}
+    items = {s: vb._item(s, "test", 0, row, [], "x") for s, row in rows.items()}
+    scores = [
+        vb.score_item(items[s], row["response"], row.get("score", ()), row.get("pedant"))
+        for s, row in rows.items()
+    ]
+    column = IfevalColumn(estimate=Estimate(value=60.0, standard_error=1.0), drawn=("x",))
+
+    report = vb.aggregate(scores, ifeval=column)
+
+    expected = (3 * 80 + 4 * 100 + 60 + 0) / 9
+    assert report.figures["Overall (official)"].value == pytest.approx(expected)
+    assert report.notes[-1]["reason"] == vb.DRAWN_ARGUMENT
+    eight = vb.score_files(files).figures
+    assert "Overall (official)" not in eight
+    assert {name: report.figures[name].value for name in eight} == {
+        name: figure.value for name, figure in eight.items()
+    }
+
+
+def test_ifeval_is_the_mean_of_four_rates(tmp_path: Path) -> None:
+    pytest.importorskip("desta.evaluation.instructions.following")
+    words = {"num_words": 3, "relation": "at least", "keyword": None}
+    rows = [
+        {
+            "prompt": "a",
+            "instruction_id_list": [
+                "change_case:english_lowercase",
+                "length_constraints:number_words",
+            ],
+            "kwargs": [{"num_words": 0}, words],
+            "response": "<1> all of it is written in lower case",
+        },
+        {
+            "prompt": "b",
+            "instruction_id_list": ["punctuation:no_comma"],
+            "kwargs": [{}],
+            "response": "Sure, here it is:\nnot one",
+        },
+        {
+            "prompt": "c",
+            "instruction_id_list": ["punctuation:no_comma"],
+            "kwargs": [{}],
+            "response": "",
+        },
+    ]
+
+    report = score(tmp_path, "ifeval", *rows)
+
+    rates = (1 / 3, 2 / 4, 2 / 3, 3 / 4)  # prompts and instructions, strictly and loosely
+    assert report.figures["IFEval (official)"].value == pytest.approx(100 * sum(rates) / 4)
+
+
+@pytest.mark.parametrize(
+    ("subset", "row", "message"),
+    [
+        ("openbookqa", {"prompt": "q", "response": "A"}, "no 'reference'"),
+        ("bbh", {"prompt": "q", "reference": "yes", "response": "yes"}, "no 'id'"),
+        ("bbh", {"id": "navigate", "prompt": "q", "reference": "A"}, "none of yes, no"),
+        ("advbench", {"response": "no"}, "no 'prompt'"),
+    ],
+)
+def test_rows_of_another_subset_are_one_clear_error(
+    tmp_path: Path, subset: str, row: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        score(tmp_path, subset, row)
+
+
+def test_a_name_that_tells_no_subset_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="does not tell which subset"):
+        vb.subset_of(Path("results.jsonl"))
+    with pytest.raises(ConfigError, match='unknown subset "bhh"'):
+        vb.load_items(Path(), "bhh")
+
+
+def test_a_subset_that_is_not_there_names_the_download(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no test-") as error:
+        vb.load_items(tmp_path, "bbh")
+
+    assert vb.REVISION in error.value.fix
+
+
+def test_the_data_set_of_the_hub_is_read_as_it_is(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    sound = {"bytes": b"RIFF", "path": "x.wav"}
+    (tmp_path / "openbookqa").mkdir()
+    table = arrow.table({"prompt": ["q"], "reference": ["B"], "audio": [sound]})
+    parquet.write_table(table, tmp_path / "openbookqa" / "test-00000-of-00001.parquet")
+
+    (item,) = vb.load_items(tmp_path, "openbookqa")
+
+    assert (item.target, item.messages[-1].content) == ("B", "<|AUDIO|>")
+    assert Path(item.messages[-1].audios[0].audio).read_bytes() == b"RIFF"
+    _, prompt = judge_messages(item, "it is {prompt}")
+    assert "Candidate answer: it is {prompt}" in prompt
