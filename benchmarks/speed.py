@@ -6,6 +6,7 @@
   window    30 s                               true length
   numbers   encoder in float32                 encoder in bfloat16 where the device has it
   LM head   on every position                  on labelled positions
+  layers    those of transformers              the same function, made for the CPU
   prompt    the system prompt once in every    what all rows of a batch begin with once, without
             row, with gradient                 gradient (common beginning read once)
   batches   12 pairs in random order           pairs of similar length, up to 2,048 tokens
@@ -16,7 +17,8 @@
 
 Both ends, and every step from one to the other, run in our own code, with an untrained connector
 of the same size, on the same clips, in the same run. Reading audio, spectrograms and voice
-activity detection are timed with the rest. Rounds take turns; a figure is the median of rounds.
+activity detection are timed with the rest; every engine has answered a question about another clip
+before. Rounds take turns; a figure is the median of rounds.
 
 Every round of training runs in a process of its own and tells its highest memory above what the
 loaded weights take. Answers have a fixed length. What was not answered in a batch is timed one by
@@ -56,7 +58,10 @@ def main() -> int:
             clips = {
                 seconds: tuple(
                     write_clips(
-                        options.clips, Path(folder), count=scale.batch_sizes[-1], seconds=seconds
+                        options.clips,
+                        Path(folder),
+                        count=scale.batch_sizes[-1] + 1,  # one that engines are asked about first
+                        seconds=seconds,
                     )
                 )
                 for seconds in scale.seconds

@@ -39,8 +39,9 @@ def answers_a_second(batch_size: int, text: str | None) -> str:
 class Side:
     """A model that answers under one of the settings."""
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, settings: Settings, other_clip: Path) -> None:
         self.settings = settings
+        self._other_clip = other_clip
         self._loaded = loaded
         encoder = loaded.model.encoder
         self._transcriber = Transcriber.load(
@@ -53,7 +54,7 @@ class Side:
         self.forget()
 
     def forget(self) -> None:
-        """Begin with an engine that has heard nothing yet."""
+        """Begin with an engine that has answered a question about one other clip."""
         limits = Limits()
         if not self.settings.clip_cache:
             limits = replace(limits, audio_cache_bytes=0)
@@ -61,6 +62,7 @@ class Side:
             limits = replace(limits, prefix_cache_bytes=0)
         self._engine = Engine(self._loaded, limits=limits)
         self._engine._transcriber = self._transcriber
+        self.answer([ask(self._other_clip, SPOKEN)], 1)
 
     def answer(
         self, conversations: Sequence[Sequence[Message]], max_new_tokens: int

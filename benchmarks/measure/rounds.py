@@ -121,7 +121,7 @@ def measure_answering(
     rung: int,
 ) -> dict[str, Any]:
     """Add what answers take; return facts about it."""
-    sides = make_sides(config, dict(ladder(ANSWERING)), device)
+    sides = make_sides(config, dict(ladder(ANSWERING)), device, other_clip=clips[rung][-1])
     last = list(sides.values())[-1]
     todo = steps(ANSWERING, clips, rung)
     label = f"answering on {device}"
@@ -138,17 +138,31 @@ def measure_answering(
     return {"clips in which Whisper hears words": spoken}
 
 
-def make_sides(config: ModelConfig, settings: dict[str, Settings], device: str) -> dict[str, Side]:
-    """Build an engine for each of the settings; all share one backbone."""
-    built: dict[tuple[str, str], Loaded] = {}
+def make_sides(
+    config: ModelConfig, settings: dict[str, Settings], device: str, *, other_clip: Path
+) -> dict[str, Side]:
+    """Build an engine for each of the settings; those that run its layers alike share a backbone.
+
+    Args:
+        config: of the model.
+        settings: by name.
+        device: where it computes.
+        other_clip: what every engine was asked about before it is measured.
+    """
+    built: dict[tuple[str, str, bool], Loaded] = {}
+    backbones: dict[bool, Any] = {}
     for wanted in settings.values():
-        key = wanted.window, wanted.encoder_dtype
+        key = wanted.window, wanted.encoder_dtype, wanted.fast_layers
         if key not in built:
             built[key] = build(config, wanted, device)
-            built[key].model.llm_model = next(iter(built.values())).model.llm_model
-    never_end(next(iter(built.values())))
+            if wanted.fast_layers not in backbones:
+                backbones[wanted.fast_layers] = built[key].model.llm_model
+                never_end(built[key])
+            built[key].model.llm_model = backbones[wanted.fast_layers]
     return {
-        name: Side(built[wanted.window, wanted.encoder_dtype], wanted)
+        name: Side(
+            built[wanted.window, wanted.encoder_dtype, wanted.fast_layers], wanted, other_clip
+        )
         for name, wanted in settings.items()
     }
 

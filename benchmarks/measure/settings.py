@@ -33,6 +33,8 @@ class Settings:
     """Training: pairs of similar length up to a token budget, not 12 in random order."""
     encode_once: bool = False
     """Answering: Whisper's decoder and the connector read the same pass of the encoder."""
+    fast_layers: bool = False
+    """The backbone's layers run as `desta.llm.fast_layers` writes them, on the CPU."""
     batched: bool = False
     """Answering: requests that come together are answered together."""
     clip_cache: bool = False
@@ -53,6 +55,7 @@ TRAINING = (
     Lever(name="windows of true length", changes={"window": "tight"}),
     Lever(name="frozen encoder in bfloat16", changes={"encoder_dtype": "auto"}),
     Lever(name="head on labelled positions", changes={"labelled_head": True}),
+    Lever(name="layers made for the CPU", changes={"fast_layers": True}),
     Lever(name="common beginning read once", changes={"share_prefix": True}),
     Lever(name="batches of similar lengths", changes={"buckets": True}),
 )
@@ -60,6 +63,7 @@ ANSWERING = (
     Lever(name="one encoder pass for both readers", changes={"encode_once": True}),
     Lever(name="windows of true length", changes={"window": "tight"}),
     Lever(name="frozen encoder in bfloat16", changes={"encoder_dtype": "auto"}),
+    Lever(name="layers made for the CPU", changes={"fast_layers": True}),
     Lever(name="requests in batches", changes={"batched": True}),
     Lever(name="clips heard once", changes={"clip_cache": True}),
     Lever(name="keys and values kept", changes={"prefix_cache": True}),
@@ -91,7 +95,16 @@ def build(config: ModelConfig, settings: Settings, device: str) -> Loaded:
     loaded = checkpoint.fresh(wanted, device=device)
     loaded.model.encoder.to(precision(settings.encoder_dtype, device))
     loaded.model.llm_model.to(precision("auto", device))
+    if not settings.fast_layers:
+        _slow_down(loaded.model.llm_model)
     return loaded
+
+
+def _slow_down(backbone: Any) -> None:
+    """Take back what `desta.llm.fast_layers.speed_up` has exchanged."""
+    for module in backbone.modules():
+        vars(module).pop("forward", None)
+    backbone.get_output_embeddings()._forward_pre_hooks.clear()
 
 
 @dataclass(frozen=True, kw_only=True)

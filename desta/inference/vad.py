@@ -6,11 +6,13 @@ transcribed at all.
 
 import threading
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from desta.audio import SAMPLE_RATE
 
@@ -20,8 +22,11 @@ MIN_SPEECH_SECONDS = 0.1
 Span = tuple[float, float]
 """Start and end in seconds."""
 
-_loading = threading.Lock()  # importing the detector changes PyTorch's threads for a moment
-_idle: list[Any] = []  # a detector keeps a state while it listens: one for each who listens
+_loading = threading.Lock()  # importing silero changes PyTorch's threads for a moment
+_CHUNK = 512
+"""Samples that the detector judges at a time."""
+_CONTEXT = 64
+"""Samples before them that it hears as well."""
 
 
 def speech_seconds(audio: NDArray[np.float32]) -> list[Span]:
@@ -30,16 +35,12 @@ def speech_seconds(audio: NDArray[np.float32]) -> list[Span]:
     Args:
         audio: float32, mono, 16 kHz, (samples,), of any length.
     """
-    try:
-        detector = _idle.pop()
-    except IndexError:
-        detector = _load()
+    detector = _detector()
     from silero_vad import get_speech_timestamps
 
-    try:
-        spans = get_speech_timestamps(torch.from_numpy(audio), detector, sampling_rate=SAMPLE_RATE)
-    finally:
-        _idle.append(detector)
+    spans = get_speech_timestamps(
+        torch.from_numpy(audio), _Reader(detector.shares(audio)), sampling_rate=SAMPLE_RATE
+    )
     return [(s["start"] / SAMPLE_RATE, s["end"] / SAMPLE_RATE) for s in spans]
 
 
@@ -54,10 +55,55 @@ def _seconds_inside(window: tuple[int, int], speech: Sequence[Span]) -> float:
     return sum(max(0.0, min(end, until) - max(start, since)) for since, until in speech)
 
 
-def _load() -> Any:
-    with _loading:
-        num_threads = torch.get_num_threads()
-        from silero_vad import load_silero_vad  # its import sets torch to one thread
+class _Detector(nn.Module):
+    """The detector's own layers, run over all chunks of a clip at once.
 
-        torch.set_num_threads(num_threads)
-        return load_silero_vad()
+    As it comes it takes a chunk at a time, in interpreted code. Only its recurrent cell needs that,
+    and a whole LSTM takes the chunks one after the other by itself.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = model._model  # of 16 kHz
+        cell = self._model.decoder.rnn
+        self._lstm = nn.LSTM(cell.weight_ih.shape[1], cell.weight_hh.shape[1])
+        self._lstm.load_state_dict({f"{name}_l0": p for name, p in cell.named_parameters()})
+
+    @torch.inference_mode()
+    def shares(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how likely it is that somebody speaks in each chunk, (chunks,)."""
+        if not len(audio):
+            return audio
+        num_chunks = -(-len(audio) // _CHUNK)
+        padded = np.pad(audio, (_CONTEXT, num_chunks * _CHUNK - len(audio)))
+        chunks = torch.from_numpy(padded).unfold(0, _CONTEXT + _CHUNK, _CHUNK)
+        features = self._model.encoder(self._model.run_extractors(chunks)).squeeze(-1)
+        states, _ = self._lstm(features)
+        return self._model.decoder.decoder(states.unsqueeze(-1)).flatten(1).mean(1).numpy()
+
+
+class _Reader:
+    """Stands in for the detector where silero's rules ask it chunk by chunk."""
+
+    def __init__(self, shares: NDArray[np.float32]) -> None:
+        self._left = iter(shares)
+
+    def reset_states(self) -> None:
+        """Forget nothing: every clip has a reader of its own."""
+
+    def __call__(self, chunk: torch.Tensor, rate: int) -> np.float32:
+        return next(self._left)
+
+
+@cache
+def _loaded() -> _Detector:
+    num_threads = torch.get_num_threads()
+    from silero_vad import load_silero_vad  # its import sets torch to one thread
+
+    torch.set_num_threads(num_threads)
+    return _Detector(load_silero_vad())
+
+
+def _detector() -> _Detector:
+    with _loading:
+        return _loaded()

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from desta.errors import CheckpointError, ConfigError, need
+from desta.llm.fast_layers import speed_up
 from desta.model.config import Dtype, Quantisation
 from desta.model.parts import find_local, gguf_options, is_gguf, load_part
 from desta.model.precision import precision
@@ -78,6 +79,8 @@ def load_backbone(
     backbone = load_part(AutoModelForCausalLM, source, dtype=weights, **options).to(compute)
     if how == "int8":
         _to_int8(backbone)
+    elif not on_gpu:
+        speed_up(backbone)
     return backbone, tokenizer
 
 

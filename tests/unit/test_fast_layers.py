@@ -1,0 +1,196 @@
+"""Layers made for the CPU: the same function, the same gradient, and a way back."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    DynamicCache,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from desta.llm import fast_layers
+from desta.llm.fast_layers import speed_up
+from desta.model.config import LoraConfig
+from desta.model.layers import recompute
+from desta.model.lora import inject
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 64,
+    "hidden_size": 48,
+    "intermediate_size": 40,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+}
+ROUNDING = 3e-6
+"""Norms compute in float32, whatever the rest does."""
+FAMILIES = {
+    "llama": LlamaConfig(**SIZES),
+    "no groups": LlamaConfig(**{**SIZES, "num_key_value_heads": 6}),
+    "mistral, sliding": MistralConfig(**SIZES, sliding_window=4),
+    "qwen2, with bias": Qwen2Config(**SIZES),
+}
+
+
+def build(config: Any, dtype: torch.dtype = torch.float64) -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    slow = AutoModelForCausalLM.from_config(config).to(dtype).eval().requires_grad_(False)
+    for parameter in slow.parameters():  # biases and gains are not to be all alike
+        parameter += 0.05 * torch.randn_like(parameter)
+    fast = deepcopy(slow)
+    assert speed_up(fast) == config.num_hidden_layers
+    return slow, fast
+
+
+def run(model: Any, embeddings_BSE: Tensor, mask_BS: Tensor | None) -> tuple[Tensor, Tensor]:
+    inputs = embeddings_BSE.clone().requires_grad_()
+    hidden = model.get_decoder()(
+        inputs_embeds=inputs, attention_mask=mask_BS, use_cache=False
+    ).last_hidden_state
+    seen = hidden if mask_BS is None else hidden[mask_BS == 1]
+    (seen * torch.linspace(-1, 1, seen.shape[-1])).sum().backward()
+    return seen.detach(), inputs.grad
+
+
+@pytest.fixture(params=FAMILIES, name="models")
+def _models(request: Any) -> tuple[Any, Any]:
+    return build(FAMILIES[request.param])
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one for every layer that ran fast."""
+    calls: list[int] = []
+    compute = fast_layers._compute
+
+    def counted(*arguments: Any) -> Tensor:
+        calls.append(1)
+        return compute(*arguments)
+
+    monkeypatch.setattr(fast_layers, "_compute", counted)
+    return calls
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_outputs_and_gradients_are_those_of_transformers(
+    models: Any, used: list[int], padded: bool
+) -> None:
+    slow, fast = models
+    mask = torch.tensor([[1] * 9, [0] * 3 + [1] * 6]) if padded else None
+    embeddings = torch.randn(2, 9, 48, dtype=torch.float64)
+    expected, found = run(slow, embeddings, mask), run(fast, embeddings, mask)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=0, atol=ROUNDING)
+    assert len(used) == 3
+    assert expected[1].abs().max() > 1e-3
+
+
+def test_reading_on_from_a_cache(models: Any, used: list[int]) -> None:
+    caches = [DynamicCache(config=model.config) for model in models]
+    for length in (7, 3, 1, 1):  # a prompt, a later turn, tokens
+        embeddings = torch.randn(2, length, 48, dtype=torch.float64)
+        with torch.no_grad():
+            slow, fast = (
+                model(inputs_embeds=embeddings, past_key_values=cache, logits_to_keep=1).logits
+                for model, cache in zip(models, caches, strict=True)
+            )
+        torch.testing.assert_close(fast, slow, rtol=0, atol=ROUNDING)
+    assert len(used) == 4 * 3
+
+
+def test_packed_rows_do_not_see_each_other(models: Any) -> None:
+    embeddings = torch.randn(1, 8, 48, dtype=torch.float64)
+    positions = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2]])
+    slow, fast = (
+        model.get_decoder()(
+            inputs_embeds=embeddings, position_ids=positions, use_cache=False
+        ).last_hidden_state
+        for model in models
+    )
+    torch.testing.assert_close(fast, slow, rtol=0, atol=ROUNDING)
+
+
+def test_recomputed_layers_give_the_same_gradient(models: Any, used: list[int]) -> None:
+    slow, fast = models
+    recompute(fast.get_decoder())
+    embeddings = torch.randn(2, 5, 48, dtype=torch.float64)
+    torch.testing.assert_close(run(fast, embeddings, None)[1], run(slow, embeddings, None)[1])
+    assert len(used) == 6  # once forwards, once backwards
+
+
+def test_weights_lie_in_memory_once_and_keep_their_names() -> None:
+    slow, fast = build(LlamaConfig(**SIZES))
+    run(fast, torch.randn(1, 4, 48, dtype=torch.float64), None)
+    attention = fast.get_decoder().layers[0].self_attn
+    assert attention.q_proj.weight.untyped_storage().data_ptr() == (
+        attention.k_proj.weight.untyped_storage().data_ptr()
+    )
+    for name, tensor in slow.state_dict().items():
+        torch.testing.assert_close(fast.state_dict()[name], tensor)
+
+
+def test_a_model_that_is_converted_later_computes_with_the_converted_weights() -> None:
+    slow, fast = build(LlamaConfig(**SIZES))
+    embeddings = torch.randn(1, 4, 48, dtype=torch.float64)
+    run(fast, embeddings, None)
+    slow, fast, embeddings = slow.float(), fast.float(), embeddings.float()
+    torch.testing.assert_close(run(fast, embeddings, None)[0], run(slow, embeddings, None)[0])
+
+
+def test_bfloat16_differs_by_rounding_alone() -> None:
+    slow, fast = build(LlamaConfig(**SIZES))
+    embeddings = torch.randn(2, 9, 48, dtype=torch.float64)
+    exact = run(slow, embeddings, None)
+    slow, fast = slow.bfloat16(), fast.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):  # as in training
+        theirs = run(slow, embeddings.bfloat16(), None)
+        ours = run(fast, embeddings.bfloat16(), None)
+    for place in (0, 1):
+        errors = [(found[place] - exact[place]).norm() for found in (theirs, ours)]
+        assert errors[1] <= 1.2 * errors[0]
+
+
+@pytest.mark.parametrize("how", ["low rank", "trained", "long", "other format"])
+def test_what_cannot_be_done_fast_is_left_to_transformers(
+    how: str, used: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, fast = build(LlamaConfig(**SIZES))
+    for model in (slow, fast):
+        torch.manual_seed(1)
+        if how == "low rank":
+            inject(model.get_decoder(), LoraConfig(dropout=0.0))
+            for name, parameter in model.named_parameters():
+                if "lora_B" in name:
+                    torch.nn.init.normal_(parameter)
+        elif how == "trained":
+            model.requires_grad_(True)
+    if how == "long":
+        monkeypatch.setattr(fast_layers, "_MAX_SCORES", 15)
+    embeddings = torch.randn(1, 4, 48, dtype=torch.float64)
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "other format"):
+        expected, found = run(slow, embeddings, None), run(fast, embeddings, None)
+    torch.testing.assert_close(found, expected)
+    assert not used
+
+
+def test_layers_of_other_families_stay_as_they_are() -> None:
+    backbone = AutoModelForCausalLM.from_config(Qwen3Config(**SIZES, head_dim=8))
+    assert speed_up(backbone) == 0
+    assert all("forward" not in vars(module) for module in backbone.modules())
+
+
+def test_the_head_reads_one_position_without_being_copied() -> None:
+    _, fast = build(LlamaConfig(**SIZES))
+    strides: list[tuple[int, ...]] = []
+    fast.get_output_embeddings().register_forward_hook(
+        lambda module, inputs, output: strides.append(inputs[0].stride())
+    )
+    fast(inputs_embeds=torch.randn(1, 9, 48, dtype=torch.float64), logits_to_keep=1)
+    assert strides == [(48, 48, 1)]
