@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from desta.errors import ConfigError
-from desta.records import Message
+from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,13 @@ class Completion:
     num_tokens: int
     finished: bool
     """False where the response was cut off at `max_new_tokens`."""
+
+
+def as_text(message: Message) -> str:
+    """Return the words of a message, every clip in it replaced by its text."""
+    before, *others = message.content.split(LOCATOR, len(message.audios))
+    texts = [clip.text or NO_TRANSCRIPTION for clip in message.audios]
+    return before + "".join(f"{text}{after}" for text, after in zip(texts, others, strict=True))
 
 
 class TextGenerator(Protocol):
