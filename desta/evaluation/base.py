@@ -1,70 +1,80 @@
 """What every benchmark is made of, and what it asks of a model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from desta.evaluation.items import Item, Report, Score
 from desta.llm.base import Sampling
-from desta.records import NO_TRANSCRIPTION, Message
+from desta.records import AudioRef, Message
 
 MODEL = "model"
-"""The system that is evaluated; the other systems are its baselines."""
+"""The system that is evaluated; most other systems are its baselines."""
 
 
 class Answerer(Protocol):
-    """Answers conversations that hold clips."""
+    """Answers conversations that may hold clips."""
 
     def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
         """Answer each conversation, in order.
 
         Raises:
-            DataError: a clip of one of them cannot be heard.
+            UnavailableError: nobody answers now; asking again later may help.
+            DataError: one of them cannot be answered, for example a clip cannot be heard.
+        """
+
+    def digest(self, conversation: Sequence[Message]) -> str:
+        """Return a hash of all that the model is given, what it hears included."""
+
+    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
+        """Return what is said in clips; one space where nothing is.
+
+        Raises:
+            ConfigError: it does not transcribe.
+            DataError: a clip cannot be heard.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
-    """One question of a benchmark."""
-
-    id: str
-    """Unique in the benchmark."""
-    task: str
-    """What is asked for: examples of one task are scored together."""
-    group: str
-    """Where the clips come from: tasks are scored apart for each group."""
-    messages: tuple[Message, ...]
-    """The conversation to be answered; the last message asks."""
-    question: str
-    """The words of the last message without the clip, to be shown."""
-    target: str
-    choices: tuple[str, ...]
-    """The closed set that the target is one of."""
-    transcription: str = NO_TRANSCRIPTION
-    """What is said in the clip, for baselines; the model knows only what `messages` hold."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Result:
-    """What one system answered to one example; a line of `results.jsonl`.
+    """What one system answered to one item, and how right that is; a line of `results.jsonl`.
 
-    `answer` is null, and `skipped` the reason, where the clip could not be heard.
+    It holds all that a scorer looks at, so that it can be scored again with nothing but itself.
     """
 
     id: str
+    """Of the item: unique in the benchmark."""
     system: str
-    task: str
-    group: str
-    audio: tuple[str, ...]
-    """Paths of the clips, as the recipe gives them; empty where the system hears none."""
-    transcription: str
-    """What stood beside the clip: one space where it was withheld."""
-    spoken: str
-    """What is said in the clip, whether the system was told or not."""
+    groups: Mapping[str, str]
+    """Dimension -> group, as the benchmark reports it."""
     question: str
+    """The words that ask, without the clip, to be shown."""
     target: str
     choices: tuple[str, ...]
-    answer: str | None
+    record: Mapping[str, Any]
+    """What else the scorer looks at, by its published names."""
+    audio: tuple[str, ...]
+    """Paths of the clips, also where this system does not hear them: see `prompt`."""
+    transcription: str
+    """What is said in the clips, where the benchmark knows it; whether the system was told or
+    not."""
+    prompt: tuple[Mapping[str, Any], ...]
+    """The messages as this system was given them (`Message.to_json`); empty where nobody was
+    asked."""
+    output: str | None
+    """What the system wrote, as it is; None where it could not be asked."""
     skipped: str | None = None
+    """Why it could not be asked: the same words for everything it befalls."""
+    replies: tuple[str, ...] = ()
+    """What a judge said of the output."""
+    extracted: str | None = None
+    """What the output was taken to say; None where nothing could be told."""
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    """Reading -> score; None where the output cannot be scored that way."""
+    note: str | None = None
+    """Why a value is missing or drawn."""
+    weight: float = 1.0
+    """What the item counts in a mean."""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object, every field written."""
@@ -78,17 +88,84 @@ class Result:
             KeyError, TypeError: a field is missing or unknown.
         """
         values = dict(record)
-        values["audio"] = tuple(values["audio"])
-        values["choices"] = tuple(values["choices"])
+        for name in ("choices", "audio", "prompt", "replies"):
+            values[name] = tuple(values[name])
         return cls(**values)
+
+    @property
+    def heard(self) -> bool:
+        """Whether the system was given the clips themselves."""
+        return any(message.get("audios") for message in self.prompt)
+
+    @property
+    def item(self) -> Item:
+        """The item, as far as its scorer looks at it; its messages are not kept."""
+        return Item(
+            id=self.id,
+            messages=(),
+            question=self.question,
+            target=self.target,
+            choices=self.choices,
+            groups=self.groups,
+            record=self.record,
+            transcription=self.transcription,
+        )
+
+    @property
+    def score(self) -> Score:
+        """The score, without the answer."""
+        return Score(
+            id=self.id,
+            groups=self.groups,
+            extracted=self.extracted,
+            values=self.values,
+            note=self.note,
+            weight=self.weight,
+        )
+
+    def scored(self, score: Score) -> "Result":
+        """Return this result with another score."""
+        return replace(
+            self,
+            extracted=score.extracted,
+            values=dict(score.values),
+            note=score.note,
+            weight=score.weight,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the questions of a benchmark come from."""
+
+    data: str
+    """Folder or file as its authors publish it, or the id of a data set of the Hub."""
+    revision: str | None = None
+    """Of the Hub: a commit. None: the one that this version of the benchmark pins."""
+    audio: str | None = None
+    """Folder that the clips' paths are relative to; None: where the authors put them."""
+    subsets: tuple[str, ...] = ()
+    """Parts to ask, by the benchmark's own names; none: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """A named, versioned test set."""
+    """A named test set: how it is read, scored and summed up."""
 
     name: str
-    version: str
-    """Changes whenever a question, a rule or the choice of examples changes."""
-    read: Callable[[str, Sequence[str]], str | None]
-    """(answer, choices) -> the one choice that the answer names; None for none or several."""
+    load: Callable[[Source], list[Item]]
+    score: Callable[[Item, str, Sequence[str]], Score]
+    """(item, output, replies of a judge) -> score."""
+    aggregate: Callable[[Sequence[Result], str], Report]
+    """(results of one system, version) -> official figures."""
+    version: Callable[[Sequence[Item]], str]
+    """Names the questions; changes whenever one of them does."""
+    max_new_tokens: int
+    """Of an answer, where the recipe does not say."""
+    subsets: tuple[str, ...] = ()
+    """The names that `Source.subsets` may hold."""
+    closed_sets: bool = False
+    """Whether a task always asks for the same choices: its majority is then a class, else the
+    place of an option in the list."""
+    details: Callable[[Sequence[Result]], Mapping[str, Any]] | None = None
+    """What its scores hold beside the reports of the systems."""

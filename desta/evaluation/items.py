@@ -44,6 +44,12 @@ class Item:
     """Dimension -> group, for example `{"task": "sound", "difficulty": "easy"}`."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """What else the scorer looks at, by its published names."""
+    transcription: str = NO_TRANSCRIPTION
+    """What is said in the clips, where the benchmark knows it; for baselines, the model is told
+    only what `messages` hold."""
+    description: str | None = None
+    """What the benchmark knows of the clips, in words; for the baseline that reads it instead of
+    hearing."""
 
 
 @dataclass(frozen=True, kw_only=True)

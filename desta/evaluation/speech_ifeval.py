@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 from huggingface_hub import snapshot_download
 
 from desta.errors import ConfigError, DataError
@@ -28,7 +27,7 @@ from desta.evaluation.instructions.following import (
     follow_strictly,
     read_instructions,
 )
-from desta.evaluation.metrics import Estimate, mean
+from desta.evaluation.metrics import Estimate, average, mean
 from desta.evaluation.speech_ifeval_judge import read_judgement
 from desta.evaluation.wer import (
     WordErrors,
@@ -267,7 +266,7 @@ def aggregate(scores: Sequence[Score]) -> dict[str, Any]:
         for section in RATED
         if sum(bool(s.followed) for s in by_section[section]) == NUM_ITEMS[section]
     ]
-    ifrate = _mean([_rate(each) for each in whole]).to_json() if len(whole) == len(RATED) else None
+    ifrate = average([_rate(each) for each in whole]).to_json() if len(whole) == len(RATED) else None
     return {"sections": sections, "ifrate": ifrate}
 
 
@@ -318,16 +317,6 @@ def _aggregate_section(section: Section, scores: Sequence[Score]) -> dict[str, A
 
 def _rate(scores: Sequence[Score]) -> Estimate:
     return mean([all(s.followed) for s in scores if s.followed])
-
-
-def _mean(estimates: Sequence[Estimate]) -> Estimate:
-    """Average independent estimates."""
-    return Estimate(
-        value=sum(e.value for e in estimates) / len(estimates),
-        standard_error=float(
-            np.linalg.norm([e.standard_error for e in estimates]) / len(estimates)
-        ),
-    )
 
 
 def _shares(pairs: Iterable[tuple[str, bool]]) -> dict[str, dict[str, float]]:

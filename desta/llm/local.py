@@ -1,19 +1,21 @@
 """Text generation by transformers, in this process."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from desta.llm.base import Completion, Sampling
-from desta.llm.chat import encode_chat, encode_text
+from desta.llm.chat import encode_conversation
 from desta.llm.decoding import end_ids, read, shared_length, write
 from desta.llm.writing import Writer
-from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
+from desta.records import Message
 
 
 class LocalGenerator:
     """A backbone and its tokenizer, in evaluation mode."""
+
+    order: Literal["length", "prefix"] = "length"
 
     def __init__(self, model: Any, tokenizer: Any, *, id: str, revision: str) -> None:
         """Take a loaded model.
@@ -36,15 +38,19 @@ class LocalGenerator:
 
     @torch.no_grad()
     def complete(
-        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, seed: int
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
     ) -> list[Completion]:
         """Answer each conversation as one batch; no random state outside is touched."""
         if not conversations:
             return []
         prompts = [self.encode(messages) for messages in conversations]
         writers = [
-            Writer(self._tokenizer, sampling, end_ids=self._end_ids, seed=seed + row)
-            for row in range(len(prompts))
+            Writer(self._tokenizer, sampling, end_ids=self._end_ids, seed=seed)
+            for _, seed in zip(prompts, seeds, strict=True)
         ]
         ids = torch.tensor([token for prompt in prompts for token in prompt])
         embeddings = self._model.get_input_embeddings()(ids.to(self._model.device))
@@ -62,14 +68,5 @@ class LocalGenerator:
         ]
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Tokenize a conversation; a clip in it is read as its text.
-
-        That text is tokenized on its own, as in training: no token reaches across the tags around
-        it, and control tokens in it stay text.
-        """
-        texts = [clip.text or NO_TRANSCRIPTION for message in messages for clip in message.audios]
-        runs = encode_chat(self._tokenizer, messages, locator=LOCATOR if texts else None)
-        ids = list(runs[0])
-        for text, run in zip(texts, runs[1:], strict=True):
-            ids += [*encode_text(self._tokenizer, text), *run]
-        return ids
+        """Tokenize a conversation; a clip in it is read as its text."""
+        return encode_conversation(self._tokenizer, messages)
