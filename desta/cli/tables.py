@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+_NAME_WIDTH = 30
+_FIGURE_WIDTH = 14
+
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     """Print rows that share their keys."""
@@ -39,7 +42,10 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
         return
     systems = scores["systems"]
     title = f"{scores['benchmark']}, {scores['version']}"
-    table = Table(escape(title), *(s["system"] for s in systems), box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    table.add_column(escape(title), min_width=_NAME_WIDTH)
+    for row in systems:
+        table.add_column(row["system"], no_wrap=True, justify="right")
     for name in dict.fromkeys(name for s in systems for name in s["figures"]):
         table.add_row(escape(name), *(_figure(s["figures"].get(name)) for s in systems))
     for cell in scores.get("scores", ()):
@@ -56,6 +62,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     for system, rate in scores.get("forgetting_rates", {}).items():
         table.add_row(f"forgetting rate of {system}", f"{rate:+.1%}")
     console = Console()
+    console.width = max(console.width, _NAME_WIDTH + _FIGURE_WIDTH * len(systems))
     console.print(table)
     for row in systems:
         if row["withheld"]:
@@ -83,7 +90,7 @@ def _figure(estimate: dict[str, float] | None) -> str:
     value, error = estimate["value"], estimate["standard_error"]
     if not 0 <= value <= 1:  # of benchmarks that count to 5 or to 100
         return f"{value:.2f} ± {error:.2f}"
-    return f"{value:.1%} ± {error:.1%}"
+    return f"{100 * value:.1f} ± {100 * error:.1f}%"
 
 
 def _is_of(cell: dict[str, Any], system: str, other: dict[str, Any]) -> bool:
