@@ -20,30 +20,21 @@ from desta.errors import ConfigError
 T = TypeVar("T")
 
 
-def load_recipe(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
+def load_recipe(path: Path | None, kind: type[T], overrides: Sequence[str] = ()) -> T:
     """Read a recipe.
 
     Args:
-        path: YAML file.
+        path: YAML file; None: the overrides are all there is.
         kind: the dataclass that the file describes.
         overrides: `key.path=value`, applied in order.
 
     Raises:
         ConfigError: the file is missing or no YAML, or a key is unknown, missing or ill-typed.
     """
-    if not path.is_file():
-        raise ConfigError(f"recipe {path} is not a file", fix="give the path of a YAML file")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} is not YAML: {' '.join(str(error).split())}", fix="mend the line it names"
-        ) from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds no keys", fix="write `key: value` lines")
+    tree = {} if path is None else _read(path)
     for override in overrides:
         _override(tree, override)
-    return build(kind, tree, where=str(path))
+    return build(kind, tree, where=str(path or "the command line"))
 
 
 def build(kind: type[T], tree: Mapping[str, Any], *, where: str) -> T:
@@ -73,6 +64,20 @@ def suggest(word: str, choices: Sequence[str]) -> str:
     """Return `did you mean "x"?`, or the list of choices if none is near."""
     near = difflib.get_close_matches(word, choices, n=1)
     return f'did you mean "{near[0]}"?' if near else f"choose from {', '.join(sorted(choices))}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"recipe {path} is not a file", fix="give the path of a YAML file")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not YAML: {' '.join(str(error).split())}", fix="mend the line it names"
+        ) from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds no keys", fix="write `key: value` lines")
+    return tree
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

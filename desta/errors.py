@@ -3,6 +3,7 @@
 DestaError
 ├── ConfigError       a recipe or an option
 ├── DataError         a corpus, a recording, a shard
+│   └── UnavailableError  a service that may be well again later
 ├── CheckpointError   weights that do not fit
 └── MissingExtraError a package that belongs to an extra
 """
@@ -42,6 +43,10 @@ class ConfigError(DestaError):
 
 class DataError(DestaError):
     """A corpus, a recording or a shard is missing, broken or empty."""
+
+
+class UnavailableError(DataError):
+    """A service does not answer now; the same command goes on when it is well again."""
 
 
 class CheckpointError(DestaError):

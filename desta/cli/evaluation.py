@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,55 +15,144 @@ from desta.errors import ConfigError
 
 @app.command("eval")
 def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="Name of a benchmark: attributes or text.")],
-    recipe: Annotated[Path, typer.Option(help="YAML recipe.")],
+    benchmark: Annotated[
+        str, typer.Argument(help="Name of a benchmark; docs/evaluation/README.md lists them.")
+    ],
+    recipe: Annotated[Path | None, typer.Option(help="YAML recipe.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder or file of the benchmark, or its id on the Hub.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Directory or Hub id of a model.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Backbone that reads in place of the model's own.")
+    ] = None,
+    system: Annotated[
+        list[str] | None, typer.Option(help="Who answers: model, oracle, ...; repeatable.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Draw this many items, to try it.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for results; inside the model's by default.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Answer the part K, from 0, of N; then `desta merge`."),
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option(help="Score what was answered, where not everything was.")
+    ] = False,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a model the questions of a benchmark and score its answers."""
-    from desta.evaluation.attributes import EvalConfig
-    from desta.evaluation.text import TextConfig
-
-    kinds: dict[str, type[EvalConfig] | type[TextConfig]] = {
-        "attributes": EvalConfig,
-        "text": TextConfig,
+    """Ask a model and its baselines the questions of a benchmark, and score their answers."""
+    given = {
+        "data": data,
+        "model": model,
+        "backbone": backbone,
+        "systems": system,
+        "limit": limit,
     }
-    if benchmark not in kinds:
-        raise ConfigError(f'unknown benchmark "{benchmark}"', fix=suggest(benchmark, list(kinds)))
-    config = load_recipe(recipe, kinds[benchmark], overrides or ())
+    changes = [f"{k}={json.dumps(v)}" for k, v in given.items() if v] + (overrides or [])
+    if benchmark == "text":
+        _evaluate_text(recipe, changes, out, dry_run=dry_run, as_json=as_json)
+        return
+    from desta.evaluation.benchmarks import BENCHMARKS
+
+    if benchmark not in BENCHMARKS:
+        names = [*BENCHMARKS, "text"]
+        raise ConfigError(f'unknown benchmark "{benchmark}"', fix=suggest(benchmark, names))
+    config = load_recipe(recipe, BENCHMARKS[benchmark].recipe, changes)
+    part = _shard(shard)
     if dry_run:
         typer.echo(dump_recipe(config))
         return
+    from desta.evaluation.answerers import load_answerers, weights_of
     from desta.evaluation.runner import evaluate as run
-    from desta.evaluation.text import evaluate_text
-    from desta.inference.engine import Engine
 
-    engine = Engine.load(config.model)
-    folder = out or config.model / "eval" / benchmark
-    if isinstance(config, TextConfig):
-        found = evaluate_text(config, engine, folder)
-        typer.echo(
-            json.dumps(found, ensure_ascii=False)
-            if as_json
-            else f"{folder}: {found['equal']} of {found['total']} answers equal the bare backbone's"
-        )
+    folder = out or _inside(config.model, benchmark)
+    scores = run(
+        BENCHMARKS[benchmark],
+        config,
+        load_answerers(config),
+        folder,
+        weights=weights_of(config.model),
+        shard=part,
+        allow_missing=allow_missing,
+    )
+    if scores is None:
+        typer.echo(f"{folder}: part {shard} is done; `desta merge {folder}` when all are")
         return
-    print_scores(run(config, engine, folder), as_json)
+    print_scores(scores, as_json)
+
+
+@app.command("merge")
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Where the parts of `--shard` wrote.")],
+    allow_missing: Annotated[
+        bool, typer.Option(help="Score what was answered, where not everything was.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Join the parts of an evaluation into the results of one run, in the first folder."""
+    from desta.evaluation.merge import merge as run
+    from desta.evaluation.scores import score as rate
+
+    run(folders)
+    print_scores(rate(folders[0], allow_missing=allow_missing), as_json)
 
 
 @app.command()
 def score(
     results: Annotated[Path, typer.Argument(help="results.jsonl of an evaluation.")],
+    allow_missing: Annotated[
+        bool, typer.Option(help="Score what was answered, where not everything was.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score stored answers again, without the model."""
     from desta.evaluation.scores import score as run
 
-    print_scores(run(results), as_json)
+    print_scores(run(results.parent, allow_missing=allow_missing), as_json)
+
+
+def _evaluate_text(
+    recipe: Path | None, changes: list[str], out: Path | None, *, dry_run: bool, as_json: bool
+) -> None:
+    from desta.evaluation.text import TextConfig
+
+    config = load_recipe(recipe, TextConfig, changes)
+    if dry_run:
+        typer.echo(dump_recipe(config))
+        return
+    from desta.evaluation.text import evaluate_text
+    from desta.inference.engine import Engine
+
+    folder = out or config.model / "eval" / "text"
+    found = evaluate_text(config, Engine.load(config.model), folder)
+    typer.echo(
+        json.dumps(found, ensure_ascii=False)
+        if as_json
+        else f"{folder}: {found['equal']} of {found['total']} answers equal the bare backbone's"
+    )
+
+
+def _shard(text: str | None) -> Any:
+    from desta.evaluation.journal import Shard
+
+    if text is None:
+        return None
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and int(number) < int(count)):
+        raise ConfigError(
+            f"--shard {text} is no part of a whole", fix="give K/N with K from 0 to N - 1"
+        )
+    return Shard(number=int(number), count=int(count))
+
+
+def _inside(model: str | Path | None, benchmark: str) -> Path:
+    """Return where results go: into the model's folder, where there is one."""
+    here = Path(model) if model is not None and Path(model).is_dir() else Path()
+    return here / "eval" / benchmark
 
 
 @app.command()

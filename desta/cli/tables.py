@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+_NAME_WIDTH = 30
+_FIGURE_WIDTH = 14
+
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     """Print rows that share their keys."""
@@ -33,18 +36,66 @@ def print_skipped(rows: list[dict[str, Any]], *, what: str = "left out because")
 
 
 def print_scores(scores: dict[str, Any], as_json: bool) -> None:
-    """Print the cells of an evaluation."""
+    """Print the figures of an evaluation, a column for each system."""
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
         return
-    table = Table("what", "clips", "who", "balanced accuracy", "n", box=None, header_style="bold")
-    for cell in scores["scores"]:
-        estimate = cell.get("balanced_accuracy")
-        table.add_row(
-            cell["task"],
-            cell["group"],
-            cell["system"],
-            f"{estimate['value']:.1%} ± {estimate['standard_error']:.1%}" if estimate else "-",
-            str(cell.get("num_examples", "")),
-        )
-    Console().print(table)
+    systems = scores["systems"]
+    title = f"{scores['benchmark']}, {scores['version']}"
+    table = Table(box=None, header_style="bold")
+    table.add_column(escape(title), min_width=_NAME_WIDTH)
+    for row in systems:
+        table.add_column(row["system"], no_wrap=True, justify="right")
+    for name in dict.fromkeys(name for s in systems for name in s["figures"]):
+        table.add_row(escape(name), *(_figure(s["figures"].get(name)) for s in systems))
+    for cell in scores.get("scores", ()):
+        if cell["system"] == systems[0]["system"]:
+            same: list[dict[str, Any]] = [
+                next((c for c in scores["scores"] if _is_of(c, s["system"], cell)), {})
+                for s in systems
+            ]
+            table.add_row(
+                escape(f"{cell['task']}, {cell['group']}: balanced accuracy"),
+                *(_figure(c.get("balanced_accuracy")) for c in same),
+            )
+    table.add_row("items", *(str(s["num_items"]) for s in systems))
+    for system, rate in scores.get("forgetting_rates", {}).items():
+        table.add_row(f"forgetting rate of {system}", f"{rate:+.1%}")
+    console = Console()
+    console.width = max(console.width, _NAME_WIDTH + _FIGURE_WIDTH * len(systems))
+    console.print(table)
+    for row in systems:
+        if row["withheld"]:
+            lost = f"{row['num_skipped']} of {row['num_items']} items have no answer"
+            console.print(
+                escape(f"{row['system']}: no score, {lost} (--allow-missing scores the rest)")
+            )
+    print_skipped(
+        [{**row, "reason": f"{row['system']}: {row['reason']}"} for row in scores["skipped"]],
+        what="not answered because",
+    )
+    print_skipped(
+        [
+            {**note, "reason": f"{row['system']}: {note['reason']}"}
+            for row in systems
+            for note in row["notes"]
+        ],
+        what="noted",
+    )
+
+
+def _figure(estimate: dict[str, float] | None) -> str:
+    if estimate is None:
+        return "-"
+    value, error = estimate["value"], estimate["standard_error"]
+    if not 0 <= value <= 1:  # of benchmarks that count to 5 or to 100
+        return f"{value:.2f} ± {error:.2f}"
+    return f"{100 * value:.1f} ± {100 * error:.1f}%"
+
+
+def _is_of(cell: dict[str, Any], system: str, other: dict[str, Any]) -> bool:
+    return (cell["system"], cell["task"], cell["group"]) == (
+        system,
+        other["task"],
+        other["group"],
+    )

@@ -3,21 +3,37 @@
 For every held-out clip and attribute the model gets one fixed question, whose wording stands in
 no prompt pool, and the clip with its transcription withheld. An answer is right if it names the
 clip's value and no other value of the closed set.
+
+Its `scores.json` also holds
+
+    scores: [{system, task, group, num_examples, num_skipped,
+              accuracy: {value, standard_error}, balanced_accuracy: {value, standard_error},
+              classes: [...],                rows of the confusion matrix
+              confusion: [[...]],            columns: the classes, then "none"
+              named: {item id: class or null}}]
+
+A cell none of whose clips could be heard ends at `num_skipped`. The row of "chance" has nothing but
+a balanced accuracy: 1 / number of classes that occur as targets.
 """
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from desta.config import suggest
+from desta.construction.description import describe
 from desta.construction.prompts import Prompt
 from desta.construction.responses import training_messages
 from desta.errors import ConfigError, DataError
-from desta.evaluation.base import MODEL, Benchmark, Example
-from desta.evaluation.baselines import BASELINES
+from desta.evaluation.base import MODEL, Benchmark, Result
+from desta.evaluation.baselines import tell
 from desta.evaluation.choices import named_choices
+from desta.evaluation.items import Item, Report, Score, count_notes, find, tabulate
+from desta.evaluation.metrics import Estimate, accuracy, balanced_accuracy, confusion_matrix
+from desta.evaluation.systems import check_names
 from desta.records import (
     NO_TRANSCRIPTION,
     AudioRef,
@@ -36,6 +52,7 @@ QUESTIONS = {
 }
 OTHER_WORDS = {"Female": ("woman", "girl"), "Male": ("man", "boy")}
 """Words that count as naming a value, beside the value itself."""
+ACCURACY = "accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +82,7 @@ class EvalConfig:
     system_prompt: str = ""
     """As in training; empty: none."""
     baselines: tuple[str, ...] = ("no audio",)
-    """Who else answers, beside chance: names of `baselines.BASELINES`."""
+    """Who else answers, beside chance: names of `systems.BUILT_IN`."""
     max_new_tokens: int = 32
     batch_size: int = 16
     max_skipped_share: float = 0.05
@@ -80,17 +97,20 @@ class EvalConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} = {value} leaves nothing to do", fix="give 1 or more")
-        for name in self.baselines:
-            if name not in BASELINES:
-                raise ConfigError(f'unknown baseline "{name}"', fix=suggest(name, list(BASELINES)))
+        check_names(self.systems)
 
     @property
     def systems(self) -> tuple[str, ...]:
         """Who answers, in order."""
         return (MODEL, *self.baselines)
 
+    @property
+    def transcribe(self) -> bool:
+        """Never: what is said would tell the language."""
+        return False
 
-def load_examples(config: EvalConfig) -> list[Example]:
+
+def load_examples(config: EvalConfig) -> list[Item]:
     """Turn held-out clips into questions, ordered by attribute, group and duration.
 
     Raises:
@@ -136,7 +156,59 @@ def named_choice(answer: str, choices: Sequence[str]) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-ATTRIBUTES = Benchmark(name="attributes", version="1", read=named_choice)
+def score_item(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
+    """Score an answer; there is no judge."""
+    named = named_choice(output, item.choices)
+    right = float(named == item.target)
+    return Score(id=item.id, groups=item.groups, extracted=named, values={ACCURACY: right})
+
+
+def aggregate(results: Sequence[Result], version: str) -> Report:
+    """Return the accuracy over all items, by task and by group."""
+    scores = [result.score for result in results]
+    cells = tabulate(scores)
+    total = find(cells, ACCURACY).estimate
+    return Report(
+        benchmark="attributes",
+        version=version,
+        figures={ACCURACY: total} if total else {},
+        cells=cells,
+        notes=count_notes(scores),
+    )
+
+
+def confusions(results: Sequence[Result]) -> dict[str, Any]:
+    """Return the rows `scores`, by task and group."""
+    by_cell: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(dict)
+    for result in results:
+        cell = by_cell[result.groups["task"], result.groups["group"]]
+        cell.setdefault(result.system, []).append(result)
+    rows = []
+    for (task, group), by_system in sorted(by_cell.items()):
+        place = {"task": task, "group": group}
+        num_classes = len({r.target for r in next(iter(by_system.values()))})
+        chance = Estimate(value=1 / num_classes, standard_error=0.0)
+        rows.append({"system": "chance", **place, "balanced_accuracy": chance.to_json()})
+        rows += [{"system": s, **place, **_confusion(rs)} for s, rs in by_system.items()]
+    return {"scores": rows}
+
+
+def _confusion(results: Sequence[Result]) -> dict[str, Any]:
+    named = {r.id: r.extracted for r in results if r.skipped is None}
+    row = {"num_examples": len(results), "num_skipped": len(results) - len(named)}
+    if not named:
+        return row
+    classes = results[0].choices
+    targets = [r.target for r in results if r.id in named]
+    confusion = confusion_matrix(targets, list(named.values()), classes)
+    return {
+        **row,
+        "accuracy": accuracy(confusion).to_json(),
+        "balanced_accuracy": balanced_accuracy(confusion).to_json(),
+        "classes": list(classes),
+        "confusion": confusion.tolist(),
+        "named": named,
+    }
 
 
 def _closed_set(attribute: str, wanted: Sequence[str], clips: Iterable[Clip]) -> tuple[str, ...]:
@@ -175,17 +247,30 @@ def _draw(
 
 def _example(
     group: ClipSet, clip: Clip, attribute: str, choices: tuple[str, ...], config: EvalConfig
-) -> Example:
+) -> Item:
     question = QUESTIONS.get(attribute, f"Tell me the {attribute.lower()} of what you hear here.")
     heard = AudioRef(audio=str(group.root / clip.audio), text=NO_TRANSCRIPTION)
     prompt = Prompt(text=question, kind="ask")
-    return Example(
+    item = Item(
         id=f"{group.group}/{attribute}/{clip.id}",
-        task=attribute,
-        group=group.group,
         messages=training_messages(config.system_prompt, prompt, heard),
         question=question,
         target=clip.attributes[attribute],
         choices=choices,
+        groups={"task": attribute, "group": group.group},
         transcription=clip.transcription,
     )
+    return replace(item, described=tell(item, describe(clip)))
+
+
+ATTRIBUTES = Benchmark(
+    name="attributes",
+    recipe=EvalConfig,
+    load=load_examples,
+    version=lambda items: "2",
+    score=score_item,
+    aggregate=aggregate,
+    max_new_tokens=32,
+    closed_sets=True,
+    details=confusions,
+)

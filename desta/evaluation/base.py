@@ -134,18 +134,28 @@ class Result:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where the questions of a benchmark come from."""
+class Recipe(Protocol):
+    """What the recipe of a benchmark says of how it is asked."""
 
-    data: str
-    """Folder or file as its authors publish it, or the id of a data set of the Hub."""
-    revision: str | None = None
-    """Of the Hub: a commit. None: the one that this version of the benchmark pins."""
-    audio: str | None = None
-    """Folder that the clips' paths are relative to; None: where the authors put them."""
-    subsets: tuple[str, ...] = ()
-    """Parts to ask, by the benchmark's own names; none: all."""
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Who answers, in order."""
+
+    @property
+    def batch_size(self) -> int:
+        """Items that are answered at once."""
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        """Longest answer, in tokens; None: as the benchmark says."""
+
+    @property
+    def transcribe(self) -> bool:
+        """Whether the model is told what it recognises in a clip, beside hearing it."""
+
+    @property
+    def max_skipped_share(self) -> float:
+        """Share of items that may stay without an answer before the run fails, in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,17 +163,18 @@ class Benchmark:
     """A named test set: how it is read, scored and summed up."""
 
     name: str
-    load: Callable[[Source], list[Item]]
+    recipe: type[Any]
+    """The dataclass of its recipes, which are `Recipe`s."""
+    load: Callable[[Any], list[Item]]
+    """Recipe -> items."""
+    version: Callable[[Sequence[Item]], str]
+    """Names the questions; changes whenever one of them does, or a rule."""
     score: Callable[[Item, str, Sequence[str]], Score]
     """(item, output, replies of a judge) -> score."""
     aggregate: Callable[[Sequence[Result], str], Report]
     """(results of one system, version) -> official figures."""
-    version: Callable[[Sequence[Item]], str]
-    """Names the questions; changes whenever one of them does."""
     max_new_tokens: int
     """Of an answer, where the recipe does not say."""
-    subsets: tuple[str, ...] = ()
-    """The names that `Source.subsets` may hold."""
     closed_sets: bool = False
     """Whether a task always asks for the same choices: its majority is then a class, else the
     place of an option in the list."""

@@ -1,34 +1,96 @@
-"""What one can reach without hearing: the same backbone with the clips taken out.
+"""What one can reach without hearing: by being told in words, or by knowing the questions alone.
 
-Each baseline turns an example into a conversation of plain text, which the same engine answers.
-The tags around the clip stay, so that the messages differ in nothing but the clip.
+Where the clip was, its words stand between the tags, so that the messages differ in nothing but
+the clip. The same engine reads them: without a clip it is its backbone, token for token.
 """
 
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 
-from desta.evaluation.base import Example
+from desta.data.layout import wrap_locators
+from desta.errors import DataError
+from desta.evaluation.items import Item
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
+NO_DESCRIPTION = "the benchmark knows nothing of the clip that could be told"
+NO_CHOICES = "the question has no choices"
 
-def no_audio(example: Example) -> tuple[Message, ...]:
+
+def no_audio(item: Item) -> tuple[Message, ...]:
     """Leave one space between the tags, as if nothing were known of the clip."""
-    return _put(example, NO_TRANSCRIPTION)
+    return tell(item, NO_TRANSCRIPTION)
 
 
-def transcription_only(example: Example) -> tuple[Message, ...]:
-    """Put the words of the clip between the tags: what a cascade of recogniser and LLM knows."""
-    return _put(example, example.transcription)
+def transcription_only(item: Item) -> tuple[Message, ...]:
+    """Put the words of the clip between the tags, as the corpus knows them."""
+    return tell(item, item.transcription)
 
 
-BASELINES: dict[str, Callable[[Example], tuple[Message, ...]]] = {
+def described(item: Item) -> tuple[Message, ...]:
+    """Return the conversation that tells what the benchmark knows of the clip.
+
+    Raises:
+        DataError: it knows nothing.
+    """
+    if not item.described:
+        raise DataError(NO_DESCRIPTION, fix="leave the system out")
+    return item.described
+
+
+BASELINES: dict[str, Callable[[Item], tuple[Message, ...]]] = {
     "no audio": no_audio,
     "transcription only": transcription_only,
+    "oracle": described,
 }
+"""Systems that are told in words what they would hear."""
 
 
-def _put(example: Example, text: str) -> tuple[Message, ...]:
-    text = text.replace(LOCATOR, "")  # in plain text it would ask for a clip
-    return tuple(
-        Message(role=m.role, content=m.content.replace(LOCATOR, text) if m.audios else m.content)
-        for m in example.messages
-    )
+def tell(item: Item, *texts: str) -> tuple[Message, ...]:
+    """Put texts in the places of the clips, in order; one text serves for all of them."""
+    count = sum(len(message.audios) for message in item.messages)
+    rest = iter(texts * count if len(texts) == 1 else texts)
+    told = []
+    for message in wrap_locators(item.messages, LOCATOR):
+        content = message.content
+        for _ in message.audios:  # in plain text a locator would ask for a clip
+            content = content.replace(LOCATOR, next(rest).replace(LOCATOR, ""), 1)
+        told.append(Message(role=message.role, content=content))
+    return tuple(told)
+
+
+def always_first(items: Sequence[Item]) -> dict[str, str]:
+    """Return the first choice of each item that has choices, by the item's id."""
+    return {item.id: item.choices[0] for item in items if item.choices}
+
+
+def majority(items: Sequence[Item], *, closed_sets: bool) -> dict[str, str]:
+    """Return what is most often right, by the item's id; of equals the earlier choice.
+
+    Args:
+        items: those with choices and a known target count.
+        closed_sets: whether equal choices make a task, whose most frequent target is taken. Else
+            it is the place in the list: among lists of the same length, the one that is most
+            often right.
+    """
+    places: dict[object, Counter[int]] = defaultdict(Counter)
+    for item in items:
+        if item.target in item.choices:
+            places[_task(item, closed_sets)][item.choices.index(item.target)] += 1
+    said = {}
+    for item in items:
+        if item.choices:
+            counts = places[_task(item, closed_sets)]
+            best = max(range(len(item.choices)), key=lambda place: (counts[place], -place))
+            said[item.id] = item.choices[best]
+    return said
+
+
+FIXED: Mapping[str, str] = {
+    "always first": "takes the first choice",
+    "majority": "takes what is most often right",
+}
+"""Systems that nobody has to be asked for."""
+
+
+def _task(item: Item, closed_sets: bool) -> object:
+    return item.choices if closed_sets else len(item.choices)

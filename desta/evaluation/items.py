@@ -47,9 +47,9 @@ class Item:
     transcription: str = NO_TRANSCRIPTION
     """What is said in the clips, where the benchmark knows it; for baselines, the model is told
     only what `messages` hold."""
-    description: str | None = None
-    """What the benchmark knows of the clips, in words; for the baseline that reads it instead of
-    hearing."""
+    described: tuple[Message, ...] = ()
+    """The conversation in which what the benchmark knows of the clips stands in their place, for
+    the baseline that reads it; empty where nothing is known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,182 +4,241 @@ An evaluation is a folder:
 
     plan.json         what is asked of whom; another plan in the same folder is an error
     environment.json  command, commit and versions of the first call
-    results.jsonl     one answer a line (`Result`), in the order of the plan; also the journal
+    results.jsonl     one result a line (`Result`), in the order of the plan; also the journal.
+                      Of several processes each writes results-K-of-N.jsonl, which `merge` joins
     scores.json       what follows from plan and results alone (`scores.py`)
 """
 
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from desta import audio
 from desta.config import to_plain
-from desta.errors import ConfigError, DataError
-from desta.evaluation.attributes import ATTRIBUTES, EvalConfig, load_examples
-from desta.evaluation.base import MODEL, Answerer, Benchmark, Example, Result
-from desta.evaluation.baselines import BASELINES
-from desta.evaluation.scores import PLAN, RESULTS, read_plan, score, write_json
+from desta.errors import ConfigError, DataError, UnavailableError
+from desta.evaluation.base import Benchmark, Recipe, Result
+from desta.evaluation.items import Item, check_unique
+from desta.evaluation.journal import Shard, append, open_journal
+from desta.evaluation.scores import PLAN, read_plan, score, write_json
+from desta.evaluation.systems import MISSING, Answerers, System, make_systems, missing_clips
 from desta.llm.base import Sampling
 from desta.progress import progress_bar
-from desta.records import NO_TRANSCRIPTION, Message
+from desta.records import AudioRef
 from desta.training.tracking import environment
 
 logger = logging.getLogger(__name__)
 
-Batch = tuple[str, Sequence[Example]]
-"""A system and the examples it answers at once."""
+Batch = tuple[System, Sequence[Item]]
+"""Who is asked, and what at once."""
 
 
-def evaluate(config: EvalConfig, answerer: Answerer, out: Path) -> dict[str, Any]:
-    """Ask the benchmark `attributes` and return what `scores.json` holds.
+def evaluate(
+    benchmark: Benchmark,
+    recipe: Recipe,
+    answerers: Answerers,
+    out: Path,
+    *,
+    weights: str | None = None,
+    shard: Shard | None = None,
+    allow_missing: bool = False,
+) -> dict[str, Any] | None:
+    """Ask a benchmark and return what `scores.json` holds; nothing where others share the work.
 
     The same call continues after an interruption, and gives the same bytes as without one.
 
     Args:
-        config: the recipe.
-        answerer: the model of `config.model`; also answers for the baselines.
+        benchmark: what is asked.
+        recipe: its recipe.
+        answerers: who is asked.
         out: folder for plan, results and scores; made if missing.
+        weights: what tells the weights of the model from others; None where none are used.
+        shard: which part of the batches to answer; None: all.
+        allow_missing: score systems that could not be asked everything, by what they answered.
 
     Raises:
-        ConfigError: the recipe fits no clips, or `out` holds another evaluation.
-        DataError: clips cannot be read, or too many of them cannot be heard.
+        ConfigError: the recipe does not fit the benchmark, or `out` holds another evaluation.
+        UnavailableError: an endpoint does not answer; the same call goes on later.
+        DataError: the questions cannot be read, audio does not reach a system, or too many items
+            have no answer.
     """
-    examples = load_examples(config)
-    _write_plan(ATTRIBUTES, config, examples, out)
-    sampling = Sampling(max_new_tokens=config.max_new_tokens)
+    items = _by_length(benchmark.load(recipe))
+    if not items:
+        raise DataError(f"{benchmark.name}: there is nothing to ask", fix="check data and limit")
+    check_unique((item.id for item in items), benchmark.name)
+    systems = make_systems(
+        recipe.systems, items, answerers, benchmark, transcribe=recipe.transcribe
+    )
+    _write_plan(benchmark, recipe, items, weights, out)
+    shard = shard or Shard()
     batches = [
-        (system, examples[start : start + config.batch_size])
-        for system in config.systems
-        for start in range(0, len(examples), config.batch_size)
+        (system, items[start : start + recipe.batch_size])
+        for system in systems
+        for start in range(0, len(items), recipe.batch_size)
     ]
-    answer_all(batches, answerer, sampling, out / RESULTS)
-    scores = score(out / RESULTS)
-
-    num_skipped = sum(row["count"] for row in scores["skipped"])
-    if num_skipped > config.max_skipped_share * len(examples):
-        first = scores["skipped"][0]
-        raise DataError(
-            f"{num_skipped} of {len(examples)} questions have clips that cannot be heard, "
-            f"for example {first['example']}: {first['reason']}",
-            fix=f"mend the clips and delete {out}, or raise max_skipped_share",
-        )
+    mine = [batch for number, batch in enumerate(batches) if shard.takes(number)]
+    answer_all(benchmark, mine, items, _sampling(benchmark, recipe), out / shard.file)
+    if shard.count > 1:
+        return None
+    scores = score(out, allow_missing=allow_missing)
+    if not allow_missing:
+        _check_share(scores, recipe, len(items), out)
     return scores
 
 
 def answer_all(
-    batches: Sequence[Batch], answerer: Answerer, sampling: Sampling, results: Path
+    benchmark: Benchmark,
+    batches: Sequence[Batch],
+    items: Sequence[Item],
+    sampling: Sampling,
+    journal: Path,
 ) -> None:
-    """Append the answers that the journal does not hold yet.
+    """Append the results that the journal does not hold yet.
 
-    Batches are the same whether interrupted or not: a batch that was cut off is answered again.
+    Batches are the same whether interrupted or not; of one that was cut off, only the items whose
+    results are lost are asked again.
+
+    Args:
+        benchmark: scores the answers.
+        batches: what this process answers, in the order of the plan.
+        items: all of the run, among which two clips are looked for to compare.
+        sampling: how answers are chosen.
+        journal: the file.
 
     Raises:
-        DataError: the journal holds answers to other examples.
+        DataError: the journal holds other results, or audio does not reach a system.
     """
-    done = _open_journal(results, batches)
-    num_done, num_left = (sum(len(b[1]) for b in part) for part in (batches[:done], batches[done:]))
-    with (
-        results.open("a", encoding="utf-8") as journal,
-        progress_bar("answer", total=num_done + num_left, done=num_done) as advance,
-    ):
-        for system, examples in batches[done:]:
-            for result in _answer(system, examples, answerer, sampling):
-                journal.write(_line(result.to_json()))
-            journal.flush()
-            os.fsync(journal.fileno())
-            advance(system, items=len(examples))
+    expected = [(system.name, item.id) for system, batch in batches for item in batch]
+    done = open_journal(journal, expected)
+    left = done
+    checked: set[str] = set()
+    with progress_bar("answer", total=len(expected), done=done) as advance:
+        for system, batch in batches:
+            todo = batch[left:]
+            left = max(0, left - len(batch))
+            if not todo:
+                continue
+            if system.name not in checked:
+                system.check(items)
+                checked.add(system.name)
+            append(journal, list(_answer(benchmark, system, todo, sampling)))
+            advance(system.name, items=len(todo))
 
 
 def _answer(
-    system: str, examples: Sequence[Example], answerer: Answerer, sampling: Sampling
+    benchmark: Benchmark, system: System, items: Sequence[Item], sampling: Sampling
+) -> Iterator[Result]:
+    """Answer a batch; if an item of it fails, answer one by one, so that only this one is lost."""
+    there = [i for i in items if not (system.needs_audio and missing_clips(i))]
+    results = {r.id: r for r in _try(benchmark, system, there, sampling)}
+    for item in items:
+        yield results.get(item.id) or _result(system, item, skipped=MISSING)
+
+
+def _try(
+    benchmark: Benchmark, system: System, items: Sequence[Item], sampling: Sampling
 ) -> list[Result]:
-    """Answer a batch; if a clip of it fails, answer one by one, so that only this one is lost."""
-    conversations = [_conversation(system, example) for example in examples]
+    if not items:
+        return []
     try:
-        answers = answerer.answer(conversations, sampling)
+        answers = system.answer(items, sampling)
+    except UnavailableError:
+        raise
     except DataError as error:
-        if len(examples) > 1:
-            return [r for e in examples for r in _answer(system, [e], answerer, sampling)]
-        return [_result(system, examples[0], conversations[0], answer=None, skipped=error.message)]
+        if len(items) > 1:
+            return [r for item in items for r in _try(benchmark, system, [item], sampling)]
+        return [_result(system, items[0], skipped=_reason(error, items[0]))]
     return [
-        _result(system, example, conversation, answer=answer)
-        for example, conversation, answer in zip(examples, conversations, answers, strict=True)
+        _result(system, item, output=said.output, prompt=said.prompt).scored(
+            benchmark.score(item, said.output, ())
+        )
+        for item, said in zip(items, answers, strict=True)
     ]
 
 
-def _conversation(system: str, example: Example) -> tuple[Message, ...]:
-    return example.messages if system == MODEL else BASELINES[system](example)
-
-
 def _result(
-    system: str,
-    example: Example,
-    conversation: Sequence[Message],
+    system: System,
+    item: Item,
     *,
-    answer: str | None,
+    output: str | None = None,
+    prompt: Sequence[Any] = (),
     skipped: str | None = None,
 ) -> Result:
-    heard = [ref for message in conversation for ref in message.audios]
     return Result(
-        id=example.id,
-        system=system,
-        task=example.task,
-        group=example.group,
-        audio=tuple(ref.audio for ref in heard),
-        transcription=" ".join(ref.text or NO_TRANSCRIPTION for ref in heard) or NO_TRANSCRIPTION,
-        spoken=example.transcription,
-        question=example.question,
-        target=example.target,
-        choices=example.choices,
-        answer=answer,
+        id=item.id,
+        system=system.name,
+        groups=dict(item.groups),
+        question=item.question,
+        target=item.target,
+        choices=item.choices,
+        record=to_plain(item.record),
+        audio=tuple(str(ref.audio) for ref in _clips(item)),
+        transcription=item.transcription,
+        prompt=tuple(message.to_json() for message in prompt),
+        output=output,
         skipped=skipped,
     )
 
 
-def _key(line: bytes) -> tuple[str, str] | None:
-    """Return who answered what; None where a line is damaged."""
+def _clips(item: Item) -> list[AudioRef]:
+    return [ref for message in item.messages for ref in message.audios]
+
+
+def _reason(error: DataError, item: Item) -> str:
+    """Return why an item failed; the path of its clip is no part of a reason."""
+    reason = error.reason
+    for ref in _clips(item):
+        reason = reason.replace(str(ref.audio), "CLIP")
+    return reason
+
+
+def _by_length(items: Sequence[Item]) -> list[Item]:
+    """Sort by seconds of audio, then by words: a batch then needs little padding."""
+
+    def key(item: Item) -> tuple[float, int, str]:
+        return _seconds(item), len(item.question), item.id
+
+    return sorted(items, key=key)
+
+
+def _seconds(item: Item) -> float:
     try:
-        record = json.loads(line)
-        return record["system"], record["id"]
-    except (ValueError, KeyError, TypeError):
-        return None
+        return sum(audio.seconds_stated(ref.audio) for ref in _clips(item))
+    except DataError:  # missing or broken: what cannot be heard has no length
+        return 0.0
 
 
-def _open_journal(results: Path, batches: Sequence[Batch]) -> int:
-    """Cut the journal after its last whole batch; return how many batches it holds."""
-    if not results.exists():
-        return 0
-    lines = results.read_bytes().split(b"\n")[:-1]  # what follows the last newline was cut off
-    expected = [(system, example.id) for system, examples in batches for example in examples]
-    for line, (system, id) in zip(lines, expected, strict=False):
-        if _key(line) != (system, id):
-            raise DataError(f"{results} is not in the order of its plan", fix="delete its folder")
-    done = kept = 0
-    for _, examples in batches:
-        if kept + len(examples) > len(lines):
-            break
-        done, kept = done + 1, kept + len(examples)
-    os.truncate(results, sum(len(line) + 1 for line in lines[:kept]))
-    if kept:
-        logger.info("%s holds %d of %d answers already", results, kept, len(expected))
-    return done
+def _sampling(benchmark: Benchmark, recipe: Recipe) -> Sampling:
+    return Sampling(max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens)
+
+
+def _check_share(scores: dict[str, Any], recipe: Recipe, num_items: int, out: Path) -> None:
+    for report in scores["systems"]:
+        if report["num_skipped"] > recipe.max_skipped_share * num_items:
+            first = next(r for r in scores["skipped"] if r["system"] == report["system"])
+            raise DataError(
+                f"{report['num_skipped']} of {num_items} questions have no answer of "
+                f'"{report["system"]}", for example {first["example"]}: {first["reason"]}',
+                fix=f"mend them and delete {out}, or raise max_skipped_share",
+            )
 
 
 def _write_plan(
-    benchmark: Benchmark, config: EvalConfig, examples: Sequence[Example], out: Path
+    benchmark: Benchmark, recipe: Recipe, items: Sequence[Item], weights: str | None, out: Path
 ) -> None:
-    """Write what the answers depend on; the model's weights and the examples by their hashes."""
-    asked = "".join(_line(to_plain(example)) for example in examples)
+    """Write what the results depend on; weights, items and prompts by their hashes."""
     plan = {
         "benchmark": benchmark.name,
-        "version": benchmark.version,
-        "weights": _sha256(config.model / "model.safetensors"),
-        "num_examples": len(examples),
-        "examples": hashlib.sha256(asked.encode()).hexdigest(),
-        "config": to_plain(config),
+        "version": benchmark.version(items),
+        "weights": weights,
+        "systems": list(recipe.systems),
+        "num_items": len(items),
+        "batch_size": recipe.batch_size,
+        "items": _digest([(item.id, item.target, item.choices) for item in items]),
+        "prompts": _digest([item.messages for item in items]),
+        "config": to_plain(recipe),
     }
     path = out / PLAN
     if path.exists():
@@ -196,12 +255,5 @@ def _write_plan(
     write_json(path, plan)
 
 
-def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False) + "\n"
-
-
-def _sha256(path: Path) -> str:
-    if not path.is_file():
-        raise DataError(f"{path} is not a file", fix="give the directory of a trained model")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(values: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(to_plain(values)).encode()).hexdigest()

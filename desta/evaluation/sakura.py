@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from desta import audio
+from desta.construction.description import describe
 from desta.errors import DataError
+from desta.evaluation.baselines import tell
 from desta.evaluation.choices import named_choices
 from desta.evaluation.items import (
     Item,
@@ -28,7 +31,7 @@ from desta.evaluation.items import (
     tabulate,
 )
 from desta.evaluation.metrics import Estimate, average
-from desta.records import LOCATOR
+from desta.records import LOCATOR, Clip
 
 TRACKS = ("Animal", "Emotion", "Gender", "Language")
 HOPS = ("single", "multi")
@@ -101,7 +104,9 @@ def load_items(root: Path, tracks: Sequence[str] = TRACKS) -> list[Item]:
                 where = f"{path}: {key}"
                 question = field_of(record, f"{hop}_instruction", str, where)
                 target = field_of(record, f"{hop}_answer", str, where)
-                items.append(_item(track, hop, clip, question, target, where))
+                item = _item(track, hop, clip, question, target, where)
+                label = field_of(record, "attribute_label", str, where)
+                items.append(replace(item, described=tell(item, _describe(track, label, clip))))
     check_unique((item.id for item in items), str(root))
     return items
 
@@ -252,6 +257,23 @@ def _item(track: str, hop: str, clip: Path, question: str, target: str, where: s
         groups={"track": track, "hop": hop},
         record={"options": options},
     )
+
+
+def _describe(track: str, label: str, clip: Path) -> str:
+    """Return the seed description; without its times where the clip is missing or broken."""
+    try:
+        seconds = audio.probe_duration(clip)
+    except DataError:
+        return f"({track}: {label})"
+    known = Clip(
+        id=clip.name,
+        source="sakura",
+        audio=clip.name,
+        duration=seconds,
+        domain="sound" if track == "Animal" else "speech",
+        attributes={track: label},
+    )
+    return describe(known)
 
 
 def _clip(item: Item) -> str:

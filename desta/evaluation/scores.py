@@ -1,68 +1,81 @@
-"""From answers to scores, without the model.
+"""From results to scores, without the model.
 
 `scores.json` holds
 
-    benchmark, version, weights (SHA-256), system_prompt,
-    scores: [{system, task, group, num_examples, num_skipped,
-              accuracy: {value, standard_error}, balanced_accuracy: {value, standard_error},
-              classes: [...],                rows of the confusion matrix
-              confusion: [[...]],            columns: the classes, then "none"
-              named: {example id: class or null}}],
-    skipped: [{reason, count, example}]
+    benchmark, version, weights,
+    systems: [{system, num_items, num_skipped, withheld,
+               figures: {name: {value, standard_error}},      the official figures
+               cells: [{reading, dimension, group, estimate, num_scored, num_unscored}],
+               notes: [{reason, count, example}]}],
+    skipped: [{system, reason, count, example}]
 
-A cell none of whose clips could be heard ends at `num_skipped`. Each task and group also has a row
-of the system "chance" with nothing but a balanced accuracy: 1 / number of classes that occur as
-targets, which is what answers reach that do not depend on the clip.
+and what else the benchmark tells (`Benchmark.details`). Figures and cells of a system that could
+not be asked everything are withheld, unless that is allowed. The system "chance" is what answers
+reach that do not depend on the clip: of an item with K choices, 1 / K.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from desta.config import suggest
 from desta.errors import DataError
-from desta.evaluation.attributes import ATTRIBUTES
-from desta.evaluation.base import MODEL, Benchmark, Result
-from desta.evaluation.metrics import Estimate, accuracy, balanced_accuracy, confusion_matrix
+from desta.evaluation.base import Benchmark, Result
+from desta.evaluation.benchmarks import BENCHMARKS
+from desta.evaluation.items import Report
+from desta.evaluation.journal import RESULTS
+from desta.evaluation.metrics import Estimate
 from desta.records import read_jsonl
 from desta.shards import write_atomic
 
 PLAN = "plan.json"
-RESULTS = "results.jsonl"
 SCORES = "scores.json"
 CHANCE = "chance"
-BENCHMARKS: dict[str, Benchmark] = {b.name: b for b in (ATTRIBUTES,)}
+WITHHELD = "not all items have an answer: allow missing ones to score the rest"
 
 
-def score(results: Path) -> dict[str, Any]:
-    """Score the answers of a `results.jsonl`, write `scores.json` beside it and return it.
+def score(out: Path, *, allow_missing: bool = False) -> dict[str, Any]:
+    """Score the results of an evaluation, write `scores.json` beside them and return it.
+
+    Args:
+        out: the folder of the evaluation.
+        allow_missing: score systems that could not be asked everything, by what they answered.
 
     Raises:
         DataError: results or plan are missing, empty or broken.
     """
-    plan = read_plan(results.parent / PLAN)
+    plan = read_plan(out / PLAN)
     benchmark = BENCHMARKS[plan["benchmark"]]
-    rows = _read_results(results)
-    by_cell: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
-    for row in rows:
-        by_cell[row.task, row.group, row.system].append(row)
-    cells = []
-    for (task, group, system), members in by_cell.items():
-        if system == MODEL:
-            cells.append(_chance(task, group, members))
-        cells.append(_score_cell(benchmark, task, group, system, members))
+    results = read_results(out / RESULTS)
     scores = {
         "benchmark": benchmark.name,
-        "version": benchmark.version,
+        "version": plan["version"],
         "weights": plan["weights"],
-        "system_prompt": plan["config"]["system_prompt"],
-        "scores": cells,
-        "skipped": _count_skipped(rows),
+        **sum_up(benchmark, results, plan["version"], allow_missing=allow_missing),
     }
-    write_json(results.parent / SCORES, scores)
+    write_json(out / SCORES, scores)
     return scores
+
+
+def sum_up(
+    benchmark: Benchmark, results: Sequence[Result], version: str, *, allow_missing: bool
+) -> dict[str, Any]:
+    """Return `systems`, `skipped` and the details of results that are scored."""
+    by_system: dict[str, list[Result]] = {}
+    for result in results:
+        by_system.setdefault(result.system, []).append(result)
+    if chance := _chance(results):
+        by_system[CHANCE] = chance
+    return {
+        "systems": [
+            _report(benchmark, system, members, version, allow_missing=allow_missing)
+            for system, members in by_system.items()
+        ],
+        "skipped": _count_skipped(results),
+        **(benchmark.details(results) if benchmark.details else {}),
+    }
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -71,7 +84,7 @@ def read_plan(path: Path) -> dict[str, Any]:
     Raises:
         DataError: it is missing or broken, or names a benchmark that does not exist.
     """
-    fix = "give the results.jsonl of an evaluation, in the folder where it was written"
+    fix = "give the folder of an evaluation"
     try:
         plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         name = plan["benchmark"]
@@ -84,12 +97,12 @@ def read_plan(path: Path) -> dict[str, Any]:
     return plan
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole, or not at all."""
-    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+def read_results(path: Path) -> list[Result]:
+    """Read a `results.jsonl`.
 
-
-def _read_results(path: Path) -> list[Result]:
+    Raises:
+        DataError: it is missing, empty or broken, or was written by another version.
+    """
     try:
         results = [Result.from_json(record) for record in read_jsonl(path)]
     except (KeyError, TypeError) as error:
@@ -97,50 +110,82 @@ def _read_results(path: Path) -> list[Result]:
             f"{path} is not in the format of results: {error}", fix="evaluate again"
         ) from error
     if not results:
-        raise DataError(f"{path} holds no answers", fix="run the evaluation first")
+        raise DataError(f"{path} holds no results", fix="run the evaluation first")
     return results
 
 
-def _score_cell(
-    benchmark: Benchmark, task: str, group: str, system: str, members: Sequence[Result]
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole, or not at all."""
+    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _report(
+    benchmark: Benchmark,
+    system: str,
+    results: Sequence[Result],
+    version: str,
+    *,
+    allow_missing: bool,
 ) -> dict[str, Any]:
-    named = {r.id: benchmark.read(r.answer, r.choices) for r in members if r.answer is not None}
-    cell = {"system": system, "task": task, "group": group, "num_examples": len(members)}
-    cell["num_skipped"] = len(members) - len(named)
-    if not named:
-        return cell
-    classes = members[0].choices
-    targets = [r.target for r in members if r.id in named]
-    confusion = confusion_matrix(targets, list(named.values()), classes)
-    return {
-        **cell,
-        "accuracy": accuracy(confusion).to_json(),
-        "balanced_accuracy": balanced_accuracy(confusion).to_json(),
-        "classes": list(classes),
-        "confusion": confusion.tolist(),
-        "named": named,
+    answered = [r for r in results if r.skipped is None]
+    withheld = len(answered) < len(results) and not (allow_missing and answered)
+    row: dict[str, Any] = {
+        "system": system,
+        "num_items": len(results),
+        "num_skipped": len(results) - len(answered),
+        "withheld": WITHHELD if withheld else None,
     }
+    if withheld:
+        return {**row, "figures": {}, "cells": [], "notes": []}
+    report = benchmark.aggregate(answered, version)
+    if system == CHANCE:
+        report = _without_errors(report)
+    found = report.to_json()
+    return {**row, **{name: found[name] for name in ("figures", "cells", "notes")}}
 
 
-def _chance(task: str, group: str, members: Sequence[Result]) -> dict[str, Any]:
-    guess = Estimate(value=1 / len({r.target for r in members}), standard_error=0.0)
-    return {
-        "system": CHANCE,
-        "task": task,
-        "group": group,
-        "balanced_accuracy": guess.to_json(),
-    }
+def _chance(results: Sequence[Result]) -> list[Result]:
+    """Return what each item with choices is worth by chance, in the readings that some system has."""
+    closed: dict[str, Result] = {}
+    readings: dict[str, dict[str, float | None]] = {}
+    for r in results:
+        if r.choices:
+            closed.setdefault(r.id, r)
+            known = {name: 1 / len(r.choices) for name, v in r.values.items() if v is not None}
+            readings.setdefault(r.id, dict.fromkeys(r.values)).update(known)
+    return [
+        replace(
+            r,
+            system=CHANCE,
+            prompt=(),
+            output="",
+            skipped=None,
+            extracted=None,
+            values=readings[r.id],
+            note=None,
+        )
+        for r in closed.values()
+        if any(value is not None for value in readings[r.id].values())
+    ]
+
+
+def _without_errors(report: Report) -> Report:
+    """Chance is exact: it was not measured."""
+
+    def exact(estimate: Estimate | None) -> Estimate | None:
+        return estimate and replace(estimate, standard_error=0.0)
+
+    return replace(
+        report,
+        figures={name: replace(f, standard_error=0.0) for name, f in report.figures.items()},
+        cells=tuple(replace(cell, estimate=exact(cell.estimate)) for cell in report.cells),
+    )
 
 
 def _count_skipped(results: Iterable[Result]) -> list[dict[str, Any]]:
-    """Count by reason; the path of the clip is no part of a reason."""
-    table: dict[str, dict[str, Any]] = {}
+    table: dict[tuple[str, str], dict[str, Any]] = {}
     for r in results:
-        if r.skipped is None:
-            continue
-        reason = r.skipped
-        for path in r.audio:
-            reason = reason.replace(path, "CLIP")
-        row = table.setdefault(reason, {"reason": reason, "count": 0, "example": r.id})
-        row["count"] += 1
+        if r.skipped is not None:
+            row = {"system": r.system, "reason": r.skipped, "count": 0, "example": r.id}
+            table.setdefault((r.system, r.skipped), row)["count"] += 1
     return list(table.values())

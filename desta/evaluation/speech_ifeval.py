@@ -185,6 +185,20 @@ def read_answered(path: Path) -> list[Answered]:
     return answered
 
 
+def read_item(id: str, record: Mapping[str, Any]) -> Item:
+    """Return the item of a published record.
+
+    Args:
+        id: section and line, `closed_ended/17`.
+        record: what that line of the section's file holds.
+
+    Raises:
+        DataError: it is not in the published layout.
+    """
+    section = next(name for name in get_args(Section) if id.startswith(f"{name}/"))
+    return _item(section, int(id.removeprefix(f"{section}/")), record, Path(FILES[section]))
+
+
 def audio_messages(item: Item, root: str | Path = "") -> tuple[Message, ...]:
     """Return what is asked of a model that hears; the audio lies below `root`."""
     return (
@@ -266,7 +280,8 @@ def aggregate(scores: Sequence[Score]) -> dict[str, Any]:
         for section in RATED
         if sum(bool(s.followed) for s in by_section[section]) == NUM_ITEMS[section]
     ]
-    ifrate = average([_rate(each) for each in whole]).to_json() if len(whole) == len(RATED) else None
+    known = len(whole) == len(RATED)
+    ifrate = average([_rate(each) for each in whole]).to_json() if known else None
     return {"sections": sections, "ifrate": ifrate}
 
 

@@ -18,12 +18,13 @@ the response contains the reference.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
+from desta.evaluation.baselines import tell
 from desta.evaluation.items import (
     Item,
     Report,
@@ -324,7 +325,7 @@ def _item(
                 f"{where} has the reference {target!r}, which is none of yes, no, (a), (b)",
                 fix="give answers to the subset bbh",
             )
-    return Item(
+    item = Item(
         id=f"{subset}/{split}/{number}",
         messages=ask(SYSTEM, LOCATOR, clips),
         question=prompt,
@@ -332,7 +333,9 @@ def _item(
         choices=CHOICES if kind == "mcq" else ("yes", "no") if kind == "bbh" else (),
         groups=groups,
         record={key: value for key, value in record.items() if key not in ("response", "score")},
+        transcription=prompt,
     )
+    return replace(item, described=tell(item, prompt))
 
 
 def _score(

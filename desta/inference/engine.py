@@ -8,10 +8,12 @@ on what else is in the batch (in bfloat16 a tie may fall the other way).
 Shape suffixes: S positions   E backbone width
 """
 
+import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -31,7 +33,9 @@ from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.model.config import Dtype, Quantisation
 from desta.model.encoder import WhisperEncoder
-from desta.records import AudioRef, Message
+from desta.records import NO_TRANSCRIPTION, AudioRef, Message
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +165,28 @@ class Engine:
         replies = self.run([Request(messages=c, sampling=sampling) for c in conversations])
         return [reply.unwrap()[0] for reply in replies]
 
+    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
+        """Return what is said in clips; one space where nothing is.
+
+        Raises:
+            ConfigError: this model cannot transcribe.
+            DataError: a clip cannot be read.
+        """
+        return [
+            NO_TRANSCRIPTION if heard.text is None else heard.text
+            for heard in map(_unwrap, self.hearing.hear([replace(r, text=None) for r in refs]))
+        ]
+
+    def digest(self, conversation: Sequence[Message]) -> str:
+        """Return a hash of what the backbone reads, audio tokens included.
+
+        Raises:
+            DataError: as `respond`.
+        """
+        request = Request(messages=conversation, sampling=Sampling(max_new_tokens=1))
+        embeddings_SE = _unwrap(self._prepare([request])[0]).embeddings_SE
+        return hashlib.sha256(embeddings_SE.float().cpu().numpy().tobytes()).hexdigest()
+
     def run(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer a batch of requests, each by its own settings."""
         prepared = self._prepare(requests)
@@ -181,9 +207,7 @@ class Engine:
         """
         if request.num_answers != 1:
             raise ConfigError("a stream is one answer", fix="ask for num_answers = 1")
-        (prepared,) = self._prepare([request])
-        if isinstance(prepared, DestaError):
-            raise prepared
+        prepared = _unwrap(self._prepare([request])[0])
         writer = self._writers(request)[0]
         return Stream(self._write_one(prepared, writer), prepared.audios, writer)
 
@@ -263,11 +287,7 @@ class Engine:
     def _lay_out(
         self, request: Request, refs: Sequence[AudioRef], clips: Sequence[Heard | DestaError]
     ) -> _Prepared:
-        good: list[Heard] = []
-        for clip in clips:
-            if isinstance(clip, DestaError):
-                raise clip
-            good.append(clip)
+        good = [_unwrap(clip) for clip in clips]
         self._check_seconds(clip.seconds for clip in good)
         audios = [with_text(ref, clip) for ref, clip in zip(refs, good, strict=True)]
         told = wrap_locators(with_audios(request.messages, audios), self.layout.locator)
@@ -307,3 +327,10 @@ class Engine:
             fix="ask about fewer or shorter clips, or lower max_new_tokens",
             reason="the conversation does not fit into the backbone's context",
         )
+
+
+def _unwrap(found: T | DestaError) -> T:
+    """Return what was found, or raise the error."""
+    if isinstance(found, DestaError):
+        raise found
+    return found

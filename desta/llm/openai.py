@@ -10,14 +10,14 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from desta.config import suggest
-from desta.errors import ConfigError, DataError, DestaError, need
+from desta.errors import ConfigError, DataError, DestaError, UnavailableError, need
 from desta.llm.base import Completion, Sampling, as_text
 from desta.llm.chat import encode_conversation
 from desta.llm.config import OpenAIEngine
@@ -60,18 +60,27 @@ class OpenAIGenerator:
 
     order: Literal["length", "prefix"] = "prefix"
 
-    def __init__(self, engine: OpenAIEngine, *, model: str, tokenizer: Any = None) -> None:
+    def __init__(
+        self,
+        engine: OpenAIEngine,
+        *,
+        model: str,
+        tokenizer: Any = None,
+        content: Callable[[Message], Any] = as_text,
+    ) -> None:
         """Take what is needed to ask.
 
         Args:
             engine: the endpoint, its limits and its prices.
             model: what it calls the model.
             tokenizer: counts tokens; None counts words.
+            content: what is sent of a message, for models that hear.
         """
         self.id = model
         self.revision = model
         self._engine = engine
         self._tokenizer = tokenizer
+        self._content = content
         self._fingerprint: str | None = None
         self._pace = Pace(
             requests_per_minute=engine.requests_per_minute,
@@ -137,7 +146,7 @@ class OpenAIGenerator:
     def _body(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.id,
-            "messages": [{"role": m.role, "content": as_text(m)} for m in messages],
+            "messages": [{"role": m.role, "content": self._content(m)} for m in messages],
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             self._engine.token_limit: sampling.max_new_tokens,
@@ -229,7 +238,7 @@ class OpenAIGenerator:
         """Let all requests wait as long as the endpoint says; return the seconds."""
         seconds = _retry_after(response.headers.get("retry-after", ""))
         if seconds > _LONGEST_HOLD:
-            raise DataError(
+            raise UnavailableError(
                 f"{self._engine.base_url} wants to be left alone for {seconds:.0f} s",
                 fix="give the same command again by then; what was answered is kept",
             )
@@ -271,7 +280,7 @@ class OpenAIGenerator:
     def _unanswered(self, failure: str, *, started: bool) -> DestaError:
         message = f"{self._engine.base_url} {failure}"
         if started:
-            return DataError(
+            return UnavailableError(
                 f"{message} (tried {self._engine.max_retries + 1} times)",
                 fix="give the same command again when the endpoint is well; "
                 "what was answered is kept",
@@ -285,7 +294,7 @@ class OpenAIGenerator:
 
     def _check_fingerprint(self, answer: "_Answer") -> None:
         if self._engine.pin_fingerprint and answer.fingerprint != self._fingerprint:
-            raise DataError(
+            raise UnavailableError(
                 f"{self._engine.base_url} is not what it was when this began: fingerprint "
                 f"{answer.fingerprint} instead of {self._fingerprint}",
                 fix="give the same command again if it was restarted; set engine.pin_fingerprint: "
@@ -293,20 +302,27 @@ class OpenAIGenerator:
             )
 
 
-def connect(engine: OpenAIEngine, *, model: str, tokenizer: Any = None) -> OpenAIGenerator:
+def connect(
+    engine: OpenAIEngine,
+    *,
+    model: str,
+    tokenizer: Any = None,
+    content: Callable[[Message], Any] = as_text,
+) -> OpenAIGenerator:
     """Return a generator for an endpoint that has answered one question already.
 
     Args:
         engine: the endpoint, its limits and its prices.
         model: what it calls the model.
         tokenizer: counts tokens; None counts words.
+        content: what is sent of a message, for models that hear.
 
     Raises:
         MissingExtraError: the client is not installed.
         ConfigError: the endpoint does not answer, or refuses key, model or account.
         DataError: it does not speak the protocol.
     """
-    generator = OpenAIGenerator(engine, model=model, tokenizer=tokenizer)
+    generator = OpenAIGenerator(engine, model=model, tokenizer=tokenizer, content=content)
     generator.find_revision()
     return generator
 

@@ -93,12 +93,13 @@ def describe_clips(scores: Json, results: Sequence[Json]) -> Iterator[str]:
 
 def _clip(result: Json, named: str | None) -> str:
     right = named == result["target"]
-    spoken = result["spoken"]
-    withheld = spoken != NO_TRANSCRIPTION and result["transcription"] == NO_TRANSCRIPTION
+    spoken = result["transcription"]
+    told = [clip["text"] for message in result["prompt"] for clip in message.get("audios", ())]
+    withheld = spoken != NO_TRANSCRIPTION and set(told) == {NO_TRANSCRIPTION}
     lines = [
         ("question", result["question"], ""),
         ("transcription", f"{spoken} (withheld from the model)" if withheld else spoken, ""),
-        ("answer", result["answer"] or "(empty)", "right" if right else "wrong"),
+        ("answer", result["output"] or "(empty)", "right" if right else "wrong"),
         ("right is", result["target"], ""),
     ]
     items = "".join(
@@ -106,7 +107,7 @@ def _clip(result: Json, named: str | None) -> str:
         for name, text, kind in lines
     )
     players = "".join(_player(path) for path in result["audio"])
-    note = f"{result['group']} · {'right' if right else 'wrong'}"
+    note = f"{result['groups']['group']} · {'right' if right else 'wrong'}"
     return (
         f'<div class="clip">{players}<dl>{items}</dl><span class="soft">{escape(note)}</span></div>'
     )
@@ -136,7 +137,8 @@ def choose_clips(results: Sequence[Json], named: Json, count: int = NUM_CLIPS) -
     for result in sorted(results, key=lambda result: str(result["id"])):
         if result["system"] == _MODEL and result["id"] in named:
             right = named[result["id"]] == result["target"]
-            by_target = strata.setdefault((result["task"], result["group"], right), {})
+            place = result["groups"]["task"], result["groups"]["group"]
+            by_target = strata.setdefault((*place, right), {})
             by_target.setdefault(result["target"], []).append(result)
     in_turn = (_round_robin(list(by_target.values())) for by_target in strata.values())
     return list(_round_robin([list(stratum) for stratum in in_turn]))[:count]

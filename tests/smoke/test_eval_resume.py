@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import random
@@ -16,11 +17,15 @@ import soundfile
 from desta import audio
 from desta.config import dump_recipe
 from desta.errors import ConfigError, DataError
-from desta.evaluation.attributes import ClipSet, EvalConfig
-from desta.evaluation.runner import evaluate
+from desta.evaluation import runner
+from desta.evaluation.answerers import weights_of
+from desta.evaluation.attributes import ATTRIBUTES, ClipSet, EvalConfig
+from desta.evaluation.journal import Shard
+from desta.evaluation.merge import merge
 from desta.evaluation.scores import score
+from desta.evaluation.systems import Answerers
 from desta.llm.base import Sampling
-from desta.records import Clip, Message
+from desta.records import AudioRef, Clip, Message
 
 NUM_CLIPS = 40
 FILES = ("plan.json", "results.jsonl", "scores.json")
@@ -39,6 +44,13 @@ class PitchAnswerer:
         self.num_answered += len(answers)
         return answers
 
+    def digest(self, conversation: Sequence[Message]) -> str:
+        paths = [Path(ref.audio) for message in conversation for ref in message.audios]
+        return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
+        raise NotImplementedError
+
     def _answer(self, conversation: Sequence[Message]) -> str:
         refs = conversation[-1].audios
         if not refs:
@@ -46,6 +58,26 @@ class PitchAnswerer:
         samples = audio.load(Path(refs[0].audio))
         crossings = int((np.diff(np.signbit(samples)) != 0).sum())
         return "It is a HIGH tone." if crossings > len(samples) / 16 else "It is a low tone."
+
+
+class DeafAnswerer(PitchAnswerer):
+    """Says that it hears, and is given the same whatever there is to be heard."""
+
+    def digest(self, conversation: Sequence[Message]) -> str:
+        return "always the same"
+
+
+def evaluate(
+    config: EvalConfig, answerer: PitchAnswerer, out: Path, shard: Shard | None = None
+) -> dict | None:
+    return runner.evaluate(
+        ATTRIBUTES,
+        config,
+        Answerers(model=answerer),
+        out,
+        weights=weights_of(config.model),
+        shard=shard,
+    )
 
 
 @pytest.fixture
@@ -85,51 +117,116 @@ def balanced(scores: dict, system: str) -> float:
     return row["balanced_accuracy"]["value"]
 
 
-def run_in_child(config: EvalConfig, out: Path) -> subprocess.Popen[bytes]:
+def run_in_child(config: EvalConfig, out: Path, seconds: float) -> subprocess.Popen[bytes]:
     program = (
         "import importlib.util, pathlib, sys\n"
         "from desta.evaluation.attributes import EvalConfig\n"
         "from desta.config import load_recipe\n"
-        "from desta.evaluation.runner import evaluate\n"
         "spec = importlib.util.spec_from_file_location('this', sys.argv[1])\n"
         "this = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(this)\n"
+        "answerer = this.PitchAnswerer(seconds=float(sys.argv[4]))\n"
         "config = load_recipe(pathlib.Path(sys.argv[2]), EvalConfig)\n"
-        "evaluate(config, this.PitchAnswerer(seconds=0.02), pathlib.Path(sys.argv[3]))\n"
+        "print('begun', flush=True)\n"
+        "this.evaluate(config, answerer, pathlib.Path(sys.argv[3]))\n"
     )
     recipe = config.model.parent / "recipe.yaml"
     recipe.write_text(dump_recipe(config), encoding="utf-8")
     return subprocess.Popen(
-        [sys.executable, "-c", program, __file__, str(recipe), str(out)],
+        [sys.executable, "-c", program, __file__, str(recipe), str(out), str(seconds)],
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
 
 
-def test_killed_evaluation_continues_to_the_same_bytes(config: EvalConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_kills", [8, pytest.param(30, marks=pytest.mark.slow)])
+def test_killed_evaluation_continues_to_the_same_bytes(
+    config: EvalConfig, tmp_path: Path, num_kills: int
+) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     evaluate(config, PitchAnswerer(), whole)
     rows = (whole / "results.jsonl").read_bytes().splitlines(keepends=True)
     assert len(rows) == 2 * NUM_CLIPS
 
-    moments = random.Random(0).sample(range(1, len(rows) - 12), 5)
-    codes = []
-    for moment in sorted(moments):
-        child = run_in_child(config, killed)
-        journal = killed / "results.jsonl"
-        while child.poll() is None:
-            if journal.exists() and journal.read_bytes().count(b"\n") >= moment:
-                os.kill(child.pid, signal.SIGKILL)
-                break
-            time.sleep(0.002)
-        codes.append(child.wait())
-        with journal.open("ab") as file:  # what a kill inside a write leaves
-            file.write(rows[-1][: moment % 50])
-    assert -signal.SIGKILL in codes
+    draw = random.Random(num_kills)
+    journal = killed / "results.jsonl"
+    num_killed = 0
+    for _ in range(num_kills):
+        child = run_in_child(config, killed, seconds=0.004 * num_kills)
+        assert child.stdout is not None
+        child.stdout.readline()  # it begins
+        time.sleep(draw.uniform(0, 0.14))
+        os.kill(child.pid, signal.SIGKILL)
+        num_killed += child.wait() == -signal.SIGKILL
+        there = journal.read_bytes() if journal.exists() else b""
+        lines = there[: there.rfind(b"\n") + 1].splitlines(keepends=True)
+        assert lines == rows[: len(lines)]  # nothing lost, nothing twice
+        if killed.is_dir():  # a kill inside a write leaves whole lines and a part of one
+            torn = draw.choice(rows)[:-1]
+            more = b"".join(rows[len(lines) : len(lines) + draw.randrange(2)])
+            journal.write_bytes(b"".join(lines) + more + torn[: draw.randrange(len(torn))])
+    assert num_killed >= num_kills // 2
     answerer = PitchAnswerer()
     evaluate(config, answerer, killed)
 
     assert contents(killed) == contents(whole)
     assert answerer.num_answered < len(rows)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_merged_shards_are_one_run(config: EvalConfig, tmp_path: Path, count: int) -> None:
+    evaluate(config, PitchAnswerer(), tmp_path / "whole")
+    folders = [tmp_path / "here", *[tmp_path / "there"] * (count - 1)]
+    for number in reversed(range(count)):
+        shard = Shard(number=number, count=count)
+        assert evaluate(config, PitchAnswerer(), folders[number], shard) is None
+
+    assert merge(folders) == folders[0] / "results.jsonl"
+    score(folders[0])
+
+    assert contents(folders[0]) == contents(tmp_path / "whole")
+
+
+def test_shards_that_are_not_one_evaluation_are_not_merged(
+    config: EvalConfig, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    evaluate(config, PitchAnswerer(), out, Shard(number=0, count=2))
+    with pytest.raises(DataError, match=r"results-1-of-2\.jsonl is missing"):
+        merge([out])
+    evaluate(replace(config, batch_size=5), PitchAnswerer(), other, Shard(number=1, count=2))
+    with pytest.raises(DataError, match="different evaluations: batch_size, config"):
+        merge([out, other])
+
+    evaluate(config, PitchAnswerer(), out, Shard(number=1, count=2))
+    half = out / "results-1-of-2.jsonl"
+    lines = half.read_bytes().splitlines(keepends=True)
+    half.write_bytes(b"".join(lines[:-1]))
+    with pytest.raises(DataError, match=f"holds {len(lines) - 1} of {len(lines)} results"):
+        merge([out])
+    half.write_bytes(b"".join([*lines[:-1], lines[0]]))
+    with pytest.raises(DataError, match="not of this plan"):
+        merge([out])
+
+
+def test_a_system_that_hears_every_clip_alike_is_not_scored(
+    config: EvalConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="the audio does not reach it"):
+        evaluate(config, DeafAnswerer(), tmp_path / "out")
+    assert not (tmp_path / "out" / "results.jsonl").exists()
+
+
+def test_batches_hold_clips_of_one_length(config: EvalConfig, tmp_path: Path) -> None:
+    for number in range(0, NUM_CLIPS, 4):
+        soundfile.write(tmp_path / f"{number}.wav", np.zeros(3200), 16000)
+
+    evaluate(config, PitchAnswerer(), tmp_path / "out")
+
+    lines = (tmp_path / "out" / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    seconds = [audio.probe_duration(json.loads(line)["audio"][0]) for line in lines[:NUM_CLIPS]]
+    assert seconds == sorted(seconds)
+    assert len(set(seconds)) == 2
 
 
 def test_finished_evaluation_asks_nothing_again(config: EvalConfig, tmp_path: Path) -> None:
@@ -155,7 +252,7 @@ def test_score_needs_the_answers_alone(config: EvalConfig, tmp_path: Path) -> No
     (out / "scores.json").unlink()
     (tmp_path / "model" / "model.safetensors").unlink()
 
-    assert score(out / "results.jsonl") == scores
+    assert score(out) == scores
     assert json.loads((out / "scores.json").read_text(encoding="utf-8")) == scores
 
 

@@ -132,7 +132,7 @@ def test_groups_share_one_closed_set(config: EvalConfig, tmp_path: Path) -> None
 
     examples = load_examples(replace(config, clips=(*config.clips, group)))
 
-    assert Counter(e.group for e in examples) == {"held-out": 30, "across corpora": 3}
+    assert Counter(e.groups["group"] for e in examples) == {"held-out": 30, "across corpora": 3}
     assert {e.choices for e in examples} == {LANGUAGES}
 
 

@@ -12,10 +12,12 @@ import soundfile
 from safetensors.numpy import save_file
 
 from desta.errors import DataError
-from desta.evaluation.attributes import ClipSet, EvalConfig
+from desta.evaluation.attributes import ATTRIBUTES, ClipSet, EvalConfig
+from desta.evaluation.answerers import weights_of
 from desta.evaluation.runner import evaluate
+from desta.evaluation.systems import Answerers
 from desta.llm.base import Sampling
-from desta.records import Clip, Message
+from desta.records import AudioRef, Clip, Message
 from desta.shards import Dropped, Manifest, Shard
 from desta.training.hearing import choose_clips
 from desta.training.report import write_report
@@ -30,6 +32,12 @@ class Answers:
 
     def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
         return [self._answer(conversation) for conversation in conversations]
+
+    def digest(self, conversation: Sequence[Message]) -> str:
+        return repr(conversation)
+
+    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
+        raise NotImplementedError
 
     def _answer(self, conversation: Sequence[Message]) -> str:
         if not conversation[-1].audios:
@@ -142,7 +150,8 @@ def evaluated(trained: Path, tmp_path: Path) -> Path:
         clips=(ClipSet(path=tmp_path / "clips.jsonl", root=tmp_path),),
         attributes={"Language": ()},
     )
-    evaluate(config, Answers(), trained / "eval" / "attributes")
+    out = trained / "eval" / "attributes"
+    evaluate(ATTRIBUTES, config, Answerers(model=Answers()), out, weights=weights_of(trained))
     return trained
 
 
@@ -233,7 +242,7 @@ def test_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
 
 def test_chosen_clips_spread_over_groups_and_targets() -> None:
     results = [
-        {"id": f"{g}{t}{n}", "system": "model", "task": "T", "group": g, "target": t}
+        {"id": f"{g}{t}{n}", "system": "model", "groups": {"task": "T", "group": g}, "target": t}
         for g in "AB"
         for t in "xyz"
         for n in range(10)
@@ -242,6 +251,6 @@ def test_chosen_clips_spread_over_groups_and_targets() -> None:
 
     chosen = choose_clips(results, named, count=8)
 
-    cells = {(r["group"], r["target"]) for r in chosen}
+    cells = {(r["groups"]["group"], r["target"]) for r in chosen}
     assert cells == {(g, t) for g in "AB" for t in "xyz"}
     assert len({r["id"] for r in chosen}) == 8

@@ -1,0 +1,149 @@
+"""Who can be asked: a model of ours, a bare backbone, an endpoint that hears."""
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from desta import audio
+from desta.errors import CheckpointError, ConfigError
+from desta.evaluation.attributes import EvalConfig
+from desta.evaluation.suite import SuiteRecipe
+from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
+from desta.inference.engine import Engine
+from desta.llm.base import Sampling, TextGenerator
+from desta.llm.config import LocalEngine
+from desta.llm.openai import connect
+from desta.model.checkpoint import WEIGHTS
+from desta.model.config import Dtype, Quantisation
+from desta.model.generators import load_generator
+from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message
+
+
+class Reader:
+    """A text generator, asked about conversations."""
+
+    def __init__(
+        self, generator: TextGenerator, content: Callable[[Message], Any] | None = None
+    ) -> None:
+        """Take a generator.
+
+        Args:
+            generator: writes.
+            content: what it is given of a message, where it hears; None: it only reads.
+        """
+        self._generator = generator
+        self._content = content
+
+    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
+        """Answer each conversation, in order."""
+        self._check(conversations)
+        seeds = [0] * len(conversations)
+        return [c.text for c in self._generator.complete(conversations, sampling, seeds=seeds)]
+
+    def digest(self, conversation: Sequence[Message]) -> str:
+        """Return a hash of what is sent."""
+        self._check([conversation])
+        sent = [(m.role, self._content(m) if self._content else m.content) for m in conversation]
+        return hashlib.sha256(json.dumps(sent).encode()).hexdigest()
+
+    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
+        """Refuse: it does not transcribe."""
+        raise ConfigError(
+            f"{self._generator.id} does not transcribe", fix="leave the system cascade out"
+        )
+
+    def _check(self, conversations: Sequence[Sequence[Message]]) -> None:
+        if self._content is None and any(m.audios for c in conversations for m in c):
+            raise ConfigError(
+                f"{self._generator.id} only reads", fix="ask a model that hears about clips"
+            )
+
+
+def audio_parts(message: Message) -> str | list[dict[str, Any]]:
+    """Return a message as endpoints take it: text, and clips as WAV in base64.
+
+    Raises:
+        AudioError: a clip cannot be read.
+    """
+    if not message.audios:
+        return message.content
+    text = message.content.replace(START_AUDIO, "").replace(END_AUDIO, "")
+    first, *others = text.split(LOCATOR)
+    parts = [_text(first)] if first.strip() else []
+    for clip, rest in zip(message.audios, others, strict=True):
+        data = {"data": _wav(clip.audio), "format": "wav"}
+        parts.append({"type": "input_audio", "input_audio": data})
+        if rest.strip():
+            parts.append(_text(rest.strip()))
+    return parts
+
+
+def load_answerers(recipe: SuiteRecipe | EvalConfig) -> Answerers:
+    """Load who is needed for the systems of a recipe, and nobody else.
+
+    Raises:
+        ConfigError: nobody is named who could answer for one of them, or an endpoint refuses.
+        CheckpointError: a model cannot be loaded.
+    """
+    if isinstance(recipe, EvalConfig):
+        return Answerers(model=Engine.load(recipe.model))
+    names = recipe.systems
+    hears = needs_model(names)
+    model = None
+    if recipe.model is not None and (hears or (reads(names) and recipe.backbone is None)):
+        model = Engine.load(recipe.model, device=recipe.device)
+    backbone = None
+    if recipe.backbone is not None and (reads(names) or CASCADE in names):
+        engine = LocalEngine(device=recipe.device)
+        backbone = Reader(load_generator(_Backbone(recipe.backbone, engine)))
+    endpoints = {
+        name: Reader(connect(endpoint, model=str(endpoint.model), content=audio_parts), audio_parts)
+        for name, endpoint in recipe.endpoints.items()
+        if name in names
+    }
+    return Answerers(model=model, backbone=backbone, endpoints=endpoints)
+
+
+def weights_of(model: str | Path | None) -> str | None:
+    """Return what tells the weights of a model from others: a hash; of the Hub, its id.
+
+    Raises:
+        CheckpointError: the directory holds none.
+    """
+    if model is None:
+        return None
+    if not Path(model).is_dir():
+        return str(model)
+    path = Path(model) / WEIGHTS
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not a file", fix="give the directory of a trained model")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class _Backbone:
+    """What `load_generator` asks of a recipe."""
+
+    backbone: str
+    engine: LocalEngine
+    dtype: Dtype = "auto"
+    backbone_dtype: Dtype = "bfloat16"
+    backbone_quantisation: Quantisation | None = None
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _wav(clip: Any) -> str:
+    file = io.BytesIO()
+    soundfile.write(file, audio.load(clip), audio.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return base64.b64encode(file.getvalue()).decode("ascii")

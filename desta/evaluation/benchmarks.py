@@ -1,0 +1,225 @@
+"""The table of benchmarks: how each is read, scored and summed up."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from desta.config import suggest
+from desta.errors import ConfigError, DataError
+from desta.evaluation import (
+    dynamic_superb,
+    mmau,
+    sakura,
+    speech_ifeval,
+    speech_ifeval_items,
+    transcription,
+    voicebench,
+)
+from desta.evaluation.attributes import ATTRIBUTES
+from desta.evaluation.base import Benchmark, Result
+from desta.evaluation.items import Item, Report, Score
+from desta.evaluation.suite import SuiteRecipe
+from desta.evaluation.voicebench_ifeval import ifeval_column
+
+HUB = "hub"
+"""As `data`: every part from its own place on the Hub, at the commit that is pinned here."""
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """Return a benchmark.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in BENCHMARKS:
+        raise ConfigError(f'unknown benchmark "{name}"', fix=suggest(name, list(BENCHMARKS)))
+    return BENCHMARKS[name]
+
+
+def rescore(benchmark: Benchmark, result: Result) -> Result:
+    """Return a result scored anew, with what a judge has replied."""
+    if result.output is None:
+        return result
+    return result.scored(benchmark.score(result.item, result.output, result.replies))
+
+
+def _drawn(load: Callable[[SuiteRecipe], list[Item]]) -> Callable[[SuiteRecipe], list[Item]]:
+    return lambda recipe: recipe.drawn(load(recipe))
+
+
+def _load_mmau(layout: mmau.Layout, recipe: SuiteRecipe) -> list[Item]:
+    return mmau.load_items(recipe.place([*layout.files, "**"]), layout, recipe.audio)
+
+
+def _score_mmau(layout: mmau.Layout, item: Item, output: str, replies: Sequence[str]) -> Score:
+    return mmau.score_item(item, output, layout=layout)
+
+
+def _sum_up_mmau(layout: mmau.Layout, results: Sequence[Result], version: str) -> Report:
+    return mmau.aggregate(_scores(results), version, layout)
+
+
+def _load_sakura(recipe: SuiteRecipe) -> list[Item]:
+    return sakura.load_items(recipe.place(), recipe.chosen(sakura.TRACKS))
+
+
+def _score_sakura(item: Item, output: str, replies: Sequence[str]) -> Score:
+    return sakura.score_item(item, output, replies[-1] if replies else None)
+
+
+def _load_dynamic_superb(recipe: SuiteRecipe) -> list[Item]:
+    known = {instance.name: instance for instance in dynamic_superb.phase1()}
+    chosen = recipe.chosen(list(known))
+    if not recipe.subsets:
+        chosen = [name for name in chosen if known[name].in_paper]
+    if recipe.data == HUB:
+        folders = {name: dynamic_superb.fetch_instance(known[name]) for name in chosen}
+    else:
+        folders = {name: Path(recipe.data, name) for name in chosen}
+        missing = [name for name, folder in folders.items() if not folder.is_dir()]
+        if missing:
+            raise DataError(
+                f"{recipe.data} has no folder for {len(missing)} of {len(chosen)} instances, "
+                f"for example {missing[0]}",
+                fix=f"name those that are there as `subsets`, or give data: {HUB}",
+            )
+    return [
+        item
+        for name, folder in folders.items()
+        for item in dynamic_superb.load_items(folder, known[name])
+    ]
+
+
+def _score_dynamic_superb(item: Item, output: str, replies: Sequence[str]) -> Score:
+    return dynamic_superb.score_item(item, output)
+
+
+def _load_voicebench(recipe: SuiteRecipe) -> list[Item]:
+    chosen = recipe.chosen(list(voicebench.SUBSETS))
+    if recipe.data == HUB:
+        return [
+            item
+            for subset in chosen
+            for item in voicebench.load_items(voicebench.fetch_subset(subset), subset)
+        ]
+    root = recipe.place([f"{s}/*.parquet" for s in chosen], voicebench.REVISION)
+    return [item for subset in chosen for item in voicebench.load_items(root, subset)]
+
+
+def _score_voicebench(item: Item, output: str, replies: Sequence[str]) -> Score:
+    if _is_ifeval(item):  # it has rates of all items, and no score of one
+        return Score(id=item.id, groups=item.groups, extracted=None, values={})
+    return voicebench.score_item(item, output, replies)
+
+
+def _sum_up_voicebench(results: Sequence[Result], version: str) -> Report:
+    column = [r for r in results if _is_ifeval(r)]
+    rest = [r for r in results if not _is_ifeval(r)]
+    return voicebench.aggregate(
+        _scores(rest),
+        ifeval_column([r.item for r in column], [r.output for r in column]) if column else None,
+        version,
+    )
+
+
+def _is_ifeval(asked: Item | Result) -> bool:
+    return asked.groups["subset"] == "ifeval"
+
+
+def _load_speech_ifeval(recipe: SuiteRecipe) -> list[Item]:
+    asked = speech_ifeval.load_items(recipe.data, revision=recipe.revision)
+    sections = recipe.chosen(list(speech_ifeval.FILES))
+    if not recipe.subsets:
+        sections = list(speech_ifeval.RATED)
+    root = recipe.audio or Path(recipe.data)
+    return [speech_ifeval_items.to_item(a, root) for a in asked if a.section in sections]
+
+
+def _load_transcription(recipe: SuiteRecipe) -> list[Item]:
+    path = recipe.place()
+    return transcription.load_items(path, recipe.audio or path.parent)
+
+
+def _score_transcription(item: Item, output: str, replies: Sequence[str]) -> Score:
+    return transcription.score_item(item, output)
+
+
+def _sum_up(
+    aggregate: Callable[..., Report],
+) -> Callable[[Sequence[Result], str], Report]:
+    return lambda results, version: aggregate(_scores(results), version)
+
+
+def _scores(results: Sequence[Result]) -> list[Score]:
+    return [result.score for result in results]
+
+
+def _version(items: Sequence[Item]) -> str:
+    """Name questions and right answers by their hash: their authors give them no version."""
+    lines = sorted(f"{item.id}\t{item.question}\t{item.target}" for item in items)
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    return f"{len(items)} items ({digest})"
+
+
+def _mmau_like(layout: mmau.Layout) -> Benchmark:
+    return _suite(
+        name=layout.name,
+        load=partial(_load_mmau, layout),
+        score=partial(_score_mmau, layout),
+        aggregate=partial(_sum_up_mmau, layout),
+        version=mmau.version,
+        max_new_tokens=512,
+    )
+
+
+def _suite(*, load: Callable[[SuiteRecipe], list[Item]], **fields: Any) -> Benchmark:
+    return Benchmark(recipe=SuiteRecipe, load=_drawn(load), **({"version": _version} | fields))
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        ATTRIBUTES,
+        _mmau_like(mmau.MMAU),
+        _mmau_like(mmau.MMAR),
+        _suite(
+            name="sakura",
+            load=_load_sakura,
+            score=_score_sakura,
+            aggregate=_sum_up(sakura.aggregate),
+            max_new_tokens=512,
+        ),
+        _suite(
+            name="dynamic_superb",
+            load=_load_dynamic_superb,
+            score=_score_dynamic_superb,
+            aggregate=_sum_up(dynamic_superb.aggregate),
+            max_new_tokens=512,
+            closed_sets=True,
+        ),
+        _suite(
+            name="voicebench",
+            load=_load_voicebench,
+            score=_score_voicebench,
+            aggregate=_sum_up_voicebench,
+            max_new_tokens=2048,
+        ),
+        _suite(
+            name="speech_ifeval",
+            load=_load_speech_ifeval,
+            score=speech_ifeval_items.score,
+            aggregate=speech_ifeval_items.aggregate,
+            max_new_tokens=speech_ifeval.MAX_NEW_TOKENS,
+            details=speech_ifeval_items.forgetting,
+        ),
+        _suite(
+            name="transcription",
+            load=_load_transcription,
+            score=_score_transcription,
+            aggregate=_sum_up(transcription.aggregate),
+            max_new_tokens=512,
+        ),
+    )
+}

@@ -1,0 +1,82 @@
+"""The journal of an evaluation: results in the order of its plan, one a line, never changed.
+
+What an interrupted call has written whole is kept; a line that it tore is cut off.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from desta.errors import DataError
+from desta.evaluation.base import Result
+
+logger = logging.getLogger(__name__)
+
+RESULTS = "results.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of several processes that share an evaluation."""
+
+    number: int = 0
+    """From 0."""
+    count: int = 1
+
+    @property
+    def file(self) -> str:
+        """Name of its journal."""
+        return RESULTS if self.count == 1 else f"results-{self.number}-of-{self.count}.jsonl"
+
+    def takes(self, batch: int) -> bool:
+        """Tell whether a batch, by its number in the plan, is answered here."""
+        return batch % self.count == self.number
+
+
+def batch_sizes(num_items: int, batch_size: int, num_systems: int) -> list[int]:
+    """Return the sizes of all batches of a plan, in its order."""
+    full, rest = divmod(num_items, batch_size)
+    return ([batch_size] * full + ([rest] if rest else [])) * num_systems
+
+
+def open_journal(path: Path, expected: Sequence[tuple[str, str]]) -> int:
+    """Cut a torn last line off; return how many results there are.
+
+    Args:
+        path: the journal; may be missing.
+        expected: (system, item id) of all results, in the order of the plan.
+
+    Raises:
+        DataError: it holds other results.
+    """
+    if not path.exists():
+        return 0
+    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline was cut off
+    keys = [key_of(line) for line in lines]
+    if keys != list(expected[: len(keys)]):
+        raise DataError(f"{path} is not in the order of its plan", fix="delete its folder")
+    os.truncate(path, sum(len(line) + 1 for line in lines))
+    if lines:
+        logger.info("%s holds %d of %d results already", path, len(lines), len(expected))
+    return len(lines)
+
+
+def append(path: Path, results: Sequence[Result]) -> None:
+    """Write results to the end, so that they outlast a loss of power."""
+    text = "".join(json.dumps(r.to_json(), ensure_ascii=False) + "\n" for r in results)
+    with path.open("ab") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def key_of(line: bytes) -> tuple[str, str] | None:
+    """Return who answered what; None where a line is damaged."""
+    try:
+        record = json.loads(line)
+        return record["system"], record["id"]
+    except (ValueError, KeyError, TypeError):
+        return None

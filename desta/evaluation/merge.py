@@ -1,0 +1,102 @@
+"""Journals of several processes -> the results of one run, byte for byte."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from desta.errors import DataError
+from desta.evaluation.journal import RESULTS, Shard, batch_sizes, key_of
+from desta.evaluation.scores import PLAN, read_plan
+from desta.shards import write_atomic
+
+_NAME = re.compile(r"results-(\d+)-of-(\d+)\.jsonl")
+
+
+def merge(folders: Sequence[Path]) -> Path:
+    """Join the journals of all processes, and write `results.jsonl` into the first folder.
+
+    Args:
+        folders: where the processes wrote; one folder may hold several journals.
+
+    Raises:
+        DataError: the folders are of different evaluations, a journal is missing, there twice or
+            not finished, or holds other results than the plan.
+    """
+    plan = _common_plan(folders)
+    journals = _find(folders)
+    sizes = batch_sizes(plan["num_items"], plan["batch_size"], len(plan["systems"]))
+    lines = {number: _lines(path) for number, path in journals.items()}
+    taken = dict.fromkeys(journals, 0)
+    merged: list[bytes] = []
+    for batch, size in enumerate(sizes):
+        number = batch % len(journals)
+        part = lines[number][taken[number] : taken[number] + size]
+        if len(part) < size:
+            wanted = sum(s for b, s in enumerate(sizes) if b % len(journals) == number)
+            raise DataError(
+                f"{journals[number]} holds {len(lines[number])} of {wanted} results",
+                fix=f"finish it: `desta eval ... --shard {number}/{len(journals)}`",
+            )
+        taken[number] += size
+        merged += part
+    _check(merged, plan, folders[0])
+    target = folders[0] / RESULTS
+    write_atomic(target, b"".join(line + b"\n" for line in merged))
+    return target
+
+
+def _common_plan(folders: Sequence[Path]) -> dict[str, Any]:
+    plan, *others = [read_plan(folder / PLAN) for folder in folders]
+    for folder, other in zip(folders[1:], others, strict=True):
+        if other != plan:
+            changed = sorted(k for k in {*plan, *other} if plan.get(k) != other.get(k))
+            raise DataError(
+                f"{folder} and {folders[0]} are different evaluations: {', '.join(changed)}",
+                fix="merge shards of the same recipe, model and data",
+            )
+    return plan
+
+
+def _find(folders: Sequence[Path]) -> dict[int, Path]:
+    """Return the journals by the number of their shard."""
+    found: dict[int, Path] = {}
+    counts = set()
+    for folder in dict.fromkeys(folders):
+        for path in sorted(folder.iterdir()):
+            if match := _NAME.fullmatch(path.name):
+                number, count = map(int, match.groups())
+                if number in found:
+                    raise DataError(
+                        f"shard {number} is in {found[number]} and in {path}", fix="delete one"
+                    )
+                found[number] = path
+                counts.add(count)
+    if len(counts) != 1:
+        raise DataError(
+            f"{folders[0]} holds journals of {len(counts)} divisions, and of exactly one they "
+            "can be merged",
+            fix="run all shards with the same N of --shard K/N, and delete other journals",
+        )
+    count = counts.pop()
+    for number in range(count):
+        if number not in found:
+            raise DataError(
+                f"{Shard(number=number, count=count).file} is missing",
+                fix=f"run `desta eval ... --shard {number}/{count}`, or name its folder too",
+            )
+    return dict(sorted(found.items()))
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def _check(merged: Sequence[bytes], plan: dict[str, Any], where: Path) -> None:
+    """Make sure that every system has answered every item once."""
+    keys = [key_of(line) for line in merged]
+    ids = [key[1] for key in keys[: plan["num_items"]] if key]
+    if keys != [(system, id) for system in plan["systems"] for id in ids] or len(ids) != len(
+        set(ids)
+    ):
+        raise DataError(f"{where}: the journals are not of this plan", fix="evaluate again")

@@ -1,0 +1,123 @@
+"""Speech-IFEval in the form that all benchmarks share: items, scores, report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from desta.evaluation import speech_ifeval
+from desta.evaluation.base import Result
+from desta.evaluation.items import Item, Report, Score, count_notes, tabulate
+from desta.evaluation.metrics import Estimate, ratio
+from desta.evaluation.speech_ifeval import GROUPS, audio_messages, forgetting_rate, text_messages
+
+FOLLOWED = "followed"
+"""Whether all instructions were followed, strictly; of a chain of thought the judge's word."""
+CORRECT = "correct"
+"""Whether the answer is right, by the judge's word."""
+IFRATE = "IFrate"
+REFERENCE = "oracle"
+"""The system whose IFrate is what can be forgotten: the backbone that reads."""
+
+
+def to_item(asked: speech_ifeval.Item, audio_root: Path) -> Item:
+    """Return an item in the common form; the clips lie below `audio_root`."""
+    return Item(
+        id=asked.id,
+        messages=audio_messages(asked, audio_root),
+        question=asked.instruction,
+        target=asked.label or "",
+        groups={
+            "section": asked.section,
+            "dataset": asked.dataset,
+            **({"group": _group(asked)} if asked.instructions else {}),
+        },
+        record={
+            "audio_filepath": asked.audio,
+            "instruction": asked.instruction,
+            "dataset": asked.dataset,
+            "metric": asked.metric,
+            "label": asked.label,
+            "instruction_id_list": [each.id for each in asked.instructions],
+            "kwargs": [dict(each.arguments) for each in asked.instructions],
+        },
+        described=text_messages(asked),
+    )
+
+
+def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
+    """Score one answer; the last reply of a judge counts."""
+    found = _score(item, output, replies)
+    return Score(
+        id=item.id,
+        groups=item.groups,
+        extracted=None,
+        values={FOLLOWED: float(all(found.followed)) if found.followed else None}
+        | ({} if found.correct is None else {CORRECT: float(found.correct)}),
+        note=found.undecided,
+    )
+
+
+def aggregate(results: Sequence[Result], version: str) -> Report:
+    """Return the rates of the sections, the IFrate, and what the judge decided."""
+    found = [_score(r.item, r.output or "", r.replies) for r in results]
+    official = speech_ifeval.aggregate(found)
+    figures = {}
+    for section, rates in official["sections"].items():
+        if "rate" in rates:
+            figures[f"{section} rate"] = _estimate(rates["rate"])
+        for dataset, accuracy in rates.get("accuracy", {}).items():
+            figures[f"{section} accuracy, {dataset}"] = _estimate(accuracy)
+        errors = [f.word_errors for f in found if f.section == section and f.word_errors]
+        if errors:
+            figures[f"{section} word error rate"] = ratio(
+                [e.num_errors for e in errors], [e.num_words for e in errors]
+            )
+    if official["ifrate"]:
+        figures[IFRATE] = _estimate(official["ifrate"])
+    scores = [result.score for result in results]
+    return Report(
+        benchmark="speech_ifeval",
+        version=version,
+        figures=figures,
+        cells=tabulate(scores),
+        notes=count_notes(scores),
+    )
+
+
+def forgetting(results: Sequence[Result]) -> dict[str, Any]:
+    """Return how much of the IFrate of the backbone that reads each other system has forgotten."""
+    by_system: dict[str, list[Result]] = {}
+    for result in results:
+        if result.skipped is None:
+            by_system.setdefault(result.system, []).append(result)
+    rates = {
+        system: found["value"]
+        for system, members in by_system.items()
+        if (found := _official(members)["ifrate"])
+    }
+    reference = rates.pop(REFERENCE, None)
+    if not reference:
+        return {"forgetting_rates": {}}
+    return {
+        "forgetting_rates": {
+            system: round(forgetting_rate(rate, reference), 6) for system, rate in rates.items()
+        }
+    }
+
+
+def _official(results: Sequence[Result]) -> dict[str, Any]:
+    return speech_ifeval.aggregate([_score(r.item, r.output or "", r.replies) for r in results])
+
+
+def _score(item: Item, output: str, replies: Sequence[str]) -> speech_ifeval.Score:
+    return speech_ifeval.score_item(
+        speech_ifeval.read_item(item.id, item.record), output, replies[-1] if replies else None
+    )
+
+
+def _group(asked: speech_ifeval.Item) -> str:
+    return GROUPS.get(asked.instructions[0].id, "other")
+
+
+def _estimate(value: Any) -> Estimate:
+    return Estimate(value=value["value"], standard_error=value["standard_error"])
