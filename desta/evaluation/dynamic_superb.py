@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from desta.errors import DataError, need
+from desta.evaluation.answered import Answered
 from desta.evaluation.choices import named_choices
 from desta.evaluation.items import (
     Item,
@@ -236,8 +237,8 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
     )
 
 
-def score_file(path: Path) -> Report:
-    """Score a results file, `{"predictions": [{id, pred, label, instruction}]}`, of one instance.
+def read_answered(path: Path) -> list[Answered]:
+    """Read a results file, `{"predictions": [{id, pred, label, instruction}]}`, of one instance.
 
     The instance is told by the ids, which begin with its name. Where an instruction lists no
     options, they are the labels that occur in the file.
@@ -251,7 +252,7 @@ def score_file(path: Path) -> Report:
             f"{path} has no list 'predictions'", fix="give a results file in the published form"
         )
     records = rows(value["predictions"], f"{path}: predictions")
-    scores = []
+    answered = []
     labels = tuple(sorted({label for r in records if isinstance(label := r.get("label"), str)}))
     for record in records:
         id = field_of(record, "id", str, f"{path}: a prediction")
@@ -261,9 +262,15 @@ def score_file(path: Path) -> Report:
         label = field_of(record, "label", str, where)
         item = _item(id, instruction, "", label, [Path(id)], instance)
         item = item if item.choices else replace(item, choices=labels)
-        pred = record.get("pred")
-        scores.append(score_item(item, pred if isinstance(pred, str) else None))
-    check_unique((score.id for score in scores), str(path))
+        output = pred if isinstance(pred := record.get("pred"), str) else None
+        answered.append(Answered(item=item, output=output, score=score_item(item, output)))
+    check_unique((a.item.id for a in answered), str(path))
+    return answered
+
+
+def score_file(path: Path) -> Report:
+    """Score a results file of one instance; see `read_answered`."""
+    scores = [answered.score for answered in read_answered(path)]
     return aggregate(scores, f"{len(scores)} predictions")
 
 

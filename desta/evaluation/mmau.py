@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
+from desta.evaluation.answered import Answered
 from desta.evaluation.items import (
     Item,
     Report,
@@ -168,6 +169,29 @@ def aggregate(scores: Sequence[Score], version: str = "unknown", layout: Layout 
     )
 
 
+def read_answered(path: Path, layout: Layout = MMAU) -> list[Answered]:
+    """Read a results file in the published form: the questions, each with its answer.
+
+    Raises:
+        DataError: the file is missing, broken or in another form, or no row has an answer.
+    """
+    records = rows(read_published(path), str(path))
+    items = _items(records, layout, path.parent, str(path))
+    if not any(key in record for record in records for key in (layout.output, STRIPPED)):
+        raise DataError(
+            f"{path}: no row has {layout.output!r} or {STRIPPED!r}",
+            fix="write the model's answers under one of these keys",
+        )
+    answered = []
+    for item, record in zip(items, records, strict=True):
+        output, stripped = _text(record, layout.output), _text(record, STRIPPED)
+        score = score_item(item, output, stripped, layout)
+        answered.append(
+            Answered(item=item, output=stripped if output is None else output, score=score)
+        )
+    return answered
+
+
 def score_file(path: Path, layout: Layout = MMAU, questions: Sequence[Item] = ()) -> Report:
     """Score a results file in the published form: the questions, each with its answer.
 
@@ -180,17 +204,8 @@ def score_file(path: Path, layout: Layout = MMAU, questions: Sequence[Item] = ()
         DataError: the file is missing, broken or in another form, no row has an answer, or the
             questions or their right answers are not those of `questions`.
     """
-    records = rows(read_published(path), str(path))
-    items = _items(records, layout, path.parent, str(path))
-    if not any(key in record for record in records for key in (layout.output, STRIPPED)):
-        raise DataError(
-            f"{path}: no row has {layout.output!r} or {STRIPPED!r}",
-            fix="write the model's answers under one of these keys",
-        )
-    scores = [
-        score_item(item, _text(record, layout.output), _text(record, STRIPPED), layout)
-        for item, record in zip(items, records, strict=True)
-    ]
+    answered = read_answered(path, layout)
+    items, scores = [a.item for a in answered], [a.score for a in answered]
     if questions:
         unanswered = set(check_same(questions, (item.id for item in items), str(path)))
         _check_targets(questions, items, str(path))

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from desta import audio
 from desta.construction.description import describe
 from desta.errors import DataError
+from desta.evaluation.answered import Answered
 from desta.evaluation.baselines import tell
 from desta.evaluation.choices import named_choices
 from desta.evaluation.items import (
@@ -25,7 +26,6 @@ from desta.evaluation.items import (
     check_unique,
     count_notes,
     field_of,
-    fill,
     plain,
     read_published,
     tabulate,
@@ -122,20 +122,16 @@ def parse_judgement(reply: str) -> Judgement:
     )
 
 
-def judge_messages(item: Item, output: str, template: str = JUDGE_PROMPT) -> tuple[str, str]:
-    """Return the system prompt and the question for the judge of an answer.
+def read_leniently(reply: str) -> Literal["correct", "incorrect"] | None:
+    """Return the judgement that a reply names in whatever form, or None.
 
-    Args:
-        item: the question.
-        output: what the model wrote.
-        template: holds the three placeholders in square brackets.
+    >>> read_leniently("**Judgment:** Correct")
+    'correct'
     """
-    values = {
-        "[QUESTION]": item.question,
-        "[GROUND_TRUTH_ANSWER]": item.target,
-        "[MODEL_GENERATED_RESPONSE]": output,
-    }
-    return JUDGE_SYSTEM, fill(template, values)
+    match = _JUDGEMENT.search(reply)
+    if not match:
+        return None
+    return "correct" if match.group(1).lower() == "correct" else "incorrect"
 
 
 def score_item(item: Item, output: str | None, reply: str | None = None) -> Score:
@@ -148,9 +144,7 @@ def score_item(item: Item, output: str | None, reply: str | None = None) -> Scor
     """
     if reply is None:
         return _score(item, output, None, None)
-    match = _JUDGEMENT.search(reply)
-    judged = parse_judgement(reply).counted_as
-    return _score(item, output, judged, match.group(1).lower() if match else None)
+    return _score(item, output, parse_judgement(reply).counted_as, read_leniently(reply))
 
 
 def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
@@ -183,8 +177,10 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
     )
 
 
-def score_file(path: Path, hop: Literal["single", "multi"], items: Sequence[Item] = ()) -> Report:
-    """Score one of the official scripts' files: answers, or answers with judgements.
+def read_answered(
+    path: Path, hop: Literal["single", "multi"], items: Sequence[Item] = ()
+) -> list[Answered]:
+    """Read one of the official scripts' files: answers, or answers with judgements.
 
     Args:
         path: `{"results": {clip: {instruction, label, response}}}`, or of the judge
@@ -200,7 +196,7 @@ def score_file(path: Path, hop: Literal["single", "multi"], items: Sequence[Item
     if not isinstance(results, dict) or not results:
         raise DataError(f"{path} has no table 'results'", fix="give a file of the official scripts")
     known = {(i.groups["track"], Path(_clip(i)).name, i.question) for i in items}
-    scores = []
+    answered = []
     for key, record in results.items():
         where = f"{path}: {key}"
         question = field_of(record, "instruction", str, where)
@@ -213,14 +209,22 @@ def score_file(path: Path, hop: Literal["single", "multi"], items: Sequence[Item
             )
         item = _item(track, hop, Path(key), question, label, where)
         output = record.get("model_response", record.get("response"))
+        replies: tuple[str, ...] = ()
         if "Judgement" in record:
-            judged = _counted_as(field_of(record, "Judgement", str, where))
-            lenient = re.search(r"\b(correct|incorrect)\b", record["Judgement"], re.IGNORECASE)
-            scores.append(
-                _score(item, output, judged, lenient.group().lower() if lenient else None)
-            )
+            judgement = field_of(record, "Judgement", str, where)
+            replies = (f"Explanation: {record.get('Explanation', '')}\nJudgement: {judgement}",)
+            lenient = re.search(r"\b(correct|incorrect)\b", judgement, re.IGNORECASE)
+            judged = _counted_as(judgement)
+            score = _score(item, output, judged, lenient.group().lower() if lenient else None)
         else:
-            scores.append(score_item(item, output))
+            score = score_item(item, output)
+        answered.append(Answered(item=item, output=output, replies=replies, score=score))
+    return answered
+
+
+def score_file(path: Path, hop: Literal["single", "multi"], items: Sequence[Item] = ()) -> Report:
+    """Score one of the official scripts' files; see `read_answered`."""
+    scores = [answered.score for answered in read_answered(path, hop, items)]
     return aggregate(scores, f"{len(scores)} questions")
 
 

@@ -8,14 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from desta.records import Message
-
 _OFFICIAL = re.compile(r"(?<=result:\s)(?:yes|no)", re.IGNORECASE)
 """Exactly one white space after the colon; the first match counts, also inside "Result: NOT"."""
 _LENIENT = re.compile(r"\bresult\W*(yes|no)\b", re.IGNORECASE)
 
 _VERDICT = 'End with a line of its own: "Result: YES" or "Result: NO".'
-_QUESTIONS = {
+SYSTEMS: dict[Literal["cot", "accuracy", "wer"], str] = {
     "cot": (
         "You read a request and an answer to it. Does the answer show any reasoning, such as steps,"
         " intermediate results or an analysis? Say YES if it holds anything of that kind beyond the"
@@ -31,6 +29,13 @@ _QUESTIONS = {
         " comment or explanation, and write nothing else."
     ),
 }
+_ANSWER = "Answer: {response}"
+QUESTIONS: dict[Literal["cot", "accuracy", "wer"], str] = {
+    "cot": f"Request: {{instruction}}\n\n{_ANSWER}",
+    "accuracy": f"Request: {{instruction}}\n\nCorrect answer: {{label}}\n\n{_ANSWER}",
+    "wer": f"Request: {{instruction}}\n\n{_ANSWER}",
+}
+"""Asked after the system prompt of the same name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +60,3 @@ def read_judgement(reply: str) -> Judgement:
         return Judgement(verdict=match[0].lower() == "yes", in_form=True)
     found = _LENIENT.findall(reply)
     return Judgement(verdict=found[-1].lower() == "yes" if found else None, in_form=False)
-
-
-def judge_messages(
-    metric: Literal["cot", "accuracy", "wer"], instruction: str, output: str, label: str | None
-) -> tuple[Message, ...]:
-    """Return what a judge is asked about an answer."""
-    parts = [f"Request: {instruction}"]
-    if metric == "accuracy":
-        parts.append(f"Correct answer: {label}")
-    return (
-        Message(role="system", content=_QUESTIONS[metric]),
-        Message(role="user", content="\n\n".join([*parts, f"Answer: {output}"])),
-    )

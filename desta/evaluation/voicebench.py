@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeVar
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
+from desta.evaluation.answered import Answered
 from desta.evaluation.baselines import tell
 from desta.evaluation.items import (
     Item,
@@ -250,35 +251,49 @@ def overall(columns: Mapping[str, Estimate]) -> Estimate:
     return average(scaled)
 
 
-def score_files(paths: Mapping[Path, str], seed: int = 0) -> Report:
-    """Score results files in the published form, JSONL with `prompt`, `response` and `score`.
+def read_answered(path: Path, subset: str, seed: int = 0) -> list[Answered]:
+    """Read a results file in the published form, JSONL with `prompt`, `response` and `score`.
+
+    Responses to IFEval have no score of one item.
 
     Args:
-        paths: each with the subset that it answers (`subset_of` tells it from a published name).
+        path: the file.
+        subset: which part it answers (`subset_of` tells it from a published name).
         seed: of what is drawn at random.
 
     Raises:
-        DataError: a file is missing or broken, or answers another subset.
+        DataError: the file is missing or broken, or answers another subset.
     """
-    scores: list[Score] = []
-    column, count = None, 0
-    for path, subset in paths.items():
-        value = read_published(path)
-        records = rows([value] if isinstance(value, dict) else value, str(path))
-        items = [
-            _item(subset, path.name, number, record, [], str(path))
-            for number, record in enumerate(records)
-        ]
-        responses = [r["response"] if isinstance(r.get("response"), str) else None for r in records]
+    value = read_published(path)
+    answered = []
+    split = _split_of(path, subset)
+    records = rows([value] if isinstance(value, dict) else value, str(path))
+    for number, record in enumerate(records):
+        item = _item(subset, split, number, record, [], str(path))
+        output = response if isinstance(response := record.get("response"), str) else None
+        replies = _replies(record)
         if _subset(subset).kind == "ifeval":
-            column = ifeval_column(items, responses)
-            count += len(items)
-            continue
-        scores += [
-            score_item(item, response, _replies(record), record.get("pedant"), seed)
-            for item, response, record in zip(items, responses, records, strict=True)
-        ]
-    return aggregate(scores, column, f"{count + len(scores)} responses")
+            score = Score(id=item.id, groups=item.groups, extracted=None, values={})
+        else:
+            score = score_item(item, output, replies, record.get("pedant"), seed)
+        answered.append(
+            Answered(item=item, output=output, replies=tuple(map(str, replies)), score=score)
+        )
+    return answered
+
+
+def score_files(paths: Mapping[Path, str], seed: int = 0) -> Report:
+    """Score results files in the published form; see `read_answered`.
+
+    Args:
+        paths: each with the subset that it answers.
+        seed: of what is drawn at random.
+    """
+    answered = [a for path, subset in paths.items() for a in read_answered(path, subset, seed)]
+    column = [a for a in answered if a.item.groups["subset"] == "ifeval"]
+    scores = [a.score for a in answered if a.item.groups["subset"] != "ifeval"]
+    ifeval = ifeval_column([a.item for a in column], [a.output for a in column]) if column else None
+    return aggregate(scores, ifeval, f"{len(answered)} responses")
 
 
 def subset_of(path: Path) -> str:
@@ -295,6 +310,12 @@ def subset_of(path: Path) -> str:
             fix=f"name the subset: one of {', '.join(SUBSETS)}",
         )
     return found[0]
+
+
+def _split_of(path: Path, subset: str) -> str:
+    """Return the split that a published name ends in; else the name, for want of a better."""
+    parts = f"-{path.name}".split(f"-{subset}-")[-1].split("-")
+    return parts[0] if len(parts) == 2 else path.name
 
 
 def _subset(name: str) -> Subset:

@@ -34,8 +34,8 @@ Points = Sequence[tuple[int, float]]
 
 def draw_loss(train: Points, validation: Points) -> str:
     """Draw the loss over steps: every step, their moving average, and the validation loss."""
-    with _style():
-        drawing, axes = _canvas(3.4)
+    with style():
+        drawing, axes = canvas(3.4)
         if train:
             steps, losses = zip(*train, strict=True)
             width = max(1, len(losses) // 50)
@@ -51,7 +51,7 @@ def draw_loss(train: Points, validation: Points) -> str:
             axes.plot(steps, losses, "o-", color=_VALIDATION, markersize=4, label="validation")
         axes.set(xlabel="step", ylabel="loss per labelled token, nats")
         axes.legend()
-        return _svg(drawing)
+        return svg(drawing)
 
 
 def draw_layer_weights(shares_QL: NDArray[np.float32], layers: Sequence[str]) -> str:
@@ -62,28 +62,31 @@ def draw_layer_weights(shares_QL: NDArray[np.float32], layers: Sequence[str]) ->
         layers: names of the target layers.
     """
     num_queries, num_layers = shares_QL.shape
-    with _style(**{"axes.grid": False}):
-        drawing, axes = _canvas(0.9 + 0.35 * num_layers)
+    with style(**{"axes.grid": False}):
+        drawing, axes = canvas(0.9 + 0.35 * num_layers)
         cells = axes.pcolormesh(shares_QL.T, cmap="viridis", edgecolors="none", antialiased=False)
         axes.set_yticks(np.arange(num_layers) + 0.5, layers)
         shown = np.arange(0, num_queries, max(1, num_queries // 16))
         axes.set_xticks(shown + 0.5, [str(query) for query in shown])
         axes.set(xlabel="query token", ylabel="encoder layer")
         drawing.colorbar(cells, ax=axes, label="share", pad=0.01)
-        return _svg(drawing)
+        return svg(drawing)
 
 
-def _canvas(height: float) -> tuple[Any, Any]:
+def canvas(height: float) -> tuple[Any, Any]:
+    """Return a drawing of that height in inches, and its axes."""
     figure = need("matplotlib.figure", extra="eval", to="draw a report")
     drawing = figure.Figure(figsize=(8, height), layout="constrained")  # inches
     return drawing, drawing.subplots()
 
 
-def _style(**changes: Any) -> Any:
+def style(**changes: Any) -> Any:
+    """Return the context in which everything is drawn; `changes` are of matplotlib's rcParams."""
     return need("matplotlib", extra="eval", to="draw a report").rc_context({**_STYLE, **changes})
 
 
-def _svg(drawing: Any) -> str:
+def svg(drawing: Any) -> str:
+    """Return a drawing as SVG text."""
     text = io.StringIO()
     drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     body = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)

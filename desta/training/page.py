@@ -1,5 +1,7 @@
 """Pieces of a self-contained HTML page: every text that goes in is escaped here."""
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from html import escape
 
@@ -53,17 +55,32 @@ figure svg { max-width: 100%; height: auto }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
-def page(title: str, body: Sequence[str]) -> str:
-    """Return a whole HTML document; `body` is markup."""
+def page(
+    title: str, body: Sequence[str], *, style: str = "", script: str = "", local_media: bool = False
+) -> str:
+    """Return a whole HTML document.
+
+    Args:
+        title: plain text.
+        body: markup.
+        style: CSS to be added.
+        script: JavaScript to be run last; no other script in the page is run.
+        local_media: whether sounds are also played from files beside the page.
+    """
+    policy = _POLICY + (" 'self' file:" if local_media else "")
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+        policy += f"; script-src 'sha256-{digest}'"
     return "\n".join(
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{_STYLE}</style></head><body>",
+            f"<style>{_STYLE}{style}</style></head><body>",
             *body,
+            *([f"<script>{script}</script>"] if script else []),
             "</body></html>\n",
         ]
     )

@@ -1,0 +1,208 @@
+"""A judge: a model that says of answers whether they are right, where a benchmark leaves that to one.
+
+Its replies are kept by content (`replies.py`): what was judged stays when the judge goes away, and
+the same call asks only for what is missing.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from desta.errors import ConfigError, DataError, UnavailableError
+from desta.evaluation.base import Benchmark, Result
+from desta.evaluation.benchmarks import rescore
+from desta.evaluation.judge_questions import Questions, Template, find_questions, find_templates
+from desta.evaluation.replies import Replies, key_of
+from desta.llm.base import Sampling, TextGenerator
+from desta.llm.config import Engine, LocalEngine
+from desta.progress import progress_bar
+from desta.records import Message
+
+JUDGE = "judge.json"
+"""In the folder of an evaluation: who judged, and how well that could be read."""
+NOT_IN_FORM = "not in the official form"
+UNREADABLE = "says nothing that can be read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeRecipe:
+    """Recipe of a judge."""
+
+    backbone: str
+    """Hub id, zoo name, directory or GGUF file of the judge, or what an endpoint calls it."""
+    engine: Engine = field(default_factory=LocalEngine)
+    """What runs it: in this process, by vLLM, or behind any OpenAI-compatible endpoint."""
+    prompts: Mapping[str, Path] = field(default_factory=dict)
+    """Kind of question -> file with the text to ask instead of ours (docs/evaluation/judges.md)."""
+    num_replies: int | None = None
+    """Replies to each question; null: as the benchmark says."""
+    temperature: float | None = None
+    """Of its sampling; null: as the benchmark says."""
+    cache: Path = Path("judge")
+    """Folder in which replies are kept, for all evaluations."""
+    batch_size: int = 16
+    """Questions asked at once; as many replies are lost at most if the judge goes away."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
+    backbone_quantisation: Literal["int8", "nf4"] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "num_replies"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} = {value}", fix="give 1 or more")
+        if self.temperature is not None and self.temperature < 0:
+            raise ConfigError(f"temperature = {self.temperature}", fix="give 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    key: str
+    messages: tuple[Message, ...]
+    seed: int
+
+
+def judge(
+    benchmark: Benchmark,
+    results: Sequence[Result],
+    recipe: JudgeRecipe,
+    generator: TextGenerator,
+) -> tuple[list[Result], dict[str, Any]]:
+    """Let answers be judged, and score them by what the judge says.
+
+    Args:
+        benchmark: what was answered.
+        results: of any systems; what nobody answered is not judged.
+        recipe: how to ask.
+        generator: who judges, loaded from that recipe.
+
+    Returns:
+        The results with the judge's replies, and what `judge.json` holds: `{id, revision, sampling,
+        prompts: {kind: {source, sha256}}, num_replies, num_cached, num_in_form, num_read,
+        unread: [{reason, count, example}]}`.
+
+    Raises:
+        ConfigError: the benchmark needs no judge, or a text to ask by cannot be used.
+        UnavailableError: the judge does not answer now; what it replied is kept.
+    """
+    questions = find_questions(benchmark.name)
+    templates = find_templates(questions, recipe.prompts)
+    sampling = questions.sampling
+    if recipe.temperature is not None:
+        sampling = replace(sampling, temperature=recipe.temperature)
+    num_replies = recipe.num_replies or questions.num_replies
+    asked: dict[int, list[_Request]] = {}
+    for number, result in enumerate(results):
+        kind = questions.kind(result) if result.output is not None else None
+        if kind is not None:
+            made = _requests(questions, result, templates[kind], generator, sampling, num_replies)
+            asked[number] = list(made)
+    replies = Replies(recipe.cache / "replies.jsonl")
+    wanted = {request.key: request for requests in asked.values() for request in requests}
+    missing = [request for key, request in wanted.items() if replies.get(key) is None]
+    refused = _ask(missing, generator, sampling, replies, recipe.batch_size, len(wanted))
+    judged = list(results)
+    for number, requests in asked.items():
+        texts = [reply for r in requests if (reply := replies.get(r.key)) is not None]
+        judged[number] = rescore(benchmark, replace(results[number], replies=tuple(texts)))
+    facts = {
+        "id": generator.id,
+        "revision": generator.revision,
+        "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p},
+        "prompts": {
+            kind: {"source": template.source, "sha256": template.sha256}
+            for kind, template in templates.items()
+        },
+        "num_cached": len(wanted) - len(missing),
+        **_count(questions, [judged[number] for number in asked]),
+    }
+    for number, requests in asked.items():
+        for request in requests:
+            if request.key in refused:
+                _note(facts["unread"], f"no reply: {refused[request.key]}", results[number].id)
+    return judged, facts
+
+
+def _requests(
+    questions: Questions,
+    result: Result,
+    template: Template,
+    generator: TextGenerator,
+    sampling: Sampling,
+    num_replies: int,
+) -> Iterator[_Request]:
+    messages = questions.messages(result, template)
+    for number in range(num_replies):
+        key = key_of(
+            judge=generator.id,
+            revision=generator.revision,
+            prompt=template.sha256,
+            messages=[[m.role, m.content] for m in messages],
+            sampling=[sampling.temperature, sampling.top_p, sampling.max_new_tokens],
+            number=number,
+        )
+        yield _Request(key=key, messages=messages, seed=int(key[:15], 16))
+
+
+def _ask(
+    requests: Sequence[_Request],
+    generator: TextGenerator,
+    sampling: Sampling,
+    replies: Replies,
+    batch_size: int,
+    total: int,
+) -> dict[str, str]:
+    """Ask and keep, batch by batch; return why single requests were refused, by key."""
+    refused: dict[str, str] = {}
+    with progress_bar("judge", total=total, done=total - len(requests)) as advance:
+        for start in range(0, len(requests), batch_size):
+            batch = requests[start : start + batch_size]
+            try:
+                replies.add(_complete(batch, generator, sampling))
+            except UnavailableError:
+                raise
+            except DataError:  # of one of them: the others shall not suffer
+                for request in batch:
+                    try:
+                        replies.add(_complete([request], generator, sampling))
+                    except UnavailableError:
+                        raise
+                    except DataError as error:
+                        refused[request.key] = error.message
+            advance(items=len(batch))
+    return refused
+
+
+def _complete(
+    requests: Sequence[_Request], generator: TextGenerator, sampling: Sampling
+) -> dict[str, str]:
+    completions = generator.complete(
+        [r.messages for r in requests], sampling, seeds=[r.seed for r in requests]
+    )
+    return {r.key: c.text for r, c in zip(requests, completions, strict=True)}
+
+
+def _count(questions: Questions, judged: Sequence[Result]) -> dict[str, Any]:
+    """Count the replies that can be read, and those that cannot, with an example."""
+    counts: Counter[str] = Counter()
+    unread: list[dict[str, Any]] = []
+    for result in judged:
+        for reply in result.replies:
+            reading = questions.read(questions.kind(result) or "", reply)
+            counts["replies"] += 1
+            counts["in_form"] += reading.in_form
+            counts["read"] += reading.read
+            if not reading.in_form:
+                _note(unread, NOT_IN_FORM if reading.read else UNREADABLE, result.id)
+    names = ("replies", "in_form", "read")
+    return {**{f"num_{name}": counts[name] for name in names}, "unread": unread}
+
+
+def _note(rows: list[dict[str, Any]], reason: str, example: str) -> None:
+    for row in rows:
+        if row["reason"] == reason:
+            row["count"] += 1
+            return
+    rows.append({"reason": reason, "count": 1, "example": example})

@@ -1,0 +1,173 @@
+"""The browser of items in a report: what was asked, heard and answered, to be filtered and searched.
+
+The items stand in the page as data, and are drawn a few at a time by `assets/evaluation/items.js`,
+so that thousands of them open at once.
+"""
+
+import importlib.resources
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from desta.errors import DataError
+from desta.evaluation.base import Result
+from desta.evaluation.transcription import WER
+from desta.evaluation.voicebench import SUBSETS
+from desta.progress import progress_bar
+from desta.records import NO_TRANSCRIPTION
+from desta.training.hearing import embed
+
+EMBEDDED_BYTES = 24 * 2**20
+"""Of sounds in one page; clips beyond that are played from their files."""
+RIGHT, WRONG, BETWEEN, UNSCORED = range(4)
+"""Outcomes, as the script numbers them."""
+_MOST_GROUPS = 80  # of a dimension that can be chosen from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sounds:
+    """The clips of a page."""
+
+    sources: Mapping[str, str | None]
+    """Path -> data URI or path relative to the page; None where there is no such file."""
+    num_embedded: int
+    num_linked: int
+    num_missing: int
+
+
+def browser(results: Sequence[Result], sounds: Sounds) -> list[str]:
+    """Return markup that lets a reader look at items; it needs `style` and `script`.
+
+    Args:
+        results: of any systems; results of the same item are shown together.
+        sounds: its clips.
+    """
+    data = json.dumps(_data(results, sounds), ensure_ascii=False, separators=(",", ":"))
+    data = data.replace("<", r"\u003c")  # nothing in it can end its element, or begin a comment
+    return [
+        '<form class="filters" id="items-filters"><output id="items-count"></output></form>',
+        '<div id="items-list"></div>',
+        '<button type="button" id="items-end">more</button>',
+        '<noscript><p class="missing">The items are shown by a script.</p></noscript>',
+        f'<script type="application/json" id="items-data">{data}</script>',
+    ]
+
+
+def style() -> str:
+    """Return the style sheet of the browser."""
+    return _asset("items.css")
+
+
+def script() -> str:
+    """Return the script of the browser."""
+    return _asset("items.js")
+
+
+def collect_sounds(paths: Sequence[str], page: Path, limit: int = EMBEDDED_BYTES) -> Sounds:
+    """Put clips into a page until it holds `limit` bytes of them; link the others.
+
+    Args:
+        paths: of clips.
+        page: where it will be written.
+        limit: of all embedded sounds together, in bytes.
+    """
+    sources: dict[str, str | None] = {}
+    size = num_embedded = num_linked = 0
+    unique = list(dict.fromkeys(paths))
+    with progress_bar("clips", total=len(unique)) as advance:
+        for path in unique:
+            sources[path] = None
+            if Path(path).is_file():
+                sound = _embedded(Path(path)) if size < limit else None
+                if sound is not None and size + len(sound) <= limit:
+                    size += len(sound)
+                    num_embedded += 1
+                    sources[path] = sound
+                else:
+                    num_linked += 1
+                    sources[path] = quote(os.path.relpath(path, page.parent).replace(os.sep, "/"))
+            advance()
+    return Sounds(
+        sources=sources,
+        num_embedded=num_embedded,
+        num_linked=num_linked,
+        num_missing=len(unique) - num_embedded - num_linked,
+    )
+
+
+def outcome(result: Result, reading: str) -> int:
+    """Return whether a result is right by a reading, wrong, between, or not scored."""
+    value = result.values.get(reading)
+    if value is None:
+        return UNSCORED
+    if reading == WER:
+        return BETWEEN if value else RIGHT
+    subset = SUBSETS.get(result.groups.get("subset", ""))
+    worst, best = (1, 5) if subset is not None and subset.kind == "open" else (0, 1)
+    return RIGHT if value == best else WRONG if value == worst else BETWEEN
+
+
+def _embedded(path: Path) -> str | None:
+    try:
+        return embed(path)
+    except DataError:
+        return None  # the browser may still know how to play it
+
+
+def _data(results: Sequence[Result], sounds: Sounds) -> dict[str, Any]:
+    systems = list(dict.fromkeys(r.system for r in results))
+    readings = list(dict.fromkeys(name for r in results for name in r.values))
+    names: dict[str, dict[str, None]] = {}
+    for result in results:
+        for dimension, group in result.groups.items():
+            names.setdefault(dimension, {})[group] = None
+    dimensions = {d: sorted(g) for d, g in names.items() if 1 < len(g) <= _MOST_GROUPS}
+    places = {path: number for number, path in enumerate(sounds.sources)}
+    items: dict[str, dict[str, Any]] = {}
+    for r in results:
+        item = items.setdefault(
+            r.id,
+            {
+                "id": r.id,
+                "groups": [
+                    g.index(r.groups[d]) if d in r.groups else None for d, g in dimensions.items()
+                ],
+                "question": r.question,
+                "target": r.target,
+                "transcription": "" if r.transcription == NO_TRANSCRIPTION else r.transcription,
+                "audio": [places[path] for path in r.audio],
+                "answers": [],
+            },
+        )
+        item["answers"].append(
+            {
+                "system": systems.index(r.system),
+                "output": r.output,
+                "extracted": r.extracted,
+                "values": [_round(r.values.get(name)) for name in readings],
+                "outcomes": [outcome(r, name) for name in readings],
+                "note": r.skipped or r.note or "",
+                "prompt": [f"{m['role']}: {m['content']}" for m in r.prompt],
+                "replies": list(r.replies),
+            }
+        )
+    return {
+        "items": list(items.values()),
+        "sounds": list(sounds.sources.values()),
+        "systems": systems,
+        "readings": readings,
+        "dimensions": [{"name": name, "groups": groups} for name, groups in dimensions.items()],
+    }
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _asset(name: str) -> str:
+    folder = importlib.resources.files("desta") / "assets/evaluation"
+    return (folder / name).read_text(encoding="utf-8")

@@ -1,0 +1,229 @@
+"""Results files that others published, as they are: read, scored by our rules, told apart.
+
+    mmau, mmar       JSON list of the questions with `model_output` or `model_prediction`
+    sakura           {"results": {...}} of the official scripts, one file for each hop
+    dynamic_superb   {"predictions": [...]}, one file for each instance
+    voicebench       JSONL, one file for each subset
+    speech_ifeval    JSONL: raw outputs, `rule_eval@*`, `llm_eval@*`, one file for each section
+
+All of them may be gzipped. What a file does not hold, such as clips, is missing in the results too.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from desta.config import suggest
+from desta.errors import ConfigError, DataError
+from desta.evaluation import (
+    dynamic_superb,
+    mmau,
+    sakura,
+    speech_ifeval,
+    speech_ifeval_items,
+    voicebench,
+)
+from desta.evaluation.answered import Answered
+from desta.evaluation.base import Benchmark, Result
+from desta.evaluation.items import Item, check_same, check_unique
+from desta.evaluation.scores import sum_up
+
+NOT_ANSWERED = "the results file does not answer it"
+PUBLISHED_OTHERWISE = "the file itself says otherwise of the score"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Results files of one system."""
+
+    benchmark: Benchmark
+    version: str
+    """Of the questions, as far as the files tell, or of those they were compared with."""
+    results: tuple[Result, ...]
+    num_told: int
+    """Answers of which the files themselves say whether they are right."""
+    told_otherwise: tuple[str, ...]
+    """Ids of those that are scored otherwise here."""
+
+
+def read_results(
+    benchmark: Benchmark,
+    paths: Sequence[Path],
+    *,
+    name: str | None = None,
+    subset: str | None = None,
+    questions: Sequence[Item] = (),
+) -> Published:
+    """Read and score results files of one system.
+
+    Args:
+        benchmark: what they answer.
+        paths: the files.
+        name: what the system is called; by default after the files.
+        subset: the part that they answer, where their names do not tell: of SAKURA the hop.
+        questions: what they should answer; what they do not is kept as not answered.
+
+    Raises:
+        ConfigError: the benchmark has no published form, or a subset is unknown.
+        DataError: a file is missing, broken, in another form, or answers other questions, or a
+            question is answered twice.
+    """
+    if benchmark.name not in FORMS:
+        raise ConfigError(
+            f"{benchmark.name} has no published form of results",
+            fix=f"give one of {', '.join(FORMS)}, or the results.jsonl of an evaluation",
+        )
+    read = FORMS[benchmark.name]
+    found = [(path, answered) for path in paths for answered in read(path, subset)]
+    where = ", ".join(str(path) for path in paths)
+    check_unique((answered.item.id for _, answered in found), where)
+    name = name or _name(paths)
+    results = [_result(answered, name) for _, answered in found]
+    told = _told(benchmark, paths)
+    wrong = tuple(r.id for r in results if r.id in told and _right(r) not in (None, told[r.id]))
+    version = benchmark.version([answered.item for _, answered in found])
+    if questions:
+        results, version = _complete(results, questions, where, name), benchmark.version(questions)
+    return Published(
+        benchmark=benchmark,
+        version=version,
+        results=tuple(results),
+        num_told=len(told),
+        told_otherwise=wrong,
+    )
+
+
+def score_published(published: Published) -> dict[str, Any]:
+    """Return what `scores.json` holds of an evaluation, for results files of others."""
+    scores = {
+        "benchmark": published.benchmark.name,
+        "version": published.version,
+        "weights": None,
+        **sum_up(published.benchmark, published.results, published.version, allow_missing=True),
+    }
+    if published.told_otherwise:
+        scores["systems"][0]["notes"].append(
+            {
+                "reason": PUBLISHED_OTHERWISE,
+                "count": len(published.told_otherwise),
+                "example": published.told_otherwise[0],
+            }
+        )
+    return scores
+
+
+def _result(answered: Answered, system: str) -> Result:
+    item = answered.item
+    result = Result(
+        id=item.id,
+        system=system,
+        groups=item.groups,
+        question=item.question,
+        target=item.target,
+        choices=item.choices,
+        record=item.record,
+        audio=tuple(ref.audio for message in item.messages for ref in message.audios),
+        transcription=item.transcription,
+        prompt=(),
+        output=answered.output,
+        skipped=None if answered.output is not None else NOT_ANSWERED,
+        replies=answered.replies,
+    )
+    return result.scored(answered.score)
+
+
+def _complete(
+    results: Sequence[Result], questions: Sequence[Item], where: str, system: str
+) -> list[Result]:
+    """Return a result for every question, with what the questions know beside the file."""
+    answered = {result.id: result for result in results}
+    check_same(questions, answered, where)
+    completed = []
+    for item in questions:
+        result = answered.get(item.id)
+        if result is None:
+            score = _unanswered(item)
+            completed.append(_result(score, system))
+            continue
+        if result.target and item.target and result.target != item.target:
+            raise DataError(
+                f"{where}: the right answer of {item.id!r} is {result.target!r}, and "
+                f"{item.target!r} in the questions",
+                fix="score it with the questions it was made from",
+            )
+        audio = tuple(ref.audio for message in item.messages for ref in message.audios)
+        completed.append(replace(result, audio=audio, transcription=item.transcription))
+    return completed
+
+
+def _unanswered(item: Item) -> Answered:
+    score = speech_ifeval_items.Score(id=item.id, groups=item.groups, extracted=None, values={})
+    return Answered(item=item, output=None, score=score)
+
+
+def _name(paths: Sequence[Path]) -> str:
+    path = paths[0]
+    return path.name.split(".")[0] if len(paths) == 1 else path.resolve().parent.name
+
+
+def _told(benchmark: Benchmark, paths: Sequence[Path]) -> Mapping[str, bool]:
+    """Return what the files themselves say of the scores; only Speech-IFEval's do, item by item."""
+    told: dict[str, bool] = {}
+    if benchmark.name == "speech_ifeval":
+        for path in paths:
+            for a in speech_ifeval.read_answered(path):
+                flag = a.published.get("follow_all_instructions", a.published.get("correct"))
+                if isinstance(flag, bool):
+                    told[a.item.id] = flag
+    return told
+
+
+def _right(result: Result) -> bool | None:
+    values = [result.values.get(name) for name in (speech_ifeval_items.FOLLOWED, "correct")]
+    known = [value for value in values if value is not None]
+    return bool(known[0]) if known else None
+
+
+def _read_sakura(path: Path, subset: str | None) -> list[Answered]:
+    named = [
+        hop for hop in sakura.HOPS if re.search(rf"(?<![a-z]){hop}(?![a-z])", path.name.lower())
+    ]
+    hop = subset or (named[0] if len(named) == 1 else None)
+    if hop is None or hop not in sakura.HOPS:
+        raise ConfigError(
+            f"{path.name} does not tell which question of each clip it answers",
+            fix=f"give --subset {' or --subset '.join(sakura.HOPS)}",
+        )
+    which: Literal["single", "multi"] = "single" if hop == "single" else "multi"
+    return sakura.read_answered(path, which)
+
+
+def _read_voicebench(path: Path, subset: str | None) -> list[Answered]:
+    if subset is not None and subset not in voicebench.SUBSETS:
+        raise ConfigError(
+            f'unknown subset "{subset}"', fix=suggest(subset, list(voicebench.SUBSETS))
+        )
+    return voicebench.read_answered(path, subset or voicebench.subset_of(path))
+
+
+def _read_speech_ifeval(path: Path, subset: str | None) -> list[Answered]:
+    found = []
+    for a in speech_ifeval.read_answered(path):
+        item = speech_ifeval_items.to_item(a.item, path.parent)
+        replies = () if a.judge_reply is None else (a.judge_reply,)
+        score = speech_ifeval_items.score(item, a.output, replies)
+        found.append(Answered(item=item, output=a.output, replies=replies, score=score))
+    return found
+
+
+FORMS: dict[str, Callable[[Path, str | None], list[Answered]]] = {
+    "mmau": lambda path, subset: mmau.read_answered(path, mmau.MMAU),
+    "mmar": lambda path, subset: mmau.read_answered(path, mmau.MMAR),
+    "sakura": _read_sakura,
+    "dynamic_superb": lambda path, subset: dynamic_superb.read_answered(path),
+    "voicebench": _read_voicebench,
+    "speech_ifeval": _read_speech_ifeval,
+}
+"""Benchmark -> (file, subset) -> answers."""
