@@ -101,20 +101,6 @@ def merge(
     print_scores(rate(folders[0], allow_missing=allow_missing), as_json)
 
 
-@app.command()
-def score(
-    results: Annotated[Path, typer.Argument(help="results.jsonl of an evaluation.")],
-    allow_missing: Annotated[
-        bool, typer.Option(help="Score what was answered, where not everything was.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Score stored answers again, without the model."""
-    from desta.evaluation.scores import score as run
-
-    print_scores(run(results.parent, allow_missing=allow_missing), as_json)
-
-
 def _evaluate_text(
     recipe: Path | None, changes: list[str], out: Path | None, *, dry_run: bool, as_json: bool
 ) -> None:

@@ -55,10 +55,19 @@ def train(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Run directory of `desta train`.")],
+    run: Annotated[
+        Path, typer.Argument(help="Run directory of `desta train`, or folder of `desta eval`.")
+    ],
     out: Annotated[Path | None, typer.Option(help="HTML file; RUN/report.html by default.")] = None,
 ) -> None:
-    """Write one self-contained HTML page about a run."""
+    """Write one self-contained HTML page about a run; of an evaluation also its Markdown."""
+    if (run / "plan.json").is_file():
+        from desta.evaluation.report import read_evaluation
+        from desta.evaluation.report import write_report as write_evaluation
+
+        for path in write_evaluation(read_evaluation(run), out or run / "report.html"):
+            typer.echo(path)
+        return
     from desta.training.report import write_report
 
     typer.echo(write_report(run, out))

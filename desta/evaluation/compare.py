@@ -11,15 +11,20 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.errors import DataError
-from desta.evaluation.base import Result
+from desta.errors import ConfigError, DataError
+from desta.evaluation.base import MODEL, Result
+from desta.evaluation.benchmarks import find_benchmark
 from desta.evaluation.items import TOTAL
+from desta.evaluation.journal import RESULTS
 from desta.evaluation.metrics import Estimate
+from desta.evaluation.published import read_results as read_published_results
+from desta.evaluation.scores import PLAN, read_plan, read_results
 
 MEAN_OF_GROUPS = "mean of groups"
 """Group whose difference is the plain mean of those of all groups of the dimension."""
@@ -134,6 +139,52 @@ def sign_flip_test(differences_N: NDArray[np.float64]) -> tuple[float, str]:
     signs = np.random.default_rng(0).integers(0, 2, (NUM_FLIPS, len(sizes)), dtype=np.int8)
     sums = (2.0 * signs - 1.0) @ sizes
     return (1 + int((np.abs(sums) >= least).sum())) / (1 + NUM_FLIPS), DRAWN
+
+
+def read_contender(
+    path: Path, *, system: str | None = None, benchmark: str | None = None
+) -> Contender:
+    """Read what a system answered.
+
+    Args:
+        path: the folder of an evaluation, its `results.jsonl`, or a published results file.
+        system: whose answers, where there are several; by default those of the model.
+        benchmark: of a published results file, which does not tell.
+
+    Raises:
+        ConfigError: there is no such system, or the benchmark is not told.
+        DataError: a file is missing or broken.
+    """
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() or path.name == RESULTS:
+        plan = read_plan(folder / PLAN)
+        if benchmark not in (None, plan["benchmark"]):
+            raise ConfigError(
+                f"{path} is an evaluation on {plan['benchmark']}, not on {benchmark}",
+                fix="leave the benchmark out",
+            )
+        name, version = plan["benchmark"], plan["version"]
+        results: Sequence[Result] = read_results(folder / RESULTS)
+    elif benchmark is None:
+        raise ConfigError(
+            f"{path} does not tell which benchmark it answers", fix="add --benchmark NAME"
+        )
+    else:
+        published = read_published_results(find_benchmark(benchmark), [path])
+        name, version, results = benchmark, published.version, published.results
+    systems = list(dict.fromkeys(r.system for r in results))
+    wanted = system or (MODEL if MODEL in systems else systems[0] if len(systems) == 1 else None)
+    if wanted not in systems:
+        raise ConfigError(
+            f"{path} holds no answers of {wanted}" if wanted else f"{path} holds several systems",
+            fix=f"name one of {', '.join(systems)}",
+        )
+    return Contender(
+        name=f"{path} ({wanted})",
+        benchmark=name,
+        version=version,
+        results=[r for r in results if r.system == wanted],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

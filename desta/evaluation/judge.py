@@ -1,4 +1,4 @@
-"""A judge: a model that says of answers whether they are right, where a benchmark leaves that to one.
+"""A judge: a model that says whether answers are right, where a benchmark leaves that to one.
 
 Its replies are kept by content (`replies.py`): what was judged stays when the judge goes away, and
 the same call asks only for what is missing.
@@ -20,8 +20,6 @@ from desta.llm.config import Engine, LocalEngine
 from desta.progress import progress_bar
 from desta.records import Message
 
-JUDGE = "judge.json"
-"""In the folder of an evaluation: who judged, and how well that could be read."""
 NOT_IN_FORM = "not in the official form"
 UNREADABLE = "says nothing that can be read"
 

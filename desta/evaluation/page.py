@@ -1,4 +1,4 @@
-"""The browser of items in a report: what was asked, heard and answered, to be filtered and searched.
+"""The browser of items in a report: what was asked, heard and answered, to filter and to search.
 
 The items stand in the page as data, and are drawn a few at a time by `assets/evaluation/items.js`,
 so that thousands of them open at once.

@@ -9,7 +9,7 @@
                notes: [{reason, count, example}]}],
     skipped: [{system, reason, count, example}]
 
-and what else the benchmark tells (`Benchmark.details`). Figures and cells of a system that could
+what else the benchmark tells (`Benchmark.details`), and of `judge.json` who judged. Figures and cells of a system that could
 not be asked everything are withheld, unless that is allowed. The system "chance" is what answers
 reach that do not depend on the clip: of an item with K choices, 1 / K.
 """
@@ -32,6 +32,7 @@ from desta.shards import write_atomic
 
 PLAN = "plan.json"
 SCORES = "scores.json"
+JUDGE = "judge.json"
 CHANCE = "chance"
 WITHHELD = "not all items have an answer: allow missing ones to score the rest"
 
@@ -53,6 +54,7 @@ def score(out: Path, *, allow_missing: bool = False) -> dict[str, Any]:
         "benchmark": benchmark.name,
         "version": plan["version"],
         "weights": plan["weights"],
+        **_judged(out / JUDGE),
         **sum_up(benchmark, results, plan["version"], allow_missing=allow_missing),
     }
     write_json(out / SCORES, scores)
@@ -112,6 +114,17 @@ def read_results(path: Path) -> list[Result]:
     if not results:
         raise DataError(f"{path} holds no results", fix="run the evaluation first")
     return results
+
+
+def _judged(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return {"judge": json.loads(path.read_text(encoding="utf-8"))}
+    except ValueError as error:
+        raise DataError(
+            f"{path} is not JSON", fix="delete it and let it be judged again"
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,0 +1,208 @@
+"""Verbs for answers that are there already: score them again, compare them."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from desta.cli.app import app
+from desta.cli.options import AsJson, Overrides
+from desta.cli.tables import print_scores
+from desta.config import load_recipe, suggest
+from desta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from desta.evaluation.compare import Comparison
+
+
+@app.command()
+def score(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[BENCHMARK] FILE...",
+            help="Folder or results.jsonl of an evaluation; or the name of a benchmark and the "
+            "results files that somebody published.",
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Questions that published files should answer; missing ones count."),
+    ] = None,
+    subset: Annotated[
+        str | None, typer.Option(help="What a published file answers, if its name does not say.")
+    ] = None,
+    judge: Annotated[
+        Path | None, typer.Option(help="YAML recipe of a judge (docs/evaluation/judges.md).")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write an HTML page, and Markdown beside it.")
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option(help="Score what was answered, where not everything was.")
+    ] = False,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score stored answers again without the model, ours or as others published them."""
+    from desta.evaluation.benchmarks import BENCHMARKS
+    from desta.evaluation.journal import RESULTS
+    from desta.evaluation.scores import PLAN, read_plan
+
+    benchmark, files = (what[0], what[1:]) if what[0] in BENCHMARKS else (None, what)
+    paths = [Path(file) for file in files]
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    ours = [
+        (folder / PLAN).is_file() and (path.is_dir() or path.name == RESULTS)
+        for path, folder in zip(paths, folders, strict=True)
+    ]
+    if not any(ours):
+        name = _named(what, benchmark)
+        if not paths:
+            raise ConfigError("no results file is given", fix=f"desta score {name} FILE...")
+        _score_published(name, paths, data, subset, judge, report, overrides, as_json)
+        return
+    if len(paths) > 1 or data or subset:
+        raise ConfigError(
+            "an evaluation of ours is scored alone, by its own plan",
+            fix=f"desta score {files[ours.index(True)]}",
+        )
+    planned = read_plan(folders[0] / PLAN)["benchmark"]
+    if benchmark not in (None, planned):
+        raise ConfigError(
+            f"{files[0]} is an evaluation on {planned}, not on {benchmark}",
+            fix=f"desta score {files[0]}",
+        )
+    from desta.evaluation.rescore import score_again
+
+    recipe, generator = _judge(judge, overrides)
+    scores = score_again(
+        folders[0], allow_missing=allow_missing, recipe=recipe, generator=generator
+    )
+    if report:
+        from desta.evaluation.report import read_evaluation, write_report
+
+        write_report(read_evaluation(folders[0]), report)
+    print_scores(scores, as_json)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of an evaluation, or results file.")],
+    second: Annotated[Path, typer.Argument(help="The same of another system.")],
+    of: Annotated[str | None, typer.Option(help="System of FIRST; the model by default.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="System of SECOND; the model by default.")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="What published results files answer.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say by how much SECOND is better than FIRST on the same items, and how surely."""
+    from desta.evaluation.compare import compare as run
+    from desta.evaluation.compare import read_contender
+
+    found = run(
+        read_contender(first, system=of, benchmark=benchmark),
+        read_contender(second, system=against, benchmark=benchmark),
+    )
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
+        return
+    _print_comparison(found)
+
+
+def _named(what: list[str], benchmark: str | None) -> str:
+    from desta.evaluation.published import FORMS
+
+    if benchmark is not None:
+        return benchmark
+    if Path(what[0]).exists():
+        raise ConfigError(
+            f"{what[0]} is not the folder or the results.jsonl of an evaluation",
+            fix=f"of a published file name the benchmark: desta score {next(iter(FORMS))} FILE",
+        )
+    raise ConfigError(
+        f'"{what[0]}" is neither a benchmark nor a file', fix=suggest(what[0], list(FORMS))
+    )
+
+
+def _score_published(
+    name: str,
+    paths: list[Path],
+    data: str | None,
+    subset: str | None,
+    judge: Path | None,
+    report: Path | None,
+    overrides: list[str] | None,
+    as_json: bool,
+) -> None:
+    from dataclasses import replace
+
+    from desta.evaluation.benchmarks import find_benchmark
+    from desta.evaluation.published import read_results, score_published
+    from desta.evaluation.suite import SuiteRecipe
+
+    benchmark = find_benchmark(name)
+    questions = benchmark.load(SuiteRecipe(data=data)) if data else ()
+    published = read_results(benchmark, paths, subset=subset, questions=questions)
+    recipe, generator = _judge(judge, overrides)
+    facts: dict[str, Any] = {}
+    if recipe is not None:
+        from desta.evaluation.judge import judge as ask
+
+        judged, found = ask(benchmark, published.results, recipe, generator)
+        published, facts = replace(published, results=tuple(judged)), {"judge": found}
+    scores = score_published(published) | facts
+    if report:
+        from desta.evaluation.report import Evaluation, write_report
+
+        told = ", ".join(str(path) for path in paths)
+        write_report(Evaluation(name=told, scores=scores, results=published.results), report)
+    print_scores(scores, as_json)
+    if published.num_told and not as_json:
+        equal = published.num_told - len(published.told_otherwise)
+        typer.echo(f"{equal:,} of {published.num_told:,} scores are as the files themselves say")
+
+
+def _judge(path: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
+    if path is None:
+        if overrides:
+            raise ConfigError("--set changes the recipe of a judge", fix="add --judge RECIPE")
+        return None, None
+    from desta.evaluation.judge import JudgeRecipe
+
+    recipe = load_recipe(path, JudgeRecipe, overrides or ())
+    from desta.model.generators import load_generator
+
+    return recipe, load_generator(recipe)
+
+
+def _print_comparison(found: "Comparison") -> None:
+    console = Console()
+    console.print(escape(f"{found.benchmark}, {found.version}: {found.num_items:,} items"))
+    console.print(escape(f"A is {found.first}"))
+    console.print(escape(f"B is {found.second}"))
+    names = ("reading", "group", "items", "A", "B", "B - A", "p", "by")
+    table = Table(*names, box=None, header_style="bold")
+    for row in found.differences:
+        delta = row.difference
+        group = row.group if row.dimension == row.group else f"{row.dimension}: {row.group}"
+        table.add_row(
+            escape(row.reading),
+            escape(group),
+            f"{row.num_pairs:,}" + (f" (+{row.num_unscored:,})" if row.num_unscored else ""),
+            f"{row.first:.4f}",
+            f"{row.second:.4f}",
+            f"{delta.value:+.4f} ± {delta.standard_error:.4f}",
+            f"{row.p_value:.2g}",
+            row.method,
+        )
+    console.print(table)
+    if any(row.num_unscored for row in found.differences):
+        console.print("(+N): items that one of the two has no score of")

@@ -1,0 +1,61 @@
+"""Score the answers of an evaluation anew: by the rules as they are now, or by a judge."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from desta.errors import DataError
+from desta.evaluation.base import Result
+from desta.evaluation.benchmarks import BENCHMARKS, rescore
+from desta.evaluation.journal import RESULTS
+from desta.evaluation.judge import JudgeRecipe, judge
+from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
+from desta.llm.base import TextGenerator
+from desta.shards import write_atomic
+
+
+def score_again(
+    out: Path,
+    *,
+    allow_missing: bool = False,
+    recipe: JudgeRecipe | None = None,
+    generator: TextGenerator | None = None,
+) -> dict[str, Any]:
+    """Score all answers anew, keep that in `results.jsonl`, and return what `scores.json` holds.
+
+    Args:
+        out: the folder of a finished evaluation; of one that goes on, nothing but its scores is
+            written.
+        allow_missing: score systems that could not be asked everything, by what they answered.
+        recipe: how a judge is asked; None: replies that are there already count.
+        generator: the judge of that recipe.
+
+    Raises:
+        DataError: files are missing, empty or broken, or a judge is to read what is not finished.
+        UnavailableError: the judge does not answer now; what it replied is kept.
+    """
+    plan = read_plan(out / PLAN)
+    benchmark = BENCHMARKS[plan["benchmark"]]
+    results = read_results(out / RESULTS)
+    wanted = plan["num_items"] * len(plan["systems"])
+    if len(results) < wanted:
+        if recipe is not None:
+            raise DataError(
+                f"{out} holds {len(results)} of {wanted} results",
+                fix="finish the evaluation, then let it be judged",
+            )
+        return score(out, allow_missing=allow_missing)
+    if recipe is not None and generator is not None:
+        scored, facts = judge(benchmark, results, recipe, generator)
+        write_json(out / JUDGE, facts)
+    else:
+        scored = [rescore(benchmark, result) for result in results]
+    if scored != results:
+        _write(scored, out / RESULTS)
+    return score(out, allow_missing=allow_missing)
+
+
+def _write(results: Sequence[Result], path: Path) -> None:
+    lines = (json.dumps(r.to_json(), ensure_ascii=False) + "\n" for r in results)
+    write_atomic(path, "".join(lines).encode())
