@@ -1,6 +1,7 @@
 """Verbs that measure a model, and the demo that uses them all."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,7 +74,7 @@ def evaluate(
     scores = run(
         BENCHMARKS[benchmark],
         config,
-        load_answerers(config),
+        partial(load_answerers, config),
         folder,
         weights=weights_of(config.model),
         shard=part,
