@@ -1,6 +1,7 @@
 """Verbs that measure a model, and the demo that uses them all."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from desta.cli.app import app
 from desta.cli.options import AsJson, DryRun, Overrides
 from desta.cli.tables import print_scores
-from desta.config import dump_recipe, load_recipe, suggest
+from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
 
 
@@ -56,12 +57,10 @@ def evaluate(
     if benchmark == "text":
         _evaluate_text(recipe, changes, out, dry_run=dry_run, as_json=as_json)
         return
-    from desta.evaluation.benchmarks import BENCHMARKS
+    from desta.evaluation.benchmarks import find_benchmark
 
-    if benchmark not in BENCHMARKS:
-        names = [*BENCHMARKS, "text"]
-        raise ConfigError(f'unknown benchmark "{benchmark}"', fix=suggest(benchmark, names))
-    config = load_recipe(recipe, BENCHMARKS[benchmark].recipe, changes)
+    asked = find_benchmark(benchmark)
+    config = load_recipe(recipe, asked.recipe, changes)
     part = _shard(shard)
     if dry_run:
         typer.echo(dump_recipe(config))
@@ -71,9 +70,9 @@ def evaluate(
 
     folder = out or _inside(config.model, benchmark)
     scores = run(
-        BENCHMARKS[benchmark],
+        asked,
         config,
-        load_answerers(config),
+        partial(load_answerers, config),
         folder,
         weights=weights_of(config.model),
         shard=part,

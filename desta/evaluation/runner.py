@@ -12,7 +12,7 @@ An evaluation is a folder:
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ Batch = tuple[System, Sequence[Item]]
 def evaluate(
     benchmark: Benchmark,
     recipe: Recipe,
-    answerers: Answerers,
+    load: Callable[[], Answerers],
     out: Path,
     *,
     weights: str | None = None,
@@ -52,7 +52,7 @@ def evaluate(
     Args:
         benchmark: what is asked.
         recipe: its recipe.
-        answerers: who is asked.
+        load: returns who is asked; called when the questions are known to be there.
         out: folder for plan, results and scores; made if missing.
         weights: what tells the weights of the model from others; None where none are used.
         shard: which part of the batches to answer; None: all.
@@ -68,10 +68,8 @@ def evaluate(
     if not items:
         raise DataError(f"{benchmark.name}: there is nothing to ask", fix="check data and limit")
     check_unique((item.id for item in items), benchmark.name)
-    systems = make_systems(
-        recipe.systems, items, answerers, benchmark, transcribe=recipe.transcribe
-    )
     _write_plan(benchmark, recipe, items, weights, out)
+    systems = make_systems(recipe.systems, items, load(), benchmark, transcribe=recipe.transcribe)
     shard = shard or Shard()
     batches = [
         (system, items[start : start + recipe.batch_size])

@@ -158,7 +158,7 @@ def _report(
 
 
 def _chance(results: Sequence[Result]) -> list[Result]:
-    """Return what each item with choices is worth by chance, in the readings that some system has."""
+    """Return what each item with choices is worth by chance, in the readings that there are."""
     closed: dict[str, Result] = {}
     readings: dict[str, dict[str, float | None]] = {}
     for r in results:

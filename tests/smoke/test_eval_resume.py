@@ -73,7 +73,7 @@ def evaluate(
     return runner.evaluate(
         ATTRIBUTES,
         config,
-        Answerers(model=answerer),
+        lambda: Answerers(model=answerer),
         out,
         weights=weights_of(config.model),
         shard=shard,

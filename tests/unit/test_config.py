@@ -77,6 +77,7 @@ def test_what_is_wrong_is_said_with_a_fix(
 def test_every_recipe_of_the_project_loads() -> None:
     from desta.construction.config import ConstructConfig
     from desta.evaluation.attributes import EvalConfig
+    from desta.evaluation.suite import SuiteRecipe
     from desta.evaluation.text import TextConfig
     from desta.sources.custom import CustomRecipe
     from desta.sources.lhotse import LhotseRecipe
@@ -89,6 +90,7 @@ def test_every_recipe_of_the_project_loads() -> None:
         "demo/data.yaml": ConstructConfig,
         "demo/train.yaml": TrainConfig,
         "demo/eval.yaml": EvalConfig,
+        "evaluation.yaml": SuiteRecipe,
         "demo/text.yaml": TextConfig,
     }
     folder = Path(__file__).parents[2] / "recipes"

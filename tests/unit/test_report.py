@@ -12,8 +12,8 @@ import soundfile
 from safetensors.numpy import save_file
 
 from desta.errors import DataError
-from desta.evaluation.attributes import ATTRIBUTES, ClipSet, EvalConfig
 from desta.evaluation.answerers import weights_of
+from desta.evaluation.attributes import ATTRIBUTES, ClipSet, EvalConfig
 from desta.evaluation.runner import evaluate
 from desta.evaluation.systems import Answerers
 from desta.llm.base import Sampling
@@ -151,7 +151,8 @@ def evaluated(trained: Path, tmp_path: Path) -> Path:
         attributes={"Language": ()},
     )
     out = trained / "eval" / "attributes"
-    evaluate(ATTRIBUTES, config, Answerers(model=Answers()), out, weights=weights_of(trained))
+    weights = weights_of(trained)
+    evaluate(ATTRIBUTES, config, lambda: Answerers(model=Answers()), out, weights=weights)
     return trained
 
 

@@ -1,0 +1,248 @@
+"""Who answers beside the model: what each is asked, and what an endpoint is sent."""
+
+import base64
+import io
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from desta.errors import ConfigError, DataError, UnavailableError
+from desta.evaluation.answerers import Reader, audio_parts
+from desta.evaluation.base import Benchmark
+from desta.evaluation.baselines import always_first, majority, tell
+from desta.evaluation.benchmarks import BENCHMARKS
+from desta.evaluation.items import Item, ask
+from desta.evaluation.suite import SuiteRecipe
+from desta.evaluation.systems import Answerers, check_names, make_systems
+from desta.llm.base import Sampling
+from desta.llm.config import OpenAIEngine
+from desta.llm.openai import connect
+from desta.llm.scripted import ScriptedGenerator
+from desta.records import LOCATOR, AudioRef, Message
+
+GREEDY = Sampling(max_new_tokens=8)
+SAKURA = BENCHMARKS["sakura"]
+
+
+def item(number: int, clip: Path | str = "a.wav", **changes: Any) -> Item:
+    values: dict[str, Any] = {
+        "id": f"item/{number}",
+        "messages": ask("Listen.", f"{LOCATOR}\n\nWhich?", [clip]),
+        "question": "Which?",
+        "target": "dog",
+        "choices": ("cat", "dog"),
+    }
+    return Item(**(values | changes))
+
+
+class Listener:
+    """Repeats what it is asked; its recogniser always hears one sentence."""
+
+    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
+        return [c[-1].content for c in conversations]
+
+    def digest(self, conversation: Sequence[Message]) -> str:
+        return repr(conversation)
+
+    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
+        return [f"heard {ref.audio}" for ref in refs]
+
+
+def make(names: Sequence[str], items: Sequence[Item], **options: Any) -> list[Any]:
+    return make_systems(
+        names, items, Answerers(model=Listener()), SAKURA, **({"transcribe": True} | options)
+    )
+
+
+def test_the_cascade_reads_what_the_recogniser_heard_and_gets_no_clip() -> None:
+    two = item(0, messages=ask("", f"{LOCATOR}{LOCATOR} Which?", ["a.wav", "b.wav"]))
+    (cascade,) = make(["cascade"], [two])
+
+    (said,) = cascade.answer([two], GREEDY)
+
+    a, b = (f"<start_audio>heard {name}.wav<end_audio>" for name in "ab")
+    assert said.output == f"{a}{b} Which?"
+    assert not any(message.audios for message in said.prompt)
+
+
+@pytest.mark.parametrize(("transcribe", "told"), [(True, "heard a.wav"), (False, " ")])
+def test_the_model_is_told_what_it_recognises_where_that_is_wanted(
+    transcribe: bool, told: str
+) -> None:
+    (model,) = make(["model"], [item(0)], transcribe=transcribe)
+
+    (said,) = model.answer([item(0)], GREEDY)
+
+    assert [ref.text for ref in said.prompt[-1].audios] == [told]
+
+
+def test_the_oracle_reads_the_description_and_knows_when_there_is_none() -> None:
+    known = item(0)
+    known = replace(known, described=tell(known, "(Animal: dog)"))
+    (oracle,) = make(["oracle"], [known, item(1)])
+
+    assert oracle.answer([known], GREEDY)[0].output.startswith("<start_audio>(Animal: dog)<end")
+    with pytest.raises(DataError, match="knows nothing"):
+        oracle.answer([item(1)], GREEDY)
+    with pytest.raises(ConfigError, match="sakura knows nothing of its clips"):
+        make(["oracle"], [item(1)])
+
+
+def test_words_that_look_like_a_locator_ask_for_no_clip() -> None:
+    assert LOCATOR not in tell(item(0), f"say {LOCATOR}")[-1].content
+
+
+def test_majority_is_a_place_or_a_class() -> None:
+    items = [
+        item(0, choices=("cat", "dog"), target="dog"),
+        item(1, choices=("owl", "cow"), target="cow"),
+        item(2, choices=("hen", "pig"), target="hen"),
+        item(3, choices=("a", "b", "c"), target="a"),
+        item(4, choices=(), target="anything"),
+        item(5, choices=("owl", "cow"), target=""),  # kept back by the authors
+    ]
+    assert majority(items, closed_sets=False) == {
+        "item/0": "dog",
+        "item/1": "cow",
+        "item/2": "pig",
+        "item/3": "a",
+        "item/5": "cow",
+    }
+    assert majority(items, closed_sets=True)["item/2"] == "hen"
+    assert always_first(items)["item/1"] == "owl"
+    assert "item/4" not in always_first(items)
+
+
+def test_unknown_and_repeated_systems_are_errors() -> None:
+    with pytest.raises(ConfigError, match="modle") as raised:
+        check_names(["modle"])
+    assert "model" in raised.value.fix
+    with pytest.raises(ConfigError, match="named twice"):
+        check_names(["model", "model"])
+    with pytest.raises(ConfigError, match='"oracle" is no name'):
+        check_names(["model"], ["oracle"])
+    with pytest.raises(ConfigError, match="nobody can answer as"):
+        make_systems(["model"], [item(0)], Answerers(), SAKURA, transcribe=True)
+
+
+def test_a_reader_is_never_asked_to_hear() -> None:
+    reader = Reader(ScriptedGenerator(str, revision="echo"))
+    assert reader.answer([[Message(role="user", content="hello")]], GREEDY) == ["hello"]
+    with pytest.raises(ConfigError, match="only reads"):
+        reader.answer([item(0).messages], GREEDY)
+    with pytest.raises(ConfigError, match="does not transcribe"):
+        reader.transcribe([])
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Answers with the length of the clip it was sent; refuses clips below 0.1 s."""
+
+    sent: list[Any] = []
+    down = False
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = body["messages"][-1]["content"]
+        if self.down and isinstance(content, list):
+            self.reply(503, {"error": {"message": "tired"}})
+            return
+        if isinstance(content, str):
+            self.reply(200, self.completion("hello"))
+            return
+        self.sent.append(content)
+        clip = next(part for part in content if part["type"] == "input_audio")["input_audio"]
+        seconds = soundfile.info(io.BytesIO(base64.b64decode(clip["data"]))).duration
+        if seconds < 0.1:
+            self.reply(400, {"error": {"message": "too short to be heard"}})
+            return
+        self.reply(200, self.completion(f"{seconds:.1f} s"))
+
+    def completion(self, text: str) -> dict[str, Any]:
+        return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+
+    def reply(self, status: int, value: Any) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[OpenAIEngine]:
+    Endpoint.sent, Endpoint.down = [], False
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    yield OpenAIEngine(base_url=url, model="ears", concurrency=2, max_retries=0)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def tone(path: Path, seconds: float) -> Path:
+    soundfile.write(path, 0.1 * np.sin(np.arange(int(seconds * 8000)) * 0.3), 8000)
+    return path
+
+
+def hearing(endpoint: OpenAIEngine, items: Sequence[Item], benchmark: Benchmark = SAKURA) -> Any:
+    pytest.importorskip("httpx2")
+    reader = Reader(connect(endpoint, model="ears", content=audio_parts), audio_parts)
+    answerers = Answerers(endpoints={"ears": reader})
+    return make_systems(["ears"], items, answerers, benchmark, transcribe=True)[0]
+
+
+def test_an_endpoint_is_sent_clips_as_wav_beside_the_words(
+    endpoint: OpenAIEngine, tmp_path: Path
+) -> None:
+    items = [item(n, tone(tmp_path / f"{n}.wav", 0.5 + n)) for n in range(3)]
+    system = hearing(endpoint, items)
+
+    answers = system.answer(items, GREEDY)
+
+    assert [said.output for said in answers] == ["0.5 s", "1.5 s", "2.5 s"]
+    kinds = {tuple(part["type"] for part in content) for content in Endpoint.sent}
+    assert kinds == {("input_audio", "text")}
+    assert Endpoint.sent[0][1]["text"] == "Which?"
+    assert Endpoint.sent[0][0]["input_audio"]["format"] == "wav"
+    system.check(items)
+
+
+def test_a_refused_clip_is_its_own_fault_and_a_tired_endpoint_everybodys(
+    endpoint: OpenAIEngine, tmp_path: Path
+) -> None:
+    short = item(0, tone(tmp_path / "short.wav", 0.05))
+    system = hearing(endpoint, [short])
+
+    with pytest.raises(DataError, match="too short to be heard") as raised:
+        system.answer([short], GREEDY)
+    assert not isinstance(raised.value, UnavailableError)
+    Endpoint.down = True
+    with pytest.raises(UnavailableError, match="tired"):
+        system.answer([short], GREEDY)
+
+
+def test_a_recipe_with_wrong_values_is_told_what_to_mend() -> None:
+    with pytest.raises(ConfigError, match="limit = 0"):
+        SuiteRecipe(data="x", limit=0)
+    with pytest.raises(ConfigError, match='endpoint "ears" does not say which model'):
+        SuiteRecipe(
+            data="x", systems=("ears",), endpoints={"ears": OpenAIEngine(base_url="http://x/v1")}
+        )
+    with pytest.raises(DataError, match="nowhere is not there"):
+        SuiteRecipe(data="nowhere").place()
+    with pytest.raises(ConfigError, match="Anmal") as raised:
+        SuiteRecipe(data="x", subsets=("Anmal",)).chosen(("Animal", "Gender"))
+    assert "Animal" in raised.value.fix
