@@ -120,7 +120,7 @@ def _embedded(path: Path) -> str | None:
 
 def _data(results: Sequence[Result], sounds: Sounds) -> dict[str, Any]:
     systems = list(dict.fromkeys(r.system for r in results))
-    readings = list(dict.fromkeys(name for r in results for name in r.values))
+    readings = _readings(results)
     names: dict[str, dict[str, None]] = {}
     for result in results:
         for dimension, group in result.groups.items():
@@ -162,6 +162,12 @@ def _data(results: Sequence[Result], sounds: Sounds) -> dict[str, Any]:
         "readings": readings,
         "dimensions": [{"name": name, "groups": groups} for name, groups in dimensions.items()],
     }
+
+
+def _readings(results: Sequence[Result]) -> list[str]:
+    """Return the readings, those that score something first."""
+    scored = [name for r in results for name, value in r.values.items() if value is not None]
+    return list(dict.fromkeys([*scored, *(name for r in results for name in r.values)]))
 
 
 def _round(value: float | None) -> float | None:

@@ -9,9 +9,10 @@
                notes: [{reason, count, example}]}],
     skipped: [{system, reason, count, example}]
 
-what else the benchmark tells (`Benchmark.details`), and of `judge.json` who judged. Figures and cells of a system that could
-not be asked everything are withheld, unless that is allowed. The system "chance" is what answers
-reach that do not depend on the clip: of an item with K choices, 1 / K.
+what else the benchmark tells (`Benchmark.details`), and of `judge.json` who judged. Figures and
+cells of a system that could not be asked everything are withheld, unless that is allowed. The
+system "chance" is what answers reach that do not depend on the clip: of an item with K choices,
+1 / K.
 """
 
 import json

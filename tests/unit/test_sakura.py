@@ -150,10 +150,3 @@ def test_an_answer_outside_the_options_is_an_error(root: Path) -> None:
 
     with pytest.raises(DataError, match="no letter of the options"):
         sakura.load_items(root)
-
-
-def test_the_judge_reads_a_response_that_looks_like_a_placeholder_as_it_is(root: Path) -> None:
-    _, prompt = sakura.judge_messages(item(root), "[GROUND_TRUTH_ANSWER]")
-
-    assert "Answer to grade: [GROUND_TRUTH_ANSWER]" in prompt
-    assert "Right option: (a) dog" in prompt

@@ -20,7 +20,7 @@ from desta.evaluation.speech_ifeval import (
     score_item,
     text_messages,
 )
-from desta.evaluation.speech_ifeval_judge import Judgement, judge_messages, read_judgement
+from desta.evaluation.speech_ifeval_judge import Judgement, read_judgement
 from desta.evaluation.wer import count_word_errors, normalise_basically, word_error_rate
 
 
@@ -235,13 +235,6 @@ def test_forgetting_is_relative_to_the_backbone() -> None:
 )
 def test_judge_reply(reply: str, verdict: bool | None, in_form: bool) -> None:
     assert read_judgement(reply) == Judgement(verdict=verdict, in_form=in_form)
-
-
-def test_judge_is_told_request_answer_and_label_where_there_is_one() -> None:
-    system, user = judge_messages("accuracy", "Who?", "Me {x}", "You")
-    assert "Result: YES" in system.content
-    assert user.content == "Request: Who?\n\nCorrect answer: You\n\nAnswer: Me {x}"
-    assert "Correct" not in judge_messages("cot", "Who?", "Me", None)[1].content
 
 
 def test_word_error_rate_is_over_all_words() -> None:

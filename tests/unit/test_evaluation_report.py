@@ -1,0 +1,187 @@
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from desta.evaluation import page as browser
+from desta.evaluation.base import Result
+from desta.evaluation.benchmarks import find_benchmark, rescore
+from desta.evaluation.page import BETWEEN, RIGHT, UNSCORED, WRONG, collect_sounds, outcome
+from desta.evaluation.report import Evaluation, write_report
+from desta.evaluation.scores import sum_up
+from desta.records import AudioRef, Message
+
+HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)> | `a` \u2028'
+SAKURA = find_benchmark("sakura")
+
+
+def clip(path: Path, seconds: float = 0.5) -> str:
+    soundfile.write(path, 0.1 * np.sin(np.arange(int(16_000 * seconds)) * 0.2), 16_000)
+    return str(path)
+
+
+def result(number: int, output: str | None, system: str = "model", audio: str = "") -> Result:
+    message = Message(role="user", content="<|AUDIO|> Which?", audios=(AudioRef(audio=audio),))
+    raw = Result(
+        id=f"Animal/{number}.wav/single",
+        system=system,
+        groups={"track": "Animal", "hop": ("single", "multi")[number % 2]},
+        question=f"Question {number} {HOSTILE}? (a) dog (b) cat",
+        target="(a) dog",
+        choices=("(a) dog", "(b) cat"),
+        record={"options": {"a": "dog", "b": "cat"}},
+        audio=(audio,) if audio else (),
+        transcription=" ",
+        prompt=(message.to_json(),),
+        output=output,
+        skipped=None if output is not None else HOSTILE,
+    )
+    return rescore(SAKURA, raw)
+
+
+def evaluation(results: list[Result], **scores: Any) -> Evaluation:
+    found = sum_up(SAKURA, results, "1", allow_missing=True)
+    facts = {"benchmark": "sakura", "version": f"1 {HOSTILE}", "weights": None}
+    return Evaluation(
+        name=f"run {HOSTILE}",
+        scores={**facts, **found, **scores},
+        results=results,
+        plan={"weights": "abc", "systems": ["model"]},
+        environment={"command": HOSTILE, "versions": {"torch": "2"}},
+    )
+
+
+def items_of(html: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="items-data">(.*?)</script>', html, re.S)
+    assert found
+    return json.loads(found.group(1))
+
+
+def test_everything_that_comes_from_outside_is_escaped(tmp_path: Path) -> None:
+    results = [result(n, HOSTILE) for n in range(3)] + [result(3, None)]
+    judge = {
+        "id": HOSTILE,
+        "revision": "1",
+        "num_replies": 4,
+        "num_in_form": 1,
+        "num_read": 2,
+        "prompts": {"sakura": {"source": HOSTILE, "sha256": "0"}},
+        "unread": [{"reason": HOSTILE, "count": 2, "example": HOSTILE}],
+    }
+    html_path, markdown = write_report(evaluation(results, judge=judge), tmp_path / "r.html")
+    html = html_path.read_text(encoding="utf-8")
+
+    assert len(re.findall("<script", html)) == 2, "the data and our script, nothing else"
+    assert "<img" not in html
+    assert 'alert("x")' not in html
+    text = markdown.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "<img" not in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) > 2 for row in rows)
+    assert items_of(html)["items"][0]["answers"][0]["output"] == HOSTILE, "the data stay as is"
+
+
+def test_only_our_script_may_run_and_nothing_is_fetched(tmp_path: Path) -> None:
+    path, _ = write_report(evaluation([result(0, "(a)")]), tmp_path / "r.html")
+    html = path.read_text(encoding="utf-8")
+    script = re.findall(r"<script>(.*?)</script>", html, re.S)
+    digest = base64.b64encode(hashlib.sha256(script[0].encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy
+    assert "default-src 'none'" in policy.group(1)
+    assert f"script-src 'sha256-{digest}'" in policy.group(1)
+    assert not re.search(r'(?:src|href)="https?:', html)
+    assert "innerHTML" not in script[0]
+
+
+def test_figures_groups_and_exceptions_are_told(tmp_path: Path) -> None:
+    results = [result(n, "(a)") for n in range(3)] + [result(3, "what?")]
+    results += [result(n, "(b)", "cascade") for n in range(4)]
+    _, markdown = write_report(evaluation(results), tmp_path / "r.html")
+    text = markdown.read_text(encoding="utf-8")
+
+    assert "| figure | model | cascade | chance |" in text
+    # two of two even and one of two odd clips are right; 1/2 ± sqrt(1/4/2)
+    assert "| Animal multi (rule: letter or text) | 0.5000 ± 0.3536 | 0.0000 | 0.5000 |" in text
+    assert "rule: letter or text, by hop" in text
+    assert "| model | no reply of a judge | 4 |" in text
+    assert "| model | 4 | 3 | 75.0 % |" in text, "parse rate"
+    assert "| weights | abc |" in text
+    assert "| versions torch | 2 |" in text
+
+
+def test_withheld_scores_are_said(tmp_path: Path) -> None:
+    results = [result(0, "(a)"), result(1, None)]
+    found = sum_up(SAKURA, results, "1", allow_missing=False)
+    scores = {"benchmark": "sakura", "version": "1", "weights": None, **found}
+    made = Evaluation(name="x", scores=scores, results=results)
+    path, markdown = write_report(made, tmp_path / "r.html")
+    assert "not all items have an answer" in path.read_text(encoding="utf-8")
+    assert "not answered" in markdown.read_text(encoding="utf-8")
+
+
+def test_sounds_are_embedded_up_to_a_size_then_linked(tmp_path: Path) -> None:
+    folder = tmp_path / "sound clips"
+    folder.mkdir()
+    clips = [clip(folder / f"{n} & co.wav") for n in range(3)]
+    one = collect_sounds(clips[:1], tmp_path / "r.html")
+    size = len(one.sources[clips[0]] or "")
+    sounds = collect_sounds(
+        [*clips, *clips, str(folder / "gone.wav")], tmp_path / "out" / "r.html", limit=size
+    )
+
+    assert (sounds.num_embedded, sounds.num_linked, sounds.num_missing) == (1, 2, 1)
+    first, second, _, gone = sounds.sources.values()
+    assert first is not None
+    assert first.startswith("data:audio/mpeg;base64,")
+    assert second == "../sound%20clips/1%20%26%20co.wav"
+    assert gone is None
+
+
+def test_items_hold_what_is_filtered_by(tmp_path: Path) -> None:
+    sound = clip(tmp_path / "a.wav")
+    results = [result(0, "(a)", audio=sound), result(1, "(b)", audio=sound), result(2, None)]
+    results += [replace(r, system="cascade") for r in results]
+    path, _ = write_report(evaluation(results), tmp_path / "r.html")
+    data = items_of(path.read_text(encoding="utf-8"))
+
+    assert (len(data["items"]), len(data["sounds"])) == (3, 1)
+    assert data["systems"] == ["model", "cascade"]
+    assert data["readings"][0] == "rule: letter or text", "one that scores something comes first"
+    assert [d["name"] for d in data["dimensions"]] == ["hop"], "of one track nothing is to choose"
+    outcomes = [item["answers"][0]["outcomes"][0] for item in data["items"]]
+    assert outcomes == [RIGHT, WRONG, UNSCORED]
+    assert data["items"][0]["answers"][0]["prompt"] == ["user: <|AUDIO|> Which?"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "reading", "value", "expected"),
+    [
+        ({"subset": "commoneval"}, "official", 1.0, WRONG),
+        ({"subset": "commoneval"}, "official", 5.0, RIGHT),
+        ({"subset": "openbookqa"}, "official", 1.0, RIGHT),
+        ({"subset": "openbookqa"}, "expected", 0.25, BETWEEN),
+        ({}, "word error rate", 0.0, RIGHT),
+        ({}, "word error rate", 1.0, BETWEEN),
+    ],
+)
+def test_what_is_right_depends_on_the_scale(
+    groups: dict[str, str], reading: str, value: float, expected: int
+) -> None:
+    one = replace(result(0, "x"), groups=groups, values={reading: value})
+    assert outcome(one, reading) == expected
+
+
+def test_a_thousand_items_stay_small(tmp_path: Path) -> None:
+    results = [result(n, "(a) dog") for n in range(1000)]
+    markup = browser.browser(results, collect_sounds([], tmp_path / "r.html"))
+    assert sum(map(len, markup)) < 1_500_000
+    assert "".join(markup).count("<article") == 0, "items are drawn when they are looked at"

@@ -1,0 +1,253 @@
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from desta.cli.app import app
+from desta.errors import ConfigError, DataError
+from desta.evaluation.benchmarks import find_benchmark
+from desta.evaluation.published import (
+    NOT_ANSWERED,
+    PUBLISHED_OTHERWISE,
+    read_results,
+    score_published,
+)
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real outputs are not here")
+
+
+def write(path: Path, value: Any, *, lines: bool = False, packed: bool = False) -> Path:
+    text = "\n".join(map(json.dumps, value)) if lines else json.dumps(value)
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    return path
+
+
+def mmau(id: str, answer: str = "dog", **fields: str) -> dict[str, Any]:
+    return {
+        "id": id,
+        "audio_id": f"./{id}.wav",
+        "question": "What is it?",
+        "choices": ["dog", "cat"],
+        "answer": answer,
+        "task": "sound",
+        **fields,
+    }
+
+
+def rule(number: int, response: str, flag: bool | None = None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "audio_filepath": f"{number}.wav",
+        "seed_transcript": "Hello",
+        "instruction": "Write it in capitals.",
+        "dataset": "D",
+        "metric": "open",
+        "instruction_id_list": ["change_case:english_capital"],
+        "kwargs": [{}],
+        "response": response,
+    }
+    return record if flag is None else {**record, "follow_all_instructions": flag}
+
+
+def figures(benchmark: str, *paths: Path, **options: Any) -> dict[str, float]:
+    published = read_results(find_benchmark(benchmark), paths, **options)
+    found = score_published(published)["systems"][0]["figures"]
+    return {name: figure["value"] for name, figure in found.items()}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_mmau(tmp_path: Path, packed: bool) -> None:
+    rows = [
+        mmau("1", model_output="dog", model_prediction="dog"),
+        mmau("2", model_output="The correct answer is: cat"),
+        mmau("3", model_output="dog or cat"),
+        mmau("4", model_output="The correct answer is: dog"),
+    ]
+    found = figures("mmau", write(tmp_path / "results.json", rows, packed=packed))
+    assert found == {"model_output": 0.5, "model_prediction": 0.5}
+
+
+def test_mmau_with_predictions_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json", [mmau("1", model_prediction="dog")])
+    published = read_results(find_benchmark("mmau"), [path])
+    scores = score_published(published)
+    assert list(scores["systems"][0]["figures"]) == ["model_prediction"]
+    assert scores["systems"][0]["notes"][0]["reason"] == "no model_output"
+
+
+def test_missing_questions_are_counted_and_others_refused(tmp_path: Path) -> None:
+    benchmark = find_benchmark("mmau")
+    asked = [mmau("1"), mmau("2"), mmau("3")]
+    questions = benchmark.load(benchmark.recipe(data=str(write(tmp_path / "q.json", asked))))
+    some = write(tmp_path / "some.json", [mmau("1", model_output="dog")])
+
+    published = read_results(benchmark, [some], questions=questions)
+    scores = score_published(published)
+    assert (scores["systems"][0]["num_items"], scores["systems"][0]["num_skipped"]) == (3, 2)
+    assert scores["skipped"][0]["reason"] == NOT_ANSWERED
+    assert scores["version"] == benchmark.version(questions)
+
+    changed = write(tmp_path / "old.json", [mmau("1", "cat", model_output="dog")])
+    with pytest.raises(DataError, match="the right answer of '1' is 'cat', and 'dog'"):
+        read_results(benchmark, [changed], questions=questions)
+    strange = write(tmp_path / "new.json", [mmau("9", model_output="dog")])
+    with pytest.raises(DataError, match="answers 1 questions that are not in this version"):
+        read_results(benchmark, [strange], questions=questions)
+
+
+def test_an_id_twice_is_refused_in_a_file_and_across_files(tmp_path: Path) -> None:
+    one = write(tmp_path / "1.json", [mmau("1", model_output="dog")])
+    twice = write(tmp_path / "2.json", [mmau("1", model_output="dog")] * 2)
+    for paths in ([twice], [one, one]):
+        with pytest.raises(DataError, match="id '1' occurs 2 times"):
+            read_results(find_benchmark("mmau"), paths)
+
+
+def test_dynamic_superb_of_several_instances(tmp_path: Path) -> None:
+    def row(instance: str, number: int, pred: str, label: str) -> dict[str, str]:
+        words = "Is it? The answer could be yes or no."
+        return {
+            "id": f"{instance}_{number}.wav",
+            "pred": pred,
+            "label": label,
+            "instruction": words,
+        }
+
+    spoof, snr = "SpoofDetection_ASVspoof2017", "NoiseSNRLevelPrediction_VCTK_MUSAN-Gaussian"
+    one = {"predictions": [row(spoof, 1, "Yes", "yes"), row(spoof, 2, "yes.", "yes")]}
+    two = {"predictions": [row(snr, 1, "no", "yes")]}
+    found = figures(
+        "dynamic_superb",
+        write(tmp_path / "one.json.gz", one, packed=True),
+        write(tmp_path / "two.json", two),
+    )
+    assert found["exact match"] == pytest.approx(1 / 3, abs=1e-6)
+    assert found["Speech, 2 instances (exact match)"] == 0.25
+    assert found["Speech, 2 instances (consecutive words)"] == 0.5
+
+
+def test_voicebench_by_published_names(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "q1", "reference": "B", "response": "The answer is B."},
+        {"prompt": "q2", "reference": "A", "response": "The answer is B."},
+    ]
+    path = write(tmp_path / "model-openbookqa-test-audio.jsonl", rows, lines=True)
+    assert figures("voicebench", path)["OBQA (official)"] == 50
+    results = read_results(find_benchmark("voicebench"), [path]).results
+    assert [r.id for r in results] == ["openbookqa/test/0", "openbookqa/test/1"]
+
+    rated = [{"prompt": "q", "response": "r", "score": ["4", "5", "4"]}]
+    path = write(tmp_path / "model-commoneval-test-audio.jsonl", rated, lines=True)
+    assert figures("voicebench", path)["CommonEval (official)"] == pytest.approx(13 / 3, abs=1e-6)
+
+    unnamed = write(tmp_path / "out.jsonl", rated, lines=True)
+    with pytest.raises(ConfigError, match="does not tell which subset"):
+        figures("voicebench", unnamed)
+    assert "CommonEval (official)" in figures("voicebench", unnamed, subset="commoneval")
+    with pytest.raises(ConfigError, match='unknown subset "comoneval"'):
+        figures("voicebench", unnamed, subset="comoneval")
+
+
+def test_sakura_with_and_without_a_judge(tmp_path: Path) -> None:
+    row = {"instruction": "Which? (a) dog (b) cat", "label": "(a) dog"}
+    judged = {**row, "model_response": "cat", "Explanation": "No.", "Judgement": "incorrect"}
+    path = write(tmp_path / "Animal_multi.json", {"results": {"data/Animal/audio/1.wav": judged}})
+    published = read_results(find_benchmark("sakura"), [path])
+    assert published.results[0].replies == ("Explanation: No.\nJudgement: incorrect",)
+    assert published.results[0].values["judge"] == 0.0
+    assert figures("sakura", path)["Animal multi (judge)"] == 0
+
+    raw = {"results": {"data/Animal/audio/1.wav": {**row, "response": "(a)"}}}
+    path = write(tmp_path / "answers.json", raw)
+    with pytest.raises(ConfigError, match="does not tell which question"):
+        figures("sakura", path)
+    assert figures("sakura", path, subset="single")["Animal single (rule: letter or text)"] == 1
+
+
+def test_speech_ifeval_and_what_the_file_says_itself(tmp_path: Path) -> None:
+    rows = [rule(0, "HELLO", True), rule(1, "Hello", False), rule(2, "hello", True)]
+    path = write(tmp_path / "rule_eval@creative_writing.jsonl", rows, lines=True)
+    published = read_results(find_benchmark("speech_ifeval"), [path])
+    assert published.num_told == 3
+    assert published.told_otherwise == ("creative_writing/2",)
+    notes = score_published(published)["systems"][0]["notes"]
+    assert {"reason": PUBLISHED_OTHERWISE, "count": 1, "example": "creative_writing/2"} in notes
+
+    raw = write(tmp_path / "raw.jsonl", [rule(0, "HELLO"), rule(1, "no")], lines=True)
+    assert figures("speech_ifeval", raw)["creative_writing rate"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "content", "words"),
+    [
+        ("mmau", b"", "is not JSON"),
+        ("mmau", b'[{"id": "1"}]', "has no 'choices'"),
+        ("mmau", b'{"predictions": []}', "not a list of JSON objects"),
+        ("dynamic_superb", b"[1, 2]", "no list 'predictions'"),
+        ("mmau", gzip.compress(b"[]" * 999)[:-9], "is not whole"),
+        ("transcription", b"[]", "has no published form"),
+    ],
+)
+def test_wrong_files_are_one_sentence(
+    tmp_path: Path, benchmark: str, content: bytes, words: str
+) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(content)
+    with pytest.raises((ConfigError, DataError), match=words):
+        read_results(find_benchmark(benchmark), [path])
+
+
+def desta(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_command_prints_json_and_writes_a_report(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json", [mmau("1", model_output="dog <b>")])
+    done = desta("score", "mmau", path, "--json", "--report", tmp_path / "page.html")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["systems"][0]["figures"]["model_output"]["value"] == 1.0
+    assert (tmp_path / "page.html").is_file()
+    assert "| model_output | 1.0000" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
+def test_command_says_what_is_wrong(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json", [mmau("1", model_output="dog")])
+    for arguments, words in (
+        (("score", "mmao", path), '"mmao" is neither a benchmark nor a file'),
+        (("score", path), "is not the folder or the results.jsonl of an evaluation"),
+        (("score", "mmau"), "no results file is given"),
+        (("score", "mmau", tmp_path / "none.json"), "is not a file"),
+        (("score", "mmau", path, "--set", "batch_size=2"), "--set changes the recipe of a judge"),
+        (("compare", path, path), "does not tell which benchmark"),
+    ):
+        done = desta(*arguments)
+        assert done.exit_code == 1, done.output
+        assert words in str(done.exception)
+
+
+def test_published_files_are_compared(tmp_path: Path) -> None:
+    a = write(tmp_path / "a.json", [mmau(str(n), model_output="cat") for n in range(8)])
+    b = write(tmp_path / "b.json", [mmau(str(n), model_output="dog") for n in range(8)])
+    done = desta("compare", a, b, "--benchmark", "mmau", "--json")
+    assert done.exit_code == 0, done.output
+    total = json.loads(done.stdout)["differences"][0]
+    assert total["difference"] == {"value": 1.0, "standard_error": 0.0}
+    assert total["p_value"] == 2 / 2**8
+
+
+@needs_data
+def test_real_outputs_give_the_official_figures() -> None:
+    folder = DATA / "dynamic_superb"
+    found = figures("dynamic_superb", *sorted(folder.glob("whisper__*.gz")))
+    assert found["Semantics, 1 instances (exact match)"] == 0.621
+
+    published = read_results(
+        find_benchmark("speech_ifeval"), sorted((DATA / "speech_ifeval").glob("meta*/*.gz"))
+    )
+    assert (published.num_told, published.told_otherwise) == (1533, ())
+    found = score_published(published)["systems"][0]["figures"]
+    assert found["closed_ended rate"]["value"] == round(871 / 933, 6)
+    assert found["unconstrained word error rate"]["value"] == 0.079099
