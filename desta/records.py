@@ -15,6 +15,11 @@ Split = Literal["train", "validation", "test"]
 DOMAINS: tuple[Domain, ...] = ("speech", "sound", "music")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+CORPUS = "corpus"
+MEASURED = "measured"
+MODEL = "model:"
+"""Origins of an attribute: who says its value. `model:` is followed by the id of the model."""
+
 LOCATOR = "<|AUDIO|>"
 """Marks in the text of a message where a clip is heard."""
 START_AUDIO = "<start_audio>"
@@ -50,6 +55,8 @@ class Clip:
     attributes: Mapping[str, str] = field(default_factory=dict)
     """In the order in which they are to be written."""
     split: Split = "train"
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Attribute -> `measured` or `model:<id>`; what is not listed is of the corpus."""
 
     @property
     def transcription(self) -> str:
@@ -57,13 +64,27 @@ class Clip:
         words = " ".join(s.text.strip() for s in self.segments if s.text and s.text.strip())
         return words or NO_TRANSCRIPTION
 
+    def origin(self, attribute: str) -> str:
+        """Return who says the value of an attribute: `corpus`, `measured` or `model:<id>`.
+
+        Raises:
+            KeyError: the clip has no such attribute.
+        """
+        if attribute not in self.attributes:
+            raise KeyError(attribute)
+        return self.origins.get(attribute, CORPUS)
+
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object; unset fields of segments are left out."""
+        """Return a JSON object; unset fields of segments, and no origins, are left out."""
         record = asdict(self)
         record["segments"] = [
             {k: v for k, v in asdict(s).items() if v is not None} for s in self.segments
         ]
         record["attributes"] = dict(self.attributes)
+        if self.origins:
+            record["origins"] = dict(self.origins)
+        else:
+            del record["origins"]
         return record
 
     @classmethod
@@ -78,6 +99,8 @@ class Clip:
         clip = cls(**values)
         if clip.domain not in DOMAINS or clip.split not in SPLITS:
             raise TypeError(f"domain {clip.domain!r} or split {clip.split!r} is unknown")
+        if stray := sorted(clip.origins.keys() - clip.attributes.keys()):
+            raise TypeError(f"the origin of {stray[0]!r} is told, but no value of it")
         return clip
 
 
