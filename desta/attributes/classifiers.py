@@ -14,12 +14,7 @@ from desta.model.weights import fingerprint
 
 
 class Classifier:
-    """A loaded model that says one attribute, a clip at a time: padding would change what it says.
-
-    Attributes:
-        revision: what tells its weights from others.
-        key: what its values are kept under.
-    """
+    """A loaded model that says one attribute; a clip at a time, for padding would change it."""
 
     def __init__(self, label: Label, *, device: str = "cpu") -> None:
         """Load it.
@@ -33,8 +28,8 @@ class Classifier:
         self.extractor = load_part(AutoFeatureExtractor, place)
         self.model = load_part(AutoModelForAudioClassification, place).to(device)
         local = find_local(label.model, None)
-        self.revision = (local and fingerprint(local)) or "unknown"
-        self.key = f"{label.kind.name}={label.model}@{self.revision}"
+        revision = (local and fingerprint(local)) or "unknown"
+        self.key = f"{label.kind.name}={label.model}@{revision}"
         self.device = device
         rate = getattr(self.extractor, "sampling_rate", audio.SAMPLE_RATE)
         if rate != audio.SAMPLE_RATE:

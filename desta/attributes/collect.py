@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from desta.attributes.classifiers import Classifier
+from desta.attributes.labels import Labeller
 from desta.attributes.raw import NO_SPEECH, Raw, load_clip, measure_clip
 from desta.attributes.signal import Unmeasured
 from desta.audio import AudioError
@@ -40,7 +40,7 @@ def collect(
     out: Path,
     *,
     measures: Sequence[str],
-    classifiers: Sequence[Classifier],
+    classifiers: Sequence[Labeller],
     workers: int | None = None,
 ) -> list[Raw]:
     """Find what is asked for in every clip, or continue where an earlier call was interrupted.
@@ -51,7 +51,7 @@ def collect(
         out: folder of the journal.
         measures: names from `MEASURES`; measured on all cores.
         classifiers: asked one after the other in this process.
-        workers: processes; as many as there are cores by default.
+        workers: processes; as many as there are cores by default; 1 measures in this one.
 
     Returns:
         One for every clip, in their order.
@@ -126,6 +126,9 @@ def _in_processes(
     if not todo:
         return
     count = min(workers or os.cpu_count() or 1, len(todo))
+    if count == 1:
+        yield from ((key, measure_clip(root, *work)) for key, work in todo.items())
+        return
     # "spawn": a process that is forked off one in which PyTorch has threads may never end
     with ProcessPoolExecutor(
         count, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
@@ -152,7 +155,7 @@ def _labelled(
     keys: Sequence[str],
     root: Path,
     found: Mapping[str, Raw],
-    classifier: Classifier,
+    classifier: Labeller,
 ) -> _Work:
     name = classifier.key
     todo = {
@@ -168,7 +171,7 @@ def _labelled(
     return len(clips), len(clips) - len(todo), work()
 
 
-def _label(root: Path, clip: Clip, name: str, classifier: Classifier) -> Raw:
+def _label(root: Path, clip: Clip, name: str, classifier: Labeller) -> Raw:
     if clip.domain != "speech":
         return Raw(missing={name: NO_SPEECH})
     try:

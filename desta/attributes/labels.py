@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from desta.config import suggest
 from desta.errors import ConfigError
@@ -85,3 +89,18 @@ class Label:
                 fix=f"name one: --label {name}=FOLDER_OR_HUB_ID",
             )
         return cls(kind=kind, model=model or kind.model or "")
+
+
+class Labeller(Protocol):
+    """Who says a pseudo-label; `desta.attributes.classifiers.Classifier` is one."""
+
+    label: Label
+    key: str
+    """What its values are kept under: other weights, another key."""
+
+    def __call__(self, samples: NDArray[np.float32]) -> tuple[str, float]:
+        """Return the value and its probability for a recording, (T,), mono at 16 kHz.
+
+        Raises:
+            Unmeasured: it has none.
+        """

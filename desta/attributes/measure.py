@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from desta.attributes.classifiers import Classifier
 from desta.attributes.collect import collect
-from desta.attributes.labels import Label
+from desta.attributes.labels import Label, Labeller
 from desta.attributes.raw import Raw
 from desta.attributes.signal import MEASURES
 from desta.attributes.thresholds import Thresholds, fit
@@ -107,11 +106,10 @@ def measure(
     out: Path,
     *,
     measures: Sequence[str] = tuple(MEASURES),
-    labels: Sequence[Label] = (),
+    classifiers: Sequence[Labeller] = (),
     thresholds: Path | None = None,
     max_broken_share: float = 0.05,
     workers: int | None = None,
-    device: str = "cpu",
 ) -> Tally:
     """Write `clips.jsonl`, `thresholds.json`, `measure.json` and the raw `measured.ndjson`.
 
@@ -120,17 +118,17 @@ def measure(
         root: folder that its paths are relative to.
         out: folder, made where it is missing.
         measures: names from `MEASURES`.
-        labels: what classifiers are asked.
+        classifiers: who are asked for pseudo-labels.
         thresholds: of an earlier call; None finds new ones.
         max_broken_share: share of recordings that may be unreadable.
         workers: processes; as many as there are cores by default.
-        device: where classifiers compute.
 
     Raises:
         ConfigError: a name is unknown or given twice.
         DataError: clips or thresholds cannot be read, too few clips have a value for percentiles,
             or too many recordings are broken. What was measured stays, and is not measured again.
     """
+    labels = [classifier.label for classifier in classifiers]
     check_names(measures, labels)
     worded = [name for name in measures if MEASURES[name].words]
     given = None
@@ -140,7 +138,6 @@ def measure(
     known = read_clips(clips)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder", fix="give the folder of the corpus as --root")
-    classifiers = [Classifier(label, device=device) for label in labels]
     out.mkdir(parents=True, exist_ok=True)
     raws = collect(known, root, out, measures=measures, classifiers=classifiers, workers=workers)
 
@@ -205,7 +202,7 @@ def _without(clip: Clip, measures: Sequence[str], labels: Sequence[Label]) -> Cl
     )
 
 
-def _with_labels(clip: Clip, raw: Raw, classifiers: Sequence[Classifier], tally: Tally) -> Clip:
+def _with_labels(clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: Tally) -> Clip:
     for classifier in classifiers:
         key, attribute = classifier.key, classifier.label.kind.attribute
         if key in raw.values:
@@ -245,7 +242,7 @@ def _with_measures(
         found = (
             {attribute: thresholds.word(name, value, sex)}
             if MEASURES[name].words
-            else {attribute: noise_level(value), _RATIO: f"{value:.0f}dB"}
+            else {attribute: noise_level(value), _RATIO: f"{round(value)}dB"}
         )
         clip = _add(clip, found, MEASURED, tally)
     return clip

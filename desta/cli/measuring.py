@@ -38,18 +38,26 @@ def measure(
 ) -> None:
     """Add pitch, volume, speaking speed, noise level and what classifiers say to clips.jsonl."""
     from desta.attributes.labels import Label
+    from desta.attributes.measure import check_names
     from desta.attributes.measure import measure as run
 
+    measures = [name.strip() for name in attributes.split(",") if name.strip()]
+    labels = [Label.parse(text) for text in label or ()]
+    check_names(measures, labels)
+    classifiers = []
+    if labels:
+        from desta.attributes.classifiers import Classifier  # transformers takes seconds to import
+
+        classifiers = [Classifier(wanted, device=device) for wanted in labels]
     tally = run(
         clips,
         root,
         out,
-        measures=[name.strip() for name in attributes.split(",") if name.strip()],
-        labels=[Label.parse(text) for text in label or ()],
+        measures=measures,
+        classifiers=classifiers,
         thresholds=thresholds,
         max_broken_share=max_broken_share,
         workers=workers,
-        device=device,
     )
     summary = tally.summary()
     if as_json:
