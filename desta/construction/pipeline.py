@@ -126,7 +126,10 @@ def _generate(
                 answers = generator.complete(
                     [jobs[index].request for index in batches[number]],
                     config.sampling,
-                    seed=random.Random(f"{config.seed}/{number}").getrandbits(63),
+                    seeds=[
+                        random.Random(f"{config.seed}/{jobs[index].id}").getrandbits(63)
+                        for index in batches[number]
+                    ],
                 )
                 journal.append([to_plain(answer) for answer in answers])
                 completions.update(zip(batches[number], answers, strict=True))

@@ -1,6 +1,7 @@
 """A generator whose answers are a function of the last message, for tests."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from desta.llm.base import Completion, Sampling
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
@@ -11,6 +12,7 @@ class ScriptedGenerator:
 
     id = "scripted"
     revision = "1"
+    order: Literal["length", "prefix"] = "length"
 
     def __init__(self, script: Callable[[str], str]) -> None:
         """Take the script: last message, clips in it replaced by their texts -> response."""
@@ -21,7 +23,11 @@ class ScriptedGenerator:
         return sum(len(_read(m).split()) for m in messages)
 
     def complete(
-        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, seed: int
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
     ) -> list[Completion]:
         """Answer each conversation; responses beyond `max_new_tokens` words are cut off."""
         return [self._cut(self._script(_read(c[-1])), sampling) for c in conversations]

@@ -329,7 +329,8 @@ QUESTIONS = [
 def answer(
     generator: LocalGenerator, conversations: Sequence[Sequence[Message]], **sampling: Any
 ) -> list[Completion]:
-    return generator.complete(conversations, Sampling(**sampling), seed=3)
+    seeds = [3 + row for row in range(len(conversations))]
+    return generator.complete(conversations, Sampling(**sampling), seeds=seeds)
 
 
 def test_greedy_completions_equal_those_of_transformers(
@@ -369,9 +370,10 @@ def test_sampling_follows_the_seed_and_leaves_the_random_state_alone(
 ) -> None:
     hot = Sampling(temperature=1.5, max_new_tokens=12)
     state = torch.get_rng_state()
-    first = generator.complete(QUESTIONS, hot, seed=1)
-    assert first == generator.complete(QUESTIONS, hot, seed=1)
-    assert first != generator.complete(QUESTIONS, hot, seed=2)
+    first = generator.complete(QUESTIONS, hot, seeds=[1, 2, 3])
+    assert first == generator.complete(QUESTIONS, hot, seeds=[1, 2, 3])
+    assert first != generator.complete(QUESTIONS, hot, seeds=[2, 3, 4])
+    assert first[::-1] == generator.complete(QUESTIONS[::-1], hot, seeds=[3, 2, 1])
     assert torch.equal(state, torch.get_rng_state())
 
 
