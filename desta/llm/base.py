@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from desta.errors import ConfigError
-from desta.records import Message
+from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +83,10 @@ class TextGenerator(Protocol):
             seeds: one for each conversation, in [0, 2**63): an answer follows from conversation,
                 sampling and seed, and not from its place.
         """
+
+
+def as_text(message: Message) -> str:
+    """Write a message as it is read: the text of each clip stands where the clip is heard."""
+    first, *others = message.content.split(LOCATOR)
+    texts = [clip.text or NO_TRANSCRIPTION for clip in message.audios]
+    return first + "".join(text + part for text, part in zip(texts, others, strict=True))
