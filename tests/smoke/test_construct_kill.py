@@ -8,6 +8,7 @@ end, which a timer seldom hits.
 import json
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,29 +104,36 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def kill_many(folder: Path, num_kills: int, seed: int) -> None:
+    """Kill a first data set and one that takes its place, and compare with uninterrupted runs."""
     moments = random.Random(seed)
-    out = folder / "killed"
+    out, before = folder / "killed", folder / "nothing"
+    before.mkdir()
     for filters in RECIPES:
+        whole = folder / filters
+        shutil.copytree(before, whole)
+        child = start(folder, whole, filters)
         began = time.monotonic()
-        assert start(folder, folder / filters, filters).wait() == 0
+        assert child.wait() == 0
         duration = time.monotonic() - began
-        assert verify(folder / filters).num_dropped > 0
+        assert verify(whole).num_dropped > 0
 
-        num_killed = num_finished = 0
-        for number in range(num_kills // 2):
-            if number % 4 == 3:
-                child = start(folder, out, filters, rename=moments.randrange(16))
+        num_killed = 0
+        while num_killed < num_kills // 2:
+            if not out.exists():
+                shutil.copytree(before, out)
+            if num_killed % 4 == 3:
+                child = start(folder, out, filters, rename=moments.randrange(8))
             else:
                 child = start(folder, out, filters)
-                time.sleep(duration * moments.uniform(0.0, 0.5))
+                time.sleep(duration * moments.uniform(0.0, 0.6))
                 child.kill()
-            status = child.wait()
-            num_killed += status == -signal.SIGKILL
-            num_finished += status == 0
-        assert num_killed + num_finished == num_kills // 2
-        assert num_killed
+            if child.wait() == -signal.SIGKILL:
+                num_killed += 1
+            else:  # it was done before that moment
+                shutil.rmtree(out)
         assert start(folder, out, filters).wait() == 0
-        assert contents(out) == contents(folder / filters)
+        assert contents(out) == contents(whole)
+        before = whole
 
 
 def test_killed_at_random_moments_the_bytes_are_those_of_one_run(folder: Path) -> None:
