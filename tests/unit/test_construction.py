@@ -15,6 +15,7 @@ from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.description import DescriptionConfig, describe
 from desta.construction.pipeline import construct
 from desta.construction.plan import Job, Planner
+from desta.construction.pool import ticket
 from desta.construction.prompts import Prompt
 from desta.construction.responses import generation_messages, training_messages
 from desta.construction.survey import survey
@@ -159,6 +160,28 @@ def test_a_cap_holds_for_every_value_and_new_clips_displace_few(
     few, more = drawn(60), drawn(63)
     assert len(few) == len(more) == 3 * 4
     assert len(few - more) <= 3
+
+
+def test_a_second_cap_holds_for_what_the_first_one_left(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    clips = [
+        clip(n, attributes={"Language": LANGUAGES[n % 3]} | ({"Gender": "Male"} if n % 2 else {}))
+        for n in range(60)
+    ]
+    capped = replace(corpus(tmp_path, clips), per_value={"Language": 8, "Gender": 5})
+    twice = replace(config, clips=(capped,))
+    used = [c.id for c, _ in Planner(twice).plan(survey(twice))]
+
+    lots = {c.id: ticket(config.seed, c.id) for c in clips}
+    left = []
+    for language in LANGUAGES:
+        speaking = [c for c in clips if c.attributes["Language"] == language]
+        left += sorted(speaking, key=lambda c: lots[c.id])[:8]
+    male = sorted((c for c in left if "Gender" in c.attributes), key=lambda c: lots[c.id])
+    expected = {c.id for c in left} - {c.id for c in male[5:]}
+    assert len(male) > 5
+    assert used == [c.id for c in clips if c.id in expected]
 
 
 def test_prompts_about_words_are_not_drawn_where_the_words_are_left_out(
