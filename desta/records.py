@@ -216,21 +216,26 @@ def _lines(file: Iterable[bytes], path: Path) -> Iterator[bytes]:
         raise DataError(f"{path} is not whole: {error}", fix="fetch that file again") from error
 
 
-def read_clips(path: Path) -> list[Clip]:
-    """Read `clips.jsonl`.
+def stream_clips(path: Path) -> Iterator[Clip]:
+    """Yield the clips of `clips.jsonl`.
 
     Raises:
         DataError: the file is missing or empty, or a line is not a clip.
     """
-    clips = []
+    empty = True
     for record in read_jsonl(path):
         try:
-            clips.append(Clip.from_json(record))
+            yield Clip.from_json(record)
         except (KeyError, TypeError) as error:
             raise DataError(
                 f"{path}: clip {record.get('id', '?')!r} is not in the clip format: {error}",
                 fix="write the file with `desta describe`",
             ) from error
-    if not clips:
+        empty = False
+    if empty:
         raise DataError(f"{path} holds no clips", fix="run `desta describe` on a corpus first")
-    return clips
+
+
+def read_clips(path: Path) -> list[Clip]:
+    """Read `clips.jsonl` whole; raises what `stream_clips` does."""
+    return list(stream_clips(path))

@@ -26,7 +26,7 @@ from desta.audio import AudioError
 from desta.errors import DataError, need
 from desta.progress import progress_bar
 from desta.records import Clip
-from desta.shards import Journal
+from desta.attributes.journal import Journal
 
 JOURNAL = "measured.ndjson"
 FORMAT = "measured 1"

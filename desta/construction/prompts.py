@@ -1,4 +1,4 @@
-"""Prompt pools: which instructions exist, which of them suit a clip, and which ones it gets.
+"""Prompt pools: which instructions exist, and which of them suit a clip.
 
 A pool is a text file, one prompt a line. A header in square brackets opens a section: first the
 kind of its prompts, then what a clip must have for them to make sense, attribute names or the word
@@ -14,14 +14,11 @@ examples: docs/prompts.md.
 """
 
 import hashlib
-import heapq
 import importlib.resources
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -95,66 +92,6 @@ def asks_unknown(prompt: Prompt, clip: Clip) -> bool:
     return prompt.kind == "ask" and not all(_known(name, clip) for name in prompt.needs)
 
 
-def draw(
-    pool: Iterable[Prompt],
-    clip: Clip,
-    *,
-    count: int,
-    seed: int,
-    kinds: Mapping[str, float] | None = None,
-    unknown: bool = False,
-) -> list[Prompt]:
-    """Draw different prompts that suit a clip, or that ask for what is not known of it.
-
-    Every prompt gets an exponential arrival time from a hash of seed, clip and prompt, and the
-    first to arrive win, which is weighted sampling without replacement. So the draw depends neither
-    on other clips nor on the order of the pool, and without `kinds` a prompt that is added to the
-    pool changes only the draws that it wins.
-
-    Args:
-        pool: prompts with different texts.
-        clip: what the prompts are about.
-        count: prompts wanted; fewer are returned where fewer suit.
-        seed: another seed, another draw.
-        kinds: weight of each kind, shared by its prompts that suit the clip; a kind that is not
-            named is not drawn. None makes every prompt equally likely.
-        unknown: draw from those that `asks_unknown` instead of those that suit the clip.
-
-    Raises:
-        ConfigError: an unknown kind, a weight below 0, or no weight above 0.
-    """
-    if kinds is not None:
-        _check_kinds(kinds)
-    applies = asks_unknown if unknown else suits
-    groups: dict[str, list[Prompt]] = {}
-    verdicts: dict[tuple[str, frozenset[str], bool], bool] = {}  # thousands of prompts, few needs
-    for prompt in pool:
-        needs = (prompt.kind, prompt.needs, prompt.needs_transcription)
-        if needs not in verdicts:
-            verdicts[needs] = applies(prompt, clip)
-        if verdicts[needs]:
-            groups.setdefault(prompt.kind, []).append(prompt)
-    start = hashlib.blake2b(json.dumps([seed, clip.id]).encode(), digest_size=8)
-    arrivals = []
-    for kind, group in groups.items():
-        weight = 1.0 if kinds is None else kinds.get(kind, 0.0) / len(group)
-        if weight > 0:
-            tickets = [(_ticket(start, prompt), prompt) for prompt in group]
-            for ticket, prompt in heapq.nlargest(count, tickets, key=itemgetter(0)):
-                uniform = (int.from_bytes(ticket, "big") + 1) / 2**64  # in (0, 1]
-                arrivals.append((-math.log(uniform) / weight, prompt.text, prompt))
-    return [prompt for _, _, prompt in sorted(arrivals, key=itemgetter(0, 1))[:count]]
-
-
-def draw_system(systems: Sequence[str], id: str, *, seed: int) -> str:
-    """Draw the system prompt of the pair with that id; each is equally likely."""
-
-    def ticket(system: str) -> bytes:
-        return hashlib.blake2b(json.dumps([seed, id, system]).encode(), digest_size=8).digest()
-
-    return max(systems, key=ticket)
-
-
 def pool_hash(pools: Mapping[Domain, Iterable[Prompt]], systems: Iterable[str] = ()) -> str:
     """Return the SHA-256 of all that a draw depends on; the order of prompts is not part of it."""
     content: dict[str, list[Any]] = {
@@ -168,12 +105,6 @@ def pool_hash(pools: Mapping[Domain, Iterable[Prompt]], systems: Iterable[str] =
 
 def _known(name: str, clip: Clip) -> bool:
     return name == _DURATION or bool(clip.attributes.get(name))
-
-
-def _ticket(start: hashlib.blake2b, prompt: Prompt) -> bytes:
-    ticket = start.copy()
-    ticket.update(prompt.text.encode())
-    return ticket.digest()
 
 
 def _read(name: str, directory: Path | None) -> tuple[list[str], str]:
@@ -251,15 +182,3 @@ def _parse_header(text: str, *, where: str) -> tuple[str, frozenset[str]]:
             fix="separate attribute names by single commas",
         )
     return kind, frozenset(needs)
-
-
-def _check_kinds(kinds: Mapping[str, float]) -> None:
-    for kind, weight in kinds.items():
-        if kind not in KINDS:
-            raise ConfigError(f'unknown kind of prompt "{kind}"', fix=suggest(kind, KINDS))
-        if not 0 <= weight < math.inf:
-            raise ConfigError(
-                f'the weight of prompt kind "{kind}" is {weight}', fix="give 0 or a positive number"
-            )
-    if not any(kinds.values()):
-        raise ConfigError("no kind of prompt has a weight", fix=f"weigh one of {', '.join(KINDS)}")

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from desta.errors import ConfigError
-from desta.records import Message
+from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +57,36 @@ class TextGenerator(Protocol):
     def revision(self) -> str:
         """What pins the weights: a commit, a hash or a fingerprint, and number formats."""
 
+    @property
+    def order(self) -> Literal["length", "prefix"]:
+        """How requests are best sorted before they are cut into batches.
+
+        `length`: the longest first, so that rows of a batch need little padding, and what does not
+        fit into memory fails at once. `prefix`: by their text, so that one beginning is read once.
+        """
+
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of a conversation in tokens, generation prompt included."""
 
     def complete(
-        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, seed: int
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
     ) -> list[Completion]:
-        """Answer each conversation, in order; the same arguments give the same answers."""
+        """Answer each conversation, in order.
+
+        Args:
+            conversations: each is answered on its own.
+            sampling: how their tokens are chosen.
+            seeds: one for each conversation, in [0, 2**63): an answer follows from conversation,
+                sampling and seed, and not from its place.
+        """
+
+
+def as_text(message: Message) -> str:
+    """Write a message as it is read: the text of each clip stands where the clip is heard."""
+    first, *others = message.content.split(LOCATOR)
+    texts = [clip.text or NO_TRANSCRIPTION for clip in message.audios]
+    return first + "".join(text + part for text, part in zip(texts, others, strict=True))

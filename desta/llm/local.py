@@ -1,7 +1,7 @@
 """Text generation by transformers, in this process."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -14,6 +14,8 @@ from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
 class LocalGenerator:
     """A backbone and its tokenizer, in evaluation mode."""
+
+    order: Literal["length", "prefix"] = "length"
 
     def __init__(self, model: Any, tokenizer: Any, *, id: str, revision: str) -> None:
         """Take a loaded model.
@@ -36,15 +38,19 @@ class LocalGenerator:
 
     @torch.no_grad()
     def complete(
-        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, seed: int
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
     ) -> list[Completion]:
         """Answer each conversation as one batch; no random state outside is touched."""
         if not conversations:
             return []
         prompts = [self.encode(messages) for messages in conversations]
         writers = [
-            Writer(self._tokenizer, sampling, end_ids=self._end_ids, seed=seed + row)
-            for row in range(len(prompts))
+            Writer(self._tokenizer, sampling, end_ids=self._end_ids, seed=seed)
+            for _, seed in zip(prompts, seeds, strict=True)
         ]
         ids = torch.tensor([token for prompt in prompts for token in prompt])
         embeddings = self._model.get_input_embeddings()(ids.to(self._model.device))

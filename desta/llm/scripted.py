@@ -1,9 +1,10 @@
 """A generator whose answers are a function of the last message, for tests."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
-from desta.llm.base import Completion, Sampling
-from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
+from desta.llm.base import Completion, Sampling, as_text
+from desta.records import Message
 
 
 class ScriptedGenerator:
@@ -11,6 +12,7 @@ class ScriptedGenerator:
 
     id = "scripted"
     revision = "1"
+    order: Literal["length", "prefix"] = "length"
 
     def __init__(self, script: Callable[[str], str]) -> None:
         """Take the script: last message, clips in it replaced by their texts -> response."""
@@ -18,13 +20,17 @@ class ScriptedGenerator:
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the number of words of the conversation."""
-        return sum(len(_read(m).split()) for m in messages)
+        return sum(len(as_text(m).split()) for m in messages)
 
     def complete(
-        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, seed: int
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
     ) -> list[Completion]:
         """Answer each conversation; responses beyond `max_new_tokens` words are cut off."""
-        return [self._cut(self._script(_read(c[-1])), sampling) for c in conversations]
+        return [self._cut(self._script(as_text(c[-1])), sampling) for c in conversations]
 
     def _cut(self, response: str, sampling: Sampling) -> Completion:
         words = response.split(" ")
@@ -32,10 +38,3 @@ class ScriptedGenerator:
         return Completion(
             text=" ".join(kept), num_tokens=len(kept), finished=len(kept) == len(words)
         )
-
-
-def _read(message: Message) -> str:
-    content = message.content
-    for clip in message.audios:
-        content = content.replace(LOCATOR, clip.text or NO_TRANSCRIPTION, 1)
-    return content
