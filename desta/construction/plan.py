@@ -103,7 +103,9 @@ class Planner:
     def _job(self, clip: Clip, prompt: Prompt, number: int, corpus: ClipsConfig) -> Job:
         config = self._config
         id = f"{clip.id}#{number}"
-        description = describe(clip, config.description)
+        description = describe(
+            clip, config.description, needs=prompt.needs, pair=id, seed=config.seed
+        )
         withheld = config.withhold > 0 and ticket(config.seed, id) < config.withhold
         heard = AudioRef(
             audio=str(corpus.root / clip.audio),

@@ -15,4 +15,7 @@ CASES = json.loads(Path(__file__).with_name("seed_cases.json").read_text(encodin
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["clip"]["id"])
 def test_seed_description_is_the_golden_one(case: dict[str, Any]) -> None:
     clip = Clip.from_json(case["clip"])
-    assert describe(clip, DescriptionConfig(**case["config"])) == case["description"]
+    assert (
+        describe(clip, DescriptionConfig(**case["config"]), pair=f"{clip.id}#0")
+        == case["description"]
+    )

@@ -209,6 +209,23 @@ def test_the_last_prompt_of_the_stated_share_of_clips_asks_for_the_unknown(
     assert not any(job.unknown for job in before)
 
 
+def test_what_a_prompt_needs_is_never_dropped_from_the_description(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    rich = {"Language": "French", "Gender": "Female", "Emotion": "Sad", "Accent": "Breton"}
+    some = corpus(tmp_path, [clip(n, attributes=rich) for n in range(100)])
+    dropping = DescriptionConfig(drop=0.9, order="random")
+    jobs = plan(replace(config, clips=(some,), description=dropping))
+
+    assert any(job.prompt.needs for job in jobs)
+    for job in jobs:
+        assert all(f"{name}: " in job.description for name in job.prompt.needs)
+        assert job.description in read(job.request[-1])
+    firsts, seconds = jobs[::2], jobs[1::2]
+    same = sum(a.description == b.description for a, b in zip(firsts, seconds, strict=True))
+    assert same < 60  # two prompts about a clip draw on their own
+
+
 def test_pairs_about_the_unknown_are_counted(tmp_path: Path, config: ConstructConfig) -> None:
     asking = replace(config, unknown_share=1.0)
     manifest = construct(asking, tmp_path / "out", ScriptedGenerator(speak))
