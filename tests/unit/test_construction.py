@@ -133,6 +133,19 @@ def test_tokens_differ_only_between_the_tags(
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in middle
 
 
+def test_every_clip_of_a_message_is_read_as_its_own_description(
+    tokenizer: Any, generator: LocalGenerator
+) -> None:
+    training = training_messages("", PROMPT, AudioRef(audio="1.wav"), AudioRef(audio="2.wav"))
+    before, between, after = encode_chat(tokenizer, training, locator=LOCATOR)
+    first, second = "[00:00-00:01] (A: <|AUDIO|>)", "[00:00-00:02] (A: b)"
+
+    found = generator.encode(generation_messages(training, first, second))
+
+    texts = [encode_text(tokenizer, first), encode_text(tokenizer, second)]
+    assert found == [*before, *texts[0], *between, *texts[1], *after]
+
+
 # -- the plan ------------------------------------------------------------------------------------
 
 
@@ -220,7 +233,7 @@ def test_what_a_prompt_needs_is_never_dropped_from_the_description(
     assert any(job.prompt.needs for job in jobs)
     for job in jobs:
         assert all(f"{name}: " in job.description for name in job.prompt.needs)
-        assert job.description in read(job.request[-1])
+        assert job.description in as_text(job.request[-1])
     firsts, seconds = jobs[::2], jobs[1::2]
     same = sum(a.description == b.description for a, b in zip(firsts, seconds, strict=True))
     assert same < 60  # two prompts about a clip draw on their own
