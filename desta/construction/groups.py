@@ -9,6 +9,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from desta.construction.pool import ticket
 from desta.errors import ConfigError
@@ -45,7 +46,7 @@ class GroupsConfig:
 
 @dataclass(frozen=True)
 class Group:
-    """Several clips in the order in which they are heard."""
+    """The clips of a pair, one or several, in the order in which they are heard."""
 
     clips: tuple[Clip, ...]
 
@@ -63,9 +64,11 @@ class Group:
         spoken = all(clip.transcription != NO_TRANSCRIPTION for clip in self.clips)
         return self._merge(names, spoken)
 
-    @property
+    @cached_property
     def union(self) -> Clip:
         """What is known of any clip, as one: a value that this has not is wrong of all of them."""
+        if len(self.clips) == 1:
+            return self.clips[0]
         return self._merge(dict.fromkeys(name for c in self.clips for name in c.attributes), True)
 
     def _merge(self, names: Collection[str], spoken: bool) -> Clip:

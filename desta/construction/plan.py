@@ -100,12 +100,13 @@ class Planner:
             for block in self._blocks(corpus, survey.chosen[number].tolist()):
                 for place, clip in enumerate(block.clips):
                     prompts = self._draw(pools[clip.domain], clip, corpus)
-                    yield clip, [self._job((clip,), p, n, corpus) for n, p in enumerate(prompts)]
+                    alone = Group((clip,))
+                    yield clip, [self._job(alone, p, n, corpus) for n, p in enumerate(prompts)]
                     for n, group in block.groups(place, corpus.groups):
                         prompts = about_groups[n].draw(
                             group.shared, count=1, seed=self._config.seed
                         )
-                        yield group.union, [self._job(group.clips, p, n, corpus) for p in prompts]
+                        yield group.union, [self._job(group, p, n, corpus) for p in prompts]
                         formed.add(n)
             for n, wish in enumerate(corpus.groups):
                 if n not in formed:
@@ -142,14 +143,12 @@ class Planner:
             return [*prompts[: count - len(unknown)], *unknown]
         return prompts
 
-    def _job(
-        self, clips: tuple[Clip, ...], prompt: Prompt, number: int, corpus: ClipsConfig
-    ) -> Job:
-        config, group = self._config, Group(clips)
+    def _job(self, group: Group, prompt: Prompt, number: int, corpus: ClipsConfig) -> Job:
+        config = self._config
         id = f"{group.id}#{number}"
         descriptions = [
             describe(clip, config.description, needs=prompt.needs, pair=id, seed=config.seed)
-            for clip in clips
+            for clip in group.clips
         ]
         withheld = config.withhold > 0 and ticket(config.seed, id) < config.withhold
         heard = [
@@ -157,14 +156,14 @@ class Planner:
                 audio=str(corpus.root / clip.audio),
                 text=NO_TRANSCRIPTION if withheld else clip.transcription,
             )
-            for clip in clips
+            for clip in group.clips
         ]
         systems = self._systems
         system = draw_system(systems, id, seed=config.seed) if systems else config.system
         messages = training_messages(system, prompt, *heard)
         return Job(
             id=id,
-            clip=clips[0] if len(clips) == 1 else group.union,
+            clip=group.union,
             prompt=prompt,
             description="\n".join(descriptions),
             messages=messages,
