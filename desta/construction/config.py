@@ -8,6 +8,7 @@ from typing import Literal
 from desta.config import suggest
 from desta.construction.description import DescriptionConfig
 from desta.construction.filters import FILTERS
+from desta.construction.groups import GroupsConfig
 from desta.errors import ConfigError
 from desta.llm.base import Sampling
 from desta.records import DOMAINS, Domain, Split
@@ -28,6 +29,8 @@ class ClipsConfig:
     prompts_per_clip: int = 1
     ask_for: tuple[str, ...] | None = None
     """Attributes that prompts may ask for; null means all that a clip has."""
+    groups: tuple[GroupsConfig, ...] = ()
+    """Pairs about several of its clips at once, with prompts of `multi.txt`."""
 
     def __post_init__(self) -> None:
         for name, count in {"prompts_per_clip": self.prompts_per_clip, **self.per_value}.items():

@@ -1,12 +1,22 @@
-"""What construction asks: which prompts a clip gets, in which words; one clip after another."""
+"""What construction asks: which prompts clips get, in which words; one clip after another."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.description import describe
+from desta.construction.groups import BLOCK, Block, Group
 from desta.construction.pool import PromptPool, draw_system, ticket
-from desta.construction.prompts import Prompt, asks_unknown, load_pool, load_systems, pool_hash
+from desta.construction.prompts import (
+    PoolName,
+    Prompt,
+    asks_unknown,
+    load_pool,
+    load_systems,
+    pool_hash,
+)
 from desta.construction.responses import generation_messages, training_messages
 from desta.construction.survey import Survey, wanted
 from desta.records import (
@@ -15,10 +25,11 @@ from desta.records import (
     AudioRef,
     AudioTextPair,
     Clip,
-    Domain,
     Message,
     stream_clips,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +38,10 @@ class Job:
 
     id: str
     clip: Clip
+    """What it is about; several clips as one (`Group.union`)."""
     prompt: Prompt
     description: str
+    """One line a clip."""
     messages: tuple[Message, ...]
     """As the model is trained on them."""
     request: tuple[Message, ...]
@@ -61,33 +74,63 @@ class Planner:
             ConfigError: a prompt pool is broken, or a weight names no kind.
         """
         self._config = config
-        self._pools = {domain: load_pool(domain, config.prompts) for domain in DOMAINS}
+        names: list[PoolName] = [*DOMAINS]
+        if any(corpus.groups for corpus in config.clips):
+            names.append("multi")
+        self._pools = {name: load_pool(name, config.prompts) for name in names}
         self._systems = load_systems(config.prompts) if config.systems == "pool" else ()
         self._drawn = [
             {domain: self._allowed(domain, corpus) for domain in DOMAINS} for corpus in config.clips
+        ]
+        self._about_groups = [
+            [self._allowed("multi", corpus, wish.size) for wish in corpus.groups]
+            for corpus in config.clips
         ]
         self.prompt_pool = pool_hash(self._pools, self._systems)
         """SHA-256 of the prompt pools."""
 
     def plan(self, survey: Survey) -> Iterator[tuple[Clip, list[Job]]]:
-        """Read the clips again and yield those that are used with their jobs, in their order."""
-        config = self._config
-        for corpus, pools, chosen in zip(config.clips, self._drawn, survey.chosen, strict=True):
-            clips = (c for c in stream_clips(corpus.path) if wanted(c, corpus, config))
-            for clip, used in zip(clips, chosen.tolist(), strict=True):
-                if used:
-                    prompts = self._draw(pools[clip.domain], clip, corpus)
-                    yield clip, [self._job(clip, p, n, corpus) for n, p in enumerate(prompts)]
+        """Read the clips again and yield those that are used with their jobs, in their order.
 
-    def _allowed(self, domain: Domain, corpus: ClipsConfig) -> PromptPool:
+        A group follows the first of its clips, and is yielded as one clip.
+        """
+        for number, corpus in enumerate(self._config.clips):
+            pools, about_groups = self._drawn[number], self._about_groups[number]
+            formed: set[int] = set()
+            for block in self._blocks(corpus, survey.chosen[number].tolist()):
+                for place, clip in enumerate(block.clips):
+                    prompts = self._draw(pools[clip.domain], clip, corpus)
+                    alone = Group((clip,))
+                    yield clip, [self._job(alone, p, n, corpus) for n, p in enumerate(prompts)]
+                    for n, group in block.groups(place, corpus.groups):
+                        prompts = about_groups[n].draw(
+                            group.shared, count=1, seed=self._config.seed
+                        )
+                        yield group.union, [self._job(group, p, n, corpus) for p in prompts]
+                        formed.add(n)
+            for n, wish in enumerate(corpus.groups):
+                if n not in formed:
+                    log.warning(
+                        "no %d clips of %s were grouped by %s", wish.size, corpus.path, wish.by
+                    )
+
+    def _blocks(self, corpus: ClipsConfig, chosen: Iterable[bool]) -> Iterator[Block]:
+        """Read the clips that are used."""
+        clips = (c for c in stream_clips(corpus.path) if wanted(c, corpus, self._config))
+        used = (clip for clip, use in zip(clips, chosen, strict=True) if use)
+        while block := list(islice(used, BLOCK)):
+            yield Block(block, seed=self._config.seed)
+
+    def _allowed(self, name: PoolName, corpus: ClipsConfig, num_clips: int = 1) -> PromptPool:
         """Keep the prompts that the recipe lets ask about clips of the corpus."""
         prompts = (
             prompt
-            for prompt in self._pools[domain]
+            for prompt in self._pools[name]
             if (self._config.description.transcription or not prompt.needs_transcription)
             and (corpus.ask_for is None or prompt.needs.issubset(corpus.ask_for))
+            and prompt.num_clips in (None, num_clips)
         )
-        return PromptPool(prompts, self._config.kinds.get(domain))
+        return PromptPool(prompts, None if name == "multi" else self._config.kinds.get(name))
 
     def _draw(self, pool: PromptPool, clip: Clip, corpus: ClipsConfig) -> list[Prompt]:
         """Draw the prompts of a clip; in the stated share of clips the last asks the unknown."""
@@ -100,23 +143,29 @@ class Planner:
             return [*prompts[: count - len(unknown)], *unknown]
         return prompts
 
-    def _job(self, clip: Clip, prompt: Prompt, number: int, corpus: ClipsConfig) -> Job:
+    def _job(self, group: Group, prompt: Prompt, number: int, corpus: ClipsConfig) -> Job:
         config = self._config
-        id = f"{clip.id}#{number}"
-        description = describe(clip, config.description)
+        id = f"{group.id}#{number}"
+        descriptions = [
+            describe(clip, config.description, needs=prompt.needs, pair=id, seed=config.seed)
+            for clip in group.clips
+        ]
         withheld = config.withhold > 0 and ticket(config.seed, id) < config.withhold
-        heard = AudioRef(
-            audio=str(corpus.root / clip.audio),
-            text=NO_TRANSCRIPTION if withheld else clip.transcription,
-        )
+        heard = [
+            AudioRef(
+                audio=str(corpus.root / clip.audio),
+                text=NO_TRANSCRIPTION if withheld else clip.transcription,
+            )
+            for clip in group.clips
+        ]
         systems = self._systems
         system = draw_system(systems, id, seed=config.seed) if systems else config.system
-        messages = training_messages(system, prompt, heard)
+        messages = training_messages(system, prompt, *heard)
         return Job(
             id=id,
-            clip=clip,
+            clip=group.union,
             prompt=prompt,
-            description=description,
+            description="\n".join(descriptions),
             messages=messages,
-            request=generation_messages(messages, description),
+            request=generation_messages(messages, *descriptions),
         )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from desta.config import suggest
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.filters import ClosedSets, closed_sets
+from desta.construction.groups import WAYS
 from desta.construction.pool import ticket
 from desta.errors import ConfigError, DataError
 from desta.records import Clip, stream_clips
@@ -28,7 +29,8 @@ class Survey:
     chosen: tuple[NDArray[np.bool_], ...]
     """For each corpus: which of the clips that its recipe wants are used, in their order."""
     num_prompts: int
-    """Prompts that are wanted; a clip gets fewer where fewer suit it."""
+    """Prompts that are wanted; a clip gets fewer where fewer suit it. Groups are counted by their
+    share."""
 
 
 def survey(config: ConstructConfig) -> Survey:
@@ -49,11 +51,11 @@ def survey(config: ConstructConfig) -> Survey:
         )
     ids = [corpus.ids()[mask] for corpus, mask in zip(corpora, chosen, strict=True)]
     _check_ids(np.concatenate(ids), config)
-    prompts = [corpus.prompts_per_clip for corpus in config.clips]
+    prompts = [c.prompts_per_clip + sum(wish.share for wish in c.groups) for c in config.clips]
     return Survey(
         closed_sets=sets,
         chosen=chosen,
-        num_prompts=sum(n * count for n, count in zip(prompts, counts, strict=True)),
+        num_prompts=round(sum(n * count for n, count in zip(prompts, counts, strict=True))),
     )
 
 
@@ -115,7 +117,8 @@ class _Corpus:
 
 def _check_names(corpus: ClipsConfig, known: list[str], values: dict[str, set[str]]) -> None:
     """Refuse attributes and values that no clip has: they would silently select nothing."""
-    for name in (*corpus.where, *corpus.per_value, *(corpus.ask_for or ())):
+    shared = (wish.by for wish in corpus.groups if wish.by not in WAYS)
+    for name in (*corpus.where, *corpus.per_value, *(corpus.ask_for or ()), *shared):
         if name not in known:
             raise ConfigError(
                 f'no clip of {corpus.path} has the attribute "{name}"', fix=suggest(name, known)

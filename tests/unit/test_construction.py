@@ -133,6 +133,19 @@ def test_tokens_differ_only_between_the_tags(
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in middle
 
 
+def test_every_clip_of_a_message_is_read_as_its_own_description(
+    tokenizer: Any, generator: LocalGenerator
+) -> None:
+    training = training_messages("", PROMPT, AudioRef(audio="1.wav"), AudioRef(audio="2.wav"))
+    before, between, after = encode_chat(tokenizer, training, locator=LOCATOR)
+    first, second = "[00:00-00:01] (A: <|AUDIO|>)", "[00:00-00:02] (A: b)"
+
+    found = generator.encode(generation_messages(training, first, second))
+
+    texts = [encode_text(tokenizer, first), encode_text(tokenizer, second)]
+    assert found == [*before, *texts[0], *between, *texts[1], *after]
+
+
 # -- the plan ------------------------------------------------------------------------------------
 
 
@@ -207,6 +220,23 @@ def test_the_last_prompt_of_the_stated_share_of_clips_asks_for_the_unknown(
     assert len(unknown) / 200 == pytest.approx(0.25, abs=0.09)  # 3 standard errors
     assert all(job.id.endswith("#1") for job in unknown)
     assert not any(job.unknown for job in before)
+
+
+def test_what_a_prompt_needs_is_never_dropped_from_the_description(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    rich = {"Language": "French", "Gender": "Female", "Emotion": "Sad", "Accent": "Breton"}
+    some = corpus(tmp_path, [clip(n, attributes=rich) for n in range(100)])
+    dropping = DescriptionConfig(drop=0.9, order="random")
+    jobs = plan(replace(config, clips=(some,), description=dropping))
+
+    assert any(job.prompt.needs for job in jobs)
+    for job in jobs:
+        assert all(f"{name}: " in job.description for name in job.prompt.needs)
+        assert job.description in as_text(job.request[-1])
+    firsts, seconds = jobs[::2], jobs[1::2]
+    same = sum(a.description == b.description for a, b in zip(firsts, seconds, strict=True))
+    assert same < 60  # two prompts about a clip draw on their own
 
 
 def test_pairs_about_the_unknown_are_counted(tmp_path: Path, config: ConstructConfig) -> None:
