@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from desta.construction.config import ConstructConfig
-from desta.construction.filters import Candidate, ClosedSets, find_fault
+from desta.construction.filters import Candidate, find_fault
+from desta.construction.values import ClosedSets
 from desta.construction.plan import Job
 from desta.errors import DataError
 from desta.llm.base import Completion
