@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from desta.construction.filters import Candidate
 from desta.construction.values import Vocabulary
-from desta.records import NO_TRANSCRIPTION
 
 DUPLICATE = "duplicate"
 """The reason, and the name in recipes."""
@@ -22,14 +21,14 @@ REMEMBERED = 128
 
 _NUM_HASHES = 64
 _SHINGLE = 3  # words
-_PRIME = np.uint64((1 << 61) - 1)
-_rng = np.random.Generator(np.random.PCG64(0))
-_FACTORS = _rng.integers(1, 1 << 28, size=(_NUM_HASHES, 1), dtype=np.uint64)
-_OFFSETS = _rng.integers(0, 1 << 28, size=(_NUM_HASHES, 1), dtype=np.uint64)
+_FACTORS = np.random.Generator(np.random.PCG64(0)).integers(
+    1, 1 << 63, size=(_NUM_HASHES, 1), dtype=np.uint64
+) | np.uint64(1)
+_ALL = np.uint64((1 << 64) - 1)
 
 
 def minhash(words: Sequence[str]) -> NDArray[np.uint8]:
-    """Return the MinHash of a text, (64,): the lowest byte of each minimum.
+    """Return the MinHash of a text, (64,): one byte of each minimum.
 
     Texts share a hash with the probability of their Jaccard index over runs of three words, or
     with 1 in 256 by accident. A text of one or two words is one run.
@@ -40,8 +39,8 @@ def minhash(words: Sequence[str]) -> NDArray[np.uint8]:
         for start in range(len(words) - size + 1)
     }
     hashes_R = np.fromiter(runs, dtype=np.uint64, count=len(runs))
-    mixed_HR = (hashes_R * _FACTORS + _OFFSETS) % _PRIME
-    return (mixed_HR.min(axis=1, initial=_PRIME) & np.uint64(0xFF)).astype(np.uint8)
+    minima_H = (hashes_R * _FACTORS).min(axis=1, initial=_ALL)  # multiplication wraps around
+    return (minima_H >> np.uint64(24)).astype(np.uint8)
 
 
 class DuplicateFilter:
@@ -51,8 +50,10 @@ class DuplicateFilter:
     have no other fault. Memory grows with the number of prompts, not with that of responses.
     """
 
-    def __init__(self, max_same: int) -> None:
+    def __init__(self, max_same: int, *, transcription: bool = True) -> None:
+        """Set the limit; `transcription` says whether descriptions state what is said."""
         self._max_same = max_same
+        self._transcription = transcription
         self._prompts: dict[str, _Responses] = {}
 
     def fault(self, candidate: Candidate) -> str | None:
@@ -60,7 +61,7 @@ class DuplicateFilter:
         responses = self._prompts.get(candidate.prompt.text)
         if responses is None:
             responses = self._prompts[candidate.prompt.text] = _Responses()
-        known = _digest(_known(candidate))
+        known = _digest(self._known(candidate))
         seen = responses.clips_of(minhash(candidate.words), _digest(_named(candidate)))
         if known in seen:
             return None
@@ -68,6 +69,14 @@ class DuplicateFilter:
             return DUPLICATE
         seen.add(known)
         return None
+
+    def _known(self, candidate: Candidate) -> list[str]:
+        """Return what the response could depend on: what is asked for, or all that is stated."""
+        clip, prompt = candidate.clip, candidate.prompt
+        if prompt.kind == "ask":
+            return [clip.attributes.get(name, "") for name in sorted(prompt.needs)]
+        stated = [f"{name}: {value}" for name, value in clip.attributes.items()]
+        return [*stated, clip.transcription] if self._transcription else stated
 
 
 class _Responses:
@@ -100,15 +109,6 @@ class _Responses:
         self._minhashes[place] = minhash
         self._named[place] = named
         return self._seen[place]
-
-
-def _known(candidate: Candidate) -> list[str]:
-    """Return what the response could depend on: what is asked for, or all that is known."""
-    clip, prompt = candidate.clip, candidate.prompt
-    if prompt.kind == "ask":
-        return [clip.attributes.get(name, "") for name in sorted(prompt.needs)]
-    words = "" if clip.transcription == NO_TRANSCRIPTION else clip.transcription
-    return [*(f"{name}: {value}" for name, value in clip.attributes.items()), words]
 
 
 def _named(candidate: Candidate) -> list[str]:
