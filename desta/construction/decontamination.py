@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from huggingface_hub import constants
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from desta.audio import AudioError, AudioInput, load
 from desta.construction.fingerprint import MIN_FRAMES, SILENT, FingerprintIndex, fingerprint
-from desta.errors import DataError, need
-from desta.records import Clip
+from desta.errors import ConfigError, DataError, need
+from desta.records import Clip, stream_clips
 from desta.shards import Dropped, write_atomic
 
 BY_NAME = "is named in a benchmark"
@@ -136,6 +136,51 @@ def clean(
             f"no clip under {root} could be read: {table or 'there is none'}",
             fix="give the folder that the paths in the clips are relative to",
         )
+    return cleaning
+
+
+def clean_file(
+    clips: Path,
+    root: Path,
+    benchmarks: Iterable[Benchmark],
+    *,
+    out: Path,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Cleaning:
+    """Write the clips of a file that no benchmark tests, and beside them those that one does.
+
+    Args:
+        clips: `clips.jsonl`.
+        root: folder that its paths are relative to.
+        benchmarks: from `read_benchmark`.
+        out: file for what stays; what does not goes to the same name with `.dropped.ndjson`. Both
+            are whole or not there.
+        on_progress: told how many clips are done.
+
+    Raises:
+        ConfigError: `out` is the file that is read.
+        DataError: the clips cannot be read.
+    """
+    if out.resolve() == clips.resolve():
+        raise ConfigError(f"{out} would replace what is read", fix="give another --out")
+    rejects = out.with_suffix(".dropped.ndjson")
+    parts = [path.with_name(f".{path.name}.part") for path in (out, rejects)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with parts[0].open("w", encoding="utf-8") as kept, parts[1].open("w", encoding="utf-8") as lost:
+
+        def write(file: TextIO, record: dict[str, Any]) -> None:
+            file.write(f"{json.dumps(record, ensure_ascii=False)}\n")
+
+        cleaning = clean(
+            stream_clips(clips),
+            root,
+            benchmarks,
+            on_kept=lambda clip: write(kept, clip.to_json()),
+            on_dropped=lambda record: write(lost, record),
+            on_progress=on_progress,
+        )
+    for part, path in zip(parts, (out, rejects), strict=True):
+        part.replace(path)
     return cleaning
 
 
@@ -318,7 +363,7 @@ def _load_index(place: Path, name: str) -> Benchmark | None:
     if not place.is_file():
         return None
     try:
-        with np.load(place, allow_pickle=False) as stored:
+        with place.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             words, starts = stored["words"], stored["starts"]
             facts = json.loads(stored["facts"].tobytes())
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):  # made again

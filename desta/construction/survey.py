@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from desta.config import suggest
 from desta.construction.config import ClipsConfig, ConstructConfig
-from desta.construction.values import ClosedSets, closed_sets
 from desta.construction.pool import ticket
+from desta.construction.values import ClosedSets, closed_sets
 from desta.errors import ConfigError, DataError
 from desta.records import Clip, stream_clips
 
