@@ -134,7 +134,8 @@ def decontaminate(
     as_json: AsJson = False,
 ) -> None:
     """Leave out clips that are in the test data of benchmarks, by name or by sound."""
-    from desta.construction.decontamination import clean_file, read_benchmark
+    from desta.construction.decontamination import clean_file
+    from desta.construction.testsets import read_benchmark
     from desta.progress import counter
 
     benchmarks = []

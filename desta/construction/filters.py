@@ -23,7 +23,9 @@ from desta.construction.values import (
 from desta.llm.base import Completion
 from desta.records import Clip
 
-_TEXT = r"(?P<noun>text|description|transcript|transcription|caption|metadata)s?"
+_NOUNS = ("text", "description", "transcript", "transcription", "caption", "metadata")
+_TEXT = rf"(?P<noun>{'|'.join(_NOUNS)})s?"
+_TEXT_WORDS = frozenset(noun + ending for noun in _NOUNS for ending in ("", "s"))
 _TEXT_TALK = re.compile(
     rf"\b(?:the|this|that|your|provided|given|above)\s+(?:\w+\s+){{0,2}}?{_TEXT}\b", re.IGNORECASE
 )
@@ -62,6 +64,10 @@ _DECLINES = re.compile(
     re.IGNORECASE,
 )
 """Beginning with that it will not answer, which is right only of what is not known."""
+_REFUSING = frozenset(
+    ("i", "ai", "model", "assistant", "no", "please", "could", "sorry", "apologies")
+)
+"""Every refusal holds one of these words."""
 _PROGRAM = re.compile(r"\b(?:AI|robot|computer|machine|assistant|chatbot|android)\b", re.IGNORECASE)
 
 _LONG_WORD = 20  # letters; no ordinary word is a loop before that
@@ -117,8 +123,11 @@ def talks_about_text(candidate: Candidate) -> bool:
     A prompt that itself speaks of a caption or a transcript may be answered with one.
     """
     text = candidate.completion.text
-    if _FORMAT.search(text):
+    about_text = not _TEXT_WORDS.isdisjoint(candidate.words)
+    if (about_text or any(mark in text for mark in "[<:")) and _FORMAT.search(text):
         return True
+    if not about_text:
+        return False
     nouns = {match["noun"].casefold() for match in _TEXT_TALK.finditer(text)}
     return bool(nouns) and any(noun not in candidate.prompt.text.casefold() for noun in nouns)
 
@@ -128,6 +137,8 @@ def refuses(candidate: Candidate) -> bool:
 
     That something cannot be told is the right response to a prompt that asks for the unknown.
     """
+    if _REFUSING.isdisjoint(candidate.words):
+        return False
     text = candidate.completion.text
     if _MACHINE.search(text) and not _PROGRAM.search(candidate.prompt.text):
         return True
@@ -200,6 +211,8 @@ def _has_loop(words: Sequence[str]) -> bool:
     looked at, and where no run of k words comes again, there is no longer phrase either.
     """
     runs: Sequence[object] = words
+    if len(set(zip(words, words[1:], words[2:], strict=False))) >= len(words) - 2:
+        return False  # a loop says the same three words twice
     size = 1
     while size <= len(words):
         last: dict[object, int] = {}

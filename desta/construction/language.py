@@ -16,12 +16,17 @@ MIN_WORDS = 4
 """Shorter responses are a name more often than a sentence, and are not judged."""
 SURE = 0.25
 """Probability from which the detector's word counts; measured in docs/filters.md."""
-MAX_CHARACTERS = 400
+MAX_CHARACTERS = 200
 """What is read of a response; the language does not change with more."""
 
 _CODES: dict[str, frozenset[str]] = {"mandarin": frozenset(["zh"]), "cantonese": frozenset(["yue"])}
 for _code, _name in LANGUAGES.items():
     _CODES[_name.casefold()] = _CODES.get(_name.casefold(), frozenset()) | {_code}
+
+_ENGLISH = frozenset(
+    ("the", "is", "and", "of", "that", "this", "with", "are", "it", "you", "she", "they", "their")
+)
+"""Common words that are spelt so in no other language that is common."""
 
 _ALIKE: Sequence[frozenset[str]] = tuple(
     frozenset(group.split())
@@ -92,7 +97,7 @@ def in_wrong_language(text: str, words: Sequence[str], prompt: Prompt, clip: Cli
     wanted = _wanted(prompt)
     if wanted.target and ENGLISH not in wanted.target:
         return not any(_close(code, wanted.target) for code in _codes(text))
-    if wanted.allowed is None:
+    if wanted.allowed is None or (ENGLISH in wanted.allowed and _is_plainly_english(words)):
         return False
     code, probability = detect(text)
     if probability < SURE or code in wanted.allowed:
@@ -100,6 +105,12 @@ def in_wrong_language(text: str, words: Sequence[str], prompt: Prompt, clip: Cli
     if prompt.needs_transcription and not wanted.target and clip.transcription != NO_TRANSCRIPTION:
         return not _close(code, frozenset([detect(clip.transcription)[0]]))
     return True
+
+
+def _is_plainly_english(words: Sequence[str]) -> bool:
+    """Say what is so in most responses, in a tenth of the detector's time."""
+    first = words[:40]
+    return 4 * sum(word in _ENGLISH for word in first) >= len(first)
 
 
 @lru_cache(maxsize=65536)

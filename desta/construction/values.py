@@ -21,6 +21,8 @@ _DURATION = "Duration"
 _WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W\u3040-\u9fff\uac00-\ud7af]+")
 """A word, or one character of the scripts that put no spaces between words."""
 
+_ASCII_WORD = re.compile(r"\w+", re.ASCII)  # the same, three times as fast
+
 _NUMBER = re.compile(r"[\d.,]+")
 
 _WORDINGS: Mapping[str, tuple[str, ...]] = {
@@ -70,6 +72,7 @@ class Vocabulary:
                 self._words[name[0]] = value
             else:
                 self._phrases.setdefault(name[0], {})[name] = value
+        self._firsts = self._words.keys() | self._phrases.keys()
         for first, phrases in self._phrases.items():
             self._lengths[first] = tuple(sorted({len(name) for name in phrases}, reverse=True))
 
@@ -81,15 +84,13 @@ class Vocabulary:
 
     def find(self, words: Sequence[str]) -> list[tuple[int, int, str]]:
         """Return start, end and value of what is named; where values overlap the longest counts."""
-        if self._words.keys().isdisjoint(words) and self._phrases.keys().isdisjoint(words):
-            return []
         found = []
-        start = 0
-        while start < len(words):
-            end, value = self._at(words, start)
-            if value is not None:
-                found.append((start, end, value))
-            start = end
+        after = 0
+        for start in [place for place, word in enumerate(words) if word in self._firsts]:
+            if start >= after:
+                after, value = self._at(words, start)
+                if value is not None:
+                    found.append((start, after, value))
         return found
 
     def _at(self, words: Sequence[str], start: int) -> tuple[int, str | None]:
@@ -103,7 +104,8 @@ class Vocabulary:
 
 def split_words(text: str) -> list[str]:
     """Return the words of a text, case folded."""
-    return _WORD.findall(text.casefold())
+    folded = text.casefold()
+    return _ASCII_WORD.findall(folded) if folded.isascii() else _WORD.findall(folded)
 
 
 def spelt_out(value: str) -> bool:

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from desta.construction.decontamination import (
     BY_NAME,
     BY_SOUND,
-    Benchmark,
     clean,
     clean_file,
-    read_benchmark,
 )
 from desta.construction.fingerprint import SILENT, FingerprintIndex, fingerprint
+from desta.construction.testsets import Benchmark, read_benchmark
 from desta.errors import ConfigError, DataError
 from desta.records import Clip
 
