@@ -64,6 +64,9 @@ class Manifest:
     """By reason."""
     counts: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     """Source -> kind of prompt -> responses that were `kept` and `dropped`."""
+    faithfulness: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    """Kind of prompt -> attribute -> responses `asked` for it that are `right`, and of those `kept`
+    the ones that are, `kept_right`."""
     num_unknown: int = 0
     """Pairs whose prompt asks for an attribute that nothing is known of."""
     format: int = FORMAT

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from desta.attributes.journal import Journal
 from desta.attributes.labels import Labeller
 from desta.attributes.raw import NO_SPEECH, Raw, load_clip, measure_clip
 from desta.attributes.signal import Unmeasured
@@ -26,7 +27,6 @@ from desta.audio import AudioError
 from desta.errors import DataError, need
 from desta.progress import progress_bar
 from desta.records import Clip
-from desta.attributes.journal import Journal
 
 JOURNAL = "measured.ndjson"
 FORMAT = "measured 1"

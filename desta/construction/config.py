@@ -7,6 +7,7 @@ from typing import Literal
 
 from desta.config import suggest
 from desta.construction.description import DescriptionConfig
+from desta.construction.duplicates import DUPLICATE
 from desta.construction.filters import FILTERS
 from desta.construction.groups import GroupsConfig
 from desta.errors import ConfigError
@@ -74,6 +75,9 @@ class ConstructConfig:
     model learns to say so."""
     filters: tuple[str, ...] = ("empty", "cut off", "repeats itself", "talks about the text")
     """In this order; a response is counted under the first that it does not pass."""
+    max_same: int = 5
+    """Different kinds of clips that may draw the same response from a prompt; from then on it is a
+    `duplicate`."""
     max_dropped_share: float = 0.5
     """Share of dropped items above which the run fails."""
     batch_size: int = 64
@@ -81,13 +85,14 @@ class ConstructConfig:
     shard_rows: int = 10_000
 
     def __post_init__(self) -> None:
+        known = [*FILTERS, DUPLICATE]
         for name in self.filters:
-            if name not in FILTERS:
-                raise ConfigError(f'unknown filter "{name}"', fix=suggest(name, list(FILTERS)))
+            if name not in known:
+                raise ConfigError(f'unknown filter "{name}"', fix=suggest(name, known))
         for domain in self.kinds:
             if domain not in DOMAINS:
                 raise ConfigError(f'unknown domain "{domain}"', fix=suggest(domain, DOMAINS))
-        for name in ("batch_size", "shard_rows"):
+        for name in ("batch_size", "shard_rows", "max_same"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}", fix="give 1 or more")
         for name in ("withhold", "unknown_share"):

@@ -145,6 +145,7 @@ def _build(
         shards=shards,
         dropped=verdicts.dropped,
         counts=verdicts.counts,
+        faithfulness=verdicts.faithfulness.to_json(),
         num_unknown=verdicts.num_unknown,
     )
     building.finish(manifest)

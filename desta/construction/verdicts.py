@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 
 from desta.construction.config import ConstructConfig
-from desta.construction.filters import Candidate, ClosedSets, find_fault
+from desta.construction.duplicates import DUPLICATE, DuplicateFilter
+from desta.construction.faithfulness import Faithfulness
+from desta.construction.filters import Candidate, find_fault
 from desta.construction.plan import Job
+from desta.construction.values import ClosedSets
 from desta.errors import DataError
 from desta.llm.base import Completion
 from desta.records import Clip
@@ -23,11 +26,18 @@ class Verdicts:
             config: its filters and the share that may be dropped.
             sets: values that the clips' attributes may have.
         """
-        self._filters = config.filters
+        self._filters = [name for name in config.filters if name != DUPLICATE]
+        self._duplicates = (
+            DuplicateFilter(config.max_same, transcription=config.description.transcription)
+            if DUPLICATE in config.filters
+            else None
+        )
         self._most = config.max_dropped_share
         self._sets = sets
         self._dropped: dict[str, Dropped] = {}
         self._counts: dict[str, dict[str, dict[str, int]]] = {}
+        self.faithfulness = Faithfulness()
+        """Right values among all responses and among those kept."""
         self.num_kept = 0
         self.num_unknown = 0
         """Kept pairs whose prompt asks for what is not known of the clip."""
@@ -38,6 +48,9 @@ class Verdicts:
             clip=job.clip, prompt=job.prompt, completion=completion, closed_sets=self._sets
         )
         fault = find_fault(candidate, self._filters)
+        if fault is None and self._duplicates:  # it remembers, and only what is kept
+            fault = self._duplicates.fault(candidate)
+        self.faithfulness.add(candidate, kept=fault is None)
         kinds = self._counts.setdefault(job.clip.source, {})
         counts = kinds.setdefault(job.prompt.kind, {"kept": 0, "dropped": 0})
         if fault is None:
