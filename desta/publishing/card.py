@@ -98,8 +98,6 @@ def data_card(found: Survey, *, files: str = SHARD_FILES) -> str:
         "## What was left out",
         _left_out(found),
     ]
-    if faithfulness := _faithfulness(found):
-        body += ["## Faithfulness", faithfulness]
     front = yaml.safe_dump(_front(found, files), sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n" + "\n\n".join(body) + "\n"
 
@@ -185,6 +183,7 @@ def _left_out(found: Survey) -> str:
         share = found.manifest.num_dropped / ((found.num_rows + found.manifest.num_dropped) or 1)
         parts.append(f"{found.manifest.num_dropped:,} responses were dropped ({share:.1%}).")
         parts += _reasons("dropped because", dropped)
+        parts += _shares(found.manifest.counts)
     for heading, reasons in (
         ("rows that cannot be trained on", found.useless),
         ("rows of use that are unusual", found.odd),
@@ -198,9 +197,19 @@ def _reasons(heading: str, reasons: Mapping[str, Dropped]) -> list[str]:
     return [_table((heading, "count", "example"), rows)] if rows else []
 
 
-def _faithfulness(found: Survey) -> str:
-    """Return how often responses name the right value of a closed attribute, where it is known."""
-    return ""
+def _shares(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[str]:
+    """Return the share of responses that were kept, by source and kind of prompt."""
+    kinds = sorted({kind for of_source in counts.values() for kind in of_source})
+    rows = [
+        (source, *(_share(of_source.get(kind, {})) for kind in kinds))
+        for source, of_source in sorted(counts.items())
+    ]
+    return ["Responses kept, of those written:", _table(("source", *kinds), rows)] if rows else []
+
+
+def _share(counts: Mapping[str, int]) -> str:
+    asked = sum(counts.values())
+    return f"{counts['kept']:,} of {asked:,} ({counts['kept'] / asked:.0%})" if asked else "-"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from desta.construction.rows import Row, clips_of, find_fault
 from desta.errors import ConfigError, DataError, need
-from desta.publishing.rows import Row, clips_of, find_fault
 from desta.publishing.survey import MISSING, OUTSIDE, Reasons, count_reason
 from desta.records import read_jsonl
 from desta.shards import shard_paths

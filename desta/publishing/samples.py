@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from desta.publishing.rows import Row, clips_of
+from desta.construction.rows import Row, clips_of
 from desta.publishing.survey import LENGTHS, Survey, quantiles, table_of
 from desta.records import NO_TRANSCRIPTION
 from desta.shards import Dropped

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from desta.construction.prompts import load_pool
-from desta.publishing.rows import (
+from desta.construction.regenerate import OTHER_KIND, kinds_of_prompts
+from desta.construction.rows import (
     Row,
     clips_of,
     find_fault,
@@ -22,12 +22,10 @@ from desta.publishing.rows import (
     language_stated,
     seconds_stated,
 )
-from desta.records import DOMAINS, read_jsonl
+from desta.records import read_jsonl
 from desta.shards import Dropped, Manifest, shard_paths, verify
 from desta.sources.files import inside
 
-OTHER_KIND = "other"
-"""Kind of the prompts that are not in the pools."""
 LENGTHS = ("seed_description", "prompt", "response")
 """Texts whose lengths are surveyed, in words."""
 OUTSIDE = "has a recording outside the root"
@@ -88,6 +86,7 @@ class Survey:
             "useless": table_of(self.useless),
             "odd": table_of(self.odd),
             "dropped": table_of(manifest.dropped) if manifest else [],
+            "judged": manifest.counts if manifest else {},
             "words": {name: quantiles(found) for name, found in self.lengths.items()},
             "languages": dict(self.languages.most_common()),
             "backbone": manifest and manifest.backbone,
@@ -169,15 +168,6 @@ def survey(
     _count_repeated(rows, paths, found.odd)
     found.samples = list(itertools.islice(_in_turn(strata), num_samples))
     return found
-
-
-def kinds_of_prompts(prompts: Path | None) -> dict[str, str]:
-    """Return prompt -> kind of all pools.
-
-    Raises:
-        ConfigError: a pool is missing or broken.
-    """
-    return {p.text: p.kind for domain in DOMAINS for p in load_pool(domain, prompts)}
 
 
 def _measure(row: Row, found: Survey, clips: "array[int]", seconds: "array[float]") -> None:

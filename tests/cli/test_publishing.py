@@ -10,7 +10,7 @@ import pytest
 
 from desta.cli import main
 from desta.records import AudioTextPair
-from desta.shards import Manifest, write_shards
+from desta.shards import Manifest, ShardWriter
 
 ROW = {
     "id": "crema-d/1.wav",
@@ -41,9 +41,10 @@ def published(tmp_path: Path) -> Path:
 def constructed(tmp_path: Path) -> Path:
     directory = tmp_path / "constructed"
     directory.mkdir()
-    shards = write_shards(directory, [AudioTextPair.from_json(ROW)], rows_per_shard=9)
+    writer = ShardWriter(directory, rows_per_shard=9)
+    writer.add(AudioTextPair.from_json(ROW))
     Manifest(
-        backbone="b", revision="r", prompt_pool="p", sampling={}, recipe="x", shards=shards
+        backbone="b", revision="r", prompt_pool="p", sampling={}, recipe="x", shards=writer.close()
     ).write(directory)
     return directory
 

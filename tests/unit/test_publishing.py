@@ -14,16 +14,16 @@ import soundfile
 import yaml
 from huggingface_hub.errors import HfHubHTTPError
 
+from desta.construction.rows import find_fault, find_oddities
 from desta.data.dataset import PairDataset, Skipped
 from desta.errors import ConfigError, DataError
 from desta.publishing.card import CARD, data_card, find_published, write_card
 from desta.publishing.hub import upload
 from desta.publishing.parquet import PARQUET_FILES, export_parquet
-from desta.publishing.rows import find_fault, find_oddities
 from desta.publishing.samples import samples_page
 from desta.publishing.survey import MISSING, OUTSIDE, survey
 from desta.records import AudioTextPair, Message
-from desta.shards import Dropped, Manifest, write_shards
+from desta.shards import Dropped, Manifest, ShardWriter
 
 RATE = 16_000
 BLOCK = "<start_audio><|AUDIO|><end_audio>"
@@ -103,6 +103,9 @@ UNUSUAL = {
     "ends with an answer, which its response would follow": row(
         messages=[*row()["messages"], {"role": "assistant", "content": "Yes."}]
     ),
+    "has a locator without <start_audio> and <end_audio>, which stand there in use": asked(
+        content="<|AUDIO|> What?"
+    ),
     "has <start_audio> or <end_audio> away from its locator": asked(
         content="<start_audio> <|AUDIO|> <end_audio> What?"
     ),
@@ -112,8 +115,6 @@ UNUSUAL = {
 def test_a_row_as_published_has_neither_fault_nor_oddity() -> None:
     assert find_fault(row()) is None
     assert list(find_oddities(row())) == []
-    bare = asked(content="<|AUDIO|> What?")  # training gives it its tags
-    assert list(find_oddities(bare)) == []
 
 
 @pytest.mark.parametrize("name", FLAWED)
@@ -197,15 +198,17 @@ def test_samples_come_from_every_source_and_kind_and_do_not_depend_on_order(tmp_
 
 def constructed(directory: Path) -> Path:
     directory.mkdir()
-    pair = AudioTextPair.from_json(row())
+    shards = ShardWriter(directory, rows_per_shard=10)
+    shards.add(AudioTextPair.from_json(row()))
     Manifest(
         backbone="org/Backbone_1",
         revision="abc",
         prompt_pool="p" * 64,
         sampling={"temperature": 0.05, "top_p": 1.0},
         recipe="r" * 64,
-        shards=write_shards(directory, [pair], rows_per_shard=10),
+        shards=shards.close(),
         dropped={"empty": Dropped(count=3, example="clip | 7")},
+        counts={"IEMOCAP": {"ask": {"kept": 1, "dropped": 3}}},
     ).write(directory)
     return directory
 
@@ -229,6 +232,7 @@ def test_the_card_has_a_front_matter_and_says_what_was_dropped(tmp_path: Path) -
     assert "temperature 0.05, top_p 1.0".replace("_", "\\_") in body
     assert "3 responses were dropped (75.0%)." in body
     assert "clip \\| 7" in body
+    assert "| IEMOCAP | 1 of 4 (25%) |" in body
     write_card(directory, "again")  # its own card
 
 

@@ -46,9 +46,11 @@ def find_oddities(row: Row) -> Iterator[str]:
         yield "has a prompt that its last question does not hold"
     if messages[-1]["role"] == "assistant":
         yield "ends with an answer, which its response would follow"
-    heard = (message["content"] for message in messages if message.get("audios"))
+    heard = [message["content"] for message in messages if message.get("audios")]
     if any(_loose_tags(content) for content in heard):
         yield "has <start_audio> or <end_audio> away from its locator"
+    if any(LOCATOR in content.replace(_BLOCK, "") for content in heard):
+        yield "has a locator without <start_audio> and <end_audio>, which stand there in use"
 
 
 def clips_of(row: Row) -> list[Mapping[str, str | None]]:
@@ -124,6 +126,6 @@ def _locator_fault(row: Row) -> str | None:
 
 
 def _loose_tags(content: str) -> bool:
-    """Say whether tags are left beside whole blocks; a locator without tags is given its own."""
+    """Say whether tags are left beside whole blocks."""
     rest = content.replace(_BLOCK, "")
     return START_AUDIO in rest or END_AUDIO in rest
