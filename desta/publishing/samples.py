@@ -129,7 +129,7 @@ def _player(root: Path, path: str) -> str:
 
 def _counts(found: Survey) -> str:
     kinds = sorted({kind for counts in found.counts.values() for kind in counts})
-    rows = [
+    rows: list[list[str | int]] = [
         [source, *(counts[kind] for kind in kinds), counts.total()]
         for source, counts in sorted(found.counts.items())
     ]
