@@ -181,6 +181,25 @@ class AudioTextPair:
         )
 
 
+def find_flaw(record: Mapping[str, Any]) -> str | None:
+    """Return why a row cannot be trained on, in the same words for every row; None if it can.
+
+    Args:
+        record: a line of a shard; a field that is missing counts as null.
+    """
+    messages = record.get("messages")
+    if not messages or None in messages:
+        return "has no messages"
+    if any(message.get(name) is None for message in messages for name in ("role", "content")):
+        return "has a message without role or content"
+    clips = [clip for message in messages for clip in message.get("audios") or ()]
+    if not all(clip and clip.get("audio") for clip in clips):
+        return "has a clip without a path"
+    if not (record.get("response") or "").strip():
+        return "has no response"
+    return None
+
+
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of a file, one a line; blank lines are skipped.
 

@@ -182,6 +182,10 @@ def decontaminate(
 def construct(
     recipe: Recipe,
     out: Annotated[Path, typer.Option(help="Directory of the data set.")],
+    regenerate: Annotated[
+        Path | None,
+        typer.Option(help="Data set whose prompts are answered anew, instead of new ones."),
+    ] = None,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -189,7 +193,10 @@ def construct(
     """Let the backbone answer prompts about clips, and write audio-text pairs."""
     from desta.construction.config import ConstructConfig
 
-    config = load_recipe(recipe, ConstructConfig, overrides or ())
+    changes = list(overrides or ())
+    if regenerate is not None:
+        changes.append(f"regenerate={json.dumps(str(regenerate))}")
+    config = load_recipe(recipe, ConstructConfig, changes)
     if dry_run:
         typer.echo(dump_recipe(config))
         return

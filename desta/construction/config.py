@@ -1,7 +1,7 @@
 """The recipe of a data set."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -39,11 +39,24 @@ class ClipsConfig:
                 raise ConfigError(f"{name} = {count} leaves nothing", fix="give 1 or more")
 
 
+_DRAWN = (
+    *("clips", "split", "system", "systems", "description", "withhold", "kinds"),
+    "unknown_share",
+)
+"""Keys that choose and word prompts."""
+NEED_METADATA = frozenset({"misses the attribute", "invents the attribute", "states another value"})
+"""Filters that compare a response with what the corpus says of the clip."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConstructConfig:
     """The recipe of a data set."""
 
-    clips: tuple[ClipsConfig, ...]
+    clips: tuple[ClipsConfig, ...] = ()
+    """Corpora, unless the prompts of `regenerate` are answered."""
+    regenerate: Path | None = None
+    """Data set, with or without a manifest, whose prompts this backbone answers anew. All but the
+    responses stays, so nothing that chooses or words prompts may be set."""
     backbone: str
     """Hub id, zoo name, directory or GGUF file of the model that writes, and is later trained on,
     the responses."""
@@ -98,5 +111,24 @@ class ConstructConfig:
         for name in ("withhold", "unknown_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} is no share", fix="give 0 to 1")
-        if not self.clips:
+        if self.regenerate is not None:
+            self._check_regenerate()
+        elif not self.clips:
             raise ConfigError("clips names no corpus", fix="list one `path` and `root` or more")
+
+    def _check_regenerate(self) -> None:
+        defaults = {
+            f.name: f.default if f.default_factory is MISSING else f.default_factory()
+            for f in fields(self)
+        }
+        if drawn := [name for name in _DRAWN if getattr(self, name) != defaults[name]]:
+            raise ConfigError(
+                f"regenerate keeps prompts and descriptions as they are, and {drawn[0]} is set",
+                fix=f"take {', '.join(drawn)} out of the recipe",
+            )
+        if blind := [name for name in self.filters if name in NEED_METADATA]:
+            raise ConfigError(
+                f'the filter "{blind[0]}" needs what a corpus says of a clip, and rows do not '
+                "hold that",
+                fix="take it out of the recipe's filters",
+            )

@@ -19,12 +19,13 @@ from desta.construction.building import BUILDING, Building, publish
 from desta.construction.config import ConstructConfig
 from desta.construction.journal import Journal
 from desta.construction.plan import Job, Planner
-from desta.construction.survey import survey
+from desta.construction.regenerate import RowPlan, plan_rows
+from desta.construction.survey import Survey, survey
 from desta.construction.verdicts import Verdicts
 from desta.errors import ConfigError, DataError
 from desta.llm.base import TextGenerator
 from desta.progress import progress_bar
-from desta.shards import RESPONSES, Manifest, verify
+from desta.shards import RESPONSES, Manifest, shard_paths, verify
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,12 @@ def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> M
         DataError: no clips, a damaged journal, a full disk, or more was dropped than the recipe
             allows. The journal stays: other filters judge the same responses.
     """
-    planner = Planner(config)
+    if config.regenerate is None:
+        planner: Planner | RowPlan = Planner(config)
+    elif config.regenerate.resolve() == out.resolve():
+        raise ConfigError(f"{out} cannot be answered anew in its place", fix="give another --out")
+    else:
+        planner = plan_rows(config.regenerate, config.prompts)
     recipe = fingerprint(config, planner.prompt_pool, generator)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / BUILDING).exists() and _is_finished(out, recipe):
@@ -69,6 +75,8 @@ def fingerprint(config: ConstructConfig, prompt_pool: str, generator: TextGenera
         del recipe[name]
     for corpus, plain in zip(config.clips, recipe["clips"], strict=True):
         plain["path"] = _sha256(corpus.path)
+    if config.regenerate is not None:
+        recipe["regenerate"] = [_sha256(path) for path in shard_paths(config.regenerate)]
     parts = [generator.id, generator.revision, prompt_pool, _code(), recipe]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -109,24 +117,22 @@ def _check_origin(out: Path) -> None:
 
 def _build(
     config: ConstructConfig,
-    planner: Planner,
+    planner: Planner | RowPlan,
     answerer: Answerer,
     out: Path,
     generator: TextGenerator,
     recipe: str,
 ) -> Manifest:
-    found = survey(config)
-    verdicts = Verdicts(config, found.closed_sets)
+    if isinstance(planner, RowPlan):
+        verdicts, total = Verdicts(config, {}), planner.num_rows
+        jobs = planner.jobs(verdicts)
+    else:
+        found = survey(config)
+        verdicts, total = Verdicts(config, found.closed_sets), found.num_prompts
+        jobs = _jobs(planner, found, verdicts)
     building = Building(out, rows_per_shard=config.shard_rows)
-
-    def jobs() -> Iterator[Job]:
-        for clip, planned in planner.plan(found):
-            if not planned:
-                verdicts.skip(clip)
-            yield from planned
-
-    with progress_bar("constructing", total=found.num_prompts) as advance:
-        answers = answerer.answer(jobs(), on_progress=lambda count: advance(items=count))
+    with progress_bar("constructing", total=total) as advance:
+        answers = answerer.answer(jobs, on_progress=lambda count: advance(items=count))
         for job, completion in answers:
             pair = job.pair(completion.text)
             fault = verdicts.judge(job, completion)
@@ -150,3 +156,10 @@ def _build(
     )
     building.finish(manifest)
     return manifest
+
+
+def _jobs(planner: Planner, found: Survey, verdicts: Verdicts) -> Iterator[Job]:
+    for clip, planned in planner.plan(found):
+        if not planned:
+            verdicts.skip(clip)
+        yield from planned

@@ -59,12 +59,12 @@ class Verdicts:
             self.num_unknown += job.unknown
         else:
             counts["dropped"] += 1
-            self._drop(fault, job.id)
+            self.leave_out(fault, job.id)
         return fault
 
     def skip(self, clip: Clip) -> None:
         """Count a clip that no prompt suits."""
-        self._drop(UNSUITED, clip.id)
+        self.leave_out(UNSUITED, clip.id)
 
     @property
     def dropped(self) -> Mapping[str, Dropped]:
@@ -97,7 +97,8 @@ class Verdicts:
             "recipe, or raise max_dropped_share",
         )
 
-    def _drop(self, reason: str, id: str) -> None:
+    def leave_out(self, reason: str, id: str) -> None:
+        """Count something that became no pair."""
         before = self._dropped.get(reason)
         self._dropped[reason] = (
             Dropped(count=1, example=id)

@@ -11,12 +11,13 @@ import pytest
 
 from desta.construction import plan as planning
 from desta.construction.config import ClipsConfig, ConstructConfig
-from desta.construction.filters import Candidate, closed_sets, find_fault
+from desta.construction.filters import Candidate, find_fault
 from desta.construction.groups import Block, Group, GroupsConfig
 from desta.construction.pipeline import construct
 from desta.construction.plan import Job, Planner
 from desta.construction.prompts import Prompt, load_pool, suits
 from desta.construction.survey import survey
+from desta.construction.values import closed_sets
 from desta.errors import ConfigError
 from desta.llm.base import Completion, Sampling, as_text
 from desta.llm.scripted import ScriptedGenerator
