@@ -2,6 +2,7 @@
 
 Unknown, missing and ill-typed keys are errors that name the key and the nearest right one.
 `--set key.path=value` is the only way to override a value; the value is read as YAML.
+Where a value may be one of several dataclasses, its key `kind` says which.
 """
 
 import dataclasses
@@ -136,6 +137,26 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
         raise ConfigError(f"{where}: {error.message}", fix=error.fix) from error
 
 
+def _build_tagged(kinds: Sequence[Any], tree: Any, *, where: str, path: str) -> Any:
+    """Build the one of several dataclasses that `kind` names."""
+    tags = {get_args(typing.get_type_hints(kind)["kind"])[0]: kind for kind in kinds}
+    if not isinstance(tree, Mapping):
+        raise ConfigError(
+            f'{where}: "{path}" is {tree!r}, not keys', fix="indent its keys below it"
+        )
+    if "kind" not in tree:
+        raise ConfigError(
+            f'{where}: missing key "{_join(path, "kind")}"', fix=f"choose from {', '.join(tags)}"
+        )
+    tag = tree["kind"]
+    if not isinstance(tag, str) or tag not in tags:
+        raise ConfigError(
+            f'{where}: "{_join(path, "kind")}" = {tag!r} is not one of {", ".join(tags)}',
+            fix=suggest(str(tag), list(tags)),
+        )
+    return _build_dataclass(tags[tag], tree, where=where, path=path)
+
+
 def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
     def wrong(expected: str) -> ConfigError:
         return ConfigError(
@@ -147,6 +168,8 @@ def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
         options = [h for h in get_args(hint) if h is not type(None)]
         if value is None and len(options) < len(get_args(hint)):
             return None
+        if len(options) > 1 and all(map(dataclasses.is_dataclass, options)):
+            return _build_tagged(options, value, where=where, path=path)
         return _convert(options[0], value, where=where, path=path)
     if origin is Literal:
         if value not in get_args(hint):

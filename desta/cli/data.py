@@ -9,7 +9,7 @@ import typer
 from desta.cli.app import app, sources_app
 from desta.cli.options import AsJson, DryRun, Overrides, Recipe
 from desta.cli.tables import print_rows, print_skipped
-from desta.config import dump_recipe, load_recipe
+from desta.config import dump_recipe, load_recipe, to_plain
 from desta.errors import ConfigError
 
 
@@ -201,16 +201,16 @@ def construct(
         typer.echo(dump_recipe(config))
         return
     from desta.construction.pipeline import construct as run
-    from desta.llm.local import LocalGenerator
-    from desta.model.backbones import load_backbone, revision
-    from desta.model.parts import locate
+    from desta.llm.openai import OpenAIGenerator
+    from desta.model.generators import load_generator
 
-    place = locate(config.backbone, None)
-    model, tokenizer = load_backbone(place, config)
-    generator = LocalGenerator(
-        model, tokenizer, id=config.backbone, revision=revision(place, config)
-    )
-    manifest = run(config, out, generator)
+    generator = load_generator(config)
+    try:
+        manifest = run(config, out, generator)
+    finally:  # what an interrupted run has cost is worth knowing as well
+        if isinstance(generator, OpenAIGenerator):
+            used = to_plain(generator.usage)
+            typer.echo(", ".join(f"{name} {n}" for name, n in used.items()), err=True)
     kept = manifest.num_kept
     dropped = [
         {"reason": reason, "count": d.count, "example": d.example}

@@ -12,6 +12,7 @@ from desta.construction.filters import FILTERS
 from desta.construction.groups import GroupsConfig
 from desta.errors import ConfigError
 from desta.llm.base import Sampling
+from desta.llm.config import Engine, LocalEngine
 from desta.records import DOMAINS, Domain, Split
 
 
@@ -68,6 +69,8 @@ class ConstructConfig:
     """What its weights are rounded to; the same as in training, or it is another backbone."""
     backbone_quantisation: Literal["int8", "nf4"] | None = None
     """Store its weights in 8 bits, or on a GPU in 4, to save memory; answers move a little."""
+    engine: Engine = field(default_factory=LocalEngine)
+    """What runs it: in this process, by vLLM, behind an endpoint, or not at all."""
     split: Split = "train"
     system: str = (
         "You can hear the audio between <start_audio> and <end_audio>. "
@@ -94,6 +97,7 @@ class ConstructConfig:
     max_dropped_share: float = 0.5
     """Share of dropped items above which the run fails."""
     batch_size: int = 64
+    """Requests that the engine is given at once; only the local one answers them in one batch."""
     seed: int = 0
     shard_rows: int = 10_000
 

@@ -23,7 +23,7 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
 from desta.errors import DataError
-from desta.records import Message
+from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
 DATE = date(2024, 7, 26)
 """What every template is told to be today: the day that Llama 3.1 takes where nobody says one, and
@@ -96,6 +96,20 @@ def encode_chat(
             piece = piece.rstrip()
         runs[-1] += encode_text(tokenizer, vocabulary.restore(piece))
     return runs
+
+
+def encode_conversation(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """Tokenize a conversation for a text generator; a clip in it is read as its text.
+
+    That text is tokenized on its own, as in training: no token reaches across the tags around it,
+    and control tokens in it stay text.
+    """
+    texts = [clip.text or NO_TRANSCRIPTION for message in messages for clip in message.audios]
+    runs = encode_chat(tokenizer, messages, locator=LOCATOR if texts else None)
+    ids = list(runs[0])
+    for text, run in zip(texts, runs[1:], strict=True):
+        ids += [*encode_text(tokenizer, text), *run]
+    return ids
 
 
 def end_id(tokenizer: Any) -> int:

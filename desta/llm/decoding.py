@@ -37,7 +37,12 @@ def pad_id(tokenizer: Any) -> int:
 
 
 def end_ids(backbone: Any, tokenizer: Any) -> frozenset[int]:
-    """Return every id that ends a response: those of template, tokenizer and backbone."""
+    """Return every id that ends a response: those of template, tokenizer and backbone.
+
+    Args:
+        backbone: the model, or what has its `generation_config`.
+        tokenizer: its tokenizer, with a chat template.
+    """
     declared = backbone.generation_config.eos_token_id
     ids = declared if isinstance(declared, list) else [declared]
     return frozenset({end_id(tokenizer), tokenizer.eos_token_id, *ids} - {None})

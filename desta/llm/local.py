@@ -6,10 +6,10 @@ from typing import Any, Literal
 import torch
 
 from desta.llm.base import Completion, Sampling
-from desta.llm.chat import encode_chat, encode_text
+from desta.llm.chat import encode_conversation
 from desta.llm.decoding import end_ids, read, shared_length, write
 from desta.llm.writing import Writer
-from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
+from desta.records import Message
 
 
 class LocalGenerator:
@@ -68,14 +68,5 @@ class LocalGenerator:
         ]
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Tokenize a conversation; a clip in it is read as its text.
-
-        That text is tokenized on its own, as in training: no token reaches across the tags around
-        it, and control tokens in it stay text.
-        """
-        texts = [clip.text or NO_TRANSCRIPTION for message in messages for clip in message.audios]
-        runs = encode_chat(self._tokenizer, messages, locator=LOCATOR if texts else None)
-        ids = list(runs[0])
-        for text, run in zip(texts, runs[1:], strict=True):
-            ids += [*encode_text(self._tokenizer, text), *run]
-        return ids
+        """Tokenize a conversation; a clip in it is read as its text."""
+        return encode_conversation(self._tokenizer, messages)

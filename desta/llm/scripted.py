@@ -11,12 +11,17 @@ class ScriptedGenerator:
     """Answers by a script; words count as tokens."""
 
     id = "scripted"
-    revision = "1"
     order: Literal["length", "prefix"] = "length"
 
-    def __init__(self, script: Callable[[str], str]) -> None:
-        """Take the script: last message, clips in it replaced by their texts -> response."""
+    def __init__(self, script: Callable[[str], str], *, revision: str = "1") -> None:
+        """Take the script.
+
+        Args:
+            script: last message, clips in it replaced by their texts -> response.
+            revision: what tells it from another script.
+        """
         self._script = script
+        self.revision = revision
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the number of words of the conversation."""

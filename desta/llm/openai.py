@@ -1,0 +1,390 @@
+"""Text generation by any endpoint that speaks OpenAI's chat completions.
+
+The client is httpx2 and no vendor's library: tries have to wait for their turn under the rate
+limits, and all requests have to pause where one is told to (docs/decisions/0017).
+"""
+
+import asyncio
+import json
+import logging
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from desta.config import suggest
+from desta.errors import ConfigError, DataError, DestaError, need
+from desta.llm.base import Completion, Sampling, as_text
+from desta.llm.chat import encode_conversation
+from desta.llm.config import OpenAIEngine
+from desta.llm.pacing import Pace
+from desta.records import Message
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncClient, Response
+
+log = logging.getLogger(__name__)
+
+_AGAIN = frozenset({408, 409, 425, 429})  # and all of 500 and above
+_FIRST_WAIT = 0.5  # seconds; doubled with every further try
+_LONGEST_WAIT = 60.0
+_LONGEST_HOLD = 600.0  # an endpoint that asks for more has used up a quota of hours or days
+_SEEDS = 2**31  # some endpoints keep seeds in 32 bits
+_QUOTED = 200  # characters of an answer that an error repeats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What an endpoint was asked for since this process began."""
+
+    requests: int
+    """Answered ones."""
+    retries: int
+    input_tokens: int
+    output_tokens: int
+    """As the endpoint counts them; words where it does not."""
+    cost: float
+    """By the prices of the recipe."""
+
+
+class OpenAIGenerator:
+    """A model behind an endpoint; `connect` makes one.
+
+    It cannot be given token ids. Its own template frames the messages, and text that looks like a
+    control token becomes one where the endpoint does not prevent it (docs/engines.md).
+    """
+
+    order: Literal["length", "prefix"] = "prefix"
+
+    def __init__(self, engine: OpenAIEngine, *, model: str, tokenizer: Any = None) -> None:
+        """Take what is needed to ask.
+
+        Args:
+            engine: the endpoint, its limits and its prices.
+            model: what it calls the model.
+            tokenizer: counts tokens; None counts words.
+        """
+        self.id = model
+        self.revision = model
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._fingerprint: str | None = None
+        self._pace = Pace(
+            requests_per_minute=engine.requests_per_minute,
+            tokens_per_minute=engine.tokens_per_minute,
+        )
+        self._jitter = random.Random()  # random state outside must not move
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def usage(self) -> Usage:
+        """What was asked for until now."""
+        read, written = self._counts["input"], self._counts["output"]
+        prices = self._engine.input_price, self._engine.output_price
+        return Usage(
+            requests=self._counts["requests"],
+            retries=self._counts["retries"],
+            input_tokens=read,
+            output_tokens=written,
+            cost=(read * prices[0] + written * prices[1]) / 1e6,
+        )
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the length of a conversation, in words where no tokenizer was given."""
+        if self._tokenizer is not None:
+            return len(encode_conversation(self._tokenizer, messages))
+        return sum(len(as_text(message).split()) for message in messages)
+
+    def complete(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
+    ) -> list[Completion]:
+        """Answer each conversation; a seed is a wish that not every endpoint grants.
+
+        Raises:
+            ConfigError: the endpoint refuses the key, the model or the account.
+            DataError: it refuses a request, fails again and again, or is another one by now.
+        """
+        requests = [
+            (self._body(messages, sampling, seed), self.count_tokens(messages))
+            for messages, seed in zip(conversations, seeds, strict=True)
+        ]
+        return asyncio.run(self._ask_all(requests))
+
+    def find_revision(self) -> None:
+        """Ask for one token, and learn what pins the answers.
+
+        Raises:
+            ConfigError: the endpoint does not answer, or refuses key, model or account.
+            DataError: it does not speak the protocol.
+        """
+        question = [Message(role="user", content="Hello")]
+        answer = asyncio.run(self._introduce(self._body(question, Sampling(max_new_tokens=1), 0)))
+        self._fingerprint = answer.fingerprint
+        self.revision = f"model {answer.model or self.id}"
+        if self._engine.pin_fingerprint and answer.fingerprint:
+            self.revision += f", fingerprint {answer.fingerprint}"
+        if self._engine.extra_body:
+            self.revision += f", with {json.dumps(self._engine.extra_body, sort_keys=True)}"
+
+    def _body(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.id,
+            "messages": [{"role": m.role, "content": as_text(m)} for m in messages],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            self._engine.token_limit: sampling.max_new_tokens,
+            "seed": seed % _SEEDS,
+            **self._engine.extra_body,
+        }
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        return body
+
+    async def _introduce(self, body: dict[str, Any]) -> "_Answer":
+        async with self._client() as client:
+            try:
+                return await self._ask(client, body, 1, await_server=False)
+            except _UnknownModelError as error:
+                served = await _served(client)
+                fix = f"check engine.base_url = {self._engine.base_url}, which often ends in /v1"
+                if served:
+                    fix = f"{suggest(self.id, served)}; set engine.model"
+                raise ConfigError(error.message, fix=fix) from error
+
+    async def _ask_all(self, requests: Sequence[tuple[dict[str, Any], int]]) -> list[Completion]:
+        gate = asyncio.Semaphore(self._engine.concurrency)
+
+        async def ask(client: "AsyncClient", body: dict[str, Any], length: int) -> Completion:
+            tokens = length + body[self._engine.token_limit]
+            async with gate:  # kept while a try waits: a server in trouble gets no more of them
+                answer = await self._ask(client, body, tokens)
+            self._check_fingerprint(answer)
+            return answer.completion
+
+        try:
+            async with self._client() as client, asyncio.TaskGroup() as group:
+                tasks = [group.create_task(ask(client, body, n)) for body, n in requests]
+        except ExceptionGroup as group:  # the first to fail has cancelled the others
+            raise group.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    def _client(self) -> "AsyncClient":
+        key = os.environ.get(self._engine.key_variable)
+        return _httpx().AsyncClient(
+            base_url=f"{self._engine.base_url.rstrip('/')}/",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=self._engine.timeout,
+            limits=_httpx().Limits(max_connections=self._engine.concurrency),
+        )
+
+    async def _ask(
+        self,
+        client: "AsyncClient",
+        body: dict[str, Any],
+        tokens: int,
+        *,
+        await_server: bool = True,
+    ) -> "_Answer":
+        """Send a request until it is answered; `await_server`: also where nobody listens."""
+        failure = ""
+        for number in range(self._engine.max_retries + 1):
+            if number:
+                self._counts["retries"] += 1
+            await self._pace.turn(tokens)
+            wait = min(_FIRST_WAIT * 2**number, _LONGEST_WAIT) * self._jitter.uniform(0.5, 1)
+            try:
+                response = await client.post("chat/completions", json=body)
+            except _httpx().TimeoutException:
+                failure = f"gave no answer within {self._engine.timeout:g} s"
+            except _httpx().TransportError as error:
+                failure = f"cannot be reached: {str(error) or type(error).__name__}"
+                if not await_server:
+                    break
+            else:
+                if response.is_success:
+                    answer = _read(response)
+                    if answer is not None:
+                        self._count(answer)
+                        return answer
+                    failure = f"gave what is no chat completion: {response.text[:_QUOTED]!r}"
+                elif response.status_code in _AGAIN or response.is_server_error:
+                    failure = f"answered {_reason(response)}"
+                    self._check_quota(response)
+                    wait = max(wait, self._hold(response))
+                else:
+                    raise self._refusal(response)
+            if number < self._engine.max_retries:
+                await asyncio.sleep(wait)
+        raise self._unanswered(failure, started=await_server)
+
+    def _hold(self, response: "Response") -> float:
+        """Let all requests wait as long as the endpoint says; return the seconds."""
+        seconds = _retry_after(response.headers.get("retry-after", ""))
+        if seconds > _LONGEST_HOLD:
+            raise DataError(
+                f"{self._engine.base_url} wants to be left alone for {seconds:.0f} s",
+                fix="give the same command again by then; what was answered is kept",
+            )
+        if seconds:
+            log.info("%s asks for a pause of %.0f s", self._engine.base_url, seconds)
+            self._pace.hold(seconds)
+        return seconds
+
+    def _check_quota(self, response: "Response") -> None:
+        if "insufficient_quota" in response.text:
+            raise ConfigError(
+                f"the account has used up what it may: {_reason(response)}",
+                fix="raise its limit, then give the same command again; what was answered is kept",
+            )
+
+    def _refusal(self, response: "Response") -> DestaError:
+        """Return the error for what no second try will mend."""
+        variable, url = self._engine.key_variable, self._engine.base_url
+        reason = _reason(response)
+        if response.status_code in (401, 403):
+            if os.environ.get(variable):
+                return ConfigError(
+                    f"{url} refuses the key in {variable}: {reason}",
+                    fix=f"set {variable} to a key that is valid for that endpoint and model",
+                )
+            return ConfigError(
+                f"{url} wants a key, and {variable} is not set: {reason}",
+                fix=f"export {variable}=..., or name another variable in engine.key_variable",
+            )
+        if response.status_code == 404:
+            return _UnknownModelError(
+                f'{url} does not know the model "{self.id}": {reason}', fix="set engine.model"
+            )
+        return DataError(
+            f"{url} refuses a request: {reason}",
+            fix="change what it names in the recipe; what was answered is kept",
+        )
+
+    def _unanswered(self, failure: str, *, started: bool) -> DestaError:
+        message = f"{self._engine.base_url} {failure}"
+        if started:
+            return DataError(
+                f"{message} (tried {self._engine.max_retries + 1} times)",
+                fix="give the same command again when the endpoint is well; "
+                "what was answered is kept",
+            )
+        return ConfigError(message, fix="start the endpoint, or mend engine.base_url")
+
+    def _count(self, answer: "_Answer") -> None:
+        self._counts["requests"] += 1
+        self._counts["input"] += answer.num_read
+        self._counts["output"] += answer.completion.num_tokens
+
+    def _check_fingerprint(self, answer: "_Answer") -> None:
+        if self._engine.pin_fingerprint and answer.fingerprint != self._fingerprint:
+            raise DataError(
+                f"{self._engine.base_url} is not what it was when this began: fingerprint "
+                f"{answer.fingerprint} instead of {self._fingerprint}",
+                fix="give the same command again if it was restarted; set engine.pin_fingerprint: "
+                "false if its fingerprint differs from request to request",
+            )
+
+
+def connect(engine: OpenAIEngine, *, model: str, tokenizer: Any = None) -> OpenAIGenerator:
+    """Return a generator for an endpoint that has answered one question already.
+
+    Args:
+        engine: the endpoint, its limits and its prices.
+        model: what it calls the model.
+        tokenizer: counts tokens; None counts words.
+
+    Raises:
+        MissingExtraError: the client is not installed.
+        ConfigError: the endpoint does not answer, or refuses key, model or account.
+        DataError: it does not speak the protocol.
+    """
+    generator = OpenAIGenerator(engine, model=model, tokenizer=tokenizer)
+    generator.find_revision()
+    return generator
+
+
+class _UnknownModelError(ConfigError):
+    """The endpoint has no such model, or no such path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What is read of a chat completion."""
+
+    completion: Completion
+    num_read: int
+    model: str | None
+    """What the endpoint says has answered, often with a date."""
+    fingerprint: str | None
+
+
+def _read(response: "Response") -> _Answer | None:
+    """Return what an answer says, or None where it is no chat completion."""
+    try:
+        record = response.json()
+        choice = record["choices"][0]
+        text = choice["message"]["content"] or ""
+        usage = record.get("usage") or {}
+        return _Answer(
+            completion=Completion(
+                text=text.strip(),
+                num_tokens=int(usage.get("completion_tokens", len(text.split()))),
+                finished=choice["finish_reason"] == "stop",
+            ),
+            num_read=int(usage.get("prompt_tokens", 0)),
+            model=record.get("model"),
+            fingerprint=record.get("system_fingerprint"),
+        )
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _reason(response: "Response") -> str:
+    """Return status and message of a refusal, as short as they come."""
+    try:
+        found = response.json()
+        found = found.get("error", found.get("detail", found))
+        message = found["message"] if isinstance(found, dict) else str(found)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        message = response.text
+    return f"{response.status_code} {' '.join(message.split())[:_QUOTED]}".strip()
+
+
+def _retry_after(value: str) -> float:
+    """Return the seconds that a `Retry-After` asks for; 0 where it says nothing.
+
+    >>> _retry_after("3")
+    3.0
+    >>> _retry_after("soon")
+    0.0
+    """
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
+    except ValueError:
+        return 0.0
+
+
+async def _served(client: "AsyncClient") -> list[str]:
+    """Return the models that an endpoint lists; none where it does not."""
+    try:
+        response = await client.get("models")
+        models = response.json()["data"] if response.is_success else []
+        return [str(model["id"]) for model in models]
+    except (_httpx().HTTPError, LookupError, TypeError, ValueError):
+        return []
+
+
+def _httpx() -> Any:
+    return need("httpx2", extra="api", to="ask an endpoint")

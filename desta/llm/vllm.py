@@ -1,0 +1,140 @@
+"""Text generation by vLLM, in this process: continuous batches and a cache of prefixes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from desta.errors import CheckpointError, DataError, need
+from desta.llm.base import Completion, Sampling
+from desta.llm.chat import encode_conversation
+from desta.llm.config import VllmEngine
+from desta.records import Message
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+
+class VllmGenerator:
+    """A backbone in vLLM, and its tokenizer.
+
+    The backbone reads the same token ids as by `desta.llm.local.LocalGenerator`, and the same ids
+    end a response. The text of vLLM's own template and tokenizer is never used.
+    """
+
+    order: Literal["length", "prefix"] = "prefix"
+
+    def __init__(
+        self, llm: "LLM", tokenizer: Any, *, end_ids: frozenset[int], id: str, revision: str
+    ) -> None:
+        """Take a loaded model.
+
+        Args:
+            llm: vLLM's model (`load_vllm`).
+            tokenizer: the tokenizer of transformers, with a chat template.
+            end_ids: ids that end a response (`desta.llm.decoding.end_ids`).
+            id: what manifests call it.
+            revision: what pins its numbers.
+        """
+        self._llm = llm
+        self._tokenizer = tokenizer
+        self._end_ids = end_ids
+        self.id = id
+        self.revision = revision
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the length of a conversation in tokens, generation prompt included."""
+        return len(encode_conversation(self._tokenizer, messages))
+
+    def complete(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
+    ) -> list[Completion]:
+        """Answer each conversation; vLLM makes the batches.
+
+        Raises:
+            DataError: a conversation leaves no room for a response.
+        """
+        vllm = _vllm()
+        prompts = [encode_conversation(self._tokenizer, messages) for messages in conversations]
+        longest = self._llm.model_config.max_model_len
+        for prompt, messages in zip(prompts, conversations, strict=True):
+            if len(prompt) >= longest:
+                raise DataError(
+                    f"a conversation of {len(prompt)} tokens does not fit into the {longest} of "
+                    f'vLLM: "{messages[-1].content[:80]}"',
+                    fix="raise engine.max_length, or describe such clips more briefly",
+                )
+        settings = [
+            vllm.SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_new_tokens,
+                stop=list(sampling.stop),
+                stop_token_ids=sorted(self._end_ids),
+                seed=seed,
+            )
+            for _, seed in zip(prompts, seeds, strict=True)
+        ]
+        if not prompts:
+            return []
+        requests: Any = [{"prompt_token_ids": prompt} for prompt in prompts]
+        answers = self._llm.generate(requests, settings, use_tqdm=False)
+        return [self._completion(answer.outputs[0]) for answer in answers]
+
+    def _completion(self, output: Any) -> Completion:
+        ids = list(output.token_ids)
+        if isinstance(output.stop_reason, str):  # a stop string: only vLLM knows where it began
+            text = output.text
+        else:
+            text = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return Completion(
+            text=text.strip(),
+            num_tokens=len(ids) - (bool(ids) and ids[-1] in self._end_ids),
+            finished=output.finish_reason == "stop",
+        )
+
+
+def load_vllm(place: str, engine: VllmEngine, *, dtype: str, longest: int | None) -> "LLM":
+    """Load a backbone into vLLM.
+
+    Args:
+        place: directory or Hub id, with safetensors.
+        engine: how.
+        dtype: what it stores weights in, and computes in: bfloat16, float16 or float32.
+        longest: most tokens that the backbone was made for; None where it does not say.
+
+    Raises:
+        MissingExtraError: vLLM is not installed.
+        CheckpointError: vLLM cannot load it.
+    """
+    vllm = _vllm()
+    try:
+        return vllm.LLM(
+            model=place,
+            dtype=dtype,
+            load_format="safetensors",
+            trust_remote_code=False,
+            generation_config="vllm",  # nothing but the recipe says how tokens are chosen
+            max_model_len=min(engine.max_length, longest or engine.max_length),
+            tensor_parallel_size=engine.num_gpus,
+            gpu_memory_utilization=engine.gpu_memory,
+            enable_prefix_caching=True,
+            seed=0,
+        )
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        lines = (str(error) or type(error).__name__).strip().splitlines()
+        raise CheckpointError(
+            f'vLLM cannot load "{place}": {lines[0]}',
+            fix="read what vLLM wrote above; mend the engine section, or use `kind: local`",
+        ) from error
+
+
+def vllm_version() -> str:
+    """Return the version of vLLM."""
+    return str(_vllm().__version__)
+
+
+def _vllm() -> Any:
+    return need("vllm", extra="vllm", to="write responses with the engine vllm")
