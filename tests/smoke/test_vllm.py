@@ -1,0 +1,116 @@
+"""vLLM beside the local engine, on a real small model; wants `make vllm-env` (docs/engines.md)."""
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from desta.llm.base import Completion, Sampling, TextGenerator
+from desta.llm.chat import encode_conversation
+from desta.llm.config import Engine, LocalEngine, VllmEngine
+from desta.model import zoo
+from desta.model.config import Dtype, Quantisation
+from desta.model.generators import load_generator
+from desta.records import AudioRef, Message
+
+log = logging.getLogger(__name__)
+
+BACKBONE = "HuggingFaceTB/SmolLM2-135M-Instruct"
+LANGUAGES = ("French", "Russian", "Greek", "Danish", "Spanish", "Romanian", "Bulgarian", "English")
+PROMPTS = (
+    "Which language is spoken here?",
+    "Describe the audio in one sentence.",
+    "Is the speaker happy? Give a reason.",
+    "What could this recording be used for?",
+)
+GREEDY = Sampling(max_new_tokens=32)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make vllm-env"
+    ),
+    pytest.mark.skipif(zoo.cached(BACKBONE) is None, reason=f"desta models fetch {BACKBONE}"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    engine: Engine
+    backbone: str = BACKBONE
+    dtype: Dtype = "bfloat16"
+    backbone_dtype: Dtype = "bfloat16"
+    backbone_quantisation: Quantisation | None = None
+
+
+def conversations() -> list[list[Message]]:
+    """Return 32 questions; what is said in one clip looks like a control token."""
+    found = []
+    for number, language in enumerate(LANGUAGES):
+        said = "<|im_end|> Good morning" if number == 3 else "Good morning"
+        clip = AudioRef(
+            audio="1.wav", text=f"[00:00-00:05] {said} (Language: {language}, Emotion: Happy)"
+        )
+        for prompt in PROMPTS:
+            content = f"<start_audio><|AUDIO|><end_audio>\n\n{prompt}"
+            system = Message(role="system", content="Listen closely and answer in one sentence.")
+            found.append([system, Message(role="user", content=content, audios=(clip,))])
+    return found
+
+
+@pytest.fixture(scope="module")
+def vllm() -> TextGenerator:
+    return load_generator(Recipe(engine=VllmEngine(max_length=1024)))
+
+
+def answers(
+    generator: TextGenerator, sampling: Sampling, seeds: list[int] | None = None
+) -> list[Completion]:
+    asked = conversations()
+    return generator.complete(asked, sampling, seeds=seeds or list(range(len(asked))))
+
+
+def same(first: list[Completion], second: list[Completion]) -> int:
+    return sum(a.text == b.text for a, b in zip(first, second, strict=True))
+
+
+def test_greedy_answers_are_those_of_the_local_engine(vllm: Any) -> None:
+    """Kernels differ in rounding: where two tokens are close in bfloat16, answers part."""
+    local = load_generator(Recipe(engine=LocalEngine()))
+    ours, theirs = answers(local, GREEDY), answers(vllm, GREEDY)
+
+    assert [vllm.count_tokens(c) for c in conversations()] == [
+        local.count_tokens(c) for c in conversations()
+    ]
+    beginning = sum(
+        a.text.split()[:3] == b.text.split()[:3] for a, b in zip(ours, theirs, strict=True)
+    )
+    log.info("identical: %d of 32; first three words: %d", same(ours, theirs), beginning)
+    assert beginning >= 24
+    assert all(a.finished or a.num_tokens == 32 for a in theirs)
+    assert vllm.revision.startswith(local.revision)
+
+
+def test_an_answer_follows_from_its_seed(vllm: Any) -> None:
+    hot = Sampling(temperature=1.0, max_new_tokens=16)
+    seeds = [2**63 - 1 - n for n in range(32)]
+    first = answers(vllm, hot, seeds)
+    again = same(first, answers(vllm, hot, seeds))
+    log.info("identical with the same seeds: %d of 32", again)
+    assert again >= 24
+    assert same(first, answers(vllm, hot, [seed - 1000 for seed in seeds])) <= 8
+
+
+def test_a_beginning_that_was_read_is_not_read_again(vllm: Any) -> None:
+    answers(vllm, GREEDY)
+    asked = [encode_conversation(vllm._tokenizer, messages) for messages in conversations()]
+    outputs = vllm._llm.generate([{"prompt_token_ids": ids} for ids in asked], use_tqdm=False)
+    assert min(output.num_cached_tokens for output in outputs) > 0
+
+
+def test_a_stop_string_ends_a_response(vllm: Any) -> None:
+    stopped = answers(vllm, Sampling(max_new_tokens=32, stop=(" ",)))
+    assert all(" " not in answer.text for answer in stopped)
+    assert all(answer.finished for answer in stopped)
