@@ -46,13 +46,6 @@ class Completion:
     """False where the response was cut off at `max_new_tokens`."""
 
 
-def as_text(message: Message) -> str:
-    """Return the words of a message, every clip in it replaced by its text."""
-    before, *others = message.content.split(LOCATOR, len(message.audios))
-    texts = [clip.text or NO_TRANSCRIPTION for clip in message.audios]
-    return before + "".join(f"{text}{after}" for text, after in zip(texts, others, strict=True))
-
-
 class TextGenerator(Protocol):
     """Answers conversations; a clip in a message is read as its text."""
 
