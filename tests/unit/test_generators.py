@@ -1,6 +1,7 @@
 """A recipe names its engine; every engine gives the backbone the same token ids."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
@@ -97,6 +99,13 @@ def test_a_recipe_with_an_engine_reads_back_as_itself(tmp_path: Path) -> None:
     assert config.engine == VllmEngine(max_length=99)
     path.write_text(dump_recipe(config))
     assert load_recipe(path, ConstructConfig) == config
+
+
+def test_every_recipe_of_the_page_about_engines_loads() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    kinds = [section(**yaml.safe_load(block)).kind for block in blocks]
+    assert kinds == ["local", "vllm", "openai", "openai", "scripted"]
 
 
 # -- scripted ------------------------------------------------------------------------------------
