@@ -8,7 +8,7 @@ import sys
 import typer
 
 # They register their verbs, in the order in which `--help` lists them.
-from desta.cli import data, training, asking, evaluation  # noqa: F401
+from desta.cli import data, measuring, publishing, training, asking, evaluation  # noqa: F401
 from desta.cli.app import app
 from desta.errors import DestaError
 

@@ -22,6 +22,7 @@ from desta.evaluation.items import (
     Report,
     Score,
     ask,
+    check_same,
     check_unique,
     count_notes,
     field_of,
@@ -167,11 +168,17 @@ def aggregate(scores: Sequence[Score], version: str = "unknown", layout: Layout 
     )
 
 
-def score_file(path: Path, layout: Layout = MMAU) -> Report:
+def score_file(path: Path, layout: Layout = MMAU, questions: Sequence[Item] = ()) -> Report:
     """Score a results file in the published form: the questions, each with its answer.
 
+    Args:
+        path: the file.
+        layout: which benchmark.
+        questions: what it should answer; those that it does not are counted.
+
     Raises:
-        DataError: the file is missing, broken or in another form, or no row has an answer.
+        DataError: the file is missing, broken or in another form, no row has an answer, or the
+            questions or their right answers are not those of `questions`.
     """
     records = rows(read_published(path), str(path))
     items = _items(records, layout, path.parent, str(path))
@@ -184,7 +191,21 @@ def score_file(path: Path, layout: Layout = MMAU) -> Report:
         score_item(item, _text(record, layout.output), _text(record, STRIPPED), layout)
         for item, record in zip(items, records, strict=True)
     ]
+    if questions:
+        unanswered = set(check_same(questions, (item.id for item in items), str(path)))
+        _check_targets(questions, items, str(path))
+        scores += [score_item(q, None, layout=layout) for q in questions if q.id in unanswered]
     return aggregate(scores, version(items), layout)
+
+
+def _check_targets(questions: Sequence[Item], items: Sequence[Item], where: str) -> None:
+    targets = {question.id: question.target for question in questions}
+    if changed := [item for item in items if item.target != targets[item.id]]:
+        raise DataError(
+            f"{where} has {len(changed)} right answers that differ, for example {changed[0].id!r}: "
+            f"{changed[0].target!r}, not {targets[changed[0].id]!r}",
+            fix=f"score it with the questions it was made from; these are {version(questions)}",
+        )
 
 
 def _items(

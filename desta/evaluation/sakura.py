@@ -156,14 +156,8 @@ def score_item(item: Item, output: str | None, reply: str | None = None) -> Scor
 def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
     """Return accuracy by track and hop, and the average over the tracks, for every reading."""
     by_cell = [
-        Score(
-            id=score.id,
-            groups={**score.groups, "track and hop": " ".join(score.groups.values())},
-            extracted=score.extracted,
-            values=score.values,
-            note=score.note,
-        )
-        for score in scores
+        replace(s, groups={**s.groups, "track and hop": " ".join(s.groups.values())})
+        for s in scores
     ]
     cells = tabulate(by_cell)
     figures: dict[str, Estimate] = {}

@@ -29,7 +29,12 @@ from desta.evaluation.instructions.following import (
 )
 from desta.evaluation.metrics import Estimate, average, mean
 from desta.evaluation.speech_ifeval_judge import read_judgement
-from desta.evaluation.wer import WordErrors, count_word_errors, word_error_rate
+from desta.evaluation.wer import (
+    WordErrors,
+    count_word_errors,
+    normalise_basically,
+    word_error_rate,
+)
 from desta.records import LOCATOR, AudioRef, Message, read_jsonl
 
 Section = Literal["closed_ended", "creative_writing", "chain_of_thought", "unconstrained"]
@@ -232,7 +237,9 @@ def score_item(item: Item, output: str, judge_reply: str | None = None) -> Score
         if judge_reply is not None:
             if item.label is None:
                 raise DataError(f"{item.id} has no label to compare with", fix=_FIX)
-            word_errors = count_word_errors(item.label, judge_reply)
+            word_errors = count_word_errors(
+                normalise_basically(item.label), normalise_basically(judge_reply)
+            )
     elif item.metric != "open" and judge_reply is not None:
         judgement = read_judgement(judge_reply)
         in_form = judgement.in_form

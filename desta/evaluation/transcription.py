@@ -5,40 +5,19 @@ contractions, numbers), any other by lower case and the removal of signs. The ra
 corpus: all errors over all words of the references.
 """
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from desta.errors import DataError, need
+from desta.errors import DataError
 from desta.evaluation.items import Item, Report, Score, ask, check_unique, count_notes, tabulate
 from desta.evaluation.metrics import ratio
+from desta.evaluation.wer import count_word_errors, normalise
 from desta.records import LOCATOR, NO_TRANSCRIPTION, read_clips
 
 PROMPT = f"{LOCATOR}\nWrite down what is said, word for word, and nothing else."
 WER = "word error rate"
 NO_OUTPUT = "no output"
 NO_WORDS = "the reference has no words after normalisation"
-_NO_SPACES = ("zh", "ja", "th", "lo", "my", "yue", "chinese", "japanese", "thai", "mandarin")
-"""Languages written without spaces: their signs are counted in place of words."""
-_TO = "measure word error rates"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WordErrors:
-    """How one transcription differs from its reference."""
-
-    substitutions: int
-    deletions: int
-    insertions: int
-    num_words: int
-    """Of the reference."""
-
-    @property
-    def errors(self) -> int:
-        """All of them."""
-        return self.substitutions + self.deletions + self.insertions
 
 
 def load_items(path: Path, root: Path, split: str = "test") -> list[Item]:
@@ -72,40 +51,6 @@ def load_items(path: Path, root: Path, split: str = "test") -> list[Item]:
     return items
 
 
-def normalise(text: str, language: str = "en") -> str:
-    """Normalise a text as Whisper's authors do.
-
-    Args:
-        text: as it was written.
-        language: code or English name.
-    """
-    return _normaliser(language.casefold())(text).strip()
-
-
-def word_errors(reference: str, hypothesis: str, language: str = "en") -> WordErrors:
-    """Count the errors of a transcription.
-
-    A reference without words makes every word of the hypothesis an insertion.
-
-    Args:
-        reference: what is said.
-        hypothesis: what was understood.
-        language: code or English name.
-    """
-    truth, heard = normalise(reference, language), normalise(hypothesis, language)
-    if not truth:
-        words = len(heard.split())
-        return WordErrors(substitutions=0, deletions=0, insertions=words, num_words=0)
-    jiwer = need("jiwer", extra="eval", to=_TO)
-    aligned: Any = jiwer.process_words(truth, heard)
-    return WordErrors(
-        substitutions=aligned.substitutions,
-        deletions=aligned.deletions,
-        insertions=aligned.insertions,
-        num_words=len(truth.split()),
-    )
-
-
 def score_item(item: Item, output: str | None, language: str | None = None) -> Score:
     """Score a transcription; its weight is the number of words of the reference.
 
@@ -117,14 +62,16 @@ def score_item(item: Item, output: str | None, language: str | None = None) -> S
     if output is None:
         return _unscored(item, NO_OUTPUT, None)
     spoken = language or item.groups.get("language", "unknown")
-    counts = word_errors(item.target, output, "en" if spoken == "unknown" else spoken)
+    if spoken == "unknown":
+        spoken = "en"
+    counts = count_word_errors(normalise(item.target, spoken), normalise(output, spoken))
     if not counts.num_words:
         return _unscored(item, NO_WORDS, output)
     return Score(
         id=item.id,
         groups=item.groups,
         extracted=output,
-        values={WER: counts.errors / counts.num_words},
+        values={WER: counts.num_errors / counts.num_words},
         weight=counts.num_words,
     )
 
@@ -144,12 +91,3 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
 
 def _unscored(item: Item, note: str, output: str | None) -> Score:
     return Score(id=item.id, groups=item.groups, extracted=output, values={WER: None}, note=note)
-
-
-@functools.cache
-def _normaliser(language: str) -> Callable[[str], str]:
-    if language in ("en", "english"):
-        english = need("whisper_normalizer.english", extra="eval", to=_TO)
-        return english.EnglishTextNormalizer()
-    basic = need("whisper_normalizer.basic", extra="eval", to=_TO)
-    return basic.BasicTextNormalizer(split_letters=language in _NO_SPACES)

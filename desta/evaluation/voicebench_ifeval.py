@@ -5,20 +5,17 @@ in the official code, responses to the same prompt count as the last of them, an
 empty or zero are left out.
 """
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from desta.errors import DataError
+from desta.evaluation.instructions.following import Following, follow, read_instructions
 from desta.evaluation.items import Item
 from desta.evaluation.metrics import Estimate
 from desta.evaluation.voicebench_answers import without_turn
-
-_CHECKERS = "desta.evaluation.instructions.following"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +55,7 @@ def ifeval_column(items: Sequence[Item], responses: Sequence[str | None]) -> Ife
     )
 
 
-def _follow(item: Item, response: str) -> Any:
-    checkers = importlib.import_module(_CHECKERS)
+def _follow(item: Item, response: str) -> Following:
     given = item.record.get("kwargs")
     record = {
         **item.record,
@@ -68,8 +64,8 @@ def _follow(item: Item, response: str) -> Any:
             for arguments in (given if isinstance(given, list) else ())
         ],
     }
-    instructions = checkers.read_instructions(record)
-    return checkers.follow(instructions, response, "official", seed=item.id)
+    instructions = read_instructions(record)
+    return follow(instructions, response, "official", seed=item.id)
 
 
 def _mean_of_ratios(parts_RN: NDArray[np.float64], wholes_RN: NDArray[np.float64]) -> Estimate:

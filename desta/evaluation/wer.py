@@ -1,42 +1,66 @@
 """Word error rate, on texts normalised as Whisper's authors do."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from desta.errors import DataError, need
 
+_NO_SPACES = ("zh", "ja", "th", "lo", "my", "yue", "chinese", "japanese", "thai", "mandarin")
+"""Languages written without spaces: their signs are counted in place of words."""
 _EXTRA = "eval"
+_TO = "measure word error rates"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordErrors:
     """What has to be changed in one hypothesis to make it its reference."""
 
-    num_errors: int
-    """Substituted, deleted and inserted words."""
+    substitutions: int
+    deletions: int
+    insertions: int
     num_words: int
     """Words of the reference."""
 
+    @property
+    def num_errors(self) -> int:
+        """All of them."""
+        return self.substitutions + self.deletions + self.insertions
 
-def normalize(text: str) -> str:
+
+def normalise(text: str, language: str = "en") -> str:
+    """Normalise a text: English in spelling, contractions and numbers, any other basically.
+
+    Args:
+        text: as it was written.
+        language: code or English name.
+    """
+    return _normaliser(language.casefold())(text).strip()
+
+
+def normalise_basically(text: str) -> str:
     """Return a text in lower case without punctuation and without what stands in brackets.
 
     The basic normaliser, which knows no language. Angle brackets are dropped before it, as
     Speech-IFEval does, so that what stands in them is kept.
     """
-    normalized: str = _normalizer()(text.replace("<", "").replace(">", ""))
-    return normalized.strip()
+    return _normaliser("")(text.replace("<", "").replace(">", "")).strip()
 
 
 def count_word_errors(reference: str, hypothesis: str) -> WordErrors:
-    """Compare two texts after normalisation."""
-    jiwer = need("jiwer", extra=_EXTRA, to="count word errors")
-    output = jiwer.process_words([normalize(reference)], [normalize(hypothesis)])
+    """Compare two normalised texts; without a reference, every word is an insertion."""
+    num_words = len(reference.split())
+    if not num_words:
+        extra = len(hypothesis.split())
+        return WordErrors(substitutions=0, deletions=0, insertions=extra, num_words=0)
+    jiwer = need("jiwer", extra=_EXTRA, to=_TO)
+    output: Any = jiwer.process_words(reference, hypothesis)
     return WordErrors(
-        num_errors=output.substitutions + output.deletions + output.insertions,
-        num_words=output.hits + output.substitutions + output.deletions,
+        substitutions=output.substitutions,
+        deletions=output.deletions,
+        insertions=output.insertions,
+        num_words=num_words,
     )
 
 
@@ -57,7 +81,9 @@ def word_error_rate(errors: Iterable[WordErrors]) -> float:
 
 
 @cache
-def _normalizer() -> Any:
-    return need(
-        "whisper_normalizer.basic", extra=_EXTRA, to="normalise texts"
-    ).BasicTextNormalizer()
+def _normaliser(language: str) -> Callable[[str], str]:
+    if language in ("en", "english"):
+        english = need("whisper_normalizer.english", extra=_EXTRA, to=_TO)
+        return english.EnglishTextNormalizer()
+    basic = need("whisper_normalizer.basic", extra=_EXTRA, to=_TO)
+    return basic.BasicTextNormalizer(split_letters=language in _NO_SPACES)

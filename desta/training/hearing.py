@@ -106,23 +106,32 @@ def _clip(result: Json, named: str | None) -> str:
         f'<dt>{escape(name)}</dt><dd class="{kind}">{escape(text)}</dd>'
         for name, text, kind in lines
     )
-    players = "".join(_player(path) for path in result["audio"])
+    players = "".join(player(Path(path)) for path in result["audio"])
     note = f"{result['groups']['group']} · {'right' if right else 'wrong'}"
     return (
         f'<div class="clip">{players}<dl>{items}</dl><span class="soft">{escape(note)}</span></div>'
     )
 
 
-def _player(path: str) -> str:
-    """Return an audio element that holds its sound: MP3, which every browser plays."""
+def player(path: Path, *, max_seconds: float | None = None) -> str:
+    """Return an audio element that holds its sound: MP3, which every browser plays.
+
+    Args:
+        path: recording; what cannot be read is said in place of the player.
+        max_seconds: what lies beyond is left out; None keeps all of it.
+    """
     try:
-        samples = audio.load(Path(path))
+        samples = audio.load(path)
     except DataError as error:
         return paragraph(f"Cannot be played: {error.message}", "missing")
+    heard = samples[: None if max_seconds is None else round(max_seconds * audio.SAMPLE_RATE)]
     file = io.BytesIO()
-    soundfile.write(file, samples, audio.SAMPLE_RATE, format="MP3")
+    soundfile.write(file, heard, audio.SAMPLE_RATE, format="MP3")
     data = base64.b64encode(file.getvalue()).decode("ascii")
-    return f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>'
+    element = f'<audio controls preload="metadata" src="data:audio/mpeg;base64,{data}"></audio>'
+    if len(heard) == len(samples):
+        return element
+    return element + paragraph(f"the first {max_seconds:.0f} s", "soft")
 
 
 def choose_clips(results: Sequence[Json], named: Json, count: int = NUM_CLIPS) -> list[Json]:

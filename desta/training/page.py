@@ -1,5 +1,7 @@
 """Pieces of a self-contained HTML page: every text that goes in is escaped here."""
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from html import escape
 
@@ -45,6 +47,12 @@ figure svg { max-width: 100%; height: auto }
 .clip dl { margin: .6rem 0 0; font-size: .9rem }
 .clip dt { color: var(--soft); font-size: .78rem }
 .clip dd { margin: 0 0 .4rem; overflow-wrap: anywhere }
+.filters { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; margin: 1rem 0;
+  position: sticky; top: 0; background: var(--paper); padding: .6rem 0; z-index: 1 }
+.filters input, .filters select { font: inherit; font-size: .9rem; color: inherit;
+  background: var(--tint); border: 1px solid var(--line); border-radius: .4rem;
+  padding: .35rem .6rem; max-width: 100% }
+.filters input { flex: 1 1 14rem }
 .right { color: var(--good) }
 .wrong { color: var(--bad) }
 """.strip()
@@ -53,13 +61,24 @@ figure svg { max-width: 100%; height: auto }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
-def page(title: str, body: Sequence[str]) -> str:
-    """Return a whole HTML document; `body` is markup."""
+def page(title: str, body: Sequence[str], script: str = "") -> str:
+    """Return a whole HTML document.
+
+    Args:
+        title: plain text.
+        body: markup.
+        script: JavaScript; no other will run, whatever stands in the body.
+    """
+    policy = _POLICY
+    if script:
+        body = [*body, f"<script>{script}</script>"]
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+        policy += f"; script-src 'sha256-{digest}'"
     return "\n".join(
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
             f"<style>{_STYLE}</style></head><body>",

@@ -108,6 +108,20 @@ def test_a_published_results_file_gives_both_figures_and_counts_rows_without_out
     assert report.version.startswith("unknown annotations of 4 items")
 
 
+def test_a_results_file_is_compared_with_the_questions(tmp_path: Path) -> None:
+    questions = mmau.load_items(write(tmp_path, ROW, {**ROW, "id": "2"}))
+    answered = write(tmp_path, {**ROW, "model_output": "Man"}, name="results.json")
+
+    report = mmau.score_file(answered, questions=questions)
+
+    assert report.figures["model_output"].value == 1.0
+    assert report.notes == ({"reason": mmau.NO_OUTPUT, "count": 1, "example": "2"},)
+
+    answered = write(tmp_path, {**ROW, "answer": "Woman", "model_output": "Man"}, name="r.json")
+    with pytest.raises(DataError, match="1 right answers that differ, for example '1'"):
+        mmau.score_file(answered, questions=questions)
+
+
 def test_answers_that_the_authors_keep_are_not_scored(tmp_path: Path) -> None:
     row = {key: value for key, value in ROW.items() if key != "answer"}
     (item,) = mmau.load_items(write(tmp_path, row, name="mmau-test.json"))

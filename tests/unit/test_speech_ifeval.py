@@ -21,7 +21,7 @@ from desta.evaluation.speech_ifeval import (
     text_messages,
 )
 from desta.evaluation.speech_ifeval_judge import Judgement, judge_messages, read_judgement
-from desta.evaluation.wer import count_word_errors, normalize, word_error_rate
+from desta.evaluation.wer import count_word_errors, normalise_basically, word_error_rate
 
 
 def question(number: int, metric: str, rule: str | None = None, **more: Any) -> dict[str, Any]:
@@ -245,12 +245,12 @@ def test_judge_is_told_request_answer_and_label_where_there_is_one() -> None:
 
 
 def test_word_error_rate_is_over_all_words() -> None:
-    errors = [count_word_errors("a b c", "A, b x"), count_word_errors("<d>", "d e f")]
+    errors = [count_word_errors("a b c", "a b x"), count_word_errors("d", "d e f")]
 
     assert word_error_rate(errors) == 3 / 4
-    assert normalize(" <<It's>> [noise] (so) Fine! ") == "it s fine"
+    assert normalise_basically(" <<It's>> [noise] (so) Fine! ") == "it s fine"
     with pytest.raises(DataError, match="no reference holds a word"):
-        word_error_rate([count_word_errors("[noise]", "a")])
+        word_error_rate([count_word_errors("", "a")])
 
 
 def test_every_group_names_a_known_instruction() -> None:
