@@ -18,12 +18,21 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from desta.construction.prompts import KINDS, Prompt, load_pool, load_systems
+from desta.construction.prompts import (
+    KINDS,
+    MULTI_KINDS,
+    PoolName,
+    Prompt,
+    load_pool,
+    load_systems,
+)
 from desta.errors import DestaError
 from desta.records import DOMAINS
 
 SIMILARITY = 0.8
 """Above it, two prompts count as near-duplicates."""
+
+NAMES: tuple[PoolName, ...] = (*DOMAINS, "multi")
 
 Shingles = frozenset[str]
 
@@ -83,7 +92,7 @@ def pool_statistics(pool: Sequence[Prompt]) -> dict[str, Any]:
     asked = Counter(name for prompt in pool if prompt.kind == "ask" for name in prompt.needs)
     return {
         "prompts": len(pool),
-        "kinds": {kind: kinds[kind] for kind in KINDS if kinds[kind]},
+        "kinds": {kind: kinds[kind] for kind in (*KINDS, *MULTI_KINDS) if kinds[kind]},
         "need nothing": sum(not p.needs and not p.needs_transcription for p in pool),
         "need words": sum(p.needs_transcription for p in pool),
         "asked for": dict(asked.most_common()),
@@ -104,14 +113,14 @@ def main() -> int:
     parser.add_argument("--show", type=int, default=0, metavar="N", help="near-duplicates to print")
     options = parser.parse_args()
     try:
-        pools = {domain: load_pool(domain, options.pools) for domain in DOMAINS}
+        pools = {name: load_pool(name, options.pools) for name in NAMES}
         systems = load_systems(options.pools)
     except DestaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     texts = [prompt.text for pool in pools.values() for prompt in pool]
     pairs = {name: near_duplicates(texts, shingles) for name, shingles in SHINGLES.items()}
-    found: dict[str, Any] = {domain: pool_statistics(pool) for domain, pool in pools.items()}
+    found: dict[str, Any] = {name: pool_statistics(pool) for name, pool in pools.items()}
     found["all"] = {
         "prompts": len(texts),
         "distinct": len({" ".join(words(text)) for text in texts}),
@@ -128,16 +137,17 @@ def main() -> int:
 def table(found: dict[str, Any]) -> str:
     """Lay the statistics out for reading."""
     lines = []
-    for domain in DOMAINS:
-        pool = found[domain]
+    for name in NAMES:
+        pool = found[name]
         length = pool["words"]
         lines += [
-            f"{domain}: {pool['prompts']} prompts, {length['shortest']} to {length['longest']} "
+            f"{name}: {pool['prompts']} prompts, {length['shortest']} to {length['longest']} "
             f"words (median {length['median']:g}), {pool['first words']} different beginnings",
             "  kinds      " + ", ".join(f"{kind} {n}" for kind, n in pool["kinds"].items()),
             f"  needs      nothing {pool['need nothing']}, words {pool['need words']}",
-            "  asked for  " + ", ".join(f"{name} {n}" for name, n in pool["asked for"].items()),
         ]
+        if asked := pool["asked for"]:
+            lines.append("  asked for  " + ", ".join(f"{what} {n}" for what, n in asked.items()))
     total = found["all"]
     shares = ", ".join(f"{n}: {share:.2%}" for n, share in total["near-duplicates"].items())
     return "\n".join(

@@ -15,6 +15,11 @@ Split = Literal["train", "validation", "test"]
 DOMAINS: tuple[Domain, ...] = ("speech", "sound", "music")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+CORPUS = "corpus"
+MEASURED = "measured"
+MODEL = "model:"
+"""Origins of an attribute: who says its value. `model:` is followed by the id of the model."""
+
 LOCATOR = "<|AUDIO|>"
 """Marks in the text of a message where a clip is heard."""
 START_AUDIO = "<start_audio>"
@@ -50,6 +55,8 @@ class Clip:
     attributes: Mapping[str, str] = field(default_factory=dict)
     """In the order in which they are to be written."""
     split: Split = "train"
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Attribute -> `measured` or `model:<id>`; what is not listed is of the corpus."""
 
     @property
     def transcription(self) -> str:
@@ -57,13 +64,27 @@ class Clip:
         words = " ".join(s.text.strip() for s in self.segments if s.text and s.text.strip())
         return words or NO_TRANSCRIPTION
 
+    def origin(self, attribute: str) -> str:
+        """Return who says the value of an attribute: `corpus`, `measured` or `model:<id>`.
+
+        Raises:
+            KeyError: the clip has no such attribute.
+        """
+        if attribute not in self.attributes:
+            raise KeyError(attribute)
+        return self.origins.get(attribute, CORPUS)
+
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object; unset fields of segments are left out."""
+        """Return a JSON object; unset fields of segments, and no origins, are left out."""
         record = asdict(self)
         record["segments"] = [
             {k: v for k, v in asdict(s).items() if v is not None} for s in self.segments
         ]
         record["attributes"] = dict(self.attributes)
+        if self.origins:
+            record["origins"] = dict(self.origins)
+        else:
+            del record["origins"]
         return record
 
     @classmethod
@@ -78,6 +99,8 @@ class Clip:
         clip = cls(**values)
         if clip.domain not in DOMAINS or clip.split not in SPLITS:
             raise TypeError(f"domain {clip.domain!r} or split {clip.split!r} is unknown")
+        if stray := sorted(clip.origins.keys() - clip.attributes.keys()):
+            raise TypeError(f"the origin of {stray[0]!r} is told, but no value of it")
         return clip
 
 
@@ -158,6 +181,25 @@ class AudioTextPair:
         )
 
 
+def find_flaw(record: Mapping[str, Any]) -> str | None:
+    """Return why a row cannot be trained on, in the same words for every row; None if it can.
+
+    Args:
+        record: a line of a shard; a field that is missing counts as null.
+    """
+    messages = record.get("messages")
+    if not messages or None in messages:
+        return "has no messages"
+    if any(message.get(name) is None for message in messages for name in ("role", "content")):
+        return "has a message without role or content"
+    clips = [clip for message in messages for clip in message.get("audios") or ()]
+    if not all(clip and clip.get("audio") for clip in clips):
+        return "has a clip without a path"
+    if not (record.get("response") or "").strip():
+        return "has no response"
+    return None
+
+
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of a file, one a line; blank lines are skipped.
 
@@ -193,21 +235,26 @@ def _lines(file: Iterable[bytes], path: Path) -> Iterator[bytes]:
         raise DataError(f"{path} is not whole: {error}", fix="fetch that file again") from error
 
 
-def read_clips(path: Path) -> list[Clip]:
-    """Read `clips.jsonl`.
+def stream_clips(path: Path) -> Iterator[Clip]:
+    """Yield the clips of `clips.jsonl`.
 
     Raises:
         DataError: the file is missing or empty, or a line is not a clip.
     """
-    clips = []
+    empty = True
     for record in read_jsonl(path):
         try:
-            clips.append(Clip.from_json(record))
+            yield Clip.from_json(record)
         except (KeyError, TypeError) as error:
             raise DataError(
                 f"{path}: clip {record.get('id', '?')!r} is not in the clip format: {error}",
                 fix="write the file with `desta describe`",
             ) from error
-    if not clips:
+        empty = False
+    if empty:
         raise DataError(f"{path} holds no clips", fix="run `desta describe` on a corpus first")
-    return clips
+
+
+def read_clips(path: Path) -> list[Clip]:
+    """Read `clips.jsonl` whole; raises what `stream_clips` does."""
+    return list(stream_clips(path))

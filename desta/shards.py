@@ -1,30 +1,31 @@
-"""A data set directory: shards of audio-text pairs, the manifest, and the journal of a run.
+"""A data set directory: shards of audio-text pairs, the manifest, and what made them.
 
-    audio-00000.jsonl ...  shards, one pair a line, in the order of the plan
+    audio-00000.jsonl ...  shards, one pair a line, in the order of the clips
     manifest.json          what the shards are and where they come from; written last
-    construct.journal      what is finished so far; only while construction is under way
+    dropped.ndjson         the pairs that were not kept, each with its reason
+    responses.sqlite       every response of the backbone, by request; may be deleted at the end
+    building/              the next shards; only while construction is under way
 
 Published directories hold `*.jsonl` shards without a manifest, and are read as they are. Nothing
 else in a data set directory ends in `.jsonl`.
 """
 
 import hashlib
-import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
-from desta.errors import ConfigError, DataError
+from desta.errors import DataError
 from desta.records import AudioTextPair, read_jsonl
 
-FORMAT = 1
+FORMAT = 2
 """Of the directory; raised whenever an older reader would misread a newer directory."""
 MANIFEST = "manifest.json"
+RESPONSES = "responses.sqlite"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,11 @@ class Manifest:
     shards: tuple[Shard, ...]
     dropped: Mapping[str, Dropped] = field(default_factory=dict)
     """By reason."""
+    counts: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    """Source -> kind of prompt -> responses that were `kept` and `dropped`."""
+    faithfulness: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    """Kind of prompt -> attribute -> responses `asked` for it that are `right`, and of those `kept`
+    the ones that are, `kept_right`."""
     num_unknown: int = 0
     """Pairs whose prompt asks for an attribute that nothing is known of."""
     format: int = FORMAT
@@ -126,19 +132,54 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_shards(
-    directory: Path, pairs: Iterable[AudioTextPair], *, rows_per_shard: int, prefix: str = "audio"
-) -> tuple[Shard, ...]:
-    """Write pairs in order as `<prefix>-00000.jsonl` and so on; one shard is held in memory."""
-    shards: list[Shard] = []
-    lines = (_line(pair.to_json()) for pair in pairs)
-    while data := list(itertools.islice(lines, rows_per_shard)):
-        name = f"{prefix}-{len(shards):05}.jsonl"
-        content = b"".join(data)
-        write_atomic(directory / name, content)
-        sha256 = hashlib.sha256(content).hexdigest()
-        shards.append(Shard(name=name, rows=len(data), sha256=sha256))
-    return tuple(shards)
+class ShardWriter:
+    """Writes pairs in order as `<prefix>-00000.jsonl` and so on, each when it comes."""
+
+    def __init__(self, directory: Path, *, rows_per_shard: int, prefix: str = "audio") -> None:
+        """Begin with the first shard.
+
+        Args:
+            directory: where shards go; no reader may look there before `close`.
+            rows_per_shard: pairs after which the next shard begins.
+            prefix: what their names begin with.
+        """
+        self._directory = directory
+        self._rows_per_shard = rows_per_shard
+        self._prefix = prefix
+        self._shards: list[Shard] = []
+        self._file: BinaryIO | None = None
+        self._rows = 0
+        self._sha256 = hashlib.sha256()
+
+    def add(self, pair: AudioTextPair) -> None:
+        """Write one pair."""
+        if self._file is None:
+            self._file = (self._directory / self._name).open("wb")
+        line = _line(pair.to_json())
+        self._file.write(line)
+        self._sha256.update(line)
+        self._rows += 1
+        if self._rows == self._rows_per_shard:
+            self._end_shard()
+
+    def close(self) -> tuple[Shard, ...]:
+        """End the last shard and return all; they are on the disk when this returns."""
+        if self._file is not None:
+            self._end_shard()
+        return tuple(self._shards)
+
+    @property
+    def _name(self) -> str:
+        return f"{self._prefix}-{len(self._shards):05}.jsonl"
+
+    def _end_shard(self) -> None:
+        assert self._file is not None, "a shard ends only after its first pair"
+        with self._file as file:
+            file.flush()
+            os.fsync(file.fileno())
+        shard = Shard(name=self._name, rows=self._rows, sha256=self._sha256.hexdigest())
+        self._shards.append(shard)
+        self._file, self._rows, self._sha256 = None, 0, hashlib.sha256()
 
 
 def shard_paths(directory: Path) -> list[Path]:
@@ -150,6 +191,10 @@ def shard_paths(directory: Path) -> list[Path]:
     if not directory.is_dir():
         raise DataError(f"{directory} is not a directory", fix="give the directory of a data set")
     manifest = Manifest.read(directory)
+    if manifest is None and (directory / RESPONSES).exists():
+        raise DataError(
+            f"{directory} is not finished", fix="give the `desta construct` command again"
+        )
     if manifest is None:
         paths = sorted(directory.glob("*.jsonl"), key=_natural)
     else:
@@ -201,59 +246,6 @@ def verify(directory: Path) -> Manifest:
                 fix="construct the data set again",
             )
     return manifest
-
-
-class Journal:
-    """Append-only record of finished batches that survives `kill -9` at any moment.
-
-    The first line holds a fingerprint of the work, every other line one record. A line counts
-    once its newline is on the disk; what follows the last newline was being written, and goes.
-    """
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        """Open the journal, or begin one.
-
-        Raises:
-            ConfigError: it belongs to other work.
-            DataError: a line before the last is broken.
-        """
-        self.path = path
-        self.records: list[Any] = []
-        """What was on the disk when the journal was opened."""
-        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
-        try:
-            header, *self.records = [json.loads(line) for line in lines] or [None]
-        except ValueError as error:
-            raise DataError(
-                f"{path} is damaged: {error}", fix="delete it and start again"
-            ) from error
-        if lines and header != {"fingerprint": fingerprint}:
-            raise ConfigError(
-                f"{path.parent} holds the unfinished work of another recipe",
-                fix=f"go back to that recipe, give another directory, or delete {path}",
-            )
-        self._file = path.open("ab")
-        self._file.truncate(sum(len(line) + 1 for line in lines))
-        if not lines:
-            self.append({"fingerprint": fingerprint})
-            sync(path.parent)
-
-    def append(self, record: Any) -> None:
-        """Add a record; it is on the disk when this returns."""
-        self._file.write(_line(record))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
 
 
 def _line(record: Any) -> bytes:

@@ -13,11 +13,11 @@ from desta.inference.engine import Engine, Limits
 from desta.inference.hearing import Heard
 from desta.inference.requests import Answer, with_audios
 from desta.inference.transcribe import Transcriber
-from desta.inference.vad import spoken_windows
 from desta.llm.base import Sampling
 from desta.llm.decoding import end_ids
 from desta.model.checkpoint import Loaded
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
+from desta.vad import spoken_windows
 from measure.clips import SPOKEN, ask, ask_again
 from measure.settings import Scale, Settings
 

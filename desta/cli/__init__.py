@@ -8,7 +8,15 @@ import sys
 import typer
 
 # They register their verbs, in the order in which `--help` lists them.
-from desta.cli import data, training, asking, evaluation, scoring  # noqa: F401
+from desta.cli import (  # noqa: F401
+    data,
+    measuring,
+    publishing,
+    training,
+    asking,
+    evaluation,
+    scoring,
+)
 from desta.cli.app import app
 from desta.errors import DestaError
 

@@ -122,9 +122,70 @@ def describe(
 
 
 @app.command()
+def decontaminate(
+    clips: Annotated[Path, typer.Argument(help="clips.jsonl, as `desta describe` writes it.")],
+    root: Annotated[Path, typer.Option(help="Folder that its paths are relative to.")],
+    against: Annotated[
+        list[Path], typer.Option(help="Folder of a benchmark, as it was published; repeatable.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="File for the clips that stay; CLIPS.clean.jsonl if unset.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Leave out clips that are in the test data of benchmarks, by name or by sound."""
+    from desta.construction.decontamination import clean_file
+    from desta.construction.testsets import read_benchmark
+    from desta.progress import counter
+
+    benchmarks = []
+    for directory in against:
+        with counter(f"reading {directory.name}") as show:
+            benchmarks.append(read_benchmark(directory, on_progress=show))
+    out = out or clips.with_suffix(".clean.jsonl")
+    with counter(f"comparing {clips.name}") as show:
+        cleaning = clean_file(clips, root, benchmarks, out=out, on_progress=show)
+    dropped = [
+        {"reason": reason, "count": d.count, "example": d.example}
+        for reason, d in cleaning.dropped.items()
+    ]
+    read = [
+        {
+            "name": benchmark.name,
+            "recordings": len(benchmark.items),
+            "names": len(benchmark.names),
+            "unreadable": sum(d.count for d in benchmark.unreadable.values()),
+        }
+        for benchmark in benchmarks
+    ]
+    if as_json:
+        summary = {"kept": cleaning.kept, "not_compared": cleaning.not_compared}
+        typer.echo(json.dumps({**summary, "dropped": dropped, "benchmarks": read}))
+        return
+    for row in read:
+        typer.echo(
+            f"{row['name']}: {row['recordings']} recordings, {row['names']} names, "
+            f"{row['unreadable']} recordings could not be read"
+        )
+    total = cleaning.kept + sum(d.count for d in cleaning.dropped.values())
+    typer.echo(f"{out}: kept {cleaning.kept} of {total} clips")
+    if cleaning.not_compared:
+        typer.echo(
+            f"warning: {cleaning.not_compared} of them are too short or too quiet to be compared "
+            "by sound",
+            err=True,
+        )
+    print_skipped(dropped)
+
+
+@app.command()
 def construct(
     recipe: Recipe,
     out: Annotated[Path, typer.Option(help="Directory of the data set.")],
+    regenerate: Annotated[
+        Path | None,
+        typer.Option(help="Data set whose prompts are answered anew, instead of new ones."),
+    ] = None,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -132,7 +193,10 @@ def construct(
     """Let the backbone answer prompts about clips, and write audio-text pairs."""
     from desta.construction.config import ConstructConfig
 
-    config = load_recipe(recipe, ConstructConfig, overrides or ())
+    changes = list(overrides or ())
+    if regenerate is not None:
+        changes.append(f"regenerate={json.dumps(str(regenerate))}")
+    config = load_recipe(recipe, ConstructConfig, changes)
     if dry_run:
         typer.echo(dump_recipe(config))
         return

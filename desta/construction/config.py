@@ -1,13 +1,15 @@
 """The recipe of a data set."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
 from desta.config import suggest
 from desta.construction.description import DescriptionConfig
+from desta.construction.duplicates import DUPLICATE
 from desta.construction.filters import FILTERS
+from desta.construction.groups import GroupsConfig
 from desta.errors import ConfigError
 from desta.llm.base import Sampling
 from desta.llm.config import Engine, LocalEngine
@@ -29,6 +31,8 @@ class ClipsConfig:
     prompts_per_clip: int = 1
     ask_for: tuple[str, ...] | None = None
     """Attributes that prompts may ask for; null means all that a clip has."""
+    groups: tuple[GroupsConfig, ...] = ()
+    """Pairs about several of its clips at once, with prompts of `multi.txt`."""
 
     def __post_init__(self) -> None:
         for name, count in {"prompts_per_clip": self.prompts_per_clip, **self.per_value}.items():
@@ -36,11 +40,24 @@ class ClipsConfig:
                 raise ConfigError(f"{name} = {count} leaves nothing", fix="give 1 or more")
 
 
+_DRAWN = (
+    *("clips", "split", "system", "systems", "description", "withhold", "kinds"),
+    "unknown_share",
+)
+"""Keys that choose and word prompts."""
+NEED_METADATA = frozenset({"misses the attribute", "invents the attribute", "states another value"})
+"""Filters that compare a response with what the corpus says of the clip."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConstructConfig:
     """The recipe of a data set."""
 
-    clips: tuple[ClipsConfig, ...]
+    clips: tuple[ClipsConfig, ...] = ()
+    """Corpora, unless the prompts of `regenerate` are answered."""
+    regenerate: Path | None = None
+    """Data set, with or without a manifest, whose prompts this backbone answers anew. All but the
+    responses stays, so nothing that chooses or words prompts may be set."""
     backbone: str
     """Hub id, zoo name, directory or GGUF file of the model that writes, and is later trained on,
     the responses."""
@@ -74,6 +91,9 @@ class ConstructConfig:
     model learns to say so."""
     filters: tuple[str, ...] = ("empty", "cut off", "repeats itself", "talks about the text")
     """In this order; a response is counted under the first that it does not pass."""
+    max_same: int = 5
+    """Different kinds of clips that may draw the same response from a prompt; from then on it is a
+    `duplicate`."""
     max_dropped_share: float = 0.5
     """Share of dropped items above which the run fails."""
     batch_size: int = 64
@@ -82,17 +102,37 @@ class ConstructConfig:
     shard_rows: int = 10_000
 
     def __post_init__(self) -> None:
+        known = [*FILTERS, DUPLICATE]
         for name in self.filters:
-            if name not in FILTERS:
-                raise ConfigError(f'unknown filter "{name}"', fix=suggest(name, list(FILTERS)))
+            if name not in known:
+                raise ConfigError(f'unknown filter "{name}"', fix=suggest(name, known))
         for domain in self.kinds:
             if domain not in DOMAINS:
                 raise ConfigError(f'unknown domain "{domain}"', fix=suggest(domain, DOMAINS))
-        for name in ("batch_size", "shard_rows"):
+        for name in ("batch_size", "shard_rows", "max_same"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}", fix="give 1 or more")
         for name in ("withhold", "unknown_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} is no share", fix="give 0 to 1")
-        if not self.clips:
+        if self.regenerate is not None:
+            self._check_regenerate()
+        elif not self.clips:
             raise ConfigError("clips names no corpus", fix="list one `path` and `root` or more")
+
+    def _check_regenerate(self) -> None:
+        defaults = {
+            f.name: f.default if f.default_factory is MISSING else f.default_factory()
+            for f in fields(self)
+        }
+        if drawn := [name for name in _DRAWN if getattr(self, name) != defaults[name]]:
+            raise ConfigError(
+                f"regenerate keeps prompts and descriptions as they are, and {drawn[0]} is set",
+                fix=f"take {', '.join(drawn)} out of the recipe",
+            )
+        if blind := [name for name in self.filters if name in NEED_METADATA]:
+            raise ConfigError(
+                f'the filter "{blind[0]}" needs what a corpus says of a clip, and rows do not '
+                "hold that",
+                fix="take it out of the recipe's filters",
+            )

@@ -8,13 +8,22 @@ The format is that of DeSTA-AQA5M. A small backbone understands it better with o
 in front of the attributes (`DescriptionConfig.sentence`):
 
     [00:00-00:03] A woman speaks in French. (Language: French, Gender: Female, Duration: 3s)
+
+All variants, with examples: docs/descriptions.md.
 """
 
+import hashlib
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+from desta.construction.spelling import PUBLISHED, Spelling, spell
+from desta.errors import ConfigError
 from desta.records import Clip, Segment
 from desta.sources.glossary import JOINED
 
+_DURATION = "Duration"
 _SPEAKERS = {"female": "A woman", "male": "A man"}
 _KIND = "Sound class"
 _HEARD = ("Instrument", "Sound", _KIND, "Category")
@@ -23,41 +32,107 @@ _HEARD = ("Instrument", "Sound", _KIND, "Category")
 
 @dataclass(frozen=True, kw_only=True)
 class DescriptionConfig:
-    """What a seed description says of a clip, beside its times and attributes."""
+    """What a seed description says of a clip, beside its times and attributes, and how."""
 
     transcription: bool = True
     """Write what is said, and by whom. Off for backbones that lose themselves in it."""
     sentence: bool = False
     """Put one plain English sentence in front."""
+    spelling: Literal["consistent", "published"] = "consistent"
+    """`published` writes attributes as DeSTA-AQA5M writes those of each corpus."""
+    order: Literal["written", "random"] = "written"
+    """`random` draws the order of the attributes anew for every pair."""
+    drop: float = 0.0
+    """Share of attributes left out, drawn anew for every pair. One attribute at least stays, and
+    those that the prompt of the pair needs."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop <= 1:
+            raise ConfigError(f"description.drop = {self.drop} is no share", fix="give 0 to 1")
 
 
-def describe(clip: Clip, config: DescriptionConfig = DescriptionConfig()) -> str:  # noqa: B008
-    """Write the seed description of a clip; always one line."""
-    whole = Segment(start=0.0, end=clip.duration)
-    spoken = [s for s in clip.segments if config.transcription and _one_line(s.text)]
-    parts = [_span(spoken[0] if spoken else whole)]
-    if config.sentence:
-        parts.append(_sentence(clip))
-    for number, segment in enumerate(spoken):
-        if number:
-            parts.append(_span(segment))
-        if segment.speaker:
-            parts.append(f"{_one_line(segment.speaker)}:")
-        parts.append(_one_line(segment.text))
-    attributes = ", ".join(f"{n}: {_one_line(v)}" for n, v in stated_attributes(clip).items())
-    return " ".join([*(part for part in parts if part), f"({attributes})"])
+def describe(
+    clip: Clip,
+    config: DescriptionConfig = DescriptionConfig(),  # noqa: B008
+    *,
+    needs: Collection[str] = (),
+    pair: str = "",
+    seed: int = 0,
+) -> str:
+    """Write the seed description of a clip; always one line.
+
+    Args:
+        clip: what is known.
+        config: the wording.
+        needs: attributes that must be stated because the prompt speaks of them.
+        pair: id of the audio-text pair; order and dropping follow from it and the seed alone.
+        seed: another seed, another draw.
+    """
+    draw = _Draw(seed, pair)
+    spelling = PUBLISHED.get(clip.source) if config.spelling == "published" else None
+    stated = draw.keep(stated_attributes(clip), config.drop, needs)
+    if spelling and not spelling.states_duration and _DURATION not in {*needs, *clip.attributes}:
+        rest = {name: value for name, value in stated.items() if name != _DURATION}
+        stated = rest or stated
+    clauses = list(spell(stated, spelling))
+    if config.order == "random":
+        clauses.sort(key=lambda clause: draw.ticket("order", clause[0]))
+    attributes = f"({', '.join(text for _, text in clauses)})"
+    sentence = _sentence(clip, stated) if config.sentence else ""
+    return " ".join(filter(None, [_heard(clip, config, sentence, spelling), attributes]))
 
 
 def stated_attributes(clip: Clip) -> dict[str, str]:
-    """Return what the description states: the attributes in their order, then the duration."""
-    stated = {name: value for name, value in clip.attributes.items() if _one_line(value)}
-    stated.setdefault("Duration", _seconds(clip.duration))
+    """Return all that may be stated: the attributes in their order, then the duration."""
+    stated = {name: _one_line(value) for name, value in clip.attributes.items()}
+    stated = {name: value for name, value in stated.items() if value}
+    stated.setdefault(_DURATION, _seconds(clip.duration))
     return stated
 
 
-def _sentence(clip: Clip) -> str:
-    """Say the attributes that matter most in plain words; empty where none of them is known."""
-    known = {name: _one_line(value) for name, value in clip.attributes.items()}
+@dataclass(frozen=True)
+class _Draw:
+    """What chance decides about the description of one pair."""
+
+    seed: int
+    pair: str
+
+    def ticket(self, what: str, name: str) -> float:
+        """Return a number in [0, 1) that depends on seed, pair and name: on nothing else."""
+        drawn = json.dumps([self.seed, self.pair, what, name]).encode()
+        return int.from_bytes(hashlib.blake2b(drawn, digest_size=8).digest(), "big") / 2**64
+
+    def keep(
+        self, stated: Mapping[str, str], drop: float, needs: Collection[str]
+    ) -> dict[str, str]:
+        """Leave out a share of the attributes; a duration alone would say nothing of a clip."""
+        if not drop:
+            return dict(stated)
+        tickets = {name: self.ticket("drop", name) for name in stated}
+        kept = {name for name in stated if name in needs or tickets[name] >= drop}
+        own = [name for name in stated if name != _DURATION] or [_DURATION]
+        if kept.isdisjoint(own):
+            kept.add(max(own, key=tickets.__getitem__))
+        return {name: value for name, value in stated.items() if name in kept}
+
+
+def _heard(clip: Clip, config: DescriptionConfig, sentence: str, spelling: Spelling | None) -> str:
+    """Write the times and the words of a clip."""
+    whole = Segment(start=0.0, end=clip.duration)
+    quoted = spelling is not None and spelling.quoted
+    spoken = [s for s in clip.segments if config.transcription and _one_line(s.text)]
+    parts = []
+    for number, segment in enumerate(spoken or [whole]):
+        words, speaker = _one_line(segment.text), _one_line(segment.speaker)
+        said = [sentence if not number else "", f"{speaker}:" if speaker and words else ""]
+        said.append(f'"{words}"' if quoted and words else words)
+        heard = " ".join(filter(None, said))
+        parts.append(f"{_span(segment, quoted)}{'' if quoted or not heard else ' '}{heard}")
+    return " ".join(parts)
+
+
+def _sentence(clip: Clip, known: Mapping[str, str]) -> str:
+    """Say the attributes that matter most in plain words; empty where none of them is stated."""
     if clip.domain == "speech":
         words = [_SPEAKERS.get(known.get("Gender", "").casefold(), "Someone"), "speaks"]
         if language := known.get("Language"):
@@ -75,17 +150,20 @@ def _sentence(clip: Clip) -> str:
     return f"This is the sound of {article} {heard.casefold()}{kind}."
 
 
-def _span(segment: Segment) -> str:
+def _span(segment: Segment, hours: bool) -> str:
     # What can be heard takes time: nothing ends in the second in which it starts.
     start = _round(segment.start)
     end = max(_round(segment.end), start + 1)
+    if hours:
+        return f"[{_clock(start, hours)} - {_clock(end, hours)}]"
     return f"[{_clock(start)}-{_clock(end)}]"
 
 
-def _clock(seconds: int) -> str:
+def _clock(seconds: int, always_hours: bool = False) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
+    clock = f"{minutes:02}:{seconds:02}"
+    return f"{hours:02}:{clock}" if hours or always_hours else clock
 
 
 def _seconds(duration: float) -> str:

@@ -1,62 +1,77 @@
 """Filters: why a response is not kept.
 
 Every filter is a pure function that says whether a response has one fault. Its name in `FILTERS`
-is what recipes select it by and the reason under which dropped responses are counted.
+is what recipes select it by and the reason under which dropped responses are counted. What the
+reasons mean, with examples: docs/filters.md.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 from desta.construction.description import stated_attributes
+from desta.construction.language import in_wrong_language
 from desta.construction.prompts import Prompt, asks_unknown
+from desta.construction.values import (
+    ClosedSets,
+    named_values,
+    names_attribute,
+    other_values,
+    split_words,
+)
 from desta.llm.base import Completion
-from desta.records import Clip, Domain
-from desta.sources.glossary import JOINED, OPEN_ATTRIBUTES
+from desta.records import Clip
 
-ClosedSets = Mapping[tuple[Domain, str], frozenset[str]]
-"""(domain, attribute) -> all values that the corpora know, case folded; not of open attributes."""
-
-_DURATION = "Duration"
-
-_WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W\u3040-\u9fff\uac00-\ud7af]+")
-"""A word, or one character of the scripts that put no spaces between words."""
-
+_NOUNS = ("text", "description", "transcript", "transcription", "caption", "metadata")
+_TEXT = rf"(?P<noun>{'|'.join(_NOUNS)})s?"
+_TEXT_WORDS = frozenset(noun + ending for noun in _NOUNS for ending in ("", "s"))
 _TEXT_TALK = re.compile(
-    r"\b(?:the|this|that|your|provided|given|above)\s+(?:\w+\s+){0,2}?"
-    r"(?:text|description|transcript|transcription|caption|metadata)s?\b"
-    r"|\bmetadata\b|\[\d\d:\d\d|\bDuration: [\d.]+s\b|</?(?:start|end)_audio",
+    rf"\b(?:the|this|that|your|provided|given|above)\s+(?:\w+\s+){{0,2}}?{_TEXT}\b", re.IGNORECASE
+)
+_FORMAT = re.compile(
+    r"\bmetadata\b|\[\d\d:\d\d|\bDuration: [\d.]+s\b|</?(?:start|begin|end)_[a-z]+", re.IGNORECASE
+)
+"""What only the description, or the conversation around it, looks like."""
+
+_HEAR = r"(?:hear|listen(?: to)?|play|access|process|open|analy[sz]e|perceive)"
+_CANNOT = r"(?:can\s?not|can['’]t|could\s?n['’]t|could not|(?:am|['’]m) (?:not able|unable) to)"
+_RECORDING = r"(?:audio|recording|sound|clip|file|speech|music)s?"
+_MACHINE = re.compile(
+    r"\bas an? (?:\w+[- ]){0,3}?(?:AI|language model|(?:AI |virtual |text-based )assistant)\b"
+    r"|\b(?:I am|I['’]m) (?:just |only )?an? (?:\w+[- ]){0,3}?(?:language model|AI)\b"
+    rf"|\b(?:there (?:is|was)|I see|I have) no (?:\w+ )?{_RECORDING}(?: \w+)? ?"
+    r"(?:here|attached|provided|included|given|file|available|to (?:listen|hear|describe))"
+    rf"|\bno (?:audio|recording)(?: file| clip)? (?:was|is|has been|were) (?:\w+ )?"
+    r"(?:provided|attached|given|included|shared|uploaded)"
+    rf"|\b(?:please|could you) (?:\w+ )?(?:provide|upload|share|attach|send)\b[^.?!]*\b{_RECORDING}"
+    rf"|\bI (?:do not|don['’]t) (?:\w+ )?have (?:the (?:ability|capability)|access|any way|ears)\b"
+    rf"[^.?!]*\b(?:{_HEAR}|{_RECORDING})\b",
     re.IGNORECASE,
 )
-
-_NUMBER = re.compile(r"[\d.,]+")
-
-_WORDINGS: Mapping[str, tuple[str, ...]] = {
-    "female": ("female", "woman", "women", "girl", "lady", "she"),
-    "male": ("male", "man", "men", "boy", "gentleman", "he"),
-}
-"""What values are called in running text, where that is not just their name."""
-
-_NUMBERS: Mapping[str, str] = {
-    word: str(number)
-    for number, word in enumerate(
-        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=1
-    )
-}
-
-_LENGTH = re.compile(
-    rf"(?<![\w.])(?P<number>\d+(?:\.\d+)?|{'|'.join(_NUMBERS)})[\s-]?"
-    r"(?P<unit>s|m|h)(?:ecs?|econds?|ins?|inutes?|ours?)?\b"
+"""Speaking of itself as a program that hears nothing."""
+_DEAF = re.compile(
+    rf"\bI (?:\w+ )?{_CANNOT} (?:\w+ )?{_HEAR}\b[^.?!]{{0,40}}?\b{_RECORDING}\b"
+    rf"|\bI(?:['’]m| am)? (?:\w+ )?{_CANNOT} hear (?:it|anything|you)\b",
+    re.IGNORECASE,
 )
-
-_ENGLISH = frozenset(
-    _WORD.findall(
-        "a about an and are as at be by can for from has have he hear i in is it its like not of "
-        "on or she so that the there they this to very was what which who with yes you"
-    )
+_DECLINES = re.compile(
+    r"\s*(?:unfortunately,? )?(?:I['’]m sorry|I am sorry|sorry|I apologi[sz]e|my apologies)\b"
+    rf"[^.?!]{{0,60}}\b(?:{_CANNOT}|do not|don['’]t|no)\b"
+    rf"|\s*(?:unfortunately,? )?I(?:['’]m| am)? ?(?:{_CANNOT}|unable to|won['’]t|will not) "
+    r"(?:\w+ )?(?:assist|help|answer|fulfil|comply|provide|do that|determine|tell|say|identify"
+    r"|describe)\b",
+    re.IGNORECASE,
 )
-"""The commonest words, among them those that answers about audio are made of."""
+"""Beginning with that it will not answer, which is right only of what is not known."""
+_REFUSING = frozenset(
+    ("i", "ai", "model", "assistant", "no", "please", "could", "sorry", "apologies")
+)
+"""Every refusal holds one of these words."""
+_PROGRAM = re.compile(r"\b(?:AI|robot|computer|machine|assistant|chatbot|android)\b", re.IGNORECASE)
+
+_LONG_WORD = 20  # letters; no ordinary word is a loop before that
+_WORD_LOOP = re.compile(r"(\w{1,10}?)\1{4,}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,26 +83,25 @@ class Candidate:
     completion: Completion
     closed_sets: ClosedSets
 
+    @cached_property
+    def words(self) -> list[str]:
+        """The words of the response, case folded."""
+        return split_words(self.completion.text)
+
+    @cached_property
+    def unknown(self) -> bool:
+        """The prompt asks on purpose for what is not known of the clip."""
+        return asks_unknown(self.prompt, self.clip)
+
 
 def find_fault(candidate: Candidate, filters: Sequence[str]) -> str | None:
     """Return the first of the filters that the response does not pass."""
     return next((name for name in filters if FILTERS[name](candidate)), None)
 
 
-def closed_sets(clips: Iterable[Clip]) -> ClosedSets:
-    """Collect the single values of every attribute whose values are words out of a list."""
-    values: dict[tuple[Domain, str], set[str]] = {}
-    for clip in clips:
-        for name, value in clip.attributes.items():
-            if name != _DURATION and name not in OPEN_ATTRIBUTES:
-                words = {v for v in _single_values(name, value) if not _NUMBER.fullmatch(v)}
-                values.setdefault((clip.domain, name), set()).update(words)
-    return {key: frozenset(found) for key, found in values.items()}
-
-
 def empty(candidate: Candidate) -> bool:
     """Nothing was written."""
-    return not re.search(r"\w", candidate.completion.text)
+    return not candidate.words
 
 
 def cut_off(candidate: Candidate) -> bool:
@@ -96,40 +110,61 @@ def cut_off(candidate: Candidate) -> bool:
 
 
 def repeats_itself(candidate: Candidate) -> bool:
-    """A word stands five times in a row, or a phrase three times."""
-    words = _WORD.findall(candidate.completion.text.casefold())
-    for period in range(1, len(words) // 3 + 1):
-        repeats = max(2 * period, 4)
-        run = 0
-        for word, before in zip(words[period:], words, strict=False):
-            run = run + 1 if word == before else 0
-            if run >= repeats:
-                return True
-    return False
+    """A word stands five times in a row, a phrase three times, or a part of a word five times."""
+    words = candidate.words
+    if any(len(word) >= _LONG_WORD and _WORD_LOOP.search(word) for word in words):
+        return True
+    return _has_loop(words)
 
 
 def talks_about_text(candidate: Candidate) -> bool:
-    """It speaks of the description instead of the sound, or copies its format."""
-    return bool(_TEXT_TALK.search(candidate.completion.text))
+    """It speaks of the description instead of the sound, or copies its format.
+
+    A prompt that itself speaks of a caption or a transcript may be answered with one.
+    """
+    text = candidate.completion.text
+    about_text = not _TEXT_WORDS.isdisjoint(candidate.words)
+    if (about_text or any(mark in text for mark in "[<:")) and _FORMAT.search(text):
+        return True
+    if not about_text:
+        return False
+    nouns = {match["noun"].casefold() for match in _TEXT_TALK.finditer(text)}
+    return bool(nouns) and any(noun not in candidate.prompt.text.casefold() for noun in nouns)
 
 
-def is_not_english(candidate: Candidate) -> bool:
-    """Hardly any of the commonest English words occur; too short responses are not judged."""
-    words = _WORD.findall(candidate.completion.text.casefold())
-    return len(words) > 3 and sum(word in _ENGLISH for word in words) < 0.15 * len(words)
+def refuses(candidate: Candidate) -> bool:
+    """It says that it cannot hear, is only a program, or will not answer.
+
+    That something cannot be told is the right response to a prompt that asks for the unknown.
+    """
+    if _REFUSING.isdisjoint(candidate.words):
+        return False
+    text = candidate.completion.text
+    if _MACHINE.search(text) and not _PROGRAM.search(candidate.prompt.text):
+        return True
+    return not candidate.unknown and bool(_DEAF.search(text) or _DECLINES.match(text))
+
+
+def is_in_wrong_language(candidate: Candidate) -> bool:
+    """It is written neither in English nor in the language that the prompt wants."""
+    return in_wrong_language(
+        candidate.completion.text, candidate.words, candidate.prompt, candidate.clip
+    )
 
 
 def misses_attribute(candidate: Candidate) -> bool:
     """The prompt asks for a known attribute, and the response names none of its values."""
-    if candidate.prompt.kind != "ask" or asks_unknown(candidate.prompt, candidate.clip):
+    if candidate.prompt.kind != "ask" or candidate.unknown:
         return False
-    stated = stated_attributes(candidate.clip)
-    return not all(_names(candidate.completion.text, a, stated[a]) for a in candidate.prompt.needs)
+    return not all(
+        names_attribute(candidate.completion.text, candidate.words, candidate.clip, name)
+        for name in candidate.prompt.needs
+    )
 
 
 def invents_attribute(candidate: Candidate) -> bool:
     """The prompt asks for an unknown attribute, and the response names a value of it."""
-    if not asks_unknown(candidate.prompt, candidate.clip):
+    if not candidate.unknown:
         return False
     domain, own = candidate.clip.domain, stated_attributes(candidate.clip)
     possible = frozenset[str]().union(
@@ -139,15 +174,20 @@ def invents_attribute(candidate: Candidate) -> bool:
 
 
 def states_other_value(candidate: Candidate) -> bool:
-    """It names a value that an attribute of the clip could have, but has not."""
-    clip = candidate.clip
-    own = frozenset[str]().union(
-        *(_single_values(name, v) for name, v in clip.attributes.items() if name != _DURATION)
+    """It names a value that an attribute of the clip could have, but has not.
+
+    A prompt about no attribute may bring values of its own: "Translate it into Spanish".
+    """
+    prompt = candidate.prompt
+    return bool(
+        other_values(
+            candidate.words,
+            candidate.clip,
+            candidate.closed_sets,
+            asked=prompt.needs,
+            given="" if prompt.needs else prompt.text,
+        )
     )
-    possible = own.union(
-        *(candidate.closed_sets.get((clip.domain, name), ()) for name in clip.attributes)
-    )
-    return bool(named_values(candidate.completion.text, possible) - own)
 
 
 FILTERS: Mapping[str, Callable[[Candidate], bool]] = {
@@ -155,46 +195,50 @@ FILTERS: Mapping[str, Callable[[Candidate], bool]] = {
     "cut off": cut_off,
     "repeats itself": repeats_itself,
     "talks about the text": talks_about_text,
-    "is not English": is_not_english,
+    "refuses": refuses,
+    "wrong language": is_in_wrong_language,
     "misses the attribute": misses_attribute,
     "invents the attribute": invents_attribute,
     "states another value": states_other_value,
 }
 
 
-def named_values(text: str, values: frozenset[str]) -> frozenset[str]:
-    """Return the values, case folded, that a text names in whole words.
+def _has_loop(words: Sequence[str]) -> bool:
+    """Find five equal words or three equal phrases in a row.
 
-    Where values overlap the longest counts: "bass drum" does not name "bass".
-
-    >>> sorted(named_values("Two Dogs and a bass drum", frozenset(["dog", "bass", "bass drum"])))
-    ['bass drum', 'dog']
+    Runs of 1, 2, 4, ... words are numbered by what they say. Three phrases of p words in a row hold
+    a run of k words, p <= k < 2p, that comes again after p words: so only such distances are
+    looked at, and where no run of k words comes again, there is no longer phrase either.
     """
-    pattern, owners = _matcher(values)
-    return frozenset(owners[match["value"]] for match in pattern.finditer(text.casefold()))
+    runs: Sequence[object] = words
+    if len(set(zip(words, words[1:], words[2:], strict=False))) >= len(words) - 2:
+        return False  # a loop says the same three words twice
+    size = 1
+    while size <= len(words):
+        last: dict[object, int] = {}
+        periods = set()
+        for place, run in enumerate(runs):
+            distance = place - last.get(run, place)
+            if 0 < distance <= size:
+                periods.add(distance)
+            last[run] = place
+        if any(_repeats(words, period) for period in periods):
+            return True
+        if len(last) == len(runs):
+            return False
+        numbers: dict[object, int] = {}
+        runs = [
+            numbers.setdefault(pair, len(numbers)) for pair in zip(runs, runs[size:], strict=False)
+        ]
+        size *= 2
+    return False
 
 
-def _single_values(attribute: str, value: str) -> frozenset[str]:
-    """Return the values, case folded, that a corpus joined into one."""
-    parts = [value] if attribute in OPEN_ATTRIBUTES else value.split(JOINED)
-    return frozenset(part.strip().casefold() for part in parts if part.strip())
-
-
-@lru_cache(maxsize=1024)
-def _matcher(values: frozenset[str]) -> tuple[re.Pattern[str], dict[str, str]]:
-    owners = {
-        wording: value for value in sorted(values) for wording in _WORDINGS.get(value, (value,))
-    }
-    longest_first = sorted(owners, key=len, reverse=True)
-    wordings = "|".join(map(re.escape, longest_first)) or r"(?!)"  # (?!) never matches
-    return re.compile(rf"(?<!\w)(?P<value>{wordings})(?:s|es)?(?!\w)"), owners
-
-
-def _names(text: str, attribute: str, value: str) -> bool:
-    if attribute != _DURATION:
-        return bool(named_values(text, _single_values(attribute, value)))
-    lengths = {
-        (_NUMBERS.get(match["number"], match["number"]), match["unit"])
-        for match in _LENGTH.finditer(text.casefold())
-    }
-    return lengths == {(value.removesuffix("s"), "s")}  # "2 minutes and 2 seconds" is not 2 s
+def _repeats(words: Sequence[str], period: int) -> bool:
+    repeats = max(2 * period, 4)
+    run = 0
+    for word, before in zip(words[period:], words, strict=False):
+        run = run + 1 if word == before else 0
+        if run >= repeats:
+            return True
+    return False

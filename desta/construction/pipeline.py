@@ -1,37 +1,41 @@
 """Construction: clips -> seed descriptions -> prompts -> responses -> shards.
 
-All that will be asked is planned first, and follows from the recipe alone: which clips, which
-prompts, which batches. Every finished batch goes to a journal. So `kill -9` at any moment, then
-the same call, gives the bytes of an uninterrupted run.
+The clips are read twice: once for what must be known of all of them, and once to make pairs of
+them, a few thousand at a time, so that memory does not grow with the data set. Every response goes
+to a journal before anything else. So `kill -9` at any moment, then the same call, gives the bytes
+of an uninterrupted run, and a changed recipe asks the backbone only for what is new.
 """
 
 import hashlib
-import itertools
+import importlib.resources
 import json
-import random
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from desta.config import to_plain
+from desta.construction.answers import Answerer
+from desta.construction.building import BUILDING, Building, publish
 from desta.construction.config import ConstructConfig
-from desta.construction.filters import Candidate, find_fault
-from desta.construction.plan import Job, Plan, make_plan
+from desta.construction.journal import Journal
+from desta.construction.plan import Job, Planner
+from desta.construction.regenerate import RowPlan, plan_rows
+from desta.construction.survey import Survey, survey
+from desta.construction.verdicts import Verdicts
 from desta.errors import ConfigError, DataError
-from desta.llm.base import Completion, TextGenerator
+from desta.llm.base import TextGenerator
 from desta.progress import progress_bar
-from desta.records import AudioTextPair
-from desta.shards import Dropped, Journal, Manifest, verify, write_atomic, write_shards
+from desta.shards import RESPONSES, Manifest, shard_paths, verify
 
-JOURNAL = "construct.journal"
-DROPPED = "dropped.ndjson"
-"""Every dropped response with its reason. Not `.jsonl`: that would make it a shard."""
+log = logging.getLogger(__name__)
 
 
 def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> Manifest:
-    """Make a data set, or continue where an earlier call was interrupted.
+    """Make a data set, continue where an earlier call was interrupted, or bring it up to date.
 
-    Beside the shards, `dropped.ndjson` holds every dropped response with its reason.
+    Beside the shards, `dropped.ndjson` holds every dropped response with its reason, and
+    `responses.sqlite` every response. A finished data set of another recipe is replaced, at once
+    and as a whole, by one for which only new requests were answered.
 
     Args:
         config: the recipe.
@@ -42,146 +46,120 @@ def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> M
         The manifest, with the number of kept pairs and the table of dropped items.
 
     Raises:
-        ConfigError: the directory holds the work of another recipe.
-        DataError: no clips, or more was dropped than the recipe allows. The journal then stays:
-            with other filters the same responses are judged again without being generated again.
+        ConfigError: the directory holds shards that were not made here.
+        DataError: no clips, a damaged journal, a full disk, or more was dropped than the recipe
+            allows. The journal stays: other filters judge the same responses.
     """
-    plan = make_plan(config)
-    generation, recipe = _fingerprints(config, plan, generator)
+    if config.regenerate is None:
+        planner: Planner | RowPlan = Planner(config)
+    elif config.regenerate.resolve() == out.resolve():
+        raise ConfigError(f"{out} cannot be answered anew in its place", fix="give another --out")
+    else:
+        planner = plan_rows(config.regenerate, config.prompts)
+    recipe = fingerprint(config, planner.prompt_pool, generator)
     out.mkdir(parents=True, exist_ok=True)
-    if finished := _finished(out, recipe):
-        return finished
-
-    completions = _generate(config, plan.jobs, generator, out, generation)
-    kept, dropped = _judge(config, plan, completions, out)
-    _check_share(config, dropped, num_kept=len(kept), out=out)
-
-    for path in out.glob("audio-*.jsonl"):
-        path.unlink()  # of an interrupted call whose shards had another size
-    unknown = {job.id for job in plan.jobs if job.unknown}
-    manifest = Manifest(
-        backbone=generator.id,
-        revision=generator.revision,
-        prompt_pool=plan.prompt_pool,
-        sampling=to_plain(config.sampling),
-        recipe=recipe,
-        shards=write_shards(out, kept, rows_per_shard=config.shard_rows),
-        dropped=dropped,
-        num_unknown=sum(pair.id in unknown for pair in kept),
-    )
-    manifest.write(out)
-    (out / JOURNAL).unlink()
-    return manifest
+    if not (out / BUILDING).exists() and _is_finished(out, recipe):
+        return verify(out)
+    _check_origin(out)
+    with Journal(out / RESPONSES) as journal:
+        publish(out)
+        if _is_finished(out, recipe):
+            return verify(out)
+        return _build(config, planner, Answerer(config, generator, journal), out, generator, recipe)
 
 
-def _fingerprints(config: ConstructConfig, plan: Plan, generator: TextGenerator) -> tuple[str, str]:
-    """Return the SHA-256 of all that decides the completions, and that of the whole data set."""
-    engine = [generator.id, generator.revision, config.dtype, to_plain(config.sampling)]
-    batches = [config.batch_size, config.seed]
-    requests = ([m.to_json() for m in job.request] for job in plan.jobs)
-    generation = _digest(itertools.chain(engine, batches, requests))
+def fingerprint(config: ConstructConfig, prompt_pool: str, generator: TextGenerator) -> str:
+    """Return the SHA-256 of all that decides what the shards hold: recipe, clips, prompts, code."""
+    recipe = to_plain(config)
+    for name in ("max_dropped_share", "prompts"):
+        del recipe[name]
+    for corpus, plain in zip(config.clips, recipe["clips"], strict=True):
+        plain["path"] = _sha256(corpus.path)
+    if config.regenerate is not None:
+        recipe["regenerate"] = [_sha256(path) for path in shard_paths(config.regenerate)]
+    parts = [generator.id, generator.revision, prompt_pool, _code(), recipe]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    judged = [generation, plan.prompt_pool, config.filters, config.shard_rows, plan.unsuited]
-    values = ([*key, *sorted(found)] for key, found in sorted(plan.closed_sets.items()))
-    pairs = (job.pair("").to_json() for job in plan.jobs)
-    return generation, _digest(itertools.chain(judged, values, pairs))
+
+def _sha256(clips: Path) -> str:
+    if not clips.is_file():
+        raise DataError(f"{clips} is not a file", fix="write it with `desta describe`")
+    with clips.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _digest(parts: Iterable[Any]) -> str:
+def _code() -> str:
+    """Return the SHA-256 of the code that turns clips into pairs."""
     digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{json.dumps(part)}\n".encode())
+    files = importlib.resources.files("desta.construction")
+    for file in sorted(files.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".py"):
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def _finished(out: Path, recipe: str) -> Manifest | None:
-    """Return the manifest if the data set is complete; refuse to touch anything else's shards."""
+def _is_finished(out: Path, recipe: str) -> bool:
     manifest = Manifest.read(out)
-    fix = f"give another directory, or delete {out}"
-    if manifest is None:
-        if not (out / JOURNAL).exists() and any(out.glob("*.jsonl")):
-            raise ConfigError(f"{out} holds shards of another origin", fix=fix)
-        return None
-    if manifest.recipe != recipe:
-        raise ConfigError(f"{out} holds the data set of another recipe", fix=fix)
-    (out / JOURNAL).unlink(missing_ok=True)
-    return verify(out)
+    return manifest is not None and manifest.recipe == recipe
 
 
-def _generate(
-    config: ConstructConfig,
-    jobs: Sequence[Job],
-    generator: TextGenerator,
-    out: Path,
-    fingerprint: str,
-) -> list[Completion]:
-    """Answer every job, in batches of similar length; return the completions in plan order."""
-    completions: dict[int, Completion] = {}
-    with Journal(out / JOURNAL, fingerprint) as journal:
-        batches = _batches(jobs, generator, config.batch_size)
-        for batch, records in zip(batches, journal.records, strict=False):
-            completions.update(zip(batch, (Completion(**r) for r in records), strict=True))
-        with progress_bar("constructing", total=len(jobs), done=len(completions)) as advance:
-            for number in range(len(journal.records), len(batches)):
-                answers = generator.complete(
-                    [jobs[index].request for index in batches[number]],
-                    config.sampling,
-                    seeds=[
-                        random.Random(f"{config.seed}/{jobs[index].id}").getrandbits(63)
-                        for index in batches[number]
-                    ],
-                )
-                journal.append([to_plain(answer) for answer in answers])
-                completions.update(zip(batches[number], answers, strict=True))
-                advance(items=len(answers))
-    return [completions[index] for index in range(len(jobs))]
-
-
-def _batches(jobs: Sequence[Job], generator: TextGenerator, size: int) -> list[list[int]]:
-    """Return places of jobs, longest first: what does not fit into memory fails at once."""
-    lengths = [generator.count_tokens(job.request) for job in jobs]
-    order = sorted(range(len(jobs)), key=lambda index: (-lengths[index], index))
-    return [order[start : start + size] for start in range(0, len(order), size)]
-
-
-def _judge(
-    config: ConstructConfig, plan: Plan, completions: Sequence[Completion], out: Path
-) -> tuple[list[AudioTextPair], dict[str, Dropped]]:
-    """Filter the responses; write those that are dropped, and count them by reason."""
-    kept: list[AudioTextPair] = []
-    lines: list[str] = []
-    reasons = {"no prompt suits the clip": list(plan.unsuited)}
-    for job, completion in zip(plan.jobs, completions, strict=True):
-        candidate = Candidate(
-            clip=job.clip,
-            prompt=job.prompt,
-            completion=completion,
-            closed_sets=plan.closed_sets,
+def _check_origin(out: Path) -> None:
+    """Refuse to touch shards whose responses are not in a journal."""
+    if (out / RESPONSES).exists():
+        if Manifest.read(out) is not None:
+            log.warning("%s is built again: recipe, clips or code have changed", out)
+    elif any(out.glob("*.jsonl")):
+        raise ConfigError(
+            f"{out} holds shards of another origin or recipe, and no {RESPONSES}",
+            fix=f"give another directory, or delete {out}",
         )
-        pair = job.pair(completion.text)
-        fault = find_fault(candidate, config.filters)
-        if fault is None:
-            kept.append(pair)
-        else:
-            reasons.setdefault(fault, []).append(job.id)
-            lines.append(json.dumps({"reason": fault, **pair.to_json()}, ensure_ascii=False))
-    write_atomic(out / DROPPED, "".join(f"{line}\n" for line in lines).encode())
-    counts = {
-        reason: Dropped(count=len(ids), example=ids[0]) for reason, ids in reasons.items() if ids
-    }
-    return kept, counts
 
 
-def _check_share(
-    config: ConstructConfig, dropped: Mapping[str, Dropped], *, num_kept: int, out: Path
-) -> None:
-    num_dropped = sum(d.count for d in dropped.values())
-    if num_kept and num_dropped <= config.max_dropped_share * (num_kept + num_dropped):
-        return
-    table = ", ".join(f"{reason}: {d.count} (first: {d.example})" for reason, d in dropped.items())
-    raise DataError(
-        f"{num_dropped} of {num_kept + num_dropped} responses were dropped, more than "
-        f"max_dropped_share = {config.max_dropped_share}: {table}",
-        fix=f"read them in {out / DROPPED}; then change prompts, description or filters in the "
-        "recipe, or raise max_dropped_share",
+def _build(
+    config: ConstructConfig,
+    planner: Planner | RowPlan,
+    answerer: Answerer,
+    out: Path,
+    generator: TextGenerator,
+    recipe: str,
+) -> Manifest:
+    if isinstance(planner, RowPlan):
+        verdicts, total = Verdicts(config, {}), planner.num_rows
+        jobs = planner.jobs(verdicts)
+    else:
+        found = survey(config)
+        verdicts, total = Verdicts(config, found.closed_sets), found.num_prompts
+        jobs = _jobs(planner, found, verdicts)
+    building = Building(out, rows_per_shard=config.shard_rows)
+    with progress_bar("constructing", total=total) as advance:
+        answers = answerer.answer(jobs, on_progress=lambda count: advance(items=count))
+        for job, completion in answers:
+            pair = job.pair(completion.text)
+            fault = verdicts.judge(job, completion)
+            if fault is None:
+                building.keep(pair)
+            else:
+                building.drop(pair, fault)
+    shards = building.close()
+    verdicts.check_share(rejects=str(building.rejects))
+    manifest = Manifest(
+        backbone=generator.id,
+        revision=generator.revision,
+        prompt_pool=planner.prompt_pool,
+        sampling=to_plain(config.sampling),
+        recipe=recipe,
+        shards=shards,
+        dropped=verdicts.dropped,
+        counts=verdicts.counts,
+        faithfulness=verdicts.faithfulness.to_json(),
+        num_unknown=verdicts.num_unknown,
     )
+    building.finish(manifest)
+    return manifest
+
+
+def _jobs(planner: Planner, found: Survey, verdicts: Verdicts) -> Iterator[Job]:
+    for clip, planned in planner.plan(found):
+        if not planned:
+            verdicts.skip(clip)
+        yield from planned

@@ -1,25 +1,24 @@
-"""What construction will ask, all of it: which clips, which prompts, in which words."""
+"""What construction asks: which prompts clips get, in which words; one clip after another."""
 
-import heapq
-import random
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from desta.config import suggest
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.description import describe
-from desta.construction.filters import ClosedSets, closed_sets
+from desta.construction.groups import BLOCK, Block, Group
+from desta.construction.pool import PromptPool, draw_system, ticket
 from desta.construction.prompts import (
+    PoolName,
     Prompt,
     asks_unknown,
-    draw,
-    draw_system,
     load_pool,
     load_systems,
     pool_hash,
 )
 from desta.construction.responses import generation_messages, training_messages
-from desta.errors import ConfigError, DataError
+from desta.construction.survey import Survey, wanted
 from desta.records import (
     DOMAINS,
     NO_TRANSCRIPTION,
@@ -27,8 +26,10 @@ from desta.records import (
     AudioTextPair,
     Clip,
     Message,
-    read_clips,
+    stream_clips,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,10 @@ class Job:
 
     id: str
     clip: Clip
+    """What it is about; several clips as one (`Group.union`)."""
     prompt: Prompt
     description: str
+    """One line a clip."""
     messages: tuple[Message, ...]
     """As the model is trained on them."""
     request: tuple[Message, ...]
@@ -61,154 +64,108 @@ class Job:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All that follows from a recipe before the first response."""
+class Planner:
+    """Turns clips into jobs; what it makes of a clip follows from recipe and clip alone."""
 
-    jobs: tuple[Job, ...]
-    unsuited: tuple[str, ...]
-    """Clips that no prompt suits."""
-    closed_sets: ClosedSets
-    prompt_pool: str
-    """SHA-256 of the prompt pools."""
+    def __init__(self, config: ConstructConfig) -> None:
+        """Load the prompts.
 
+        Raises:
+            ConfigError: a prompt pool is broken, or a weight names no kind.
+        """
+        self._config = config
+        names: list[PoolName] = [*DOMAINS]
+        if any(corpus.groups for corpus in config.clips):
+            names.append("multi")
+        self._pools = {name: load_pool(name, config.prompts) for name in names}
+        self._systems = load_systems(config.prompts) if config.systems == "pool" else ()
+        self._drawn = [
+            {domain: self._allowed(domain, corpus) for domain in DOMAINS} for corpus in config.clips
+        ]
+        self._about_groups = [
+            [self._allowed("multi", corpus, wish.size) for wish in corpus.groups]
+            for corpus in config.clips
+        ]
+        self.prompt_pool = pool_hash(self._pools, self._systems)
+        """SHA-256 of the prompt pools."""
 
-def make_plan(config: ConstructConfig) -> Plan:
-    """Choose clips and prompts.
+    def plan(self, survey: Survey) -> Iterator[tuple[Clip, list[Job]]]:
+        """Read the clips again and yield those that are used with their jobs, in their order.
 
-    Raises:
-        ConfigError: a prompt pool is broken, or a weight names no kind.
-        DataError: clips are missing or have the same id, or none is left.
-    """
-    pools = {domain: load_pool(domain, config.prompts) for domain in DOMAINS}
-    systems = load_systems(config.prompts) if config.systems == "pool" else ()
-    known: list[Clip] = []
-    jobs: list[Job] = []
-    unsuited: list[str] = []
-    for corpus in config.clips:
-        clips = read_clips(corpus.path)
-        _check_names(corpus, clips)
-        known += clips
-        allowed = {domain: _allowed(pool, corpus, config) for domain, pool in pools.items()}
-        for clip in _select(clips, corpus, config):
-            prompts = _draw(allowed[clip.domain], clip, corpus, config)
-            jobs += [_job(clip, p, n, corpus, config, systems) for n, p in enumerate(prompts)]
-            if not prompts:
-                unsuited.append(clip.id)
-    if not jobs:
-        raise DataError(
-            f'no clip of split "{config.split}" is left to construct from',
-            fix="check `split`, `where` and `kinds` in the recipe",
+        A group follows the first of its clips, and is yielded as one clip.
+        """
+        for number, corpus in enumerate(self._config.clips):
+            pools, about_groups = self._drawn[number], self._about_groups[number]
+            formed: set[int] = set()
+            for block in self._blocks(corpus, survey.chosen[number].tolist()):
+                for place, clip in enumerate(block.clips):
+                    prompts = self._draw(pools[clip.domain], clip, corpus)
+                    alone = Group((clip,))
+                    yield clip, [self._job(alone, p, n, corpus) for n, p in enumerate(prompts)]
+                    for n, group in block.groups(place, corpus.groups):
+                        prompts = about_groups[n].draw(
+                            group.shared, count=1, seed=self._config.seed
+                        )
+                        yield group.union, [self._job(group, p, n, corpus) for p in prompts]
+                        formed.add(n)
+            for n, wish in enumerate(corpus.groups):
+                if n not in formed:
+                    log.warning(
+                        "no %d clips of %s were grouped by %s", wish.size, corpus.path, wish.by
+                    )
+
+    def _blocks(self, corpus: ClipsConfig, chosen: Iterable[bool]) -> Iterator[Block]:
+        """Read the clips that are used."""
+        clips = (c for c in stream_clips(corpus.path) if wanted(c, corpus, self._config))
+        used = (clip for clip, use in zip(clips, chosen, strict=True) if use)
+        while block := list(islice(used, BLOCK)):
+            yield Block(block, seed=self._config.seed)
+
+    def _allowed(self, name: PoolName, corpus: ClipsConfig, num_clips: int = 1) -> PromptPool:
+        """Keep the prompts that the recipe lets ask about clips of the corpus."""
+        prompts = (
+            prompt
+            for prompt in self._pools[name]
+            if (self._config.description.transcription or not prompt.needs_transcription)
+            and (corpus.ask_for is None or prompt.needs.issubset(corpus.ask_for))
+            and prompt.num_clips in (None, num_clips)
         )
-    seen: set[str] = set()
-    for job in jobs:
-        if job.id in seen:
-            raise DataError(
-                f"two clips have the id {job.clip.id!r}", fix="list every clips.jsonl once"
+        return PromptPool(prompts, None if name == "multi" else self._config.kinds.get(name))
+
+    def _draw(self, pool: PromptPool, clip: Clip, corpus: ClipsConfig) -> list[Prompt]:
+        """Draw the prompts of a clip; in the stated share of clips the last asks the unknown."""
+        seed, count = self._config.seed, corpus.prompts_per_clip
+        prompts = pool.draw(clip, count=count, seed=seed)
+        share = self._config.unknown_share
+        if share and ticket(seed, f"{clip.id}?") < share:
+            # of the whole pool's prompts of that sort each is equally likely: kinds do not matter
+            unknown = pool.draw(clip, count=1, seed=seed, unknown=True)
+            return [*prompts[: count - len(unknown)], *unknown]
+        return prompts
+
+    def _job(self, group: Group, prompt: Prompt, number: int, corpus: ClipsConfig) -> Job:
+        config = self._config
+        id = f"{group.id}#{number}"
+        descriptions = [
+            describe(clip, config.description, needs=prompt.needs, pair=id, seed=config.seed)
+            for clip in group.clips
+        ]
+        withheld = config.withhold > 0 and ticket(config.seed, id) < config.withhold
+        heard = [
+            AudioRef(
+                audio=str(corpus.root / clip.audio),
+                text=NO_TRANSCRIPTION if withheld else clip.transcription,
             )
-        seen.add(job.id)
-    return Plan(
-        jobs=tuple(jobs),
-        unsuited=tuple(unsuited),
-        closed_sets=closed_sets(known),
-        prompt_pool=pool_hash(pools, systems),
-    )
-
-
-def _check_names(corpus: ClipsConfig, clips: Sequence[Clip]) -> None:
-    """Refuse attributes and values that no clip has: they would silently select nothing."""
-    values: dict[str, set[str]] = {}
-    for clip in clips:
-        for name, value in clip.attributes.items():
-            values.setdefault(name, set()).add(value)
-    known = [*values, "Duration"]
-    for name in (*corpus.where, *corpus.per_value, *(corpus.ask_for or ())):
-        if name not in known:
-            raise ConfigError(
-                f'no clip of {corpus.path} has the attribute "{name}"', fix=suggest(name, known)
-            )
-    for name, wanted in corpus.where.items():
-        for value in wanted:
-            if value not in values.get(name, ()):
-                raise ConfigError(
-                    f'no clip of {corpus.path} has {name} "{value}"',
-                    fix=suggest(value, sorted(values.get(name, ()))),
-                )
-
-
-def _select(clips: Sequence[Clip], corpus: ClipsConfig, config: ConstructConfig) -> list[Clip]:
-    """Keep the clips of the split that the recipe wants, in their order."""
-    chosen = [
-        clip
-        for clip in clips
-        if clip.split == config.split
-        and all(clip.attributes.get(name) in values for name, values in corpus.where.items())
-    ]
-    for name, most in corpus.per_value.items():
-        by_value: dict[str, list[Clip]] = {}
-        for clip in chosen:
-            if value := clip.attributes.get(name):
-                by_value.setdefault(value, []).append(clip)
-        drawn = {
-            clip.id
-            for group in by_value.values()
-            for clip in heapq.nsmallest(most, group, key=lambda c: _ticket(config.seed, c.id))
-        }
-        chosen = [c for c in chosen if c.id in drawn or not c.attributes.get(name)]
-    return chosen
-
-
-def _allowed(
-    pool: Sequence[Prompt], corpus: ClipsConfig, config: ConstructConfig
-) -> tuple[Prompt, ...]:
-    """Keep the prompts that the recipe lets ask about clips of the corpus."""
-    return tuple(
-        prompt
-        for prompt in pool
-        if (config.description.transcription or not prompt.needs_transcription)
-        and (corpus.ask_for is None or prompt.needs.issubset(corpus.ask_for))
-    )
-
-
-def _draw(
-    pool: Sequence[Prompt], clip: Clip, corpus: ClipsConfig, config: ConstructConfig
-) -> list[Prompt]:
-    """Draw the prompts of a clip; in the stated share of clips the last asks for the unknown."""
-    count, kinds = corpus.prompts_per_clip, config.kinds.get(clip.domain)
-    prompts = draw(pool, clip, count=count, seed=config.seed, kinds=kinds)
-    if _ticket(config.seed, f"{clip.id}?") < config.unknown_share:
-        unknown = draw(pool, clip, count=1, seed=config.seed, unknown=True)
-        return [*prompts[: count - len(unknown)], *unknown]
-    return prompts
-
-
-def _ticket(seed: int, id: str) -> float:
-    """Return a number in [0, 1) that depends on the id alone: new clips displace few others."""
-    return random.Random(f"{seed}/{id}").random()
-
-
-def _job(
-    clip: Clip,
-    prompt: Prompt,
-    number: int,
-    corpus: ClipsConfig,
-    config: ConstructConfig,
-    systems: Sequence[str],
-) -> Job:
-    id = f"{clip.id}#{number}"
-    description = describe(clip, config.description)
-    withheld = _ticket(config.seed, id) < config.withhold
-    heard = AudioRef(
-        audio=str(corpus.root / clip.audio),
-        text=NO_TRANSCRIPTION if withheld else clip.transcription,
-    )
-    system = draw_system(systems, id, seed=config.seed) if systems else config.system
-    messages = training_messages(system, prompt, heard)
-    return Job(
-        id=id,
-        clip=clip,
-        prompt=prompt,
-        description=description,
-        messages=messages,
-        request=generation_messages(messages, description),
-    )
+            for clip in group.clips
+        ]
+        systems = self._systems
+        system = draw_system(systems, id, seed=config.seed) if systems else config.system
+        messages = training_messages(system, prompt, *heard)
+        return Job(
+            id=id,
+            clip=group.union,
+            prompt=prompt,
+            description="\n".join(descriptions),
+            messages=messages,
+            request=generation_messages(messages, *descriptions),
+        )

@@ -1,4 +1,4 @@
-"""Prompt pools: which instructions exist, which of them suit a clip, and which ones it gets.
+"""Prompt pools: which instructions exist, and which of them suit a clip.
 
 A pool is a text file, one prompt a line. A header in square brackets opens a section: first the
 kind of its prompts, then what a clip must have for them to make sense, attribute names or the word
@@ -9,21 +9,21 @@ kind of its prompts, then what a clip must have for them to make sense, attribut
     [transform transcription]
     Summarise what the speaker says in one sentence.
 
+The pool `multi.txt` asks about several clips at once, in kinds of its own. What a header names all
+of them must have, and a number is how many they must be: `[compare 2, Gender]`.
+
 System prompts lie beside them in `system.txt`, without sections. What the kinds are for, with
 examples: docs/prompts.md.
 """
 
 import hashlib
-import heapq
 import importlib.resources
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from desta.config import suggest
 from desta.errors import ConfigError
@@ -32,6 +32,11 @@ from desta.records import NO_TRANSCRIPTION, Clip, Domain
 KINDS = ("describe", "ask", "reason", "converse", "transform", "role-play", "format")
 """`ask` wants the value of one attribute, `transform` works on the words, `format` prescribes the
 shape of the response."""
+
+MULTI_KINDS = ("compare", "count", "which", "order", "common", "each")
+"""Kinds of prompts about several clips: `which` picks clips, `each` goes through them."""
+
+PoolName = Domain | Literal["multi"]
 
 _TRANSCRIPTION = "transcription"
 _DURATION = "Duration"  # known of every clip, whether or not its attributes list it
@@ -43,25 +48,27 @@ class Prompt:
 
     text: str
     kind: str
-    """One of `KINDS`."""
+    """One of `KINDS` or, about several clips, of `MULTI_KINDS`."""
     needs: frozenset[str] = frozenset()
     """Attributes that the clip must have, written as its source writes them."""
     needs_transcription: bool = False
+    num_clips: int | None = None
+    """How many clips it speaks of; None means any number of the kind that its pool is for."""
 
 
-def load_pool(domain: Domain, directory: Path | None = None) -> tuple[Prompt, ...]:
-    """Read the prompt pool of a domain.
+def load_pool(name: PoolName, directory: Path | None = None) -> tuple[Prompt, ...]:
+    """Read the prompt pool of a domain, or that for several clips.
 
     Args:
-        domain: names the file, `<domain>.txt`.
+        name: of the file, without `.txt`.
         directory: folder with pools of the user's own; None for those of this package.
 
     Raises:
         ConfigError: the file is missing, empty or not UTF-8, a header is malformed, or a prompt
             stands twice or before the first header.
     """
-    lines, where = _read(f"{domain}.txt", directory)
-    prompts = _parse(lines, where=where)
+    lines, where = _read(f"{name}.txt", directory)
+    prompts = _parse(lines, MULTI_KINDS if name == "multi" else KINDS, where=where)
     if not prompts:
         raise ConfigError(f"prompt pool {where} holds no prompts", fix="write one prompt a line")
     return prompts
@@ -95,71 +102,14 @@ def asks_unknown(prompt: Prompt, clip: Clip) -> bool:
     return prompt.kind == "ask" and not all(_known(name, clip) for name in prompt.needs)
 
 
-def draw(
-    pool: Iterable[Prompt],
-    clip: Clip,
-    *,
-    count: int,
-    seed: int,
-    kinds: Mapping[str, float] | None = None,
-    unknown: bool = False,
-) -> list[Prompt]:
-    """Draw different prompts that suit a clip, or that ask for what is not known of it.
-
-    Every prompt gets an exponential arrival time from a hash of seed, clip and prompt, and the
-    first to arrive win, which is weighted sampling without replacement. So the draw depends neither
-    on other clips nor on the order of the pool, and without `kinds` a prompt that is added to the
-    pool changes only the draws that it wins.
-
-    Args:
-        pool: prompts with different texts.
-        clip: what the prompts are about.
-        count: prompts wanted; fewer are returned where fewer suit.
-        seed: another seed, another draw.
-        kinds: weight of each kind, shared by its prompts that suit the clip; a kind that is not
-            named is not drawn. None makes every prompt equally likely.
-        unknown: draw from those that `asks_unknown` instead of those that suit the clip.
-
-    Raises:
-        ConfigError: an unknown kind, a weight below 0, or no weight above 0.
-    """
-    if kinds is not None:
-        _check_kinds(kinds)
-    applies = asks_unknown if unknown else suits
-    groups: dict[str, list[Prompt]] = {}
-    verdicts: dict[tuple[str, frozenset[str], bool], bool] = {}  # thousands of prompts, few needs
-    for prompt in pool:
-        needs = (prompt.kind, prompt.needs, prompt.needs_transcription)
-        if needs not in verdicts:
-            verdicts[needs] = applies(prompt, clip)
-        if verdicts[needs]:
-            groups.setdefault(prompt.kind, []).append(prompt)
-    start = hashlib.blake2b(json.dumps([seed, clip.id]).encode(), digest_size=8)
-    arrivals = []
-    for kind, group in groups.items():
-        weight = 1.0 if kinds is None else kinds.get(kind, 0.0) / len(group)
-        if weight > 0:
-            tickets = [(_ticket(start, prompt), prompt) for prompt in group]
-            for ticket, prompt in heapq.nlargest(count, tickets, key=itemgetter(0)):
-                uniform = (int.from_bytes(ticket, "big") + 1) / 2**64  # in (0, 1]
-                arrivals.append((-math.log(uniform) / weight, prompt.text, prompt))
-    return [prompt for _, _, prompt in sorted(arrivals, key=itemgetter(0, 1))[:count]]
-
-
-def draw_system(systems: Sequence[str], id: str, *, seed: int) -> str:
-    """Draw the system prompt of the pair with that id; each is equally likely."""
-
-    def ticket(system: str) -> bytes:
-        return hashlib.blake2b(json.dumps([seed, id, system]).encode(), digest_size=8).digest()
-
-    return max(systems, key=ticket)
-
-
-def pool_hash(pools: Mapping[Domain, Iterable[Prompt]], systems: Iterable[str] = ()) -> str:
+def pool_hash(pools: Mapping[PoolName, Iterable[Prompt]], systems: Iterable[str] = ()) -> str:
     """Return the SHA-256 of all that a draw depends on; the order of prompts is not part of it."""
     content: dict[str, list[Any]] = {
-        domain: sorted([p.text, p.kind, sorted(p.needs), p.needs_transcription] for p in pool)
-        for domain, pool in pools.items()
+        name: sorted(
+            [p.text, p.kind, sorted(p.needs), p.needs_transcription, *filter(None, [p.num_clips])]
+            for p in pool
+        )
+        for name, pool in pools.items()
     }
     if pooled := sorted(systems):
         content["system"] = pooled
@@ -168,12 +118,6 @@ def pool_hash(pools: Mapping[Domain, Iterable[Prompt]], systems: Iterable[str] =
 
 def _known(name: str, clip: Clip) -> bool:
     return name == _DURATION or bool(clip.attributes.get(name))
-
-
-def _ticket(start: hashlib.blake2b, prompt: Prompt) -> bytes:
-    ticket = start.copy()
-    ticket.update(prompt.text.encode())
-    return ticket.digest()
 
 
 def _read(name: str, directory: Path | None) -> tuple[list[str], str]:
@@ -214,52 +158,45 @@ def _entries(lines: Sequence[str], *, where: str) -> Iterator[tuple[int, str]]:
         yield number, text
 
 
-def _parse(lines: Sequence[str], *, where: str) -> tuple[Prompt, ...]:
-    header: tuple[str, frozenset[str]] | None = None
+def _parse(lines: Sequence[str], kinds: Sequence[str], *, where: str) -> tuple[Prompt, ...]:
+    header: Prompt | None = None
     prompts = []
     for number, text in _entries(lines, where=where):
         if text.startswith("["):
-            header = _parse_header(text, where=f"{where}:{number}")
+            header = _parse_header(text, kinds, where=f"{where}:{number}")
             continue
         if header is None:
             raise ConfigError(
                 f"{where}:{number} is a prompt before the first header",
                 fix='write a header such as "[describe]" above it',
             )
-        kind, needs = header
-        prompts.append(
-            Prompt(
-                text=text,
-                kind=kind,
-                needs=needs - {_TRANSCRIPTION},
-                needs_transcription=_TRANSCRIPTION in needs,
-            )
-        )
+        prompts.append(replace(header, text=text))
     return tuple(prompts)
 
 
-def _parse_header(text: str, *, where: str) -> tuple[str, frozenset[str]]:
+def _parse_header(text: str, kinds: Sequence[str], *, where: str) -> Prompt:
+    """Return what the prompts of a section have in common."""
     if not text.endswith("]"):
         raise ConfigError(f'{where}: header "{text}" is not closed', fix='end it with "]"')
     kind, _, rest = text[1:-1].strip().partition(" ")
-    if kind not in KINDS:
-        raise ConfigError(f'{where}: unknown kind of prompt "{kind}"', fix=suggest(kind, KINDS))
+    if kind not in kinds:
+        raise ConfigError(f'{where}: unknown kind of prompt "{kind}"', fix=suggest(kind, kinds))
     needs = [name.strip() for name in rest.split(",")] if rest else []
     if not all(needs):
         raise ConfigError(
             f'{where}: header "{text}" has an empty name',
             fix="separate attribute names by single commas",
         )
-    return kind, frozenset(needs)
-
-
-def _check_kinds(kinds: Mapping[str, float]) -> None:
-    for kind, weight in kinds.items():
-        if kind not in KINDS:
-            raise ConfigError(f'unknown kind of prompt "{kind}"', fix=suggest(kind, KINDS))
-        if not 0 <= weight < math.inf:
-            raise ConfigError(
-                f'the weight of prompt kind "{kind}" is {weight}', fix="give 0 or a positive number"
-            )
-    if not any(kinds.values()):
-        raise ConfigError("no kind of prompt has a weight", fix=f"weigh one of {', '.join(KINDS)}")
+    counts = [name for name in needs if name.isdecimal() and kind in MULTI_KINDS]
+    if len(counts) > 1 or any(int(count) < 2 for count in counts):
+        raise ConfigError(
+            f'{where}: header "{text}" does not say of how many clips it speaks',
+            fix="give one number, 2 or more, or none",
+        )
+    return Prompt(
+        text="",
+        kind=kind,
+        needs=frozenset(needs) - {_TRANSCRIPTION, *counts},
+        needs_transcription=_TRANSCRIPTION in needs,
+        num_clips=int(counts[0]) if counts else None,
+    )

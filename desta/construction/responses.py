@@ -1,6 +1,6 @@
-"""The conversation around a clip, as the backbone reads it and as the model is trained on it.
+"""The conversation around clips, as the backbone reads it and as the model is trained on it.
 
-Both are the same messages: in training a clip is heard at the locator, between `<start_audio>` and
+Both are the same messages: in training a clip is heard at its locator, between `<start_audio>` and
 `<end_audio>`; when the backbone writes its response, the seed description is read there.
 """
 
@@ -12,8 +12,10 @@ from desta.errors import ConfigError
 from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message
 
 
-def training_messages(system: str, prompt: Prompt, clip: AudioRef) -> tuple[Message, ...]:
+def training_messages(system: str, prompt: Prompt, *clips: AudioRef) -> tuple[Message, ...]:
     """Build the conversation up to the response: an optional system prompt, then the question.
+
+    Every clip stands on a line of its own, in front of the prompt.
 
     Raises:
         ConfigError: a locator stands in the words, where nothing is to be heard.
@@ -21,14 +23,20 @@ def training_messages(system: str, prompt: Prompt, clip: AudioRef) -> tuple[Mess
     for words in (system, prompt.text):
         if LOCATOR in words:
             raise ConfigError(f'"{words}" holds {LOCATOR}', fix="take it out of the prompt")
-    content = f"{START_AUDIO}{LOCATOR}{END_AUDIO}\n\n{prompt.text}"
-    question = Message(role="user", content=content, audios=(clip,))
+    heard = "\n".join([f"{START_AUDIO}{LOCATOR}{END_AUDIO}"] * len(clips))
+    question = Message(role="user", content=f"{heard}\n\n{prompt.text}", audios=clips)
     return (Message(role="system", content=system), question) if system else (question,)
 
 
-def generation_messages(messages: Sequence[Message], description: str) -> tuple[Message, ...]:
-    """Put the seed description where the clip is heard: text generators read a clip's text."""
+def generation_messages(messages: Sequence[Message], *descriptions: str) -> tuple[Message, ...]:
+    """Put seed descriptions where the clips are heard: text generators read a clip's text.
+
+    Args:
+        messages: as they are trained on.
+        descriptions: one for each clip, in the order in which they are heard.
+    """
+    rest = iter(descriptions)
     return tuple(
-        replace(m, audios=tuple(replace(clip, text=description) for clip in m.audios))
+        replace(m, audios=tuple(replace(clip, text=next(rest)) for clip in m.audios))
         for m in messages
     )

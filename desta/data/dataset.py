@@ -1,7 +1,7 @@
 """Shards on disk -> examples: token ids and the audio they speak of."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from desta import audio
 from desta.data.layout import Layout, Tokens, check_locators
 from desta.errors import DataError, need
-from desta.records import AudioTextPair
+from desta.records import AudioTextPair, find_flaw
 from desta.shards import shard_paths
 
 _TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
@@ -74,7 +74,11 @@ class PairDataset:
         )
         try:
             self._rows = datasets.load_dataset(
-                "json", data_files=files, split="train", features=features
+                "json",
+                data_files=files,
+                split="train",
+                features=features,
+                on_mixed_types=None,  # else one number where text belongs puts all text in quotes
             )
         except datasets.exceptions.DatasetsError as error:
             cause = " ".join(str(error.__cause__ or error).split())
@@ -90,7 +94,7 @@ class PairDataset:
         record = self._rows[index]  # a field that a shard lacks is None
         texts = {name: record[name] or "" for name in _TEXTS}
         texts["id"] = texts["id"] or f"row {index}"
-        reason = _flaw(record)
+        reason = find_flaw(record)
         if reason is not None:
             return Skipped(texts["id"], reason)
         return AudioTextPair.from_json(record | texts)
@@ -169,18 +173,3 @@ def _most_windows(path: Path) -> int:
         return 1  # will be skipped, with its reason, when it is read
     rest = max(seconds - audio.WINDOW_SECONDS, 0.0)
     return 1 + math.ceil(rest / (audio.WINDOW_SECONDS - audio.SEARCH_SECONDS))
-
-
-def _flaw(record: Mapping[str, Any]) -> str | None:
-    """Return what a record lacks, in the same words for every record."""
-    messages = record["messages"]
-    if not messages or None in messages:
-        return "has no messages"
-    if any(message["role"] is None or message["content"] is None for message in messages):
-        return "has a message without role or content"
-    clips = [clip for message in messages for clip in message["audios"] or ()]
-    if not all(clip and clip["audio"] for clip in clips):
-        return "has a clip without a path"
-    if not (record["response"] or "").strip():
-        return "has no response"
-    return None

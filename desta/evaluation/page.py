@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from desta import audio
 from desta.errors import DataError
 from desta.evaluation.base import Result
 from desta.evaluation.transcription import WER
@@ -113,7 +114,7 @@ def outcome(result: Result, reading: str) -> int:
 
 def _embedded(path: Path) -> str | None:
     try:
-        return embed(path)
+        return embed(audio.load(path))
     except DataError:
         return None  # the browser may still know how to play it
 

@@ -27,7 +27,7 @@ from desta.evaluation import (
 )
 from desta.evaluation.answered import Answered
 from desta.evaluation.base import Benchmark, Result
-from desta.evaluation.items import Item, check_same, check_unique
+from desta.evaluation.items import Item, Score, check_same, check_unique
 from desta.evaluation.scores import sum_up
 
 NOT_ANSWERED = "the results file does not answer it"
@@ -159,7 +159,7 @@ def _complete(
 
 
 def _unanswered(item: Item) -> Answered:
-    score = speech_ifeval_items.Score(id=item.id, groups=item.groups, extracted=None, values={})
+    score = Score(id=item.id, groups=item.groups, extracted=None, values={})
     return Answered(item=item, output=None, score=score)
 
 

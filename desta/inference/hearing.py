@@ -26,9 +26,9 @@ from desta import audio
 from desta.data.batching import similar_lengths
 from desta.errors import DestaError
 from desta.inference.transcribe import Transcriber
-from desta.inference.vad import spoken_windows
 from desta.model.desta import DestaModel
 from desta.records import NO_TRANSCRIPTION, AudioRef
+from desta.vad import spoken_windows
 
 _MAX_WINDOWS = 16  # encoded at once: enough to keep the cores busy, little enough to fit
 

@@ -11,7 +11,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from desta import audio
 from desta.errors import DataError
@@ -106,30 +108,35 @@ def _clip(result: Json, named: str | None) -> str:
         f'<dt>{escape(name)}</dt><dd class="{kind}">{escape(text)}</dd>'
         for name, text, kind in lines
     )
-    players = "".join(_player(path) for path in result["audio"])
+    players = "".join(player(Path(path)) for path in result["audio"])
     note = f"{result['groups']['group']} · {'right' if right else 'wrong'}"
     return (
         f'<div class="clip">{players}<dl>{items}</dl><span class="soft">{escape(note)}</span></div>'
     )
 
 
-def _player(path: str) -> str:
-    """Return an audio element that holds its sound."""
+def player(path: Path, *, max_seconds: float | None = None) -> str:
+    """Return an audio element that holds its sound.
+
+    Args:
+        path: recording; what cannot be read is said in place of the player.
+        max_seconds: what lies beyond is left out; None keeps all of it.
+    """
     try:
-        source = embed(Path(path))
+        samples = audio.load(path)
     except DataError as error:
         return paragraph(f"Cannot be played: {error.message}", "missing")
-    return f'<audio controls preload="metadata" src="{source}"></audio>'
+    heard = samples[: None if max_seconds is None else round(max_seconds * audio.SAMPLE_RATE)]
+    element = f'<audio controls preload="metadata" src="{embed(heard)}"></audio>'
+    if len(heard) == len(samples):
+        return element
+    return element + paragraph(f"the first {max_seconds:.0f} s", "soft")
 
 
-def embed(path: Path) -> str:
-    """Return a clip as a data URI: MP3, 16 kHz mono, which every browser plays.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def embed(samples: NDArray[np.float32]) -> str:
+    """Return a sound of 16 kHz as a data URI: MP3, which every browser plays."""
     file = io.BytesIO()
-    soundfile.write(file, audio.load(path), audio.SAMPLE_RATE, format="MP3")
+    soundfile.write(file, samples, audio.SAMPLE_RATE, format="MP3")
     return f"data:audio/mpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 

@@ -47,6 +47,12 @@ figure svg { max-width: 100%; height: auto }
 .clip dl { margin: .6rem 0 0; font-size: .9rem }
 .clip dt { color: var(--soft); font-size: .78rem }
 .clip dd { margin: 0 0 .4rem; overflow-wrap: anywhere }
+.filters { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; margin: 1rem 0;
+  position: sticky; top: 0; background: var(--paper); padding: .6rem 0; z-index: 1 }
+.filters input, .filters select { font: inherit; font-size: .9rem; color: inherit;
+  background: var(--tint); border: 1px solid var(--line); border-radius: .4rem;
+  padding: .35rem .6rem; max-width: 100% }
+.filters input { flex: 1 1 14rem }
 .right { color: var(--good) }
 .wrong { color: var(--bad) }
 """.strip()
@@ -56,19 +62,20 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-s
 
 
 def page(
-    title: str, body: Sequence[str], *, style: str = "", script: str = "", local_media: bool = False
+    title: str, body: Sequence[str], script: str = "", *, style: str = "", local_media: bool = False
 ) -> str:
     """Return a whole HTML document.
 
     Args:
         title: plain text.
         body: markup.
-        style: CSS to be added.
-        script: JavaScript to be run last; no other script in the page is run.
+        script: JavaScript; no other will run, whatever stands in the body.
+        style: CSS beside that of all pages.
         local_media: whether sounds are also played from files beside the page.
     """
     policy = _POLICY + (" 'self' file:" if local_media else "")
     if script:
+        body = [*body, f"<script>{script}</script>"]
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
         policy += f"; script-src 'sha256-{digest}'"
     return "\n".join(

@@ -204,3 +204,22 @@ def test_a_model_is_verified_or_refused(tmp_path: Path, published_tiny: Path) ->
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     refused(desta("models", "verify", tmp_path / "cut"), "model.safetensors")
+
+
+def test_decontaminate_refuses_what_is_not_there(tmp_path: Path, tone: np.ndarray) -> None:
+    clips = tmp_path / "clips.jsonl"
+    record = {"id": "c/a", "source": "c", "audio": "a.wav", "duration": 2.0, "domain": "sound"}
+    clips.write_text(json.dumps(record))
+    bench = tmp_path / "bench"
+    verb = ("decontaminate", clips, "--root", tmp_path, "--against", bench)
+    refused(desta(*verb), "bench is not a folder")
+    bench.mkdir()
+    refused(desta(*verb), "neither holds nor names a recording")
+    (bench / "list.csv").write_text("file,label\nTask_12345_a.wav,dog\n")
+    refused(desta(*verb), "no clip under", "does not exist: 1 (first: c/a)")
+    soundfile.write(tmp_path / "a.wav", tone, RATE)
+    refused(desta(*verb, "--out", clips), "would replace what is read")
+    done = desta(*verb, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["kept"] == 1
+    assert (tmp_path / "clips.clean.jsonl").read_text().count("\n") == 1

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from desta.config import load_recipe
 from desta.construction.config import ConstructConfig
-from desta.construction.plan import make_plan
+from desta.construction.plan import Planner
+from desta.construction.survey import survey
 from desta.records import Clip, Domain, Segment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,8 +48,9 @@ def demo_prompts(folder: Path) -> dict[str, str]:
         path.write_text("\n".join(lines), encoding="utf-8")
         corpora.append(replace(corpus, path=path))
     prompts = recipe.prompts and REPOSITORY / recipe.prompts
-    plan = make_plan(replace(recipe, clips=tuple(corpora), prompts=prompts))
-    return {job.id: job.prompt.text for job in plan.jobs}
+    recipe = replace(recipe, clips=tuple(corpora), prompts=prompts)
+    planned = Planner(recipe).plan(survey(recipe))
+    return {job.id: job.prompt.text for _, jobs in planned for job in jobs}
 
 
 def test_the_demo_asks_what_it_always_asked(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -10,14 +10,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from desta.cli.app import app
+from desta.construction.building import BUILDING, DROPPED
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.description import DescriptionConfig, describe
-from desta.construction.pipeline import DROPPED, JOURNAL, construct
-from desta.construction.plan import make_plan
+from desta.construction.pipeline import construct
+from desta.construction.plan import Job, Planner
+from desta.construction.pool import ticket
 from desta.construction.prompts import Prompt
 from desta.construction.responses import generation_messages, training_messages
+from desta.construction.survey import survey
 from desta.errors import ConfigError, DataError
-from desta.llm.base import Completion, Sampling
+from desta.llm.base import Completion, Sampling, as_text
 from desta.llm.chat import encode_chat, encode_text
 from desta.llm.local import LocalGenerator
 from desta.llm.scripted import ScriptedGenerator
@@ -25,7 +28,7 @@ from desta.model.backbones import load_backbone, revision
 from desta.model.config import ModelConfig
 from desta.model.weights import fingerprint
 from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Clip, Message, Segment
-from desta.shards import Manifest, read_pairs
+from desta.shards import RESPONSES, Manifest, read_pairs, verify
 
 LANGUAGES = ("French", "Russian", "Spanish")
 PROMPT = Prompt(text="What is it?", kind="ask", needs=frozenset(), needs_transcription=False)
@@ -65,13 +68,14 @@ def speak(content: str) -> str:
     return f"I hear {len(content)} things."
 
 
-def read(message: Message) -> str:
-    """Return what a text generator reads."""
-    return message.content.replace(LOCATOR, message.audios[0].text or "", 1)
+def plan(config: ConstructConfig) -> list[Job]:
+    return [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs]
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    """Return all that must be the same after every interruption: not how the journal lies."""
+    names = {path.name for path in directory.iterdir()} - {RESPONSES}
+    return {name: (directory / name).read_bytes() for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +106,7 @@ def test_messages_differ_only_between_the_tags(text: str, system: str) -> None:
     assert before.endswith(START_AUDIO)
     assert after.startswith(END_AUDIO)
     assert [m.content for m in generation] == [m.content for m in training]
-    assert read(generation[-1]) == before + description + after
+    assert as_text(generation[-1]) == before + description + after
 
 
 def test_a_locator_in_a_prompt_is_an_error() -> None:
@@ -129,6 +133,19 @@ def test_tokens_differ_only_between_the_tags(
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in middle
 
 
+def test_every_clip_of_a_message_is_read_as_its_own_description(
+    tokenizer: Any, generator: LocalGenerator
+) -> None:
+    training = training_messages("", PROMPT, AudioRef(audio="1.wav"), AudioRef(audio="2.wav"))
+    before, between, after = encode_chat(tokenizer, training, locator=LOCATOR)
+    first, second = "[00:00-00:01] (A: <|AUDIO|>)", "[00:00-00:02] (A: b)"
+
+    found = generator.encode(generation_messages(training, first, second))
+
+    texts = [encode_text(tokenizer, first), encode_text(tokenizer, second)]
+    assert found == [*before, *texts[0], *between, *texts[1], *after]
+
+
 # -- the plan ------------------------------------------------------------------------------------
 
 
@@ -137,9 +154,11 @@ def test_only_the_split_and_the_values_asked_for_are_planned(
 ) -> None:
     clips = [clip(n, split="test" if n < 6 else "train") for n in range(12)]
     chosen = replace(corpus(tmp_path, clips), where={"Language": ("French", "Spanish")})
-    plan = make_plan(replace(config, clips=(chosen,)))
-    assert {job.clip.id for job in plan.jobs} == {"c/6", "c/8", "c/9", "c/11"}
-    assert plan.closed_sets["speech", "Language"] == {"french", "russian", "spanish"}
+    chosen_only = replace(config, clips=(chosen,))
+    assert {job.clip.id for job in plan(chosen_only)} == {"c/6", "c/8", "c/9", "c/11"}
+    found = survey(chosen_only)
+    assert found.closed_sets["speech", "Language"] == {"french", "russian", "spanish"}
+    assert found.num_prompts == 4 * 2
 
 
 def test_a_cap_holds_for_every_value_and_new_clips_displace_few(
@@ -149,27 +168,49 @@ def test_a_cap_holds_for_every_value_and_new_clips_displace_few(
         capped = replace(
             corpus(tmp_path, [clip(n) for n in range(num_clips)]), per_value={"Language": 4}
         )
-        return {job.clip.id for job in make_plan(replace(config, clips=(capped,))).jobs}
+        return {job.clip.id for job in plan(replace(config, clips=(capped,)))}
 
     few, more = drawn(60), drawn(63)
     assert len(few) == len(more) == 3 * 4
     assert len(few - more) <= 3
 
 
+def test_a_second_cap_holds_for_what_the_first_one_left(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    clips = [
+        clip(n, attributes={"Language": LANGUAGES[n % 3]} | ({"Gender": "Male"} if n % 2 else {}))
+        for n in range(60)
+    ]
+    capped = replace(corpus(tmp_path, clips), per_value={"Language": 8, "Gender": 5})
+    twice = replace(config, clips=(capped,))
+    used = [c.id for c, _ in Planner(twice).plan(survey(twice))]
+
+    lots = {c.id: ticket(config.seed, c.id) for c in clips}
+    left = []
+    for language in LANGUAGES:
+        speaking = [c for c in clips if c.attributes["Language"] == language]
+        left += sorted(speaking, key=lambda c: lots[c.id])[:8]
+    male = sorted((c for c in left if "Gender" in c.attributes), key=lambda c: lots[c.id])
+    expected = {c.id for c in left} - {c.id for c in male[5:]}
+    assert len(male) > 5
+    assert used == [c.id for c in clips if c.id in expected]
+
+
 def test_prompts_about_words_are_not_drawn_where_the_words_are_left_out(
     config: ConstructConfig,
 ) -> None:
     silent = replace(config, description=DescriptionConfig(transcription=False))
-    assert any(job.prompt.needs_transcription for job in make_plan(config).jobs)
-    assert not any(job.prompt.needs_transcription for job in make_plan(silent).jobs)
+    assert any(job.prompt.needs_transcription for job in plan(config))
+    assert not any(job.prompt.needs_transcription for job in plan(silent))
 
 
 def test_the_last_prompt_of_the_stated_share_of_clips_asks_for_the_unknown(
     tmp_path: Path, config: ConstructConfig
 ) -> None:
     many = replace(config, clips=(corpus(tmp_path, [clip(n) for n in range(200)]),))
-    before = make_plan(many).jobs
-    after = make_plan(replace(many, unknown_share=0.25)).jobs
+    before = plan(many)
+    after = plan(replace(many, unknown_share=0.25))
 
     assert [job.id for job in after] == [job.id for job in before]
     assert [job for job in after if not job.unknown] == [
@@ -181,6 +222,23 @@ def test_the_last_prompt_of_the_stated_share_of_clips_asks_for_the_unknown(
     assert not any(job.unknown for job in before)
 
 
+def test_what_a_prompt_needs_is_never_dropped_from_the_description(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    rich = {"Language": "French", "Gender": "Female", "Emotion": "Sad", "Accent": "Breton"}
+    some = corpus(tmp_path, [clip(n, attributes=rich) for n in range(100)])
+    dropping = DescriptionConfig(drop=0.9, order="random")
+    jobs = plan(replace(config, clips=(some,), description=dropping))
+
+    assert any(job.prompt.needs for job in jobs)
+    for job in jobs:
+        assert all(f"{name}: " in job.description for name in job.prompt.needs)
+        assert job.description in as_text(job.request[-1])
+    firsts, seconds = jobs[::2], jobs[1::2]
+    same = sum(a.description == b.description for a, b in zip(firsts, seconds, strict=True))
+    assert same < 60  # two prompts about a clip draw on their own
+
+
 def test_pairs_about_the_unknown_are_counted(tmp_path: Path, config: ConstructConfig) -> None:
     asking = replace(config, unknown_share=1.0)
     manifest = construct(asking, tmp_path / "out", ScriptedGenerator(speak))
@@ -190,13 +248,14 @@ def test_pairs_about_the_unknown_are_counted(tmp_path: Path, config: ConstructCo
 
 
 def test_a_pool_gives_pairs_different_system_prompts(config: ConstructConfig) -> None:
-    plain, pooled = make_plan(config), make_plan(replace(config, systems="pool"))
+    drawn = replace(config, systems="pool")
+    plain, pooled = plan(config), plan(drawn)
 
-    assert {job.messages[0].content for job in plain.jobs} == {config.system}
-    assert len({job.messages[0].content for job in pooled.jobs}) > 12
-    assert [job.prompt for job in pooled.jobs] == [job.prompt for job in plain.jobs]
-    assert all(job.request[0].content == job.messages[0].content for job in pooled.jobs)
-    assert pooled.prompt_pool != plain.prompt_pool
+    assert {job.messages[0].content for job in plain} == {config.system}
+    assert len({job.messages[0].content for job in pooled}) > 12
+    assert [job.prompt for job in pooled] == [job.prompt for job in plain]
+    assert all(job.request[0].content == job.messages[0].content for job in pooled)
+    assert Planner(drawn).prompt_pool != Planner(config).prompt_pool
 
 
 @pytest.mark.parametrize("name", ["withhold", "unknown_share"])
@@ -208,12 +267,12 @@ def test_a_share_outside_0_to_1_is_an_error(config: ConstructConfig, name: str) 
 def test_the_same_clip_twice_is_an_error(tmp_path: Path, config: ConstructConfig) -> None:
     twice = replace(config, clips=config.clips * 2)
     with pytest.raises(DataError, match="two clips have the id 'c/0'"):
-        make_plan(twice)
+        plan(twice)
 
 
 def test_an_empty_selection_is_an_error(config: ConstructConfig) -> None:
     with pytest.raises(DataError, match='no clip of split "test"'):
-        make_plan(replace(config, split="test"))
+        plan(replace(config, split="test"))
 
 
 # -- construction --------------------------------------------------------------------------------
@@ -224,23 +283,24 @@ def test_every_job_becomes_one_pair_in_plan_order(tmp_path: Path, config: Constr
     manifest = construct(config, out, ScriptedGenerator(speak))
 
     pairs = list(read_pairs(out))
-    jobs = make_plan(config).jobs
+    jobs = plan(config)
     assert manifest.num_kept == len(pairs) == len(jobs) == 24
     for pair, job in zip(pairs, jobs, strict=True):
-        assert pair == job.pair(speak(read(job.request[-1])))
+        assert pair == job.pair(speak(as_text(job.request[-1])))
         assert pair.messages[-1].audios[0].audio == f"recordings/{job.clip.audio}"
     assert set(contents(out)) == {
         *(f"audio-0000{n}.jsonl" for n in range(4)),
         "manifest.json",
         DROPPED,
     }
+    assert (out / RESPONSES).exists()
 
 
 def test_every_drop_is_counted_with_reason_and_first_example(
     tmp_path: Path, config: ConstructConfig
 ) -> None:
-    jobs = make_plan(config).jobs
-    unlucky = {read(jobs[n].request[-1]) for n in (3, 4)}
+    jobs = plan(config)
+    unlucky = {as_text(jobs[n].request[-1]) for n in (3, 4)}
     script = ScriptedGenerator(lambda content: "" if content in unlucky else "Fine.")
 
     manifest = construct(config, tmp_path / "out", script)
@@ -258,7 +318,7 @@ def test_too_many_drops_fail_and_other_filters_judge_the_same_responses(
     out = tmp_path / "out"
     with pytest.raises(DataError, match=r"24 of 24 .* empty: 24 \(first: c/0#0\)"):
         construct(config, out, ScriptedGenerator(lambda _: ""))
-    assert len((out / DROPPED).read_text().splitlines()) == 24
+    assert len((out / BUILDING / DROPPED).read_text().splitlines()) == 24
     assert Manifest.read(out) is None
 
     never_asked = ScriptedGenerator(lambda _: pytest.fail("generated again"))
@@ -275,38 +335,189 @@ def test_a_finished_data_set_is_not_made_again(tmp_path: Path, config: Construct
     assert contents(out) == before
 
 
+class Counting:
+    """A generator that keeps every batch it was asked."""
+
+    id, revision = "scripted", "1"
+    order: Literal["length", "prefix"] = "length"
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.count_tokens = ScriptedGenerator(speak).count_tokens
+
+    def complete(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
+    ) -> list[Completion]:
+        assert len(seeds) == len(conversations)
+        self.batches.append([as_text(messages[-1]) for messages in conversations])
+        return ScriptedGenerator(speak).complete(conversations, sampling, seeds=seeds)
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "again"),
     [
-        {"seed": 1},
-        {"dtype": "float32"},
-        {"system": "Other."},
-        {"filters": ("empty",)},
-        {"shard_rows": 3},
-        {"sampling": Sampling(temperature=0.1, max_new_tokens=40)},
+        ({"filters": ("empty",)}, 0),
+        ({"shard_rows": 3}, 0),
+        ({"withhold": 0.5}, 0),
+        ({"batch_size": 4}, 0),
+        ({"max_dropped_share": 0.1}, 0),
+        ({"seed": 1}, 24),
+        ({"dtype": "float32"}, 24),
+        ({"system": "Other."}, 24),
+        ({"sampling": Sampling(temperature=0.1, max_new_tokens=40)}, 24),
     ],
 )
-def test_a_changed_recipe_does_not_overwrite(
-    tmp_path: Path, config: ConstructConfig, changes: dict[str, Any]
+def test_another_recipe_takes_the_place_and_asks_only_what_is_new(
+    tmp_path: Path, config: ConstructConfig, changes: dict[str, Any], again: int
 ) -> None:
     out = tmp_path / "out"
     construct(config, out, ScriptedGenerator(speak))
-    before = contents(out)
-    with pytest.raises(ConfigError, match="another recipe"):
-        construct(replace(config, **changes), out, ScriptedGenerator(speak))
-    assert contents(out) == before
+    changed = replace(config, **changes)
+    generator = Counting()
+
+    construct(changed, out, generator)
+
+    assert sum(map(len, generator.batches)) == again
+    construct(changed, tmp_path / "afresh", ScriptedGenerator(speak))
+    assert contents(out) == contents(tmp_path / "afresh")
+    assert verify(out).num_kept == 24
 
 
-def test_a_changed_recipe_does_not_continue_a_journal(
+def test_new_clips_are_all_that_is_asked(tmp_path: Path, config: ConstructConfig) -> None:
+    out = tmp_path / "out"
+    construct(config, out, ScriptedGenerator(speak))
+    more = replace(config, clips=(corpus(tmp_path, [clip(n) for n in range(15)]),))
+    generator = Counting()
+
+    assert construct(more, out, generator).num_kept == 30
+
+    asked = [text for batch in generator.batches for text in batch]
+    assert len(asked) == 6
+    assert set(asked) == {as_text(job.request[-1]) for job in plan(more)[24:]}
+
+
+def test_a_request_that_comes_twice_is_answered_once(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    alike = [replace(clip(1), id=f"c/{n}", audio=f"{n}.wav") for n in range(400)]
+    twice = replace(config, clips=(corpus(tmp_path, alike),))
+    generator = Counting()
+
+    manifest = construct(twice, tmp_path / "out", generator)
+
+    asked = [text for batch in generator.batches for text in batch]
+    assert manifest.num_kept == 800
+    assert len(set(asked)) == len(asked) < 800
+
+
+def test_batches_hold_the_longest_requests_first(tmp_path: Path, config: ConstructConfig) -> None:
+    generator = Counting()
+    construct(config, tmp_path / "out", generator)
+
+    sizes = [len(text.split()) for batch in generator.batches for text in batch]
+    assert [len(batch) for batch in generator.batches] == [5, 5, 5, 5, 4]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_batches_hold_requests_of_one_beginning_where_prefixes_are_cached(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    generator = Counting()
+    generator.order = "prefix"
+    construct(config, tmp_path / "out", generator)
+
+    asked = [text for batch in generator.batches for text in batch]
+    assert asked == sorted(asked)
+
+
+@pytest.mark.parametrize("order", ["length", "prefix"])
+def test_an_interrupted_run_goes_on_with_the_same_batches(
+    tmp_path: Path, config: ConstructConfig, order: Literal["length", "prefix"]
+) -> None:
+    whole, first, second = Counting(), Counting(), Counting()
+    whole.order = first.order = second.order = order
+    construct(config, tmp_path / "whole", whole)
+    complete = first.complete
+
+    def fail_after_two(*args: Any, **options: Any) -> list[Completion]:
+        if len(first.batches) == 2:
+            raise KeyboardInterrupt
+        return complete(*args, **options)
+
+    first.complete = fail_after_two  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        construct(config, tmp_path / "out", first)
+    construct(config, tmp_path / "out", second)
+
+    assert first.batches + second.batches == whole.batches
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_kept_and_dropped_are_counted_by_source_and_kind(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    jobs = plan(config)
+    unlucky = as_text(jobs[3].request[-1])
+    script = ScriptedGenerator(lambda content: "" if content == unlucky else "Fine.")
+
+    manifest = construct(config, tmp_path / "out", script)
+
+    kinds = {job.prompt.kind for job in jobs}
+    assert set(manifest.counts) == {"c"}
+    assert set(manifest.counts["c"]) == kinds
+    assert sum(count["kept"] for count in manifest.counts["c"].values()) == 23
+    assert manifest.counts["c"][jobs[3].prompt.kind]["dropped"] == 1
+    assert Manifest.read(tmp_path / "out") == manifest
+
+
+def test_clips_that_no_prompt_suits_are_counted(tmp_path: Path, config: ConstructConfig) -> None:
+    folder = tmp_path / "pools"
+    folder.mkdir()
+    for domain in ("speech", "sound", "music"):
+        (folder / f"{domain}.txt").write_text("[ask Age]\nHow old?\n")
+    clips = [clip(n, attributes={"Age": "Old"} if n else {}) for n in range(3)]
+    asking = replace(config, clips=(corpus(tmp_path, clips),), prompts=folder)
+
+    manifest = construct(asking, tmp_path / "out", ScriptedGenerator(speak))
+
+    assert manifest.num_kept == 2
+    dropped = manifest.dropped["no prompt suits the clip"]
+    assert (dropped.count, dropped.example) == (1, "c/0")
+
+
+def test_an_unfinished_data_set_is_not_taken_for_a_published_one(
     tmp_path: Path, config: ConstructConfig
 ) -> None:
     out = tmp_path / "out"
-    with pytest.raises(DataError):
-        construct(config, out, ScriptedGenerator(lambda _: ""))
-    other = replace(config, batch_size=4)
-    with pytest.raises(ConfigError, match="unfinished work of another recipe"):
-        construct(other, out, ScriptedGenerator(speak))
-    assert (out / JOURNAL).exists()
+    construct(config, out, ScriptedGenerator(speak))
+    (out / "manifest.json").unlink()
+    with pytest.raises(DataError, match="not finished"):
+        list(read_pairs(out))
+
+
+def test_a_data_set_without_its_journal_is_kept_but_not_replaced(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    out = tmp_path / "out"
+    first = construct(config, out, ScriptedGenerator(speak))
+    (out / RESPONSES).unlink()
+    never_asked = ScriptedGenerator(lambda _: pytest.fail("generated again"))
+
+    assert construct(config, out, never_asked) == first
+    with pytest.raises(ConfigError, match=f"no {RESPONSES}"):
+        construct(replace(config, seed=1), out, never_asked)
+    assert list(read_pairs(out))
+
+
+def test_missing_clips_are_an_error(tmp_path: Path, config: ConstructConfig) -> None:
+    [clips] = config.clips
+    gone = replace(config, clips=(replace(clips, path=tmp_path / "gone.jsonl"),))
+    with pytest.raises(DataError, match=r"gone\.jsonl is not a file"):
+        construct(gone, tmp_path / "out", ScriptedGenerator(speak))
 
 
 def test_shards_of_another_origin_are_left_alone(tmp_path: Path, config: ConstructConfig) -> None:

@@ -1,12 +1,16 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from desta.config import build
 from desta.construction.config import ConstructConfig
-from desta.construction.filters import FILTERS, Candidate, closed_sets, find_fault
+from desta.construction.filters import FILTERS, Candidate, find_fault
 from desta.construction.prompts import Prompt
+from desta.construction.values import closed_sets
 from desta.errors import ConfigError
 from desta.llm.base import Completion
-from desta.records import Clip, Domain
+from desta.records import Clip, Domain, Segment
 
 CORPUS: list[tuple[Domain, dict[str, str]]] = [
     ("speech", {"Language": "French", "Gender": "Female"}),
@@ -70,6 +74,7 @@ def test_a_response_without_end_is_cut_off() -> None:
         "Hello there. Hello there. Hello there.",
         "It is a dog, and it is a dog, and it is a dog, and so on",
         "我我我我我",
+        "Бълбълбълбълбълбълбълбъ",
     ],
 )
 def test_loops_are_found(text: str) -> None:
@@ -93,6 +98,7 @@ def test_ordinary_repetition_passes(text: str) -> None:
         "[00:00-00:03] A woman",
         "A dog (Sound class: Dog, Duration: 3s)",
         "<start_audio>",
+        "<begin_text> <end_text>",
     ],
 )
 def test_talk_about_the_text_is_found(text: str) -> None:
@@ -102,24 +108,6 @@ def test_talk_about_the_text_is_found(text: str) -> None:
 @pytest.mark.parametrize("text", ["The audio holds a voice.", "Here is a short description: ..."])
 def test_talk_about_the_audio_passes(text: str) -> None:
     assert not FILTERS["talks about the text"](candidate(text))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Elle est la femme de la femme.",
-        "El hombre este la gente en español.",
-        "Отсебра рассоры высокая рассорядь",
-        "我听到一个女人在说话",
-    ],
-)
-def test_another_language_is_found(text: str) -> None:
-    assert FILTERS["is not English"](candidate(text))
-
-
-@pytest.mark.parametrize("text", ["French.", "Français", "A woman speaks in Greek.", "Yes, it is."])
-def test_english_and_single_words_pass(text: str) -> None:
-    assert not FILTERS["is not English"](candidate(text))
 
 
 @pytest.mark.parametrize(
@@ -235,3 +223,145 @@ def test_a_value_of_an_unknown_attribute_is_an_invention(
 
 def test_an_unknown_attribute_cannot_be_missed() -> None:
     assert not FILTERS["misses the attribute"](candidate("I cannot tell.", 6, "Language"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but as an AI language model I cannot listen to audio.",
+        "As a text-based assistant, I have no ears.",
+        "I am just a language model and cannot process sound.",
+        "There is no audio file attached.",
+        "No recording was provided, so I cannot describe it.",
+        "Please upload the audio clip so that I can help you.",
+        "I don't have the ability to hear recordings.",
+        "I can't hear the audio.",
+        "Unfortunately, I am unable to listen to the clip.",
+        "I’m sorry, but I cannot determine the language.",
+        "I cannot assist with that.",
+        "I cannot determine who is speaking.",
+    ],
+)
+def test_refusals_are_found(text: str) -> None:
+    assert FILTERS["refuses"](candidate(text, asks="Language"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I hear a woman. There is no music.",
+        "She says that she is sorry and cannot come.",
+        "It is hard to tell, but it sounds French.",
+        "The voice is calm; I cannot hear any anger in it.",
+        "There is no doubt that it is French.",
+        "Please listen to the recording again: it is French.",
+        "The speaker apologises: I'm sorry.",
+    ],
+)
+def test_what_only_sounds_like_a_refusal_passes(text: str) -> None:
+    assert not FILTERS["refuses"](candidate(text))
+
+
+def test_not_to_know_the_unknown_is_no_refusal_but_to_hear_nothing_is() -> None:
+    assert not FILTERS["refuses"](candidate("I cannot tell the language.", 6, "Language"))
+    assert not FILTERS["refuses"](candidate("I'm sorry, I can't say.", 6, "Language"))
+    assert FILTERS["refuses"](candidate("As an AI, I have no ears.", 6, "Language"))
+
+
+def test_a_role_may_be_a_program() -> None:
+    asked = candidate("As an AI aboard this ship, I report: a woman speaks French.")
+    assert FILTERS["refuses"](asked)
+    role = replace(asked.prompt, text="You are a ship's computer. Report.", kind="role-play")
+    assert not FILTERS["refuses"](replace(asked, prompt=role))
+
+
+def test_a_prompt_that_wants_a_caption_may_get_one() -> None:
+    answer = candidate("Here is the caption: A dog barks.")
+    assert FILTERS["talks about the text"](answer)
+    wanted = replace(answer.prompt, text="Write a caption.")
+    assert not FILTERS["talks about the text"](replace(answer, prompt=wanted))
+    assert FILTERS["talks about the text"](
+        replace(candidate("The caption follows the text."), prompt=wanted)
+    )
+
+
+@pytest.mark.parametrize("words", [30, 300, 3000])
+def test_a_loop_at_the_end_of_a_long_response_is_found(words: int) -> None:
+    text = " ".join(map(str, range(words)))
+    assert not FILTERS["repeats itself"](candidate(text))
+    assert FILTERS["repeats itself"](candidate(f"{text} so it goes so it goes so it goes"))
+
+
+ORIGINS: list[dict[str, str]] = [
+    {"Language": "French", "Native language": "Hindi"},
+    {"Accent": "English", "Gender": "Male"},
+    {"Native language": "English", "Accent": "Indian"},
+    {"Native language": "Hindi", "Gender": "Female"},
+    {"Language": "English", "Accent": "Indian"},
+    {"Language": "Hindi", "Accent": "French"},
+]
+
+
+def states_other(response: str, attributes: dict[str, str], **changes: Any) -> bool:
+    speech = replace(clip(0), attributes=attributes, **changes.pop("clip", {}))
+    sets = closed_sets(replace(speech, attributes=a) for a in ORIGINS)
+    asked = replace(candidate(response), clip=speech, closed_sets={**CLOSED_SETS, **sets})
+    return FILTERS["states another value"](replace(asked, prompt=replace(asked.prompt, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("text", "attributes", "states"),
+    [
+        # nothing is known of the language: English may be it
+        ("She speaks English.", {"Accent": "Indian"}, False),
+        ("She speaks English.", {"Native language": "Hindi", "Accent": "Indian"}, False),
+        ("She speaks English with an Indian accent.", {"Accent": "Indian"}, False),
+        ("She speaks English with a French accent.", {"Accent": "Indian"}, True),
+        ("A French-accented voice.", {"Accent": "Indian"}, True),
+        ("She is a native English speaker.", {"Native language": "Hindi"}, True),
+        ("Her first language is English.", {"Native language": "Hindi"}, True),
+        ("She speaks English with an Indian accent.", {"Language": "English"}, False),
+        ("She speaks Hindi.", {"Language": "English", "Accent": "Indian"}, True),
+        ("The audio is in Hindi.", {"Language": "English"}, True),
+        ("A Hindi accent.", {"Language": "English"}, False),
+        # a word that any attribute of the clip has is right
+        ("She speaks Hindi.", {"Language": "English", "Native language": "Hindi"}, False),
+        # neither the words around it nor the prompt tell: all owners must be known
+        ("French.", {"Language": "English"}, False),
+        ("French.", {"Language": "English", "Accent": "Indian", "Native language": "Hindi"}, True),
+    ],
+)
+def test_origins_are_compared_attribute_by_attribute(
+    text: str, attributes: dict[str, str], states: bool
+) -> None:
+    assert states_other(text, attributes) is states
+
+
+def test_the_prompt_tells_which_attribute_a_bare_word_is() -> None:
+    needs = frozenset(["Language"])
+    assert states_other("French.", {"Language": "English"}, needs=needs, kind="ask")
+    assert not states_other("French.", {"Language": "French"}, needs=needs, kind="ask")
+
+
+def test_words_of_the_clip_and_of_the_prompt_contradict_nothing() -> None:
+    words = (Segment(start=0.0, end=1.0, text="He is a man of honour."),)
+    female = {"Gender": "Female"}
+    assert states_other("He is honest.", female)
+    assert not states_other("It is about a man.", female, clip={"segments": words})
+    spanish = {"Language": "French", "Gender": "Female"}
+    text = "Translate it into Hindi."
+    assert states_other("In Hindi: ...", spanish)
+    assert not states_other("In Hindi: ...", spanish, text=text, kind="transform")
+    # but a prompt about the attribute itself does not excuse a wrong value
+    needs = frozenset(["Language"])
+    assert states_other("Yes, in Hindi.", spanish, text="Is it Hindi?", kind="format", needs=needs)
+
+
+def test_notes_are_not_looked_for_among_words() -> None:
+    notes = [replace(clip(4), attributes={"Tonic": tonic}) for tonic in ("A", "C", "C#", "D")]
+    asked = replace(candidate("A drum.", 4, "Tonic"), clip=notes[1], closed_sets=closed_sets(notes))
+    assert not FILTERS["states another value"](asked)
+    assert FILTERS["misses the attribute"](asked)
+    for text, misses in (("It is C.", False), ("C# it is", True), ("C'est un tambour", True)):
+        completion = replace(asked.completion, text=text)
+        assert FILTERS["misses the attribute"](replace(asked, completion=completion)) is misses

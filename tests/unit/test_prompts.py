@@ -2,19 +2,20 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from desta.construction.pool import PromptPool, draw_system
 from desta.construction.prompts import (
     KINDS,
+    MULTI_KINDS,
     Prompt,
     asks_unknown,
-    draw,
-    draw_system,
     load_pool,
     load_systems,
     pool_hash,
@@ -32,6 +33,7 @@ from prompt_statistics import (
 
 POOLS = {domain: load_pool(domain) for domain in DOMAINS}
 TEXTS = [prompt.text for pool in POOLS.values() for prompt in pool]
+MULTI = load_pool("multi")
 SYSTEMS = load_systems()
 
 
@@ -49,6 +51,12 @@ def make_clip(
     )
 
 
+def draw(
+    pool: Sequence[Prompt], clip: Clip, *, kinds: Mapping[str, float] | None = None, **options: Any
+) -> list[Prompt]:
+    return PromptPool(pool, kinds).draw(clip, **options)
+
+
 def write_pool(directory: Path, content: str) -> Path:
     (directory / "speech.txt").write_text(content, encoding="utf-8")
     return directory
@@ -60,6 +68,7 @@ def write_pool(directory: Path, content: str) -> Path:
 def test_pools_are_large_enough() -> None:
     assert len(POOLS["speech"]) >= 4000
     assert len(POOLS["sound"]) + len(POOLS["music"]) >= 3000
+    assert len(MULTI) >= 300
     assert len(SYSTEMS) >= 40
 
 
@@ -134,9 +143,32 @@ def test_prompts_speak_of_audio_and_never_of_its_written_form() -> None:
     written = re.compile(
         r"\b(text|descriptions?|metadata|captions?|transcri\w*|tags? above)\b", re.I
     )
-    for text in (*TEXTS, *SYSTEMS):
+    about_many = [prompt.text for prompt in MULTI]
+    for text in (*TEXTS, *about_many, *SYSTEMS):
         assert not written.search(text), text
-    assert not any("<" in text for text in TEXTS)
+    assert not any("<" in text for text in TEXTS + about_many)
+
+
+def test_prompts_about_several_clips_are_of_six_kinds_and_like_no_other() -> None:
+    counts = Counter(prompt.kind for prompt in MULTI)
+    texts = [prompt.text for prompt in MULTI]
+
+    assert set(counts) == set(MULTI_KINDS)
+    assert max(counts.values()) < 1.3 * min(counts.values())
+    assert len({" ".join(words(text)) for text in (*TEXTS, *texts)}) == len(TEXTS) + len(texts)
+    for shingles in SHINGLES.values():
+        assert near_duplicate_share(near_duplicates(texts, shingles), len(texts)) < 0.01
+    known = {name for pool in POOLS.values() for prompt in pool for name in prompt.needs}
+    assert {name for prompt in MULTI for name in prompt.needs} <= {*known, "Speaker"}
+
+
+def test_prompts_that_speak_of_two_clips_say_so_in_their_header() -> None:
+    two = re.compile(r"\b(two|both|pair|former|latter)\b", re.I)
+    three = re.compile(r"\b(three (recordings|clips)|middle)\b", re.I)
+    for prompt in MULTI:
+        if prompt.num_clips is None:
+            assert not three.search(prompt.text), prompt.text
+            assert not two.search(prompt.text) or "two numbers" in prompt.text, prompt.text
 
 
 # files
@@ -158,6 +190,31 @@ def test_sections_give_kind_and_needs(tmp_path: Path) -> None:
             needs_transcription=True,
         ),
     )
+
+
+def test_headers_about_several_clips_may_say_how_many(tmp_path: Path) -> None:
+    (tmp_path / "multi.txt").write_text("[compare]\nA?\n[which 2, Gender]\nB?\n")
+
+    assert load_pool("multi", tmp_path) == (
+        Prompt(text="A?", kind="compare"),
+        Prompt(text="B?", kind="which", needs=frozenset({"Gender"}), num_clips=2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[ask Gender]\nWho?\n", r'multi\.txt:1: unknown kind of prompt "ask"'),
+        ("[compare 1]\nWho?\n", "does not say of how many clips"),
+        ("[compare 2, 3]\nWho?\n", "does not say of how many clips"),
+    ],
+)
+def test_a_malformed_pool_about_several_clips_is_an_error(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "multi.txt").write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        load_pool("multi", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +301,7 @@ def test_a_draw_is_the_same_on_every_machine() -> None:
 
     drawn = draw(pool, make_clip("corpus/é"), count=8, seed=3)
 
-    assert "".join(prompt.text for prompt in drawn) == "agcefhdb"
+    assert "".join(prompt.text for prompt in drawn) == "edcfghab"
 
 
 def test_a_larger_draw_begins_with_the_smaller_one() -> None:
@@ -376,6 +433,7 @@ def test_the_hash_changes_with_what_changes_draws_and_with_nothing_else() -> Non
         {"sound": [prompt, other]},
         {"speech": [prompt, Prompt(text="What is that?", kind="describe")]},
         {"speech": [prompt, Prompt(text="What is it?", kind="reason")]},
+        {"speech": [prompt, Prompt(text="What is it?", kind="describe", num_clips=2)]},
         {"speech": [prompt, Prompt(text="What is it?", kind="describe", needs_transcription=True)]},
     ]
     assert pool_hash({"speech": [prompt, other]}, ["Hear.", "Listen."]) == with_systems

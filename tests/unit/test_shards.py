@@ -1,20 +1,21 @@
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from desta.errors import ConfigError, DataError
+from desta.errors import DataError
 from desta.records import AudioTextPair, Message
 from desta.shards import (
     Dropped,
-    Journal,
     Manifest,
+    Shard,
+    ShardWriter,
     read_pairs,
     shard_paths,
     verify,
-    write_shards,
 )
 
 
@@ -27,6 +28,15 @@ def pair(number: int, response: str = "A dog.") -> AudioTextPair:
         response=response,
         messages=(Message(role="user", content="What is it?"),),
     )
+
+
+def write_shards(
+    directory: Path, pairs: Iterable[AudioTextPair], *, rows_per_shard: int
+) -> tuple[Shard, ...]:
+    writer = ShardWriter(directory, rows_per_shard=rows_per_shard)
+    for each in pairs:
+        writer.add(each)
+    return writer.close()
 
 
 def data_set(directory: Path, num_pairs: int, rows_per_shard: int) -> Manifest:
@@ -105,46 +115,3 @@ def test_a_row_that_is_no_pair_is_one_clear_error(tmp_path: Path, row: str) -> N
     (tmp_path / "audio.0.jsonl").write_text(row + "\n")
     with pytest.raises(DataError, match=r"audio\.0\.jsonl"):
         list(read_pairs(tmp_path))
-
-
-@pytest.mark.parametrize("torn", [b"", b'{"b', b"[2", b"[2]"])
-def test_a_journal_forgets_only_the_line_that_was_being_written(
-    tmp_path: Path, torn: bytes
-) -> None:
-    path = tmp_path / "journal"
-    with Journal(path, "f") as journal:
-        journal.append([0])
-        journal.append([1])
-    path.write_bytes(path.read_bytes() + torn)
-
-    with Journal(path, "f") as journal:
-        assert journal.records == [[0], [1]]
-        journal.append([2])
-    with Journal(path, "f") as journal:
-        assert journal.records == [[0], [1], [2]]
-
-
-def test_a_journal_of_which_only_half_the_header_was_written_begins_anew(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    path.write_bytes(b'{"finge')
-    with Journal(path, "f") as journal:
-        journal.append(1)
-    with Journal(path, "f") as journal:
-        assert journal.records == [1]
-
-
-def test_the_journal_of_other_work_is_refused_and_kept(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    with Journal(path, "f") as journal:
-        journal.append(1)
-    before = path.read_bytes()
-    with pytest.raises(ConfigError, match="another recipe"):
-        Journal(path, "g")
-    assert path.read_bytes() == before
-
-
-def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    path.write_bytes(b'{"fingerprint": "f"}\n{"a\n[1]\n')
-    with pytest.raises(DataError, match="damaged"):
-        Journal(path, "f")

@@ -21,8 +21,8 @@ from transformers import (
 from desta.audio import SAMPLE_RATE
 from desta.errors import CheckpointError, ConfigError, DataError
 from desta.inference.transcribe import MAX_NEW_TOKENS, Transcriber
-from desta.inference.vad import speech_seconds, spoken_windows
 from desta.model.mel import MelExtractor
+from desta.vad import speech_seconds, spoken_windows
 
 Audio = NDArray[np.float32]
 SPECIAL = (
@@ -142,7 +142,7 @@ def test_a_voice_is_heard_where_it_is() -> None:
 def test_the_detector_leaves_torch_its_threads() -> None:
     code = (
         "import numpy, torch; torch.set_num_threads(2)\n"
-        "from desta.inference.vad import speech_seconds\n"
+        "from desta.vad import speech_seconds\n"
         "speech_seconds(numpy.zeros(16000, 'float32'))\n"
         "assert torch.get_num_threads() == 2"
     )

@@ -1,0 +1,255 @@
+"""Measure construction: rows a second, memory over time, and what the pipeline adds to the engine.
+
+    python benchmarks/construct.py [--rows 100000 1000000] [--json FILE]
+    python benchmarks/construct.py --clips CLIPS.jsonl --root DIR --backbone ID --rows N
+
+Without a backbone: synthetic clips of all domains and the scripted engine, so that everything but
+the engine is measured; the clips are written first and count for nothing. `survey` is the first
+pass over the clips, `build` all that follows, `again` a call with other filters, which makes the
+data set from its journal.
+
+With a backbone: responses a second in batches, and of a loop that calls `generate` of transformers
+once for each of the same requests (for --one-by-one of them), in the same process.
+
+Rows per CPU second are those of a core of its own, whatever else the machine does meanwhile.
+Memory is the resident memory of the process, in MiB, at each twentieth of the rows.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.pipeline import construct
+from desta.construction.plan import Planner
+from desta.construction.survey import survey
+from desta.llm.base import Completion, Sampling, TextGenerator
+from desta.llm.scripted import ScriptedGenerator
+from desta.records import DOMAINS, Clip, Message, Segment
+
+PROMPTS_PER_CLIP = 2
+LANGUAGES = ("English", "French", "German", "Spanish", "Mandarin", "Russian", "Greek", "Hindi")
+EMOTIONS = ("Happy", "Sad", "Angry", "Neutral", "Surprised", "Afraid", "Disgusted")
+WORDS = ("the", "a", "calm", "voice", "says", "that", "it", "was", "late", "nobody", "had", "come")
+FILTERS = ("empty", "cut off", "repeats itself", "talks about the text", "states another value")
+
+
+class Timed:
+    """A generator with a watch: seconds inside it, and memory as the rows go by."""
+
+    def __init__(self, generator: TextGenerator, num_rows: int) -> None:
+        self._generator = generator
+        self._step = max(num_rows // 20, 1)
+        self.id, self.revision = generator.id, generator.revision
+        self.order: Literal["length", "prefix"] = generator.order
+        self.count_tokens = generator.count_tokens
+        self.seconds = 0.0
+        self.num_answers = 0
+        self.mebibytes: list[int] = []
+
+    def complete(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
+    ) -> list[Completion]:
+        """Answer, and take the time."""
+        began = time.perf_counter()
+        completions = self._generator.complete(conversations, sampling, seeds=seeds)
+        self.seconds += time.perf_counter() - began
+        before, self.num_answers = self.num_answers, self.num_answers + len(completions)
+        if before // self._step != self.num_answers // self._step:
+            self.mebibytes.append(resident())
+        return completions
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000], help="pairs to make")
+    parser.add_argument("--clips", type=Path, help="clips.jsonl for a real backbone")
+    parser.add_argument("--root", type=Path, help="folder of its recordings")
+    parser.add_argument("--backbone", help="Hub id, zoo name, directory or GGUF file")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--max-new-tokens", type=int, default=32)
+    parser.add_argument("--one-by-one", type=int, default=64, help="requests of the slow loop")
+    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="construct-", dir=options.out))
+    try:
+        if options.backbone:
+            figures = [measure_backbone(folder, options)]
+        else:
+            figures = [measure_scripted(folder / str(rows), rows) for rows in options.rows]
+    finally:
+        shutil.rmtree(folder)
+    text = json.dumps(figures, indent=1)
+    print(text)
+    if options.json:
+        options.json.write_text(f"{text}\n", encoding="utf-8")
+
+
+def measure_scripted(folder: Path, num_rows: int) -> dict[str, Any]:
+    """Make a data set of synthetic clips with the scripted engine, twice."""
+    folder.mkdir()
+    path = folder / "clips.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for clip in synthetic_clips(num_rows // PROMPTS_PER_CLIP):
+            file.write(json.dumps(clip.to_json()) + "\n")
+    config = ConstructConfig(
+        clips=(ClipsConfig(path=path, root=folder, prompts_per_clip=PROMPTS_PER_CLIP),),
+        backbone="scripted",
+        sampling=Sampling(temperature=0.05),
+        systems="pool",
+        withhold=0.1,
+        unknown_share=0.05,
+        filters=FILTERS,
+        max_dropped_share=1.0,
+    )
+    figures: dict[str, Any] = {"rows": num_rows, "MiB before": resident()}
+    began = time.perf_counter()
+    survey(config)
+    figures["survey seconds"] = round(time.perf_counter() - began, 2)
+
+    generator = Timed(ScriptedGenerator(speak), num_rows)
+    began, spent = time.perf_counter(), time.process_time()
+    manifest = construct(config, folder / "out", generator)
+    seconds, spent = time.perf_counter() - began, time.process_time() - spent
+    figures |= {
+        "seconds": round(seconds, 2),
+        "rows per second": round(num_rows / seconds),
+        "rows per CPU second": round(num_rows / spent),
+        "engine seconds": round(generator.seconds, 2),
+        "kept": manifest.num_kept,
+        "dropped": manifest.num_dropped,
+        "MiB": generator.mebibytes,
+        "journal MiB": (folder / "out" / "responses.sqlite").stat().st_size >> 20,
+    }
+    spent = time.process_time()
+    construct(replace(config, filters=FILTERS[:2]), folder / "out", generator)
+    figures["rows per CPU second again"] = round(num_rows / (time.process_time() - spent))
+    shutil.rmtree(folder)
+    return figures
+
+
+def measure_backbone(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Make a data set with a real backbone; answer some of its requests one by one as well."""
+    from desta.llm.local import LocalGenerator
+    from desta.model.backbones import load_backbone, revision
+    from desta.model.parts import locate
+
+    [num_rows] = options.rows
+    path = folder / "clips.jsonl"
+    with options.clips.open("rb") as source, path.open("wb") as file:
+        file.writelines(line for line, _ in zip(source, range(num_rows), strict=False))
+    config = ConstructConfig(
+        clips=(ClipsConfig(path=path, root=options.root),),
+        backbone=options.backbone,
+        sampling=Sampling(temperature=0.05, max_new_tokens=options.max_new_tokens),
+        filters=FILTERS,
+        max_dropped_share=1.0,
+        batch_size=options.batch_size,
+    )
+    place = locate(config.backbone, None)
+    model, tokenizer = load_backbone(place, config)
+    local = LocalGenerator(model, tokenizer, id=place, revision=revision(place, config))
+    generator = Timed(local, num_rows)
+    began = time.perf_counter()
+    manifest = construct(config, folder / "out", generator)
+    seconds = time.perf_counter() - began
+    alone = one_by_one(config, local, model, tokenizer, options.one_by_one)
+    batched = generator.num_answers / seconds
+    return {
+        "backbone": options.backbone,
+        "responses": generator.num_answers,
+        "kept": manifest.num_kept,
+        "seconds": round(seconds, 2),
+        "engine seconds": round(generator.seconds, 2),
+        "overhead": round(seconds / generator.seconds - 1, 4),
+        "responses per second": round(batched, 2),
+        "responses per second one by one": round(alone, 2),
+        "times faster": round(batched / alone, 2),
+        "MiB": generator.mebibytes,
+    }
+
+
+def one_by_one(
+    config: ConstructConfig, local: Any, model: Any, tokenizer: Any, num_requests: int
+) -> float:
+    """Return responses a second of a plain loop over `generate`, for requests of all lengths."""
+    import torch
+
+    jobs = [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs]
+    drawn = random.Random(0).sample(jobs, min(num_requests, len(jobs)))
+    began = time.perf_counter()
+    for job in drawn:
+        ids = torch.tensor([local.encode(job.request)], device=model.device)
+        answer = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=True,
+            temperature=config.sampling.temperature,
+            top_k=0,
+            max_new_tokens=config.sampling.max_new_tokens,
+            pad_token_id=tokenizer.eos_token_id,
+        )
+        tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True)
+    return len(drawn) / (time.perf_counter() - began)
+
+
+def synthetic_clips(count: int) -> Iterator[Clip]:
+    """Yield clips as corpora have them: half of them spoken, with words and five attributes."""
+    chance = random.Random(0)
+    for number in range(count):
+        domain = DOMAINS[0] if number % 2 else DOMAINS[number // 2 % 3]
+        duration = chance.uniform(1, 20)
+        words = " ".join(chance.choices(WORDS, k=12))
+        spoken = {
+            "Gender": chance.choice(("Female", "Male")),
+            "Age": chance.choice(("Teenager", "Twenties", "Thirties", "Fifties")),
+            "Emotion": chance.choice(EMOTIONS),
+            "Language": chance.choice(LANGUAGES),
+            "Speaking speed": chance.choice(("Slow", "Normal", "Fast")),
+        }
+        yield Clip(
+            id=f"synthetic/{number}",
+            source=f"corpus-{number % 5}",
+            audio=f"audio/{number}.wav",
+            duration=duration,
+            domain=domain,
+            segments=(
+                (Segment(start=0.0, end=duration, text=f"{words} {number}"),)
+                if domain == "speech"
+                else ()
+            ),
+            attributes=spoken
+            if domain == "speech"
+            else {"Sound class" if domain == "sound" else "Instrument": f"Thing {number % 50}"},
+        )
+
+
+def speak(content: str) -> str:
+    """Answer in about twenty words, some of which the filters do not like."""
+    language = LANGUAGES[len(content) % len(LANGUAGES)]
+    told = " ".join(content[-60:].split())
+    return f"What one can hear is somebody who might well speak {language}, and so: {told}"
+
+
+def resident() -> int:
+    """Return the resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 >> 20
+
+
+if __name__ == "__main__":
+    main()

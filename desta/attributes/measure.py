@@ -1,0 +1,270 @@
+"""clips.jsonl -> clips.jsonl with more attributes, each with its origin.
+
+What the corpus says is never overwritten; where a measurement or a model says something else, that
+is counted.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from desta.attributes.collect import collect
+from desta.attributes.labels import Label, Labeller
+from desta.attributes.raw import Raw
+from desta.attributes.signal import MEASURES
+from desta.attributes.thresholds import Thresholds, fit
+from desta.config import suggest
+from desta.errors import ConfigError, DataError
+from desta.records import CORPUS, MEASURED, MODEL, Clip, read_clips
+from desta.shards import write_atomic
+from desta.sources.glossary import gender_name, noise_level
+
+CLIPS = "clips.jsonl"
+THRESHOLDS = "thresholds.json"
+SUMMARY = "measure.json"
+_RATIO = "Signal-to-noise ratio"
+
+
+@dataclass(kw_only=True)
+class _Count:
+    """How often something befell, and whom first."""
+
+    count: int = 0
+    example: str = ""
+
+    def add(self, id: str) -> None:
+        self.count += 1
+        self.example = self.example or id
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What became of the clips."""
+
+    clips: int = 0
+    values: dict[str, Counter[str]] = field(default_factory=dict)
+    """Attribute -> value -> clips that got it."""
+    numbers: dict[str, list[float]] = field(default_factory=dict)
+    """Measure -> what was measured, in its unit."""
+    missing: dict[tuple[str, str], _Count] = field(default_factory=dict)
+    """(attribute, reason) -> clips without a value."""
+    compared: Counter[str] = field(default_factory=Counter)
+    """Attribute -> clips that had a value already."""
+    differing: dict[tuple[str, str, str], _Count] = field(default_factory=dict)
+    """(attribute, value of the clip, value found) -> clips in which they differ."""
+    broken: dict[str, _Count] = field(default_factory=dict)
+    """Reason -> recordings that cannot be read."""
+
+    @property
+    def num_broken(self) -> int:
+        """Recordings that cannot be read."""
+        return sum(item.count for item in self.broken.values())
+
+    def summary(self) -> dict[str, Any]:
+        """Return all of it as JSON knows it."""
+        return {
+            "clips": self.clips,
+            "attributes": {name: dict(found.most_common()) for name, found in self.values.items()},
+            "measured": {
+                name: {
+                    "unit": MEASURES[name].unit,
+                    "clips": len(found),
+                    "lowest": min(found),
+                    "highest": max(found),
+                }
+                for name, found in self.numbers.items()
+                if found
+            },
+            "missing": [
+                {"attribute": name, "reason": reason, "count": n.count, "example": n.example}
+                for (name, reason), n in self.missing.items()
+            ],
+            "broken": [
+                {"reason": reason, "count": n.count, "example": n.example}
+                for reason, n in self.broken.items()
+            ],
+            "compared": dict(self.compared),
+            "differing": [
+                {
+                    "attribute": name,
+                    "kept": kept,
+                    "found": found,
+                    "count": n.count,
+                    "example": n.example,
+                }
+                for (name, kept, found), n in self.differing.items()
+            ],
+        }
+
+
+def measure(
+    clips: Path,
+    root: Path,
+    out: Path,
+    *,
+    measures: Sequence[str] = tuple(MEASURES),
+    classifiers: Sequence[Labeller] = (),
+    thresholds: Path | None = None,
+    max_broken_share: float = 0.05,
+    workers: int | None = None,
+) -> Tally:
+    """Write `clips.jsonl`, `thresholds.json`, `measure.json` and the raw `measured.ndjson`.
+
+    Args:
+        clips: a `clips.jsonl`; it may be the one in `out`.
+        root: folder that its paths are relative to.
+        out: folder, made where it is missing.
+        measures: names from `MEASURES`.
+        classifiers: who are asked for pseudo-labels.
+        thresholds: of an earlier call; None finds new ones.
+        max_broken_share: share of recordings that may be unreadable.
+        workers: processes; as many as there are cores by default.
+
+    Raises:
+        ConfigError: a name is unknown or given twice.
+        DataError: clips or thresholds cannot be read, too few clips have a value for percentiles,
+            or too many recordings are broken. What was measured stays, and is not measured again.
+    """
+    labels = [classifier.label for classifier in classifiers]
+    check_names(measures, labels)
+    worded = [name for name in measures if MEASURES[name].words]
+    given = None
+    if thresholds is not None:
+        given = Thresholds.read(thresholds)
+        given.require(worded, thresholds)
+    known = read_clips(clips)
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder", fix="give the folder of the corpus as --root")
+    out.mkdir(parents=True, exist_ok=True)
+    raws = collect(known, root, out, measures=measures, classifiers=classifiers, workers=workers)
+
+    tally = Tally(clips=len(known))
+    for clip, raw in zip(known, raws, strict=True):
+        if raw.broken is not None:
+            tally.broken.setdefault(raw.broken, _Count()).add(clip.id)
+    _check_broken(tally, max_broken_share)
+    bare = [_without(clip, measures, labels) for clip in known]
+    labelled = [
+        _with_labels(clip, raw, classifiers, tally) for clip, raw in zip(bare, raws, strict=True)
+    ]
+    numbers = _numbers(labelled, raws, measures)
+    borders = given or fit({name: numbers[name] for name in worded})
+    done = [
+        _with_measures(clip, raw, measures, borders, tally)
+        for clip, raw in zip(labelled, raws, strict=True)
+    ]
+    lines = (json.dumps(clip.to_json(), ensure_ascii=False) for clip in done)
+    borders.write(out / THRESHOLDS)
+    summary = json.dumps(tally.summary(), ensure_ascii=False, indent=2)
+    write_atomic(out / SUMMARY, f"{summary}\n".encode())
+    write_atomic(out / CLIPS, "".join(f"{line}\n" for line in lines).encode())
+    return tally
+
+
+def check_names(measures: Sequence[str], labels: Sequence[Label]) -> None:
+    """Raise ConfigError if a measure is unknown, or anything is asked for twice or nothing."""
+    for name in measures:
+        if name not in MEASURES:
+            raise ConfigError(f'"{name}" cannot be measured', fix=suggest(name, list(MEASURES)))
+    names = [*measures, *(label.kind.name for label in labels)]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ConfigError(f'"{twice[0]}" is asked for twice', fix="name it once")
+    if not names:
+        raise ConfigError(
+            "nothing is to be measured", fix=f"give --attributes {','.join(MEASURES)}, or --label"
+        )
+
+
+def _check_broken(tally: Tally, max_share: float) -> None:
+    if tally.num_broken > max_share * tally.clips:
+        reason, worst = max(tally.broken.items(), key=lambda item: item[1].count)
+        raise DataError(
+            f"{tally.num_broken} of {tally.clips} recordings cannot be read, more than "
+            f'{max_share:.0%}; {worst.count} times "{reason}", as {worst.example}',
+            fix="check --root, mend or remove them, or allow a larger --max-broken-share",
+        )
+
+
+def _without(clip: Clip, measures: Sequence[str], labels: Sequence[Label]) -> Clip:
+    """Take away what an earlier call added and this one will add again."""
+    again = {MEASURES[name].attribute for name in measures} | {
+        label.kind.attribute for label in labels
+    }
+    again |= {_RATIO} if "snr" in measures else set()
+    gone = {name for name in again & clip.attributes.keys() if clip.origin(name) != CORPUS}
+    return replace(
+        clip,
+        attributes={n: v for n, v in clip.attributes.items() if n not in gone},
+        origins={n: o for n, o in clip.origins.items() if n not in gone},
+    )
+
+
+def _with_labels(clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: Tally) -> Clip:
+    for classifier in classifiers:
+        key, attribute = classifier.key, classifier.label.kind.attribute
+        if key in raw.values:
+            found = {attribute: str(raw.values[key])}
+            clip = _add(clip, found, f"{MODEL}{classifier.label.model}", tally)
+        elif key in raw.missing:
+            tally.missing.setdefault((attribute, raw.missing[key]), _Count()).add(clip.id)
+    return clip
+
+
+def _numbers(
+    clips: Sequence[Clip], raws: Sequence[Raw], measures: Sequence[str]
+) -> dict[str, list[tuple[str | None, float]]]:
+    """Return measure -> (sex, value) of every clip that has one."""
+    return {
+        name: [
+            (_sex(clip), float(raw.values[name]))
+            for clip, raw in zip(clips, raws, strict=True)
+            if name in raw.values
+        ]
+        for name in measures
+    }
+
+
+def _with_measures(
+    clip: Clip, raw: Raw, measures: Sequence[str], thresholds: Thresholds, tally: Tally
+) -> Clip:
+    sex = _sex(clip)
+    for name in measures:
+        attribute = MEASURES[name].attribute
+        if name in raw.missing:
+            tally.missing.setdefault((attribute, raw.missing[name]), _Count()).add(clip.id)
+        if name not in raw.values:
+            continue
+        value = float(raw.values[name])
+        tally.numbers.setdefault(name, []).append(value)
+        found = (
+            {attribute: thresholds.word(name, value, sex)}
+            if MEASURES[name].words
+            else {attribute: noise_level(value), _RATIO: f"{round(value)}dB"}
+        )
+        clip = _add(clip, found, MEASURED, tally)
+    return clip
+
+
+def _add(clip: Clip, found: Mapping[str, str], origin: str, tally: Tally) -> Clip:
+    """Add attributes; one that the clip has already stays, and a difference is counted."""
+    new = {name: value for name, value in found.items() if name not in clip.attributes}
+    for name, value in found.items():
+        if name in new:
+            tally.values.setdefault(name, Counter())[value] += 1
+            continue
+        tally.compared[name] += 1
+        kept = clip.attributes[name]
+        if kept.casefold() != value.casefold():
+            tally.differing.setdefault((name, kept, value), _Count()).add(clip.id)
+    return replace(
+        clip,
+        attributes={**clip.attributes, **new},
+        origins={**clip.origins, **dict.fromkeys(new, origin)},
+    )
+
+
+def _sex(clip: Clip) -> str | None:
+    return gender_name(clip.attributes.get("Gender"))

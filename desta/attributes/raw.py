@@ -1,0 +1,71 @@
+"""What is found in one clip, as numbers and labels; the part that runs in many processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desta.attributes.signal import MEASURES, Recording, Unmeasured
+from desta.audio import AudioError, load
+from desta.records import Clip
+from desta.sources.files import inside
+
+NO_SPEECH = "nobody is meant to speak in it"
+
+
+@dataclass(kw_only=True)
+class Raw:
+    """What was found in one clip."""
+
+    values: dict[str, float | str] = field(default_factory=dict)
+    """By measure, or by attribute, model and revision of a classifier."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Why there is no such value."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Probability that a classifier gives its label."""
+    broken: str | None = None
+    """Why the recording cannot be read."""
+
+    def knows(self, name: str) -> bool:
+        """Say whether there is nothing left to find out."""
+        return self.broken is not None or name in self.values or name in self.missing
+
+    def add(self, other: "Raw") -> None:
+        """Take over what another call found."""
+        self.values |= other.values
+        self.missing |= other.missing
+        self.scores |= other.scores
+        self.broken = other.broken
+
+
+def measure_clip(root: Path, clip: Clip, names: Sequence[str]) -> Raw:
+    """Measure one clip; the recording is only opened where a measure can be had of it."""
+    if clip.domain != "speech":
+        return Raw(missing=dict.fromkeys(names, NO_SPEECH))
+    try:
+        recording = Recording(clip=clip, audio=load_clip(root, clip))
+    except AudioError as error:
+        return Raw(broken=error.reason)
+    raw = Raw()
+    for name in names:
+        try:
+            raw.values[name] = round(MEASURES[name].of(recording), 4)
+        except Unmeasured as reason:
+            raw.missing[name] = str(reason)
+    return raw
+
+
+def load_clip(root: Path, clip: Clip) -> NDArray[np.float32]:
+    """Read the recording of a clip; (T,), mono at 16 kHz.
+
+    Raises:
+        AudioError: it cannot be read, or lies outside the root.
+    """
+    path = inside(root, clip.audio)
+    if path is None:
+        raise AudioError(
+            clip.audio, "lies outside the root", fix="give the folder that all recordings lie in"
+        )
+    return load(root / path)

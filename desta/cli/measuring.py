@@ -1,0 +1,79 @@
+"""The verb that adds to what a corpus says: measured attributes and pseudo-labels."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from desta.cli.app import app
+from desta.cli.options import AsJson, Device
+from desta.cli.tables import print_skipped
+
+
+@app.command()
+def measure(
+    clips: Annotated[Path, typer.Argument(help="clips.jsonl of `desta describe`.")],
+    root: Annotated[Path, typer.Option(help="Folder of the corpus.")],
+    out: Annotated[Path, typer.Option(help="Folder for the new clips.jsonl and thresholds.json.")],
+    attributes: Annotated[
+        str, typer.Option(help="What to measure, with commas between; empty for nothing.")
+    ] = "pitch,loudness,rate,snr",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=MODEL]",
+            help="Let a classifier say sex, age, emotion, accent or language; repeatable.",
+        ),
+    ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(help="thresholds.json of another corpus, to use its words.")
+    ] = None,
+    max_broken_share: Annotated[
+        float, typer.Option(help="Share of unreadable recordings that is tolerated.")
+    ] = 0.05,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core.")] = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Add pitch, volume, speaking speed, noise level and what classifiers say to clips.jsonl."""
+    from desta.attributes.labels import Label
+    from desta.attributes.measure import check_names
+    from desta.attributes.measure import measure as run
+
+    measures = [name.strip() for name in attributes.split(",") if name.strip()]
+    labels = [Label.parse(text) for text in label or ()]
+    check_names(measures, labels)
+    classifiers = []
+    if labels:
+        from desta.attributes.classifiers import Classifier  # transformers takes seconds to import
+
+        classifiers = [Classifier(wanted, device=device) for wanted in labels]
+    tally = run(
+        clips,
+        root,
+        out,
+        measures=measures,
+        classifiers=classifiers,
+        thresholds=thresholds,
+        max_broken_share=max_broken_share,
+        workers=workers,
+    )
+    summary = tally.summary()
+    if as_json:
+        typer.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    added = (f"{name} to {sum(v.values())}" for name, v in summary["attributes"].items())
+    typer.echo(f"{out}: {summary['clips']} clips; added {', '.join(added) or 'nothing'}")
+    print_skipped(summary["broken"], what="cannot be read because it")
+    print_skipped(
+        [{**row, "reason": f"{row['attribute']}: {row['reason']}"} for row in summary["missing"]],
+        what="not added because",
+    )
+    print_skipped(
+        [
+            {**row, "reason": f"{row['attribute']}: {row['kept']} is kept, {row['found']} found"}
+            for row in summary["differing"]
+        ],
+        what="differs",
+    )

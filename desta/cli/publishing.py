@@ -1,0 +1,148 @@
+"""Verbs about finished data sets: looking at them, and handing them on."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from desta.cli.app import app
+from desta.cli.options import AsJson
+from desta.cli.tables import print_rows, print_skipped
+from desta.errors import ConfigError
+
+Directory = Annotated[Path, typer.Argument(help="Directory of a data set.")]
+Root = Annotated[Path, typer.Option(help="Folder that the paths of recordings are relative to.")]
+Prompts = Annotated[
+    Path | None, typer.Option(help="Folder with the prompt pools, where they are your own.")
+]
+
+
+@app.command()
+def inspect(
+    directory: Directory,
+    root: Root = Path(),
+    prompts: Prompts = None,
+    card: Annotated[bool, typer.Option("--card", help="Write DIRECTORY/README.md.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with samples to play to this file.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples on that page.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Verify a data set, ours or the published one, and tell what is in it."""
+    from desta.progress import counter
+    from desta.publishing.card import data_card, write_card
+    from desta.publishing.survey import survey
+
+    with counter("inspecting rows") as show:
+        found = survey(
+            directory,
+            root=root,
+            prompts=prompts,
+            num_samples=samples if html else 0,
+            on_progress=show,
+        )
+    facts = found.to_json()
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+    else:
+        checked = "as the manifest has them" if found.manifest else "no manifest to verify them by"
+        typer.echo(
+            f"{directory}: {found.num_shards} shards ({checked}), {found.num_rows} rows, "
+            f"{found.num_useful} of use, about {found.num_clips} recordings "
+            f"({found.hours:.2f} h as described)"
+        )
+        if found.manifest:
+            typer.echo(f"responses by {facts['backbone']}, revision {facts['revision']}")
+        kinds = sorted({kind for counts in found.counts.values() for kind in counts})
+        rows = [
+            {"source": source, **{kind: counts[kind] for kind in kinds}, "all": counts.total()}
+            for source, counts in sorted(found.counts.items())
+        ]
+        if rows:
+            print_rows(rows, as_json=False)
+            print_rows([{"words": n, **q} for n, q in facts["words"].items()], as_json=False)
+        if found.languages:
+            named = ", ".join(f"{name} {count}" for name, count in found.languages.most_common())
+            typer.echo(f"languages named: {named}")
+        print_skipped(facts["dropped"], what="dropped in construction because")
+        print_skipped(facts["useless"], what="of no use because it")
+        print_skipped(facts["odd"], what="unusual because it")
+    if card:
+        typer.echo(f"card: {write_card(directory, data_card(found))}", err=True)
+    if html:
+        from desta.publishing.samples import samples_page
+
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(samples_page(found, root=root), encoding="utf-8")
+        typer.echo(f"page: {html}", err=True)
+
+
+@app.command()
+def export(
+    directory: Directory,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write Parquet files and a card into this folder.")
+    ] = None,
+    audio: Annotated[
+        bool, typer.Option("--audio", help="Put the recordings into the Parquet files.")
+    ] = False,
+    hub: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Upload to the Hub: the Parquet files where they are written, else the shards.",
+        ),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="A repository that is made is for all to see.")
+    ] = False,
+    root: Root = Path(),
+    prompts: Prompts = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a data set as Parquet, or put it on the Hub, each with its card."""
+    from desta.progress import counter
+    from desta.publishing.card import CARD, data_card, write_card
+    from desta.publishing.hub import check_access, upload
+    from desta.publishing.parquet import PARQUET_FILES, export_parquet
+    from desta.publishing.survey import survey, table_of
+
+    if parquet is None and hub is None:
+        raise ConfigError(
+            "nothing says where to", fix="give --parquet FOLDER, --hub OWNER/NAME or both"
+        )
+    if audio and parquet is None:
+        raise ConfigError("--audio puts recordings into Parquet files", fix="add --parquet FOLDER")
+    if hub:
+        check_access(hub)  # before hours of writing
+    summary: dict[str, object] = {}
+    if parquet is not None:
+        with counter("exporting rows") as show:
+            exported = export_parquet(
+                directory, parquet, audio_root=root if audio else None, on_progress=show
+            )
+        summary |= {
+            "files": exported.num_files,
+            "rows": exported.num_rows,
+            "left_out": table_of(exported.left_out),
+            "without_sound": table_of(exported.silent),
+        }
+        if not as_json:
+            typer.echo(f"{parquet}: {exported.num_rows} rows in {exported.num_files} files")
+            print_skipped(table_of(exported.left_out), what="left out because it")
+            print_skipped(table_of(exported.silent), what="without sound because it")
+    folder = parquet or directory
+    if parquet is not None or not (directory / CARD).is_file():
+        with counter("inspecting rows") as show:
+            found = survey(directory, root=root, prompts=prompts, on_progress=show)
+        files = PARQUET_FILES if parquet else "*.jsonl"
+        typer.echo(f"card: {write_card(folder, data_card(found, files=files))}", err=True)
+    if hub:
+        uploaded = upload(folder, hub, private=not public)
+        summary |= {"hub": hub, "uploaded": uploaded}
+        if not as_json:
+            typer.echo(f"{hub}: {len(uploaded)} files uploaded")
+    if as_json:
+        typer.echo(json.dumps(summary, ensure_ascii=False))

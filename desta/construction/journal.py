@@ -1,0 +1,133 @@
+"""The journal: every response of the backbone, found by its request.
+
+One SQLite file beside the shards. It stays when the data set is finished, so that another recipe
+asks only for what was never asked (docs/decisions/0016).
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from desta.errors import DataError
+from desta.llm.base import Completion
+
+FORMAT = 1
+_MOST_KEYS = 500
+"""Keys in one query; SQLite has a limit that depends on how it was built."""
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class Journal:
+    """Completions by the key of their request; it survives `kill -9` and a full disk.
+
+    While it is open no other process may open it, so nothing else writes to the data set either.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the journal, or begin one.
+
+        Raises:
+            DataError: it is damaged or newer, another process has it open, or the disk is full.
+        """
+        self.path = path
+        with self._telling():
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+            try:
+                self._open()
+            except BaseException:
+                self._database.close()
+                raise
+
+    def find(self, keys: Iterable[bytes]) -> dict[bytes, Completion]:
+        """Return the completions that are there."""
+        found: dict[bytes, Completion] = {}
+        rest = iter(keys)
+        with self._telling():
+            while some := list(islice(rest, _MOST_KEYS)):
+                marks = ",".join("?" * len(some))
+                rows = self._database.execute(
+                    f"SELECT key, text, num_tokens, finished FROM responses WHERE key IN ({marks})",
+                    some,
+                )
+                for key, text, num_tokens, finished in rows:
+                    found[key] = Completion(
+                        text=text, num_tokens=num_tokens, finished=bool(finished)
+                    )
+        return found
+
+    def add(self, completions: Mapping[bytes, Completion]) -> None:
+        """Store completions, all or none; they are on the disk when this returns."""
+        rows = [(key, c.text, c.num_tokens, c.finished) for key, c in completions.items()]
+        with self._telling():
+            self._database.execute("BEGIN")
+            try:
+                self._database.executemany("INSERT INTO responses VALUES (?, ?, ?, ?)", rows)
+                self._database.execute("COMMIT")
+            except sqlite3.Error:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._database.close()
+
+    def _open(self) -> None:
+        execute = self._database.execute
+        # One process at a time: the write-ahead log then needs no shared memory, which network
+        # file systems have not.
+        execute("PRAGMA locking_mode = EXCLUSIVE")
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = FULL")  # what is committed is on the disk
+        execute("BEGIN IMMEDIATE")
+        [version] = execute("PRAGMA user_version").fetchone()
+        if version > FORMAT:
+            raise DataError(
+                f"{self.path} has format {version}, newer than {FORMAT}",
+                fix="install a newer version of desta",
+            )
+        if version == 0:
+            execute(
+                "CREATE TABLE responses (key BLOB PRIMARY KEY NOT NULL, text TEXT NOT NULL, "
+                "num_tokens INTEGER NOT NULL, finished INTEGER NOT NULL)"
+            )
+            execute(f"PRAGMA user_version = {FORMAT}")
+        execute("COMMIT")
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turn errors of the database into what a user can do about them."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its extension
+            if code in _LOCKED:
+                raise DataError(
+                    f"another process is at work in {self.path.parent}",
+                    fix="wait until it ends, or give another directory",
+                ) from error
+            if code in _FULL:
+                raise DataError(
+                    f"{self.path} cannot be written: {error}",
+                    fix="make room on the disk and give the command again: nothing is lost",
+                ) from error
+            if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+                raise DataError(
+                    f"{self.path} cannot be opened: {error}", fix="check that path and its rights"
+                ) from error
+            raise DataError(
+                f"{self.path} is damaged: {error}",
+                fix="delete it; what it held will be generated again",
+            ) from error

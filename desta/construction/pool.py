@@ -1,0 +1,161 @@
+"""Draws from prompt pools: which prompts a clip gets, the same on every machine.
+
+Every prompt has a ticket, a number that a hash of seed, clip and prompt decides. Prompts are hashed
+once; the hash of a clip is then mixed into thousands of them in a few microseconds.
+"""
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desta.config import suggest
+from desta.construction.prompts import KINDS, Prompt, asks_unknown, suits
+from desta.errors import ConfigError
+from desta.records import NO_TRANSCRIPTION, Clip
+
+Hashes = NDArray[np.uint64]
+
+_MOST_PATTERNS = 512
+"""Candidates that are remembered; each takes about 50 KB with a pool of thousands."""
+_FEW = 8
+"""Up to here, looking for the highest again and again is faster than a partition."""
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """The prompts that suit clips of one pattern, those of one kind beside each other."""
+
+    prompts: tuple[Prompt, ...]
+    hashes: Hashes
+    groups: tuple[tuple[float, slice], ...]
+    """Weight of each prompt of a kind, and where they stand."""
+
+
+class PromptPool:
+    """Prompts of one domain, ready to be drawn from for millions of clips."""
+
+    def __init__(self, prompts: Iterable[Prompt], kinds: Mapping[str, float] | None = None) -> None:
+        """Hash the prompts.
+
+        Args:
+            prompts: with different texts.
+            kinds: weight of each kind, shared by its prompts that suit the clip; a kind that is
+                not named is not drawn. None makes every prompt equally likely.
+
+        Raises:
+            ConfigError: an unknown kind, a weight below 0, or no weight above 0.
+        """
+        if kinds is not None:
+            _check_kinds(kinds)
+        self._kinds = kinds
+        self._prompts = sorted(prompts, key=lambda prompt: (prompt.kind, prompt.text))
+        self._names = frozenset(name for prompt in self._prompts for name in prompt.needs)
+        self._candidates: dict[tuple[frozenset[str], bool, bool], _Candidates] = {}
+
+    def draw(self, clip: Clip, *, count: int, seed: int, unknown: bool = False) -> list[Prompt]:
+        """Draw different prompts that suit a clip, or that ask for what is not known of it.
+
+        Every prompt gets an exponential arrival time from its ticket, and the first to arrive win,
+        which is weighted sampling without replacement. So the draw depends neither on other clips
+        nor on the order of the pool, and without `kinds` a prompt that is added to the pool changes
+        only the draws that it wins.
+
+        Args:
+            clip: what the prompts are about.
+            count: prompts wanted; fewer are returned where fewer suit.
+            seed: another seed, another draw.
+            unknown: draw from those that `asks_unknown` instead of those that suit the clip.
+        """
+        candidates = self._find(clip, unknown)
+        tickets = mix(candidates.hashes, seed, clip.id)
+        arrivals = []
+        for weight, place in candidates.groups:
+            for index in (place.start + p for p in _highest(tickets[place], count)):
+                uniform = (int(tickets[index]) + 1) / 2**64  # in (0, 1]
+                prompt = candidates.prompts[index]
+                arrivals.append((-math.log(uniform) / weight, prompt.text, prompt))
+        return [prompt for _, _, prompt in sorted(arrivals, key=itemgetter(0, 1))[:count]]
+
+    def _find(self, clip: Clip, unknown: bool) -> _Candidates:
+        """Return what may be drawn: the same for all clips of which the same things are known."""
+        known = frozenset(n for n, v in clip.attributes.items() if v and n in self._names)
+        pattern = known, clip.transcription != NO_TRANSCRIPTION, unknown
+        found = self._candidates.get(pattern)
+        if found is None:
+            if len(self._candidates) >= _MOST_PATTERNS:
+                self._candidates.clear()
+            found = self._candidates[pattern] = self._choose(clip, unknown)
+        return found
+
+    def _choose(self, clip: Clip, unknown: bool) -> _Candidates:
+        applies = asks_unknown if unknown else suits
+        groups: dict[str, list[Prompt]] = {}
+        for prompt in self._prompts:
+            if applies(prompt, clip):
+                groups.setdefault(prompt.kind, []).append(prompt)
+        chosen: list[Prompt] = []
+        places: list[tuple[float, slice]] = []
+        for kind, group in groups.items():
+            weight = 1.0 if self._kinds is None else self._kinds.get(kind, 0.0) / len(group)
+            if weight > 0:
+                places.append((weight, slice(len(chosen), len(chosen) + len(group))))
+                chosen += group
+        return _Candidates(tuple(chosen), _hashes(tuple(p.text for p in chosen)), tuple(places))
+
+
+def draw_system(systems: tuple[str, ...], id: str, *, seed: int) -> str:
+    """Draw the system prompt of the pair with that id; each is equally likely."""
+    return systems[int(np.argmax(mix(_hashes(systems), seed, id)))]
+
+
+def ticket(seed: int, id: str) -> float:
+    """Return a number in [0, 1) that depends on the id alone: new clips displace few others."""
+    return random.Random(f"{seed}/{id}").random()
+
+
+def mix(hashes: Hashes, seed: int, id: str) -> Hashes:
+    """Return the tickets that hashed texts have for an id (splitmix64 of Vigna, 2015)."""
+    digest = hashlib.blake2b(json.dumps([seed, id]).encode(), digest_size=8).digest()
+    mixed = hashes ^ np.uint64(int.from_bytes(digest))
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+@lru_cache(maxsize=8)
+def _hashes(texts: tuple[str, ...]) -> Hashes:
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.fromiter((int.from_bytes(d) for d in digests), np.uint64, len(texts))
+
+
+def _highest(tickets: Hashes, count: int) -> list[int]:
+    """Return the places of the highest tickets, in no order."""
+    if count >= len(tickets):
+        return list(range(len(tickets)))
+    if count > _FEW:
+        return np.argpartition(tickets, -count)[-count:].tolist()
+    rest, places = tickets.copy(), []
+    for _ in range(count):
+        places.append(int(rest.argmax()))
+        rest[places[-1]] = 0
+    return places
+
+
+def _check_kinds(kinds: Mapping[str, float]) -> None:
+    for kind, weight in kinds.items():
+        if kind not in KINDS:
+            raise ConfigError(f'unknown kind of prompt "{kind}"', fix=suggest(kind, KINDS))
+        if not 0 <= weight < math.inf:
+            raise ConfigError(
+                f'the weight of prompt kind "{kind}" is {weight}', fix="give 0 or a positive number"
+            )
+    if not any(kinds.values()):
+        raise ConfigError("no kind of prompt has a weight", fix=f"weigh one of {', '.join(KINDS)}")

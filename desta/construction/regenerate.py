@@ -1,0 +1,112 @@
+"""A finished data set as the plan of another: the same prompts, for another backbone to answer.
+
+Rows say no more of a clip than their seed description, so filters that compare a response with the
+clip's metadata have nothing to go by (`NEED_METADATA`).
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from desta.construction.plan import Job
+from desta.construction.prompts import Prompt, load_pool
+from desta.construction.responses import generation_messages
+from desta.construction.rows import Row, clips_of, find_fault
+from desta.construction.verdicts import Verdicts
+from desta.records import DOMAINS, AudioTextPair, Clip, read_jsonl
+from desta.shards import Manifest, shard_paths
+
+OTHER_KIND = "other"
+"""Kind of the prompts that are not in the pools."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowPlan:
+    """Rows whose prompts are to be answered anew."""
+
+    paths: tuple[Path, ...]
+    kinds: dict[str, str]
+    """Prompt -> kind."""
+    prompt_pool: str
+    """SHA-256 of the prompt pools, as the manifest of the rows has it; empty without one."""
+
+    @property
+    def num_rows(self) -> int:
+        """Lines of the files."""
+        count = 0
+        for path in self.paths:
+            with path.open("rb") as file:
+                count += sum(1 for _ in file)
+        return count
+
+    def jobs(self, verdicts: Verdicts) -> Iterator[Job]:
+        """Yield the rows that can be answered, in their order; the others are counted."""
+        rows = itertools.chain.from_iterable(map(read_jsonl, self.paths))
+        for number, row in enumerate(rows):
+            # No response is needed here: that of the row is replaced.
+            fault = find_fault({**row, "response": "-"}) or _why_not(row)
+            if fault is None:
+                yield self._job(row, number)
+            else:
+                verdicts.leave_out(f"its row {fault}", str(row.get("id") or f"row {number}"))
+
+    def _job(self, row: Row, number: int) -> Job:
+        texts = {name: row.get(name) or "" for name in ("id", "dataset", "prompt")}
+        pair = AudioTextPair.from_json({**row, **texts, "response": ""})
+        heard = [clip for message in pair.messages for clip in message.audios]
+        clip = Clip(
+            id=pair.id or f"row {number}",
+            source=pair.dataset,
+            audio=heard[0].audio if heard else "",
+            duration=0.0,
+            domain="speech",
+        )
+        return Job(
+            id=pair.id,
+            clip=clip,
+            prompt=Prompt(text=pair.prompt, kind=self.kinds.get(pair.prompt, OTHER_KIND)),
+            description=pair.seed_description,
+            messages=pair.messages,
+            request=generation_messages(pair.messages, pair.seed_description),
+        )
+
+
+def plan_rows(directory: Path, prompts: Path | None) -> RowPlan:
+    """Take the rows of a data set, with or without a manifest.
+
+    Args:
+        directory: shards.
+        prompts: folder with the prompt pools; None for those of this package.
+
+    Raises:
+        DataError: a shard is missing.
+        ConfigError: a prompt pool is broken.
+    """
+    manifest = Manifest.read(directory)
+    return RowPlan(
+        paths=tuple(shard_paths(directory)),
+        kinds=kinds_of_prompts(prompts),
+        prompt_pool=manifest.prompt_pool if manifest else "",
+    )
+
+
+def kinds_of_prompts(prompts: Path | None) -> dict[str, str]:
+    """Return prompt -> kind of all pools.
+
+    Raises:
+        ConfigError: a pool is missing or broken.
+    """
+    return {p.text: p.kind for domain in DOMAINS for p in load_pool(domain, prompts)}
+
+
+def _why_not(row: Row) -> str | None:
+    """Return why the request of a row cannot be told, in the same words for every row."""
+    clips = clips_of(row)
+    if clips and not (row.get("seed_description") or "").strip():
+        return "has no seed_description"
+    if len(clips) > 1:
+        return "has several clips and one description"
+    if row["messages"][-1]["role"] != "user":
+        return "does not end with a question"
+    return None

@@ -1,0 +1,131 @@
+"""What is wrong or unusual about a row: the published schema, and what training makes of it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from desta.records import END_AUDIO, LOCATOR, START_AUDIO, find_flaw
+
+_TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+_CLIP = frozenset({"audio", "text"})
+_MESSAGE = frozenset({"role", "content", "audios"})
+_ROW = frozenset({*_TEXTS, "messages"})
+_BLOCK = f"{START_AUDIO}{LOCATOR}{END_AUDIO}"
+
+_STATED = re.compile(r"\bDuration: ?(\d+(?:\.\d+)?)")
+_ENDS = re.compile(r"-\s?(?:(\d+):)?(\d+):(\d+)\]")
+_LANGUAGE = re.compile(r"[(,] ?Language: ?([^,()]+)", re.IGNORECASE)
+
+Row = Mapping[str, Any]
+
+
+def find_fault(row: Row) -> str | None:
+    """Return why a row is of no use, in the same words for every row; None if it is of use.
+
+    A row outside the schema keeps all others of its data set from being read; of the rest
+    training leaves out what has a flaw.
+    """
+    return _outside_schema(row) or find_flaw(row) or _locator_fault(row)
+
+
+def find_oddities(row: Row) -> Iterator[str]:
+    """Yield what is unusual about a row of use, in the same words for every row."""
+    for name in ("id", "dataset", "seed_description", "prompt"):
+        if not (row.get(name) or "").strip():
+            yield f"has no {name}"
+    messages = row["messages"]
+    clips = clips_of(row)
+    if not clips:
+        yield "has no clip"
+    if any(clip.get("text") is None for clip in clips):
+        yield "has a clip without a transcription (one space says that nothing is spoken)"
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    if not asked:
+        yield "has no message of a user"
+    elif (row.get("prompt") or "") not in asked[-1]:
+        yield "has a prompt that its last question does not hold"
+    if messages[-1]["role"] == "assistant":
+        yield "ends with an answer, which its response would follow"
+    heard = [message["content"] for message in messages if message.get("audios")]
+    if any(_loose_tags(content) for content in heard):
+        yield "has <start_audio> or <end_audio> away from its locator"
+    if any(LOCATOR in content.replace(_BLOCK, "") for content in heard):
+        yield "has a locator without <start_audio> and <end_audio>, which stand there in use"
+
+
+def clips_of(row: Row) -> list[Mapping[str, str | None]]:
+    """Return the clips of a row of use, in order."""
+    return [clip for message in row["messages"] for clip in message.get("audios") or ()]
+
+
+def seconds_stated(description: str) -> float | None:
+    """Return the length of a clip as its seed description has it; None where it says nothing.
+
+    >>> seconds_stated("[00:00-00:02] Hi (Duration: 1.6s)")
+    1.6
+    >>> seconds_stated("[00:00-01:02] (Sneeze)")
+    62.0
+    """
+    if match := _STATED.search(description):
+        return float(match[1])
+    ends = [
+        int(hours or 0) * 3600.0 + int(minutes) * 60 + int(seconds)
+        for hours, minutes, seconds in _ENDS.findall(description)
+    ]
+    return max(ends, default=None)
+
+
+def language_stated(description: str) -> str | None:
+    """Return the language that a seed description names.
+
+    >>> language_stated("[00:00-00:02] Bonjour (First Language: Thai, Language: French)")
+    'French'
+    """
+    match = _LANGUAGE.search(description)
+    return match[1].strip() if match else None
+
+
+def _outside_schema(row: Row) -> str | None:
+    """Return how a row departs from the types and names of the published schema."""
+    if extra := row.keys() - _ROW:
+        return f'has the field "{min(extra)}", which is not in the schema'
+    for name in _TEXTS:
+        if not isinstance(row.get(name), str | None):
+            return f'has something else than text as "{name}"'
+    messages = row.get("messages")
+    if not _is_list_of_objects(messages):
+        return "has messages that are no list of objects"
+    for message in filter(None, messages or ()):
+        if extra := message.keys() - _MESSAGE:
+            return f'has a message with the field "{min(extra)}", which is not in the schema'
+        if not all(isinstance(message.get(name), str | None) for name in ("role", "content")):
+            return "has a message whose role or content is no text"
+        clips = message.get("audios")
+        if not _is_list_of_objects(clips):
+            return "has audios that are no list of objects"
+        for clip in filter(None, clips or ()):
+            if extra := clip.keys() - _CLIP:
+                return f'has a clip with the field "{min(extra)}", which is not in the schema'
+            if not all(isinstance(value, str | None) for value in clip.values()):
+                return "has a clip whose path or transcription is no text"
+    return None
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    """Say whether it is that, or null; objects in it may be null too."""
+    return value is None or (
+        isinstance(value, list) and all(isinstance(item, dict | None) for item in value)
+    )
+
+
+def _locator_fault(row: Row) -> str | None:
+    for message in row["messages"]:
+        if message["content"].count(LOCATOR) != len(message.get("audios") or ()):
+            return "has more or fewer locators than clips"
+    return None
+
+
+def _loose_tags(content: str) -> bool:
+    """Say whether tags are left beside whole blocks."""
+    rest = content.replace(_BLOCK, "")
+    return START_AUDIO in rest or END_AUDIO in rest

@@ -1,0 +1,232 @@
+"""A benchmark as it lies on disk: the recordings in it and the names of recordings in its lists.
+
+A folder as it was published: recordings, Parquet files that hold recordings, and lists (JSON,
+JSONL, CSV, TSV, plain or gzipped) that name recordings. What is found is kept on disk.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from huggingface_hub import constants
+from numpy.typing import NDArray
+
+from desta.audio import AudioError, AudioInput, load
+from desta.construction.fingerprint import FingerprintIndex, fingerprint
+from desta.errors import DataError, need
+from desta.shards import Dropped, write_atomic
+
+_VERSION = 1  # of the index on disk; raised when fingerprints or names change
+_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".webm", ".aac", ".aiff")
+_LISTS = (".json", ".jsonl", ".csv", ".tsv")
+_FILE_NAME = re.compile(rf"[^\s\"'\\,:;|<>]+(?:{'|'.join(map(re.escape, _SUFFIXES))})\b", re.I)
+_MICROPHONE = re.compile(r"_mic\d$")  # VCTK 0.92 has each sentence from two microphones
+_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What is known of the recordings of one benchmark."""
+
+    name: str
+    items: tuple[str, ...]
+    """Recordings, in the order of the index."""
+    index: FingerprintIndex
+    names: dict[str, str]
+    """Key of a name -> the name itself."""
+    unreadable: dict[str, Dropped]
+    """Recordings that could not be read, by reason."""
+
+
+def read_benchmark(
+    directory: Path,
+    *,
+    cache: Path | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Benchmark:
+    """Read the recordings and lists of a benchmark, or its index from an earlier call.
+
+    Args:
+        directory: the benchmark, as it was published.
+        cache: folder of indices; None for `HF_HOME/desta/fingerprints`. An index counts as long as
+            the paths, sizes and times of the benchmark's files stay what they were.
+        on_progress: told how many recordings are done.
+
+    Raises:
+        DataError: it is no folder, or names and holds no recording.
+        MissingExtraError: it holds Parquet files, and pyarrow is not there.
+    """
+    if not directory.is_dir():
+        raise DataError(f"{directory} is not a folder", fix="give the folder of a benchmark")
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    place = (cache or Path(constants.HF_HOME) / "desta" / "fingerprints") / (
+        f"{_state(directory, paths)}.npz"
+    )
+    if (stored := _load_index(place, directory.name)) is not None:
+        return stored
+    items: list[str] = []
+    prints: list[NDArray[np.uint32]] = []
+    unreadable: dict[str, Dropped] = {}
+    with ThreadPoolExecutor() as pool:
+        for done, (name, words) in enumerate(
+            in_batches(pool, lambda r: (r[0], read_words(r[1])), _recordings(directory, paths)), 1
+        ):
+            if isinstance(words, AudioError):
+                count_dropped(unreadable, words.reason, name)
+            else:
+                items.append(name)
+                prints.append(words)
+            on_progress(done)
+    names = {key: name for name in [*_listed(paths), *items] for key in _keys(name)}
+    if not names and not items:
+        raise DataError(
+            f"{directory} neither holds nor names a recording",
+            fix="give the folder of a benchmark with its recordings or its lists of them",
+        )
+    benchmark = Benchmark(
+        name=directory.name,
+        items=tuple(items),
+        index=FingerprintIndex(prints),
+        names=names,
+        unreadable=unreadable,
+    )
+    _store_index(place, benchmark)
+    return benchmark
+
+
+def read_words(source: AudioInput) -> NDArray[np.uint32] | AudioError:
+    """Return the fingerprint of a recording, (F,), or why it cannot be read."""
+    try:
+        return fingerprint(load(source))
+    except AudioError as error:
+        return error
+
+
+def in_batches(
+    pool: ThreadPoolExecutor, work: Callable[[Any], Any], things: Iterable[Any]
+) -> Iterator[Any]:
+    """Yield what work makes of things, in their order; a batch of them is held at once."""
+    stream = iter(things)
+    while batch := list(islice(stream, _BATCH)):
+        yield from pool.map(work, batch)
+
+
+def count_dropped(dropped: dict[str, Dropped], reason: str, example: str) -> None:
+    """Add one to a reason; its first example stays."""
+    before = dropped.get(reason)
+    dropped[reason] = Dropped(
+        count=before.count + 1 if before else 1, example=before.example if before else example
+    )
+
+
+def _recordings(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, AudioInput]]:
+    for path in paths:
+        name = path.relative_to(directory).as_posix()
+        if path.suffix.lower() in _SUFFIXES:
+            yield name, path
+        elif path.suffix == ".parquet":
+            yield from _in_parquet(path, name)
+
+
+def _in_parquet(path: Path, name: str) -> Iterator[tuple[str, AudioInput]]:
+    """Yield the recordings in a file of a Hub data set: columns of `{bytes, path}`."""
+    parquet = need("pyarrow.parquet", extra="train", to="read recordings out of Parquet files")
+    row = 0
+    for batch in parquet.ParquetFile(path).iter_batches(batch_size=_BATCH):
+        for record in batch.to_pylist():
+            for value in record.values():
+                if isinstance(value, dict) and value.get("bytes"):
+                    stem = PurePosixPath(value.get("path") or "").name
+                    yield f"{name}#{row}{'/' if stem else ''}{stem}", value["bytes"]
+            row += 1
+
+
+def _listed(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield the file names of recordings that lists speak of."""
+    for path in paths:
+        if path.suffix in _LISTS or (path.suffix == ".gz" and Path(path.stem).suffix in _LISTS):
+            for line in _text_lines(path):
+                yield from _FILE_NAME.findall(line)
+
+
+def _text_lines(path: Path) -> Iterator[str]:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        yield from io.TextIOWrapper(file, encoding="utf-8", errors="replace")
+
+
+def _keys(name: str) -> Iterator[str]:
+    """Yield a name and its endings: benchmarks put task, split and corpus in front of it."""
+    plain = plain_name(name)
+    starts = [0, *(match.end() for match in re.finditer("_", plain))]
+    yield from (plain[start:] for start in starts if is_telling(plain[start:]))
+
+
+def plain_name(name: str) -> str:
+    """Return the last part of a path or id, case folded, without the ending of a recording."""
+    stem = PurePosixPath(name).name
+    suffix = PurePosixPath(stem).suffix
+    stem = stem.removesuffix(suffix) if suffix.lower() in _SUFFIXES else stem
+    return _MICROPHONE.sub("", stem.casefold())
+
+
+def is_telling(name: str) -> bool:
+    """Say whether a name belongs to one recording: "dog7" and "0001" are in many corpora."""
+    digits = sum(character.isdigit() for character in name)
+    return digits >= 5 or (digits >= 4 and len(name) >= 12)
+
+
+def _state(directory: Path, paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256(str(_VERSION).encode())
+    for path in paths:
+        status = path.stat()
+        name = path.relative_to(directory).as_posix()
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _store_index(place: Path, benchmark: Benchmark) -> None:
+    facts = {
+        "items": benchmark.items,
+        "names": benchmark.names,
+        "unreadable": {r: [d.count, d.example] for r, d in benchmark.unreadable.items()},
+    }
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        words=benchmark.index.words,
+        starts=benchmark.index.starts,
+        facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
+    )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(place, buffer.getvalue())
+
+
+def _load_index(place: Path, name: str) -> Benchmark | None:
+    """Return a stored index; None where there is none, or it cannot be read."""
+    if not place.is_file():
+        return None
+    try:
+        with place.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            words, starts = stored["words"], stored["starts"]
+            facts = json.loads(stored["facts"].tobytes())
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):  # made again
+        return None
+    return Benchmark(
+        name=name,
+        items=tuple(facts["items"]),
+        index=FingerprintIndex(
+            [words[start:end] for start, end in zip(starts, starts[1:], strict=False)]
+        ),
+        names=facts["names"],
+        unreadable={r: Dropped(count=c, example=e) for r, (c, e) in facts["unreadable"].items()},
+    )

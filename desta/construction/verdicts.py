@@ -1,0 +1,107 @@
+"""Verdicts: which responses become pairs, and how many do not, with the reason."""
+
+from collections.abc import Mapping
+
+from desta.construction.config import ConstructConfig
+from desta.construction.duplicates import DUPLICATE, DuplicateFilter
+from desta.construction.faithfulness import Faithfulness
+from desta.construction.filters import Candidate, find_fault
+from desta.construction.plan import Job
+from desta.construction.values import ClosedSets
+from desta.errors import DataError
+from desta.llm.base import Completion
+from desta.records import Clip
+from desta.shards import Dropped
+
+UNSUITED = "no prompt suits the clip"
+
+
+class Verdicts:
+    """Judges responses one after another, in the order of the clips, and counts."""
+
+    def __init__(self, config: ConstructConfig, sets: ClosedSets) -> None:
+        """Begin to count.
+
+        Args:
+            config: its filters and the share that may be dropped.
+            sets: values that the clips' attributes may have.
+        """
+        self._filters = [name for name in config.filters if name != DUPLICATE]
+        self._duplicates = (
+            DuplicateFilter(config.max_same, transcription=config.description.transcription)
+            if DUPLICATE in config.filters
+            else None
+        )
+        self._most = config.max_dropped_share
+        self._sets = sets
+        self._dropped: dict[str, Dropped] = {}
+        self._counts: dict[str, dict[str, dict[str, int]]] = {}
+        self.faithfulness = Faithfulness()
+        """Right values among all responses and among those kept."""
+        self.num_kept = 0
+        self.num_unknown = 0
+        """Kept pairs whose prompt asks for what is not known of the clip."""
+
+    def judge(self, job: Job, completion: Completion) -> str | None:
+        """Return why a response is dropped; None where it is kept."""
+        candidate = Candidate(
+            clip=job.clip, prompt=job.prompt, completion=completion, closed_sets=self._sets
+        )
+        fault = find_fault(candidate, self._filters)
+        if fault is None and self._duplicates:  # it remembers, and only what is kept
+            fault = self._duplicates.fault(candidate)
+        self.faithfulness.add(candidate, kept=fault is None)
+        kinds = self._counts.setdefault(job.clip.source, {})
+        counts = kinds.setdefault(job.prompt.kind, {"kept": 0, "dropped": 0})
+        if fault is None:
+            counts["kept"] += 1
+            self.num_kept += 1
+            self.num_unknown += job.unknown
+        else:
+            counts["dropped"] += 1
+            self.leave_out(fault, job.id)
+        return fault
+
+    def skip(self, clip: Clip) -> None:
+        """Count a clip that no prompt suits."""
+        self.leave_out(UNSUITED, clip.id)
+
+    @property
+    def dropped(self) -> Mapping[str, Dropped]:
+        """What was dropped, by reason."""
+        return self._dropped
+
+    @property
+    def counts(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+        """Source -> kind of prompt -> responses that were `kept` and `dropped`."""
+        return self._counts
+
+    def check_share(self, *, rejects: str) -> None:
+        """Refuse a data set of which more was dropped than the recipe allows.
+
+        Args:
+            rejects: file that holds what was dropped.
+
+        Raises:
+            DataError: more was dropped, or nothing is left.
+        """
+        num_dropped = sum(d.count for d in self._dropped.values())
+        total = self.num_kept + num_dropped
+        if self.num_kept and num_dropped <= self._most * total:
+            return
+        table = ", ".join(f"{r}: {d.count} (first: {d.example})" for r, d in self._dropped.items())
+        raise DataError(
+            f"{num_dropped} of {total} responses were dropped, more than "
+            f"max_dropped_share = {self._most}: {table}",
+            fix=f"read them in {rejects}; then change prompts, description or filters in the "
+            "recipe, or raise max_dropped_share",
+        )
+
+    def leave_out(self, reason: str, id: str) -> None:
+        """Count something that became no pair."""
+        before = self._dropped.get(reason)
+        self._dropped[reason] = (
+            Dropped(count=1, example=id)
+            if before is None
+            else Dropped(count=before.count + 1, example=before.example)
+        )

@@ -1,0 +1,1 @@
+"""What is done with a finished data set: verified, described, looked at, exported."""

@@ -1,0 +1,98 @@
+"""A data set on the Hub."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from desta.errors import ConfigError, DataError
+from desta.model.zoo import NO_HUB
+from desta.publishing.card import CARD
+from desta.shards import MANIFEST, shard_paths
+
+
+class Api(Protocol):
+    """What is asked of `huggingface_hub.HfApi`."""
+
+    def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> Any:
+        """Make a repository."""
+
+    def upload_folder(
+        self, *, repo_id: str, folder_path: Path, repo_type: str, allow_patterns: list[str]
+    ) -> Any:
+        """Upload the files of a folder that fit the patterns, in one commit."""
+
+
+def check_access(name: str) -> None:
+    """Check what can be checked before anything is written or sent.
+
+    Raises:
+        ConfigError: the name is malformed, the Hub is switched off, or there is no token.
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ConfigError(_line(error), fix="give OWNER/NAME") from error
+    if "/" not in name:
+        raise ConfigError(f'"{name}" names no owner', fix="give OWNER/NAME")
+    if constants.HF_HUB_OFFLINE:
+        raise ConfigError("HF_HUB_OFFLINE forbids uploads", fix="unset it")
+    if get_token() is None:
+        raise ConfigError(
+            "the Hub wants a token to upload, and none is stored here",
+            fix="run `hf auth login`, or set HF_TOKEN to a token that may write",
+        )
+
+
+def upload(folder: Path, name: str, *, private: bool = True, api: Api | None = None) -> list[str]:
+    """Upload a data set directory, or its Parquet export, to the Hub.
+
+    Uploaded are the rows, the card and the manifest, and nothing else that lies there.
+
+    Args:
+        folder: directory that holds `README.md`, and shards or `data/*.parquet`.
+        name: OWNER/NAME of the repository; it is made if it is missing.
+        private: a repository that is made is to be seen by its owner alone.
+        api: where to upload; None for the Hub, with the token that is stored here.
+
+    Returns:
+        The files that belong to it.
+
+    Raises:
+        ConfigError: the token may not write there.
+        DataError: the folder holds no card or no rows, or the connection broke.
+    """
+    files = _files(folder)
+    api = api or HfApi()
+    try:
+        api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=name, folder_path=folder, repo_type="dataset", allow_patterns=files
+        )
+    except HfHubHTTPError as error:
+        raise ConfigError(
+            f"the Hub refuses {name}: {_line(error)}",
+            fix="check the name, and that the token may write there",
+        ) from error
+    except NO_HUB as error:
+        raise DataError(
+            f"the upload was broken off: {_line(error)}",
+            fix="give the command again; what has arrived is not sent twice",
+        ) from error
+    return files
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the names of what is uploaded, relative to the folder."""
+    tables = sorted(path.relative_to(folder).as_posix() for path in folder.glob("data/*.parquet"))
+    rows = tables or [path.name for path in shard_paths(folder)]
+    others = [name for name in (CARD, MANIFEST) if (folder / name).is_file()]
+    if CARD not in others:
+        raise DataError(f"{folder} has no {CARD}", fix=f"desta inspect {folder} --card")
+    return [*others, *rows]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

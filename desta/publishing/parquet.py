@@ -1,0 +1,147 @@
+"""A data set as Parquet, laid out as the Hub has it: data/train-00000-of-00003.parquet."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from desta.construction.rows import Row, clips_of, find_fault
+from desta.errors import ConfigError, DataError, need
+from desta.publishing.survey import MISSING, OUTSIDE, Reasons, count_reason
+from desta.records import read_jsonl
+from desta.shards import shard_paths
+from desta.sources.files import inside
+
+PARQUET_FILES = "data/train-*.parquet"
+
+_GROUP_ROWS = 1000
+_GROUP_BYTES = 64 << 20
+"""A group of rows ends at either; it is what a reader holds in memory."""
+_FILE_BYTES = 512 << 20
+
+Size = int
+
+
+@dataclass(kw_only=True)
+class Exported:
+    """What was written."""
+
+    num_files: int = 0
+    num_rows: int = 0
+    left_out: Reasons = field(default_factory=dict)
+    """Rows that are of no use, by reason."""
+    silent: Reasons = field(default_factory=dict)
+    """Rows with a recording whose sound could not be put in, by reason."""
+
+
+def export_parquet(
+    directory: Path,
+    out: Path,
+    *,
+    audio_root: Path | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Exported:
+    """Write the rows of use of a data set as Parquet; memory stays flat.
+
+    Args:
+        directory: shards, with or without a manifest.
+        out: folder to write `data/` into.
+        audio_root: folder that the paths of recordings are relative to; with it every row gets a
+            column `audios` that holds its recordings, files as they are. Nothing outside is read.
+        on_progress: is told the number of rows done.
+
+    Raises:
+        ConfigError: the folder holds Parquet files.
+        DataError: a shard is missing, a line is no JSON, or no row is of use.
+    """
+    parquet = need("pyarrow.parquet", extra="train", to="write Parquet")
+    pyarrow = need("pyarrow", extra="train", to="write Parquet")
+    folder = out / "data"
+    if any(folder.glob("*.parquet")):
+        raise ConfigError(f"{folder} holds Parquet files", fix="give another folder, or empty it")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.part"):
+        path.unlink()  # of a call that was interrupted
+    schema = _schema(with_audio=audio_root is not None)
+    exported = Exported()
+    parts: list[Path] = []
+    writer = None
+    paths = shard_paths(directory)
+    try:
+        for group in _groups(_rows(paths, audio_root, exported)):
+            if writer is None:
+                parts.append(folder / f"{len(parts):05}.part")
+                writer = parquet.ParquetWriter(parts[-1], schema, compression="zstd")
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+            exported.num_rows += len(group)
+            on_progress(exported.num_rows)
+            if parts[-1].stat().st_size >= _FILE_BYTES:
+                writer.close()
+                writer = None
+    finally:
+        if writer is not None:
+            writer.close()
+    if not parts:
+        raise DataError(f"{directory} holds no row of use", fix=f"desta inspect {directory}")
+    exported.num_files = len(parts)
+    for number, part in enumerate(parts):
+        part.replace(folder / f"train-{number:05}-of-{len(parts):05}.parquet")
+    return exported
+
+
+def _schema(*, with_audio: bool) -> Any:
+    """Return the Arrow schema; its metadata tells the Hub and `datasets` what the columns are."""
+    datasets = need("datasets", extra="train", to="write Parquet")
+    text = datasets.Value("string")
+    clip = {"audio": text, "text": text}
+    message = {"role": text, "content": text, "audios": datasets.List(clip)}
+    columns = dict.fromkeys(("id", "dataset", "seed_description", "prompt", "response"), text)
+    columns["messages"] = datasets.List(message)
+    if with_audio:
+        columns["audios"] = datasets.List(datasets.Audio())
+    return datasets.Features(columns).arrow_schema
+
+
+def _rows(
+    paths: Iterable[Path], audio_root: Path | None, exported: Exported
+) -> Iterator[tuple[Row, Size]]:
+    """Yield rows of use, with about how many bytes they take."""
+    for number, row in enumerate(itertools.chain.from_iterable(map(read_jsonl, paths))):
+        if fault := find_fault(row):
+            count_reason(exported.left_out, fault, str(row.get("id") or f"row {number}"))
+        elif audio_root is None:
+            yield row, 0
+        else:
+            sounds = [_sound(audio_root, str(clip["audio"])) for clip in clips_of(row)]
+            for reason in {sound for sound in sounds if isinstance(sound, str)}:
+                count_reason(exported.silent, reason, str(row.get("id") or f"row {number}"))
+            audios = [
+                {"bytes": None if isinstance(sound, str) else sound, "path": clip["audio"]}
+                for sound, clip in zip(sounds, clips_of(row), strict=True)
+            ]
+            yield {**row, "audios": audios}, sum(len(sound) for sound in sounds)
+
+
+def _sound(root: Path, path: str) -> bytes | str:
+    """Return the bytes of a recording, or why there are none."""
+    place = inside(root, path)
+    if place is None:
+        return OUTSIDE
+    try:
+        return (root / place).read_bytes()
+    except OSError:
+        return MISSING
+
+
+def _groups(rows: Iterable[tuple[Row, Size]]) -> Iterator[list[Row]]:
+    group: list[Row] = []
+    total = 0
+    for row, size in rows:
+        group.append(row)
+        total += size
+        if len(group) >= _GROUP_ROWS or total >= _GROUP_BYTES:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group

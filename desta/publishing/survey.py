@@ -1,0 +1,230 @@
+"""A survey of a data set: is it whole, is every row of use, what is in it. Memory stays flat."""
+
+import hashlib
+import heapq
+import itertools
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from desta.construction.regenerate import OTHER_KIND, kinds_of_prompts
+from desta.construction.rows import (
+    Row,
+    clips_of,
+    find_fault,
+    find_oddities,
+    language_stated,
+    seconds_stated,
+)
+from desta.records import read_jsonl
+from desta.shards import Dropped, Manifest, shard_paths, verify
+from desta.sources.files import inside
+
+LENGTHS = ("seed_description", "prompt", "response")
+"""Texts whose lengths are surveyed, in words."""
+OUTSIDE = "has a recording outside the root"
+MISSING = "has a recording that is not there"
+
+_EVERY = 1000  # rows between two signs of progress
+
+Reasons = dict[str, Dropped]
+Sample = tuple[int, str, Row]
+"""A ticket drawn by the row's content, the kind of its prompt, the row."""
+
+
+@dataclass(kw_only=True)
+class Survey:
+    """What is in a data set directory."""
+
+    directory: Path
+    manifest: Manifest | None
+    """Its shards have the hashes it states; None in published directories, which have none."""
+    num_shards: int
+    num_rows: int = 0
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    """Source -> kind of prompt -> rows, of those of use."""
+    useless: Reasons = field(default_factory=dict)
+    """Rows that training cannot use, by reason."""
+    odd: Reasons = field(default_factory=dict)
+    """Rows that are of use but unusual, by reason; one row may have several."""
+    lengths: dict[str, Counter[int]] = field(
+        default_factory=lambda: {n: Counter() for n in LENGTHS}
+    )
+    """Text -> words -> rows."""
+    languages: Counter[str] = field(default_factory=Counter)
+    """As seed descriptions name them -> rows."""
+    num_clips: int = 0
+    """Different recordings."""
+    hours: float = 0.0
+    """Their length as the seed descriptions state it."""
+    samples: list[Sample] = field(default_factory=list)
+    """Rows to look at, in turn from every source and kind."""
+
+    @property
+    def num_useful(self) -> int:
+        """Rows that training can use, if their recordings are there."""
+        return sum(kinds.total() for kinds in self.counts.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the samples."""
+        manifest = self.manifest
+        return {
+            "directory": str(self.directory),
+            "verified": manifest is not None,
+            "shards": self.num_shards,
+            "rows": self.num_rows,
+            "useful": self.num_useful,
+            "clips": self.num_clips,
+            "hours": round(self.hours, 3),
+            "counts": {source: dict(kinds) for source, kinds in sorted(self.counts.items())},
+            "useless": table_of(self.useless),
+            "odd": table_of(self.odd),
+            "dropped": table_of(manifest.dropped) if manifest else [],
+            "judged": manifest.counts if manifest else {},
+            "words": {name: quantiles(found) for name, found in self.lengths.items()},
+            "languages": dict(self.languages.most_common()),
+            "backbone": manifest and manifest.backbone,
+            "revision": manifest and manifest.revision,
+        }
+
+
+def table_of(reasons: Mapping[str, Dropped]) -> list[dict[str, Any]]:
+    """Return reasons as tables show them, the commonest first."""
+    rows = [{"reason": r, "count": d.count, "example": d.example} for r, d in reasons.items()]
+    return sorted(rows, key=lambda row: -row["count"])
+
+
+def quantiles(counts: Mapping[int, int]) -> dict[str, int]:
+    """Return the least, median, 95th percentile and largest of values that are counted.
+
+    >>> quantiles({2: 1, 3: 1, 10: 2})
+    {'least': 2, 'median': 3, 'p95': 10, 'most': 10}
+    """
+    values = sorted(counts)
+    if not values:
+        return {}
+    sums = np.cumsum([counts[value] for value in values])
+    median, p95 = (values[int(np.searchsorted(sums, share * sums[-1]))] for share in (0.5, 0.95))
+    return {"least": values[0], "median": median, "p95": p95, "most": values[-1]}
+
+
+def survey(
+    directory: Path,
+    *,
+    root: Path = Path(),
+    prompts: Path | None = None,
+    num_samples: int = 0,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Survey:
+    """Look at every row of a data set.
+
+    Args:
+        directory: shards, with or without a manifest.
+        root: folder that the paths of recordings are relative to.
+        prompts: folder with the prompt pools; None for those of this package.
+        num_samples: rows to keep as samples.
+        on_progress: is told the number of rows done.
+
+    Raises:
+        DataError: a shard is missing or not as the manifest has it, or a line is no JSON.
+        ConfigError: a prompt pool is broken.
+    """
+    paths = shard_paths(directory)
+    manifest = verify(directory) if Manifest.read(directory) else None
+    found = Survey(directory=directory, manifest=manifest, num_shards=len(paths))
+    kinds = kinds_of_prompts(prompts)
+    locate = lru_cache(maxsize=1 << 16)(lambda path: _place_fault(root, path))
+    strata: dict[tuple[str, str], list[tuple[int, int, Row]]] = {}
+    rows, clips, seconds = array("Q"), array("Q"), array("f")
+    for number, row in enumerate(itertools.chain.from_iterable(map(read_jsonl, paths))):
+        name = str(row.get("id") or f"row {number}")
+        ticket = _digest(f"{row.get('id')}\0{row.get('prompt')}\0{row.get('dataset')}")
+        rows.append(ticket)
+        if fault := find_fault(row):
+            count_reason(found.useless, fault, name)
+            continue
+        for oddity in find_oddities(row):
+            count_reason(found.odd, oddity, name)
+        for reason in filter(None, {locate(clip["audio"]) for clip in clips_of(row)}):
+            count_reason(found.odd, reason, name)
+        source, kind = row.get("dataset") or "", kinds.get(row.get("prompt") or "", OTHER_KIND)
+        found.counts.setdefault(source, Counter())[kind] += 1
+        _measure(row, found, clips, seconds)
+        if num_samples:
+            stratum = strata.setdefault((source, kind), [])
+            keep = heapq.heappush if len(stratum) < num_samples else heapq.heappushpop
+            keep(stratum, (-ticket, number, row))
+        if number % _EVERY == 0:
+            on_progress(number)
+    found.num_rows = len(rows)
+    on_progress(found.num_rows)
+    found.num_clips, found.hours = _clips_and_hours(clips, seconds)
+    _count_repeated(rows, paths, found.odd)
+    found.samples = list(itertools.islice(_in_turn(strata), num_samples))
+    return found
+
+
+def _measure(row: Row, found: Survey, clips: "array[int]", seconds: "array[float]") -> None:
+    """Count words, languages and recordings; a length belongs to a description of one clip."""
+    for name in LENGTHS:
+        found.lengths[name][len((row.get(name) or "").split())] += 1
+    description = row.get("seed_description") or ""
+    if language := language_stated(description):
+        found.languages[language] += 1
+    paths = [clip["audio"] for clip in clips_of(row)]
+    for path in paths:
+        clips.append(_digest(path or ""))
+        seconds.append((seconds_stated(description) or 0.0) if len(paths) == 1 else 0.0)
+
+
+def _place_fault(root: Path, path: str) -> str | None:
+    place = inside(root, path)
+    if place is None:
+        return OUTSIDE
+    return None if (root / place).is_file() else MISSING
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def count_reason(reasons: Reasons, reason: str, example: str, count: int = 1) -> None:
+    """Add to the rows of one reason; the first of them stays the example."""
+    before = reasons.get(reason, Dropped(count=0, example=example))
+    reasons[reason] = Dropped(count=before.count + count, example=before.example)
+
+
+def _clips_and_hours(clips: "array[int]", seconds: "array[float]") -> tuple[int, float]:
+    """Return how many recordings there are, and their length; the longest statement counts."""
+    digests, lengths = np.asarray(clips), np.asarray(seconds)
+    order = np.lexsort((-lengths, digests))
+    _, first = np.unique(digests[order], return_index=True)
+    return len(first), float(lengths[order][first].sum(dtype=np.float64)) / 3600
+
+
+def _count_repeated(rows: "array[int]", paths: list[Path], odd: Reasons) -> None:
+    """Count rows that have the id, source and prompt of an earlier one; find the first of them."""
+    digests = np.asarray(rows)
+    order = np.argsort(digests, kind="stable")
+    repeated = order[1:][digests[order][1:] == digests[order][:-1]]
+    if len(repeated):
+        records = itertools.chain.from_iterable(map(read_jsonl, paths))
+        row = next(itertools.islice(records, int(repeated.min()), None))
+        name = str(row.get("id") or f"row {repeated.min()}")
+        count_reason(odd, "asks what another row asks of the same clip", name, len(repeated))
+
+
+def _in_turn(strata: Mapping[tuple[str, str], list[tuple[int, int, Row]]]) -> Iterator[Sample]:
+    """Yield samples from every source and kind in turn."""
+    lists = [
+        [(-ticket, kind, row) for ticket, _, row in sorted(stratum, reverse=True)]
+        for (_, kind), stratum in sorted(strata.items())
+    ]
+    for layer in itertools.zip_longest(*lists):
+        yield from (sample for sample in layer if sample is not None)

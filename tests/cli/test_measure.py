@@ -1,0 +1,90 @@
+"""`desta measure` as a user gives it."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from desta.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def desta(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Give a command in this process; return exit code, output and errors."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["desta", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code or 0, *capsys.readouterr()
+
+    monkeypatch.setenv("COLUMNS", "200")
+    return run
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Twenty-one recordings, one of them silent, and one that is missing."""
+    lines = []
+    for number in range(22):
+        t = np.arange(16_000) / 16_000
+        tone = sum(np.sin(2 * np.pi * (100 + 5 * number) * n * t) / n for n in range(1, 5))
+        if number < 21:
+            soundfile.write(tmp_path / f"{number}.wav", (0.1 * tone if number else 0 * t), 16_000)
+        clip = {"id": f"s/{number}", "source": "s", "audio": f"{number}.wav", "duration": 1.0}
+        lines.append(json.dumps(clip | {"domain": "speech"}))
+    (tmp_path / "clips.jsonl").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_measure_tells_what_it_added_and_what_not(corpus: Path, desta: Run) -> None:
+    command = ["measure", str(corpus / "clips.jsonl"), "--root", str(corpus)]
+    command += ["--out", str(corpus / "out"), "--attributes", "pitch", "--workers", "1"]
+
+    code, output, errors = desta(*command)
+
+    assert code == 0, errors
+    assert "22 clips; added Pitch to 20" in output
+    assert "does not exist" in output
+    assert "s/21" in output
+    assert "Pitch: hardly any voiced sound" in output
+    summary = json.loads(desta(*command, "--json")[1])
+    assert sum(summary["attributes"]["Pitch"].values()) == 20
+    assert summary == json.loads((corpus / "out" / "measure.json").read_text())
+    assert {path.name for path in (corpus / "out").iterdir()} == {
+        *("clips.jsonl", "thresholds.json", "measure.json", "measured.ndjson")
+    }
+
+    shutil.rmtree(corpus / "out")
+    code, _, errors = desta(*command, "--thresholds", str(corpus / "clips.jsonl"))
+    assert code == 2
+    assert "holds no thresholds" in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--attributes", "pich"], 'did you mean "pitch"?'),
+        (["--label", "mood"], "is no pseudo-label"),
+        (["--label", "emotion=nowhere/at/all"], "neither a directory nor the id of a model"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_a_fix(
+    corpus: Path, desta: Run, options: list[str], message: str
+) -> None:
+    clips = str(corpus / "clips.jsonl")
+
+    code, _, errors = desta(
+        "measure", clips, "--root", str(corpus), "--out", str(corpus / "o"), *options
+    )
+
+    assert code == 2
+    assert message in errors
+    assert "  fix: " in errors

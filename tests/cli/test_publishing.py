@@ -1,0 +1,165 @@
+"""`desta inspect` and `desta export`: what they print, write and refuse."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+
+from desta.cli import main
+from desta.records import AudioTextPair
+from desta.shards import Manifest, ShardWriter
+
+ROW = {
+    "id": "crema-d/1.wav",
+    "dataset": "CREMA-D",
+    "seed_description": "[00:00-00:02] It's eleven o'clock (Emotion: Anger, Duration: 2s)",
+    "prompt": "What?",
+    "response": "Somebody says the time.",
+    "messages": [
+        {
+            "role": "user",
+            "content": "<start_audio><|AUDIO|><end_audio>\n\nWhat?",
+            "audios": [{"audio": "1.wav", "text": "It's eleven o'clock"}],
+        }
+    ],
+}
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    directory = tmp_path / "published"
+    directory.mkdir()
+    rows = [ROW, ROW | {"id": "2", "messages": []}]
+    (directory / "speech.0.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return directory
+
+
+@pytest.fixture
+def constructed(tmp_path: Path) -> Path:
+    directory = tmp_path / "constructed"
+    directory.mkdir()
+    writer = ShardWriter(directory, rows_per_shard=9)
+    writer.add(AudioTextPair.from_json(ROW))
+    Manifest(
+        backbone="b", revision="r", prompt_pool="p", sampling={}, recipe="x", shards=writer.close()
+    ).write(directory)
+    return directory
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """Give a command in this process; return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["desta", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> None:
+    text = capsys.readouterr().err
+    last = text[text.rindex("error: ") :]
+    assert len(last.strip().splitlines()) == 2, last
+    assert "\n  fix: " in last
+    for word in words:
+        assert word in last, last
+
+
+def test_inspect_tells_what_is_there_as_text_and_json(
+    published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "inspect", published) == 0
+    text = capsys.readouterr().out
+    assert "2 rows, 1 of use" in text
+    assert "no manifest to verify them by" in text
+    assert "has no messages" in text
+
+    assert run(monkeypatch, "inspect", published, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["counts"] == {"CREMA-D": {"other": 1}}
+    assert [row["reason"] for row in facts["odd"]] == ["has a recording that is not there"]
+
+
+def test_inspect_writes_card_and_page(
+    constructed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "sub" / "page.html"
+    assert run(monkeypatch, "inspect", constructed, "--card", "--html", page) == 0
+    assert "ODbL-1.0" in (constructed / "README.md").read_text()
+    assert "Cannot be played" in page.read_text()
+
+
+def test_inspect_refuses_what_is_broken(
+    constructed: Path,
+    published: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shard = constructed / "audio-00000.jsonl"
+    shard.write_bytes(shard.read_bytes().replace(b"time", b"hour"))
+    cases = {
+        constructed: ("was changed", "SHA-256"),
+        tmp_path / "nowhere": ("is not a directory",),
+        published: ("speech.0.jsonl:3 is not JSON",),
+    }
+    with (published / "speech.0.jsonl").open("a") as file:
+        file.write('{"id": \n')
+    for directory, words in cases.items():
+        assert run(monkeypatch, "inspect", directory) == 2
+        refused(capsys, *words)
+
+
+def test_export_writes_parquet_with_its_card(
+    published: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    assert run(monkeypatch, "export", published, "--parquet", out, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["files"], summary["rows"]) == (1, 1)
+    assert [row["reason"] for row in summary["left_out"]] == ["has no messages"]
+    assert "data/train-*.parquet" in (out / "README.md").read_text()
+    shutil.rmtree(published)
+    # The card's `configs` lead to the rows, as they do on the Hub.
+    [read] = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert AudioTextPair.from_json(read) == AudioTextPair.from_json(ROW)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ("nothing says where to", "--parquet")),
+        (["--audio", "--hub", "me/data"], ("--audio",)),
+        (["--hub", "data"], ('"data" names no owner', "OWNER/NAME")),
+        (["--hub", "a/b/c"], ("OWNER/NAME",)),
+        (["--hub", "me/data"], ("HF_HUB_OFFLINE",)),
+    ],
+)
+def test_export_refuses_what_cannot_be_done(
+    constructed: Path,
+    arguments: list[str],
+    words: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, "export", constructed, *arguments) == 2
+    refused(capsys, *words)
+
+
+def test_export_to_the_hub_wants_a_token(
+    constructed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    assert run(monkeypatch, "export", constructed, "--hub", "me/data") == 2
+    refused(capsys, "token", "hf auth login")
+    assert not (constructed / "README.md").exists()

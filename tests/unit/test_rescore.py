@@ -1,0 +1,148 @@
+"""Stored evaluations: scored anew, judged, reported and compared, through the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from desta.cli.app import app
+from desta.errors import ConfigError, DataError
+from desta.evaluation.base import Result
+from desta.evaluation.scores import read_results
+
+GOOD = "Explanation: so it is.\nJudgement: correct"
+
+
+def desta(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def result(number: int, output: str, system: str) -> Result:
+    return Result(
+        id=f"Animal/{number}.wav/single",
+        system=system,
+        groups={"track": "Animal", "hop": "single"},
+        question="Which? (a) dog (b) cat",
+        target="(a) dog",
+        choices=("(a) dog", "(b) cat"),
+        record={"options": {"a": "dog", "b": "cat"}},
+        audio=(),
+        transcription=" ",
+        prompt=(),
+        output=output,
+        values={"rule: letter or text": 0.0},  # as if by an older, wrong rule
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An evaluation of two systems on four items."""
+    out = tmp_path / "eval"
+    out.mkdir()
+    plan = {
+        "benchmark": "sakura",
+        "version": "4 items",
+        "weights": None,
+        "num_items": 4,
+        "batch_size": 2,
+        "systems": ["model", "cascade"],
+    }
+    (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    (out / "environment.json").write_text('{"command": "desta eval"}', encoding="utf-8")
+    rows = [result(n, "(a)" if n else "(b)", "model") for n in range(4)]
+    rows += [result(n, "(b)", "cascade") for n in range(4)]
+    write(out, rows)
+    return out
+
+
+def write(out: Path, rows: list[Result]) -> None:
+    lines = "".join(json.dumps(r.to_json()) + "\n" for r in rows)
+    (out / "results.jsonl").write_text(lines, encoding="utf-8")
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Path:
+    path = tmp_path / "judge.yaml"
+    engine = {"kind": "scripted", "answer": GOOD}
+    cache = str(tmp_path / "cache")
+    path.write_text(json.dumps({"backbone": "x", "engine": engine, "cache": cache}))
+    return path
+
+
+def rule(scores: dict[str, Any], system: int = 0) -> float:
+    return scores["systems"][system]["figures"]["Average single (rule: letter or text)"]["value"]
+
+
+def test_answers_are_scored_by_the_rules_as_they_are_now(folder: Path) -> None:
+    done = desta("score", folder / "results.jsonl", "--json")
+    assert done.exit_code == 0, done.output
+    assert rule(json.loads(done.stdout)) == 0.75
+    first = (folder / "results.jsonl").read_bytes()
+    assert read_results(folder / "results.jsonl")[1].values["rule: letter or text"] == 1.0
+
+    assert desta("score", folder, "--json").stdout == done.stdout
+    assert desta("score", "sakura", folder, "--json").stdout == done.stdout
+    assert (folder / "results.jsonl").read_bytes() == first
+
+
+def test_a_judge_is_kept_in_results_scores_and_report(folder: Path, judge: Path) -> None:
+    done = desta("score", folder, "--judge", judge, "--json")
+    assert done.exit_code == 0, done.output
+    scores = json.loads(done.stdout)
+    assert scores["systems"][0]["figures"]["Average single (judge)"]["value"] == 1.0
+    assert scores["judge"]["id"] == "scripted"
+    assert scores["judge"]["num_in_form"] == scores["judge"]["num_replies"] == 8
+    assert read_results(folder / "results.jsonl")[0].replies == (GOOD,)
+
+    again = json.loads(desta("score", folder, "--json").stdout)
+    assert again == scores, "without the judge its replies still count"
+    done = desta("report", folder)
+    assert done.exit_code == 0, done.output
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert scores["judge"]["prompts"]["sakura"]["sha256"] in text
+    assert "100.0 % (8)" in text
+    assert "| command | desta eval |" in text
+    assert (folder / "report.html").stat().st_size > 5_000
+
+
+def test_an_evaluation_that_goes_on_is_not_judged_and_not_rewritten(
+    folder: Path, judge: Path
+) -> None:
+    write(folder, [result(n, "(a)", "model") for n in range(3)])
+    before = (folder / "results.jsonl").read_bytes()
+    assert desta("score", folder).exit_code == 0
+    assert (folder / "results.jsonl").read_bytes() == before
+    done = desta("score", folder, "--judge", judge)
+    assert isinstance(done.exception, DataError)
+    assert "holds 3 of 8 results" in str(done.exception)
+
+
+def test_systems_of_one_evaluation_are_compared(folder: Path) -> None:
+    desta("score", folder)
+    done = desta("compare", folder, folder, "--of", "cascade", "--json")
+    assert done.exit_code == 0, done.output
+    total = json.loads(done.stdout)["differences"][0]
+    assert total["difference"]["value"] == 0.75
+    assert total["p_value"] == 0.25  # three better, none worse: 2 / 2 ** 3
+    assert "+0.7500" in desta("compare", folder, folder, "--of", "cascade").stdout
+
+
+def test_what_does_not_fit_is_said(folder: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        (("score", "mmau", folder), "is an evaluation on sakura, not on mmau"),
+        (("score", folder, folder), "is scored alone"),
+        (("compare", folder, folder, "--of", "oracle"), "holds no answers of oracle"),
+        (("compare", folder, folder, "--benchmark", "mmau"), "on sakura, not on mmau"),
+    ):
+        done = desta(*arguments)
+        assert isinstance(done.exception, ConfigError), done.output
+        assert words in str(done.exception)
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in folder.iterdir():
+        (other / path.name).write_bytes(path.read_bytes().replace(b"4 items", b"5 items"))
+    done = desta("compare", folder, other)
+    assert isinstance(done.exception, DataError)
+    assert "version '4 items'" in str(done.exception)

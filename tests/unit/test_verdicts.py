@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.plan import Job
+from desta.construction.prompts import Prompt
+from desta.construction.values import closed_sets
+from desta.construction.verdicts import Verdicts
+from desta.errors import ConfigError
+from desta.llm.base import Completion, Sampling
+from desta.records import Clip
+
+LANGUAGES = ("French", "Greek", "Danish", "Russian")
+
+
+def config(*filters: str, max_same: int = 2) -> ConstructConfig:
+    return ConstructConfig(
+        clips=(ClipsConfig(path=Path("c.jsonl"), root=Path()),),
+        backbone="b",
+        sampling=Sampling(),
+        filters=filters,
+        max_same=max_same,
+    )
+
+
+def clip(number: int) -> Clip:
+    return Clip(
+        id=str(number),
+        source="c",
+        audio="a.wav",
+        duration=1.0,
+        domain="speech",
+        attributes={"Language": LANGUAGES[number]},
+    )
+
+
+CLIPS = [clip(number) for number in range(len(LANGUAGES))]
+
+
+def judge(verdicts: Verdicts, number: int, text: str, *, kind: str = "describe") -> str | None:
+    needs = frozenset(["Language"] if kind == "ask" else [])
+    prompt = Prompt(text="?", kind=kind, needs=needs)
+    job = Job(
+        id=str(number), clip=CLIPS[number], prompt=prompt, description="", messages=(), request=()
+    )
+    return verdicts.judge(job, Completion(text=text, num_tokens=1, finished=bool(text)))
+
+
+def test_duplicates_are_sought_last_among_what_else_would_be_kept() -> None:
+    verdicts = Verdicts(config("duplicate", "cut off", "states another value"), closed_sets(CLIPS))
+    texts = ["A voice.", "A Russian voice.", "A voice.", "A voice."]
+    faults = [judge(verdicts, number, text) for number, text in enumerate(texts)]
+    assert faults == [None, "states another value", None, "duplicate"]
+    assert verdicts.dropped["duplicate"].example == "3"
+    assert verdicts.num_kept == 2
+
+
+def test_duplicates_stay_where_the_recipe_does_not_name_them() -> None:
+    verdicts = Verdicts(config("empty"), closed_sets(CLIPS))
+    assert not any(judge(verdicts, number, "A voice.") for number in range(4))
+
+
+def test_right_values_are_counted_before_and_after() -> None:
+    verdicts = Verdicts(config("cut off", "misses the attribute"), closed_sets(CLIPS))
+    for number, text in enumerate(["French.", "A voice.", "Danish.", ""]):
+        judge(verdicts, number, text, kind="ask")
+    assert verdicts.faithfulness.to_json() == {
+        "ask": {"Language": {"asked": 4, "right": 2, "kept": 2, "kept_right": 2}}
+    }
+
+
+def test_a_limit_of_no_clip_is_refused() -> None:
+    with pytest.raises(ConfigError, match="max_same = 0"):
+        config("duplicate", max_same=0)
