@@ -87,7 +87,6 @@ def page(
             f"<title>{escape(title)}</title>",
             f"<style>{_STYLE}{style}</style></head><body>",
             *body,
-            *([f"<script>{script}</script>"] if script else []),
             "</body></html>\n",
         ]
     )
