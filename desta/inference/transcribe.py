@@ -19,6 +19,7 @@ from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 from desta.audio import SAMPLE_RATE, WINDOW_SAMPLES
 from desta.config import suggest
 from desta.errors import CheckpointError, ConfigError, DataError
+from desta.llm.packing import pack_linears
 from desta.model.config import Window
 from desta.model.decoder import DecoderState, WhisperDecoder
 from desta.model.encoder import WhisperEncoder
@@ -60,6 +61,7 @@ class Transcriber:
         """
         self.encoder = encoder
         self.decoder = decoder
+        pack_linears(decoder)
         self.window = window
         self._tokenizer = tokenizer
         self._generation = generation

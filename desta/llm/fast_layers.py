@@ -7,15 +7,18 @@ are never repeated, and the backward pass is written out: the weights are frozen
 products, and keeps little.
 
 `speed_up` exchanges the `forward` of every layer it knows; all around them stays (masks, rotary
-angles, caches), and so does every weight under its name. A layer falls back to its own `forward`
-wherever it is not what it was: on a GPU, quantised, with low-rank updates, trained, or so long
-that its scores would fill the memory (docs/decisions/0022).
+angles, caches), and so does every weight under its name. `pack` lets them, and the
+head, keep packed weights (`desta.llm.packing`) for answering.
+
+A layer falls back to its own `forward` wherever it is not what it was: on a GPU, quantised, with
+low-rank updates, trained, or so long that its scores would fill the memory (docs/decisions/0022).
 
 Shape suffixes: B sequences   S positions   K positions that are read, cached ones among them
     E width   H heads   G key/value heads   D width of a head   C = H + 2 G   F width of the MLP
     N = S x H / G, the positions of all heads that share keys and values   O what a product puts out
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -26,6 +29,8 @@ from torch.nn import functional
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
+from desta.llm.packing import pack_linears, packed, packed_linear, worth_packing
 
 _KNOWN = (LlamaDecoderLayer, MistralDecoderLayer, Qwen2DecoderLayer)
 _MAX_SCORES = 1 << 20  # of one head; above, attention that never holds them all is better
@@ -40,9 +45,22 @@ def speed_up(backbone: Any) -> int:
     backbone.get_output_embeddings().register_forward_pre_hook(_in_one_piece)
     layers = [layer for layer in backbone.modules() if type(layer) in _KNOWN]
     for layer in layers:
-        fused = _Fused(layer)
-        layer.forward = partial(_forward, layer, layer.forward, fused)
+        layer.fused = _Fused(layer)
+        layer.forward = partial(_forward, layer, layer.forward, layer.fused)
     return len(layers)
+
+
+def pack(backbone: Any) -> bool:
+    """Pack the weights of a backbone for answering, if that is worth it; return whether it was."""
+    layers: list[Any] = [m for m in backbone.modules() if type(m) in _KNOWN and hasattr(m, "fused")]
+    if not layers:
+        return pack_linears(backbone)
+    wanted = worth_packing(backbone.parameters())
+    for layer in layers:
+        layer.fused.wants_packed = wanted
+    if wanted:
+        pack_linears(backbone.get_output_embeddings())
+    return wanted
 
 
 def _in_one_piece(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
@@ -65,6 +83,8 @@ class _Weights:
     num_groups: int
     head_dim: int
     scaling: float
+    packed: tuple[Tensor, ...] | None
+    """The four matrices, in the order of their use."""
 
 
 class _Fused:
@@ -73,12 +93,18 @@ class _Fused:
     def __init__(self, layer: Any) -> None:
         self._layer = layer
         self._weights: _Weights | None = None
+        self.wants_packed = False
 
     def weights(self) -> _Weights | None:
         """Return the weights, fused again if they were moved; None if they cannot be fused."""
         attention, mlp = self._layer.self_attn, self._layer.mlp
         first, found = attention.q_proj.weight, self._weights
         if found is not None and first.data_ptr() == found.qkv_OE.data_ptr():
+            if self.wants_packed and found.packed is None:
+                found.packed = tuple(
+                    packed(weight)
+                    for weight in (found.qkv_OE, found.out_EO, found.gate_up_OE, found.down_EF)
+                )
             return found
         linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
         linears += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
@@ -102,6 +128,7 @@ class _Fused:
             num_groups=attention.k_proj.out_features // head_dim,
             head_dim=head_dim,
             scaling=attention.scaling,
+            packed=None,
         )
         return self._weights
 
@@ -164,6 +191,21 @@ def _compute_dtype(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
+def _products(weights: _Weights, *, learning: bool) -> list[Callable[[Tensor], Tensor]]:
+    """Return the four products of a layer, of packed weights where there are any."""
+    matrices = (weights.qkv_OE, weights.out_EO, weights.gate_up_OE, weights.down_EF)
+    biases = (weights.qkv_bias_O, None, None, None)
+    if weights.packed is not None and not learning:
+        return [
+            partial(packed_linear, weight=weight, bias=bias)
+            for weight, bias in zip(weights.packed, biases, strict=True)
+        ]
+    return [
+        partial(functional.linear, weight=weight, bias=bias)
+        for weight, bias in zip(matrices, biases, strict=True)
+    ]
+
+
 def _compute(
     x_BSE: Tensor,
     weights: _Weights,
@@ -175,9 +217,8 @@ def _compute(
     """Run the layer; what the backward pass needs is added to `kept`."""
     size_B, size_S, _ = x_BSE.shape
     num_heads, num_groups, head_dim = weights.num_heads, weights.num_groups, weights.head_dim
-    qkv_BSO = functional.linear(
-        _norm(x_BSE, weights.norm1_E, weights.eps), weights.qkv_OE, weights.qkv_bias_O
-    )
+    qkv, out, gate_up, down = _products(weights, learning=kept is not None)
+    qkv_BSO = qkv(_norm(x_BSE, weights.norm1_E, weights.eps))
     qkv_BSCD = qkv_BSO.view(size_B, size_S, num_heads + 2 * num_groups, head_dim)
     qkv_BCSD = qkv_BSCD.transpose(1, 2)
     qk_BCSD = _rotate(qkv_BCSD[:, :-num_groups], *angles)
@@ -192,10 +233,10 @@ def _compute(
     shares_BGNK = scores_BGNK.softmax(dim=-1)
     heard_BHSD = (shares_BGNK @ v_BGKD).view(size_B, num_heads, size_S, head_dim)
     heard_BSO = heard_BHSD.transpose(1, 2).reshape(size_B, size_S, -1)
-    h_BSE = x_BSE + functional.linear(heard_BSO, weights.out_EO)
-    gate_up_BSF = functional.linear(_norm(h_BSE, weights.norm2_E, weights.eps), weights.gate_up_OE)
+    h_BSE = x_BSE + out(heard_BSO)
+    gate_up_BSF = gate_up(_norm(h_BSE, weights.norm2_E, weights.eps))
     gate_BSF, up_BSF = gate_up_BSF.chunk(2, dim=-1)
-    y_BSE = functional.linear(functional.silu(gate_BSF).mul_(up_BSF), weights.down_EF)
+    y_BSE = down(functional.silu(gate_BSF).mul_(up_BSF))
     if kept is not None:
         kept += [x_BSE, h_BSE, gate_up_BSF, q_BGND, k_BGKD, v_BGKD, shares_BGNK]
     return y_BSE.add_(h_BSE)

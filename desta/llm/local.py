@@ -8,6 +8,7 @@ import torch
 from desta.llm.base import Completion, Sampling
 from desta.llm.chat import encode_conversation
 from desta.llm.decoding import end_ids, read, shared_length, write
+from desta.llm.fast_layers import pack
 from desta.llm.writing import Writer
 from desta.records import Message
 
@@ -27,6 +28,7 @@ class LocalGenerator:
             revision: what pins its numbers.
         """
         self._model = model.eval()
+        pack(self._model)
         self._tokenizer = tokenizer
         self._end_ids = end_ids(model, tokenizer)
         self.id = id

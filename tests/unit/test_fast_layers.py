@@ -15,8 +15,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from desta.llm import fast_layers
-from desta.llm.fast_layers import speed_up
+from desta.llm import fast_layers, packing
+from desta.llm.fast_layers import pack, speed_up
 from desta.model.config import LoraConfig
 from desta.model.layers import recompute
 from desta.model.lora import inject
@@ -194,3 +194,40 @@ def test_the_head_reads_one_position_without_being_copied() -> None:
     )
     fast(inputs_embeds=torch.randn(1, 9, 48, dtype=torch.float64), logits_to_keep=1)
     assert strides == [(48, 48, 1)]
+
+
+@pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no bfloat16 on this processor"
+)
+@pytest.mark.parametrize("family", ["llama", "qwen2, with bias", "qwen3"])
+def test_packed_weights_give_the_same_bits(family: str) -> None:
+    if family == "qwen3":  # none of its layers runs fast
+        config = Qwen3Config(**SIZES, head_dim=8)
+        fast = AutoModelForCausalLM.from_config(config).bfloat16().eval().requires_grad_(False)
+    else:
+        _, fast = build(FAMILIES[family], torch.bfloat16)
+    embeddings = torch.randn(2, 9, 48, dtype=torch.bfloat16)
+    with torch.no_grad():
+        expected = fast(inputs_embeds=embeddings).logits
+        assert pack(fast)
+        assert torch.equal(fast(inputs_embeds=embeddings).logits, expected)
+    assert "forward" in vars(fast.get_output_embeddings())
+    if family != "qwen3":
+        assert fast.get_decoder().layers[0].fused.weights().packed is not None
+
+
+def test_packed_layers_that_are_converted_or_differentiated_compute_as_ever() -> None:
+    linear = torch.nn.Linear(8, 4, dtype=torch.bfloat16).requires_grad_(False)
+    assert packing.pack_linears(linear) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    x = torch.randn(3, 8, dtype=torch.bfloat16, requires_grad=True)
+    linear(x).sum().backward()
+    assert torch.equal(x.grad, linear.weight.sum(0, keepdim=True).expand(3, 8))
+    with torch.no_grad():
+        linear.float()
+        torch.testing.assert_close(linear(x.float()), x.float() @ linear.weight.T + linear.bias)
+
+
+def test_exact_and_large_backbones_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not pack(build(LlamaConfig(**SIZES))[1])
+    monkeypatch.setattr(packing, "MAX_BYTES", 1000)
+    assert not pack(build(LlamaConfig(**SIZES), torch.bfloat16)[1])
