@@ -52,9 +52,9 @@ An answer may be read in several ways: each reading is a figure of its own, with
 from pathlib import Path
 from desta.evaluation import dynamic_superb, mmau, sakura, voicebench
 
-mmau.score_file(Path("results.json"))                       # questions with `model_output`
-sakura.score_file(Path("judged.json"), hop="single")        # of the official judge script
-dynamic_superb.score_file(Path("predictions.json.gz"))      # {"predictions": [...]}
+mmau.score_file(Path("results.json"))  # questions with `model_output`
+sakura.score_file(Path("judged.json"), hop="single")  # of the official judge script
+dynamic_superb.score_file(Path("predictions.json.gz"))  # {"predictions": [...]}
 files = [Path("m-bbh-test-audio.jsonl"), Path("m-openbookqa-test-audio.jsonl")]
 voicebench.score_files({file: voicebench.subset_of(file) for file in files})
 ```
