@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -92,16 +93,38 @@ class Clip:
         """Build a clip from a JSON object.
 
         Raises:
-            KeyError, TypeError: a field is missing or unknown.
+            KeyError, TypeError: a field is missing, unknown or of another type.
         """
+        for name in ("attributes", "origins"):
+            if not _is_texts(record.get(name, {})):
+                raise TypeError(f"{name} must be an object of texts")
         values = dict(record)
         values["segments"] = tuple(Segment(**s) for s in values.get("segments", ()))
         clip = cls(**values)
+        if not all(isinstance(text, str) for text in (clip.id, clip.source, clip.audio)):
+            raise TypeError("id, source and audio must be text")
+        if not _is_time(clip.duration) or clip.duration < 0:
+            raise TypeError(f"duration {clip.duration!r} is no number of seconds")
+        for segment in clip.segments:
+            if not (_is_time(segment.start) and _is_time(segment.end)):
+                raise TypeError("a segment starts or ends at no number of seconds")
+            if not all(isinstance(text, str | None) for text in (segment.speaker, segment.text)):
+                raise TypeError("the speaker and the text of a segment must be text")
         if clip.domain not in DOMAINS or clip.split not in SPLITS:
             raise TypeError(f"domain {clip.domain!r} or split {clip.split!r} is unknown")
         if stray := sorted(clip.origins.keys() - clip.attributes.keys()):
             raise TypeError(f"the origin of {stray[0]!r} is told, but no value of it")
         return clip
+
+
+def _is_texts(value: Any) -> bool:
+    """Say whether it is an object whose values are text."""
+    return isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values())
+
+
+def _is_time(value: Any) -> bool:
+    """Say whether it is a number, and neither NaN nor infinite, which Python's JSON reads."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, kw_only=True)
