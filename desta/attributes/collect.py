@@ -77,11 +77,16 @@ def collect(
 
 
 def _key(root: Path, clip: Clip) -> str:
-    """Return what a value depends on: another recording or other words, another key."""
+    """Return what a value depends on: another recording or other words, another key.
+
+    A recording is known by size and time of change: to hash it is to read the whole corpus, each
+    time the command goes on.
+    """
     path = root / clip.audio
-    size = path.stat().st_size if path.is_file() else None
+    state = path.stat() if path.is_file() else None
+    stamp = state and [state.st_size, state.st_mtime_ns]
     segments = [asdict(s) for s in clip.segments]
-    told = [clip.id, clip.audio, size, clip.domain, segments]
+    told = [clip.id, clip.audio, stamp, clip.domain, segments]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 

@@ -1,5 +1,6 @@
 """The journal of measurements: one line for every batch that is finished."""
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ class Journal:
 
     The first line holds a fingerprint of the work, every other line one record. A line counts
     once its newline is on the disk; what follows the last newline was being written, and goes.
+    While it is open no other process may open it: lines of two would run into each other.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
@@ -22,12 +24,28 @@ class Journal:
 
         Raises:
             ConfigError: it belongs to other work.
-            DataError: a line before the last is broken.
+            DataError: a line before the last is broken, or another process has it open.
         """
         self.path = path
         self.records: list[Any] = []
         """What was on the disk when the journal was opened."""
-        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+        self._file = path.open("ab")
+        try:
+            self._open(fingerprint)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open(self, fingerprint: str) -> None:
+        path = self.path
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                f"another process is at work in {path.parent}",
+                fix="wait until it ends, or give another directory",
+            ) from error
+        lines = path.read_bytes().split(b"\n")[:-1] if self._file.tell() else []
         try:
             header, *self.records = [json.loads(line) for line in lines] or [None]
         except ValueError as error:
@@ -39,7 +57,6 @@ class Journal:
                 f"{path.parent} holds the unfinished work of another recipe",
                 fix=f"go back to that recipe, give another directory, or delete {path}",
             )
-        self._file = path.open("ab")
         self._file.truncate(sum(len(line) + 1 for line in lines))
         if not lines:
             self.append({"fingerprint": fingerprint})

@@ -1,6 +1,7 @@
 """From clips.jsonl to clips.jsonl with more attributes."""
 
 import json
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,16 @@ def test_a_journal_cut_anywhere_ends_in_the_same_bytes(
 
     assert (corpus / "cut" / "clips.jsonl").read_bytes() == whole
     assert (corpus / "cut" / "measured.ndjson").read_bytes() == journal
+
+
+def test_another_recording_of_the_same_size_is_measured_again(corpus: Path) -> None:
+    before = run(corpus, measures=("pitch",)).summary()["measured"]["pitch"]["lowest"]
+    soundfile.write(corpus / "90.wav", sound(80), 16_000)
+    state = (corpus / "90.wav").stat()
+    os.utime(corpus / "90.wav", ns=(state.st_atime_ns, state.st_mtime_ns + 1_000_000_000))
+    after = run(corpus, measures=("pitch",)).summary()["measured"]["pitch"]["lowest"]
+
+    assert (round(before), round(after)) == (90, 80)
 
 
 def test_what_the_corpus_says_stays_and_differences_are_counted(corpus: Path) -> None:

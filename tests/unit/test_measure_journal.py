@@ -34,6 +34,17 @@ def test_a_journal_of_which_only_half_the_header_was_written_begins_anew(tmp_pat
         assert journal.records == [1]
 
 
+def test_a_journal_that_is_open_is_refused_and_stays_whole(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with Journal(path, "f") as journal:
+        journal.append(1)
+        with pytest.raises(DataError, match="another process is at work"):
+            Journal(path, "f")
+        journal.append(2)
+    with Journal(path, "f") as journal:
+        assert journal.records == [1, 2]
+
+
 def test_the_journal_of_other_work_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     with Journal(path, "f") as journal:
