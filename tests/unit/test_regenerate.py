@@ -123,11 +123,34 @@ def test_rows_that_cannot_be_asked_and_bad_responses_are_counted(tmp_path: Path)
         "empty": "d/3.wav",
         "its row has no messages": "d/20.wav",
         "its row has no seed_description": "d/21.wav",
-        "its row has several clips and one description": "d/22.wav",
+        "its row has several clips and not one line of description for each": "d/22.wav",
         "its row does not end with a question": "d/23.wav",
     }
     [dropped] = [json.loads(line) for line in (tmp_path / "out" / "dropped.ndjson").open()]
     assert dropped["id"] == "d/3.wav"
+
+
+def test_several_clips_are_read_as_a_line_of_description_each(tmp_path: Path) -> None:
+    block = "<start_audio><|AUDIO|><end_audio>"
+    two = {"role": "user", "content": f"{block}\n{block}\n\nCompare them."}
+    two["audios"] = [{"audio": "a.wav", "text": "Hi"}, {"audio": "b.wav", "text": " "}]  # type: ignore[assignment]
+    pair = row(1, messages=[two], seed_description="[00:00-00:02] Hi\n[00:00-00:03] (Dog)")
+    read: list[str] = []
+
+    def script(question: str) -> str:
+        read.append(question)
+        return "The first speaks."
+
+    construct(config(published(tmp_path / "d", [pair])), tmp_path / "out", Counting(script))
+
+    assert read == [
+        "<start_audio>[00:00-00:02] Hi<end_audio>\n<start_audio>[00:00-00:03] (Dog)<end_audio>"
+        "\n\nCompare them."
+    ]
+    [anew] = read_pairs(tmp_path / "out")
+    assert anew.response == "The first speaks."
+    assert anew.seed_description == pair["seed_description"]
+    assert [clip.text for clip in anew.messages[0].audios] == ["Hi", " "]
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
