@@ -246,7 +246,7 @@ def _inside(value: Any, root: Path) -> str:
 
 def _cell(row: Row, column: str | None) -> str | None:
     value = row.get(column) if column else None
-    return None if value is None else " ".join(str(value).split()) or None
+    return None if value is None or value != value else " ".join(str(value).split()) or None
 
 
 def _seconds(row: Row, column: str | None, default: float) -> float:

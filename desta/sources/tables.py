@@ -53,7 +53,8 @@ def read_rows(
         columns: those that must be there; a row that ends before one of them has it empty.
         delimiter: between cells.
         quoted: a quotation mark opens a cell; False where it is an ordinary character.
-        strict: a quotation mark out of place is an error.
+        strict: a quotation mark out of place, a name that two columns have, and a row with more
+            cells than there are columns are errors.
 
     Raises:
         DataError: not UTF-8, not a table, or a column is missing.
@@ -65,7 +66,16 @@ def read_rows(
             f'{path} has no column "{missing[0]}"',
             fix="unpack that file again; another release of the corpus may differ",
         )
-    for cells in rows:
+    if strict and (twice := [name for name in names if name and names.count(name) > 1]):
+        raise DataError(
+            f'{path} has two columns "{twice[0]}"', fix="give every column a name of its own"
+        )
+    for number, cells in enumerate(rows, start=1):
+        if strict and any(cells[len(names) :]):
+            raise DataError(
+                f"{path}: row {number} has {len(cells)} cells, and the table {len(names)} columns",
+                fix=f'put cells that hold "{delimiter}" into quotation marks',
+            )
         yield dict(zip_longest(names, cells[: len(names)], fillvalue=""))
 
 

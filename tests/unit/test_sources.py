@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import math
 import shutil
 import stat
 import subprocess
@@ -19,10 +20,11 @@ from desta.errors import ConfigError, DataError, DestaError
 from desta.records import Clip, read_clips
 from desta.sources import SOURCES, find_source
 from desta.sources.base import Metadata, Skipped, Source
-from desta.sources.custom import CustomRecipe, custom_source
+from desta.sources.custom import Columns, CustomRecipe, custom_source
 from desta.sources.describe import Description, describe, write_description
 from desta.sources.packages import fetch_packages
 from desta.sources.splits import assign_splits, normalise
+from desta.sources.tables import read_table
 
 STAMPS = "usr/share/tuxpaint/stamps"
 
@@ -330,6 +332,47 @@ def test_semicolons_byte_order_marks_and_decimal_commas_are_read(tmp_path: Path)
 
     (segment,) = clip.segments
     assert (segment.start, segment.end, segment.text) == (0.1, 0.45, "Ja, gern")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("audio,text,sex\na.wav,Hello, world,f\n", "row 1 has 4 cells, and the table 3 columns"),
+        ("audio,text,text\na.wav,Hello,f\n", 'two columns "text"'),
+    ],
+)
+def test_a_table_whose_cells_are_in_doubt_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_table(path)
+
+
+def test_what_spreadsheets_leave_at_the_end_of_a_row_is_no_cell(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("audio,text,,\na.wav,Hello,,,,\n")
+    [row] = read_table(path)
+    assert (row["audio"], row["text"]) == ("a.wav", "Hello")
+
+
+def test_not_a_number_is_no_value(tmp_path: Path) -> None:
+    rows: list[Any] = [
+        {"file": f"{n}.wav", "words": math.nan, "sex": math.nan} for n in range(1, 3)
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for number in range(1, 3):
+        record(tmp_path / f"{number}.wav", seed=number)
+    mapped = CustomRecipe(
+        name="nan",
+        table="t.jsonl",
+        columns=Columns(audio="file", text="words"),
+        attributes={"Gender": "sex"},
+    )
+    for clip in describe(custom_source(mapped), tmp_path).clips:
+        assert clip.attributes == {}
+        assert clip.transcription == " "
 
 
 def test_values_are_translated_and_unknown_ones_counted(tmp_path: Path) -> None:
