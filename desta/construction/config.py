@@ -112,7 +112,7 @@ class ConstructConfig:
         for name in ("batch_size", "shard_rows", "max_same"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}", fix="give 1 or more")
-        for name in ("withhold", "unknown_share"):
+        for name in ("withhold", "unknown_share", "max_dropped_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} is no share", fix="give 0 to 1")
         if self.regenerate is not None:

@@ -1,5 +1,6 @@
 """What every text generator promises."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -22,9 +23,10 @@ class Sampling:
     """Texts that end a response; they are not part of it."""
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
+        if not 0 <= self.temperature < math.inf:
             raise ConfigError(
-                f"temperature = {self.temperature} is negative", fix="give 0 (greedy) or more"
+                f"temperature = {self.temperature} is not 0 or a positive number",
+                fix="give 0 (greedy) or more",
             )
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p = {self.top_p} is outside (0, 1]", fix="give 1.0 or less")

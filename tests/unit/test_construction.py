@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -258,10 +259,18 @@ def test_a_pool_gives_pairs_different_system_prompts(config: ConstructConfig) ->
     assert Planner(drawn).prompt_pool != Planner(config).prompt_pool
 
 
-@pytest.mark.parametrize("name", ["withhold", "unknown_share"])
+@pytest.mark.parametrize("name", ["withhold", "unknown_share", "max_dropped_share"])
 def test_a_share_outside_0_to_1_is_an_error(config: ConstructConfig, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} = 1.5 is no share"):
         replace(config, **{name: 1.5})
+    with pytest.raises(ConfigError, match=f"{name} = nan is no share"):
+        replace(config, **{name: math.nan})
+
+
+@pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf])
+def test_a_temperature_that_is_no_number_from_0_is_an_error(temperature: float) -> None:
+    with pytest.raises(ConfigError, match="is not 0 or a positive number"):
+        Sampling(temperature=temperature)
 
 
 def test_the_same_clip_twice_is_an_error(tmp_path: Path, config: ConstructConfig) -> None:
