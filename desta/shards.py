@@ -168,6 +168,11 @@ class ShardWriter:
             self._end_shard()
         return tuple(self._shards)
 
+    def abandon(self) -> None:
+        """Close a shard that will not be finished; nothing can be added any more."""
+        if self._file is not None:
+            self._file.close()
+
     @property
     def _name(self) -> str:
         return f"{self._prefix}-{len(self._shards):05}.jsonl"

@@ -11,7 +11,10 @@ file, its manifest last. Before, nothing of what stood there is touched.
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from desta.records import AudioTextPair
 from desta.shards import MANIFEST, Manifest, Shard, ShardWriter, sync
@@ -48,6 +51,23 @@ class Building:
         """Add a pair to those that were dropped."""
         record = {"reason": reason, **pair.to_json()}
         self._rejects.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave no file open where the work ended before `close`."""
+        if kind is not None:
+            # A full disk fails once more here; what ended the work is told already.
+            with suppress(OSError):
+                self._rejects.close()
+            with suppress(OSError):
+                self._shards.abandon()
 
     def close(self) -> tuple[Shard, ...]:
         """Wait until everything is on the disk; return the shards."""

@@ -130,8 +130,10 @@ def _build(
         found = survey(config)
         verdicts, total = Verdicts(config, found.closed_sets), found.num_prompts
         jobs = _jobs(planner, found, verdicts)
-    building = Building(out, rows_per_shard=config.shard_rows)
-    with progress_bar("constructing", total=total) as advance:
+    with (
+        Building(out, rows_per_shard=config.shard_rows) as building,
+        progress_bar("constructing", total=total) as advance,
+    ):
         answers = answerer.answer(jobs, on_progress=lambda count: advance(items=count))
         for job, completion in answers:
             pair = job.pair(completion.text)
@@ -140,7 +142,7 @@ def _build(
                 building.keep(pair)
             else:
                 building.drop(pair, fault)
-    shards = building.close()
+        shards = building.close()
     verdicts.check_share(rejects=str(building.rejects))
     manifest = Manifest(
         backbone=generator.id,

@@ -344,6 +344,26 @@ def test_a_finished_data_set_is_not_made_again(tmp_path: Path, config: Construct
     assert contents(out) == before
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="shows no open files")
+def test_no_file_stays_open_when_the_backbone_fails(
+    tmp_path: Path, config: ConstructConfig
+) -> None:
+    def script(content: str) -> str:
+        asked.append(content)
+        if len(asked) == 400:
+            raise KeyboardInterrupt
+        return speak(content)
+
+    asked: list[str] = []
+    config = replace(config, batch_size=1, clips=(replace(config.clips[0], prompts_per_clip=60),))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        construct(config, tmp_path / "out", ScriptedGenerator(script))
+
+    assert caught.tb is not None  # and with it all that the work held
+    opened = [str(link.resolve()) for link in Path("/proc/self/fd").iterdir()]
+    assert [path for path in opened if str(tmp_path) in path] == []
+
+
 class Counting:
     """A generator that keeps every batch it was asked."""
 
