@@ -91,25 +91,25 @@ class Block:
         self._seed = seed
         self._places: dict[str, dict[str, list[int]]] = {}
 
-    def groups(self, place: int, wishes: Sequence[GroupsConfig]) -> Iterator[tuple[int, Group]]:
+    def groups(
+        self, place: int, wishes: Sequence[GroupsConfig]
+    ) -> Iterator[tuple[int, Group | None]]:
         """Yield the groups that a clip is the first of, each with the number of the wish.
 
-        What is drawn follows from the seed and the clips of the block. A clip that has too few
-        partners in it is the first of none.
+        What is drawn follows from the seed and the clips of the block. A clip that was drawn and
+        has too few partners in it is the first of None.
 
         Args:
             place: of the clip in the block.
             wishes: how many clips get a group, and which.
         """
         for number, wish in enumerate(wishes):
-            if group := self._group(place, wish):
-                yield number, group
+            draw = f"{self.clips[place].id}/{wish.by}/{wish.size}"
+            if ticket(self._seed, draw) < wish.share:
+                yield number, self._group(place, wish, draw)
 
-    def _group(self, place: int, wish: GroupsConfig) -> Group | None:
+    def _group(self, place: int, wish: GroupsConfig, draw: str) -> Group | None:
         clip = self.clips[place]
-        draw = f"{clip.id}/{wish.by}/{wish.size}"
-        if ticket(self._seed, draw) >= wish.share:
-            return None
         if wish.by == SAME:
             return Group((clip,) * wish.size)
         if wish.by == NEXT:

@@ -21,7 +21,7 @@ from desta.construction.journal import Journal
 from desta.construction.plan import Job, Planner
 from desta.construction.regenerate import RowPlan, plan_rows
 from desta.construction.survey import Survey, survey
-from desta.construction.verdicts import Verdicts
+from desta.construction.verdicts import ALONE, UNSUITED, Verdicts
 from desta.errors import ConfigError, DataError
 from desta.llm.base import TextGenerator
 from desta.progress import progress_bar
@@ -163,5 +163,5 @@ def _build(
 def _jobs(planner: Planner, found: Survey, verdicts: Verdicts) -> Iterator[Job]:
     for clip, planned in planner.plan(found):
         if not planned:
-            verdicts.skip(clip)
-        yield from planned
+            verdicts.leave_out(ALONE if planned is None else UNSUITED, clip.id)
+        yield from planned or ()

@@ -89,10 +89,11 @@ class Planner:
         self.prompt_pool = pool_hash(self._pools, self._systems)
         """SHA-256 of the prompt pools."""
 
-    def plan(self, survey: Survey) -> Iterator[tuple[Clip, list[Job]]]:
+    def plan(self, survey: Survey) -> Iterator[tuple[Clip, list[Job] | None]]:
         """Read the clips again and yield those that are used with their jobs, in their order.
 
-        A group follows the first of its clips, and is yielded as one clip.
+        A group follows the first of its clips, and is yielded as one clip. A clip without partners
+        for a group that is wanted comes once more, with None.
         """
         for number, corpus in enumerate(self._config.clips):
             pools, about_groups = self._drawn[number], self._about_groups[number]
@@ -103,6 +104,9 @@ class Planner:
                     alone = Group((clip,))
                     yield clip, [self._job(alone, p, n, corpus) for n, p in enumerate(prompts)]
                     for n, group in block.groups(place, corpus.groups):
+                        if group is None:
+                            yield clip, None
+                            continue
                         prompts = about_groups[n].draw(
                             group.shared, count=1, seed=self._config.seed
                         )

@@ -10,10 +10,10 @@ from desta.construction.plan import Job
 from desta.construction.values import ClosedSets
 from desta.errors import DataError
 from desta.llm.base import Completion
-from desta.records import Clip
 from desta.shards import Dropped
 
 UNSUITED = "no prompt suits the clip"
+ALONE = "too few clips stand near it for a group"
 
 
 class Verdicts:
@@ -61,10 +61,6 @@ class Verdicts:
             counts["dropped"] += 1
             self.leave_out(fault, job.id)
         return fault
-
-    def skip(self, clip: Clip) -> None:
-        """Count a clip that no prompt suits."""
-        self.leave_out(UNSUITED, clip.id)
 
     @property
     def dropped(self) -> Mapping[str, Dropped]:

@@ -50,7 +50,7 @@ def demo_prompts(folder: Path) -> dict[str, str]:
     prompts = recipe.prompts and REPOSITORY / recipe.prompts
     recipe = replace(recipe, clips=tuple(corpora), prompts=prompts)
     planned = Planner(recipe).plan(survey(recipe))
-    return {job.id: job.prompt.text for _, jobs in planned for job in jobs}
+    return {job.id: job.prompt.text for _, jobs in planned for job in jobs or ()}
 
 
 def test_the_demo_asks_what_it_always_asked(tmp_path: Path) -> None:

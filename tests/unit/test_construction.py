@@ -70,7 +70,7 @@ def speak(content: str) -> str:
 
 
 def plan(config: ConstructConfig) -> list[Job]:
-    return [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs]
+    return [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs or ()]
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -50,7 +50,7 @@ def recipe(folder: Path, clips: Sequence[Clip], **groups: Any) -> ConstructConfi
 
 
 def about_groups(config: ConstructConfig) -> list[Job]:
-    jobs = [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs]
+    jobs = [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs or ()]
     return [job for job in jobs if "@" in job.id]
 
 
@@ -64,7 +64,8 @@ def ids(job: Job) -> list[str]:
 def groups(clips: Sequence[Clip], *, seed: int = 0, **wish: Any) -> list[Group]:
     block = Block(clips, seed=seed)
     wishes = [GroupsConfig(**wish)]
-    return [group for place in range(len(clips)) for _, group in block.groups(place, wishes)]
+    found = (group for place in range(len(clips)) for _, group in block.groups(place, wishes))
+    return [group for group in found if group is not None]
 
 
 CLIPS = [clip(n) for n in range(300)]
@@ -209,10 +210,10 @@ def test_pairs_about_one_clip_stay_as_they_are_beside_groups(tmp_path: Path) -> 
     config = recipe(tmp_path, CLIPS, share=0.5)
     [corpus] = config.clips
     alone = replace(config, clips=(replace(corpus, groups=()),))
-    planned = [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs]
+    planned = [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs or ()]
 
     assert [job for job in planned if "@" not in job.id] == [
-        job for _, jobs in Planner(alone).plan(survey(alone)) for job in jobs
+        job for _, jobs in Planner(alone).plan(survey(alone)) for job in jobs or ()
     ]
     assert 100 < sum("@" in job.id for job in planned) < 200
 
@@ -254,9 +255,21 @@ def test_a_pool_without_a_prompt_for_the_size_is_counted(tmp_path: Path) -> None
     manifest = construct(config, tmp_path / "out", ScriptedGenerator(lambda _: "Fine."))
 
     assert manifest.num_kept == 4
+    assert {reason: (d.count, d.example) for reason, d in manifest.dropped.items()} == {
+        "no prompt suits the clip": (3, "c/0@c/1"),
+        "too few clips stand near it for a group": (1, "c/3"),
+    }
+
+
+def test_clips_that_find_no_partners_are_counted(tmp_path: Path) -> None:
+    clips = [*CLIPS[:40], clip(300, attributes={"Emotion": "Bored"}), clip(301, attributes={})]
+    config = recipe(tmp_path, clips, share=1.0, by="Emotion")
+    manifest = construct(config, tmp_path / "out", ScriptedGenerator(lambda text: "I hear two."))
+
+    assert manifest.num_kept == 42 + 40
     [(reason, dropped)] = manifest.dropped.items()
-    assert (reason, dropped.count) == ("no prompt suits the clip", 3)
-    assert dropped.example == "c/0@c/1"
+    assert (reason, dropped.count) == ("too few clips stand near it for a group", 2)
+    assert dropped.example == "c/300"
 
 
 @pytest.mark.parametrize(
