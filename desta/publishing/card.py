@@ -8,7 +8,14 @@ from typing import Any
 import yaml
 
 from desta.errors import ConfigError
-from desta.publishing.survey import LENGTHS, Survey, quantiles, table_of
+from desta.publishing.survey import (
+    LENGTHS,
+    Survey,
+    faithful_rows,
+    kept_rows,
+    quantiles,
+    table_of,
+)
 from desta.shards import Dropped, write_atomic
 from desta.sources import SOURCES
 from desta.sources.base import Source
@@ -16,6 +23,10 @@ from desta.sources.languages import LANGUAGES
 
 CARD = "README.md"
 SHARD_FILES = "*.jsonl"
+FAITHFUL = (
+    "Responses that name the value of the recording and no other, where their prompt is about an "
+    "attribute with a closed set of values; only prompts of the kind `ask` must name it:"
+)
 _MARK = "<!-- written by `desta`; a card without this line is never replaced -->"
 
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B")
@@ -183,7 +194,12 @@ def _left_out(found: Survey) -> str:
         share = found.manifest.num_dropped / ((found.num_rows + found.manifest.num_dropped) or 1)
         parts.append(f"{found.manifest.num_dropped:,} responses were dropped ({share:.1%}).")
         parts += _reasons("dropped because", dropped)
-        parts += _shares(found.manifest.counts)
+        for heading, rows in (
+            ("Responses kept, of those written:", kept_rows(found.manifest)),
+            (FAITHFUL, faithful_rows(found.manifest)),
+        ):
+            if rows:
+                parts += [heading, _table(tuple(rows[0]), [tuple(row.values()) for row in rows])]
     for heading, reasons in (
         ("rows that cannot be trained on", found.useless),
         ("rows of use that are unusual", found.odd),
@@ -195,21 +211,6 @@ def _left_out(found: Survey) -> str:
 def _reasons(heading: str, reasons: Mapping[str, Dropped]) -> list[str]:
     rows = [(row["reason"], f"{row['count']:,}", row["example"]) for row in table_of(reasons)]
     return [_table((heading, "count", "example"), rows)] if rows else []
-
-
-def _shares(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[str]:
-    """Return the share of responses that were kept, by source and kind of prompt."""
-    kinds = sorted({kind for of_source in counts.values() for kind in of_source})
-    rows = [
-        (source, *(_share(of_source.get(kind, {})) for kind in kinds))
-        for source, of_source in sorted(counts.items())
-    ]
-    return ["Responses kept, of those written:", _table(("source", *kinds), rows)] if rows else []
-
-
-def _share(counts: Mapping[str, int]) -> str:
-    asked = sum(counts.values())
-    return f"{counts['kept']:,} of {asked:,} ({counts['kept'] / asked:.0%})" if asked else "-"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

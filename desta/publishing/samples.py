@@ -5,7 +5,14 @@ from html import escape
 from pathlib import Path
 
 from desta.construction.rows import Row, clips_of
-from desta.publishing.survey import LENGTHS, Survey, quantiles, table_of
+from desta.publishing.survey import (
+    LENGTHS,
+    Survey,
+    faithful_rows,
+    kept_rows,
+    quantiles,
+    table_of,
+)
 from desta.records import NO_TRANSCRIPTION
 from desta.shards import Dropped
 from desta.sources.files import inside
@@ -52,6 +59,17 @@ def samples_page(found: Survey, *, root: Path) -> str:
     body.append(section("Samples", *_samples(found, root)))
     body.append(section("Rows by source and kind of prompt", _counts(found)))
     body.append(section("Lengths, in words", _lengths(found)))
+    if found.manifest is not None:
+        for heading, rows in (
+            ("Responses kept, of those written", kept_rows(found.manifest)),
+            (
+                "Responses that name the right value, of those about it",
+                faithful_rows(found.manifest),
+            ),
+        ):
+            if rows:
+                cells: list[list[str | int]] = [list(row.values()) for row in rows]
+                body.append(section(heading, table(list(rows[0]), cells)))
     left_out = [
         ("dropped in construction because", found.manifest.dropped if found.manifest else {}),
         ("of no use because it", found.useless),

@@ -87,6 +87,7 @@ class Survey:
             "odd": table_of(self.odd),
             "dropped": table_of(manifest.dropped) if manifest else [],
             "judged": manifest.counts if manifest else {},
+            "faithfulness": manifest.faithfulness if manifest else {},
             "words": {name: quantiles(found) for name, found in self.lengths.items()},
             "languages": dict(self.languages.most_common()),
             "backbone": manifest and manifest.backbone,
@@ -98,6 +99,42 @@ def table_of(reasons: Mapping[str, Dropped]) -> list[dict[str, Any]]:
     """Return reasons as tables show them, the commonest first."""
     rows = [{"reason": r, "count": d.count, "example": d.example} for r, d in reasons.items()]
     return sorted(rows, key=lambda row: -row["count"])
+
+
+def kept_rows(manifest: Manifest) -> list[dict[str, str]]:
+    """Return how many responses of those written were kept, by source and kind of prompt."""
+    counts = manifest.counts
+    kinds = sorted({kind for of_source in counts.values() for kind in of_source})
+    return [
+        {"source": source}
+        | {
+            kind: _of(found.get("kept", 0), sum(found.values()))
+            for kind in kinds
+            for found in [of_source.get(kind, {})]
+        }
+        for source, of_source in sorted(counts.items())
+    ]
+
+
+def faithful_rows(manifest: Manifest) -> list[dict[str, str]]:
+    """Return how many responses name the right value, of all and of those kept.
+
+    By kind of prompt and attribute: `desta.construction.faithfulness` says what is counted.
+    """
+    return [
+        {
+            "kind of prompt": kind,
+            "attribute": name,
+            "right before filters": _of(found["right"], found["asked"]),
+            "right after filters": _of(found["kept_right"], found["kept"]),
+        }
+        for kind, attributes in sorted(manifest.faithfulness.items())
+        for name, found in sorted(attributes.items())
+    ]
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,} ({part / whole:.0%})" if whole else "-"
 
 
 def quantiles(counts: Mapping[int, int]) -> dict[str, int]:

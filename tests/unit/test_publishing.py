@@ -209,6 +209,7 @@ def constructed(directory: Path) -> Path:
         shards=shards.close(),
         dropped={"empty": Dropped(count=3, example="clip | 7")},
         counts={"IEMOCAP": {"ask": {"kept": 1, "dropped": 3}}},
+        faithfulness={"ask": {"Gender": {"asked": 4, "right": 2, "kept": 1, "kept_right": 1}}},
     ).write(directory)
     return directory
 
@@ -233,7 +234,17 @@ def test_the_card_has_a_front_matter_and_says_what_was_dropped(tmp_path: Path) -
     assert "3 responses were dropped (75.0%)." in body
     assert "clip \\| 7" in body
     assert "| IEMOCAP | 1 of 4 (25%) |" in body
+    assert "| ask | Gender | 2 of 4 (50%) | 1 of 1 (100%) |" in body
+
     write_card(directory, "again")  # its own card
+
+
+def test_the_page_says_what_was_kept_and_how_much_of_it_is_right(tmp_path: Path) -> None:
+    page = samples_page(survey(constructed(tmp_path / "data")), root=tmp_path)
+
+    assert "1 of 4 (25%)" in page
+    assert "2 of 4 (50%)" in page
+    assert "1 of 1 (100%)" in page
 
 
 def test_one_licence_that_the_hub_knows_is_stated_by_its_id(tmp_path: Path) -> None:
