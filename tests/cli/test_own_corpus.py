@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
+from desta.shards import read_pairs
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/own_corpus.md").read_text(encoding="utf-8")
@@ -29,7 +32,10 @@ def place(tmp_path: Path) -> Path:
         (tmp_path / name).write_text(recipe, encoding="utf-8")
     for number in range(1, 21):
         noise = np.random.default_rng(number).uniform(-0.1, 0.1, 16_000 + 400 * number)
-        soundfile.write(tmp_path / f"corpus/записи/{number:03}.wav", noise, 8_000)
+        path = tmp_path / f"corpus/записи/{number:03}.wav"
+        soundfile.write(path, noise * number / 20, 8_000)
+    (tmp_path / "benchmark").mkdir()
+    shutil.copy(tmp_path / "corpus/записи/005.wav", tmp_path / "benchmark/dog.wav")
     return tmp_path
 
 
@@ -50,7 +56,7 @@ def trimmed(text: str) -> list[str]:
 
 def test_the_commands_of_the_page_answer_as_it_says(place: Path) -> None:
     consoles = blocks("console")
-    assert len(consoles) == 4
+    assert len(consoles) == 8
     for console in consoles:
         first, *expected = trimmed(console)
         result = desta(first.removeprefix("$ desta "), place)
@@ -69,6 +75,15 @@ def test_the_commands_of_the_page_answer_as_it_says(place: Path) -> None:
     assert clips[-1]["attributes"] == {"Gender": "Male", "Language": "Russian"}
     assert clips[0]["segments"][0]["text"] == "Доброе утро, коллеги"
     assert not (place / "data").exists()
+
+    measured = [json.loads(line) for line in (place / "measured/clips.jsonl").open("rb")]
+    volumes = [clip["attributes"]["Volume"] for clip in measured]
+    assert (volumes[0], volumes[-1]) == ("Very low", "Very high")
+    pairs = list(read_pairs(place / "trial"))
+    assert not any("005.wav" in pair.id for pair in pairs)
+    assert all((place / c.audio).is_file() for p in pairs for m in p.messages for c in m.audios)
+    assert "| announcements | 30 |" in (place / "trial/README.md").read_text(encoding="utf-8")
+    assert "data:audio" in (place / "trial.html").read_text(encoding="utf-8")
 
 
 def test_a_table_of_an_older_spreadsheet_is_refused_with_a_way_out(place: Path) -> None:
