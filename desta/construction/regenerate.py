@@ -12,7 +12,7 @@ from pathlib import Path
 from desta.construction.plan import Job
 from desta.construction.prompts import Prompt, load_pool
 from desta.construction.responses import generation_messages
-from desta.construction.rows import Row, clips_of, find_fault
+from desta.construction.rows import Row, clips_of, descriptions_of, find_fault
 from desta.construction.verdicts import Verdicts
 from desta.records import DOMAINS, AudioTextPair, Clip, read_jsonl
 from desta.shards import Manifest, shard_paths
@@ -68,7 +68,7 @@ class RowPlan:
             prompt=Prompt(text=pair.prompt, kind=self.kinds.get(pair.prompt, OTHER_KIND)),
             description=pair.seed_description,
             messages=pair.messages,
-            request=generation_messages(pair.messages, *_descriptions(row)),
+            request=generation_messages(pair.messages, *descriptions_of(row)),
         )
 
 
@@ -105,14 +105,8 @@ def _why_not(row: Row) -> str | None:
     clips = clips_of(row)
     if clips and not (row.get("seed_description") or "").strip():
         return "has no seed_description"
-    if len(clips) > 1 and len(_descriptions(row)) != len(clips):
+    if len(clips) > 1 and len(descriptions_of(row)) != len(clips):
         return "has several clips and not one line of description for each"
     if row["messages"][-1]["role"] != "user":
         return "does not end with a question"
     return None
-
-
-def _descriptions(row: Row) -> list[str]:
-    """Return the description of each clip: several clips have a line each."""
-    description = row.get("seed_description") or ""
-    return description.strip().split("\n") if len(clips_of(row)) > 1 else [description]

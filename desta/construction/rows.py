@@ -58,6 +58,15 @@ def clips_of(row: Row) -> list[Mapping[str, str | None]]:
     return [clip for message in row["messages"] for clip in message.get("audios") or ()]
 
 
+def descriptions_of(row: Row) -> list[str]:
+    """Return the descriptions of a row of use: a line for each of several clips, or the only one.
+
+    Where several clips have one description their number differs.
+    """
+    description = row.get("seed_description") or ""
+    return description.strip().split("\n") if len(clips_of(row)) > 1 else [description]
+
+
 def seconds_stated(description: str) -> float | None:
     """Return the length of a clip as its seed description has it; None where it says nothing.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from desta.construction.regenerate import OTHER_KIND, kinds_of_prompts
 from desta.construction.rows import (
     Row,
     clips_of,
+    descriptions_of,
     find_fault,
     find_oddities,
     language_stated,
@@ -116,6 +117,17 @@ def kept_rows(manifest: Manifest) -> list[dict[str, str]]:
     ]
 
 
+def kept_by(manifest: Manifest, what: Literal["source", "kind of prompt"]) -> list[dict[str, str]]:
+    """Return how many responses of those written were kept, by one of the two."""
+    kept, written = Counter[str](), Counter[str]()
+    for source, kinds in manifest.counts.items():
+        for kind, found in kinds.items():
+            name = source if what == "source" else kind
+            kept[name] += found["kept"]
+            written[name] += sum(found.values())
+    return [{what: name, "kept": _of(kept[name], written[name])} for name in sorted(written)]
+
+
 def faithful_rows(manifest: Manifest) -> list[dict[str, str]]:
     """Return how many responses name the right value, of all and of those kept.
 
@@ -208,16 +220,16 @@ def survey(
 
 
 def _measure(row: Row, found: Survey, clips: "array[int]", seconds: "array[float]") -> None:
-    """Count words, languages and recordings; a length belongs to a description of one clip."""
+    """Count words, languages and recordings; a description with several clips has no length."""
     for name in LENGTHS:
         found.lengths[name][len((row.get(name) or "").split())] += 1
-    description = row.get("seed_description") or ""
-    if language := language_stated(description):
-        found.languages[language] += 1
+    descriptions = descriptions_of(row)
+    found.languages.update(dict.fromkeys(filter(None, map(language_stated, descriptions)), 1))
     paths = [clip["audio"] for clip in clips_of(row)]
-    for path in paths:
+    own = descriptions if len(descriptions) == len(paths) else [""] * len(paths)
+    for path, description in zip(paths, own, strict=True):
         clips.append(_digest(path or ""))
-        seconds.append((seconds_stated(description) or 0.0) if len(paths) == 1 else 0.0)
+        seconds.append(seconds_stated(description) or 0.0)
 
 
 def _place_fault(root: Path, path: str) -> str | None:

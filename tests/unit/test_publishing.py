@@ -178,6 +178,29 @@ def test_a_survey_counts_every_row_once(tmp_path: Path) -> None:
     assert facts["verified"] is False
 
 
+@pytest.mark.parametrize(
+    ("second", "seconds", "languages"),
+    [
+        ("\n[00:00-00:03] Si (Language: Spanish)", 5, {"French": 1, "Spanish": 1}),
+        ("\n[00:00-00:03] Non (Language: French)", 5, {"French": 1}),
+        ("", 0, {"French": 1}),  # of which of the two is not told
+    ],
+)
+def test_several_clips_have_the_lengths_and_languages_of_their_lines(
+    tmp_path: Path, second: str, seconds: float, languages: dict[str, int]
+) -> None:
+    [question] = asked()["messages"][-1:]
+    both = question | {"content": "<|AUDIO|><|AUDIO|> What?"}
+    both["audios"] = [{"audio": f"{name}.wav", "text": "Oui"} for name in "ab"]
+    description = f"[00:00-00:02] Oui (Language: French){second}"
+    pair = row(messages=[both], seed_description=description)
+
+    found = survey(published(tmp_path / "d", [pair]))
+
+    assert found.hours == pytest.approx(seconds / 3600)
+    assert found.languages == languages
+
+
 def test_kinds_are_those_of_the_pools(tmp_path: Path) -> None:
     (tmp_path / "pools").mkdir()
     for domain in ("speech", "sound", "music"):
