@@ -33,7 +33,7 @@ def inspect(
     """Verify a data set, ours or the published one, and tell what is in it."""
     from desta.progress import counter
     from desta.publishing.card import data_card, write_card
-    from desta.publishing.survey import faithful_rows, kept_rows, survey
+    from desta.publishing.survey import faithful_rows, kept_by, survey
 
     with counter("inspecting rows") as show:
         found = survey(
@@ -67,12 +67,12 @@ def inspect(
             named = ", ".join(f"{name} {count}" for name, count in found.languages.most_common())
             typer.echo(f"languages named: {named}")
         if found.manifest:
-            for heading, table in (
-                ("responses kept, of those written", kept_rows(found.manifest)),
-                ("responses that name the right value", faithful_rows(found.manifest)),
+            for table in (
+                kept_by(found.manifest, "source"),
+                kept_by(found.manifest, "kind of prompt"),
+                faithful_rows(found.manifest),
             ):
                 if table:
-                    typer.echo(heading)
                     print_rows(table, as_json=False)
         print_skipped(facts["dropped"], what="dropped in construction because")
         print_skipped(facts["useless"], what="of no use because it")

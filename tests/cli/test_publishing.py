@@ -44,7 +44,16 @@ def constructed(tmp_path: Path) -> Path:
     writer = ShardWriter(directory, rows_per_shard=9)
     writer.add(AudioTextPair.from_json(ROW))
     Manifest(
-        backbone="b", revision="r", prompt_pool="p", sampling={}, recipe="x", shards=writer.close()
+        backbone="b",
+        revision="r",
+        prompt_pool="p",
+        sampling={},
+        recipe="x",
+        shards=writer.close(),
+        counts={
+            "CREMA-D": {"ask": {"kept": 1, "dropped": 2}, "describe": {"kept": 0, "dropped": 1}}
+        },
+        faithfulness={"ask": {"Emotion": {"asked": 3, "right": 2, "kept": 1, "kept_right": 1}}},
     ).write(directory)
     return directory
 
@@ -163,3 +172,19 @@ def test_export_to_the_hub_wants_a_token(
     assert run(monkeypatch, "export", constructed, "--hub", "me/data") == 2
     refused(capsys, "token", "hf auth login")
     assert not (constructed / "README.md").exists()
+
+
+def test_inspect_says_what_was_kept_and_what_of_it_is_right(
+    constructed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "inspect", constructed) == 0
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["CREMA-D", "1", "of", "4", "(25%)"] in said
+    assert ["ask", "1", "of", "3", "(33%)"] in said
+    assert ["describe", "0", "of", "1", "(0%)"] in said
+    assert ["ask", "Emotion", "2", "of", "3", "(67%)", "1", "of", "1", "(100%)"] in said
+
+    assert run(monkeypatch, "inspect", constructed, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["judged"]["CREMA-D"]["ask"] == {"kept": 1, "dropped": 2}
+    assert facts["faithfulness"]["ask"]["Emotion"]["kept_right"] == 1
