@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
     HubertConfig,
@@ -254,6 +254,7 @@ def test_thresholds_without_a_measure_say_so(corpus: Path) -> None:
 finite = st.floats(50, 500).map(lambda x: round(x, 3))
 
 
+@settings(deadline=None)
 @given(st.lists(finite, min_size=MIN_CLIPS, max_size=60), finite, finite)
 def test_a_higher_value_never_gets_a_lower_word(
     values: list[float], one: float, two: float
