@@ -17,7 +17,7 @@ setup: $(READY)  ## make .venv and install the project into it
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)" numpy -c constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[construct,train,eval,measure,quant,api,dev]" -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[construct,train,eval,measure,quant,api,cluster,dev]" -c constraints.txt
 	touch $@
 
 data: setup  ## fetch the recordings of the demo (about 270 MB of Debian packages, no root needed)

@@ -1,8 +1,9 @@
 """Verbs about data: from a corpus to audio-text pairs."""
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,11 @@ from desta.cli.options import AsJson, DryRun, Overrides, Recipe
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe, to_plain
 from desta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from desta.construction.config import ConstructConfig
+    from desta.llm.base import TextGenerator
+    from desta.shards import Manifest
 
 
 @sources_app.callback(invoke_without_command=True)
@@ -186,6 +192,13 @@ def construct(
         Path | None,
         typer.Option(help="Data set whose prompts are answered anew, instead of new ones."),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|ADDRESS", help="Ray cluster that writes the responses (docs/cluster.md)."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Engines on the cluster.")] = 2,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -200,17 +213,7 @@ def construct(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    from desta.construction.pipeline import construct as run
-    from desta.llm.openai import OpenAIGenerator
-    from desta.model.generators import load_generator
-
-    generator = load_generator(config)
-    try:
-        manifest = run(config, out, generator)
-    finally:  # what an interrupted run has cost is worth knowing as well
-        if isinstance(generator, OpenAIGenerator):
-            used = to_plain(generator.usage)
-            typer.echo(", ".join(f"{name} {n}" for name, n in used.items()), err=True)
+    manifest = _construct(config, out, cluster, workers)
     kept = manifest.num_kept
     dropped = [
         {"reason": reason, "count": d.count, "example": d.example}
@@ -222,3 +225,29 @@ def construct(
         return
     typer.echo(f"{out}: kept {kept} of {total} responses ({kept / total:.1%})")
     print_skipped(dropped)
+
+
+def _construct(
+    config: "ConstructConfig", out: Path, address: str | None, workers: int
+) -> "Manifest":
+    if address is not None:
+        from desta.construction.cluster import construct_on_cluster, per_worker
+
+        recipe, cluster = per_worker(config, address, workers)
+        return construct_on_cluster(config, out, partial(_load, recipe), cluster)
+    from desta.construction.pipeline import construct as run
+    from desta.llm.openai import OpenAIGenerator
+
+    generator = _load(config)
+    try:
+        return run(config, out, generator)
+    finally:  # what an interrupted run has cost is worth knowing as well
+        if isinstance(generator, OpenAIGenerator):
+            used = to_plain(generator.usage)
+            typer.echo(", ".join(f"{name} {n}" for name, n in used.items()), err=True)
+
+
+def _load(config: "ConstructConfig") -> "TextGenerator":
+    from desta.model.generators import load_generator  # torch: here, or in a worker
+
+    return load_generator(config)

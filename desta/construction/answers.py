@@ -7,13 +7,14 @@ answer in bfloat16 depends a little on its batch, and a run that was interrupted
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from desta.config import to_plain
 from desta.construction.config import ConstructConfig
 from desta.construction.journal import Journal
-from desta.llm.base import Completion, TextGenerator, as_text
+from desta.llm.base import Completion, GeneratorTraits, Sampling, TextGenerator, as_text
 from desta.records import Message
 
 CHUNK = 64
@@ -31,6 +32,74 @@ class HasRequest(Protocol):
 
 
 J = TypeVar("J", bound=HasRequest)
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Generic[B]):
+    """All jobs once more, in blocks that can be planned anywhere."""
+
+    blocks: Iterable[B]
+    """In their order; read only where it is iterated over."""
+    jobs_of: Callable[[B], Iterable[HasRequest]]
+    """A function that other processes can be given."""
+
+
+class Answers(Protocol):
+    """Where completions come from."""
+
+    def answer(
+        self, jobs: Iterable[J], *, on_progress: Callable[[int], None]
+    ) -> Iterator[tuple[J, Completion]]:
+        """Answer jobs in their order.
+
+        Args:
+            jobs: read as they are needed, a chunk at a time.
+            on_progress: called with the number of jobs that were answered since the last call.
+        """
+
+
+class Requests:
+    """What requests are known by, and in which batches they are answered."""
+
+    def __init__(self, config: ConstructConfig, traits: GeneratorTraits) -> None:
+        """Take the recipe and what is known of the generator."""
+        self.chunk = CHUNK * config.batch_size
+        """Jobs that are sorted together."""
+        self._batch_size = config.batch_size
+        self._traits = traits
+        asked = [traits.id, traits.revision, config.dtype, to_plain(config.sampling)]
+        self._start = json.dumps([*asked, config.seed]).encode()
+
+    def key(self, request: Request) -> bytes:
+        """Return the SHA-256 of all that an answer follows from, its place in a batch excepted."""
+        digest = hashlib.sha256(self._start)
+        # Texts stand apart from the contents: a locator in a text is not one of the content.
+        parts = [[m.role, m.content, *(clip.text for clip in m.audios)] for m in request]
+        digest.update(json.dumps(parts).encode())
+        return digest.digest()
+
+    def batches(self, requests: Mapping[bytes, Request]) -> Iterator[list[bytes]]:
+        """Sort a chunk of requests as the generator likes them, and cut it into batches of keys."""
+        if self._traits.order == "length":
+            lengths = {k: self._traits.count_tokens(r) for k, r in requests.items()}
+            order = sorted(requests, key=lambda key: -lengths[key])
+        else:
+            order = sorted(requests, key=lambda key: [as_text(m) for m in requests[key]])
+        for start in range(0, len(order), self._batch_size):
+            yield order[start : start + self._batch_size]
+
+
+def complete(
+    generator: TextGenerator, sampling: Sampling, requests: Mapping[bytes, Request]
+) -> dict[bytes, Completion]:
+    """Answer requests as one batch; the seed of an answer follows from the key of its request."""
+    completions = generator.complete(
+        list(requests.values()),
+        sampling,
+        seeds=[int.from_bytes(key[:8]) >> 1 for key in requests],
+    )
+    return dict(zip(requests, completions, strict=True))
 
 
 class Answerer:
@@ -39,61 +108,26 @@ class Answerer:
     def __init__(self, config: ConstructConfig, generator: TextGenerator, journal: Journal) -> None:
         """Take a loaded backbone and the journal of what it has answered."""
         self._generator = generator
-        self._journal = journal
         self._sampling = config.sampling
-        self._batch_size = config.batch_size
-        asked = [generator.id, generator.revision, config.dtype, to_plain(config.sampling)]
-        self._start = hashlib.sha256(json.dumps([*asked, config.seed]).encode())
+        self._journal = journal
+        self._requests = Requests(config, generator)
 
     def answer(
         self, jobs: Iterable[J], *, on_progress: Callable[[int], None]
     ) -> Iterator[tuple[J, Completion]]:
-        """Answer jobs in their order; a chunk of them is held in memory.
-
-        Args:
-            jobs: read as they are needed.
-            on_progress: called with the number of jobs that were answered since the last call.
-        """
+        """Answer jobs in their order; a chunk of them is held in memory."""
         rest = iter(jobs)
-        while chunk := list(islice(rest, CHUNK * self._batch_size)):
-            keys = [self.key(job.request) for job in chunk]
+        while chunk := list(islice(rest, self._requests.chunk)):
+            keys = [self._requests.key(job.request) for job in chunk]
             requests = {key: job.request for key, job in zip(keys, chunk, strict=True)}
             found = self._journal.find(requests)
             on_progress(len(chunk) - len(requests) + len(found))
             if len(found) < len(requests):
-                for batch in self._batches(requests):
-                    if missing := [key for key in batch if key not in found]:
-                        found |= self._generate(missing, requests)
+                for batch in self._requests.batches(requests):
+                    if missing := {key: requests[key] for key in batch if key not in found}:
+                        completions = complete(self._generator, self._sampling, missing)
+                        self._journal.add(completions)
+                        found |= completions
                         on_progress(len(missing))
             for key, job in zip(keys, chunk, strict=True):
                 yield job, found[key]
-
-    def key(self, request: Request) -> bytes:
-        """Return the SHA-256 of all that an answer follows from, its place in a batch excepted."""
-        digest = self._start.copy()
-        # Texts stand apart from the contents: a locator in a text is not one of the content.
-        parts = [[m.role, m.content, *(clip.text for clip in m.audios)] for m in request]
-        digest.update(json.dumps(parts).encode())
-        return digest.digest()
-
-    def _generate(
-        self, keys: Sequence[bytes], requests: Mapping[bytes, Request]
-    ) -> dict[bytes, Completion]:
-        completions = self._generator.complete(
-            [requests[key] for key in keys],
-            self._sampling,
-            seeds=[int.from_bytes(key[:8]) >> 1 for key in keys],
-        )
-        answers = dict(zip(keys, completions, strict=True))
-        self._journal.add(answers)
-        return answers
-
-    def _batches(self, requests: Mapping[bytes, Request]) -> Iterator[list[bytes]]:
-        """Sort requests as the generator likes them, and cut them into batches."""
-        if self._generator.order == "length":
-            lengths = {k: self._generator.count_tokens(r) for k, r in requests.items()}
-            order = sorted(requests, key=lambda key: -lengths[key])
-        else:
-            order = sorted(requests, key=lambda key: [as_text(m) for m in requests[key]])
-        for start in range(0, len(order), self._batch_size):
-            yield order[start : start + self._batch_size]

@@ -85,9 +85,10 @@ class Group:
 class Block:
     """Clips that stand beside each other in a corpus, and the groups that they form."""
 
-    def __init__(self, clips: Sequence[Clip], *, seed: int) -> None:
-        """Take the clips, in their order."""
+    def __init__(self, clips: Sequence[Clip], *, corpus: int = 0, seed: int) -> None:
+        """Take the clips, in their order, and the number of their corpus in the recipe."""
         self.clips = clips
+        self.corpus = corpus
         self._seed = seed
         self._places: dict[str, dict[str, list[int]]] = {}
 

@@ -60,6 +60,12 @@ class Journal:
                     )
         return found
 
+    def keys(self) -> Iterator[bytes]:
+        """Yield the keys of all requests that were answered."""
+        with self._telling():
+            for (key,) in self._database.execute("SELECT key FROM responses"):
+                yield key
+
     def add(self, completions: Mapping[bytes, Completion]) -> None:
         """Store completions, all or none; they are on the disk when this returns."""
         rows = [(key, c.text, c.num_tokens, c.finished) for key, c in completions.items()]

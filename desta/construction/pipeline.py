@@ -10,11 +10,12 @@ import hashlib
 import importlib.resources
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from desta.config import to_plain
-from desta.construction.answers import Answerer
+from desta.construction.answers import Answerer, Answers, Plan
 from desta.construction.building import BUILDING, Building, publish
 from desta.construction.config import ConstructConfig
 from desta.construction.journal import Journal
@@ -23,11 +24,14 @@ from desta.construction.regenerate import RowPlan, plan_rows
 from desta.construction.survey import Survey, survey
 from desta.construction.verdicts import ALONE, UNSUITED, Verdicts
 from desta.errors import ConfigError, DataError
-from desta.llm.base import TextGenerator
+from desta.llm.base import GeneratorTraits, TextGenerator
 from desta.progress import progress_bar
 from desta.shards import RESPONSES, Manifest, shard_paths, verify
 
 log = logging.getLogger(__name__)
+
+Answering = Callable[[Plan[Any], Journal], Answers]
+"""Makes what brings responses, and knows those that are there from the journal."""
 
 
 def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> Manifest:
@@ -50,13 +54,31 @@ def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> M
         DataError: no clips, a damaged journal, a full disk, or more was dropped than the recipe
             allows. The journal stays: other filters judge the same responses.
     """
+
+    def answering(plan: Plan[Any], journal: Journal) -> Answers:
+        return Answerer(config, generator, journal)
+
+    return construct_by(config, out, generator, answering)
+
+
+def construct_by(
+    config: ConstructConfig, out: Path, traits: GeneratorTraits, answering: Answering
+) -> Manifest:
+    """Do what `construct` does by a generator that is elsewhere.
+
+    Args:
+        config: the recipe.
+        out: directory of the data set; made if it is missing.
+        traits: of the generator.
+        answering: makes what brings the responses; only called if the data set is not finished.
+    """
     if config.regenerate is None:
         planner: Planner | RowPlan = Planner(config)
     elif config.regenerate.resolve() == out.resolve():
         raise ConfigError(f"{out} cannot be answered anew in its place", fix="give another --out")
     else:
         planner = plan_rows(config.regenerate, config.prompts)
-    recipe = fingerprint(config, planner.prompt_pool, generator)
+    recipe = fingerprint(config, planner.prompt_pool, traits)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / BUILDING).exists() and _is_finished(out, recipe):
         return verify(out)
@@ -65,10 +87,10 @@ def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> M
         publish(out)
         if _is_finished(out, recipe):
             return verify(out)
-        return _build(config, planner, Answerer(config, generator, journal), out, generator, recipe)
+        return _build(config, planner, lambda plan: answering(plan, journal), out, traits, recipe)
 
 
-def fingerprint(config: ConstructConfig, prompt_pool: str, generator: TextGenerator) -> str:
+def fingerprint(config: ConstructConfig, prompt_pool: str, traits: GeneratorTraits) -> str:
     """Return the SHA-256 of all that decides what the shards hold: recipe, clips, prompts, code."""
     recipe = to_plain(config)
     for name in ("max_dropped_share", "prompts"):
@@ -77,7 +99,7 @@ def fingerprint(config: ConstructConfig, prompt_pool: str, generator: TextGenera
         plain["path"] = _sha256(corpus.path)
     if config.regenerate is not None:
         recipe["regenerate"] = [_sha256(path) for path in shard_paths(config.regenerate)]
-    parts = [generator.id, generator.revision, prompt_pool, _code(), recipe]
+    parts = [traits.id, traits.revision, prompt_pool, _code(), recipe]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -118,23 +140,25 @@ def _check_origin(out: Path) -> None:
 def _build(
     config: ConstructConfig,
     planner: Planner | RowPlan,
-    answerer: Answerer,
+    answering: Callable[[Plan[Any]], Answers],
     out: Path,
-    generator: TextGenerator,
+    traits: GeneratorTraits,
     recipe: str,
 ) -> Manifest:
     if isinstance(planner, RowPlan):
         verdicts, total = Verdicts(config, {}), planner.num_rows
         jobs = planner.jobs(verdicts)
+        plan: Plan[Any] = Plan(blocks=planner.blocks(), jobs_of=planner.jobs_of)
     else:
         found = survey(config)
         verdicts, total = Verdicts(config, found.closed_sets), found.num_prompts
         jobs = _jobs(planner, found, verdicts)
+        plan = Plan(blocks=planner.blocks(found), jobs_of=planner.jobs_of)
     with (
         Building(out, rows_per_shard=config.shard_rows) as building,
         progress_bar("constructing", total=total) as advance,
     ):
-        answers = answerer.answer(jobs, on_progress=lambda count: advance(items=count))
+        answers = answering(plan).answer(jobs, on_progress=lambda count: advance(items=count))
         for job, completion in answers:
             pair = job.pair(completion.text)
             fault = verdicts.judge(job, completion)
@@ -145,8 +169,8 @@ def _build(
         shards = building.close()
     verdicts.check_share(rejects=str(building.rejects))
     manifest = Manifest(
-        backbone=generator.id,
-        revision=generator.revision,
+        backbone=traits.id,
+        revision=traits.revision,
         prompt_pool=planner.prompt_pool,
         sampling=to_plain(config.sampling),
         recipe=recipe,

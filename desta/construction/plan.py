@@ -1,7 +1,7 @@
 """What construction asks: which prompts clips get, in which words; one clip after another."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -95,35 +95,53 @@ class Planner:
         A group follows the first of its clips, and is yielded as one clip. A clip without partners
         for a group that is wanted comes once more, with None.
         """
+        formed: set[tuple[int, int]] = set()
+        for block in self.blocks(survey):
+            for kind, clip, jobs in self.plan_block(block):
+                if kind is not None:
+                    formed.add((block.corpus, kind))
+                yield clip, jobs
         for number, corpus in enumerate(self._config.clips):
-            pools, about_groups = self._drawn[number], self._about_groups[number]
-            formed: set[int] = set()
-            for block in self._blocks(corpus, survey.chosen[number].tolist()):
-                for place, clip in enumerate(block.clips):
-                    prompts = self._draw(pools[clip.domain], clip, corpus)
-                    alone = Group((clip,))
-                    yield clip, [self._job(alone, p, n, corpus) for n, p in enumerate(prompts)]
-                    for n, group in block.groups(place, corpus.groups):
-                        if group is None:
-                            yield clip, None
-                            continue
-                        prompts = about_groups[n].draw(
-                            group.shared, count=1, seed=self._config.seed
-                        )
-                        yield group.union, [self._job(group, p, n, corpus) for p in prompts]
-                        formed.add(n)
             for n, wish in enumerate(corpus.groups):
-                if n not in formed:
+                if (number, n) not in formed:
                     log.warning(
                         "no %d clips of %s were grouped by %s", wish.size, corpus.path, wish.by
                     )
 
-    def _blocks(self, corpus: ClipsConfig, chosen: Iterable[bool]) -> Iterator[Block]:
+    def blocks(self, survey: Survey) -> Iterator[Block]:
         """Read the clips that are used."""
-        clips = (c for c in stream_clips(corpus.path) if wanted(c, corpus, self._config))
-        used = (clip for clip, use in zip(clips, chosen, strict=True) if use)
-        while block := list(islice(used, BLOCK)):
-            yield Block(block, seed=self._config.seed)
+        for number, (corpus, chosen) in enumerate(
+            zip(self._config.clips, survey.chosen, strict=True)
+        ):
+            clips = (c for c in stream_clips(corpus.path) if wanted(c, corpus, self._config))
+            used = (clip for clip, use in zip(clips, chosen.tolist(), strict=True) if use)
+            while block := list(islice(used, BLOCK)):
+                yield Block(block, corpus=number, seed=self._config.seed)
+
+    def plan_block(self, block: Block) -> Iterator[tuple[int | None, Clip, list[Job] | None]]:
+        """Yield the clips and groups of a block with their jobs.
+
+        What it yields follows from recipe and block alone. A group comes with the number of the
+        wish in the recipe's `groups`, a clip with None; jobs are None as `plan` says.
+        """
+        corpus = self._config.clips[block.corpus]
+        pools = self._drawn[block.corpus]
+        about_groups = self._about_groups[block.corpus]
+        for place, clip in enumerate(block.clips):
+            prompts = self._draw(pools[clip.domain], clip, corpus)
+            alone = Group((clip,))
+            yield None, clip, [self._job(alone, p, n, corpus) for n, p in enumerate(prompts)]
+            for n, group in block.groups(place, corpus.groups):
+                if group is None:
+                    yield None, clip, None
+                    continue
+                prompts = about_groups[n].draw(group.shared, count=1, seed=self._config.seed)
+                yield n, group.union, [self._job(group, p, n, corpus) for p in prompts]
+
+    def jobs_of(self, block: Block) -> Iterator[Job]:
+        """Yield the jobs of a block."""
+        for _, _, jobs in self.plan_block(block):
+            yield from jobs or ()
 
     def _allowed(self, name: PoolName, corpus: ClipsConfig, num_clips: int = 1) -> PromptPool:
         """Keep the prompts that the recipe lets ask about clips of the corpus."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from desta.construction.groups import BLOCK
 from desta.construction.plan import Job
 from desta.construction.prompts import Prompt, load_pool
 from desta.construction.responses import generation_messages
@@ -19,6 +20,9 @@ from desta.shards import Manifest, shard_paths
 
 OTHER_KIND = "other"
 """Kind of the prompts that are not in the pools."""
+
+RowBlock = list[tuple[int, Row]]
+"""Rows that stand beside each other, with their numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +46,27 @@ class RowPlan:
 
     def jobs(self, verdicts: Verdicts) -> Iterator[Job]:
         """Yield the rows that can be answered, in their order; the others are counted."""
-        rows = itertools.chain.from_iterable(map(read_jsonl, self.paths))
-        for number, row in enumerate(rows):
-            # No response is needed here: that of the row is replaced.
-            fault = find_fault({**row, "response": "-"}) or _why_not(row)
+        for number, row in self._rows():
+            fault = _why_not(row)
             if fault is None:
                 yield self._job(row, number)
             else:
                 verdicts.leave_out(f"its row {fault}", str(row.get("id") or f"row {number}"))
+
+    def blocks(self) -> Iterator[RowBlock]:
+        """Yield all rows with their numbers."""
+        rows = self._rows()
+        while block := list(itertools.islice(rows, BLOCK)):
+            yield block
+
+    def jobs_of(self, block: RowBlock) -> Iterator[Job]:
+        """Yield the rows of a block that can be answered."""
+        for number, row in block:
+            if _why_not(row) is None:
+                yield self._job(row, number)
+
+    def _rows(self) -> Iterator[tuple[int, Row]]:
+        return enumerate(itertools.chain.from_iterable(map(read_jsonl, self.paths)))
 
     def _job(self, row: Row, number: int) -> Job:
         texts = {name: row.get(name) or "" for name in ("id", "dataset", "prompt")}
@@ -102,6 +119,9 @@ def kinds_of_prompts(prompts: Path | None) -> dict[str, str]:
 
 def _why_not(row: Row) -> str | None:
     """Return why the request of a row cannot be told, in the same words for every row."""
+    # No response is needed here: that of the row is replaced.
+    if fault := find_fault({**row, "response": "-"}):
+        return fault
     clips = clips_of(row)
     if clips and not (row.get("seed_description") or "").strip():
         return "has no seed_description"

@@ -48,8 +48,8 @@ class Completion:
     """False where the response was cut off at `max_new_tokens`."""
 
 
-class TextGenerator(Protocol):
-    """Answers conversations; a clip in a message is read as its text."""
+class GeneratorTraits(Protocol):
+    """What must be known of a text generator to plan its work, wherever it runs."""
 
     @property
     def id(self) -> str:
@@ -69,6 +69,10 @@ class TextGenerator(Protocol):
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the length of a conversation in tokens, generation prompt included."""
+
+
+class TextGenerator(GeneratorTraits, Protocol):
+    """Answers conversations; a clip in a message is read as its text."""
 
     def complete(
         self,
