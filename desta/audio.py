@@ -5,6 +5,7 @@ libsndfile reads first (wav, flac, ogg, mp3, aiff, ...); what it does not know g
 """
 
 import io
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -242,18 +243,25 @@ def open_file(path: str | Path) -> io.BufferedReader:
     """Open a recording.
 
     Raises:
-        AudioError: it is missing, a folder, or must not be read.
+        AudioError: it is missing, no regular file, or must not be read.
     """
     path = Path(path)
-    if path.is_dir():
-        raise AudioError(str(path), "is a folder, not a recording", fix="name a file in it")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise AudioError(str(path), "is a folder, not a recording", fix="name a file in it")
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            raise AudioError(str(path), "is a pipe or a device", fix="name a file")
         return path.open("rb")
     except FileNotFoundError:
         raise AudioError(str(path), "does not exist", fix="check the path") from None
     except OSError as error:
         raise AudioError(
-            str(path), f"cannot be opened ({error.strerror})", fix="check its permissions"
+            str(path), f"cannot be opened ({error.strerror})", fix="check its path and permissions"
+        ) from error
+    except ValueError as error:  # a zero byte, or half a character
+        raise AudioError(
+            repr(str(path)), "is a name that no file can have", fix="mend the path"
         ) from error
 
 

@@ -21,12 +21,13 @@ import torch
 
 from desta.attributes.journal import Journal
 from desta.attributes.labels import Labeller
-from desta.attributes.raw import NO_SPEECH, Raw, load_clip, measure_clip
+from desta.attributes.raw import NO_SPEECH, Raw, measure_clip
 from desta.attributes.signal import Unmeasured
 from desta.audio import AudioError
 from desta.errors import DataError, need
 from desta.progress import progress_bar
 from desta.records import Clip
+from desta.sources.files import load_clip
 
 JOURNAL = "measured.ndjson"
 FORMAT = "measured 1"
@@ -82,9 +83,11 @@ def _key(root: Path, clip: Clip) -> str:
     A recording is known by size and time of change: to hash it is to read the whole corpus, each
     time the command goes on.
     """
-    path = root / clip.audio
-    state = path.stat() if path.is_file() else None
-    stamp = state and [state.st_size, state.st_mtime_ns]
+    try:
+        state = (root / clip.audio).stat()
+        stamp = [state.st_size, state.st_mtime_ns]
+    except (OSError, ValueError):  # reading it will say why
+        stamp = None
     segments = [asdict(s) for s in clip.segments]
     told = [clip.id, clip.audio, stamp, clip.domain, segments]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]

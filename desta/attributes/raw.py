@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from desta.attributes.signal import MEASURES, Recording, Unmeasured
-from desta.audio import AudioError, load
+from desta.audio import AudioError
 from desta.records import Clip
-from desta.sources.files import inside
+from desta.sources.files import load_clip
 
 NO_SPEECH = "nobody is meant to speak in it"
 
@@ -55,17 +52,3 @@ def measure_clip(root: Path, clip: Clip, names: Sequence[str]) -> Raw:
         except Unmeasured as reason:
             raw.missing[name] = str(reason)
     return raw
-
-
-def load_clip(root: Path, clip: Clip) -> NDArray[np.float32]:
-    """Read the recording of a clip; (T,), mono at 16 kHz.
-
-    Raises:
-        AudioError: it cannot be read, or lies outside the root.
-    """
-    path = inside(root, clip.audio)
-    if path is None:
-        raise AudioError(
-            clip.audio, "lies outside the root", fix="give the folder that all recordings lie in"
-        )
-    return load(root / path)

@@ -8,10 +8,10 @@ from typing import Any
 
 from desta.construction.rows import Row, clips_of, find_fault
 from desta.errors import ConfigError, DataError, need
-from desta.publishing.survey import MISSING, OUTSIDE, Reasons, count_reason
+from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE, Reasons, count_reason
 from desta.records import read_jsonl
 from desta.shards import shard_paths
-from desta.sources.files import inside
+from desta.sources.files import inside, is_file
 
 PARQUET_FILES = "data/train-*.parquet"
 
@@ -57,6 +57,7 @@ def export_parquet(
     """
     parquet = need("pyarrow.parquet", extra="train", to="write Parquet")
     pyarrow = need("pyarrow", extra="train", to="write Parquet")
+    paths = shard_paths(directory)
     folder = out / "data"
     if any(folder.glob("*.parquet")):
         raise ConfigError(f"{folder} holds Parquet files", fix="give another folder, or empty it")
@@ -67,7 +68,6 @@ def export_parquet(
     exported = Exported()
     parts: list[Path] = []
     writer = None
-    paths = shard_paths(directory)
     try:
         for group in _groups(_rows(paths, audio_root, exported)):
             if writer is None:
@@ -128,10 +128,12 @@ def _sound(root: Path, path: str) -> bytes | str:
     place = inside(root, path)
     if place is None:
         return OUTSIDE
+    if not is_file(root / place):
+        return MISSING
     try:
         return (root / place).read_bytes()
     except OSError:
-        return MISSING
+        return UNREADABLE
 
 
 def _groups(rows: Iterable[tuple[Row, Size]]) -> Iterator[list[Row]]:

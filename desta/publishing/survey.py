@@ -25,12 +25,13 @@ from desta.construction.rows import (
 )
 from desta.records import read_jsonl
 from desta.shards import Dropped, Manifest, shard_paths, verify
-from desta.sources.files import inside
+from desta.sources.files import inside, is_file
 
 LENGTHS = ("seed_description", "prompt", "response")
 """Texts whose lengths are surveyed, in words."""
 OUTSIDE = "has a recording outside the root"
 MISSING = "has a recording that is not there"
+UNREADABLE = "has a recording that cannot be opened"
 
 _EVERY = 1000  # rows between two signs of progress
 
@@ -236,7 +237,7 @@ def _place_fault(root: Path, path: str) -> str | None:
     place = inside(root, path)
     if place is None:
         return OUTSIDE
-    return None if (root / place).is_file() else MISSING
+    return None if is_file(root / place) else MISSING
 
 
 def _digest(text: str) -> int:

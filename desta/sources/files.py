@@ -4,7 +4,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from desta.audio import AudioError, load
 from desta.errors import DataError
+from desta.records import Clip
 from desta.sources.base import find_file, find_folder
 
 
@@ -82,8 +87,30 @@ def read_pairs(path: Path) -> dict[str, str]:
     return {fields[0]: " ".join(fields[1:]) for fields in read_fields(path)}
 
 
+def is_file(path: Path) -> bool:
+    """Say whether a file is there; a path that is too long to be one is none, too."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def inside(root: Path, text: str) -> str | None:
     """Return a path that a corpus names, relative to the root; None where it leaves the root."""
     base = Path(os.path.abspath(root))  # noqa: PTH100 (removes "..", follows no links)
     path = Path(os.path.abspath(base / text))  # noqa: PTH100
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else None
+
+
+def load_clip(root: Path, clip: Clip) -> NDArray[np.float32]:
+    """Read the recording of a clip; (T,), mono at 16 kHz.
+
+    Raises:
+        AudioError: it cannot be read, or lies outside the root.
+    """
+    path = inside(root, clip.audio)
+    if path is None:
+        raise AudioError(
+            clip.audio, "lies outside the root", fix="give the folder that all recordings lie in"
+        )
+    return load(root / path)

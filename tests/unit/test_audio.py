@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,10 @@ def make_bad(folder: Path, kind: str) -> Path:
     path = folder / f"{kind}.wav"
     if kind == "folder":
         path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "too long":
+        path = folder / f"{300 * 'x'}.wav"
     elif kind == "empty":
         path.touch()
     elif kind == "text":
@@ -148,6 +153,8 @@ def make_bad(folder: Path, kind: str) -> Path:
     [
         ("missing", "does not exist"),
         ("folder", "is a folder, not a recording"),
+        ("pipe", "is a pipe or a device"),
+        ("too long", "cannot be opened (File name too long)"),
         ("empty", "is an empty file"),
         ("text", "is not a recording in a format that can be read"),
         ("no samples", "holds no samples"),
@@ -167,6 +174,13 @@ def test_bad_audio_is_one_sentence_with_its_name_and_a_fix(
     assert caught.value.reason == reason
     assert caught.value.message == f"{path} {reason}"
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["a\0.wav", "a\ud800.wav"])
+def test_a_name_that_no_file_can_have_is_told_in_letters(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AudioError, match=r"a\\(x00|ud800)\.wav' is a name that no file") as caught:
+        load(tmp_path / name)
+    str(caught.value).encode()
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.99])

@@ -204,6 +204,20 @@ def test_clips_without_a_value_stay_and_are_counted_with_a_reason(corpus: Path) 
     } in summary["missing"]
 
 
+def test_a_path_that_no_file_can_have_costs_its_clip_alone(corpus: Path) -> None:
+    clips = read_clips(corpus / "clips.jsonl")
+    clips[3] = replace(clips[3], audio=f"{300 * 'x'}.wav")
+    clips[4] = replace(clips[4], audio="98\0.wav")
+    write(corpus, clips)
+
+    summary = run(corpus, max_broken_share=0.1).summary()
+
+    assert {item["reason"]: item["example"] for item in summary["broken"]} == {
+        "cannot be opened (File name too long)": "s/96",
+        "is a name that no file can have": "s/98",
+    }
+
+
 @pytest.mark.parametrize(
     ("options", "message", "fix"),
     [

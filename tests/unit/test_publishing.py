@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -356,7 +357,12 @@ def test_parquet_holds_recordings_that_are_there_and_counts_the_others(tmp_path:
     tone(tmp_path / "secret.wav", 0.1)
     outside = heard({"audio": "../secret.wav", "text": " "}) | {"id": "2"}
     gone = heard({"audio": "gone.wav", "text": " "}) | {"id": "3"}
-    directory = published(tmp_path / "d", [row(), outside, gone])
+    names = [f"{300 * 'x'}.wav", "a\0.wav", "pipe.wav"]
+    os.mkfifo(root / "pipe.wav")
+    others = [
+        heard({"audio": name, "text": " "}) | {"id": str(n)} for n, name in enumerate(names, 4)
+    ]
+    directory = published(tmp_path / "d", [row(), outside, gone, *others])
 
     exported = export_parquet(directory, tmp_path / "out", audio_root=root)
 
@@ -368,12 +374,17 @@ def test_parquet_holds_recordings_that_are_there_and_counts_the_others(tmp_path:
     )
     assert read.features["audios"] == datasets.List(datasets.Audio())
     raw = read.cast_column("audios", datasets.List(datasets.Audio(decode=False)))
-    assert [r["audios"][0]["bytes"] for r in raw] == [sound, None, None]
-    assert [r["audios"][0]["path"] for r in raw] == ["a.wav", "../secret.wav", "gone.wav"]
+    assert [r["audios"][0]["bytes"] for r in raw] == [sound, *5 * [None]]
+    paths = ["a.wav", "../secret.wav", "gone.wav", *names]
+    assert [r["audios"][0]["path"] for r in raw] == paths
     assert exported.silent == {
         OUTSIDE: Dropped(count=1, example="2"),
-        MISSING: Dropped(count=1, example="3"),
+        MISSING: Dropped(count=4, example="3"),
     }
+    assert survey(directory, root=root).odd == exported.silent
+    assert "is a name that no file can have" in samples_page(
+        survey(directory, root=root, num_samples=9), root=root
+    )
 
 
 def test_files_end_where_they_are_large_and_know_how_many_they_are(
