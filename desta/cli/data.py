@@ -135,7 +135,10 @@ def decontaminate(
         list[Path], typer.Option(help="Folder of a benchmark, as it was published; repeatable.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="File for the clips that stay; CLIPS.clean.jsonl if unset.")
+        Path | None,
+        typer.Option(
+            help="File for the clips that stay; if unset, clips.clean.jsonl beside clips.jsonl."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

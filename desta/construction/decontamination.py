@@ -1,6 +1,7 @@
 """Decontamination: clips that are in the test data of a benchmark, by name or by sound."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta.audio import AudioError
-from desta.construction.fingerprint import MIN_FRAMES, SILENT
+from desta.construction.fingerprint import MIN_FRAMES, SILENT, fingerprint
 from desta.construction.testsets import (
     Benchmark,
     count_dropped,
     in_batches,
     is_telling,
     plain_name,
-    read_words,
 )
 from desta.errors import ConfigError, DataError
 from desta.records import Clip, stream_clips
-from desta.shards import Dropped
+from desta.shards import Dropped, sync
+from desta.sources.files import load_clip
 
 BY_NAME = "is named in a benchmark"
 BY_SOUND = "is heard in a benchmark"
@@ -80,7 +81,7 @@ def clean(
     readable = False
     with ThreadPoolExecutor() as pool:
         for done, (clip, words) in enumerate(
-            in_batches(pool, lambda c: (c, read_words(root / c.audio)), clips), start=1
+            in_batches(pool, lambda c: (c, _read_words(root, c)), clips), start=1
         ):
             if isinstance(words, AudioError):
                 count_dropped(cleaning.dropped, words.reason, clip.id)
@@ -150,9 +151,21 @@ def clean_file(
             on_dropped=lambda record: write(lost, record),
             on_progress=on_progress,
         )
-    for part, path in zip(parts, (out, rejects), strict=True):
-        part.replace(path)
+        for file in (kept, lost):
+            file.flush()
+            os.fsync(file.fileno())
+    parts[1].replace(rejects)
+    parts[0].replace(out)  # last: where it is, the other is as well
+    sync(out.parent)
     return cleaning
+
+
+def _read_words(root: Path, clip: Clip) -> NDArray[np.uint32] | AudioError:
+    """Return the fingerprint of a clip, (F,), or why it cannot be read."""
+    try:
+        return fingerprint(load_clip(root, clip))
+    except AudioError as error:
+        return error
 
 
 def find(clip: Clip, words: NDArray[np.uint32], benchmarks: Iterable[Benchmark]) -> Finding | None:

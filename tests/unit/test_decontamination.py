@@ -166,8 +166,14 @@ def test_what_cannot_be_read_is_counted_and_left_out(
     soundfile.write(tmp_path / "fine.wav", voice(9), RATE)
     benchmark = read_benchmark(benchmark_folder, cache=cache)
     assert [d.example for d in benchmark.unreadable.values()] == ["broken.wav"]
-    kept, dropped = sorted_out([clip("gone.wav"), clip("fine.wav")], tmp_path, [benchmark])
+    (tmp_path / "root").mkdir()
+    soundfile.write(tmp_path / "root" / "fine.wav", voice(9), RATE)
+    outside = clip("../fine.wav")
+    kept, dropped = sorted_out(
+        [clip("gone.wav"), clip("fine.wav"), outside], tmp_path / "root", [benchmark]
+    )
     assert kept == ["c/fine.wav"]
+    assert dropped["c/../fine.wav"]["reason"] == "lies outside the root"
     assert dropped["c/gone.wav"]["reason"] == "does not exist"
     with pytest.raises(DataError, match="no clip under .* could be read"):
         sorted_out([clip("gone.wav")], tmp_path, [benchmark])
