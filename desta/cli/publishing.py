@@ -81,9 +81,10 @@ def inspect(
         typer.echo(f"card: {write_card(directory, data_card(found))}", err=True)
     if html:
         from desta.publishing.samples import samples_page
+        from desta.shards import write_atomic
 
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(samples_page(found, root=root), encoding="utf-8")
+        write_atomic(html, samples_page(found, root=root).encode())
         typer.echo(f"page: {html}", err=True)
 
 

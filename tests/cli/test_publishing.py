@@ -1,6 +1,8 @@
 """`desta inspect` and `desta export`: what they print, write and refuse."""
 
+import errno
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -188,3 +190,29 @@ def test_inspect_says_what_was_kept_and_what_of_it_is_right(
     facts = json.loads(capsys.readouterr().out)
     assert facts["judged"]["CREMA-D"]["ask"] == {"kept": 1, "dropped": 2}
     assert facts["faithfulness"]["ask"]["Emotion"]["kept_right"] == 1
+
+
+def test_a_full_disk_leaves_the_page_that_was_there(
+    published: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("before")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert run(monkeypatch, "inspect", published, "--html", page) == 2
+    refused(capsys, "No space left", "make room")
+    assert page.read_text() == "before"
+
+
+def test_a_data_set_that_is_not_there_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "export", tmp_path / "gone", "--parquet", tmp_path / "out") == 2
+    refused(capsys, "is not a directory")
+    assert not (tmp_path / "out").exists()
