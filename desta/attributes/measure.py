@@ -151,7 +151,9 @@ def measure(
         _with_labels(clip, raw, classifiers, tally) for clip, raw in zip(bare, raws, strict=True)
     ]
     numbers = _numbers(labelled, raws, measures)
-    borders = given or fit({name: numbers[name] for name in worded})
+    borders = given or fit(
+        {name: numbers[name] for name in worded}, {name: _reasons(raws, name) for name in worded}
+    )
     done = [
         _with_measures(clip, raw, measures, borders, tally)
         for clip, raw in zip(labelled, raws, strict=True)
@@ -225,6 +227,12 @@ def _numbers(
         ]
         for name in measures
     }
+
+
+def _reasons(raws: Sequence[Raw], name: str) -> Counter[str]:
+    """Count why clips have no value of a measure."""
+    reasons = (raw.broken or raw.missing.get(name) for raw in raws)
+    return Counter(filter(None, reasons))
 
 
 def _with_measures(

@@ -97,23 +97,32 @@ class Thresholds:
                 )
 
 
-def fit(values: Mapping[str, Iterable[tuple[str | None, float]]]) -> Thresholds:
+def fit(
+    values: Mapping[str, Iterable[tuple[str | None, float]]],
+    missing: Mapping[str, Mapping[str, int]],
+) -> Thresholds:
     """Find the borders of every measure.
 
     Args:
         values: measure -> (sex, value) of every clip that has one.
+        missing: measure -> reason -> clips that have none, for the error.
 
     Raises:
         DataError: too few clips have a value.
     """
-    return Thresholds(groups={name: _fit(name, list(found)) for name, found in values.items()})
+    groups = {name: _fit(name, list(found), missing[name]) for name, found in values.items()}
+    return Thresholds(groups=groups)
 
 
-def _fit(name: str, values: list[tuple[str | None, float]]) -> dict[str, Borders]:
+def _fit(
+    name: str, values: list[tuple[str | None, float]], missing: Mapping[str, int]
+) -> dict[str, Borders]:
     if len(values) < MIN_CLIPS:
+        commonest = sorted(missing.items(), key=lambda item: -item[1])
+        others = ", ".join(f'{count} times "{reason}"' for reason, count in commonest)
         raise DataError(
             f"{len(values)} clips have a value of {name}, too few for percentiles "
-            f"({MIN_CLIPS} are needed)",
+            f"({MIN_CLIPS} are needed)" + (f"; the others: {others}" if others else ""),
             fix="give --thresholds of a larger corpus, or leave it out of --attributes",
         )
     groups = {ANY: [value for _, value in values]}

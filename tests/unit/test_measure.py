@@ -204,6 +204,20 @@ def test_clips_without_a_value_stay_and_are_counted_with_a_reason(corpus: Path) 
     } in summary["missing"]
 
 
+def test_too_few_values_for_percentiles_say_why_the_others_have_none(corpus: Path) -> None:
+    clips = read_clips(corpus / "clips.jsonl")[:22]
+    clips = [replace(clip, domain="sound") for clip in clips[:20]] + clips[20:]
+    (corpus / clips[21].audio).unlink()
+    write(corpus, clips)
+
+    with pytest.raises(
+        DataError,
+        match="1 clips have a value of pitch, too few .* the others: 20 "
+        'times "nobody is meant to speak in it", 1 times "does not exist"',
+    ):
+        run(corpus, max_broken_share=0.1)
+
+
 def test_a_path_that_no_file_can_have_costs_its_clip_alone(corpus: Path) -> None:
     clips = read_clips(corpus / "clips.jsonl")
     clips[3] = replace(clips[3], audio=f"{300 * 'x'}.wav")
@@ -248,7 +262,7 @@ def test_wrong_options_are_told_before_the_work(
 )
 def test_a_broken_file_of_thresholds_is_refused(tmp_path: Path, change: Any) -> None:
     path = tmp_path / "thresholds.json"
-    fit({"pitch": [("Male", float(n)) for n in range(MIN_CLIPS)]}).write(path)
+    fit({"pitch": [("Male", float(n)) for n in range(MIN_CLIPS)]}, {"pitch": {}}).write(path)
     Thresholds.read(path)
     tree = json.loads(path.read_text())
     change(tree)
@@ -273,7 +287,7 @@ finite = st.floats(50, 500).map(lambda x: round(x, 3))
 def test_a_higher_value_never_gets_a_lower_word(
     values: list[float], one: float, two: float
 ) -> None:
-    thresholds = fit({"pitch": [(None, value) for value in values]})
+    thresholds = fit({"pitch": [(None, value) for value in values]}, {"pitch": {}})
     order = ["Very low", "Low", "Normal", "High", "Very high"]
 
     low, high = (order.index(thresholds.word("pitch", v, None)) for v in sorted((one, two)))
@@ -283,7 +297,7 @@ def test_a_higher_value_never_gets_a_lower_word(
 
 def test_a_sex_that_is_heard_too_rarely_is_judged_among_all() -> None:
     values = [("Male", float(n)) for n in range(100)] + [("Female", 1000.0)]
-    thresholds = fit({"pitch": values})
+    thresholds = fit({"pitch": values}, {"pitch": {}})
 
     assert thresholds.groups["pitch"].keys() == {"any", "Male"}
     assert thresholds.word("pitch", 1000.0, "Female") == "Very high"
