@@ -11,7 +11,7 @@ from pathlib import Path
 
 from desta.construction.groups import BLOCK
 from desta.construction.plan import Job
-from desta.construction.prompts import Prompt, load_pool
+from desta.construction.prompts import PoolName, Prompt, load_pool
 from desta.construction.responses import generation_messages
 from desta.construction.rows import Row, clips_of, descriptions_of, find_fault
 from desta.construction.verdicts import Verdicts
@@ -109,12 +109,15 @@ def plan_rows(directory: Path, prompts: Path | None) -> RowPlan:
 
 
 def kinds_of_prompts(prompts: Path | None) -> dict[str, str]:
-    """Return prompt -> kind of all pools.
+    """Return prompt -> kind of all pools; a folder of one's own need not have `multi.txt`.
 
     Raises:
         ConfigError: a pool is missing or broken.
     """
-    return {p.text: p.kind for domain in DOMAINS for p in load_pool(domain, prompts)}
+    names: list[PoolName] = [*DOMAINS]
+    if prompts is None or (prompts / "multi.txt").is_file():
+        names.append("multi")
+    return {p.text: p.kind for name in names for p in load_pool(name, prompts)}
 
 
 def _why_not(row: Row) -> str | None:

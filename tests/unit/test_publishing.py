@@ -15,6 +15,7 @@ import soundfile
 import yaml
 from huggingface_hub.errors import HfHubHTTPError
 
+from desta.construction.prompts import load_pool
 from desta.construction.rows import find_fault, find_oddities
 from desta.data.dataset import PairDataset, Skipped
 from desta.errors import ConfigError, DataError
@@ -209,6 +210,15 @@ def test_kinds_are_those_of_the_pools(tmp_path: Path) -> None:
     (tmp_path / "pools" / "speech.txt").write_text("[ask Emotion]\nWhat?\n")
     found = survey(published(tmp_path / "d", [row(), row(prompt="?")]), prompts=tmp_path / "pools")
     assert found.counts == {"IEMOCAP": {"ask": 1, "other": 1}}
+    (tmp_path / "pools" / "multi.txt").write_text("[compare]\n?\n")
+    found = survey(tmp_path / "d", prompts=tmp_path / "pools")
+    assert found.counts == {"IEMOCAP": {"ask": 1, "compare": 1}}
+
+
+def test_prompts_about_several_clips_are_of_their_own_kinds(tmp_path: Path) -> None:
+    [prompt, *_] = load_pool("multi")
+    found = survey(published(tmp_path / "d", [row(prompt=prompt.text)]))
+    assert found.counts == {"IEMOCAP": {prompt.kind: 1}}
 
 
 def test_samples_come_from_every_source_and_kind_and_do_not_depend_on_order(tmp_path: Path) -> None:
