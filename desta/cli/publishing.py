@@ -55,10 +55,13 @@ def inspect(
         )
         if found.manifest:
             typer.echo(f"responses by {facts['backbone']}, revision {facts['revision']}")
-        kinds = sorted({kind for counts in found.counts.values() for kind in counts})
         rows = [
-            {"source": source, **{kind: counts[kind] for kind in kinds}, "all": counts.total()}
-            for source, counts in sorted(found.counts.items())
+            {
+                "source": source,
+                "rows": kinds.total(),
+                "kinds of prompts": ", ".join(f"{k} {n}" for k, n in sorted(kinds.items())),
+            }
+            for source, kinds in sorted(found.counts.items())
         ]
         if rows:
             print_rows(rows, as_json=False)

@@ -11,6 +11,7 @@ import datasets
 import pytest
 
 from desta.cli import main
+from desta.construction.prompts import load_pool
 from desta.records import AudioTextPair
 from desta.shards import Manifest, ShardWriter
 
@@ -90,6 +91,21 @@ def test_inspect_tells_what_is_there_as_text_and_json(
     facts = json.loads(capsys.readouterr().out)
     assert facts["counts"] == {"CREMA-D": {"other": 1}}
     assert [row["reason"] for row in facts["odd"]] == ["has a recording that is not there"]
+
+
+def test_inspect_breaks_no_word_in_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = ("ask", "converse", "describe", "format", "reason", "role-play", "transform")
+    prompts = [next(p.text for p in load_pool("speech") if p.kind == kind) for kind in kinds]
+    rows = [ROW | {"dataset": "Speech Accent Archive", "prompt": text} for text in prompts]
+    (tmp_path / "speech.0.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert run(monkeypatch, "inspect", tmp_path) == 0
+
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert set(kinds) <= set(words)
 
 
 def test_inspect_writes_card_and_page(
