@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 _NAME_WIDTH = 30
-_FIGURE_WIDTH = 14
+_FIGURE_WIDTH = 17
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
@@ -40,14 +40,14 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
         return
-    systems = scores["systems"]
+    systems, shares = scores["systems"], scores["shares"]
     title = f"{scores['benchmark']}, {scores['version']}"
     table = Table(box=None, header_style="bold")
     table.add_column(escape(title), min_width=_NAME_WIDTH)
     for row in systems:
         table.add_column(row["system"], no_wrap=True, justify="right")
     for name in dict.fromkeys(name for s in systems for name in s["figures"]):
-        table.add_row(escape(name), *(_figure(s["figures"].get(name)) for s in systems))
+        table.add_row(escape(name), *(_figure(s["figures"].get(name), shares) for s in systems))
     for cell in scores.get("scores", ()):
         if cell["system"] == systems[0]["system"]:
             same: list[dict[str, Any]] = [
@@ -56,7 +56,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
             ]
             table.add_row(
                 escape(f"{cell['task']}, {cell['group']}: balanced accuracy"),
-                *(_figure(c.get("balanced_accuracy")) for c in same),
+                *(_figure(c.get("balanced_accuracy"), shares) for c in same),
             )
     table.add_row("items", *(str(s["num_items"]) for s in systems))
     for system, rate in scores.get("forgetting_rates", {}).items():
@@ -84,13 +84,13 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     )
 
 
-def _figure(estimate: dict[str, float] | None) -> str:
+def _figure(estimate: dict[str, float] | None, shares: bool) -> str:
     if estimate is None:
         return "-"
     value, error = estimate["value"], estimate["standard_error"]
-    if not 0 <= value <= 1:  # of benchmarks that count to 5 or to 100
+    if not shares:  # they count to 5 or to 100
         return f"{value:.2f} ± {error:.2f}"
-    return f"{100 * value:.1f} ± {100 * error:.1f}%"
+    return f"{100 * value:.2f} ± {100 * error:.2f}%"
 
 
 def _is_of(cell: dict[str, Any], system: str, other: dict[str, Any]) -> bool:

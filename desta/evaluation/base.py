@@ -175,6 +175,8 @@ class Benchmark:
     """(results of one system, version) -> official figures."""
     max_new_tokens: int
     """Of an answer, where the recipe does not say."""
+    shares: bool = True
+    """Whether its figures are shares, 1 being all; else they are in units of their own."""
     closed_sets: bool = False
     """Whether a task always asks for the same choices: its majority is then a class, else the
     place of an option in the list."""

@@ -205,6 +205,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             score=_score_voicebench,
             aggregate=_sum_up_voicebench,
             max_new_tokens=2048,
+            shares=False,
         ),
         _suite(
             name="speech_ifeval",

@@ -83,7 +83,8 @@ def figures_table(scores: Json) -> Table:
     """Return the official figures, a column for each system."""
     systems = scores["systems"]
     names = list(dict.fromkeys(name for system in systems for name in system["figures"]))
-    rows = [[name, *(_score(s["figures"].get(name)) for s in systems)] for name in names]
+    digits = 4 if scores["shares"] else 2
+    rows = [[name, *(_score(s["figures"].get(name), digits) for s in systems)] for name in names]
     return "Official figures, each ± one standard error.", _header("figure", systems), rows
 
 
@@ -242,7 +243,7 @@ def _figures_plot(scores: Json) -> Iterator[str]:
     estimates = {
         s["system"]: [_estimate(s["figures"].get(n)) for n in names] for s in scores["systems"]
     }
-    if all(e is None or 0 <= e.value <= 1 for row in estimates.values() for e in row):
+    if scores["shares"]:
         drawing = draw_scores(names, estimates, "score")
         if drawing:
             yield figure(drawing, "Official figures; bars are one standard error.")
@@ -276,12 +277,10 @@ def _header(first: str, systems: Sequence[Json]) -> list[str]:
     return [first, *(s["system"] for s in systems)]
 
 
-def _score(estimate: Json | None) -> str:
-    """Write a share with four digits, a figure of another scale with two."""
+def _score(estimate: Json | None, digits: int = 4) -> str:
     if not estimate:
         return "-"
     value, error = estimate["value"], estimate["standard_error"]
-    digits = 4 if abs(value) <= 1 else 2
     return f"{value:.{digits}f} ± {error:.{digits}f}" if error else f"{value:.{digits}f}"
 
 

@@ -3,6 +3,7 @@
 `scores.json` holds
 
     benchmark, version, weights,
+    shares: whether figures are shares, 1 being all; else they are in units of their own
     systems: [{system, num_items, num_skipped, withheld,
                figures: {name: {value, standard_error}},      the official figures
                cells: [{reading, dimension, group, estimate, num_scored, num_unscored}],
@@ -65,13 +66,14 @@ def score(out: Path, *, allow_missing: bool = False) -> dict[str, Any]:
 def sum_up(
     benchmark: Benchmark, results: Sequence[Result], version: str, *, allow_missing: bool
 ) -> dict[str, Any]:
-    """Return `systems`, `skipped` and the details of results that are scored."""
+    """Return `shares`, `systems`, `skipped` and the details of results that are scored."""
     by_system: dict[str, list[Result]] = {}
     for result in results:
         by_system.setdefault(result.system, []).append(result)
     if chance := _chance(results):
         by_system[CHANCE] = chance
     return {
+        "shares": benchmark.shares,
         "systems": [
             _report(benchmark, system, members, version, allow_missing=allow_missing)
             for system, members in by_system.items()

@@ -1,6 +1,7 @@
 """Stored evaluations: scored anew, judged, reported and compared, through the command line."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,26 @@ def test_what_does_not_fit_is_said(folder: Path, tmp_path: Path) -> None:
     done = desta("compare", folder, other)
     assert isinstance(done.exception, DataError)
     assert "version '4 items'" in str(done.exception)
+
+
+def test_figures_are_told_in_their_own_units(tmp_path: Path) -> None:
+    """Of VoiceBench 1 is the worst rating, and 0.19 of 100 next to nothing: neither is a share."""
+    rated = tmp_path / "m-commoneval-test-audio.jsonl"
+    row = {"prompt": "?", "response": "!", "score": ["1", "1", "1"]}
+    rated.write_text(json.dumps(row), encoding="utf-8")
+    refused = tmp_path / "m-advbench-test-audio.jsonl"
+    rows = [{"prompt": "?", "response": "sorry" if n == 0 else "sure"} for n in range(520)]
+    refused.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+    told = desta("score", "voicebench", rated, refused, "--report", tmp_path / "r.html").output
+
+    assert re.search(r"CommonEval \(official\) +1\.00 ± 0\.00 ", told)
+    assert re.search(r"AdvBench \(official\) +0\.19 ± 0\.19 ", told)
+    page = (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "| AdvBench (official) | 0.19 ± 0.19 |" in page
+
+
+def test_shares_are_told_in_percent_with_two_decimals(folder: Path) -> None:
+    told = desta("score", folder).output
+
+    assert re.search(r"75\.00 ± 21\.65% +0\.00 ± 0\.00%", told)
