@@ -17,7 +17,8 @@ system "chance" is what answers reach that do not depend on the clip: of an item
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ PLAN = "plan.json"
 SCORES = "scores.json"
 JUDGE = "judge.json"
 CHANCE = "chance"
+NOT_YET = "it was not asked yet: the same `desta eval` goes on"
 WITHHELD = "not all items have an answer: allow missing ones to score the rest"
+_PLANNED = ("benchmark", "version", "weights", "num_items", "batch_size", "systems")
+"""What every plan holds."""
 
 
 def score(out: Path, *, allow_missing: bool = False) -> dict[str, Any]:
@@ -57,28 +61,53 @@ def score(out: Path, *, allow_missing: bool = False) -> dict[str, Any]:
         "version": plan["version"],
         "weights": plan["weights"],
         **_judged(out / JUDGE),
-        **sum_up(benchmark, results, plan["version"], allow_missing=allow_missing),
+        **sum_up(
+            benchmark,
+            results,
+            plan["version"],
+            allow_missing=allow_missing,
+            planned=dict.fromkeys(plan["systems"], plan["num_items"]),
+        ),
     }
     write_json(out / SCORES, scores)
     return scores
 
 
 def sum_up(
-    benchmark: Benchmark, results: Sequence[Result], version: str, *, allow_missing: bool
+    benchmark: Benchmark,
+    results: Sequence[Result],
+    version: str,
+    *,
+    allow_missing: bool,
+    planned: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Return `shares`, `systems`, `skipped` and the details of results that are scored."""
-    by_system: dict[str, list[Result]] = {}
+    """Return `shares`, `systems`, `skipped` and the details of results that are scored.
+
+    Args:
+        benchmark: what was answered.
+        results: of all systems.
+        version: of the questions.
+        allow_missing: score systems that did not answer everything, by what they answered.
+        planned: system -> items it is to answer; None: what it answered is all.
+    """
+    planned = planned or {}
+    by_system: dict[str, list[Result]] = {system: [] for system in planned}
     for result in results:
         by_system.setdefault(result.system, []).append(result)
-    if chance := _chance(results):
+    wanted = {system: planned.get(system, len(these)) for system, these in by_system.items()}
+    chance = _chance(results)
+    if chance and (allow_missing or len({r.id for r in results}) >= max(wanted.values())):
         by_system[CHANCE] = chance
+        wanted[CHANCE] = len(chance)
     return {
         "shares": benchmark.shares,
         "systems": [
-            _report(benchmark, system, members, version, allow_missing=allow_missing)
+            _report(
+                benchmark, system, members, version, wanted[system], allow_missing=allow_missing
+            )
             for system, members in by_system.items()
         ],
-        "skipped": _count_skipped(results),
+        "skipped": [*_count_skipped(results), *_count_unasked(by_system, wanted)],
         **(benchmark.details(results) if benchmark.details else {}),
     }
 
@@ -92,7 +121,7 @@ def read_plan(path: Path) -> dict[str, Any]:
     fix = "give the folder of an evaluation"
     try:
         plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        name = plan["benchmark"]
+        name = {key: plan[key] for key in _PLANNED}["benchmark"]
     except FileNotFoundError:
         raise DataError(f"{path} is missing", fix=fix) from None
     except (ValueError, KeyError, TypeError) as error:
@@ -106,7 +135,8 @@ def read_results(path: Path) -> list[Result]:
     """Read a `results.jsonl`.
 
     Raises:
-        DataError: it is missing, empty or broken, or was written by another version.
+        DataError: it is missing, empty or broken, was written by another version, or holds an
+            answer twice.
     """
     try:
         results = [Result.from_json(record) for record in read_jsonl(path)]
@@ -116,6 +146,13 @@ def read_results(path: Path) -> list[Result]:
         ) from error
     if not results:
         raise DataError(f"{path} holds no results", fix="run the evaluation first")
+    answers = Counter((result.system, result.id) for result in results)
+    (system, id), count = answers.most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{path} holds {count} answers of {system} to {id!r}",
+            fix="keep one; two runs may have been written into one file",
+        )
     return results
 
 
@@ -140,15 +177,16 @@ def _report(
     system: str,
     results: Sequence[Result],
     version: str,
+    num_items: int,
     *,
     allow_missing: bool,
 ) -> dict[str, Any]:
     answered = [r for r in results if r.skipped is None]
-    withheld = len(answered) < len(results) and not (allow_missing and answered)
+    withheld = len(answered) < num_items and not (allow_missing and answered)
     row: dict[str, Any] = {
         "system": system,
-        "num_items": len(results),
-        "num_skipped": len(results) - len(answered),
+        "num_items": num_items,
+        "num_skipped": num_items - len(answered),
         "withheld": WITHHELD if withheld else None,
     }
     if withheld:
@@ -205,3 +243,16 @@ def _count_skipped(results: Iterable[Result]) -> list[dict[str, Any]]:
             row = {"system": r.system, "reason": r.skipped, "count": 0, "example": r.id}
             table.setdefault((r.system, r.skipped), row)["count"] += 1
     return list(table.values())
+
+
+def _count_unasked(
+    by_system: Mapping[str, Sequence[Result]], wanted: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    known = dict.fromkeys(r.id for these in by_system.values() for r in these)
+    rows = []
+    for system, these in by_system.items():
+        if count := wanted[system] - len(these):
+            asked = {r.id for r in these}
+            example = next((id for id in known if id not in asked), "-")
+            rows.append({"system": system, "reason": NOT_YET, "count": count, "example": example})
+    return rows

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from desta.cli.app import app
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import Result
-from desta.evaluation.scores import read_results
+from desta.evaluation.rescore import score_again
+from desta.evaluation.scores import NOT_YET, read_results
 
 GOOD = "Explanation: so it is.\nJudgement: correct"
 
@@ -170,3 +171,34 @@ def test_shares_are_told_in_percent_with_two_decimals(folder: Path) -> None:
     told = desta("score", folder).output
 
     assert re.search(r"75\.00 ± 21\.65% +0\.00 ± 0\.00%", told)
+
+
+def test_a_run_that_goes_on_has_no_score_yet(folder: Path) -> None:
+    rows = read_results(folder / "results.jsonl")
+    write(folder, rows[:3])
+
+    scores = score_again(folder)
+
+    model, cascade = scores["systems"]  # what chance would reach is not known either
+    assert (model["figures"], model["num_items"], model["num_skipped"]) == ({}, 4, 1)
+    assert (cascade["figures"], cascade["num_skipped"]) == ({}, 4)
+    assert [(row["system"], row["count"], row["reason"]) for row in scores["skipped"]] == [
+        ("model", 1, NOT_YET),
+        ("cascade", 4, NOT_YET),
+    ]
+    model, cascade, chance = score_again(folder, allow_missing=True)["systems"]
+    assert model["figures"] and not cascade["figures"]
+    assert (model["num_items"], chance["num_items"]) == (4, 3)
+
+
+def test_an_answer_that_is_there_twice_is_refused(folder: Path) -> None:
+    rows = read_results(folder / "results.jsonl")
+    write(folder, [*rows, rows[0]])
+    with pytest.raises(DataError, match="holds 2 answers of model to 'Animal/0.wav/single'"):
+        score_again(folder)
+
+
+def test_a_plan_that_lacks_a_part_is_refused(folder: Path) -> None:
+    (folder / "plan.json").write_text('{"benchmark": "sakura"}', encoding="utf-8")
+    with pytest.raises(DataError, match="is not the plan of an evaluation"):
+        score_again(folder)
