@@ -6,9 +6,12 @@ What an interrupted call has written whole is kept; a line that it tore is cut o
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from desta.errors import DataError
 from desta.evaluation.base import Result
@@ -40,6 +43,27 @@ def batch_sizes(num_items: int, batch_size: int, num_systems: int) -> list[int]:
     """Return the sizes of all batches of a plan, in its order."""
     full, rest = divmod(num_items, batch_size)
     return ([batch_size] * full + ([rest] if rest else [])) * num_systems
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep other processes from writing the same journal; a lock dies with its process.
+
+    Raises:
+        DataError: another process writes it.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise DataError(
+            f"another process writes {path}",
+            fix="let it finish, share the work by --shard K/N, or give another --out",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def open_journal(path: Path, expected: Sequence[tuple[str, str]]) -> int:

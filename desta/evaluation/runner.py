@@ -21,7 +21,7 @@ from desta.config import to_plain
 from desta.errors import ConfigError, DataError, UnavailableError
 from desta.evaluation.base import Benchmark, Recipe, Result
 from desta.evaluation.items import Item, check_unique
-from desta.evaluation.journal import Shard, append, open_journal
+from desta.evaluation.journal import Shard, alone, append, open_journal
 from desta.evaluation.scores import PLAN, read_plan, score, write_json
 from desta.evaluation.systems import MISSING, Answerers, System, make_systems, missing_clips
 from desta.llm.base import Sampling
@@ -106,23 +106,24 @@ def answer_all(
         journal: the file.
 
     Raises:
-        DataError: the journal holds other results, or audio does not reach a system.
+        DataError: the journal holds other results, another process writes it, or audio does not
+            reach a system.
     """
     expected = [(system.name, item.id) for system, batch in batches for item in batch]
-    done = open_journal(journal, expected)
-    left = done
     checked: set[str] = set()
-    with progress_bar("answer", total=len(expected), done=done) as advance:
-        for system, batch in batches:
-            todo = batch[left:]
-            left = max(0, left - len(batch))
-            if not todo:
-                continue
-            if system.name not in checked:
-                system.check(items)
-                checked.add(system.name)
-            append(journal, list(_answer(benchmark, system, todo, sampling)))
-            advance(system.name, items=len(todo))
+    with alone(journal):
+        done = left = open_journal(journal, expected)
+        with progress_bar("answer", total=len(expected), done=done) as advance:
+            for system, batch in batches:
+                todo = batch[left:]
+                left = max(0, left - len(batch))
+                if not todo:
+                    continue
+                if system.name not in checked:
+                    system.check(items)
+                    checked.add(system.name)
+                append(journal, list(_answer(benchmark, system, todo, sampling)))
+                advance(system.name, items=len(todo))
 
 
 def _answer(

@@ -173,6 +173,24 @@ def test_killed_evaluation_continues_to_the_same_bytes(
     assert answerer.num_answered < len(rows)
 
 
+def test_two_processes_do_not_write_into_one_journal(config: EvalConfig, tmp_path: Path) -> None:
+    evaluate(config, PitchAnswerer(), tmp_path / "whole")
+    out = tmp_path / "shared"
+    child = run_in_child(config, out, seconds=0.05)
+    try:
+        while not ((out / "results.jsonl").exists() or child.poll() is not None):
+            time.sleep(0.01)
+        with pytest.raises(DataError, match=r"another process writes .*results\.jsonl"):
+            evaluate(config, PitchAnswerer(), out)
+    finally:
+        child.kill()
+        child.wait()
+
+    evaluate(config, PitchAnswerer(), out)  # what is killed keeps no lock
+
+    assert contents(out) == contents(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_merged_shards_are_one_run(config: EvalConfig, tmp_path: Path, count: int) -> None:
     evaluate(config, PitchAnswerer(), tmp_path / "whole")
