@@ -1,6 +1,7 @@
 """An answer as a results file holds it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from desta.evaluation.items import Item, Score
 
@@ -15,3 +16,5 @@ class Answered:
     replies: tuple[str, ...] = ()
     """What a judge said of it, as far as the file tells."""
     score: Score
+    told: Mapping[str, bool] = field(default_factory=dict)
+    """Reading -> whether the file itself says that the answer is right."""

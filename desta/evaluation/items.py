@@ -211,14 +211,25 @@ def read_published(path: Path) -> Any:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
     except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not whole: {error}", fix="fetch that file again") from error
+    if not text.strip():
+        raise DataError(f"{path} is empty", fix="fetch that file again")
     try:
         return json.loads(text)
-    except ValueError as error:
-        lines = [line for line in text.split("\n") if line.strip()]
-        values = [_parse(line) for line in lines]
-        if not lines or None in values:
+    except (ValueError, RecursionError) as error:
+        values = [_parse(line) for line in text.split("\n") if line.strip()]
+        if None in values:
             raise DataError(f"{path} is not JSON: {error}", fix="fetch that file again") from error
         return values
+
+
+def read_published_rows(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a results file: a JSON list, or JSONL, of which one line may be all.
+
+    Raises:
+        DataError: the file is missing, cut, or not rows of JSON objects.
+    """
+    value = read_published(path)
+    return rows([value] if isinstance(value, dict) else value, str(path))
 
 
 def rows(value: Any, where: str) -> list[dict[str, Any]]:
@@ -310,5 +321,5 @@ def _cell(reading: str, dimension: str, group: str, members: Sequence[Score]) ->
 def _parse(line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

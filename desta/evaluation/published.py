@@ -10,7 +10,7 @@ All of them may be gzipped. What a file does not hold, such as clips, is missing
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,6 @@ from desta.evaluation import (
     dynamic_superb,
     mmau,
     sakura,
-    speech_ifeval,
     speech_ifeval_items,
     voicebench,
 )
@@ -76,22 +75,23 @@ def read_results(
             fix=f"give one of {', '.join(FORMS)}, or the results.jsonl of an evaluation",
         )
     read = FORMS[benchmark.name]
-    found = [(path, answered) for path in paths for answered in read(path, subset)]
+    found = read(paths, subset)
     where = ", ".join(str(path) for path in paths)
-    check_unique((answered.item.id for _, answered in found), where)
+    check_unique((answered.item.id for answered in found), where)
     name = name or _name(paths)
-    results = [_result(answered, name) for _, answered in found]
-    told = _told(benchmark, paths)
-    wrong = tuple(r.id for r in results if r.id in told and _right(r) not in (None, told[r.id]))
-    version = benchmark.version([answered.item for _, answered in found])
+    results = [_result(answered, name) for answered in found]
+    told = [answered for answered in found if answered.told]
+    version = benchmark.version([answered.item for answered in found])
     if questions:
+        if benchmark.name == "speech_ifeval":
+            results = _by_content(results, questions, where)
         results, version = _complete(results, questions, where, name), benchmark.version(questions)
     return Published(
         benchmark=benchmark,
         version=version,
         results=tuple(results),
         num_told=len(told),
-        told_otherwise=wrong,
+        told_otherwise=tuple(each.item.id for each in told if _scored_otherwise(each)),
     )
 
 
@@ -147,6 +147,12 @@ def _complete(
             score = _unanswered(item)
             completed.append(_result(score, system))
             continue
+        if not item.question.startswith(result.question):
+            raise DataError(
+                f"{where}: {item.id!r} is {result.question!r}, and {item.question!r} in the "
+                "questions",
+                fix="score it with the questions it was made from, in their order",
+            )
         if result.target and item.target and result.target != item.target:
             raise DataError(
                 f"{where}: the right answer of {item.id!r} is {result.target!r}, and "
@@ -168,22 +174,29 @@ def _name(paths: Sequence[Path]) -> str:
     return path.name.split(".")[0] if len(paths) == 1 else path.resolve().parent.name
 
 
-def _told(benchmark: Benchmark, paths: Sequence[Path]) -> Mapping[str, bool]:
-    """Return what the files themselves say of the scores; only Speech-IFEval's do, item by item."""
-    told: dict[str, bool] = {}
-    if benchmark.name == "speech_ifeval":
-        for path in paths:
-            for a in speech_ifeval.read_answered(path):
-                flag = a.published.get("follow_all_instructions", a.published.get("correct"))
-                if isinstance(flag, bool):
-                    told[a.item.id] = flag
-    return told
+def _scored_otherwise(answered: Answered) -> bool:
+    values = answered.score.values
+    return any(values.get(name) not in (None, right) for name, right in answered.told.items())
 
 
-def _right(result: Result) -> bool | None:
-    values = [result.values.get(name) for name in (speech_ifeval_items.FOLLOWED, "correct")]
-    known = [value for value in values if value is not None]
-    return bool(known[0]) if known else None
+def _by_content(
+    results: Sequence[Result], questions: Sequence[Item], where: str
+) -> list[Result]:
+    """Number answers to Speech-IFEval as the questions: their files are in any order."""
+    ids = {speech_ifeval_items.key_of(item): item.id for item in questions}
+    if strangers := [r for r in results if speech_ifeval_items.key_of(r.item) not in ids]:
+        raise DataError(
+            f"{where} answers {len(strangers)} questions that are not in this version of the "
+            f"benchmark, for example {strangers[0].question!r}",
+            fix="score it with the questions it was made from",
+        )
+    return [replace(r, id=ids[speech_ifeval_items.key_of(r.item)]) for r in results]
+
+
+def _each(
+    read: Callable[[Path, str | None], list[Answered]],
+) -> Callable[[Sequence[Path], str | None], list[Answered]]:
+    return lambda paths, subset: [answered for path in paths for answered in read(path, subset)]
 
 
 def _read_sakura(path: Path, subset: str | None) -> list[Answered]:
@@ -208,22 +221,12 @@ def _read_voicebench(path: Path, subset: str | None) -> list[Answered]:
     return voicebench.read_answered(path, subset or voicebench.subset_of(path))
 
 
-def _read_speech_ifeval(path: Path, subset: str | None) -> list[Answered]:
-    found = []
-    for a in speech_ifeval.read_answered(path):
-        item = speech_ifeval_items.to_item(a.item, path.parent)
-        replies = () if a.judge_reply is None else (a.judge_reply,)
-        score = speech_ifeval_items.score(item, a.output, replies)
-        found.append(Answered(item=item, output=a.output, replies=replies, score=score))
-    return found
-
-
-FORMS: dict[str, Callable[[Path, str | None], list[Answered]]] = {
-    "mmau": lambda path, subset: mmau.read_answered(path, mmau.MMAU),
-    "mmar": lambda path, subset: mmau.read_answered(path, mmau.MMAR),
-    "sakura": _read_sakura,
-    "dynamic_superb": lambda path, subset: dynamic_superb.read_answered(path),
-    "voicebench": _read_voicebench,
-    "speech_ifeval": _read_speech_ifeval,
+FORMS: dict[str, Callable[[Sequence[Path], str | None], list[Answered]]] = {
+    "mmau": _each(lambda path, subset: mmau.read_answered(path, mmau.MMAU)),
+    "mmar": _each(lambda path, subset: mmau.read_answered(path, mmau.MMAR)),
+    "sakura": _each(_read_sakura),
+    "dynamic_superb": _each(lambda path, subset: dynamic_superb.read_answered(path)),
+    "voicebench": _each(_read_voicebench),
+    "speech_ifeval": lambda paths, subset: speech_ifeval_items.read_answered(paths),
 }
-"""Benchmark -> (file, subset) -> answers."""
+"""Benchmark -> (files, subset) -> answers."""

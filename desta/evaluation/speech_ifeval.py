@@ -27,6 +27,7 @@ from desta.evaluation.instructions.following import (
     follow_strictly,
     read_instructions,
 )
+from desta.evaluation.items import read_published_rows
 from desta.evaluation.metrics import Estimate, average, mean
 from desta.evaluation.speech_ifeval_judge import read_judgement
 from desta.evaluation.wer import (
@@ -165,7 +166,7 @@ def read_answered(path: Path) -> list[Answered]:
         DataError: the file is empty, not in the published layout, or asks a question twice.
     """
     answered = []
-    for line, record in enumerate(read_jsonl(path)):
+    for line, record in enumerate(read_published_rows(path)):
         item = _item(_section(record, path), line, record, path)
         reply = record.get("eval_response")
         if not isinstance(record.get("response"), str) or not isinstance(reply, str | None):
@@ -179,8 +180,6 @@ def read_answered(path: Path) -> list[Answered]:
                 published={name: record[name] for name in flags if name in record},
             )
         )
-    if not answered:
-        raise DataError(f"{path} holds no answers", fix=_FIX)
     _check_distinct([a.item for a in answered], path)
     return answered
 

@@ -1,10 +1,14 @@
 """Speech-IFEval in the form that all benchmarks share: items, scores, report."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from desta.errors import DataError
 from desta.evaluation import speech_ifeval
+from desta.evaluation.answered import Answered
 from desta.evaluation.base import Result
 from desta.evaluation.items import Item, Report, Score, count_notes, tabulate
 from desta.evaluation.metrics import Estimate, ratio
@@ -54,6 +58,70 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
         values={FOLLOWED: float(all(found.followed)) if found.followed else None}
         | ({} if found.correct is None else {CORRECT: float(found.correct)}),
         note=found.undecided,
+    )
+
+
+def read_answered(paths: Sequence[Path]) -> list[Answered]:
+    """Read published files of outputs.
+
+    An answer may stand in two files, one that tells how the rules were followed and one that holds
+    what a judge replied: they are joined.
+
+    Raises:
+        DataError: a file is not in the published layout, or a question is answered twice.
+    """
+    found: dict[tuple[str, ...], speech_ifeval.Answered] = {}
+    counts: Counter[str] = Counter()
+    for path in paths:
+        for answered in speech_ifeval.read_answered(path):
+            key = (answered.item.section, answered.item.audio, answered.item.instruction)
+            if key in found:
+                found[key] = _joined(found[key], answered, path)
+            else:
+                found[key] = _numbered(answered, counts[key[0]])
+                counts[key[0]] += 1
+    return [_answered(answered) for answered in found.values()]
+
+
+def key_of(item: Item) -> tuple[str, ...]:
+    """Return what tells a question from others, in whatever order they come."""
+    return item.groups["section"], item.record["audio_filepath"], item.question
+
+
+def _numbered(answered: speech_ifeval.Answered, number: int) -> speech_ifeval.Answered:
+    item = answered.item
+    return replace(answered, item=replace(item, id=f"{item.section}/{number}"))
+
+
+def _joined(
+    one: speech_ifeval.Answered, other: speech_ifeval.Answered, path: Path
+) -> speech_ifeval.Answered:
+    judged = [each for each in (one, other) if each.judge_reply is not None]
+    if len(judged) != 1 or one.output != other.output:
+        raise DataError(
+            f"{path}: {one.item.id} is answered in another file too",
+            fix="give the files of one model, each once",
+        )
+    return replace(
+        judged[0],
+        item=replace(judged[0].item, id=one.item.id),
+        published={**one.published, **other.published},
+    )
+
+
+def _answered(a: speech_ifeval.Answered) -> Answered:
+    item = to_item(a.item, Path())
+    replies = () if a.judge_reply is None else (a.judge_reply,)
+    said = {
+        FOLLOWED: a.published.get("follow_all_instructions"),
+        FOLLOWED if a.item.metric == "cot" else CORRECT: a.published.get("correct"),
+    }
+    return Answered(
+        item=item,
+        output=a.output,
+        replies=replies,
+        score=score(item, a.output, replies),
+        told={name: flag for name, flag in said.items() if isinstance(flag, bool)},
     )
 
 

@@ -34,8 +34,7 @@ from desta.evaluation.items import (
     count_notes,
     fetch,
     field_of,
-    read_published,
-    rows,
+    read_published_rows,
     tabulate,
 )
 from desta.evaluation.metrics import Estimate, average
@@ -264,11 +263,9 @@ def read_answered(path: Path, subset: str, seed: int = 0) -> list[Answered]:
     Raises:
         DataError: the file is missing or broken, or answers another subset.
     """
-    value = read_published(path)
     answered = []
     split = _split_of(path, subset)
-    records = rows([value] if isinstance(value, dict) else value, str(path))
-    for number, record in enumerate(records):
+    for number, record in enumerate(read_published_rows(path)):
         item = _item(subset, split, number, record, [], str(path))
         output = response if isinstance(response := record.get("response"), str) else None
         replies = _replies(record)

@@ -176,7 +176,7 @@ def test_outputs_without_label_or_description_are_scored_by_their_rules(tmp_path
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        ([], "holds no answers"),
+        ([], "is empty"),
         ([CLOSED[0]], "no `response`"),
         ([CLOSED[0] | {"response": None}], "no `response`"),
         ([CLOSED[0] | {"response": "a", "eval_response": 3}], "no `response`"),
