@@ -240,7 +240,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 record = json.loads(line.decode())
-            except ValueError as error:  # no UTF-8, or no JSON
+            except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or far too deep
                 raise DataError(
                     f"{path}:{number} is not JSON: {error}", fix="mend or delete that line"
                 ) from error

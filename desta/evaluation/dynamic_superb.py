@@ -35,6 +35,7 @@ from desta.evaluation.items import (
     read_published,
     rows,
     tabulate,
+    text_of,
 )
 from desta.evaluation.metrics import Estimate, average
 from desta.records import LOCATOR
@@ -258,11 +259,11 @@ def read_answered(path: Path) -> list[Answered]:
         id = field_of(record, "id", str, f"{path}: a prediction")
         where = f"{path}: {id}"
         instance = _instance_of(id)
-        instruction = record.get("instruction") or ""
+        instruction = text_of(record, "instruction") or ""
         label = field_of(record, "label", str, where)
         item = _item(id, instruction, "", label, [Path(id)], instance)
         item = item if item.choices else replace(item, choices=labels)
-        output = pred if isinstance(pred := record.get("pred"), str) else None
+        output = text_of(record, "pred")
         answered.append(Answered(item=item, output=output, score=score_item(item, output)))
     check_unique((a.item.id for a in answered), str(path))
     return answered
@@ -285,7 +286,7 @@ def _preprocessed(folder: Path, instance: Instance) -> list[Item]:
         where = f"{folder / _METADATA}: {name}"
         instruction = field_of(record, "instruction", str, where)
         label = field_of(record, "label", str, where)
-        text = record.get("text") or ""
+        text = text_of(record, "text") or ""
         items.append(_item(name, instruction, text, label, _clips(folder / name), instance))
     return items
 

@@ -246,19 +246,24 @@ def rows(value: Any, where: str) -> list[dict[str, Any]]:
     return value
 
 
-def field_of(record: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+def field_of(record: Any, key: str, kind: type, where: str) -> Any:
     """Return a value of a published record.
 
     Raises:
-        DataError: it is missing or of another type.
+        DataError: the record is no JSON object, or the value is missing or of another type.
     """
-    value = record.get(key)
+    value = record.get(key) if isinstance(record, dict) else None
     if not isinstance(value, kind):
         raise DataError(
             f"{where} has no {key!r} that is {kind.__name__}",
             fix="give the benchmark's own file; another version of it may differ",
         )
     return value
+
+
+def text_of(record: Mapping[str, Any], *keys: str) -> str | None:
+    """Return the first text under some keys of a published record; None where there is none."""
+    return next((value for key in keys if isinstance(value := record.get(key), str)), None)
 
 
 def fetch(repository: str, revision: str, patterns: Sequence[str]) -> Path:

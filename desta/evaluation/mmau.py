@@ -32,6 +32,7 @@ from desta.evaluation.items import (
     read_published,
     rows,
     tabulate,
+    text_of,
 )
 from desta.records import LOCATOR
 
@@ -184,7 +185,7 @@ def read_answered(path: Path, layout: Layout = MMAU) -> list[Answered]:
         )
     answered = []
     for item, record in zip(items, records, strict=True):
-        output, stripped = _text(record, layout.output), _text(record, STRIPPED)
+        output, stripped = text_of(record, layout.output), text_of(record, STRIPPED)
         score = score_item(item, output, stripped, layout)
         answered.append(
             Answered(item=item, output=stripped if output is None else output, score=score)
@@ -246,7 +247,7 @@ def _item(record: Mapping[str, Any], layout: Layout, audio_root: Path, where: st
         id=id,
         messages=ask(SYSTEM, f"{LOCATOR}\n\n{plain(asked)}", [audio_root / audio]),
         question=asked,
-        target=record.get("answer") or "",
+        target=field_of(record, "answer", str, where) if record.get("answer") else "",
         choices=choices,
         groups={
             dimension: _group(record[dimension])
@@ -264,11 +265,6 @@ def _value(item: Item, text: str | None) -> float | None:
     if text is None or not item.target:
         return None
     return float(string_match(item.target, text, item.choices))
-
-
-def _text(record: Mapping[str, Any], key: str) -> str | None:
-    value = record.get(key)
-    return value if isinstance(value, str) else None
 
 
 def _words(text: str) -> set[str]:

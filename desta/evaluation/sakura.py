@@ -29,6 +29,7 @@ from desta.evaluation.items import (
     plain,
     read_published,
     tabulate,
+    text_of,
 )
 from desta.evaluation.metrics import Estimate, average
 from desta.records import LOCATOR, Clip
@@ -201,17 +202,17 @@ def read_answered(
         where = f"{path}: {key}"
         question = field_of(record, "instruction", str, where)
         label = field_of(record, "label", str, where)
-        track = next((part for part in Path(key).parts if part in TRACKS), "unknown track")
+        track = _track(key, path)
         if known and (track, Path(key).name, question) not in known:
             raise DataError(
                 f"{where} is not a question of this version of the benchmark",
                 fix="score it with the questions it was made from",
             )
         item = _item(track, hop, Path(key), question, label, where)
-        output = record.get("model_response", record.get("response"))
+        output = text_of(record, "model_response", "response")
         replies: tuple[str, ...] = ()
-        if "Judgement" in record:
-            judgement = field_of(record, "Judgement", str, where)
+        judgement = text_of(record, "Judgement")
+        if judgement is not None:
             replies = (f"Explanation: {record.get('Explanation', '')}\nJudgement: {judgement}",)
             lenient = re.search(r"\b(correct|incorrect)\b", judgement, re.IGNORECASE)
             judged = _counted_as(judgement)
@@ -278,6 +279,13 @@ def _describe(track: str, label: str, clip: Path) -> str:
         attributes={track: label},
     )
     return describe(known)
+
+
+def _track(key: str, path: Path) -> str:
+    """Return the track that the path of a clip names, or else that of the results file."""
+    named = [part for part in Path(key).parts if part in TRACKS]
+    named += [track for track in TRACKS if track.lower() in path.name.lower()]
+    return named[0] if named else "unknown track"
 
 
 def _clip(item: Item) -> str:

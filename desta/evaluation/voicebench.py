@@ -36,6 +36,7 @@ from desta.evaluation.items import (
     field_of,
     read_published_rows,
     tabulate,
+    text_of,
 )
 from desta.evaluation.metrics import Estimate, average
 from desta.evaluation.voicebench_answers import (
@@ -267,12 +268,12 @@ def read_answered(path: Path, subset: str, seed: int = 0) -> list[Answered]:
     split = _split_of(path, subset)
     for number, record in enumerate(read_published_rows(path)):
         item = _item(subset, split, number, record, [], str(path))
-        output = response if isinstance(response := record.get("response"), str) else None
+        output = text_of(record, "response")
         replies = _replies(record)
         if _subset(subset).kind == "ifeval":
             score = Score(id=item.id, groups=item.groups, extracted=None, values={})
         else:
-            score = score_item(item, output, replies, record.get("pedant"), seed)
+            score = score_item(item, output, replies, _pedant(record, f"{path}: {item.id}"), seed)
         answered.append(
             Answered(item=item, output=output, replies=tuple(map(str, replies)), score=score)
         )
@@ -427,3 +428,11 @@ def _in_units(column: str, estimate: Estimate) -> Estimate:
 def _replies(record: Mapping[str, Any]) -> Sequence[Any]:
     replies = record.get("score", ())
     return replies if isinstance(replies, list) else ()
+
+
+def _pedant(record: Mapping[str, Any], where: str) -> bool | None:
+    """Return PEDANT's verdict; files write it as true, or as 1."""
+    verdict = record.get("pedant")
+    if verdict not in (None, False, True):
+        raise DataError(f"{where}: pedant is {verdict!r}, not true or false", fix="mend that row")
+    return None if verdict is None else bool(verdict)

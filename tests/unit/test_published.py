@@ -339,3 +339,50 @@ def test_speech_ifeval_is_read_by_content_not_by_name(tmp_path: Path, encoding: 
     for name, data in (("a.gz", line), ("b.jsonl", gzip.compress(line))):
         (tmp_path / name).write_bytes(data)
         assert figures("speech_ifeval", tmp_path / name) == {"creative_writing rate": 1.0}
+
+
+SAKURA_ROW = {"instruction": "Which? (a) dog (b) cat", "label": "(a) dog", "response": "(a) dog"}
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "content"),
+    [
+        ("mmau", "[" * 100_000),
+        ("speech_ifeval", "[" * 100_000),
+        ("mmau", json.dumps([mmau("1", model_output="dog") | {"answer": 3}])),
+        ("sakura", json.dumps({"results": {"data/Animal/audio/1.wav": "(a) dog"}})),
+        (
+            "voicebench",
+            json.dumps(
+                {"prompt": "?", "reference": "a", "response": "a", "score": ["yes"], "pedant": "x"}
+            ),
+        ),
+    ],
+)
+def test_fields_of_the_wrong_kind_are_one_sentence(
+    tmp_path: Path, benchmark: str, content: str
+) -> None:
+    path = tmp_path / "m-sd-qa-usa-single.jsonl"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError):
+        read_results(find_benchmark(benchmark), [path])
+
+
+def test_answers_and_judgements_that_are_no_text_are_not_there(tmp_path: Path) -> None:
+    """A null in somebody's file costs one item, not the file."""
+    rows = {
+        "1.wav": SAKURA_ROW,
+        "2.wav": {**SAKURA_ROW, "response": 5},
+        "3.wav": {**SAKURA_ROW, "Judgement": None},
+    }
+    path = write(tmp_path / "animal_single.json", {"results": rows})
+    published = read_results(find_benchmark("sakura"), [path])
+    assert [(r.id, r.skipped, r.values["judge"]) for r in published.results] == [
+        ("Animal/1.wav/single", None, None),
+        ("Animal/2.wav/single", NOT_ANSWERED, None),
+        ("Animal/3.wav/single", None, None),
+    ]
+
+    row = {"id": "SpeakerCounting_LibriTTS-TestClean_1.wav", "label": "one", "pred": "one"}
+    path = write(tmp_path / "d.json", {"predictions": [{**row, "instruction": 5}]})
+    assert figures("dynamic_superb", path)["exact match"] == 1.0
