@@ -67,9 +67,9 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     for row in systems:
         if row["withheld"]:
             lost = f"{row['num_skipped']} of {row['num_items']} items have no answer"
-            console.print(
-                escape(f"{row['system']}: no score, {lost} (--allow-missing scores the rest)")
-            )
+            rest = " (--allow-missing scores the rest)"
+            hint = rest if row["num_skipped"] < row["num_items"] else ""
+            console.print(escape(f"{row['system']}: no score, {lost}{hint}"))
     print_skipped(
         [{**row, "reason": f"{row['system']}: {row['reason']}"} for row in scores["skipped"]],
         what="not answered because",

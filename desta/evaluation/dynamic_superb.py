@@ -51,6 +51,8 @@ SYSTEM = (
 )
 """As DeSTA2.5-Audio was asked; the benchmark itself prescribes no system prompt."""
 NO_OUTPUT = "no output"
+UNKNOWN = "unknown"
+"""Dimension of instances that no list knows."""
 _METADATA = "metadata.json"
 _OPTIONS = re.compile(r"the answer (?:could|can|may|should) be (.+?)[.?!]?\s*$", re.IGNORECASE)
 _TO = "read Dynamic-SUPERB"
@@ -223,7 +225,7 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
             these = [e for name, e in by_instance.items() if dimensions[name] == dimension]
             if these:
                 figures[f"{dimension}, {len(these)} instances ({reading})"] = average(these)
-        speech = [e for name, e in by_instance.items() if dimensions[name] != "Audio"]
+        speech = [e for n, e in by_instance.items() if dimensions[n] not in ("Audio", UNKNOWN)]
         if speech:
             figures[f"Speech, {len(speech)} instances ({reading})"] = average(speech)
         total = find(cells, reading).estimate
@@ -239,31 +241,30 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
 
 
 def read_answered(path: Path) -> list[Answered]:
-    """Read a results file, `{"predictions": [{id, pred, label, instruction}]}`, of one instance.
+    """Read a results file of one instance.
 
-    The instance is told by the ids, which begin with its name. Where an instruction lists no
-    options, they are the labels that occur in the file.
+    Its form is `{"predictions": [{id, pred, label, instruction}]}`, or a bare list of
+    `{file, prediction, label}`. The instance is told by the ids, which begin with its name, or by
+    the path of the file. Where an instruction lists no options, they are the labels that occur.
 
     Raises:
         DataError: the file is missing, broken or in another form, or has an id twice.
     """
     value = read_published(path)
-    if not isinstance(value, dict) or "predictions" not in value:
-        raise DataError(
-            f"{path} has no list 'predictions'", fix="give a results file in the published form"
-        )
-    records = rows(value["predictions"], f"{path}: predictions")
+    if isinstance(value, dict):
+        value = field_of(value, "predictions", list, str(path))
+    records = rows(value, f"{path}: predictions")
     answered = []
     labels = tuple(sorted({label for r in records if isinstance(label := r.get("label"), str)}))
     for record in records:
-        id = field_of(record, "id", str, f"{path}: a prediction")
+        id = field_of(record, "id" if "id" in record else "file", str, f"{path}: a prediction")
         where = f"{path}: {id}"
-        instance = _instance_of(id)
+        instance = _instance_of(id, path)
         instruction = text_of(record, "instruction") or ""
         label = field_of(record, "label", str, where)
         item = _item(id, instruction, "", label, [Path(id)], instance)
         item = item if item.choices else replace(item, choices=labels)
-        output = text_of(record, "pred")
+        output = text_of(record, "pred", "prediction")
         answered.append(Answered(item=item, output=output, score=score_item(item, output)))
     check_unique((a.item.id for a in answered), str(path))
     return answered
@@ -335,11 +336,13 @@ def _item(
     )
 
 
-def _instance_of(id: str) -> Instance:
+def _instance_of(id: str, path: Path) -> Instance:
+    """Return the instance that an id begins with, or else the one that the file's path names."""
     names = [i for i in phase1() if id.startswith(f"{i.name}_")]
+    names = names or [i for i in phase1() if i.name in f"{path.parent.name}/{path.name}"]
     if names:
         return max(names, key=lambda instance: len(instance.name))
-    return Instance(name="unknown", dimension="unknown", path="", revision="")
+    return Instance(name="unknown", dimension=UNKNOWN, path="", revision="")
 
 
 @functools.cache

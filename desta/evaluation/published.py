@@ -2,7 +2,7 @@
 
     mmau, mmar       JSON list of the questions with `model_output` or `model_prediction`
     sakura           {"results": {...}} of the official scripts, one file for each hop
-    dynamic_superb   {"predictions": [...]}, one file for each instance
+    dynamic_superb   {"predictions": [...]} or a bare list, one file for each instance
     voicebench       JSONL, one file for each subset
     speech_ifeval    JSONL: raw outputs, `rule_eval@*`, `llm_eval@*`, one file for each section
 

@@ -83,7 +83,7 @@ def figures_table(scores: Json) -> Table:
     """Return the official figures, a column for each system."""
     systems = scores["systems"]
     names = list(dict.fromkeys(name for system in systems for name in system["figures"]))
-    digits = 4 if scores["shares"] else 2
+    digits = 4 if scores.get("shares", True) else 2
     rows = [[name, *(_score(s["figures"].get(name), digits) for s in systems)] for name in names]
     return "Official figures, each ± one standard error.", _header("figure", systems), rows
 
@@ -243,7 +243,7 @@ def _figures_plot(scores: Json) -> Iterator[str]:
     estimates = {
         s["system"]: [_estimate(s["figures"].get(n)) for n in names] for s in scores["systems"]
     }
-    if scores["shares"]:
+    if scores.get("shares", True):
         drawing = draw_scores(names, estimates, "score")
         if drawing:
             yield figure(drawing, "Official figures; bars are one standard error.")

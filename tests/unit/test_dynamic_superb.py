@@ -118,7 +118,7 @@ def test_dimensions_count_their_instances_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "no list 'predictions'"),
+        ("[]", "not a list of JSON objects"),
         ('{"predictions": []}', "not a list of JSON objects"),
         ('{"predictions": [{"id": "x"}]}', "no 'label'"),
         (json.dumps({"predictions": [row(1, "no"), row(1, "no")]}), "occurs 2 times"),

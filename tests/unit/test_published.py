@@ -187,7 +187,8 @@ def test_speech_ifeval_and_what_the_file_says_itself(tmp_path: Path) -> None:
         ("mmau", b"", "is empty"),
         ("mmau", b'[{"id": "1"}]', "has no 'choices'"),
         ("mmau", b'{"predictions": []}', "not a list of JSON objects"),
-        ("dynamic_superb", b"[1, 2]", "no list 'predictions'"),
+        ("dynamic_superb", b"[1, 2]", "not a list of JSON objects"),
+        ("dynamic_superb", b'{"pred": []}', "has no 'predictions'"),
         ("mmau", gzip.compress(b"[]" * 999)[:-9], "is not whole"),
         ("transcription", b"[]", "has no published form"),
     ],
@@ -386,3 +387,18 @@ def test_answers_and_judgements_that_are_no_text_are_not_there(tmp_path: Path) -
     row = {"id": "SpeakerCounting_LibriTTS-TestClean_1.wav", "label": "one", "pred": "one"}
     path = write(tmp_path / "d.json", {"predictions": [{**row, "instruction": 5}]})
     assert figures("dynamic_superb", path)["exact match"] == 1.0
+
+
+def test_dynamic_superb_tells_the_instance_by_the_path_where_ids_do_not(tmp_path: Path) -> None:
+    rows = [
+        {"file": "1-9.wav", "label": "dog", "prediction": "Dog"},
+        {"file": "2-9.wav", "label": "pig", "prediction": "cat"},
+    ]
+    folder = tmp_path / "EnvironmentalSoundClassification_ESC50-Animals"
+    folder.mkdir()
+    found = figures("dynamic_superb", write(folder / "prediction.json", rows))
+    assert found["Audio, 1 instances (exact match)"] == 0.5
+
+    found = figures("dynamic_superb", write(tmp_path / "mine.json", rows))
+    assert found["exact match"] == 0.5
+    assert not any(name.startswith("Speech") for name in found)  # nobody knows that it is speech
