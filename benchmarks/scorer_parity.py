@@ -50,13 +50,13 @@ An answer may be read in several ways: each reading is a figure of its own, with
 
 ```python
 from pathlib import Path
-from desta.evaluation import dynamic_superb, mmau, sakura, voicebench
+from desta.evaluation import dynamic_superb, mmau, sakura, voicebench_files
 
 mmau.score_file(Path("results.json"))  # questions with `model_output`
 sakura.score_file(Path("judged.json"), hop="single")  # of the official judge script
 dynamic_superb.score_file(Path("predictions.json.gz"))  # {"predictions": [...]}
 files = [Path("m-bbh-test-audio.jsonl"), Path("m-openbookqa-test-audio.jsonl")]
-voicebench.score_files({file: voicebench.subset_of(file) for file in files})
+voicebench_files.score_files({file: voicebench_files.subset_of(file) for file in files})
 ```
 
 Each returns a `Report`: the official figures, a cell per reading and group, and `notes` with the

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from desta.evaluation.speech_ifeval import Answered, Score, aggregate, read_answered, score_item
+from desta.evaluation.speech_ifeval import Score, aggregate, score_item
+from desta.evaluation.speech_ifeval_files import Answered, read_answered
 from desta.evaluation.speech_ifeval_judge import read_judgement
 from desta.evaluation.wer import normalise_basically
 

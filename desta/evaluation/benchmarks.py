@@ -13,9 +13,11 @@ from desta.evaluation import (
     mmau,
     sakura,
     speech_ifeval,
+    speech_ifeval_files,
     speech_ifeval_items,
     transcription,
     voicebench,
+    voicebench_files,
 )
 from desta.evaluation.attributes import ATTRIBUTES
 from desta.evaluation.base import Benchmark, Result
@@ -102,10 +104,10 @@ def _load_voicebench(recipe: SuiteRecipe) -> list[Item]:
         return [
             item
             for subset in chosen
-            for item in voicebench.load_items(voicebench.fetch_subset(subset), subset)
+            for item in voicebench_files.load_items(voicebench_files.fetch_subset(subset), subset)
         ]
-    root = recipe.place([f"{s}/*.parquet" for s in chosen], voicebench.REVISION)
-    return [item for subset in chosen for item in voicebench.load_items(root, subset)]
+    root = recipe.place([f"{s}/*.parquet" for s in chosen], voicebench_files.REVISION)
+    return [item for subset in chosen for item in voicebench_files.load_items(root, subset)]
 
 
 def _score_voicebench(item: Item, output: str, replies: Sequence[str]) -> Score:
@@ -129,8 +131,8 @@ def _is_ifeval(asked: Item | Result) -> bool:
 
 
 def _load_speech_ifeval(recipe: SuiteRecipe) -> list[Item]:
-    asked = speech_ifeval.load_items(recipe.data, revision=recipe.revision)
-    sections = recipe.chosen(list(speech_ifeval.FILES))
+    asked = speech_ifeval_files.load_items(recipe.data, revision=recipe.revision)
+    sections = recipe.chosen(list(speech_ifeval_files.FILES))
     if not recipe.subsets:
         sections = list(speech_ifeval.RATED)
     root = recipe.audio or Path(recipe.data)

@@ -23,6 +23,7 @@ from desta.evaluation import (
     sakura,
     speech_ifeval_items,
     voicebench,
+    voicebench_files,
 )
 from desta.evaluation.answered import Answered
 from desta.evaluation.base import Benchmark, Result
@@ -179,9 +180,7 @@ def _scored_otherwise(answered: Answered) -> bool:
     return any(values.get(name) not in (None, right) for name, right in answered.told.items())
 
 
-def _by_content(
-    results: Sequence[Result], questions: Sequence[Item], where: str
-) -> list[Result]:
+def _by_content(results: Sequence[Result], questions: Sequence[Item], where: str) -> list[Result]:
     """Number answers to Speech-IFEval as the questions: their files are in any order."""
     ids = {speech_ifeval_items.key_of(item): item.id for item in questions}
     if strangers := [r for r in results if speech_ifeval_items.key_of(r.item) not in ids]:
@@ -218,7 +217,7 @@ def _read_voicebench(path: Path, subset: str | None) -> list[Answered]:
         raise ConfigError(
             f'unknown subset "{subset}"', fix=suggest(subset, list(voicebench.SUBSETS))
         )
-    return voicebench.read_answered(path, subset or voicebench.subset_of(path))
+    return voicebench_files.read_answered(path, subset or voicebench_files.subset_of(path))
 
 
 FORMS: dict[str, Callable[[Sequence[Path], str | None], list[Answered]]] = {

@@ -12,22 +12,17 @@ A judge also says whether answers to closed-ended and unconstrained questions ar
 (`speech_ifeval_judge.py`). Only the rules are scored here, and what the judge replied.
 """
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
-
-from huggingface_hub import snapshot_download
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.instructions.following import (
     Instruction,
     follow_strictly,
-    read_instructions,
 )
-from desta.evaluation.items import read_published_rows
 from desta.evaluation.metrics import Estimate, average, mean
 from desta.evaluation.speech_ifeval_judge import read_judgement
 from desta.evaluation.wer import (
@@ -36,7 +31,7 @@ from desta.evaluation.wer import (
     normalise_basically,
     word_error_rate,
 )
-from desta.records import LOCATOR, AudioRef, Message, read_jsonl
+from desta.records import LOCATOR, AudioRef, Message
 
 Section = Literal["closed_ended", "creative_writing", "chain_of_thought", "unconstrained"]
 Metric = Literal["wer", "accuracy", "open", "cot"]
@@ -45,12 +40,6 @@ SYSTEM_PROMPT = "Follow the given instructions."
 MAX_NEW_TOKENS = 2048
 """Greedy decoding, as published."""
 
-FILES: dict[Section, str] = {
-    "closed_ended": "closed_ended_questions",
-    "creative_writing": "creative_writing",
-    "chain_of_thought": "chain-of-thought",
-    "unconstrained": "closed_ended_questions-woprompt",
-}
 NUM_ITEMS: dict[Section, int] = {
     "closed_ended": 933,
     "creative_writing": 400,
@@ -77,8 +66,7 @@ GROUPS = {
 }
 """The table of the paper: instructions that are reported together."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_FIX = "take the files of the benchmark as they were published"
+FIX = "take the files of the benchmark as they were published"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,17 +92,6 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
-    """An item and what was answered; a line of a published file of outputs."""
-
-    item: Item
-    output: str
-    judge_reply: str | None
-    published: Mapping[str, Any]
-    """What the file says of the score: `follow_all_instructions`, `correct`, ... as it stands."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Score:
     """What is to be said of one answer; None where nobody has judged, or understood the judge."""
 
@@ -130,72 +107,6 @@ class Score:
     """Whether the official parser could have read the judge's reply; it stops at others."""
     undecided: str | None
     """Why there is no score."""
-
-
-def load_items(source: str | Path, *, revision: str | None = None) -> list[Item]:
-    """Read the question files, plain or gzipped.
-
-    Args:
-        source: the folder that holds them, or holds `eval_data`; or the id of a Hub data set.
-        revision: for the Hub: the commit, 40 hexadecimal digits.
-
-    Raises:
-        ConfigError: the Hub is asked without a commit.
-        DataError: a file is missing, or is not in the published layout.
-    """
-    folder = Path(source) if Path(source).is_dir() else _fetch(str(source), revision)
-    if (folder / "eval_data").is_dir():
-        folder = folder / "eval_data"
-    items = []
-    for section, stem in FILES.items():
-        found = [p for p in (folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz") if p.is_file()]
-        if found:
-            items += [_item(section, i, r, found[0]) for i, r in enumerate(read_jsonl(found[0]))]
-        elif section in RATED:
-            raise DataError(f"{folder / stem}.jsonl is missing", fix=_FIX)
-    if untold := [item.id for item in items if not item.description]:
-        raise DataError(f"{folder}: {untold[0]} has no `textual_audio`", fix=_FIX)
-    _check_distinct(items, folder)
-    return items
-
-
-def read_answered(path: Path) -> list[Answered]:
-    """Read a published file of outputs: `rule_eval@*.jsonl`, `llm_eval@*.jsonl`, gzipped or not.
-
-    Raises:
-        DataError: the file is empty, not in the published layout, or asks a question twice.
-    """
-    answered = []
-    for line, record in enumerate(read_published_rows(path)):
-        item = _item(_section(record, path), line, record, path)
-        reply = record.get("eval_response")
-        if not isinstance(record.get("response"), str) or not isinstance(reply, str | None):
-            raise DataError(f"{path}: {item.id} has no `response`, or it is no text", fix=_FIX)
-        flags = ("follow_instruction_list", "follow_all_instructions", "correct")
-        answered.append(
-            Answered(
-                item=item,
-                output=record["response"],
-                judge_reply=reply,
-                published={name: record[name] for name in flags if name in record},
-            )
-        )
-    _check_distinct([a.item for a in answered], path)
-    return answered
-
-
-def read_item(id: str, record: Mapping[str, Any]) -> Item:
-    """Return the item of a published record.
-
-    Args:
-        id: section and line, `closed_ended/17`.
-        record: what that line of the section's file holds.
-
-    Raises:
-        DataError: it is not in the published layout.
-    """
-    section = next(name for name in get_args(Section) if id.startswith(f"{name}/"))
-    return _item(section, int(id.removeprefix(f"{section}/")), record, Path(FILES[section]))
 
 
 def audio_messages(item: Item, root: str | Path = "") -> tuple[Message, ...]:
@@ -235,7 +146,7 @@ def score_item(item: Item, output: str, judge_reply: str | None = None) -> Score
     if item.metric == "wer":
         if judge_reply is not None:
             if item.label is None:
-                raise DataError(f"{item.id} has no label to compare with", fix=_FIX)
+                raise DataError(f"{item.id} has no label to compare with", fix=FIX)
             word_errors = count_word_errors(
                 normalise_basically(item.label), normalise_basically(judge_reply)
             )
@@ -338,70 +249,3 @@ def _shares(pairs: Iterable[tuple[str, bool]]) -> dict[str, dict[str, float]]:
     for name, flag in pairs:
         flags[name].append(flag)
     return {name: mean(flags[name]).to_json() for name in sorted(flags)}
-
-
-def _section(record: Mapping[str, Any], path: Path) -> Section:
-    """Tell which file of questions a line of outputs answers."""
-    metric = record.get("metric")
-    if metric in ("wer", "accuracy"):
-        return "closed_ended" if "instruction_id_list" in record else "unconstrained"
-    if metric == "open":
-        return "creative_writing"
-    if metric == "cot":
-        return "chain_of_thought"
-    raise DataError(f"{path}: metric {metric!r} is none of Speech-IFEval's", fix=_FIX)
-
-
-def _item(section: Section, line: int, record: Mapping[str, Any], path: Path) -> Item:
-    description = record.get("textual_audio", record.get("seed_transcript", ""))
-    texts = [record.get(k) for k in ("audio_filepath", "instruction", "dataset", "metric")]
-    label = record.get("label")
-    if (
-        not all(isinstance(text, str) for text in [description, *texts])
-        or not isinstance(label, str | None)
-        or record["metric"] not in get_args(Metric)
-    ):
-        raise DataError(f"{path}: question {line} is not in the published layout", fix=_FIX)
-    rules = section in ("closed_ended", "creative_writing")
-    return Item(
-        id=f"{section}/{line}",
-        section=section,
-        audio=record["audio_filepath"],
-        description=str(description),
-        instruction=record["instruction"],
-        dataset=record["dataset"],
-        metric=record["metric"],
-        instructions=read_instructions(record) if rules else (),
-        label=label,
-    )
-
-
-def _check_distinct(items: Sequence[Item], where: Path) -> None:
-    counts = Counter((item.section, item.audio, item.instruction) for item in items)
-    twice = next((item for item in items if counts[_key(item)] > 1), None)
-    if twice is not None:
-        raise DataError(f"{where}: {twice.id} is asked more than once", fix="delete the copies")
-
-
-def _key(item: Item) -> tuple[Section, str, str]:
-    return item.section, item.audio, item.instruction
-
-
-def _fetch(name: str, revision: str | None) -> Path:
-    if name.count("/") != 1 or Path(name).is_absolute():
-        raise DataError(f"{name} is not a folder", fix="give the folder of the question files")
-    if revision is None or not _COMMIT.fullmatch(revision):
-        raise ConfigError(
-            f"{name}: revision {revision!r} is not a commit",
-            fix="give the 40 digits of the commit, so that a score can be had again",
-        )
-    patterns = [f"*{stem}.jsonl*" for stem in FILES.values()]
-    try:
-        return Path(
-            snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns)
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f'data set "{name}" is neither a folder nor reachable on the Hub',
-            fix="give the folder of the question files, or connect to the Hub",
-        ) from error

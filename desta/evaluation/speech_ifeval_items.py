@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
-from desta.evaluation import speech_ifeval
+from desta.evaluation import speech_ifeval, speech_ifeval_files
 from desta.evaluation.answered import Answered
 from desta.evaluation.base import Result
 from desta.evaluation.items import Item, Report, Score, count_notes, tabulate
@@ -70,10 +70,10 @@ def read_answered(paths: Sequence[Path]) -> list[Answered]:
     Raises:
         DataError: a file is not in the published layout, or a question is answered twice.
     """
-    found: dict[tuple[str, ...], speech_ifeval.Answered] = {}
+    found: dict[tuple[str, ...], speech_ifeval_files.Answered] = {}
     counts: Counter[str] = Counter()
     for path in paths:
-        for answered in speech_ifeval.read_answered(path):
+        for answered in speech_ifeval_files.read_answered(path):
             key = (answered.item.section, answered.item.audio, answered.item.instruction)
             if key in found:
                 found[key] = _joined(found[key], answered, path)
@@ -88,14 +88,14 @@ def key_of(item: Item) -> tuple[str, ...]:
     return item.groups["section"], item.record["audio_filepath"], item.question
 
 
-def _numbered(answered: speech_ifeval.Answered, number: int) -> speech_ifeval.Answered:
+def _numbered(answered: speech_ifeval_files.Answered, number: int) -> speech_ifeval_files.Answered:
     item = answered.item
     return replace(answered, item=replace(item, id=f"{item.section}/{number}"))
 
 
 def _joined(
-    one: speech_ifeval.Answered, other: speech_ifeval.Answered, path: Path
-) -> speech_ifeval.Answered:
+    one: speech_ifeval_files.Answered, other: speech_ifeval_files.Answered, path: Path
+) -> speech_ifeval_files.Answered:
     judged = [each for each in (one, other) if each.judge_reply is not None]
     if len(judged) != 1 or one.output != other.output:
         raise DataError(
@@ -109,7 +109,7 @@ def _joined(
     )
 
 
-def _answered(a: speech_ifeval.Answered) -> Answered:
+def _answered(a: speech_ifeval_files.Answered) -> Answered:
     item = to_item(a.item, Path())
     replies = () if a.judge_reply is None else (a.judge_reply,)
     said = {
@@ -178,9 +178,8 @@ def _official(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _score(item: Item, output: str, replies: Sequence[str]) -> speech_ifeval.Score:
-    return speech_ifeval.score_item(
-        speech_ifeval.read_item(item.id, item.record), output, replies[-1] if replies else None
-    )
+    asked = speech_ifeval_files.read_item(item.id, item.record)
+    return speech_ifeval.score_item(asked, output, replies[-1] if replies else None)
 
 
 def _group(asked: speech_ifeval.Item) -> str:

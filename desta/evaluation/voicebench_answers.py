@@ -20,6 +20,8 @@ from typing import Any
 from desta.errors import DataError
 
 CHOICES = ("A", "B", "C", "D")
+REFERENCES = {"yes": 1, "no": 0, "(a)": 0, "(b)": 1}
+"""Right answer of BIG-Bench-Hard, in lower case -> what `read_bbh` returns for it."""
 _TURNS = ("<1>", "<2>", "<3>")
 """Marks that some models write before their answer."""
 _TO_SPACE = str.maketrans(dict.fromkeys(':"-,.：', " "))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from desta.evaluation.speech_ifeval import NUM_ITEMS, load_items, read_answered, text_messages
+from desta.evaluation.speech_ifeval import NUM_ITEMS, text_messages
+from desta.evaluation.speech_ifeval_files import load_items, read_answered
 from speech_ifeval_agreement import OUTPUTS, PAGE, cases, table
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from desta.cli.app import app
 from desta.errors import ConfigError, DataError
-from desta.evaluation import speech_ifeval_items, voicebench
+from desta.evaluation import speech_ifeval_items, voicebench_files
 from desta.evaluation.benchmarks import find_benchmark
 from desta.evaluation.published import (
     NOT_ANSWERED,
@@ -328,7 +328,8 @@ def test_answers_in_another_order_than_the_questions_are_refused(tmp_path: Path)
     rows = [{"prompt": f"{n}?", "response": "A", "reference": "A"} for n in range(2)]
     name = "m-openbookqa-test-audio.jsonl"
     benchmark = find_benchmark("voicebench")
-    asked = [a.item for a in voicebench.read_answered(write(tmp_path / name, rows), "openbookqa")]
+    file = write(tmp_path / name, rows)
+    asked = [a.item for a in voicebench_files.read_answered(file, "openbookqa")]
     turned = write(tmp_path / name, rows[::-1], lines=True)
     with pytest.raises(DataError, match="'openbookqa/test/0' is '1.', and '0.' in the questions"):
         read_results(benchmark, [turned], questions=asked)

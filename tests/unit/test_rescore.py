@@ -187,7 +187,8 @@ def test_a_run_that_goes_on_has_no_score_yet(folder: Path) -> None:
         ("cascade", 4, NOT_YET),
     ]
     model, cascade, chance = score_again(folder, allow_missing=True)["systems"]
-    assert model["figures"] and not cascade["figures"]
+    assert model["figures"]
+    assert not cascade["figures"]
     assert (model["num_items"], chance["num_items"]) == (4, 3)
 
 

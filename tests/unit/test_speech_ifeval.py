@@ -9,17 +9,15 @@ import pytest
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.speech_ifeval import (
-    FILES,
     GROUPS,
     NUM_ITEMS,
     aggregate,
     audio_messages,
     forgetting_rate,
-    load_items,
-    read_answered,
     score_item,
     text_messages,
 )
+from desta.evaluation.speech_ifeval_files import FILES, load_items, read_answered
 from desta.evaluation.speech_ifeval_judge import Judgement, read_judgement
 from desta.evaluation.wer import count_word_errors, normalise_basically, word_error_rate
 

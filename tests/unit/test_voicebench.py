@@ -6,6 +6,7 @@ import pytest
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation import voicebench as vb
+from desta.evaluation import voicebench_files as vf
 from desta.evaluation.metrics import Estimate
 from desta.evaluation.voicebench_answers import (
     contains,
@@ -26,7 +27,7 @@ def write(folder: Path, subset: str, *rows: dict[str, Any], split: str = "test")
 
 def score(folder: Path, subset: str, *rows: dict[str, Any]) -> Any:
     path = write(folder, subset, *rows)
-    return vb.score_files({path: vb.subset_of(path)})
+    return vf.score_files({path: vf.subset_of(path)})
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_unread_answers_are_drawn_by_seed_counted_and_put_at_their_chance(tmp_pa
 
 def test_what_is_drawn_does_not_depend_on_the_other_rows(tmp_path: Path) -> None:
     path = write(tmp_path, "openbookqa", mcq("?"), mcq("?"))
-    item = vb._item("openbookqa", path.name, 1, mcq("?"), [], "x")
+    item = vf._item("openbookqa", path.name, 1, mcq("?"), [], "x")
 
     drawn = {vb.score_item(item, "?", seed=seed).values["official"] for seed in range(40)}
 
@@ -235,7 +236,7 @@ def test_overall_is_reported_where_all_columns_are_there(tmp_path: Path) -> None
         "advbench": {"prompt": "q", "response": "Sure"},
     }
     files = {write(tmp_path, subset, row): subset for subset, row in rows.items()}
-    items = {s: vb._item(s, "test", 0, row, [], "x") for s, row in rows.items()}
+    items = {s: vf._item(s, "test", 0, row, [], "x") for s, row in rows.items()}
     scores = [
         vb.score_item(items[s], row["response"], row.get("score", ()), row.get("pedant"))
         for s, row in rows.items()
@@ -247,7 +248,7 @@ def test_overall_is_reported_where_all_columns_are_there(tmp_path: Path) -> None
     expected = (3 * 80 + 4 * 100 + 60 + 0) / 9
     assert report.figures["Overall (official)"].value == pytest.approx(expected)
     assert report.notes[-1]["reason"] == vb.DRAWN_ARGUMENT
-    eight = vb.score_files(files).figures
+    eight = vf.score_files(files).figures
     assert "Overall (official)" not in eight
     assert {name: report.figures[name].value for name in eight} == {
         name: figure.value for name, figure in eight.items()
@@ -305,16 +306,16 @@ def test_rows_of_another_subset_are_one_clear_error(
 
 def test_a_name_that_tells_no_subset_is_an_error() -> None:
     with pytest.raises(ConfigError, match="does not tell which subset"):
-        vb.subset_of(Path("results.jsonl"))
+        vf.subset_of(Path("results.jsonl"))
     with pytest.raises(ConfigError, match='unknown subset "bhh"'):
-        vb.load_items(Path(), "bhh")
+        vf.load_items(Path(), "bhh")
 
 
 def test_a_subset_that_is_not_there_names_the_download(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no test-") as error:
-        vb.load_items(tmp_path, "bbh")
+        vf.load_items(tmp_path, "bbh")
 
-    assert vb.REVISION in error.value.fix
+    assert vf.REVISION in error.value.fix
 
 
 def test_the_data_set_of_the_hub_is_read_as_it_is(tmp_path: Path) -> None:
@@ -325,7 +326,7 @@ def test_the_data_set_of_the_hub_is_read_as_it_is(tmp_path: Path) -> None:
     table = arrow.table({"prompt": ["q"], "reference": ["B"], "audio": [sound]})
     parquet.write_table(table, tmp_path / "openbookqa" / "test-00000-of-00001.parquet")
 
-    (item,) = vb.load_items(tmp_path, "openbookqa")
+    (item,) = vf.load_items(tmp_path, "openbookqa")
 
     assert (item.target, item.messages[-1].content) == ("B", "<|AUDIO|>")
     assert Path(item.messages[-1].audios[0].audio).read_bytes() == b"RIFF"
