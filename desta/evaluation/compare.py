@@ -102,7 +102,7 @@ def compare(first: Contender, second: Contender) -> Comparison:
         DataError: they did not answer the same questions, or no item has a score of both.
     """
     pairs = _pair(first, second)
-    differences = tuple(_differences(pairs))
+    differences = tuple(_differences(pairs, find_benchmark(first.benchmark).shares))
     if not differences:
         raise DataError(
             f"no item has a score of both {first.name} and {second.name}",
@@ -241,11 +241,13 @@ def _both(one: Result, other: Result, reading: str) -> tuple[float, float] | Non
     return None if values[0] is None or values[1] is None else (values[0], values[1])
 
 
-def _differences(pairs: Sequence[_Pair]) -> Iterator[Difference]:
+def _differences(pairs: Sequence[_Pair], shares: bool) -> Iterator[Difference]:
+    """Yield the differences of all groups, and of several groups where all scores are shares."""
+    whole = {TOTAL: TOTAL} if shares else {}
     for reading in dict.fromkeys(reading for pair in pairs for reading in pair.values):
         strata: dict[str, dict[str, list[_Pair]]] = defaultdict(lambda: defaultdict(list))
         for pair in pairs:
-            for dimension, group in {TOTAL: TOTAL, **pair.groups}.items():
+            for dimension, group in {**whole, **pair.groups}.items():
                 strata[dimension][group].append(pair)
         for dimension, groups in strata.items():
             rows = [
@@ -254,7 +256,7 @@ def _differences(pairs: Sequence[_Pair]) -> Iterator[Difference]:
                 if (row := _difference(reading, dimension, group, [members]))
             ]
             yield from rows
-            if len(rows) > 1:
+            if len(rows) > 1 and shares:
                 scored = [groups[row.group] for row in rows]
                 row = _difference(reading, dimension, MEAN_OF_GROUPS, scored)
                 assert row is not None

@@ -146,7 +146,7 @@ def _item(
     kind = find_subset(subset).kind
     prompt = field_of(record, "prompt", str, where)
     target = field_of(record, "reference", str, where) if kind in ("qa", "mcq", "bbh") else ""
-    groups = {"subset": subset, "split": split}
+    groups = {"subset": subset} | ({} if split == "test" else {"split": split})
     if kind == "bbh":
         groups["task"] = bbh_task(field_of(record, "id", str, where))
         if target.lower() not in REFERENCES:

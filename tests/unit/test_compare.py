@@ -148,3 +148,12 @@ def test_json_holds_every_figure() -> None:
     assert row["difference"] == {"value": -0.5, "standard_error": 0.353553}
     assert row["p_value"] == 1.0
     assert {"num_better", "num_worse", "method", "num_unscored"} <= row.keys()
+
+
+def test_scores_of_several_scales_are_not_averaged() -> None:
+    """VoiceBench rates one part from 1 to 5, and counts shares of others."""
+    first, second = (
+        replace(one, benchmark="voicebench") for one in pair([1, 5, 0], [1, 4, 1], "aab")
+    )
+    rows = compare(first, second).differences
+    assert [(row.group, row.difference.value) for row in rows] == [("a", -0.5), ("b", 1.0)]

@@ -330,3 +330,16 @@ def test_the_data_set_of_the_hub_is_read_as_it_is(tmp_path: Path) -> None:
 
     assert (item.target, item.messages[-1].content) == ("B", "<|AUDIO|>")
     assert Path(item.messages[-1].audios[0].audio).read_bytes() == b"RIFF"
+
+
+def test_no_group_mixes_ratings_and_shares(tmp_path: Path) -> None:
+    files = {
+        write(
+            tmp_path, "commoneval", {"prompt": "?", "response": "!", "score": ["5"]}
+        ): "commoneval",
+        write(tmp_path, "advbench", {"prompt": "?", "response": "Sorry"}): "advbench",
+    }
+    cells = vf.score_files(files).cells
+    found = {(c.dimension, c.group): c.estimate.value for c in cells if c.estimate}
+    assert found.pop(("total", "total")) == 3.0  # which no report shows
+    assert found == {("subset", "commoneval"): 5.0, ("subset", "advbench"): 1.0}
