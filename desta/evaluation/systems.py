@@ -1,13 +1,13 @@
 """Who is evaluated: a model that hears, its baselines, endpoints that hear, and fixed answers."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from desta.config import suggest
-from desta.errors import ConfigError, DataError
+from desta.errors import ConfigError, DataError, UnavailableError
 from desta.evaluation.base import MODEL, Answerer, Benchmark
 from desta.evaluation.baselines import (
     BASELINES,
@@ -91,13 +91,17 @@ class Asked:
         return [Said(prompt=p, output=o) for p, o in zip(prompts, outputs, strict=True)]
 
     def check(self, items: Sequence[Item]) -> None:
-        """Ask the first item with its own clip and with the clip of another item."""
-        pair = _two_clips(items) if self.hears else None
-        if pair is None:
-            return
-        item, other = pair
-        own, foreign = (_silent(each) for each in (item, _with_clip(item, other)))
-        if self.answerer.digest(own) == self.answerer.digest(foreign):
+        """Ask the first item that can be heard with its own clip and with that of another item."""
+        for item, other in _pairs(items) if self.hears else ():
+            own, foreign = (_silent(each) for each in (item, _with_clip(item, other)))
+            try:
+                differs = self.answerer.digest(own) != self.answerer.digest(foreign)
+            except UnavailableError:
+                raise
+            except DataError:  # of a broken clip, which is counted when its turn comes
+                continue
+            if differs:
+                return
             raise DataError(
                 f'the system "{self.name}" is given the same input for {_clips(item)[0].audio} '
                 f"as for {other}: the audio does not reach it",
@@ -277,20 +281,19 @@ def _clips(item: Item) -> list[AudioRef]:
     return [ref for message in item.messages for ref in message.audios]
 
 
-def _two_clips(items: Sequence[Item]) -> tuple[Item, str] | None:
-    """Return an item and a clip of another item that holds other bytes, where there are such."""
-    first: tuple[Item, str] | None = None
+def _pairs(items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
+    """Yield items, each with a clip of another item that holds other bytes."""
+    last: tuple[Item, str] | None = None
     for item in items:
         if not _clips(item) or missing_clips(item):
             continue
         clip = str(_clips(item)[0].audio)
         with Path(clip).open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        if first is None:
-            first = item, content
-        elif content != first[1]:
-            return first[0], clip
-    return None
+        if last is not None and content != last[1]:
+            yield last[0], clip
+        if last is None or content != last[1]:
+            last = item, content
 
 
 def _silent(item: Item) -> Conversation:
