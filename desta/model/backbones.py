@@ -77,6 +77,7 @@ def load_backbone(
             "backbone_quantisation = nf4 needs a CUDA device", fix="give int8, or device cuda"
         )
     backbone = load_part(AutoModelForCausalLM, source, dtype=weights, **options).to(compute)
+    backbone.requires_grad_(False)  # frozen wherever it is used; only then its layers run fast
     if how == "int8":
         _to_int8(backbone)
     elif not on_gpu:

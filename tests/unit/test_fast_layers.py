@@ -1,6 +1,7 @@
 """Layers made for the CPU: the same function, the same gradient, and a way back."""
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from transformers import (
 
 from desta.llm import fast_layers, packing
 from desta.llm.fast_layers import pack, speed_up
-from desta.model.config import LoraConfig
+from desta.model.backbones import load_backbone
+from desta.model.config import LoraConfig, ModelConfig
 from desta.model.layers import recompute
 from desta.model.lora import inject
 
@@ -231,3 +233,14 @@ def test_exact_and_large_backbones_are_not_packed(monkeypatch: pytest.MonkeyPatc
     assert not pack(build(LlamaConfig(**SIZES))[1])
     monkeypatch.setattr(packing, "MAX_BYTES", 1000)
     assert not pack(build(LlamaConfig(**SIZES), torch.bfloat16)[1])
+
+
+def test_a_backbone_that_is_loaded_is_frozen_and_runs_fast(
+    used: list[int], published_tiny: Path
+) -> None:
+    backbone, _ = load_backbone(
+        str(published_tiny / "backbone"), ModelConfig(backbone="b", encoder="e")
+    )
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    backbone(input_ids=torch.tensor([[1, 2]]))
+    assert len(used) == backbone.config.num_hidden_layers
