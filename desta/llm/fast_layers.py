@@ -7,8 +7,8 @@ are never repeated, and the backward pass is written out: the weights are frozen
 products, and keeps little.
 
 `speed_up` exchanges the `forward` of every layer it knows; all around them stays (masks, rotary
-angles, caches), and so does every weight under its name. `pack` lets them, and the
-head, keep packed weights (`desta.llm.packing`) for answering.
+angles, caches), and so does every weight under its name. `pack` lets them, and the head, keep packed
+weights (`desta.llm.packing`) for answering.
 
 A layer falls back to its own `forward` wherever it is not what it was: on a GPU, quantised, with
 low-rank updates, trained, or so long that its scores would fill the memory (docs/decisions/0022).
@@ -98,18 +98,21 @@ class _Fused:
     def weights(self) -> _Weights | None:
         """Return the weights, fused again if they were moved; None if they cannot be fused."""
         attention, mlp = self._layer.self_attn, self._layer.mlp
-        first, found = attention.q_proj.weight, self._weights
-        if found is not None and first.data_ptr() == found.qkv_OE.data_ptr():
+        linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
+        linears += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
+        if not all(_is_plain(linear) for linear in linears):  # a layer may change after it ran
+            self._weights = None
+            return None
+        found = self._weights
+        if found is not None and linears[0].weight.data_ptr() == found.qkv_OE.data_ptr():
             if self.wants_packed and found.packed is None:
                 found.packed = tuple(
                     packed(weight)
                     for weight in (found.qkv_OE, found.out_EO, found.gate_up_OE, found.down_EF)
                 )
             return found
-        linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
-        linears += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
         self._weights = None
-        if not all(_is_plain(linear) for linear in linears) or _has_bias(linears[3:]):
+        if _has_bias(linears[3:]):
             return None
         if not isinstance(mlp.act_fn, nn.SiLU) and type(mlp.act_fn).__name__ != "SiLUActivation":
             return None

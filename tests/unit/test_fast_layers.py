@@ -182,6 +182,22 @@ def test_what_cannot_be_done_fast_is_left_to_transformers(
     assert not used
 
 
+def test_low_rank_updates_count_also_in_layers_that_have_run(used: list[int]) -> None:
+    slow, fast = build(LlamaConfig(**SIZES))
+    embeddings = torch.randn(1, 4, 48, dtype=torch.float64)
+    run(fast, embeddings, None)
+    used.clear()
+    for model in (slow, fast):
+        torch.manual_seed(1)
+        inject(model.get_decoder(), LoraConfig(dropout=0.0))
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter)
+    found, expected = run(fast, embeddings, None), run(slow, embeddings, None)
+    torch.testing.assert_close(found, expected)
+    assert not used
+
+
 def test_layers_of_other_families_stay_as_they_are() -> None:
     backbone = AutoModelForCausalLM.from_config(Qwen3Config(**SIZES, head_dim=8))
     assert speed_up(backbone) == 0
