@@ -7,7 +7,7 @@ are never repeated, and the backward pass is written out: the weights are frozen
 products, and keeps little.
 
 `speed_up` exchanges the `forward` of every layer it knows; all around them stays (masks, rotary
-angles, caches), and so does every weight under its name. `pack` lets them, and the head, keep packed
+angles, caches), and so does every weight under its name. `pack` lets them and the head keep packed
 weights (`desta.llm.packing`) for answering.
 
 A layer falls back to its own `forward` wherever it is not what it was: on a GPU, quantised, with
