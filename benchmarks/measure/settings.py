@@ -23,8 +23,8 @@ class Settings:
 
     window: Window = "30s"
     encoder_dtype: Dtype = "float32"
-    """The connector is in float32 on every side, the backbone in bfloat16 where the device has it;
-    training is under autocast to the format of the backbone."""
+    """The connector follows it in answering; the backbone is in bfloat16 where the device has it,
+    and training is under autocast to the format of the backbone."""
     labelled_head: bool = False
     """Training: logits of labelled positions only."""
     share_prefix: bool = False

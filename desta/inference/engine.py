@@ -29,6 +29,7 @@ from desta.inference.transcribe import Transcriber
 from desta.llm.base import Sampling
 from desta.llm.decoding import end_ids, read, shared_length, write
 from desta.llm.fast_layers import pack
+from desta.llm.packing import pack_linears
 from desta.llm.writing import Writer
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
@@ -79,6 +80,7 @@ class Engine:
         limits = limits or Limits()
         self.model = loaded.model.eval()
         pack(self.model.llm_model)
+        pack_linears(self.model.encoder.modules())
         self.tokenizer = loaded.tokenizer
         self.layout = Layout(loaded.tokenizer, **loaded.layout_options)
         self.system_prompt = loaded.system_prompt

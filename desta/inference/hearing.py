@@ -123,7 +123,9 @@ class Hearing:
         self._language = language
         self._max_seconds = max_seconds
         self._memory = _Memory(cache_bytes)
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="hearing")
+        self._pool = ThreadPoolExecutor(
+            num_threads, thread_name_prefix="hearing", initializer=_stay_on_one_core
+        )
         self._lock = threading.Lock()
         self._under_way: dict[tuple[str, bool], Future[Heard]] = {}
 
@@ -214,7 +216,9 @@ class Hearing:
         batches = [[windows[place] for place in group] for group in groups]
         for group, mel in zip(groups, self._pool.map(self._model.mel, batches), strict=True):
             encoded = self._model.encode(mel)
-            for place, audio_QE in zip(group, self._model.audio_tokens(encoded), strict=True):
+            with self._autocast():
+                audio_WQE = self._model.audio_tokens(encoded).float()
+            for place, audio_QE in zip(group, audio_WQE, strict=True):
                 tokens[place] = audio_QE
             rows = [row for row, place in enumerate(group) if spoken[place]]
             said = self._transcribe([windows[place] for place in group], encoded, rows)
@@ -229,6 +233,12 @@ class Hearing:
             heard.append(Heard(clip.content, clip.seconds, audio_WQE, text))
             start = end
         return heard
+
+    def _autocast(self) -> torch.autocast:
+        """Let the connector compute as it does in training: in the encoder's numbers."""
+        dtype = next(self._model.encoder.parameters()).dtype
+        wanted = dtype == torch.bfloat16
+        return torch.autocast(self._model.device.type, torch.bfloat16, enabled=wanted)
 
     def _transcribe(
         self, windows: Sequence[NDArray[np.float32]], encoded: Any, chosen: Sequence[int]
@@ -265,6 +275,21 @@ def _groups(clips: Sequence[_Clip]) -> list[list[_Clip]]:
         else:
             groups.append([clip])
     return groups
+
+
+def _stay_on_one_core() -> None:
+    """Let this thread of the pool compute alone.
+
+    Every thread in which PyTorch computes on several cores keeps helpers of its own for ever. With
+    more helpers than cores OpenMP lets all of them sleep between operations, and every small
+    operation of the model, on whichever thread, takes eight times as long.
+    """
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    # It has set what threads that begin later take as well; one that ends at once sets it back.
+    other = threading.Thread(target=torch.set_num_threads, args=(cores,))
+    other.start()
+    other.join()
 
 
 def _attempt(work: Callable[[Any], Any]) -> Callable[[Any], Any]:

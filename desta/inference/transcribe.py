@@ -61,7 +61,7 @@ class Transcriber:
         """
         self.encoder = encoder
         self.decoder = decoder
-        pack_linears(decoder)
+        pack_linears(decoder.modules())
         self.window = window
         self._tokenizer = tokenizer
         self._generation = generation

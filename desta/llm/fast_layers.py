@@ -54,12 +54,12 @@ def pack(backbone: Any) -> bool:
     """Pack the weights of a backbone for answering, if that is worth it; return whether it was."""
     layers: list[Any] = [m for m in backbone.modules() if type(m) in _KNOWN and hasattr(m, "fused")]
     if not layers:
-        return pack_linears(backbone)
+        return pack_linears(backbone.modules())
     wanted = worth_packing(backbone.parameters())
     for layer in layers:
         layer.fused.wants_packed = wanted
     if wanted:
-        pack_linears(backbone.get_output_embeddings())
+        pack_linears([backbone.get_output_embeddings()])
     return wanted
 
 

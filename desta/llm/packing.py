@@ -37,9 +37,9 @@ def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def pack_linears(module: nn.Module) -> bool:
-    """Pack every linear layer of a frozen module, if that is worth it; return whether it was."""
-    linears = [m for m in module.modules() if type(m) is nn.Linear]
+def pack_linears(modules: Iterable[nn.Module]) -> bool:
+    """Pack the linear layers among frozen modules, if that is worth it; return whether it was."""
+    linears = [module for module in modules if type(module) is nn.Linear]
     wanted = worth_packing(linear.weight for linear in linears)
     for linear in linears if wanted else ():
         call = partial(_forward, linear, linear.weight.data_ptr(), packed(linear.weight))

@@ -47,6 +47,9 @@ class Encoder(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]:
         """Return its weights."""
 
+    def modules(self) -> Iterator[nn.Module]:
+        """Return itself and all modules within."""
+
 
 def build_encoder(config: ModelConfig, encoder_config: Any) -> WhisperEncoder | WaveEncoder:
     """Build an encoder with unset weights from its own configuration, on the current device.

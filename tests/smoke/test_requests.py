@@ -4,9 +4,10 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from desta import audio
 from desta.errors import ConfigError, DataError
 from desta.inference import hearing
 from desta.inference.conversation import Conversation, user_message
@@ -383,3 +385,36 @@ def test_moving_a_model_forgets_what_lay_on_the_old_device(
 def noise(num_samples: int) -> Any:
     samples = np.random.default_rng(num_samples).standard_normal(num_samples)
     return (0.1 * samples).astype(np.float32)
+
+
+def test_threads_that_decode_clips_take_no_core_from_the_model(
+    tiny: Loaded, published_tiny: Path
+) -> None:
+    cores = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        engine = Engine(tiny)
+        (heard,) = engine.hearing.hear([AudioRef(audio=str(published_tiny / "a.wav"), text="")])
+        assert isinstance(heard, hearing.Heard)
+        with ThreadPoolExecutor() as later:
+            assert later.submit(torch.get_num_threads).result() == 2
+        assert torch.get_num_threads() == 2
+        assert engine.hearing._pool.submit(torch.get_num_threads).result() == 1
+    finally:
+        torch.set_num_threads(cores)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_connector_computes_as_it_was_trained(
+    published_tiny: Path, dtype: Literal["float32", "bfloat16"]
+) -> None:
+    loaded = checkpoint.load(published_tiny, dtype=dtype)
+    model, clip = loaded.model, str(published_tiny / "a.wav")
+    (heard,) = Engine(loaded).hearing.hear([AudioRef(audio=clip, text="")])
+    assert isinstance(heard, hearing.Heard)
+
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        trained = model.audio_tokens(model.encode(model.mel([audio.load(clip)])))
+
+    assert heard.audio_WQE.dtype == torch.float32
+    assert torch.equal(heard.audio_WQE, trained.float())

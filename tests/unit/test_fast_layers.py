@@ -236,7 +236,7 @@ def test_packed_weights_give_the_same_bits(family: str) -> None:
 
 def test_packed_layers_that_are_converted_or_differentiated_compute_as_ever() -> None:
     linear = torch.nn.Linear(8, 4, dtype=torch.bfloat16).requires_grad_(False)
-    assert packing.pack_linears(linear) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert packing.pack_linears([linear]) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
     x = torch.randn(3, 8, dtype=torch.bfloat16, requires_grad=True)
     linear(x).sum().backward()
     assert torch.equal(x.grad, linear.weight.sum(0, keepdim=True).expand(3, 8))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tokenizers.pre_tokenizers import ByteLevel
+from torch import Tensor
 from transformers import (
     LlamaConfig,
     WhisperConfig,
@@ -158,35 +159,76 @@ def test_only_windows_in_which_somebody_speaks_count() -> None:
     assert spoken_windows(silence, [(0, len(silence))]) == []
 
 
-@pytest.mark.parametrize(
-    ("language", "dtype"),
-    [
-        (None, torch.float32),
-        ("French", torch.float32),
-        ("en", torch.float32),
-        ("fr", torch.bfloat16),  # holds no whole number above 256 exactly: ids must not pass it
-    ],
-)
-def test_greedy_text_equals_that_of_transformers(
-    tokenizer: WhisperTokenizer, windows: list[Audio], language: str | None, dtype: torch.dtype
-) -> None:
-    model = build(eos_bias=6.0).to(dtype)
-    features = WhisperFeatureExtractor(80)(
-        windows, sampling_rate=SAMPLE_RATE, return_tensors="pt"
-    ).input_features
+def generate(
+    model: WhisperForConditionalGeneration, features: Tensor, language: str | None
+) -> Tensor:
+    """Let transformers transcribe, greedily."""
     ids = model.generate(
-        features.to(dtype),
+        features.to(model.dtype),
         language=language,
         task="transcribe",
         do_sample=False,
         max_new_tokens=MAX_NEW_TOKENS,
     )
+    assert isinstance(ids, Tensor)
+    return ids
+
+
+@pytest.fixture(scope="module")
+def features(windows: list[Audio]) -> Tensor:
+    extract = WhisperFeatureExtractor(80)
+    return extract(windows, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+
+
+@pytest.mark.parametrize("language", [None, "French", "en"])
+def test_greedy_text_equals_that_of_transformers(
+    tokenizer: WhisperTokenizer, windows: list[Audio], features: Tensor, language: str | None
+) -> None:
+    model = build(eos_bias=6.0)
+    ids = generate(model, features, language)
 
     texts = make(model, tokenizer).transcribe(windows, language=language)
 
     expected = [t.strip() for t in tokenizer.batch_decode(ids, skip_special_tokens=True)]
     assert texts == expected
     assert len(set(texts)) > 1  # the audio matters
+
+
+class Numbers:
+    """Writes ids as numbers, from which they can be read again."""
+
+    @staticmethod
+    def batch_decode(ids: list[list[int]], skip_special_tokens: bool) -> list[str]:
+        return [" ".join(map(str, row)) for row in ids]
+
+
+@torch.no_grad()
+def regret(
+    model: WhisperForConditionalGeneration, features: Tensor, texts: list[list[int]]
+) -> float:
+    """Return by how much a model would have preferred other tokens, in the mean."""
+    generation, lost = model.generation_config, []
+    for feature, text in zip(features, texts, strict=True):
+        ids = torch.tensor([[257, 259, 260, 261, *text]])  # start, French, transcribe, no times
+        logits = model(feature[None], decoder_input_ids=ids).logits[0, 3:-1]
+        logits[:, generation.suppress_tokens] = -torch.inf
+        logits[0, generation.begin_suppress_tokens] = -torch.inf
+        lost.append(logits.amax(-1) - logits.gather(1, ids[0, 4:, None])[:, 0])
+    return float(torch.cat(lost).mean())
+
+
+def test_bfloat16_writes_what_float32_prefers_about_as_well_as_transformers(
+    windows: list[Audio], features: Tensor
+) -> None:
+    exact = build(eos_bias=6.0)
+    coarse = build(eos_bias=6.0).bfloat16()  # holds no number above 256: ids must not pass it
+    written = make(coarse, Numbers()).transcribe(windows, language="fr")  # type: ignore[arg-type]
+    ours = [[int(number) for number in text.split()] for text in written]
+    theirs = [[i for i in row if i < 256] for row in generate(coarse, features, "fr").tolist()]
+    shuffled = ours[1:] + ours[:1]
+    lost = regret(exact, features, ours)
+    assert lost < 2 * regret(exact, features, theirs)
+    assert lost < 0.1 * regret(exact, features, shuffled)
 
 
 def test_a_window_alone_and_in_a_batch_gets_the_same_text(
