@@ -6,7 +6,7 @@ Several processes are started by `torchrun`, which tells each its number.
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -91,20 +91,22 @@ def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> float:
 def told() -> Iterator[None]:
     """Say in one sentence that another process has died: one that reads audio, or one of the run.
 
-    PyTorch raises both as RuntimeError, the first from wherever the signal finds us.
+    PyTorch raises both as RuntimeError, the first from wherever the signal finds us, where a
+    library may turn it into an error of its own.
     """
     try:
         yield
     except DestaError:
         raise
-    except RuntimeError as error:
-        message = " ".join(str(error).split())
-        if _DEAD_READER.match(message):
-            raise DataError(
-                f"a process that reads audio has died: {message}",
-                fix="give the same command again; if it happens again, lower data.num_workers",
-            ) from error
-        if distributed.is_initialized() and _is_network(error, message):
+    except Exception as error:
+        for cause in _causes(error):
+            message = " ".join(str(cause).split())
+            if _DEAD_READER.match(message):
+                raise DataError(
+                    f"a process that reads audio has died: {message}",
+                    fix="give the same command again; if it happens again, lower data.num_workers",
+                ) from error
+        if distributed.is_initialized() and _is_network(error):
             raise DataError(
                 "another process of the run has ended",
                 fix="read what that process said, then give the same command again",
@@ -112,5 +114,13 @@ def told() -> Iterator[None]:
         raise
 
 
-def _is_network(error: RuntimeError, message: str) -> Any:
-    return isinstance(error, distributed.DistError) or any(word in message for word in _NETWORK)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_network(error: Exception) -> bool:
+    if isinstance(error, distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _NETWORK)

@@ -386,6 +386,12 @@ def test_only_a_reader_that_died_is_said_to_have_died(message: str, dead: bool) 
         raise RuntimeError(message)
     assert ("has died" in str(caught.value)) == dead
 
+    translated = ValueError("a library's own words")
+    translated.__cause__ = RuntimeError(message)
+    with pytest.raises(DataError if dead else ValueError) as caught, processes.told():
+        raise translated
+    assert ("has died" in str(caught.value)) == dead
+
 
 def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path) -> None:
     data = replace(config.data, num_workers=1, validation=())
@@ -400,8 +406,8 @@ def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path)
     os.kill(int(children[0]), signal.SIGKILL)
     _, told = process.communicate(timeout=60)
 
-    assert process.returncode == 2
     assert "error: a process that reads audio has died" in told
+    assert process.returncode == 2
     assert "give the same command again" in told
     assert "Traceback" not in told
 
