@@ -262,7 +262,7 @@ def test_wrong_options_are_told_before_the_work(
 )
 def test_a_broken_file_of_thresholds_is_refused(tmp_path: Path, change: Any) -> None:
     path = tmp_path / "thresholds.json"
-    fit({"pitch": [("Male", float(n)) for n in range(MIN_CLIPS)]}, {"pitch": {}}).write(path)
+    fit({"pitch": {"Male": [float(n) for n in range(MIN_CLIPS)]}}, {"pitch": {}}).write(path)
     Thresholds.read(path)
     tree = json.loads(path.read_text())
     change(tree)
@@ -287,7 +287,7 @@ finite = st.floats(50, 500).map(lambda x: round(x, 3))
 def test_a_higher_value_never_gets_a_lower_word(
     values: list[float], one: float, two: float
 ) -> None:
-    thresholds = fit({"pitch": [(None, value) for value in values]}, {"pitch": {}})
+    thresholds = fit({"pitch": {None: values}}, {"pitch": {}})
     order = ["Very low", "Low", "Normal", "High", "Very high"]
 
     low, high = (order.index(thresholds.word("pitch", v, None)) for v in sorted((one, two)))
@@ -296,7 +296,7 @@ def test_a_higher_value_never_gets_a_lower_word(
 
 
 def test_a_sex_that_is_heard_too_rarely_is_judged_among_all() -> None:
-    values = [("Male", float(n)) for n in range(100)] + [("Female", 1000.0)]
+    values = {"Male": [float(n) for n in range(100)], "Female": [1000.0]}
     thresholds = fit({"pitch": values}, {"pitch": {}})
 
     assert thresholds.groups["pitch"].keys() == {"any", "Male"}
