@@ -2,7 +2,9 @@
 
 import json
 import os
+import weakref
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,12 @@ from transformers import (
 from desta.attributes.classifiers import Classifier
 from desta.attributes.labels import KINDS, Label
 from desta.attributes.measure import measure
+from desta.attributes.raw import Raw, measure_clip
 from desta.attributes.signal import Unmeasured
 from desta.attributes.thresholds import MIN_CLIPS, Thresholds, fit
 from desta.audio import SAMPLE_RATE
 from desta.errors import CheckpointError, ConfigError, DataError
-from desta.records import Clip, Segment, read_clips
+from desta.records import Clip, Segment, read_clips, stream_clips
 
 HERTZ = {"Male": range(90, 140, 2), "Female": range(180, 280, 4)}  # 25 voices each
 
@@ -464,3 +467,52 @@ def test_what_labels_are_called() -> None:
         Label.parse("age")
     assert Label.parse("sex").model == KINDS["sex"].model
     assert all(kind.licence and kind.source for kind in KINDS.values() if kind.model)
+
+
+def test_clips_are_read_from_the_disk_again_and_never_held(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = read_clips(corpus / "clips.jsonl")
+    write(corpus, [replace(clip, id=f"{clip.id}/{n}") for n in range(8) for clip in clips])
+    alive = most = read = 0
+
+    def forget() -> None:
+        nonlocal alive
+        alive -= 1
+
+    def counted(path: Path) -> Iterator[Clip]:
+        nonlocal alive, most, read
+        for clip in stream_clips(path):
+            weakref.finalize(clip, forget)
+            read, alive = read + 1, alive + 1
+            most = max(most, alive)
+            yield clip
+
+    monkeypatch.setattr("desta.attributes.corpus.stream_clips", counted)
+    monkeypatch.setattr(
+        "desta.attributes.collect.measure_clip",
+        lambda root, clip, names: Raw(values=dict.fromkeys(names, float(hash(clip.id) % 100))),
+    )
+    run(corpus)
+
+    assert read == 4 * 400  # for keys, measures, percentiles, words
+    assert most < 5
+
+
+def test_clips_that_change_while_they_are_measured_are_an_error(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = (corpus / "clips.jsonl").read_text().splitlines()[0]
+
+    def measured(root: Path, clip: Clip, names: Sequence[str]) -> Raw:
+        with (root / "clips.jsonl").open("a") as file:
+            file.write(f"{line}\n")
+        return measure_clip(root, clip, names)
+
+    monkeypatch.setattr("desta.attributes.collect.measure_clip", measured)
+    with pytest.raises(DataError, match="was changed while it was measured"):
+        run(corpus)
+    monkeypatch.undo()
+
+    assert not (corpus / "out" / "clips.jsonl").exists()
+    assert run(corpus).clips == 100
