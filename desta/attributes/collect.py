@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -85,7 +84,7 @@ def _extend(found: Findings, label: str, journal: Journal, work: _Work) -> None:
 
 
 def _sparse(raw: Raw) -> dict[str, Any]:
-    return {name: value for name, value in asdict(raw).items() if value}
+    return {name: value for name, value in vars(raw).items() if value}
 
 
 def _measured(

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -76,6 +75,5 @@ def _digest(root: Path, clip: Clip) -> bytes:
         stamp = [state.st_size, state.st_mtime_ns]
     except (OSError, ValueError):  # reading it will say why
         stamp = None
-    segments = [asdict(s) for s in clip.segments]
-    told = [clip.id, clip.audio, stamp, clip.domain, segments]
+    told = [clip.id, clip.audio, stamp, clip.domain, [vars(s) for s in clip.segments]]
     return hashlib.sha256(json.dumps(told).encode()).digest()[:KEY_BYTES]

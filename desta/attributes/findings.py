@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,8 @@ class Findings:
             keys: (N,), what the values of each clip depend on.
             names: of what is looked for; others are not remembered.
         """
-        self._keys, first, self._rows = np.unique(keys, return_index=True, return_inverse=True)
+        self._keys, first, rows = np.unique(keys, return_index=True, return_inverse=True)
+        self._rows = rows.astype(np.int32)  # (N,)
         self._is_first = np.zeros(len(keys), bool)
         self._is_first[first] = True
         size = len(self._keys)
@@ -71,7 +73,7 @@ class Findings:
             if there:
                 self._set(row, raw)
 
-    def _set(self, row: np.intp, raw: Raw) -> None:
+    def _set(self, row: np.signedinteger[Any], raw: Raw) -> None:
         for name, column in self._columns.items():
             if name in raw.values:
                 value = raw.values[name]
@@ -88,7 +90,7 @@ class Findings:
             self._texts.append(text)
         return self._codes[text]
 
-    def _at(self, row: np.intp) -> Raw:
+    def _at(self, row: np.signedinteger[Any]) -> Raw:
         raw = Raw(broken=self._texts[self._broken[row]] or None)
         for name, column in self._columns.items():
             state = column.states[row]

@@ -5,6 +5,7 @@ is counted. Clips are read from the disk again for every step, and never held.
 """
 
 import json
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,13 +47,27 @@ class _Count:
 
 
 @dataclass(kw_only=True)
+class _Range:
+    """How many values there are, and between what they lie."""
+
+    count: int = 0
+    lowest: float = math.inf
+    highest: float = -math.inf
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.lowest = min(self.lowest, value)
+        self.highest = max(self.highest, value)
+
+
+@dataclass(kw_only=True)
 class Tally:
     """What became of the clips."""
 
     clips: int = 0
     values: dict[str, Counter[str]] = field(default_factory=dict)
     """Attribute -> value -> clips that got it."""
-    numbers: dict[str, "array[float]"] = field(default_factory=dict)
+    ranges: dict[str, _Range] = field(default_factory=dict)
     """Measure -> what was measured, in its unit."""
     missing: dict[tuple[str, str], _Count] = field(default_factory=dict)
     """(attribute, reason) -> clips without a value."""
@@ -76,12 +91,11 @@ class Tally:
             "measured": {
                 name: {
                     "unit": MEASURES[name].unit,
-                    "clips": len(found),
-                    "lowest": min(found),
-                    "highest": max(found),
+                    "clips": found.count,
+                    "lowest": found.lowest,
+                    "highest": found.highest,
                 }
-                for name, found in self.numbers.items()
-                if found
+                for name, found in self.ranges.items()
             },
             "missing": [
                 {"attribute": name, "reason": reason, "count": n.count, "example": n.example}
@@ -204,6 +218,8 @@ def _without(clip: Clip, measures: Sequence[str], labels: Sequence[Label]) -> Cl
     }
     again |= {_RATIO} if "snr" in measures else set()
     gone = {name for name in again & clip.attributes.keys() if clip.origin(name) != CORPUS}
+    if not gone:
+        return clip
     return replace(
         clip,
         attributes={n: v for n, v in clip.attributes.items() if n not in gone},
@@ -226,6 +242,7 @@ def _with_measures(
     clip: Clip, raw: Raw, measures: Sequence[str], thresholds: Thresholds, tally: Tally
 ) -> Clip:
     sex = _sex(clip)
+    found: dict[str, str] = {}
     for name in measures:
         attribute = MEASURES[name].attribute
         if name in raw.missing:
@@ -233,14 +250,12 @@ def _with_measures(
         if name not in raw.values:
             continue
         value = float(raw.values[name])
-        tally.numbers.setdefault(name, array("d")).append(value)
-        found = (
-            {attribute: thresholds.word(name, value, sex)}
-            if MEASURES[name].words
-            else {attribute: noise_level(value), _RATIO: f"{round(value)}dB"}
-        )
-        clip = _add(clip, found, MEASURED, tally)
-    return clip
+        tally.ranges.setdefault(name, _Range()).add(value)
+        if MEASURES[name].words:
+            found[attribute] = thresholds.word(name, value, sex)
+        else:
+            found |= {attribute: noise_level(value), _RATIO: f"{round(value)}dB"}
+    return _add(clip, found, MEASURED, tally)
 
 
 def _add(clip: Clip, found: Mapping[str, str], origin: str, tally: Tally) -> Clip:
