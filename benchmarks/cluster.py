@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from construct import synthetic_clips
-from desta.construction.cluster import ClusterConfig, construct_on_cluster
+from desta.construction.cluster import construct_on_cluster
 from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.workers import ClusterConfig
 from desta.llm.base import Sampling
 from desta.llm.scripted import ScriptedGenerator
 from desta.shards import RESPONSES

@@ -15,6 +15,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -114,9 +115,16 @@ class Manifest:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file whole, or not at all, also if the power fails."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that is there, whole, when the block ends, or else stays as it was."""
     temporary = path.with_name(f".{path.name}.part")  # always the same: a rerun overwrites it
     with temporary.open("wb") as file:
-        file.write(data)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

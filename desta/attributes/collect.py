@@ -4,13 +4,10 @@ Borders between words come later: they need all numbers. So the journal stays af
 a later call with other measures, more clips or other thresholds only does what is new.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -19,6 +16,8 @@ from typing import Any
 
 import torch
 
+from desta.attributes.corpus import Corpus
+from desta.attributes.findings import Findings
 from desta.attributes.journal import Journal
 from desta.attributes.labels import Labeller
 from desta.attributes.raw import NO_SPEECH, Raw, measure_clip
@@ -36,121 +35,90 @@ _BATCH = 64  # clips between two entries of the journal
 
 
 def collect(
-    clips: Sequence[Clip],
-    root: Path,
+    corpus: Corpus,
     out: Path,
     *,
     measures: Sequence[str],
     classifiers: Sequence[Labeller],
     workers: int | None = None,
-) -> list[Raw]:
+) -> Findings:
     """Find what is asked for in every clip, or continue where an earlier call was interrupted.
 
     Args:
-        clips: in any order.
-        root: folder that their paths are relative to.
+        corpus: clips in any order.
         out: folder of the journal.
         measures: names from `MEASURES`; measured on all cores.
         classifiers: asked one after the other in this process.
         workers: processes; as many as there are cores by default; 1 measures in this one.
 
-    Returns:
-        One for every clip, in their order.
-
     Raises:
-        DataError: the journal is damaged, or a process was killed.
+        DataError: the journal is damaged, the clips change meanwhile, or a process was killed.
         MissingExtraError: a package is missing.
     """
     for name, package in (("pitch", "parselmouth"), ("loudness", "pyloudnorm")):
         if name in measures:  # told before the work, not by every process
             need(package, extra="measure", to=f"measure {name}")
-    keys = [_key(root, clip) for clip in clips]
+    found = Findings(corpus.keys, [*measures, *(classifier.key for classifier in classifiers)])
     with Journal(out / JOURNAL, FORMAT) as journal:
-        found: dict[str, Raw] = {}
-        for batch in journal.records:
-            for key, record in batch.items():
-                found.setdefault(key, Raw()).add(Raw(**record))
-        _extend(found, "measuring", journal, _measured(clips, keys, root, found, measures, workers))
+        for batch in journal.records():
+            found.add({key: Raw(**record) for key, record in batch.items()})
+        _extend(found, "measuring", journal, _measured(corpus, found, measures, workers))
         for classifier in classifiers:
             name = f"labelling {classifier.label.kind.name}"
-            _extend(found, name, journal, _labelled(clips, keys, root, found, classifier))
-    return [found.get(key, Raw()) for key in keys]
-
-
-def _key(root: Path, clip: Clip) -> str:
-    """Return what a value depends on: another recording or other words, another key.
-
-    A recording is known by size and time of change: to hash it is to read the whole corpus, each
-    time the command goes on.
-    """
-    try:
-        state = (root / clip.audio).stat()
-        stamp = [state.st_size, state.st_mtime_ns]
-    except (OSError, ValueError):  # reading it will say why
-        stamp = None
-    segments = [asdict(s) for s in clip.segments]
-    told = [clip.id, clip.audio, stamp, clip.domain, segments]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+            _extend(found, name, journal, _labelled(corpus, found, classifier))
+    return found
 
 
 _Work = tuple[int, int, Iterator[tuple[str, Raw]]]
 """Items in all, items that were done before, and what is found in the others."""
 
 
-def _extend(found: dict[str, Raw], label: str, journal: Journal, work: _Work) -> None:
+def _extend(found: Findings, label: str, journal: Journal, work: _Work) -> None:
     """Add what is found to the journal, a batch at a time."""
     total, done, items = work
     with progress_bar(label, total=total, done=done) as advance:
         while batch := dict(islice(items, _BATCH)):
             journal.append({key: _sparse(raw) for key, raw in batch.items()})
-            for key, raw in batch.items():
-                found.setdefault(key, Raw()).add(raw)
+            found.add(batch)
             advance(items=len(batch))
 
 
 def _sparse(raw: Raw) -> dict[str, Any]:
-    return {name: value for name, value in asdict(raw).items() if value}
+    return {name: value for name, value in vars(raw).items() if value}
 
 
 def _measured(
-    clips: Sequence[Clip],
-    keys: Sequence[str],
-    root: Path,
-    found: Mapping[str, Raw],
-    measures: Sequence[str],
-    workers: int | None,
+    corpus: Corpus, found: Findings, measures: Sequence[str], workers: int | None
 ) -> _Work:
-    todo = {
-        key: (clip, names)
-        for key, clip in zip(keys, clips, strict=True)
-        if (names := [n for n in measures if key not in found or not found[key].knows(n)])
-    }
-    return len(clips), len(clips) - len(todo), _in_processes(root, todo, workers)
+    lacking = found.lacking(measures)
+    todo = (
+        (found.key(number), clip, [name for name in measures if not found[number].knows(name)])
+        for number, clip in enumerate(corpus)
+        if lacking[number]
+    )
+    num_todo = int(lacking.sum())
+    count = min(workers or os.cpu_count() or 1, num_todo)
+    return len(corpus), len(corpus) - num_todo, _in_processes(corpus.root, todo, count)
 
 
 def _in_processes(
-    root: Path, todo: Mapping[str, tuple[Clip, list[str]]], workers: int | None
+    root: Path, todo: Iterable[tuple[str, Clip, list[str]]], count: int
 ) -> Iterator[tuple[str, Raw]]:
-    if not todo:
+    if count == 0:
         return
-    count = min(workers or os.cpu_count() or 1, len(todo))
     if count == 1:
-        yield from ((key, measure_clip(root, *work)) for key, work in todo.items())
+        yield from ((key, measure_clip(root, clip, names)) for key, clip, names in todo)
         return
     # "spawn": a process that is forked off one in which PyTorch has threads may never end
     with ProcessPoolExecutor(
         count, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        items = iter(todo.items())
+        items = iter(todo)
         try:
             while batch := list(islice(items, _BATCH * count)):
-                raws = pool.map(
-                    partial(measure_clip, root),
-                    [clip for _, (clip, _) in batch],
-                    [names for _, (_, names) in batch],
-                    chunksize=4,
-                )
-                yield from zip((key for key, _ in batch), raws, strict=True)
+                keys, clips, names = zip(*batch, strict=True)
+                raws = pool.map(partial(measure_clip, root), clips, names, chunksize=4)
+                yield from zip(keys, raws, strict=True)
         except BrokenProcessPool as error:
             raise DataError(
                 "a process that measures was killed, most likely because memory ran out",
@@ -158,25 +126,16 @@ def _in_processes(
             ) from error
 
 
-def _labelled(
-    clips: Sequence[Clip],
-    keys: Sequence[str],
-    root: Path,
-    found: Mapping[str, Raw],
-    classifier: Labeller,
-) -> _Work:
+def _labelled(corpus: Corpus, found: Findings, classifier: Labeller) -> _Work:
     name = classifier.key
-    todo = {
-        key: clip
-        for key, clip in zip(keys, clips, strict=True)
-        if key not in found or not found[key].knows(name)
-    }
-
-    def work() -> Iterator[tuple[str, Raw]]:
-        for key, clip in todo.items():
-            yield key, _label(root, clip, name, classifier)
-
-    return len(clips), len(clips) - len(todo), work()
+    lacking = found.lacking([name])
+    num_todo = int(lacking.sum())
+    labels = (
+        (found.key(number), _label(corpus.root, clip, name, classifier))
+        for number, clip in enumerate(corpus if num_todo else ())
+        if lacking[number]
+    )
+    return len(corpus), len(corpus) - num_todo, labels
 
 
 def _label(root: Path, clip: Clip, name: str, classifier: Labeller) -> Raw:

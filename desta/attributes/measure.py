@@ -1,31 +1,37 @@
 """clips.jsonl -> clips.jsonl with more attributes, each with its origin.
 
 What the corpus says is never overwritten; where a measurement or a model says something else, that
-is counted.
+is counted. Clips are read from the disk again for every step, and never held.
 """
 
 import json
+import math
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from desta.attributes.collect import collect
+from desta.attributes.corpus import Corpus
 from desta.attributes.labels import Label, Labeller
 from desta.attributes.raw import Raw
 from desta.attributes.signal import MEASURES
 from desta.attributes.thresholds import Thresholds, fit
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
-from desta.records import CORPUS, MEASURED, MODEL, Clip, read_clips
-from desta.shards import write_atomic
+from desta.records import CORPUS, MEASURED, MODEL, Clip
+from desta.shards import atomic_file, write_atomic
 from desta.sources.glossary import gender_name, noise_level
 
 CLIPS = "clips.jsonl"
 THRESHOLDS = "thresholds.json"
 SUMMARY = "measure.json"
 _RATIO = "Signal-to-noise ratio"
+
+_Values = dict[str | None, "array[float]"]
+"""Sex -> what was measured of its clips, in the order of the clips."""
 
 
 @dataclass(kw_only=True)
@@ -41,13 +47,27 @@ class _Count:
 
 
 @dataclass(kw_only=True)
+class _Range:
+    """How many values there are, and between what they lie."""
+
+    count: int = 0
+    lowest: float = math.inf
+    highest: float = -math.inf
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.lowest = min(self.lowest, value)
+        self.highest = max(self.highest, value)
+
+
+@dataclass(kw_only=True)
 class Tally:
     """What became of the clips."""
 
     clips: int = 0
     values: dict[str, Counter[str]] = field(default_factory=dict)
     """Attribute -> value -> clips that got it."""
-    numbers: dict[str, list[float]] = field(default_factory=dict)
+    ranges: dict[str, _Range] = field(default_factory=dict)
     """Measure -> what was measured, in its unit."""
     missing: dict[tuple[str, str], _Count] = field(default_factory=dict)
     """(attribute, reason) -> clips without a value."""
@@ -71,12 +91,11 @@ class Tally:
             "measured": {
                 name: {
                     "unit": MEASURES[name].unit,
-                    "clips": len(found),
-                    "lowest": min(found),
-                    "highest": max(found),
+                    "clips": found.count,
+                    "lowest": found.lowest,
+                    "highest": found.highest,
                 }
-                for name, found in self.numbers.items()
-                if found
+                for name, found in self.ranges.items()
             },
             "missing": [
                 {"attribute": name, "reason": reason, "count": n.count, "example": n.example}
@@ -135,34 +154,36 @@ def measure(
     if thresholds is not None:
         given = Thresholds.read(thresholds)
         given.require(worded, thresholds)
-    known = read_clips(clips)
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder", fix="give the folder of the corpus as --root")
+    corpus = Corpus(clips, root)
     out.mkdir(parents=True, exist_ok=True)
-    raws = collect(known, root, out, measures=measures, classifiers=classifiers, workers=workers)
+    found = collect(corpus, out, measures=measures, classifiers=classifiers, workers=workers)
 
-    tally = Tally(clips=len(known))
-    for clip, raw in zip(known, raws, strict=True):
+    def labelled(tally: Tally) -> Iterator[tuple[Clip, Raw]]:
+        for clip, raw in zip(corpus, found, strict=True):
+            bare = _without(clip, measures, labels)
+            yield _with_labels(bare, raw, classifiers, tally), raw
+
+    tally = Tally(clips=len(corpus))
+    values: dict[str, _Values] = {name: {} for name in worded}
+    reasons: dict[str, Counter[str]] = {name: Counter() for name in worded}
+    for clip, raw in labelled(tally):
         if raw.broken is not None:
             tally.broken.setdefault(raw.broken, _Count()).add(clip.id)
+        for name in worded:
+            if name in raw.values:
+                group = values[name].setdefault(_sex(clip), array("d"))
+                group.append(float(raw.values[name]))
+            if reason := raw.broken or raw.missing.get(name):
+                reasons[name][reason] += 1
     _check_broken(tally, max_broken_share)
-    bare = [_without(clip, measures, labels) for clip in known]
-    labelled = [
-        _with_labels(clip, raw, classifiers, tally) for clip, raw in zip(bare, raws, strict=True)
-    ]
-    numbers = _numbers(labelled, raws, measures)
-    borders = given or fit(
-        {name: numbers[name] for name in worded}, {name: _reasons(raws, name) for name in worded}
-    )
-    done = [
-        _with_measures(clip, raw, measures, borders, tally)
-        for clip, raw in zip(labelled, raws, strict=True)
-    ]
-    lines = (json.dumps(clip.to_json(), ensure_ascii=False) for clip in done)
-    borders.write(out / THRESHOLDS)
-    summary = json.dumps(tally.summary(), ensure_ascii=False, indent=2)
-    write_atomic(out / SUMMARY, f"{summary}\n".encode())
-    write_atomic(out / CLIPS, "".join(f"{line}\n" for line in lines).encode())
+    borders = given or fit(values, reasons)
+    with atomic_file(out / CLIPS) as file:
+        for clip, raw in labelled(Tally()):  # the labels are counted already
+            done = _with_measures(clip, raw, measures, borders, tally)
+            file.write(f"{json.dumps(done.to_json(), ensure_ascii=False)}\n".encode())
+        borders.write(out / THRESHOLDS)
+        summary = json.dumps(tally.summary(), ensure_ascii=False, indent=2)
+        write_atomic(out / SUMMARY, f"{summary}\n".encode())
     return tally
 
 
@@ -197,6 +218,8 @@ def _without(clip: Clip, measures: Sequence[str], labels: Sequence[Label]) -> Cl
     }
     again |= {_RATIO} if "snr" in measures else set()
     gone = {name for name in again & clip.attributes.keys() if clip.origin(name) != CORPUS}
+    if not gone:
+        return clip
     return replace(
         clip,
         attributes={n: v for n, v in clip.attributes.items() if n not in gone},
@@ -215,30 +238,11 @@ def _with_labels(clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: T
     return clip
 
 
-def _numbers(
-    clips: Sequence[Clip], raws: Sequence[Raw], measures: Sequence[str]
-) -> dict[str, list[tuple[str | None, float]]]:
-    """Return measure -> (sex, value) of every clip that has one."""
-    return {
-        name: [
-            (_sex(clip), float(raw.values[name]))
-            for clip, raw in zip(clips, raws, strict=True)
-            if name in raw.values
-        ]
-        for name in measures
-    }
-
-
-def _reasons(raws: Sequence[Raw], name: str) -> Counter[str]:
-    """Count why clips have no value of a measure."""
-    reasons = (raw.broken or raw.missing.get(name) for raw in raws)
-    return Counter(filter(None, reasons))
-
-
 def _with_measures(
     clip: Clip, raw: Raw, measures: Sequence[str], thresholds: Thresholds, tally: Tally
 ) -> Clip:
     sex = _sex(clip)
+    found: dict[str, str] = {}
     for name in measures:
         attribute = MEASURES[name].attribute
         if name in raw.missing:
@@ -246,14 +250,12 @@ def _with_measures(
         if name not in raw.values:
             continue
         value = float(raw.values[name])
-        tally.numbers.setdefault(name, []).append(value)
-        found = (
-            {attribute: thresholds.word(name, value, sex)}
-            if MEASURES[name].words
-            else {attribute: noise_level(value), _RATIO: f"{round(value)}dB"}
-        )
-        clip = _add(clip, found, MEASURED, tally)
-    return clip
+        tally.ranges.setdefault(name, _Range()).add(value)
+        if MEASURES[name].words:
+            found[attribute] = thresholds.word(name, value, sex)
+        else:
+            found |= {attribute: noise_level(value), _RATIO: f"{round(value)}dB"}
+    return _add(clip, found, MEASURED, tally)
 
 
 def _add(clip: Clip, found: Mapping[str, str], origin: str, tally: Tally) -> Clip:

@@ -29,13 +29,6 @@ class Raw:
         """Say whether there is nothing left to find out."""
         return self.broken is not None or name in self.values or name in self.missing
 
-    def add(self, other: "Raw") -> None:
-        """Take over what another call found."""
-        self.values |= other.values
-        self.missing |= other.missing
-        self.scores |= other.scores
-        self.broken = other.broken
-
 
 def measure_clip(root: Path, clip: Clip, names: Sequence[str]) -> Raw:
     """Measure one clip; the recording is only opened where a measure can be had of it."""

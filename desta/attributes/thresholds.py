@@ -4,7 +4,7 @@ The same borders can be used for another corpus, so that `Very high` means the s
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -98,37 +98,37 @@ class Thresholds:
 
 
 def fit(
-    values: Mapping[str, Iterable[tuple[str | None, float]]],
+    values: Mapping[str, Mapping[str | None, Sequence[float]]],
     missing: Mapping[str, Mapping[str, int]],
 ) -> Thresholds:
     """Find the borders of every measure.
 
     Args:
-        values: measure -> (sex, value) of every clip that has one.
+        values: measure -> sex -> values of the clips that have one.
         missing: measure -> reason -> clips that have none, for the error.
 
     Raises:
         DataError: too few clips have a value.
     """
-    groups = {name: _fit(name, list(found), missing[name]) for name, found in values.items()}
+    groups = {name: _fit(name, found, missing[name]) for name, found in values.items()}
     return Thresholds(groups=groups)
 
 
 def _fit(
-    name: str, values: list[tuple[str | None, float]], missing: Mapping[str, int]
+    name: str, values: Mapping[str | None, Sequence[float]], missing: Mapping[str, int]
 ) -> dict[str, Borders]:
-    if len(values) < MIN_CLIPS:
+    count = sum(map(len, values.values()))
+    if count < MIN_CLIPS:
         commonest = sorted(missing.items(), key=lambda item: -item[1])
         others = ", ".join(f'{count} times "{reason}"' for reason, count in commonest)
         raise DataError(
-            f"{len(values)} clips have a value of {name}, too few for percentiles "
+            f"{count} clips have a value of {name}, too few for percentiles "
             f"({MIN_CLIPS} are needed)" + (f"; the others: {others}" if others else ""),
             fix="give --thresholds of a larger corpus, or leave it out of --attributes",
         )
-    groups = {ANY: [value for _, value in values]}
-    for sex in sorted({sex for sex, _ in values if sex}):
-        own = [value for known, value in values if known == sex]
-        if len(own) >= MIN_CLIPS:
+    groups = {ANY: np.concatenate([np.asarray(own, float) for own in values.values()])}
+    for sex in sorted(filter(None, values)):
+        if len(own := np.asarray(values[sex], float)) >= MIN_CLIPS:
             groups[sex] = own
     return {
         group: Borders(

@@ -234,7 +234,8 @@ def _construct(
     config: "ConstructConfig", out: Path, address: str | None, workers: int
 ) -> "Manifest":
     if address is not None:
-        from desta.construction.cluster import construct_on_cluster, per_worker
+        from desta.construction.cluster import construct_on_cluster
+        from desta.construction.workers import per_worker
 
         recipe, cluster = per_worker(config, address, workers)
         return construct_on_cluster(config, out, partial(_load, recipe), cluster)

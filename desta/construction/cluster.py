@@ -15,9 +15,9 @@ import os
 import pickle
 import socket
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -38,14 +38,11 @@ from desta.construction.answers import (
 from desta.construction.config import ConstructConfig
 from desta.construction.journal import Journal
 from desta.construction.pipeline import construct_by
+from desta.construction.workers import LOCAL, ClusterConfig, check_room
 from desta.errors import ConfigError, DataError, DestaError, need
 from desta.llm.base import Completion, Sampling, TextGenerator, as_text
-from desta.llm.config import LocalEngine, OpenAIEngine, VllmEngine
 from desta.records import Message
 from desta.shards import Manifest
-
-LOCAL = "local"
-"""Address of a cluster that is this machine alone, and ends with the call."""
 
 Load = Callable[[], TextGenerator]
 P = ParamSpec("P")
@@ -60,22 +57,6 @@ _TASK_CPUS = 0.25
 _MOST_DEATHS = 3  # of workers over one batch, before the batch is taken to be the cause
 _STORE_BYTES = 1 << 30  # of this machine's memory for clips and requests on their way
 _KEY = np.dtype("S32")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
-    """Where responses are written, and by how many."""
-
-    address: str = LOCAL
-    """`local`, or the address of a running cluster: `auto` on one of its machines, `HOST:6379`, or
-    `ray://HOST:10001`."""
-    workers: int = 2
-    """Engines that answer at the same time."""
-    gpus_per_worker: int = 0
-
-    def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ConfigError(f"workers = {self.workers} answer nothing", fix="give 1 or more")
 
 
 def construct_on_cluster(
@@ -106,70 +87,6 @@ def construct_on_cluster(
             return ClusterAnswers(requests, journal, _arrivals(ray, batches, worker, cluster))
 
         return construct_by(config, out, traits, answering)
-
-
-def per_worker(
-    config: ConstructConfig, address: str, workers: int
-) -> tuple[ConstructConfig, ClusterConfig]:
-    """Say what a recipe's engine means for each of several workers.
-
-    Args:
-        config: the recipe.
-        address: of the cluster.
-        workers: how many share what the engine may ask of an endpoint in a minute.
-
-    Returns:
-        The recipe by which a worker loads its engine, and the cluster with the GPUs it takes.
-
-    Raises:
-        ConfigError: the engine names a GPU.
-    """
-    engine, gpus = config.engine, 0
-    match engine:
-        case VllmEngine():
-            gpus = engine.num_gpus
-        case LocalEngine() if engine.device.startswith("cuda:"):
-            raise ConfigError(
-                f"engine.device = {engine.device} is one GPU, and every worker has its own",
-                fix="give `device: cuda`",
-            )
-        case LocalEngine():
-            gpus = int(engine.device == "cuda")
-        case OpenAIEngine():
-            rates = {
-                name: rate / workers
-                for name in ("requests_per_minute", "tokens_per_minute")
-                if (rate := getattr(engine, name)) is not None
-            }
-            config = replace(config, engine=replace(engine, **rates))
-    return config, ClusterConfig(address=address, workers=workers, gpus_per_worker=gpus)
-
-
-def check_room(nodes: Iterable[Mapping[str, Any]], cluster: ClusterConfig) -> None:
-    """Refuse more workers than the machines of a cluster have room for; Ray would wait for ever.
-
-    Args:
-        nodes: as `ray.nodes()` describes them.
-        cluster: how many workers there are to be.
-
-    Raises:
-        ConfigError: there is no room.
-    """
-    machines = [node["Resources"] for node in nodes if node["Alive"]]
-    cpus = int(sum(machine.get("CPU", 0) for machine in machines))
-    wanted = cluster.workers
-    if wanted > cpus:
-        raise ConfigError(
-            f"{wanted} workers want a CPU each, and the cluster has {cpus}",
-            fix=f"give --workers {cpus}, or add machines" if cpus else "add machines with CPUs",
-        )
-    if size := cluster.gpus_per_worker:
-        places = sum(int(machine.get("GPU", 0)) // size for machine in machines)
-        if wanted > places:
-            raise ConfigError(
-                f"{wanted} workers want {size} GPU each, and the cluster has room for {places}",
-                fix=f"give --workers {places}, or add machines" if places else "add GPUs",
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

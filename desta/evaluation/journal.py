@@ -5,16 +5,15 @@ What an interrupted call has written whole is kept; a line that it tore is cut o
 
 import json
 import logging
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from types import TracebackType
+from typing import Self
 
 from desta.errors import DataError
 from desta.evaluation.base import Result
+from desta.lines import LineFile
 
 logger = logging.getLogger(__name__)
 
@@ -45,56 +44,49 @@ def batch_sizes(num_items: int, batch_size: int, num_systems: int) -> list[int]:
     return ([batch_size] * full + ([rest] if rest else [])) * num_systems
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Keep other processes from writing the same journal; a lock dies with its process.
+class Journal:
+    """The journal of one process; no other process may add to it while it is open."""
 
-    Raises:
-        DataError: another process writes it.
-    """
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise DataError(
-            f"another process writes {path}",
-            fix="let it finish, share the work by --shard K/N, or give another --out",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    def __init__(self, path: Path, expected: Sequence[tuple[str, str]]) -> None:
+        """Open the journal; a missing one is begun with its first results.
 
+        Args:
+            path: the file.
+            expected: (system, item id) of all results, in the order of the plan.
 
-def open_journal(path: Path, expected: Sequence[tuple[str, str]]) -> int:
-    """Cut a torn last line off; return how many results there are.
+        Raises:
+            DataError: it holds other results, or another process writes it.
+        """
+        self._lines = LineFile(
+            path,
+            busy=DataError(
+                f"another process writes {path}",
+                fix="let it finish, share the work by --shard K/N, or give another --out",
+            ),
+        )
+        keys = [key_of(line) for line in self._lines]
+        self.num_results = len(keys)
+        """What earlier calls wrote."""
+        if keys != list(expected[: len(keys)]):
+            self._lines.close()
+            raise DataError(f"{path} is not in the order of its plan", fix="delete its folder")
+        if keys:
+            logger.info("%s holds %d of %d results already", path, len(keys), len(expected))
 
-    Args:
-        path: the journal; may be missing.
-        expected: (system, item id) of all results, in the order of the plan.
+    def append(self, results: Iterable[Result]) -> None:
+        """Write results to the end, so that they outlast a loss of power."""
+        self._lines.append(json.dumps(r.to_json(), ensure_ascii=False) for r in results)
 
-    Raises:
-        DataError: it holds other results.
-    """
-    if not path.exists():
-        return 0
-    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline was cut off
-    keys = [key_of(line) for line in lines]
-    if keys != list(expected[: len(keys)]):
-        raise DataError(f"{path} is not in the order of its plan", fix="delete its folder")
-    os.truncate(path, sum(len(line) + 1 for line in lines))
-    if lines:
-        logger.info("%s holds %d of %d results already", path, len(lines), len(expected))
-    return len(lines)
+    def __enter__(self) -> Self:
+        return self
 
-
-def append(path: Path, results: Sequence[Result]) -> None:
-    """Write results to the end, so that they outlast a loss of power."""
-    text = "".join(json.dumps(r.to_json(), ensure_ascii=False) + "\n" for r in results)
-    with path.open("ab") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lines.close()
 
 
 def key_of(line: bytes) -> tuple[str, str] | None:

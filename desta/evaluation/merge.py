@@ -8,6 +8,7 @@ from typing import Any
 from desta.errors import DataError
 from desta.evaluation.journal import RESULTS, Shard, batch_sizes, key_of
 from desta.evaluation.scores import PLAN, read_plan
+from desta.lines import whole_lines
 from desta.shards import write_atomic
 
 _NAME = re.compile(r"results-(\d+)-of-(\d+)\.jsonl")
@@ -26,7 +27,7 @@ def merge(folders: Sequence[Path]) -> Path:
     plan = _common_plan(folders)
     journals = _find(folders)
     sizes = batch_sizes(plan["num_items"], plan["batch_size"], len(plan["systems"]))
-    lines = {number: _lines(path) for number, path in journals.items()}
+    lines = {number: list(whole_lines(path)) for number, path in journals.items()}
     taken = dict.fromkeys(journals, 0)
     merged: list[bytes] = []
     for batch, size in enumerate(sizes):
@@ -86,10 +87,6 @@ def _find(folders: Sequence[Path]) -> dict[int, Path]:
                 fix=f"run `desta eval ... --shard {number}/{count}`, or name its folder too",
             )
     return dict(sorted(found.items()))
-
-
-def _lines(path: Path) -> list[bytes]:
-    return path.read_bytes().split(b"\n")[:-1]
 
 
 def _check(merged: Sequence[bytes], plan: dict[str, Any], where: Path) -> None:

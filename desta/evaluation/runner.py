@@ -21,7 +21,7 @@ from desta.config import to_plain
 from desta.errors import ConfigError, DataError, UnavailableError
 from desta.evaluation.base import Benchmark, Recipe, Result
 from desta.evaluation.items import Item, check_unique
-from desta.evaluation.journal import Shard, alone, append, open_journal
+from desta.evaluation.journal import Journal, Shard
 from desta.evaluation.scores import PLAN, read_plan, score, write_json
 from desta.evaluation.systems import MISSING, Answerers, System, make_systems, missing_clips
 from desta.llm.base import Sampling
@@ -91,7 +91,7 @@ def answer_all(
     batches: Sequence[Batch],
     items: Sequence[Item],
     sampling: Sampling,
-    journal: Path,
+    path: Path,
 ) -> None:
     """Append the results that the journal does not hold yet.
 
@@ -103,7 +103,7 @@ def answer_all(
         batches: what this process answers, in the order of the plan.
         items: all of the run, among which two clips are looked for to compare.
         sampling: how answers are chosen.
-        journal: the file.
+        path: of the journal.
 
     Raises:
         DataError: the journal holds other results, another process writes it, or audio does not
@@ -111,19 +111,21 @@ def answer_all(
     """
     expected = [(system.name, item.id) for system, batch in batches for item in batch]
     checked: set[str] = set()
-    with alone(journal):
-        done = left = open_journal(journal, expected)
-        with progress_bar("answer", total=len(expected), done=done) as advance:
-            for system, batch in batches:
-                todo = batch[left:]
-                left = max(0, left - len(batch))
-                if not todo:
-                    continue
-                if system.name not in checked:
-                    system.check(items)
-                    checked.add(system.name)
-                append(journal, list(_answer(benchmark, system, todo, sampling)))
-                advance(system.name, items=len(todo))
+    with (
+        Journal(path, expected) as journal,
+        progress_bar("answer", total=len(expected), done=journal.num_results) as advance,
+    ):
+        left = journal.num_results
+        for system, batch in batches:
+            todo = batch[left:]
+            left = max(0, left - len(batch))
+            if not todo:
+                continue
+            if system.name not in checked:
+                system.check(items)
+                checked.add(system.name)
+            journal.append(_answer(benchmark, system, todo, sampling))
+            advance(system.name, items=len(todo))
 
 
 def _answer(

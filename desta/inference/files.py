@@ -23,6 +23,7 @@ from desta.errors import ConfigError, DataError, DestaError
 from desta.inference.conversation import system_messages, user_message
 from desta.inference.engine import Engine
 from desta.inference.requests import Reply, Request
+from desta.lines import LineFile
 from desta.llm.base import Sampling
 from desta.progress import progress_bar
 from desta.records import Message, read_jsonl
@@ -83,7 +84,8 @@ def answer_file(
     Raises:
         ConfigError: the target holds something else than answers of this model, with these
             settings, to the first of these requests.
-        DataError: a line of the source is not JSON, or too many requests fail.
+        DataError: a line of the source is not JSON, another process writes the target, or too
+            many requests fail.
     """
     if target.exists() and target.samefile(source):
         raise ConfigError(
@@ -94,29 +96,27 @@ def answer_file(
     system = system_messages(engine, system_prompt)
     settings = [model, asdict(sampling), [m.to_json() for m in system]]
     hashes = [_hash([record, settings]) for record in records]
-    done = _finished(target)
-    if done != hashes[: len(done)]:
-        raise ConfigError(
-            f"{target} holds answers to other requests than {source}, or of other settings",
-            fix="give another file for the answers, or remove that one",
-        )
-    _cut_unfinished(target)
-    tally = Tally(already_done=len(done))
-    with (
-        target.open("ab") as file,
-        progress_bar("answering", total=len(records), done=len(done)) as advance,
-    ):
-        for start in range(len(done), len(records), batch_size):
-            batch = slice(start, start + batch_size)
-            parsed = [_attempt(record, engine, sampling, system) for record in records[batch]]
-            replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
-            for id, hash, request in zip(ids[batch], hashes[batch], parsed, strict=True):
-                reply = next(replies) if isinstance(request, Request) else Reply(error=request)
-                line = {"id": id, "request": hash, **_outcome(reply)}
-                file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
-                tally.count(id, reply)
-            file.flush()
-            advance(items=len(parsed))
+    busy = DataError(f"another process writes {target}", fix="let it finish, or give another file")
+    with LineFile(target, busy=busy) as lines:
+        done = _finished(lines)
+        if done != hashes[: len(done)]:
+            raise ConfigError(
+                f"{target} holds answers to other requests than {source}, or of other settings",
+                fix="give another file for the answers, or remove that one",
+            )
+        tally = Tally(already_done=len(done))
+        with progress_bar("answering", total=len(records), done=len(done)) as advance:
+            for start in range(len(done), len(records), batch_size):
+                batch = slice(start, start + batch_size)
+                parsed = [_attempt(record, engine, sampling, system) for record in records[batch]]
+                replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
+                answers = []
+                for id, hash, request in zip(ids[batch], hashes[batch], parsed, strict=True):
+                    reply = next(replies) if isinstance(request, Request) else Reply(error=request)
+                    answers.append({"id": id, "request": hash, **_outcome(reply)})
+                    tally.count(id, reply)
+                lines.append(json.dumps(answer, ensure_ascii=False) for answer in answers)
+                advance(items=len(parsed))
     if tally.num_failed > max_failed_share * len(records):
         reason, (count, first) = max(tally.failures.items(), key=lambda item: item[1][0])
         raise DataError(
@@ -204,24 +204,26 @@ def _outcome(reply: Reply) -> dict[str, Any]:
     return {"answers": answers, "audios": audios}
 
 
-def _finished(target: Path) -> list[str]:
-    """Return the hashes of whole lines; what follows the last newline was being written."""
-    content = target.read_bytes() if target.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
+def _finished(lines: LineFile) -> list[str]:
+    """Return the hashes of the requests that are answered."""
     try:
-        if not whole and content and not content.startswith(_START[: len(content)]):
+        hashes = [json.loads(line)["request"] for line in lines]
+        if not hashes and not _may_be_ours(lines.path):
             raise ValueError("no line of it is ours")
-        return [json.loads(line)["request"] for line in whole.splitlines()]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{target} is not a file of answers", fix="give another file for the answers"
+            f"{lines.path} is not a file of answers", fix="give another file for the answers"
         ) from error
+    return hashes
 
 
-def _cut_unfinished(target: Path) -> None:
-    if target.exists():
-        with target.open("r+b") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+def _may_be_ours(path: Path) -> bool:
+    """Say whether a file without a whole line is missing, empty, or the begin of an answer."""
+    if not path.exists():
+        return True
+    with path.open("rb") as file:
+        begin = file.read(len(_START))
+    return begin == _START[: len(begin)]
 
 
 def _hash(value: Any) -> str:

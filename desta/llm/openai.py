@@ -12,12 +12,11 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError, DestaError, UnavailableError, need
+from desta.llm.answers import QUOTED, Answer, read_answer, reason_of, retry_after
 from desta.llm.base import Completion, Sampling, as_text
 from desta.llm.chat import encode_conversation
 from desta.llm.config import OpenAIEngine
@@ -34,7 +33,6 @@ _FIRST_WAIT = 0.5  # seconds; doubled with every further try
 _LONGEST_WAIT = 60.0
 _LONGEST_HOLD = 600.0  # an endpoint that asks for more has used up a quota of hours or days
 _SEEDS = 2**31  # some endpoints keep seeds in 32 bits
-_QUOTED = 200  # characters of an answer that an error repeats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +155,7 @@ class OpenAIGenerator:
             body["stop"] = list(sampling.stop)
         return body
 
-    async def _introduce(self, body: dict[str, Any]) -> "_Answer":
+    async def _introduce(self, body: dict[str, Any]) -> Answer:
         async with self._client() as client:
             try:
                 return await self._ask(client, body, 1, await_server=False)
@@ -201,7 +199,7 @@ class OpenAIGenerator:
         tokens: int,
         *,
         await_server: bool = True,
-    ) -> "_Answer":
+    ) -> Answer:
         """Send a request until it is answered; `await_server`: also where nobody listens."""
         failure = ""
         for number in range(self._engine.max_retries + 1):
@@ -219,13 +217,13 @@ class OpenAIGenerator:
                     break
             else:
                 if response.is_success:
-                    answer = _read(response)
+                    answer = read_answer(response)
                     if answer is not None:
                         self._count(answer)
                         return answer
-                    failure = f"gave what is no chat completion: {response.text[:_QUOTED]!r}"
+                    failure = f"gave what is no chat completion: {response.text[:QUOTED]!r}"
                 elif response.status_code in _AGAIN or response.is_server_error:
-                    failure = f"answered {_reason(response)}"
+                    failure = f"answered {reason_of(response)}"
                     self._check_quota(response)
                     wait = max(wait, self._hold(response))
                 else:
@@ -236,7 +234,7 @@ class OpenAIGenerator:
 
     def _hold(self, response: "Response") -> float:
         """Let all requests wait as long as the endpoint says; return the seconds."""
-        seconds = _retry_after(response.headers.get("retry-after", ""))
+        seconds = retry_after(response.headers.get("retry-after", ""))
         if seconds > _LONGEST_HOLD:
             raise UnavailableError(
                 f"{self._engine.base_url} wants to be left alone for {seconds:.0f} s",
@@ -250,14 +248,14 @@ class OpenAIGenerator:
     def _check_quota(self, response: "Response") -> None:
         if "insufficient_quota" in response.text:
             raise ConfigError(
-                f"the account has used up what it may: {_reason(response)}",
+                f"the account has used up what it may: {reason_of(response)}",
                 fix="raise its limit, then give the same command again; what was answered is kept",
             )
 
     def _refusal(self, response: "Response") -> DestaError:
         """Return the error for what no second try will mend."""
         variable, url = self._engine.key_variable, self._engine.base_url
-        reason = _reason(response)
+        reason = reason_of(response)
         if response.status_code in (401, 403):
             if os.environ.get(variable):
                 return ConfigError(
@@ -287,12 +285,12 @@ class OpenAIGenerator:
             )
         return ConfigError(message, fix="start the endpoint, or mend engine.base_url")
 
-    def _count(self, answer: "_Answer") -> None:
+    def _count(self, answer: Answer) -> None:
         self._counts["requests"] += 1
         self._counts["input"] += answer.num_read
         self._counts["output"] += answer.completion.num_tokens
 
-    def _check_fingerprint(self, answer: "_Answer") -> None:
+    def _check_fingerprint(self, answer: Answer) -> None:
         if self._engine.pin_fingerprint and answer.fingerprint != self._fingerprint:
             raise UnavailableError(
                 f"{self._engine.base_url} is not what it was when this began: fingerprint "
@@ -329,67 +327,6 @@ def connect(
 
 class _UnknownModelError(ConfigError):
     """The endpoint has no such model, or no such path."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Answer:
-    """What is read of a chat completion."""
-
-    completion: Completion
-    num_read: int
-    model: str | None
-    """What the endpoint says has answered, often with a date."""
-    fingerprint: str | None
-
-
-def _read(response: "Response") -> _Answer | None:
-    """Return what an answer says, or None where it is no chat completion."""
-    try:
-        record = response.json()
-        choice = record["choices"][0]
-        text = choice["message"]["content"] or ""
-        usage = record.get("usage") or {}
-        return _Answer(
-            completion=Completion(
-                text=text.strip(),
-                num_tokens=int(usage.get("completion_tokens", len(text.split()))),
-                finished=choice["finish_reason"] == "stop",
-            ),
-            num_read=int(usage.get("prompt_tokens", 0)),
-            model=record.get("model"),
-            fingerprint=record.get("system_fingerprint"),
-        )
-    except (AttributeError, LookupError, TypeError, ValueError):
-        return None
-
-
-def _reason(response: "Response") -> str:
-    """Return status and message of a refusal, as short as they come."""
-    try:
-        found = response.json()
-        found = found.get("error", found.get("detail", found))
-        message = found["message"] if isinstance(found, dict) else str(found)
-    except (AttributeError, LookupError, TypeError, ValueError):
-        message = response.text
-    return f"{response.status_code} {' '.join(message.split())[:_QUOTED]}".strip()
-
-
-def _retry_after(value: str) -> float:
-    """Return the seconds that a `Retry-After` asks for; 0 where it says nothing.
-
-    >>> _retry_after("3")
-    3.0
-    >>> _retry_after("soon")
-    0.0
-    """
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except ValueError:
-        return 0.0
 
 
 async def _served(client: "AsyncClient") -> list[str]:

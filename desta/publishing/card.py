@@ -10,7 +10,7 @@ import yaml
 from desta.errors import ConfigError
 from desta.publishing.survey import (
     LENGTHS,
-    Survey,
+    Contents,
     faithful_rows,
     kept_rows,
     quantiles,
@@ -86,7 +86,7 @@ def write_card(directory: Path, card: str) -> Path:
     return path
 
 
-def data_card(found: Survey, *, files: str = SHARD_FILES) -> str:
+def data_card(found: Contents, *, files: str = SHARD_FILES) -> str:
     """Return the card in Markdown.
 
     Args:
@@ -113,7 +113,7 @@ def data_card(found: Survey, *, files: str = SHARD_FILES) -> str:
     return f"---\n{front}---\n" + "\n\n".join(body) + "\n"
 
 
-def _front(found: Survey, files: str) -> dict[str, Any]:
+def _front(found: Contents, files: str) -> dict[str, Any]:
     codes = {name: code for code, name in LANGUAGES.items()}
     languages = sorted({codes[name] for name in found.languages if name in codes})
     licences = {_hub_licence(name) for name in found.counts}
@@ -135,7 +135,7 @@ def _front(found: Survey, files: str) -> dict[str, Any]:
     return front
 
 
-def _origin(found: Survey) -> str:
+def _origin(found: Contents) -> str:
     if (manifest := found.manifest) is None:
         return (
             "There is no manifest: which model wrote the responses, how, and what was left out is "
@@ -154,7 +154,7 @@ def _origin(found: Survey) -> str:
     )
 
 
-def _sources(found: Survey) -> str:
+def _sources(found: Contents) -> str:
     rows = []
     for name, kinds in sorted(found.counts.items(), key=lambda item: -item[1].total()):
         source = find_published(name)
@@ -163,7 +163,7 @@ def _sources(found: Survey) -> str:
     return _table(("source", "rows", "corpus", "licence", "how to obtain it"), rows)
 
 
-def _contents(found: Survey) -> str:
+def _contents(found: Contents) -> str:
     kinds = sorted({kind for counts in found.counts.values() for kind in counts})
     rows = [
         (source, *(f"{counts[kind]:,}" for kind in kinds))
@@ -187,7 +187,7 @@ def _contents(found: Survey) -> str:
     return "\n\n".join(parts)
 
 
-def _left_out(found: Survey) -> str:
+def _left_out(found: Contents) -> str:
     parts = []
     if found.manifest is not None:
         dropped = found.manifest.dropped

@@ -7,7 +7,7 @@ from pathlib import Path
 from desta.construction.rows import Row, clips_of
 from desta.publishing.survey import (
     LENGTHS,
-    Survey,
+    Contents,
     faithful_rows,
     kept_rows,
     quantiles,
@@ -43,7 +43,7 @@ choose();
 """.strip()
 
 
-def samples_page(found: Survey, *, root: Path) -> str:
+def samples_page(found: Contents, *, root: Path) -> str:
     """Return the page.
 
     Args:
@@ -80,13 +80,13 @@ def samples_page(found: Survey, *, root: Path) -> str:
     return page(title, body, script=_SCRIPT)
 
 
-def _origin(found: Survey) -> str:
+def _origin(found: Contents) -> str:
     if found.manifest is None:
         return "Files without a manifest: who wrote the responses is not stated."
     return f"Responses by {found.manifest.backbone}, revision {found.manifest.revision}."
 
 
-def _figures(found: Survey) -> Iterator[tuple[str, str, str, str]]:
+def _figures(found: Contents) -> Iterator[tuple[str, str, str, str]]:
     yield "rows of use", f"{found.num_useful:,}", "", f"of {found.num_rows:,}"
     yield "recordings", f"{found.num_clips:,}", "", f"{found.hours:,.1f} h as described"
     yield "sources", f"{len(found.counts):,}", "", f"{len(found.languages):,} languages named"
@@ -94,7 +94,7 @@ def _figures(found: Survey) -> Iterator[tuple[str, str, str, str]]:
         yield "dropped", f"{found.manifest.num_dropped:,}", "", "responses, by the filters"
 
 
-def _samples(found: Survey, root: Path) -> Iterator[str]:
+def _samples(found: Contents, root: Path) -> Iterator[str]:
     if not found.samples:
         yield paragraph("No row is of use, or no samples were asked for.", "missing")
         return
@@ -145,7 +145,7 @@ def _player(root: Path, path: str) -> str:
     return player(root / place, max_seconds=MAX_SECONDS)
 
 
-def _counts(found: Survey) -> str:
+def _counts(found: Contents) -> str:
     kinds = sorted({kind for counts in found.counts.values() for kind in counts})
     rows: list[list[str | int]] = [
         [source, *(counts[kind] for kind in kinds), counts.total()]
@@ -154,7 +154,7 @@ def _counts(found: Survey) -> str:
     return table(["source", *kinds, "all"], rows)
 
 
-def _lengths(found: Survey) -> str:
+def _lengths(found: Contents) -> str:
     rows: list[list[str | int]] = [
         [n, *quantiles(found.lengths[n]).values()] for n in LENGTHS if found.lengths[n]
     ]

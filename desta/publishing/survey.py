@@ -41,7 +41,7 @@ Sample = tuple[int, str, Row]
 
 
 @dataclass(kw_only=True)
-class Survey:
+class Contents:
     """What is in a data set directory."""
 
     directory: Path
@@ -171,7 +171,7 @@ def survey(
     prompts: Path | None = None,
     num_samples: int = 0,
     on_progress: Callable[[int], None] = lambda done: None,
-) -> Survey:
+) -> Contents:
     """Look at every row of a data set.
 
     Args:
@@ -187,7 +187,7 @@ def survey(
     """
     paths = shard_paths(directory)
     manifest = verify(directory) if Manifest.read(directory) else None
-    found = Survey(directory=directory, manifest=manifest, num_shards=len(paths))
+    found = Contents(directory=directory, manifest=manifest, num_shards=len(paths))
     kinds = kinds_of_prompts(prompts)
     locate = lru_cache(maxsize=1 << 16)(lambda path: _place_fault(root, path))
     strata: dict[tuple[str, str], list[tuple[int, int, Row]]] = {}
@@ -220,7 +220,7 @@ def survey(
     return found
 
 
-def _measure(row: Row, found: Survey, clips: "array[int]", seconds: "array[float]") -> None:
+def _measure(row: Row, found: Contents, clips: "array[int]", seconds: "array[float]") -> None:
     """Count words, languages and recordings; a description with several clips has no length."""
     for name in LENGTHS:
         found.lengths[name][len((row.get(name) or "").split())] += 1

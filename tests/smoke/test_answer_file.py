@@ -9,6 +9,7 @@ import pytest
 from desta.errors import ConfigError, DataError
 from desta.inference.engine import Engine
 from desta.inference.files import answer_file
+from desta.lines import LineFile
 from desta.llm.base import Sampling
 from desta.model.checkpoint import Loaded
 
@@ -126,6 +127,18 @@ def test_answers_under_other_settings_or_to_changed_questions_are_not_taken_for_
     source.write_text('{"question": "Bye?"}\n')
     with pytest.raises(ConfigError, match="other requests"):
         answer_file(engine, source, target, sampling=SHORT, model="a")
+
+
+def test_two_processes_do_not_write_into_one_file(
+    engine: Engine, requests: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "answers.jsonl"
+    with (
+        LineFile(target, busy=DataError("", fix="")),
+        pytest.raises(DataError, match=r"another process writes .*answers\.jsonl"),
+    ):
+        answer_file(engine, requests, target, sampling=SHORT)
+    answer_file(engine, requests, target, sampling=SHORT, max_failed_share=1.0)
 
 
 def test_a_file_in_which_too_much_fails_is_an_error(

@@ -21,14 +21,10 @@ from typing import Any
 
 import pytest
 
-from desta.construction.cluster import (
-    ClusterConfig,
-    check_room,
-    construct_on_cluster,
-    per_worker,
-)
+from desta.construction.cluster import construct_on_cluster
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.pipeline import construct
+from desta.construction.workers import ClusterConfig, check_room, per_worker
 from desta.errors import ConfigError, DataError
 from desta.llm.base import Sampling
 from desta.llm.config import LocalEngine, OpenAIEngine, VllmEngine

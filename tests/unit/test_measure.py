@@ -2,7 +2,9 @@
 
 import json
 import os
+import weakref
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,12 @@ from transformers import (
 from desta.attributes.classifiers import Classifier
 from desta.attributes.labels import KINDS, Label
 from desta.attributes.measure import measure
+from desta.attributes.raw import Raw, measure_clip
 from desta.attributes.signal import Unmeasured
 from desta.attributes.thresholds import MIN_CLIPS, Thresholds, fit
 from desta.audio import SAMPLE_RATE
 from desta.errors import CheckpointError, ConfigError, DataError
-from desta.records import Clip, Segment, read_clips
+from desta.records import Clip, Segment, read_clips, stream_clips
 
 HERTZ = {"Male": range(90, 140, 2), "Female": range(180, 280, 4)}  # 25 voices each
 
@@ -262,7 +265,7 @@ def test_wrong_options_are_told_before_the_work(
 )
 def test_a_broken_file_of_thresholds_is_refused(tmp_path: Path, change: Any) -> None:
     path = tmp_path / "thresholds.json"
-    fit({"pitch": [("Male", float(n)) for n in range(MIN_CLIPS)]}, {"pitch": {}}).write(path)
+    fit({"pitch": {"Male": [float(n) for n in range(MIN_CLIPS)]}}, {"pitch": {}}).write(path)
     Thresholds.read(path)
     tree = json.loads(path.read_text())
     change(tree)
@@ -287,7 +290,7 @@ finite = st.floats(50, 500).map(lambda x: round(x, 3))
 def test_a_higher_value_never_gets_a_lower_word(
     values: list[float], one: float, two: float
 ) -> None:
-    thresholds = fit({"pitch": [(None, value) for value in values]}, {"pitch": {}})
+    thresholds = fit({"pitch": {None: values}}, {"pitch": {}})
     order = ["Very low", "Low", "Normal", "High", "Very high"]
 
     low, high = (order.index(thresholds.word("pitch", v, None)) for v in sorted((one, two)))
@@ -296,7 +299,7 @@ def test_a_higher_value_never_gets_a_lower_word(
 
 
 def test_a_sex_that_is_heard_too_rarely_is_judged_among_all() -> None:
-    values = [("Male", float(n)) for n in range(100)] + [("Female", 1000.0)]
+    values = {"Male": [float(n) for n in range(100)], "Female": [1000.0]}
     thresholds = fit({"pitch": values}, {"pitch": {}})
 
     assert thresholds.groups["pitch"].keys() == {"any", "Male"}
@@ -464,3 +467,52 @@ def test_what_labels_are_called() -> None:
         Label.parse("age")
     assert Label.parse("sex").model == KINDS["sex"].model
     assert all(kind.licence and kind.source for kind in KINDS.values() if kind.model)
+
+
+def test_clips_are_read_from_the_disk_again_and_never_held(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = read_clips(corpus / "clips.jsonl")
+    write(corpus, [replace(clip, id=f"{clip.id}/{n}") for n in range(8) for clip in clips])
+    alive = most = read = 0
+
+    def forget() -> None:
+        nonlocal alive
+        alive -= 1
+
+    def counted(path: Path) -> Iterator[Clip]:
+        nonlocal alive, most, read
+        for clip in stream_clips(path):
+            weakref.finalize(clip, forget)
+            read, alive = read + 1, alive + 1
+            most = max(most, alive)
+            yield clip
+
+    monkeypatch.setattr("desta.attributes.corpus.stream_clips", counted)
+    monkeypatch.setattr(
+        "desta.attributes.collect.measure_clip",
+        lambda root, clip, names: Raw(values=dict.fromkeys(names, float(hash(clip.id) % 100))),
+    )
+    run(corpus)
+
+    assert read == 4 * 400  # for keys, measures, percentiles, words
+    assert most < 5
+
+
+def test_clips_that_change_while_they_are_measured_are_an_error(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = (corpus / "clips.jsonl").read_text().splitlines()[0]
+
+    def measured(root: Path, clip: Clip, names: Sequence[str]) -> Raw:
+        with (root / "clips.jsonl").open("a") as file:
+            file.write(f"{line}\n")
+        return measure_clip(root, clip, names)
+
+    monkeypatch.setattr("desta.attributes.collect.measure_clip", measured)
+    with pytest.raises(DataError, match="was changed while it was measured"):
+        run(corpus)
+    monkeypatch.undo()
+
+    assert not (corpus / "out" / "clips.jsonl").exists()
+    assert run(corpus).clips == 100

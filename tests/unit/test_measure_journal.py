@@ -19,10 +19,10 @@ def test_a_journal_forgets_only_the_line_that_was_being_written(
     path.write_bytes(path.read_bytes() + torn)
 
     with Journal(path, "f") as journal:
-        assert journal.records == [[0], [1]]
+        assert list(journal.records()) == [[0], [1]]
         journal.append([2])
     with Journal(path, "f") as journal:
-        assert journal.records == [[0], [1], [2]]
+        assert list(journal.records()) == [[0], [1], [2]]
 
 
 def test_a_journal_of_which_only_half_the_header_was_written_begins_anew(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_journal_of_which_only_half_the_header_was_written_begins_anew(tmp_pat
     with Journal(path, "f") as journal:
         journal.append(1)
     with Journal(path, "f") as journal:
-        assert journal.records == [1]
+        assert list(journal.records()) == [1]
 
 
 def test_a_journal_that_is_open_is_refused_and_stays_whole(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_journal_that_is_open_is_refused_and_stays_whole(tmp_path: Path) -> No
             Journal(path, "f")
         journal.append(2)
     with Journal(path, "f") as journal:
-        assert journal.records == [1, 2]
+        assert list(journal.records()) == [1, 2]
 
 
 def test_the_journal_of_other_work_is_refused_and_kept(tmp_path: Path) -> None:
@@ -58,5 +58,8 @@ def test_the_journal_of_other_work_is_refused_and_kept(tmp_path: Path) -> None:
 def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.write_bytes(b'{"fingerprint": "f"}\n{"a\n[1]\n')
+    with Journal(path, "f") as journal, pytest.raises(DataError, match="damaged"):
+        list(journal.records())
+    path.write_bytes(b'{"fingerprint\n')
     with pytest.raises(DataError, match="damaged"):
         Journal(path, "f")

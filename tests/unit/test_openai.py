@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from desta.cli.app import app
 from desta.errors import ConfigError, DataError
 from desta.llm import openai
+from desta.llm.answers import retry_after
 from desta.llm.base import Sampling
 from desta.llm.config import OpenAIEngine
 from desta.llm.openai import OpenAIGenerator, connect
@@ -280,8 +281,8 @@ def test_retry_after_holds_every_request(endpoint: Endpoint) -> None:
 
 
 def test_a_date_may_say_when_to_come_back() -> None:
-    assert 55 < openai._retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
-    assert openai._retry_after(formatdate(0)) == 0
+    assert 55 < retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
+    assert retry_after(formatdate(0)) == 0
 
 
 def test_waits_double_and_differ(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
