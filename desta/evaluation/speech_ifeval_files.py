@@ -141,4 +141,3 @@ def _check_distinct(items: Sequence[Item], where: Path) -> None:
 
 def _key(item: Item) -> tuple[Section, str, str]:
     return item.section, item.audio, item.instruction
-
