@@ -1,6 +1,9 @@
-"""The journal of an evaluation: results in the order of its plan, one a line, never changed.
+"""The journal of an evaluation: results in the order of its plan, one a line.
 
-What an interrupted call has written whole is kept; a line that it tore is cut off.
+What an interrupted call has written whole is kept; a line that it tore is cut off. An answer is
+never changed. A line without an answer gives way to what was answered when it was asked again:
+these results are appended to `<journal>.again`, and put into the journal when all are there, or by
+the next call.
 """
 
 import json
@@ -15,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from desta.errors import DataError
 from desta.evaluation.base import Result
+from desta.shards import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +92,33 @@ def open_journal(path: Path, expected: Sequence[tuple[str, str]]) -> int:
     return len(lines)
 
 
+def find_skipped(path: Path) -> set[tuple[str, str]]:
+    """Return (system, item id) of the results of an opened journal that hold no answer."""
+    if not path.exists():
+        return set()
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return {key for line in lines if (key := _key_if_skipped(line))}
+
+
+def asked_again(journal: Path) -> Path:
+    """Return where results wait that will take the place of lines without an answer."""
+    return journal.with_name(f"{journal.name}.again")
+
+
+def replace_skipped(journal: Path) -> None:
+    """Put what was asked again into its place in the journal; answers stay as they are."""
+    again = asked_again(journal)
+    if not again.exists():
+        return
+    found = {key: line for line in again.read_bytes().split(b"\n")[:-1] if (key := key_of(line))}
+    lines = [
+        found.get(key, line) if (key := _key_if_skipped(line)) else line
+        for line in journal.read_bytes().split(b"\n")
+    ]
+    write_atomic(journal, b"\n".join(lines))
+    again.unlink()
+
+
 def append(path: Path, results: Sequence[Result]) -> None:
     """Write results to the end, so that they outlast a loss of power."""
     text = "".join(json.dumps(r.to_json(), ensure_ascii=False) + "\n" for r in results)
@@ -104,3 +135,8 @@ def key_of(line: bytes) -> tuple[str, str] | None:
         return record["system"], record["id"]
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _key_if_skipped(line: bytes) -> tuple[str, str] | None:
+    key = key_of(line)
+    return key if key and json.loads(line).get("skipped") else None

@@ -250,7 +250,7 @@ def _figures_plot(scores: Json) -> Iterator[str]:
 
 
 def _provenance(evaluation: Evaluation) -> list[list[str]]:
-    plan = {k: v for k, v in evaluation.plan.items() if k not in ("benchmark", "version")}
+    plan = {k: v for k, v in evaluation.plan.items() if k not in ("benchmark", "version", "order")}
     facts = [
         ("benchmark", evaluation.scores["benchmark"]),
         ("questions", evaluation.scores["version"]),
