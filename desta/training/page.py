@@ -24,8 +24,9 @@ p { margin: .5rem 0; max-width: 46rem }
 .soft, figcaption { color: var(--soft); font-size: .875rem }
 .caption { margin-top: 1.25rem }
 .missing { background: var(--tint); border-left: 3px solid var(--line); padding: .6rem 1rem }
-code, pre { font: .85em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace }
-pre { background: var(--tint); padding: .8rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere }
+code, pre { font: .85em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace;
+  overflow-wrap: anywhere }
+pre { background: var(--tint); padding: .8rem 1rem; white-space: pre-wrap }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: 1rem;
   margin: 1.5rem 0 }
 .tile { background: var(--tint); border-radius: .5rem; padding: .9rem 1.1rem }
@@ -43,11 +44,13 @@ th { font-weight: 600; color: var(--soft) }
 figure { margin: 1rem 0; overflow-x: auto }
 figure svg { max-width: 100%; min-width: 32rem; height: auto }
 .clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(17.5rem, 1fr)); gap: 1rem }
-.clip { border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1rem }
+.clip { border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1rem;
+  content-visibility: auto; contain-intrinsic-size: auto 28rem }
 .clip audio { width: 100%; height: 2.2rem }
 .clip dl { margin: .6rem 0 0; font-size: .9rem }
 .clip dt { color: var(--soft); font-size: .78rem }
-.clip dd { margin: 0 0 .4rem; overflow-wrap: anywhere }
+.clip dd { margin: 0 0 .4rem; overflow-wrap: anywhere; white-space: pre-wrap; max-height: 16rem;
+  overflow-y: auto }
 .filters { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; margin: 1rem 0;
   position: sticky; top: 0; background: var(--paper); padding: .6rem 0; z-index: 1 }
 .filters input, .filters select { font: inherit; font-size: .9rem; color: inherit;
