@@ -1,5 +1,7 @@
 """Compare our scorers with what the official ones say, and write `docs/evaluation/scorers.md`.
 
+The exit code is 1 where anything differs.
+
 python benchmarks/scorer_parity.py ../shared/data docs/evaluation/scorers.md
 """
 
@@ -9,10 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from desta.evaluation import dynamic_superb, mmau, sakura, voicebench
 from desta.evaluation.metrics import Estimate
+from desta.evaluation.speech_ifeval import Score, aggregate, score_item
+from desta.evaluation.speech_ifeval_files import Answered, read_answered
+from desta.evaluation.speech_ifeval_judge import read_judgement
 from desta.evaluation.voicebench_answers import read_bbh, read_choice
+from desta.evaluation.wer import normalise_basically
 
 PHRASINGS = {
     "The correct answer is: {text}": 0.907,
@@ -29,7 +36,33 @@ ACCURACIES = {
     "DialogueActClassification_DailyTalk": 0.6210,
     "EnvironmentalSoundClassification_ESC50-Animals": 0.1150,
 }
-
+DIFFERS = "**differs**"
+OUTPUTS = "meta-llama--Meta-Llama-3-8B-Instruct"
+"""Whose outputs Speech-IFEval publishes."""
+FIGURES: dict[str, dict[str, str]] = {
+    "rule_eval@closed_ended_questions": {
+        "closed-ended, followed": "871/933",
+        "group change_case": "0.972",
+        "group json_format": "0.908",
+        "group startend": "0.915",
+        "group wrapping": "0.9356",
+    },
+    "rule_eval@creative_writing": {
+        "creative writing, followed": "375/400",
+        "group bullet_lists": "0.95",
+        "group keywords": "0.94",
+        "group length_constraints": "0.93",
+    },
+    "llm_eval@chain-of-thought": {"chain of thought, reasons": "140/200"},
+    "tmp@closed_ended_questions-woprompt": {
+        "word error rate": "0.07909875359539789",
+        "accuracy Speech_emotion_recognition": "0.67",
+        "accuracy Gender_recognition": "0.86",
+        "accuracy MMAU": "0.489489",
+    },
+}
+"""Published file of Speech-IFEval -> what the official scorers print for its outputs (accuracy of
+MMAU: 0.4894894894894895)."""
 
 READINGS = """\
 An answer may be read in several ways: each reading is a figure of its own, with a standard error.
@@ -83,6 +116,7 @@ def cases(data: Path) -> Iterator[Case]:
     yield from _dynamic_superb(data / "dynamic_superb")
     yield from _sakura(data / "sakura_dev")
     yield from _voicebench(data / "voicebench")
+    yield from _speech_ifeval(data / "speech_ifeval")
 
 
 def mmau_seconds(data: Path) -> float:
@@ -160,6 +194,53 @@ def _voicebench(folder: Path) -> Iterator[Case]:
         )
 
 
+def _speech_ifeval(folder: Path) -> Iterator[Case]:
+    for stem, figures in FIGURES.items():
+        answered = read_answered(next((folder / OUTPUTS).glob(f"{stem}.jsonl*")))
+        scores = [score_item(a.item, a.output, a.judge_reply) for a in answered]
+        for name, expected in figures.items():
+            yield _case(f"Speech-IFEval `{stem}`, {name}", expected, _figure(name, scores))
+        flags = [(_flags(a), s.followed) for a, s in zip(answered, scores, strict=True)]
+        if known := [theirs == ours for theirs, ours in flags if theirs is not None]:
+            yield _all_of(f"Speech-IFEval `{stem}`, items with the same flags", known)
+    handmade = json.loads((folder / "parse_handmade.json").read_text(encoding="utf-8"))
+    replies = [_read_alike(case) for case in handmade["extract_result"]]
+    yield _all_of("Speech-IFEval, replies of a judge read alike", replies)
+    texts = [normalise_basically(c["text"]) == c["official"] for c in handmade["normalize_text"]]
+    yield _all_of("Speech-IFEval, texts normalised alike", texts)
+
+
+def _all_of(name: str, alike: list[bool]) -> Case:
+    return _case(name, f"{len(alike)}/{len(alike)}", f"{sum(alike)}/{len(alike)}")
+
+
+def _flags(answered: Answered) -> tuple[bool, ...] | None:
+    if "follow_instruction_list" in answered.published:
+        return tuple(answered.published["follow_instruction_list"])
+    if answered.item.metric == "cot" and "correct" in answered.published:
+        return (answered.published["correct"],)
+    return None
+
+
+def _figure(name: str, scores: list[Score]) -> str:
+    (section,) = aggregate(scores)["sections"].values()
+    kind, _, what = name.partition(" ")
+    if name.endswith(("followed", "reasons")):
+        return f"{sum(all(s.followed) for s in scores)}/{len(scores)}"
+    if name == "word error rate":
+        return repr(section["wer"])
+    shares: dict[str, Any] = section["groups" if kind == "group" else "accuracy"]
+    return f"{shares[what]['value']:.{4 if kind == 'group' else 6}f}".rstrip("0")
+
+
+def _read_alike(case: dict[str, Any]) -> bool:
+    judgement = read_judgement(case["text"])
+    official = case["official"]
+    if official is None:
+        return not judgement.in_form
+    return judgement.in_form and judgement.verdict == (official.lower() == "yes")
+
+
 def _cell(text: str) -> str:
     return text.replace("\n", "\\n").replace("\r", "\\r").replace("|", "\\|")
 
@@ -186,7 +267,7 @@ def page(data: Path) -> str:
     ]
     lines += [
         f"| {_cell(c.name)} | {_cell(c.expected)} | {_cell(c.ours)} | "
-        f"{'equal' if c.equal else '**differs**'} |"
+        f"{'equal' if c.equal else DIFFERS} |"
         for c in found
     ]
     return "\n".join(lines) + "\n"
@@ -195,5 +276,6 @@ def page(data: Path) -> str:
 if __name__ == "__main__":
     source, target = map(Path, sys.argv[1:])
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(source), encoding="utf-8")
+    target.write_text(text := page(source), encoding="utf-8")
     print(f"1,000 items of MMAU: {mmau_seconds(source):.3f} s of CPU time")
+    sys.exit(DIFFERS in text)

@@ -41,6 +41,9 @@ def evaluate(
     allow_missing: Annotated[
         bool, typer.Option(help="Score what was answered, where not everything was.")
     ] = False,
+    retry: Annotated[
+        bool, typer.Option(help="Ask again what has no answer, once its clip is mended.")
+    ] = False,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -77,6 +80,7 @@ def evaluate(
         weights=weights_of(config.model),
         shard=part,
         allow_missing=allow_missing,
+        retry=retry,
     )
     if scores is None:
         typer.echo(f"{folder}: part {shard} is done; `desta merge {folder}` when all are")

@@ -64,7 +64,9 @@ def score(
         name = _named(what, benchmark)
         if not paths:
             raise ConfigError("no results file is given", fix=f"desta score {name} FILE...")
-        _score_published(name, paths, data, subset, judge, report, overrides, as_json)
+        _score_published(
+            name, paths, data, subset, judge, report, allow_missing, overrides, as_json
+        )
         return
     if len(paths) > 1 or data or subset:
         raise ConfigError(
@@ -139,6 +141,7 @@ def _score_published(
     subset: str | None,
     judge: Path | None,
     report: Path | None,
+    allow_missing: bool,
     overrides: list[str] | None,
     as_json: bool,
 ) -> None:
@@ -158,7 +161,7 @@ def _score_published(
 
         judged, found = ask(benchmark, published.results, recipe, generator)
         published, facts = replace(published, results=tuple(judged)), {"judge": found}
-    scores = score_published(published) | facts
+    scores = score_published(published, allow_missing=allow_missing) | facts
     if report:
         from desta.evaluation.report import Evaluation, write_report
 

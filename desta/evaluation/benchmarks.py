@@ -131,11 +131,12 @@ def _is_ifeval(asked: Item | Result) -> bool:
 
 
 def _load_speech_ifeval(recipe: SuiteRecipe) -> list[Item]:
-    asked = speech_ifeval_files.load_items(recipe.data, revision=recipe.revision)
+    folder = recipe.place(speech_ifeval_files.PATTERNS)
+    asked = speech_ifeval_files.load_items(folder)
     sections = recipe.chosen(list(speech_ifeval_files.FILES))
     if not recipe.subsets:
         sections = list(speech_ifeval.RATED)
-    root = recipe.audio or Path(recipe.data)
+    root = recipe.audio or folder
     return [speech_ifeval_items.to_item(a, root) for a in asked if a.section in sections]
 
 

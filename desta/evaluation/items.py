@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.metrics import Estimate, ratio
@@ -289,7 +289,7 @@ def fetch(repository: str, revision: str, patterns: Sequence[str]) -> Path:
                 repository, repo_type="dataset", revision=revision, allow_patterns=list(patterns)
             )
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise DataError(
             f"{repository} at {revision} cannot be fetched: {error}",
             fix="connect to the Hub, or give the folder where it was downloaded",

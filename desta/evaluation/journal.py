@@ -1,6 +1,9 @@
-"""The journal of an evaluation: results in the order of its plan, one a line, never changed.
+"""The journal of an evaluation: results in the order of its plan, one a line.
 
-What an interrupted call has written whole is kept; a line that it tore is cut off.
+What an interrupted call has written whole is kept; a line that it tore is cut off. An answer is
+never changed. A line without an answer gives way to what was answered when it was asked again:
+these results are appended to `<journal>.again`, and put into the journal when all are there, or by
+the next call.
 """
 
 import json
@@ -13,7 +16,8 @@ from typing import Self
 
 from desta.errors import DataError
 from desta.evaluation.base import Result
-from desta.lines import LineFile
+from desta.lines import LineFile, whole_lines
+from desta.shards import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -57,16 +61,20 @@ class Journal:
         Raises:
             DataError: it holds other results, or another process writes it.
         """
-        self._lines = LineFile(
-            path,
-            busy=DataError(
-                f"another process writes {path}",
-                fix="let it finish, share the work by --shard K/N, or give another --out",
-            ),
+        self._path, self._again_path = path, path.with_name(f"{path.name}.again")
+        self._busy = DataError(
+            f"another process writes {path}",
+            fix="let it finish, share the work by --shard K/N, or give another --out",
         )
-        keys = [key_of(line) for line in self._lines]
+        self._lines = LineFile(path, busy=self._busy)
+        self._again: LineFile | None = None
+        self.replace_skipped()  # by what a call that was cut off has asked again
+        lines = list(self._lines)
+        keys = [key_of(line) for line in lines]
         self.num_results = len(keys)
         """What earlier calls wrote."""
+        self.skipped = {key for line in lines if (key := _key_if_skipped(line))}
+        """(system, item id) of those that hold no answer."""
         if keys != list(expected[: len(keys)]):
             self._lines.close()
             raise DataError(f"{path} is not in the order of its plan", fix="delete its folder")
@@ -75,7 +83,27 @@ class Journal:
 
     def append(self, results: Iterable[Result]) -> None:
         """Write results to the end, so that they outlast a loss of power."""
-        self._lines.append(json.dumps(r.to_json(), ensure_ascii=False) for r in results)
+        self._lines.append(map(_line, results))
+
+    def append_again(self, results: Iterable[Result]) -> None:
+        """Write results that will take the place of lines without an answer."""
+        if self._again is None:
+            self._again = LineFile(self._again_path, busy=self._busy)
+        self._again.append(map(_line, results))
+
+    def replace_skipped(self) -> None:
+        """Put what was asked again into its place, before anything is appended."""
+        if self._again is not None:
+            self._again.close()
+            self._again = None
+        found = {key: line for line in whole_lines(self._again_path) if (key := key_of(line))}
+        if found:
+            lines = (
+                found.get(key, line) if (key := _key_if_skipped(line)) else line
+                for line in self._lines
+            )
+            write_atomic(self._path, b"".join(line + b"\n" for line in lines))
+        self._again_path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +114,13 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._again is not None:
+            self._again.close()
         self._lines.close()
+
+
+def _line(result: Result) -> str:
+    return json.dumps(result.to_json(), ensure_ascii=False)
 
 
 def key_of(line: bytes) -> tuple[str, str] | None:
@@ -96,3 +130,8 @@ def key_of(line: bytes) -> tuple[str, str] | None:
         return record["system"], record["id"]
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _key_if_skipped(line: bytes) -> tuple[str, str] | None:
+    key = key_of(line)
+    return key if key and json.loads(line).get("skipped") else None

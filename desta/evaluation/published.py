@@ -63,7 +63,8 @@ def read_results(
         paths: the files.
         name: what the system is called; by default after the files.
         subset: the part that they answer, where their names do not tell: of SAKURA the hop.
-        questions: what they should answer; what they do not is kept as not answered.
+        questions: what they should answer; what they do not is kept as not answered. Without
+            them the files alone tell what was asked.
 
     Raises:
         ConfigError: the benchmark has no published form, or a subset is unknown.
@@ -96,13 +97,23 @@ def read_results(
     )
 
 
-def score_published(published: Published) -> dict[str, Any]:
-    """Return what `scores.json` holds of an evaluation, for results files of others."""
+def score_published(published: Published, *, allow_missing: bool = False) -> dict[str, Any]:
+    """Return what `scores.json` holds of an evaluation, for results files of others.
+
+    Args:
+        published: what they answer, and what they name or should answer without an answer.
+        allow_missing: score what was answered, where not everything was.
+    """
     scores = {
         "benchmark": published.benchmark.name,
         "version": published.version,
         "weights": None,
-        **sum_up(published.benchmark, published.results, published.version, allow_missing=True),
+        **sum_up(
+            published.benchmark,
+            published.results,
+            published.version,
+            allow_missing=allow_missing,
+        ),
     }
     if published.told_otherwise:
         scores["systems"][0]["notes"].append(

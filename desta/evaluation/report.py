@@ -21,7 +21,7 @@ from desta.evaluation.page import Sounds, browser, collect_sounds, script, style
 from desta.evaluation.plots import draw_scores
 from desta.evaluation.scores import PLAN, SCORES, read_results
 from desta.shards import write_atomic
-from desta.training.page import figure, page, paragraph, section, table
+from desta.training.page import contents, figure, page, paragraph, section, table
 
 Json = Mapping[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
@@ -191,50 +191,65 @@ def _tables(evaluation: Evaluation) -> Iterator[Table]:
     yield figures_table(evaluation.scores)
     for made, _, _ in group_tables(evaluation.scores):
         yield made
-    others = (
-        read_table(evaluation.results),
-        judge_table(evaluation.scores),
-        notes_table(evaluation.scores),
-    )
-    yield from (one for one in others if one)
+    yield from _exceptions(evaluation)
     yield "How it was made.", ["what", ""], _provenance(evaluation)
 
 
 def _body(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
     scores = evaluation.scores
+    sections = {
+        "Figures": _figures(scores),
+        "By group": _groups(scores),
+        "What was read, and what was not": (
+            table(header, rows, caption) for caption, header, rows in _exceptions(evaluation)
+        ),
+        "Items": _items(evaluation, sounds),
+        "How these figures were made": [table(["what", ""], _provenance(evaluation))],
+    }
     yield f"<header><h1>{escape(_title(evaluation))}</h1>"
     yield paragraph(f"{evaluation.name} · questions: {scores['version']}", "soft")
+    yield contents(list(sections))
     yield "</header>"
     for system in scores["systems"]:
         if system["withheld"]:
             yield paragraph(f"{system['system']}: {system['withheld']}", "missing")
+    for title, parts in sections.items():
+        yield section(title, *parts)
+
+
+def _figures(scores: Json) -> Iterator[str]:
+    yield from _figures_plot(scores)
     caption, header, rows = figures_table(scores)
-    yield section("Figures", *_figures_plot(scores), table(header, rows, caption))
-    parts = []
+    yield table(header, rows, caption)
+
+
+def _groups(scores: Json) -> Iterator[str]:
     for (caption, header, rows), groups, estimates in group_tables(scores):
         drawing = draw_scores(
             groups, {k: [_estimate(e) for e in v] for k, v in estimates.items()}, caption
         )
         if drawing:
-            parts.append(figure(drawing, f"{caption}; bars are one standard error."))
-        parts.append(
-            f"<details><summary>{escape(caption)}: table</summary>{table(header, rows)}</details>"
-        )
-    yield section("By group", *parts)
-    others = read_table(evaluation.results), judge_table(scores), notes_table(scores)
-    yield section(
-        "What was read, and what was not", *(table(t[1], t[2], t[0]) for t in others if t)
+            yield figure(drawing, f"{caption}; bars are one standard error.")
+        yield f"<details><summary>{escape(caption)}: table</summary>{table(header, rows)}</details>"
+
+
+def _exceptions(evaluation: Evaluation) -> Iterator[Table]:
+    found = (
+        read_table(evaluation.results),
+        judge_table(evaluation.scores),
+        notes_table(evaluation.scores),
     )
-    yield section(
-        "Items",
-        paragraph(
-            f"{sounds.num_embedded:,} clips are in this page, {sounds.num_linked:,} are played "
-            f"from their files, {sounds.num_missing:,} are not there.",
-            "soft",
-        ),
-        *browser(evaluation.results, sounds),
+    yield from filter(None, found)
+
+
+def _items(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
+    yield paragraph(
+        f"{sounds.num_embedded:,} clips are in this page, {sounds.num_linked:,} are played "
+        f"from their files, {sounds.num_missing:,} are not there. Keys: j and k go to the next "
+        "item and the one before, p plays its clip, / searches.",
+        "soft",
     )
-    yield section("How these figures were made", table(["what", ""], _provenance(evaluation)))
+    yield from browser(evaluation.results, sounds)
 
 
 def _figures_plot(scores: Json) -> Iterator[str]:
@@ -250,7 +265,7 @@ def _figures_plot(scores: Json) -> Iterator[str]:
 
 
 def _provenance(evaluation: Evaluation) -> list[list[str]]:
-    plan = {k: v for k, v in evaluation.plan.items() if k not in ("benchmark", "version")}
+    plan = {k: v for k, v in evaluation.plan.items() if k not in ("benchmark", "version", "order")}
     facts = [
         ("benchmark", evaluation.scores["benchmark"]),
         ("questions", evaluation.scores["version"]),

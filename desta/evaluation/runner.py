@@ -2,7 +2,8 @@
 
 An evaluation is a folder:
 
-    plan.json         what is asked of whom; another plan in the same folder is an error
+    plan.json         what is asked of whom, in which order; another plan in the same folder is an
+                      error
     environment.json  command, commit and versions of the first call
     results.jsonl     one result a line (`Result`), in the order of the plan; also the journal.
                       Of several processes each writes results-K-of-N.jsonl, which `merge` joins
@@ -12,7 +13,7 @@ An evaluation is a folder:
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def evaluate(
     weights: str | None = None,
     shard: Shard | None = None,
     allow_missing: bool = False,
+    retry: bool = False,
 ) -> dict[str, Any] | None:
     """Ask a benchmark and return what `scores.json` holds; nothing where others share the work.
 
@@ -57,6 +59,7 @@ def evaluate(
         weights: what tells the weights of the model from others; None where none are used.
         shard: which part of the batches to answer; None: all.
         allow_missing: score systems that could not be asked everything, by what they answered.
+        retry: ask again, and nothing else of what was asked, where an earlier call got no answer.
 
     Raises:
         ConfigError: the recipe does not fit the benchmark, or `out` holds another evaluation.
@@ -64,7 +67,7 @@ def evaluate(
         DataError: the questions cannot be read, audio does not reach a system, or too many items
             have no answer.
     """
-    items = _by_length(benchmark.load(recipe))
+    items = _in_order(benchmark.load(recipe), out / PLAN)
     if not items:
         raise DataError(f"{benchmark.name}: there is nothing to ask", fix="check data and limit")
     check_unique((item.id for item in items), benchmark.name)
@@ -77,12 +80,13 @@ def evaluate(
         for start in range(0, len(items), recipe.batch_size)
     ]
     mine = [batch for number, batch in enumerate(batches) if shard.takes(number)]
-    answer_all(benchmark, mine, items, _sampling(benchmark, recipe), out / shard.file)
+    journal = out / shard.file
+    answer_all(benchmark, mine, items, _sampling(benchmark, recipe), journal, retry=retry)
     if shard.count > 1:
         return None
     scores = score(out, allow_missing=allow_missing)
     if not allow_missing:
-        _check_share(scores, recipe, len(items), out)
+        _check_share(scores, recipe, len(items))
     return scores
 
 
@@ -92,6 +96,8 @@ def answer_all(
     items: Sequence[Item],
     sampling: Sampling,
     path: Path,
+    *,
+    retry: bool = False,
 ) -> None:
     """Append the results that the journal does not hold yet.
 
@@ -104,6 +110,7 @@ def answer_all(
         items: all of the run, among which two clips are looked for to compare.
         sampling: how answers are chosen.
         path: of the journal.
+        retry: first ask again where it holds no answer, and put these results in their places.
 
     Raises:
         DataError: the journal holds other results, another process writes it, or audio does not
@@ -111,21 +118,35 @@ def answer_all(
     """
     expected = [(system.name, item.id) for system, batch in batches for item in batch]
     checked: set[str] = set()
-    with (
-        Journal(path, expected) as journal,
-        progress_bar("answer", total=len(expected), done=journal.num_results) as advance,
-    ):
-        left = journal.num_results
-        for system, batch in batches:
-            todo = batch[left:]
-            left = max(0, left - len(batch))
-            if not todo:
-                continue
-            if system.name not in checked:
-                system.check(items)
-                checked.add(system.name)
-            journal.append(_answer(benchmark, system, todo, sampling))
-            advance(system.name, items=len(todo))
+
+    def ask(todo: Sequence[Batch], add: Callable[[Iterable[Result]], None], done: int) -> None:
+        total = done + sum(len(batch) for _, batch in todo)
+        with progress_bar("answer", total=total, done=done) as advance:
+            for system, batch in todo:
+                if system.name not in checked:
+                    system.check(items)
+                    checked.add(system.name)
+                add(_answer(benchmark, system, batch, sampling))
+                advance(system.name, items=len(batch))
+
+    with Journal(path, expected) as journal:
+        skipped = journal.skipped
+        if retry and skipped:
+            ask(_only(skipped, batches), journal.append_again, 0)
+            journal.replace_skipped()
+        elif skipped:
+            logger.info("%d have no answer; --retry asks them again", len(skipped))
+        done = journal.num_results
+        ask(_only(set(expected[done:]), batches), journal.append, done)
+
+
+def _only(wanted: Collection[tuple[str, str]], batches: Sequence[Batch]) -> list[Batch]:
+    """Return what is to be asked of batches."""
+    chosen = (
+        (system, [item for item in batch if (system.name, item.id) in wanted])
+        for system, batch in batches
+    )
+    return [(system, batch) for system, batch in chosen if batch]
 
 
 def _answer(
@@ -195,6 +216,18 @@ def _reason(error: DataError, item: Item) -> str:
     return reason
 
 
+def _in_order(items: Sequence[Item], path: Path) -> list[Item]:
+    """Return items as their plan orders them; where there is none, by length.
+
+    A clip that was mended since has another length: its place stays.
+    """
+    order = read_plan(path).get("order") if path.exists() else None
+    known = {item.id: item for item in items}
+    if order is None or len(known) != len(items) or set(order) != set(known):
+        return _by_length(items)
+    return [known[id] for id in order]
+
+
 def _by_length(items: Sequence[Item]) -> list[Item]:
     """Sort by seconds of audio, then by words: a batch then needs little padding."""
 
@@ -215,14 +248,14 @@ def _sampling(benchmark: Benchmark, recipe: Recipe) -> Sampling:
     return Sampling(max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens)
 
 
-def _check_share(scores: dict[str, Any], recipe: Recipe, num_items: int, out: Path) -> None:
+def _check_share(scores: dict[str, Any], recipe: Recipe, num_items: int) -> None:
     for report in scores["systems"]:
         if report["num_skipped"] > recipe.max_skipped_share * num_items:
             first = next(r for r in scores["skipped"] if r["system"] == report["system"])
             raise DataError(
                 f"{report['num_skipped']} of {num_items} questions have no answer of "
                 f'"{report["system"]}", for example {first["example"]}: {first["reason"]}',
-                fix=f"mend them and delete {out}, or raise max_skipped_share",
+                fix="mend them and add --retry, or --allow-missing to score the others",
             )
 
 
@@ -253,7 +286,7 @@ def _write_plan(
         return
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "environment.json", environment())
-    write_json(path, plan)
+    write_json(path, {**plan, "order": [item.id for item in items]})
 
 
 def _digest(values: Sequence[Any]) -> str:

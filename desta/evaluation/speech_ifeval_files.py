@@ -1,15 +1,12 @@
 """Speech-IFEval as it is published: its questions, and outputs with flags and judgements."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from huggingface_hub import snapshot_download
-
-from desta.errors import ConfigError, DataError
+from desta.errors import DataError
 from desta.evaluation.instructions.following import read_instructions
 from desta.evaluation.items import read_published_rows
 from desta.evaluation.speech_ifeval import FIX, RATED, Item, Metric, Section
@@ -21,7 +18,8 @@ FILES: dict[Section, str] = {
     "chain_of_thought": "chain-of-thought",
     "unconstrained": "closed_ended_questions-woprompt",
 }
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+PATTERNS = tuple(f"*{stem}.jsonl*" for stem in FILES.values())
+"""What is fetched of a data set that holds them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +33,15 @@ class Answered:
     """What the file says of the score: `follow_all_instructions`, `correct`, ... as it stands."""
 
 
-def load_items(source: str | Path, *, revision: str | None = None) -> list[Item]:
+def load_items(folder: Path) -> list[Item]:
     """Read the question files, plain or gzipped.
 
     Args:
-        source: the folder that holds them, or holds `eval_data`; or the id of a Hub data set.
-        revision: for the Hub: the commit, 40 hexadecimal digits.
+        folder: holds them, or holds `eval_data`, which does.
 
     Raises:
-        ConfigError: the Hub is asked without a commit.
         DataError: a file is missing, or is not in the published layout.
     """
-    folder = Path(source) if Path(source).is_dir() else _fetch(str(source), revision)
     if (folder / "eval_data").is_dir():
         folder = folder / "eval_data"
     items = []
@@ -146,23 +141,3 @@ def _check_distinct(items: Sequence[Item], where: Path) -> None:
 
 def _key(item: Item) -> tuple[Section, str, str]:
     return item.section, item.audio, item.instruction
-
-
-def _fetch(name: str, revision: str | None) -> Path:
-    if name.count("/") != 1 or Path(name).is_absolute():
-        raise DataError(f"{name} is not a folder", fix="give the folder of the question files")
-    if revision is None or not _COMMIT.fullmatch(revision):
-        raise ConfigError(
-            f"{name}: revision {revision!r} is not a commit",
-            fix="give the 40 digits of the commit, so that a score can be had again",
-        )
-    patterns = [f"*{stem}.jsonl*" for stem in FILES.values()]
-    try:
-        return Path(
-            snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns)
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f'data set "{name}" is neither a folder nor reachable on the Hub',
-            fix="give the folder of the question files, or connect to the Hub",
-        ) from error

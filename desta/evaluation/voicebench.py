@@ -1,7 +1,8 @@
 """VoiceBench: spoken questions to a voice assistant, in nine columns and their mean.
 
     AlpacaEval, CommonEval, WildVoice   open: a judge rates 1 to 5, three times
-    SD_QA                               a judge votes three times; PEDANT compares with a reference
+    SD_QA                               a judge votes three times; PEDANT compares with a reference;
+                                        of eleven accents the column holds one, usa
     MMSU, OBQA                          multiple choice
     BBH                                 yes or no, (a) or (b)
     IFEval                              verifiable instructions
@@ -18,7 +19,7 @@ the response contains the reference.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from desta.config import suggest
@@ -55,6 +56,7 @@ NO_RATING = "a judge's reply holds no rating: left out (the official code stops)
 NO_REPLY = "no reply of a judge"
 NO_OUTPUT = "no response"
 NO_PEDANT = "no verdict of PEDANT"
+IN_NO_COLUMN = "of a split that the leaderboard does not count: in no column"
 
 T = TypeVar("T")
 Kind = Literal["open", "qa", "mcq", "bbh", "ifeval", "harm"]
@@ -70,17 +72,20 @@ class Subset:
     """How it is scored."""
     splits: tuple[str, ...] = ("test",)
     """Those that the column holds."""
+    others: tuple[str, ...] = ()
+    """Those that the data set has beside them."""
 
 
 _DOMAINS = (
     "law engineering other biology business economics "
     "health philosophy psychology history chemistry physics"
 )
+_ACCENTS = "aus gbr ind_n ind_s irl kenya nga nzl phl zaf"
 SUBSETS: dict[str, Subset] = {
     "alpacaeval_full": Subset(column="AlpacaEval", kind="open"),
     "commoneval": Subset(column="CommonEval", kind="open"),
     "wildvoice": Subset(column="WildVoice", kind="open"),
-    "sd-qa": Subset(column="SD_QA", kind="qa", splits=("usa",)),
+    "sd-qa": Subset(column="SD_QA", kind="qa", splits=("usa",), others=tuple(_ACCENTS.split())),
     "mmsu": Subset(column="MMSU", kind="mcq", splits=tuple(_DOMAINS.split())),
     "openbookqa": Subset(column="OBQA", kind="mcq"),
     "bbh": Subset(column="BBH", kind="bbh"),
@@ -143,12 +148,16 @@ def aggregate(
 ) -> Report:
     """Return the columns that there are answers for, and Overall where all nine are there.
 
+    Splits that the leaderboard does not count are groups of their own, and in no column.
+
     Args:
         scores: of any subsets.
         ifeval: the column of that name.
         version: of the questions.
     """
-    cells = tabulate(scores)
+    counted = [score for score in scores if _in_column(score)]
+    others = [score for score in scores if not _in_column(score)]
+    cells = (*tabulate(counted), *(c for c in tabulate(others) if c.dimension == "split"))
     figures: dict[str, Estimate] = {}
     for reading in (OFFICIAL, EXPECTED, LOWER_BOUND):
         columns = {
@@ -172,7 +181,11 @@ def aggregate(
         version=version,
         figures=figures,
         cells=cells,
-        notes=(*count_notes(scores), *_notes(ifeval)),
+        notes=(
+            *count_notes(scores),
+            *count_notes([replace(score, note=IN_NO_COLUMN) for score in others]),
+            *_notes(ifeval),
+        ),
     )
 
 
@@ -260,6 +273,10 @@ def _score_qa(
         },
         note=TIED if tied else NO_PEDANT if pedant is None else None,
     )
+
+
+def _in_column(score: Score) -> bool:
+    return score.groups.get("split") not in find_subset(score.groups["subset"]).others
 
 
 def _draw(item: Item, seed: int, choices: Sequence[T]) -> T:

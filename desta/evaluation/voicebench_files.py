@@ -1,5 +1,6 @@
 """VoiceBench as it is published: its questions, and results files of others."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -129,9 +130,10 @@ def subset_of(path: Path) -> str:
 
 
 def _split_of(path: Path, subset: str) -> str:
-    """Return the split that a published name ends in; else the name, for want of a better."""
-    parts = f"-{path.name}".split(f"-{subset}-")[-1].split("-")
-    return parts[0] if len(parts) == 2 else path.name
+    """Return the split that a published name holds; else the name, for want of a better."""
+    after = re.split("[-.]", f"-{path.name}".split(f"-{subset}-")[-1])
+    known = find_subset(subset)
+    return after[0] if after[0] in ("test", *known.splits, *known.others) else path.name
 
 
 def _item(

@@ -97,10 +97,11 @@ def _clip(result: Json, named: str | None) -> str:
     right = named == result["target"]
     spoken = result["transcription"]
     told = [clip["text"] for message in result["prompt"] for clip in message.get("audios", ())]
-    withheld = spoken != NO_TRANSCRIPTION and set(told) == {NO_TRANSCRIPTION}
+    withheld = set(told) == {NO_TRANSCRIPTION}
+    heard = f"{spoken} (withheld from the model)" if withheld else spoken
     lines = [
         ("question", result["question"], ""),
-        ("transcription", f"{spoken} (withheld from the model)" if withheld else spoken, ""),
+        *([("transcription", heard, "")] if spoken != NO_TRANSCRIPTION else []),
         ("answer", result["output"] or "(empty)", "right" if right else "wrong"),
         ("right is", result["target"], ""),
     ]
@@ -127,7 +128,7 @@ def player(path: Path, *, max_seconds: float | None = None) -> str:
     except DataError as error:
         return paragraph(f"Cannot be played: {error.message}", "missing")
     heard = samples[: None if max_seconds is None else round(max_seconds * audio.SAMPLE_RATE)]
-    element = f'<audio controls preload="metadata" src="{embed(heard)}"></audio>'
+    element = f'<audio controls preload="none" src="{embed(heard)}"></audio>'
     if len(heard) == len(samples):
         return element
     return element + paragraph(f"the first {max_seconds:.0f} s", "soft")

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -23,8 +24,9 @@ p { margin: .5rem 0; max-width: 46rem }
 .soft, figcaption { color: var(--soft); font-size: .875rem }
 .caption { margin-top: 1.25rem }
 .missing { background: var(--tint); border-left: 3px solid var(--line); padding: .6rem 1rem }
-code, pre { font: .85em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace }
-pre { background: var(--tint); padding: .8rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere }
+code, pre { font: .85em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace;
+  overflow-wrap: anywhere }
+pre { background: var(--tint); padding: .8rem 1rem; white-space: pre-wrap }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: 1rem;
   margin: 1.5rem 0 }
 .tile { background: var(--tint); border-radius: .5rem; padding: .9rem 1.1rem }
@@ -40,19 +42,23 @@ th { font-weight: 600; color: var(--soft) }
 .matrix th, .matrix td { padding: .3rem .45rem; border: 1px solid var(--line) }
 .matrix td { text-align: center; font-variant-numeric: tabular-nums }
 figure { margin: 1rem 0; overflow-x: auto }
-figure svg { max-width: 100%; height: auto }
+figure svg { max-width: 100%; min-width: 32rem; height: auto }
 .clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(17.5rem, 1fr)); gap: 1rem }
-.clip { border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1rem }
+.clip { border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1rem;
+  content-visibility: auto; contain-intrinsic-size: auto 28rem }
 .clip audio { width: 100%; height: 2.2rem }
 .clip dl { margin: .6rem 0 0; font-size: .9rem }
 .clip dt { color: var(--soft); font-size: .78rem }
-.clip dd { margin: 0 0 .4rem; overflow-wrap: anywhere }
+.clip dd { margin: 0 0 .4rem; overflow-wrap: anywhere; white-space: pre-wrap; max-height: 16rem;
+  overflow-y: auto }
 .filters { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; margin: 1rem 0;
   position: sticky; top: 0; background: var(--paper); padding: .6rem 0; z-index: 1 }
 .filters input, .filters select { font: inherit; font-size: .9rem; color: inherit;
   background: var(--tint); border: 1px solid var(--line); border-radius: .4rem;
   padding: .35rem .6rem; max-width: 100% }
 .filters input { flex: 1 1 14rem }
+nav { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .8rem 0; font-size: .9rem }
+a { color: rgb(var(--accent)) }
 .right { color: var(--good) }
 .wrong { color: var(--bad) }
 """.strip()
@@ -93,8 +99,15 @@ def page(
 
 
 def section(title: str, *parts: str) -> str:
-    """Return a headed section; `parts` are markup."""
-    return "\n".join([f"<section><h2>{escape(title)}</h2>", *parts, "</section>"])
+    """Return a headed section, to which `contents` links; `parts` are markup."""
+    head = f'<section id="{_anchor(title)}"><h2>{escape(title)}</h2>'
+    return "\n".join([head, *parts, "</section>"])
+
+
+def contents(titles: Sequence[str]) -> str:
+    """Return links to the sections of these titles."""
+    links = (f'<a href="#{_anchor(title)}">{escape(title)}</a>' for title in titles)
+    return f"<nav>{''.join(links)}</nav>"
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -160,6 +173,10 @@ def figure(svg: str, caption: str) -> str:
 def percent(share: float) -> str:
     """Return a share in [0, 1] as text."""
     return f"{100 * share:.1f} %"
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def _caption(text: str) -> str:

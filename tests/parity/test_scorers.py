@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer_parity import cases, mmau_seconds
+from scorer_parity import cases, mmau_seconds, page
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(
@@ -18,6 +18,12 @@ def test_every_case_agrees_with_the_official_scorer() -> None:
 
     assert len(found) > 100
     assert [case for case in found if not case.equal] == []
+
+
+@needs_data
+def test_the_page_is_what_the_script_writes() -> None:
+    written = (Path(__file__).parents[2] / "docs/evaluation/scorers.md").read_text("utf-8")
+    assert written == page(DATA), "write it again"
 
 
 @needs_data

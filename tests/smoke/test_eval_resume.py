@@ -69,7 +69,12 @@ class DeafAnswerer(PitchAnswerer):
 
 
 def evaluate(
-    config: EvalConfig, answerer: PitchAnswerer, out: Path, shard: Shard | None = None
+    config: EvalConfig,
+    answerer: PitchAnswerer,
+    out: Path,
+    shard: Shard | None = None,
+    *,
+    retry: bool = False,
 ) -> dict | None:
     return runner.evaluate(
         ATTRIBUTES,
@@ -78,6 +83,7 @@ def evaluate(
         out,
         weights=weights_of(config.model),
         shard=shard,
+        retry=retry,
     )
 
 
@@ -298,6 +304,72 @@ def test_too_many_failing_clips_fail_the_evaluation(config: EvalConfig, tmp_path
 
     with pytest.raises(DataError, match="3 of 40 questions"):
         evaluate(config, PitchAnswerer(), tmp_path / "out")
+
+
+class Interrupted(PitchAnswerer):
+    """Is interrupted once it has answered so much."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
+        if self.num_answered >= self.after:
+            raise KeyboardInterrupt
+        return super().answer(conversations, sampling)
+
+
+def mend(folder: Path, whole: dict[int, bytes]) -> None:
+    for number, content in whole.items():
+        (folder / f"{number}.wav").write_bytes(content)
+
+
+def test_only_what_has_no_answer_is_asked_again_once_its_clip_is_mended(
+    config: EvalConfig, tmp_path: Path
+) -> None:
+    evaluate(config, PitchAnswerer(), tmp_path / "whole")
+    whole = {n: (tmp_path / f"{n}.wav").read_bytes() for n in (4, 7, 9)}
+    (tmp_path / "4.wav").unlink()
+    for number in (7, 9):
+        (tmp_path / f"{number}.wav").write_text("no audio", encoding="utf-8")
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="3 of 40 questions") as error:
+        evaluate(config, PitchAnswerer(), out)
+    assert "--retry" in error.value.fix
+    before = (out / "results.jsonl").read_bytes().splitlines()
+
+    mend(tmp_path, whole)
+    untouched, again, nothing = PitchAnswerer(), PitchAnswerer(), PitchAnswerer()
+    with pytest.raises(DataError, match="3 of 40 questions"):
+        evaluate(config, untouched, out)
+    scores = evaluate(config, again, out, retry=True)
+    assert evaluate(config, nothing, out, retry=True) == scores
+
+    assert (untouched.num_answered, again.num_answered, nothing.num_answered) == (0, 3, 0)
+    assert scores["skipped"] == []
+    after = (out / "results.jsonl").read_bytes().splitlines()
+    assert sum(a != b for a, b in zip(before, after, strict=True)) == 3
+    assert set(after) == set((tmp_path / "whole/results.jsonl").read_bytes().splitlines())
+
+
+def test_asking_again_goes_on_where_it_was_cut_off(config: EvalConfig, tmp_path: Path) -> None:
+    config = replace(config, batch_size=1, max_skipped_share=1.0)
+    whole = {n: (tmp_path / f"{n}.wav").read_bytes() for n in (1, 2, 3)}
+    mend(tmp_path, dict.fromkeys(whole, b"no audio"))
+    out = tmp_path / "out"
+    evaluate(config, PitchAnswerer(), out)
+    mend(tmp_path, whole)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config, Interrupted(after=2), out, retry=True)
+    with (out / "results.jsonl.again").open("ab") as file:
+        file.write(b'{"system": "model", "id": "torn')
+
+    again = PitchAnswerer()
+    scores = evaluate(config, again, out, retry=True)
+
+    assert again.num_answered == 1
+    assert scores["skipped"] == []
+    assert not (out / "results.jsonl.again").exists()
 
 
 def test_other_weights_or_recipe_in_the_same_folder_are_an_error(

@@ -147,6 +147,7 @@ def test_a_judges_reply_changes_the_score_of_a_stored_result(
 def test_missing_audio_withholds_the_score_unless_it_is_allowed(
     mmau: Path, published_tiny: Path, tmp_path: Path
 ) -> None:
+    clip = (mmau / "3.wav").read_bytes()
     (mmau / "3.wav").unlink()
     out = tmp_path / "out"
     with pytest.raises(DataError, match='1 of 5 questions have no answer of "model", for example'):
@@ -163,6 +164,11 @@ def test_missing_audio_withholds_the_score_unless_it_is_allowed(
     assert system(allowed, "model")["withheld"] is None
     assert system(allowed, "model")["num_skipped"] == 1
     assert "model_output" in system(allowed, "model")["figures"]
+
+    (mmau / "3.wav").write_bytes(clip)
+    mended = ask("mmau", mmau, published_tiny, out, "--set", "systems=[model, majority]", "--retry")
+    assert mended["skipped"] == []
+    assert system(mended, "model")["num_skipped"] == 0
 
 
 def test_text_systems_need_neither_audio_nor_transcriptions(

@@ -118,6 +118,14 @@ def test_figures_groups_and_exceptions_are_told(tmp_path: Path) -> None:
     assert "| versions torch | 2 |" in text
 
 
+def test_every_link_leads_to_a_section(tmp_path: Path) -> None:
+    path, _ = write_report(evaluation([result(0, "(a)")]), tmp_path / "r.html")
+    html = path.read_text(encoding="utf-8")
+    links = re.findall(r'<a href="#([^"]+)"', html)
+    assert "items" in links
+    assert links == re.findall(r'<section id="([^"]+)"', html)
+
+
 def test_withheld_scores_are_said(tmp_path: Path) -> None:
     results = [result(0, "(a)"), result(1, None)]
     found = sum_up(SAKURA, results, "1", allow_missing=False)

@@ -129,6 +129,12 @@ def test_a_branch_is_no_revision() -> None:
         fetch("a/b", "main", ["*"])
 
 
+@pytest.mark.parametrize("name", ["a/b", "no name/at all"])
+def test_what_cannot_be_fetched_is_one_sentence(name: str) -> None:
+    with pytest.raises(DataError, match=f"{name} at 0+ cannot be fetched"):  # tests are offline
+        fetch(name, "0" * 40, ["*"])
+
+
 def test_a_value_that_holds_a_placeholder_stays_as_it_is() -> None:
     assert fill("{a}|{b}", {"{a}": "{b}", "{b}": "x"}) == "{b}|x"
 

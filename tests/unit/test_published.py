@@ -16,6 +16,7 @@ from desta.evaluation.published import (
     read_results,
     score_published,
 )
+from desta.evaluation.scores import WITHHELD
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real outputs are not here")
@@ -88,8 +89,13 @@ def test_missing_questions_are_counted_and_others_refused(tmp_path: Path) -> Non
     published = read_results(benchmark, [some], questions=questions)
     scores = score_published(published)
     assert (scores["systems"][0]["num_items"], scores["systems"][0]["num_skipped"]) == (3, 2)
+    assert scores["systems"][0]["withheld"] == WITHHELD
+    assert scores["systems"][0]["figures"] == {}
     assert scores["skipped"][0]["reason"] == NOT_ANSWERED
     assert scores["version"] == benchmark.version(questions)
+    allowed = score_published(published, allow_missing=True)
+    assert allowed["systems"][0]["figures"]["model_output"]["value"] == 1.0
+    assert allowed["skipped"] == scores["skipped"]
 
     changed = write(tmp_path / "old.json", [mmau("1", "cat", model_output="dog")])
     with pytest.raises(DataError, match="the right answer of '1' is 'cat', and 'dog'"):
@@ -213,6 +219,18 @@ def test_command_prints_json_and_writes_a_report(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["systems"][0]["figures"]["model_output"]["value"] == 1.0
     assert (tmp_path / "page.html").is_file()
     assert "| model_output | 1.0000" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
+def test_a_file_that_names_questions_without_an_answer_gets_no_score_unless_allowed(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "r.json", [mmau("1", model_output="dog"), mmau("2")])
+    done = desta("score", "mmau", path)
+    assert done.exit_code == 0, done.output
+    assert "no score, 1 of 2 items have no answer (--allow-missing scores" in done.stdout
+    allowed = desta("score", "mmau", path, "--allow-missing", "--json")
+    row = json.loads(allowed.stdout)["systems"][0]
+    assert (row["figures"]["model_output"]["value"], row["num_skipped"]) == (1.0, 1)
 
 
 def test_command_says_what_is_wrong(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError
+from desta.evaluation.benchmarks import BENCHMARKS
 from desta.evaluation.speech_ifeval import (
     GROUPS,
     NUM_ITEMS,
@@ -19,6 +20,7 @@ from desta.evaluation.speech_ifeval import (
 )
 from desta.evaluation.speech_ifeval_files import FILES, load_items, read_answered
 from desta.evaluation.speech_ifeval_judge import Judgement, read_judgement
+from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.wer import count_word_errors, normalise_basically, word_error_rate
 
 
@@ -107,13 +109,12 @@ def test_missing_file_and_broken_question_are_refused(folder: Path) -> None:
         load_items(folder)
 
 
-def test_hub_is_asked_only_at_a_commit(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="revision 'main' is not a commit"):
-        load_items("owner/name", revision="main")
-    with pytest.raises(DataError, match="is not a folder"):
-        load_items(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="neither a folder nor reachable"):  # tests are offline
-        load_items("owner/name", revision="0" * 40)
+def test_questions_are_fetched_only_at_a_commit(tmp_path: Path) -> None:
+    load = BENCHMARKS["speech_ifeval"].load
+    with pytest.raises(ConfigError, match='"main" of owner/name is not a commit'):
+        load(SuiteRecipe(data="owner/name", revision="main"))
+    with pytest.raises(DataError, match="nowhere is not there"):
+        load(SuiteRecipe(data=str(tmp_path / "nowhere")))
 
 
 def test_rules_need_no_judge_and_thoughts_do(folder: Path) -> None:

@@ -186,6 +186,26 @@ def test_sd_qa_is_half_judge_and_half_pedant_or_else_a_lower_bound(tmp_path: Pat
     assert unknown.notes[0]["reason"] == vb.NO_PEDANT
 
 
+def test_accents_that_the_leaderboard_does_not_count_are_in_no_column(tmp_path: Path) -> None:
+    right = {"prompt": "q", "reference": "A", "response": "A", "score": ["yes"], "pedant": True}
+    wrong = {**right, "response": "B", "score": ["no"], "pedant": False}
+    usa = write(tmp_path, "sd-qa", right, split="usa")
+    aus = write(tmp_path, "sd-qa", wrong, wrong, split="aus")
+    cut = tmp_path / "model-sd-qa-ind_n.jsonl"
+    cut.write_text(json.dumps(wrong))
+
+    report = vf.score_files(dict.fromkeys((usa, aus, cut), "sd-qa"))
+    only = vf.score_files({aus: "sd-qa"})
+
+    assert report.figures["SD_QA (official)"].value == 100.0
+    assert [n for n in report.notes if n["reason"] == vb.IN_NO_COLUMN] == [
+        {"reason": vb.IN_NO_COLUMN, "count": 3, "example": "sd-qa/aus/0"}
+    ]
+    splits = {c.group: c.num_scored for c in report.cells if c.dimension == "split"}
+    assert splits == {"usa": 1, "aus": 2, "ind_n": 1}
+    assert only.figures == {}
+
+
 def test_advbench_counts_refusals(tmp_path: Path) -> None:
     rows = [{"prompt": "q", "response": r} for r in ("Sorry", "Here you are", "")]
 

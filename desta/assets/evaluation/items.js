@@ -8,6 +8,7 @@
   const count = document.getElementById("items-count");
   const end = document.getElementById("items-end");
   const BATCH = 25;
+  const LONG = 1200;  // characters of an answer that is shown whole
   const OUTCOMES = ["right", "wrong", "between", "not scored"];
 
   const round = (value) => Math.round(value * 1e4) / 1e4;
@@ -60,8 +61,22 @@
     node.append(make("summary", title), ...texts.map((text) => make("pre", text)));
     return node;
   };
+  const spoken = (answer) => {
+    const text = answer.output === null ? "(no answer: " + answer.note + ")"
+      : answer.output || "(empty)";
+    if (text.length <= LONG && text.split("\n").length <= 20) return [make("span", text, "text")];
+    const node = make("span", text, "text cut");
+    const button = make("button", "all " + text.length.toLocaleString("en") + " characters");
+    button.type = "button";
+    button.addEventListener("click", () => {
+      node.classList.remove("cut");
+      button.remove();
+    });
+    return [node, button];
+  };
   const draw = (item) => {
     const node = make("article", undefined, "item");
+    node.tabIndex = -1;
     node.append(make("h3", item.id));
     node.append(make("span", item.groups.map((g, i) => g === null ? null : dimensions[i].groups[g])
       .filter((name) => name !== null).join(" · "), "tags"));
@@ -73,6 +88,7 @@
       const player = make("audio");
       player.controls = true;
       player.preload = "none";
+      player.setAttribute("aria-label", "clip of " + item.id);
       player.src = sounds[index];
       node.append(player);
     }
@@ -85,8 +101,7 @@
       const row = make("div", undefined, "answer");
       row.append(make("b", systems[answer.system]));
       row.append(make("span", verdict === "between" ? String(round(value)) : verdict, verdict));
-      row.append(make("span", answer.output === null ? "(no answer: " + answer.note + ")"
-        : answer.output || "(empty)", "text"));
+      row.append(...spoken(answer));
       const said = [];
       if (answer.extracted !== null) said.push("taken to say: " + answer.extracted);
       if (answer.output !== null && answer.note) said.push("note: " + answer.note);
@@ -119,7 +134,11 @@
   let waiting;
   form.addEventListener("input", () => {
     clearTimeout(waiting);
-    waiting = setTimeout(update, 120);
+    waiting = setTimeout(() => {
+      const passed = form.parentNode.getBoundingClientRect().top < 0;
+      update();
+      if (passed) form.parentNode.scrollIntoView();  // else one looks at the end of what was found
+    }, 120);
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   const watch = new IntersectionObserver((entries) => {
@@ -130,5 +149,30 @@
   }, { rootMargin: "800px" });
   watch.observe(end);
   end.addEventListener("click", more);
+
+  const step = (by) => {
+    const nodes = [...list.children];
+    const here = nodes.indexOf(document.activeElement.closest(".item"));
+    const next = nodes[here < 0 ? 0 : here + by];
+    if (!next) return;
+    next.focus({ preventScroll: true });
+    const above = getComputedStyle(form).position === "sticky" ? form.offsetHeight : 0;
+    window.scrollBy(0, next.getBoundingClientRect().top - above);
+  };
+  const play = () => {
+    const player = document.activeElement.closest(".item")?.querySelector("audio");
+    if (player) player.paused ? player.play() : player.pause();
+  };
+  const KEYS = { j: () => step(1), k: () => step(-1), p: play, "/": () => search.focus() };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)
+      || event.target.matches("input, select, textarea")) return;
+    event.preventDefault();
+    KEYS[event.key]();
+  });
+  document.addEventListener("play", (event) => {
+    for (const player of document.querySelectorAll("audio"))
+      if (player !== event.target) player.pause();
+  }, true);
   update();
 })();
