@@ -32,8 +32,9 @@ check: setup  ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup  ## all tests but those marked slow, gpu or network
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+test: setup  ## all tests but those marked slow, gpu or network; those on Ray beforehand, alone
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/smoke/test_cluster.py -m 'ray and not slow'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m 'not (ray or slow or gpu or network)'
 
 smoke: setup  ## the whole path on tiny models only
 	$(BIN)/pytest tests/smoke

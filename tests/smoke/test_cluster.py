@@ -158,6 +158,7 @@ def test_no_worker_is_refused() -> None:
         ClusterConfig(workers=0)
 
 
+@pytest.mark.ray
 def test_an_address_where_nobody_listens_is_told_at_once(folder: Path) -> None:
     pytest.importorskip("ray.data", reason="the extra `cluster` is not installed")
     cluster = ClusterConfig(address="127.0.0.1:1")
@@ -185,6 +186,7 @@ def test_workers_share_the_rates_of_an_endpoint_and_take_gpus_of_their_own(folde
 # -- on Ray ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_workers_writes_the_bytes_of_the_local_run(
@@ -197,6 +199,7 @@ def test_any_number_of_workers_writes_the_bytes_of_the_local_run(
     assert sorted(asked(notes)) == sorted(asked(folder / "whole.notes"))
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
 def test_another_recipe_asks_only_for_what_is_new(folder: Path, whole: Path) -> None:
     out, notes = folder / "again", folder / "again.notes"
@@ -208,6 +211,7 @@ def test_another_recipe_asks_only_for_what_is_new(folder: Path, whole: Path) -> 
     assert contents(out) != contents(whole)
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
 def test_a_killed_worker_costs_its_batch(folder: Path, whole: Path) -> None:
     out, notes = folder / "killed-worker", folder / "killed-worker.notes"
@@ -227,6 +231,7 @@ def test_a_killed_worker_costs_its_batch(folder: Path, whole: Path) -> None:
     assert len(asked(notes)) - len(expected) <= BATCH
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
 def test_a_killed_driver_goes_on_where_the_journal_ends(folder: Path, whole: Path) -> None:
     out, notes = folder / "killed-driver", folder / "killed-driver.notes"
@@ -254,6 +259,7 @@ def test_a_killed_driver_goes_on_where_the_journal_ends(folder: Path, whole: Pat
     assert len(asked(notes)) - len(before) == len(expected) - journalled
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
 def test_rows_are_answered_anew(folder: Path, whole: Path) -> None:
     config = recipe(folder, clips=(), regenerate=whole, batch_size=BATCH)
@@ -265,6 +271,7 @@ def test_rows_are_answered_anew(folder: Path, whole: Path) -> None:
     assert contents(folder / "anew-by-2") == contents(folder / "anew")
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
 def test_what_is_wrong_with_an_engine_is_told_as_it_is_locally(folder: Path) -> None:
     with pytest.raises(DataError, match="the endpoint is down") as told:
@@ -279,6 +286,7 @@ def test_what_is_wrong_with_an_engine_is_told_as_it_is_locally(folder: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
 def test_a_batch_that_kills_every_worker_ends_the_run(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "poison").touch()
