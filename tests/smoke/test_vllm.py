@@ -88,9 +88,21 @@ def test_greedy_answers_are_those_of_the_local_engine(vllm: Any) -> None:
         a.text.split()[:3] == b.text.split()[:3] for a, b in zip(ours, theirs, strict=True)
     )
     log.info("identical: %d of 32; first three words: %d", same(ours, theirs), beginning)
-    assert beginning >= 24
+    assert beginning >= 16  # how many it is depends on the kernels of the machine
     assert all(a.finished or a.num_tokens == 32 for a in theirs)
     assert vllm.revision.startswith(local.revision)
+
+
+def test_in_float32_nothing_parts_them() -> None:
+    def recipe(engine: Engine) -> Recipe:
+        return Recipe(engine=engine, dtype="float32", backbone_dtype="float32")
+
+    ours = answers(load_generator(recipe(LocalEngine())), GREEDY)
+    theirs = answers(load_generator(recipe(VllmEngine(max_length=1024))), GREEDY)
+
+    assert [a.text for a in theirs] == [a.text for a in ours]
+    assert [a.finished for a in theirs] == [a.finished for a in ours]
+    assert [a.num_tokens for a in theirs] == [a.num_tokens for a in ours]
 
 
 def test_an_answer_follows_from_its_seed(vllm: Any) -> None:
