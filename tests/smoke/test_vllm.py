@@ -1,5 +1,6 @@
 """vLLM beside the local engine, on a real small model; wants `make vllm-env` (docs/engines.md)."""
 
+import importlib
 import importlib.util
 import logging
 from dataclasses import dataclass
@@ -135,3 +136,10 @@ def test_a_stop_string_ends_a_response(vllm: Any) -> None:
     stopped = answers(vllm, Sampling(max_new_tokens=32, stop=(" ",)))
     assert all(" " not in answer.text for answer in stopped)
     assert all(answer.finished for answer in stopped)
+
+
+def test_no_process_of_vllm_could_outlive_this_one(vllm: Any) -> None:
+    """One that was left by `kill -9` would keep its memory from the next call."""
+    psutil = importlib.import_module("psutil")  # comes with vLLM
+    children = [process.name() for process in psutil.Process().children(recursive=True)]
+    assert [name for name in children if name.startswith("VLLM")] == []
