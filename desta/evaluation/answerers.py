@@ -105,9 +105,7 @@ def connect_hearer(endpoint: OpenAIEngine) -> Reader:
         content=f"{LOCATOR} What do you hear?",
         audios=(AudioRef(audio=silence, text=NO_TRANSCRIPTION),),
     )
-    generator = connect(
-        endpoint, model=str(endpoint.model), content=audio_parts, question=question
-    )
+    generator = connect(endpoint, model=str(endpoint.model), content=audio_parts, question=question)
     return Reader(generator, audio_parts)
 
 

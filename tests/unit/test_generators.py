@@ -227,7 +227,9 @@ def test_a_failure_of_vllm_is_told_and_may_pass(backbone: tuple[Any, Any], dead:
     model, tokenizer = backbone
     ends = end_ids(model, tokenizer)
     generator = VllmGenerator(Failing(), tokenizer, end_ids=ends, id="tiny", revision="1")  # type: ignore[arg-type]
-    with pytest.raises(UnavailableError, match=r"^vLLM has failed: CUDA out of memory\.\n") as caught:
+    with pytest.raises(
+        UnavailableError, match=r"^vLLM has failed: CUDA out of memory\.\n"
+    ) as caught:
         generator.complete(QUESTIONS, Sampling(), seeds=[0, 1, 2])
     assert "what was answered is kept" in caught.value.fix
 
