@@ -94,18 +94,6 @@ def test_greedy_answers_are_those_of_the_local_engine(vllm: Any) -> None:
     assert vllm.revision.startswith(local.revision)
 
 
-def test_in_float32_nothing_parts_them() -> None:
-    def recipe(engine: Engine) -> Recipe:
-        return Recipe(engine=engine, dtype="float32", backbone_dtype="float32")
-
-    ours = answers(load_generator(recipe(LocalEngine())), GREEDY)
-    theirs = answers(load_generator(recipe(VllmEngine(max_length=1024))), GREEDY)
-
-    assert [a.text for a in theirs] == [a.text for a in ours]
-    assert [a.finished for a in theirs] == [a.finished for a in ours]
-    assert [a.num_tokens for a in theirs] == [a.num_tokens for a in ours]
-
-
 def test_an_answer_follows_from_its_seed(vllm: Any) -> None:
     hot = Sampling(temperature=1.0, max_new_tokens=16)
     seeds = [2**63 - 1 - n for n in range(32)]
@@ -143,3 +131,17 @@ def test_no_process_of_vllm_could_outlive_this_one(vllm: Any) -> None:
     psutil = importlib.import_module("psutil")  # comes with vLLM
     children = [process.name() for process in psutil.Process().children(recursive=True)]
     assert [name for name in children if name.startswith("VLLM")] == []
+
+
+def test_in_float32_nothing_parts_them() -> None:
+    """The last of this file: a second model in the process leaves the first unusable."""
+
+    def recipe(engine: Engine) -> Recipe:
+        return Recipe(engine=engine, dtype="float32", backbone_dtype="float32")
+
+    ours = answers(load_generator(recipe(LocalEngine())), GREEDY)
+    theirs = answers(load_generator(recipe(VllmEngine(max_length=1024))), GREEDY)
+
+    assert [a.text for a in theirs] == [a.text for a in ours]
+    assert [a.finished for a in theirs] == [a.finished for a in ours]
+    assert [a.num_tokens for a in theirs] == [a.num_tokens for a in ours]
