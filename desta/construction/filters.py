@@ -23,6 +23,9 @@ from desta.construction.values import (
 from desta.llm.base import Completion
 from desta.records import Clip
 
+WRONG_LANGUAGE = "wrong language"
+"""Name of the filter that needs a package."""
+
 _NOUNS = ("text", "description", "transcript", "transcription", "caption", "metadata")
 _TEXT = rf"(?P<noun>{'|'.join(_NOUNS)})s?"
 _TEXT_WORDS = frozenset(noun + ending for noun in _NOUNS for ending in ("", "s"))
@@ -196,7 +199,7 @@ FILTERS: Mapping[str, Callable[[Candidate], bool]] = {
     "repeats itself": repeats_itself,
     "talks about the text": talks_about_text,
     "refuses": refuses,
-    "wrong language": is_in_wrong_language,
+    WRONG_LANGUAGE: is_in_wrong_language,
     "misses the attribute": misses_attribute,
     "invents the attribute": invents_attribute,
     "states another value": states_other_value,

@@ -72,6 +72,15 @@ class Wanted:
     """Codes that the response may be written in; None allows all."""
 
 
+def need_detector() -> None:
+    """Make sure that the detector is there, before anything is paid for that it is to judge.
+
+    Raises:
+        MissingExtraError: its package is not installed.
+    """
+    _detector()
+
+
 def detect(text: str) -> tuple[str, float]:
     """Return the ISO code of a text's language and its probability.
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from desta.construction.config import ConstructConfig
 from desta.construction.duplicates import DUPLICATE, DuplicateFilter
 from desta.construction.faithfulness import Faithfulness
-from desta.construction.filters import Candidate, find_fault
+from desta.construction.filters import WRONG_LANGUAGE, Candidate, find_fault
+from desta.construction.language import need_detector
 from desta.construction.plan import Job
 from desta.construction.values import ClosedSets
 from desta.errors import DataError
@@ -25,7 +26,12 @@ class Verdicts:
         Args:
             config: its filters and the share that may be dropped.
             sets: values that the clips' attributes may have.
+
+        Raises:
+            MissingExtraError: a filter's package is not installed.
         """
+        if WRONG_LANGUAGE in config.filters:
+            need_detector()
         self._filters = [name for name in config.filters if name != DUPLICATE]
         self._duplicates = (
             DuplicateFilter(config.max_same, transcription=config.description.transcription)

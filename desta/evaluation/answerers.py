@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 
 from desta import audio
@@ -18,12 +19,19 @@ from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling, TextGenerator
-from desta.llm.config import LocalEngine
+from desta.llm.config import LocalEngine, OpenAIEngine
 from desta.llm.openai import connect
 from desta.model.checkpoint import WEIGHTS
 from desta.model.config import Dtype, Quantisation
 from desta.model.generators import load_generator
-from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message
+from desta.records import (
+    END_AUDIO,
+    LOCATOR,
+    NO_TRANSCRIPTION,
+    START_AUDIO,
+    AudioRef,
+    Message,
+)
 
 
 class Reader:
@@ -85,6 +93,22 @@ def audio_parts(message: Message) -> str | list[dict[str, Any]]:
     return parts
 
 
+def connect_hearer(endpoint: OpenAIEngine) -> Reader:
+    """Return an endpoint that hears, or is found not to before anything else is asked.
+
+    Raises:
+        ConfigError: it does not answer, or refuses key, model or a second of silence.
+    """
+    silence = np.zeros(audio.SAMPLE_RATE, np.float32), audio.SAMPLE_RATE
+    question = Message(
+        role="user",
+        content=f"{LOCATOR} What do you hear?",
+        audios=(AudioRef(audio=silence, text=NO_TRANSCRIPTION),),
+    )
+    generator = connect(endpoint, model=str(endpoint.model), content=audio_parts, question=question)
+    return Reader(generator, audio_parts)
+
+
 def load_answerers(recipe: SuiteRecipe | EvalConfig) -> Answerers:
     """Load who is needed for the systems of a recipe, and nobody else.
 
@@ -103,11 +127,7 @@ def load_answerers(recipe: SuiteRecipe | EvalConfig) -> Answerers:
     if recipe.backbone is not None and (reads(names) or CASCADE in names):
         engine = LocalEngine(device=recipe.device)
         backbone = Reader(load_generator(_Backbone(recipe.backbone, engine)))
-    endpoints = {
-        name: Reader(connect(endpoint, model=str(endpoint.model), content=audio_parts), audio_parts)
-        for name, endpoint in recipe.endpoints.items()
-        if name in names
-    }
+    endpoints = {n: connect_hearer(e) for n, e in recipe.endpoints.items() if n in names}
     return Answerers(model=model, backbone=backbone, endpoints=endpoints)
 
 

@@ -34,6 +34,9 @@ _LONGEST_WAIT = 60.0
 _LONGEST_HOLD = 600.0  # an endpoint that asks for more has used up a quota of hours or days
 _SEEDS = 2**31  # some endpoints keep seeds in 32 bits
 
+HELLO = Message(role="user", content="Hello")
+"""The first question to a model that reads."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
@@ -125,15 +128,15 @@ class OpenAIGenerator:
         ]
         return asyncio.run(self._ask_all(requests))
 
-    def find_revision(self) -> None:
+    def find_revision(self, question: Message = HELLO) -> None:
         """Ask for one token, and learn what pins the answers.
 
         Raises:
-            ConfigError: the endpoint does not answer, or refuses key, model or account.
+            ConfigError: the endpoint does not answer, or refuses key, model, account or question.
             DataError: it does not speak the protocol.
         """
-        question = [Message(role="user", content="Hello")]
-        answer = asyncio.run(self._introduce(self._body(question, Sampling(max_new_tokens=1), 0)))
+        body = self._body([question], Sampling(max_new_tokens=1), 0)
+        answer = asyncio.run(self._introduce(body, hears=bool(question.audios)))
         self._fingerprint = answer.fingerprint
         self.revision = f"model {answer.model or self.id}"
         if self._engine.pin_fingerprint and answer.fingerprint:
@@ -155,7 +158,7 @@ class OpenAIGenerator:
             body["stop"] = list(sampling.stop)
         return body
 
-    async def _introduce(self, body: dict[str, Any]) -> Answer:
+    async def _introduce(self, body: dict[str, Any], *, hears: bool) -> Answer:
         async with self._client() as client:
             try:
                 return await self._ask(client, body, 1, await_server=False)
@@ -164,6 +167,9 @@ class OpenAIGenerator:
                 fix = f"check engine.base_url = {self._engine.base_url}, which often ends in /v1"
                 if served:
                     fix = f"{suggest(self.id, served)}; set engine.model"
+                raise ConfigError(error.message, fix=fix) from error
+            except _RefusedError as error:
+                fix = "name a model that hears" if hears else "change what it names in the recipe"
                 raise ConfigError(error.message, fix=fix) from error
 
     async def _ask_all(self, requests: Sequence[tuple[dict[str, Any], int]]) -> list[Completion]:
@@ -270,7 +276,7 @@ class OpenAIGenerator:
             return _UnknownModelError(
                 f'{url} does not know the model "{self.id}": {reason}', fix="set engine.model"
             )
-        return DataError(
+        return _RefusedError(
             f"{url} refuses a request: {reason}",
             fix="change what it names in the recipe; what was answered is kept",
         )
@@ -306,6 +312,7 @@ def connect(
     model: str,
     tokenizer: Any = None,
     content: Callable[[Message], Any] = as_text,
+    question: Message = HELLO,
 ) -> OpenAIGenerator:
     """Return a generator for an endpoint that has answered one question already.
 
@@ -314,19 +321,24 @@ def connect(
         model: what it calls the model.
         tokenizer: counts tokens; None counts words.
         content: what is sent of a message, for models that hear.
+        question: that one, of the kind that will be asked.
 
     Raises:
         MissingExtraError: the client is not installed.
-        ConfigError: the endpoint does not answer, or refuses key, model or account.
+        ConfigError: the endpoint does not answer, or refuses key, model, account or question.
         DataError: it does not speak the protocol.
     """
     generator = OpenAIGenerator(engine, model=model, tokenizer=tokenizer, content=content)
-    generator.find_revision()
+    generator.find_revision(question)
     return generator
 
 
 class _UnknownModelError(ConfigError):
     """The endpoint has no such model, or no such path."""
+
+
+class _RefusedError(DataError):
+    """The endpoint does not take a request for what it holds."""
 
 
 async def _served(client: "AsyncClient") -> list[str]:

@@ -1,9 +1,10 @@
 """Text generation by vLLM, in this process: continuous batches and a cache of prefixes."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from desta.errors import CheckpointError, DataError, need
+from desta.errors import CheckpointError, DataError, UnavailableError, need
 from desta.llm.base import Completion, Sampling
 from desta.llm.chat import encode_conversation
 from desta.llm.config import VllmEngine
@@ -55,6 +56,7 @@ class VllmGenerator:
 
         Raises:
             DataError: a conversation leaves no room for a response.
+            UnavailableError: vLLM has failed, for want of memory for example.
         """
         vllm = _vllm()
         prompts = [encode_conversation(self._tokenizer, messages) for messages in conversations]
@@ -80,7 +82,14 @@ class VllmGenerator:
         if not prompts:
             return []
         requests: Any = [{"prompt_token_ids": prompt} for prompt in prompts]
-        answers = self._llm.generate(requests, settings, use_tqdm=False)
+        try:
+            answers = self._llm.generate(requests, settings, use_tqdm=False)
+        except (RuntimeError, vllm.v1.engine.exceptions.EngineDeadError) as error:
+            raise UnavailableError(
+                f"vLLM has failed: {_first_line(error)}",
+                fix="read what it wrote above, and give the same command again (what was answered "
+                "is kept); if memory ran out, with a smaller engine.max_length",
+            ) from error
         return [self._completion(answer.outputs[0]) for answer in answers]
 
     def _completion(self, output: Any) -> Completion:
@@ -109,6 +118,9 @@ def load_vllm(place: str, engine: VllmEngine, *, dtype: str, longest: int | None
         MissingExtraError: vLLM is not installed.
         CheckpointError: vLLM cannot load it.
     """
+    # Its engine in a process of its own would outlive a `kill -9` of this one and keep the memory
+    # (vllm-project/vllm#55510); in this process it also forms its batches the same way every time.
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     vllm = _vllm()
     try:
         return vllm.LLM(
@@ -124,9 +136,8 @@ def load_vllm(place: str, engine: VllmEngine, *, dtype: str, longest: int | None
             seed=0,
         )
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        lines = (str(error) or type(error).__name__).strip().splitlines()
         raise CheckpointError(
-            f'vLLM cannot load "{place}": {lines[0]}',
+            f'vLLM cannot load "{place}": {_first_line(error)}',
             fix="read what vLLM wrote above; mend the engine section, or use `kind: local`",
         ) from error
 
@@ -134,6 +145,10 @@ def load_vllm(place: str, engine: VllmEngine, *, dtype: str, longest: int | None
 def vllm_version() -> str:
     """Return the version of vLLM."""
     return str(_vllm().__version__)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _vllm() -> Any:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from desta.cli.app import app
 from desta.config import build, dump_recipe, load_recipe
 from desta.construction.config import ConstructConfig
-from desta.errors import ConfigError, MissingExtraError
+from desta.errors import ConfigError, MissingExtraError, UnavailableError
 from desta.llm.base import Completion, Sampling
 from desta.llm.config import Engine, LocalEngine, OpenAIEngine, ScriptedEngine, VllmEngine
 from desta.llm.decoding import end_ids
@@ -161,7 +161,11 @@ class FakeLLM:
 
 @pytest.fixture
 def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = SimpleNamespace(SamplingParams=SimpleNamespace, __version__="0")
+    died = type("EngineDeadError", (Exception,), {})
+    engine = SimpleNamespace(exceptions=SimpleNamespace(EngineDeadError=died))
+    fake = SimpleNamespace(
+        SamplingParams=SimpleNamespace, __version__="0", v1=SimpleNamespace(engine=engine)
+    )
     monkeypatch.setitem(sys.modules, "vllm", fake)  # type: ignore[arg-type]
 
 
@@ -209,6 +213,25 @@ def test_vllm_is_asked_what_the_local_engine_is_asked(backbone: tuple[Any, Any])
     }
     assert generator.count_tokens(QUESTIONS[0]) == local.count_tokens(QUESTIONS[0])
     assert generator.complete([], sampling, seeds=[]) == []
+
+
+@pytest.mark.usefixtures("fake_vllm")
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_failure_of_vllm_is_told_and_may_pass(backbone: tuple[Any, Any], dead: bool) -> None:
+    class Failing(FakeLLM):
+        def generate(self, *_: Any, **__: Any) -> list[Any]:
+            exceptions = sys.modules["vllm"].v1.engine.exceptions  # type: ignore[attr-defined]
+            kind = exceptions.EngineDeadError if dead else RuntimeError
+            raise kind("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    model, tokenizer = backbone
+    ends = end_ids(model, tokenizer)
+    generator = VllmGenerator(Failing(), tokenizer, end_ids=ends, id="tiny", revision="1")  # type: ignore[arg-type]
+    with pytest.raises(
+        UnavailableError, match=r"^vLLM has failed: CUDA out of memory\.\n"
+    ) as caught:
+        generator.complete(QUESTIONS, Sampling(), seeds=[0, 1, 2])
+    assert "what was answered is kept" in caught.value.fix
 
 
 @pytest.mark.usefixtures("fake_vllm")

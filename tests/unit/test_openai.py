@@ -1,6 +1,7 @@
 """The endpoint of these tests is a real one: an HTTP server that speaks the protocol, and fails."""
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -421,8 +422,9 @@ def test_another_build_in_the_middle_is_an_error(endpoint: Endpoint) -> None:
 
 
 def test_what_was_answered_before_a_failure_is_not_asked_again(
-    endpoint: Any, tmp_path: Path
+    endpoint: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     clip = {"source": "c", "audio": "1.wav", "duration": 1.0, "domain": "sound"}
     lines = [json.dumps({"id": f"c/{n}", **clip}) for n in range(12)]
     (tmp_path / "clips.jsonl").write_text("\n".join(lines))
@@ -445,6 +447,7 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(
     assert json.loads(result.stdout)["kept"] == 12, result.output
     assert len(endpoint.questions) == 4
     assert "cost 0.0075" in result.stderr  # five answers of 500 tokens
+    assert "HTTP Request" not in caplog.text  # a line for each of five million
 
 
 # -- rate limits ---------------------------------------------------------------------------------

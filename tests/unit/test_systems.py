@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from desta.errors import ConfigError, DataError, UnavailableError
-from desta.evaluation.answerers import Reader, audio_parts
+from desta.evaluation.answerers import Reader, connect_hearer
 from desta.evaluation.base import Benchmark
 from desta.evaluation.baselines import always_first, majority, tell
 from desta.evaluation.benchmarks import BENCHMARKS
@@ -24,7 +24,6 @@ from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import Answerers, check_names, make_systems
 from desta.llm.base import Sampling
 from desta.llm.config import OpenAIEngine
-from desta.llm.openai import connect
 from desta.llm.scripted import ScriptedGenerator
 from desta.records import LOCATOR, AudioRef, Message
 
@@ -147,12 +146,16 @@ class Endpoint(BaseHTTPRequestHandler):
 
     sent: list[Any] = []
     down = False
+    deaf = False
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         content = body["messages"][-1]["content"]
         if self.down and isinstance(content, list):
             self.reply(503, {"error": {"message": "tired"}})
+            return
+        if self.deaf and isinstance(content, list):
+            self.reply(400, {"error": {"message": "ears is not a multimodal model"}})
             return
         if isinstance(content, str):
             self.reply(200, self.completion("hello"))
@@ -181,7 +184,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def endpoint() -> Iterator[OpenAIEngine]:
-    Endpoint.sent, Endpoint.down = [], False
+    Endpoint.sent, Endpoint.down, Endpoint.deaf = [], False, False
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -199,8 +202,7 @@ def tone(path: Path, seconds: float) -> Path:
 
 def hearing(endpoint: OpenAIEngine, items: Sequence[Item], benchmark: Benchmark = SAKURA) -> Any:
     pytest.importorskip("httpx2")
-    reader = Reader(connect(endpoint, model="ears", content=audio_parts), audio_parts)
-    answerers = Answerers(endpoints={"ears": reader})
+    answerers = Answerers(endpoints={"ears": connect_hearer(endpoint)})
     return make_systems(["ears"], items, answerers, benchmark, transcribe=True)[0]
 
 
@@ -209,6 +211,9 @@ def test_an_endpoint_is_sent_clips_as_wav_beside_the_words(
 ) -> None:
     items = [item(n, tone(tmp_path / f"{n}.wav", 0.5 + n)) for n in range(3)]
     system = hearing(endpoint, items)
+    (first,) = Endpoint.sent
+    assert first[0]["type"] == "input_audio"  # a second of silence: does it hear at all?
+    Endpoint.sent.clear()
 
     answers = system.answer(items, GREEDY)
 
@@ -232,6 +237,14 @@ def test_a_refused_clip_is_its_own_fault_and_a_tired_endpoint_everybodys(
     Endpoint.down = True
     with pytest.raises(UnavailableError, match="tired"):
         system.answer([short], GREEDY)
+
+
+def test_an_endpoint_that_cannot_hear_is_not_asked_item_by_item(endpoint: OpenAIEngine) -> None:
+    Endpoint.deaf = True
+    with pytest.raises(ConfigError, match="ears is not a multimodal model") as raised:
+        hearing(endpoint, [item(0)])
+    assert raised.value.fix == "name a model that hears"
+    assert Endpoint.sent == []
 
 
 def test_a_recipe_with_wrong_values_is_told_what_to_mend() -> None:

