@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from desta.model.checkpoint import Loaded, load
+
+# How fast a machine is says nothing of what runs on it.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 PUBLISHED_TINY = Path(__file__).parent / "parity" / "published_tiny"
 

@@ -9,9 +9,7 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from desta.cli.app import app
 from desta.config import dump_recipe
 from desta.data.dataset import PairDataset
 from desta.errors import ConfigError, DataError
@@ -22,6 +20,7 @@ from desta.model.verify import verify
 from desta.training.batches import Collator
 from desta.training.config import TrainConfig
 from desta.training.loop import train
+from support.commands import desta
 from support.training import losses, run_config, validations
 
 
@@ -132,7 +131,7 @@ def test_what_is_cut_off_is_counted_with_an_example_and_printed(
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(dump_recipe(replace(config, data=data)))
 
-    told = CliRunner().invoke(app, ["train", str(recipe), "--out", str(tmp_path / "run")])
+    told = desta("train", recipe, "--out", tmp_path / "run")
 
     assert told.exit_code == 0, told.output
     cut = json.loads((tmp_path / "run" / "summary.json").read_text())["cut"]

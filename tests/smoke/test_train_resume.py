@@ -45,7 +45,7 @@ def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
     for kill in range(NUM_KILLS):
         resumed += bool(list(run.glob("resume/step-*")))
         process = subprocess.Popen([*command, str(run)], **options)
-        wait_for_steps(run / "metrics.jsonl", process, at_least=4 + 6 * kill)
+        wait_for_steps(run / "metrics.jsonl", process, at_least=4 + 4 * kill)
         time.sleep(draw.uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
@@ -149,7 +149,7 @@ def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
     os.kill(int(children[0]), signal.SIGKILL)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=600)
 
     assert "error: a process that reads audio has died" in told
     assert process.returncode == 2

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from typer.testing import CliRunner
 
-from desta.cli.app import app
 from desta.construction.config import ConstructConfig
 from desta.construction.description import describe
 from desta.construction.prompts import Prompt
@@ -25,6 +23,7 @@ from desta.model.config import ModelConfig
 from desta.model.weights import fingerprint
 from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message, Segment
 from desta.shards import Manifest
+from support.commands import desta
 from support.construction import clip, recipe
 
 PROMPT = Prompt(text="What is it?", kind="ask", needs=frozenset(), needs_transcription=False)
@@ -181,7 +180,7 @@ def test_the_command_writes_with_the_backbone_as_training_loads_it(
     }
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(json.dumps(fields))
-    run = CliRunner().invoke(app, ["construct", str(recipe), "--out", str(tmp_path / "out")])
+    run = desta("construct", recipe, "--out", tmp_path / "out")
     assert run.exit_code == 0, run.output
 
     manifest = Manifest.read(tmp_path / "out")

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from desta.cli.app import app
 from desta.errors import ConfigError, DataError
 from desta.evaluation.benchmarks import find_benchmark
 from desta.evaluation.published import (
@@ -17,6 +15,7 @@ from desta.evaluation.published import (
     score_published,
 )
 from desta.evaluation.scores import WITHHELD
+from support.commands import desta
 from support.published import DATA, figures, needs_data, write
 
 
@@ -165,10 +164,6 @@ def test_wrong_files_are_one_sentence(
     path.write_bytes(content)
     with pytest.raises((ConfigError, DataError), match=words):
         read_results(find_benchmark(benchmark), [path])
-
-
-def desta(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def test_command_prints_json_and_writes_a_report(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from desta.attributes.thresholds import MIN_CLIPS, Thresholds, fit
@@ -37,7 +37,6 @@ def test_a_broken_file_of_thresholds_is_refused(tmp_path: Path, change: Any) -> 
 finite = st.floats(50, 500).map(lambda x: round(x, 3))
 
 
-@settings(deadline=None)
 @given(st.lists(finite, min_size=MIN_CLIPS, max_size=60), finite, finite)
 def test_a_higher_value_never_gets_a_lower_word(
     values: list[float], one: float, two: float

@@ -2,16 +2,16 @@
 
 import json
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from desta.cli.app import app
 from desta.errors import ConfigError, DataError
 from desta.llm.config import OpenAIEngine
 from desta.records import AudioRef, Message
+from support.commands import desta
 from support.endpoint import SAMPLING, Endpoint, ask, connected
 
 
@@ -58,8 +58,15 @@ def test_answers_come_in_order_and_cut_off_ones_are_told(endpoint: Endpoint) -> 
 
 
 def test_no_more_requests_are_under_way_than_allowed(endpoint: Endpoint) -> None:
-    endpoint.seconds = 0.02
-    ask(connected(endpoint, concurrency=4), [f"{n}" for n in range(24)])
+    generator = connected(endpoint, concurrency=4)
+    together = threading.Barrier(4, timeout=60)  # none is answered before four are there
+    endpoint.seconds = 0.02  # in which a fifth would come
+
+    def meet(body: dict[str, Any], tries: int) -> None:
+        together.wait()
+
+    endpoint.fail = meet
+    ask(generator, [f"{n}" for n in range(24)])
     assert endpoint.most_at_once == 4
 
 
@@ -114,12 +121,12 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(
     command = ["construct", str(recipe), "--out", str(tmp_path / "out"), "--json"]
 
     endpoint.fail = lambda body, tries: (500, {}, {}) if len(endpoint.questions) > 8 else None
-    failed = CliRunner().invoke(app, command)
+    failed = desta(*command)
     assert isinstance(failed.exception, DataError)
     assert "requests 9" in failed.stderr  # what was paid for is told all the same
     endpoint.fail = lambda body, tries: None
     endpoint.bodies.clear()
-    result = CliRunner().invoke(app, command)
+    result = desta(*command)
 
     assert json.loads(result.stdout)["kept"] == 12, result.output
     assert len(endpoint.questions) == 4
