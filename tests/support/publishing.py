@@ -5,13 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-
 from desta.records import AudioTextPair
 from desta.shards import Dropped, Manifest, ShardWriter
 
-RATE = 16_000
 BLOCK = "<start_audio><|AUDIO|><end_audio>"
 
 
@@ -48,11 +44,6 @@ def published(directory: Path, *shards: list[Mapping[str, Any]]) -> Path:
         text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
         (directory / f"speech.{number}.jsonl").write_text(text, encoding="utf-8")
     return directory
-
-
-def tone(path: Path, seconds: float) -> Path:
-    soundfile.write(path, 0.1 * np.sin(np.arange(round(seconds * RATE)) * 0.2), RATE)
-    return path
 
 
 def constructed(directory: Path) -> Path:

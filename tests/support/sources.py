@@ -2,19 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
 from desta.records import Clip
 from desta.sources.describe import Description
+from support.recordings import record
 
 STAMPS = "usr/share/tuxpaint/stamps"
-
-
-def record(path: Path, *, seconds: float = 0.5, seed: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(seed).uniform(-0.1, 0.1, round(seconds * 8_000))
-    soundfile.write(path, noise, 8_000)
 
 
 def write(path: Path, text: str) -> None:

@@ -14,7 +14,8 @@ from desta.publishing.card import CARD, data_card, find_published, write_card
 from desta.publishing.hub import upload
 from desta.publishing.samples import samples_page
 from desta.publishing.survey import survey
-from support.publishing import constructed, heard, published, row, tone
+from support.publishing import constructed, heard, published, row
+from support.recordings import tone
 
 
 def test_the_card_has_a_front_matter_and_says_what_was_dropped(tmp_path: Path) -> None:

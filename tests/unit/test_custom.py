@@ -14,7 +14,8 @@ from desta.errors import ConfigError, DataError
 from desta.sources.custom import Columns, CustomRecipe, custom_source
 from desta.sources.describe import describe
 from desta.sources.tables import read_table
-from support.sources import reasons, record, write
+from support.recordings import record
+from support.sources import reasons, write
 
 ROWS: tuple[dict[str, Any], ...] = (
     {"path": "a.wav", "words": "Guten Tag", "lang": "de", "mood": "happy", "from": 0, "to": 0.2},

@@ -11,7 +11,8 @@ from desta.records import read_clips
 from desta.sources import find_source
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.describe import describe, write_description
-from support.sources import make_stamps, reasons, record
+from support.recordings import record
+from support.sources import make_stamps, reasons
 
 
 def make_source(items: Sequence[Metadata | Skipped]) -> Source:

@@ -12,7 +12,8 @@ from desta.publishing.samples import samples_page
 from desta.publishing.survey import MISSING, OUTSIDE, survey
 from desta.records import AudioTextPair
 from desta.shards import Dropped
-from support.publishing import BLOCK, heard, published, row, tone
+from support.publishing import BLOCK, heard, published, row
+from support.recordings import tone
 
 
 def test_parquet_reads_back_row_by_row(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from desta.errors import DataError
 from desta.sources import SOURCES, find_source
 from desta.sources.describe import describe
-from support.sources import STAMPS, by_id, make_stamps, reasons, record
+from support.recordings import record
+from support.sources import STAMPS, by_id, make_stamps, reasons
 
 
 def test_every_source_states_what_a_user_must_know() -> None:

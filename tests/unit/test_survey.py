@@ -10,7 +10,8 @@ from desta.data.dataset import PairDataset, Skipped
 from desta.errors import DataError
 from desta.publishing.survey import MISSING, OUTSIDE, survey
 from desta.records import AudioTextPair, Message
-from support.publishing import asked, heard, published, row, tone
+from support.publishing import asked, heard, published, row
+from support.recordings import tone
 
 NO_CLIP = {"role": "user", "content": "What?", "audios": []}
 # Rows that the schema allows and training leaves out.

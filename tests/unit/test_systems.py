@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 
@@ -23,6 +22,7 @@ from desta.llm.base import Sampling
 from desta.llm.config import OpenAIEngine
 from desta.llm.scripted import ScriptedGenerator
 from desta.records import LOCATOR, AudioRef, Message
+from support.recordings import tone
 from support.server import Reply, Request, chat_completion, serving
 
 GREEDY = Sampling(max_new_tokens=8)
@@ -169,11 +169,6 @@ def endpoint() -> Iterator[Ears]:
     ears = Ears()
     with serving(ears.answer) as ears.url:
         yield ears
-
-
-def tone(path: Path, seconds: float) -> Path:
-    soundfile.write(path, 0.1 * np.sin(np.arange(int(seconds * 8000)) * 0.3), 8000)
-    return path
 
 
 def hearing(endpoint: Ears, items: Sequence[Item], benchmark: Benchmark = SAKURA) -> Any:
