@@ -1,15 +1,28 @@
 """Models and data small enough for every test run; nothing here needs a network."""
 
 import os
+import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="desta-tests-")  # not at home
 
+import atexit
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from desta.model.checkpoint import Loaded, load
+
+atexit.register(shutil.rmtree, os.environ["HF_DATASETS_CACHE"], ignore_errors=True)
+
+# How fast a machine is says nothing of what runs on it.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 PUBLISHED_TINY = Path(__file__).parent / "parity" / "published_tiny"
 

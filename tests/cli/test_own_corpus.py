@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 import soundfile
 
 from desta.shards import read_pairs
+from support.commands import run_desta
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/own_corpus.md").read_text(encoding="utf-8")
@@ -40,14 +40,8 @@ def place(tmp_path: Path) -> Path:
 
 
 def desta(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "desta.cli", *shlex.split(command)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)},
-    )
+    env = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
+    return run_desta(*shlex.split(command), cwd=cwd, env=env)
 
 
 def trimmed(text: str) -> list[str]:

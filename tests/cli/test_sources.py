@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,14 @@ import pytest
 from desta.sources import SOURCES
 from desta.sources.examples import example_of
 from sources_page import EXAMPLES, PAGE, dump, examples, page
+from support.commands import run_desta
 
 ROOT = Path(__file__).parents[2]
 
 
 def desta(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "desta.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": "", "COLUMNS": "200", "PYTHONPATH": str(ROOT)},
-    )
+    env = {"PATH": "", "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
+    return run_desta(*arguments, env=env)
 
 
 def test_sources_without_a_verb_lists_them() -> None:

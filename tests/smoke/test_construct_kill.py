@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from desta.records import Clip
-from desta.shards import RESPONSES, verify
+from desta.shards import verify
+from support.construction import contents
 
 CHILD = """
 import hashlib, os, signal, sys, time
@@ -95,12 +96,6 @@ def start(
     assert child.stdout is not None
     assert child.stdout.readline() == "begun\n"
     return child
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    """Return everything but the journal, whose pages lie as they came."""
-    names = {path.name for path in directory.iterdir()} - {RESPONSES}
-    return {name: (directory / name).read_bytes() for name in names}
 
 
 def kill_many(folder: Path, num_kills: int, seed: int) -> None:

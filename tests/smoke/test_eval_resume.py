@@ -187,6 +187,7 @@ def test_two_processes_do_not_write_into_one_journal(config: EvalConfig, tmp_pat
     try:
         while not ((out / "results.jsonl").exists() or child.poll() is not None):
             time.sleep(0.01)
+        child.send_signal(signal.SIGSTOP)  # so that it cannot be done before it is met
         with pytest.raises(DataError, match=r"another process writes .*results\.jsonl"):
             evaluate(config, PitchAnswerer(), out)
     finally:

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner
 
-from desta.cli.app import app
 from desta.errors import DataError, DestaError
 from desta.evaluation.base import Result
 from desta.evaluation.benchmarks import BENCHMARKS, rescore
 from desta.evaluation.items import find
 from desta.evaluation.scores import read_results
+from support import commands
 
 SYSTEMS = ("model", "no audio", "oracle", "always first", "majority")
 
@@ -68,7 +67,7 @@ def mmau(tmp_path: Path) -> Path:
 
 
 def desta(*words: object) -> Any:
-    result = CliRunner().invoke(app, [str(w) for w in words])
+    result = commands.desta(*words)
     if isinstance(result.exception, DestaError):
         raise result.exception
     assert result.exit_code == 0, result.output

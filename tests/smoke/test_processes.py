@@ -123,7 +123,7 @@ def test_two_processes_are_one_that_accumulates(
     two = replace(config, strategy=strategy, accumulate=2)
     processes = launch(["-m", "desta.cli"], two, tmp_path / "two", 2)
     train(replace(config, accumulate=4), tmp_path / "one")
-    told = [process.communicate(timeout=120) for process in processes]
+    told = [process.communicate(timeout=600) for process in processes]
 
     assert [p.returncode for p in processes] == [0, 0], told
     assert "8 steps" in told[0][0]
@@ -140,7 +140,7 @@ def test_a_run_in_pieces_goes_on_as_if_it_had_never_ended(
     pieces = replace(config, strategy="fsdp2", save_every=4)
     for dies in ({"DIE": "1"}, {}):
         processes = launch([str(program)], pieces, run, 2, **dies)
-        told = [process.communicate(timeout=120) for process in processes]
+        told = [process.communicate(timeout=600) for process in processes]
         assert [p.returncode for p in processes] == ([-9, 2] if dies else [0, 0]), told
         assert ("going on after step 4" in told[0][1]) == (not dies)
 
@@ -154,14 +154,14 @@ def test_another_number_of_processes_goes_on_with_the_batches_that_follow(
     program, run = tmp_path / "program.py", tmp_path / "run"
     program.write_text(RECORD_AND_DIE)
     both = launch([str(program)], config, run, 2, DIE="1")
-    told = [process.communicate(timeout=120) for process in both]
+    told = [process.communicate(timeout=600) for process in both]
     assert both[0].returncode == -9, "".join(told[0])[-1500:]
     assert both[1].returncode == 2, told[1]
     assert "error: another process of the run has ended" in told[1][1]
     assert "Traceback" not in told[1][1]
 
     (alone,) = launch([str(program)], config, run, 1)
-    assert (alone.communicate(timeout=120), alone.returncode)[1] == 0
+    assert (alone.communicate(timeout=600), alone.returncode)[1] == 0
 
     read = [
         row

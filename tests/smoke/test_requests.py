@@ -302,7 +302,7 @@ def tight(published_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Loa
     return checkpoint.load(directory, dtype="float32")
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(mixture=REQUESTS, window=st.sampled_from(["30s", "tight"]))
 def test_a_mixture_is_answered_as_each_request_alone(
     mixture: list[tuple[str, list[int], int]], window: str, tiny: Loaded, tight: Loaded

@@ -1,13 +1,6 @@
-"""Training on the tiny model: it learns, it leaves the frozen parts alone, it survives a kill."""
+"""Training on the tiny model: it learns, and leaves the frozen parts alone."""
 
 import json
-import os
-import random
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,76 +9,24 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from desta.cli.app import app
 from desta.config import dump_recipe
 from desta.data.dataset import PairDataset
 from desta.errors import ConfigError, DataError
 from desta.model import checkpoint
-from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
+from desta.model.config import LoraConfig
 from desta.model.desta import DestaModel
 from desta.model.verify import verify
-from desta.training import processes
 from desta.training.batches import Collator
-from desta.training.config import DataConfig, OptimConfig, TrainConfig
+from desta.training.config import TrainConfig
 from desta.training.loop import train
-from desta.training.state import Progress, gather_state, load_state, save_state
-
-NUM_KILLS = 5
+from support.commands import desta
+from support.training import losses, run_config, validations
 
 
 @pytest.fixture
 def config(tmp_path: Path, published_tiny: Path) -> TrainConfig:
-    """A run of twelve steps over pairs that reuse the three tiny recordings."""
-    rows = [json.loads(line) for line in (published_tiny / "train.jsonl").open()]
-    data = tmp_path / "data"
-    data.mkdir()
-    with (data / "audio-00000.jsonl").open("w") as file:
-        for number in range(24):
-            row = rows[number % len(rows)]
-            record = {
-                "id": f"pair-{number}",
-                "dataset": "tiny",
-                "seed_description": "",
-                "prompt": "",
-                "response": f"{row['response']} {number}",
-                "messages": row["messages"],
-            }
-            file.write(json.dumps(record) + "\n")
-    return TrainConfig(
-        model=ModelConfig(
-            backbone=str(published_tiny / "backbone"),
-            encoder=str(published_tiny / "openai" / "whisper-tiny"),
-            connector=ConnectorConfig(num_query_tokens=4, num_layers=2, ffn_dim=64),
-            dtype="float32",
-        ),
-        data=DataConfig(
-            train=(data,),
-            validation=(data,),
-            audio_root=published_tiny,
-            token_budget=512,
-            max_tokens=256,
-        ),
-        optim=OptimConfig(learning_rate=1e-2, warmup_steps=2),
-        steps=12,
-        accumulate=2,
-        precision="no",
-        validate_every=6,
-        validation_rows=24,
-        num_samples=2,
-        save_every=3,
-    )
-
-
-def losses(run: Path) -> list[tuple[int, float]]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
-    return [(line["step"], line["loss"]) for line in lines if "loss" in line]
-
-
-def validations(run: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
-    return [line for line in lines if "validation_loss" in line]
+    return run_config(tmp_path, published_tiny)
 
 
 def test_the_loss_falls_and_frozen_parts_stay_bit_identical(
@@ -190,7 +131,7 @@ def test_what_is_cut_off_is_counted_with_an_example_and_printed(
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(dump_recipe(replace(config, data=data)))
 
-    told = CliRunner().invoke(app, ["train", str(recipe), "--out", str(tmp_path / "run")])
+    told = desta("train", recipe, "--out", tmp_path / "run")
 
     assert told.exit_code == 0, told.output
     cut = json.loads((tmp_path / "run" / "summary.json").read_text())["cut"]
@@ -202,45 +143,6 @@ def test_what_is_cut_off_is_counted_with_an_example_and_printed(
     for reason, entry in cut.items():
         assert entry["count"] > 0
         assert reason in " ".join(told.output.split())
-
-
-def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
-    config: TrainConfig, tmp_path: Path
-) -> None:
-    config = replace(config, steps=40)  # long enough to be killed five times on the way
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(dump_recipe(config))
-    command = [sys.executable, "-m", "desta.cli", "train", str(recipe), "--out"]
-    # Sums over another number of threads differ in the last bit: all processes get the same.
-    options = {"stderr": subprocess.DEVNULL, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, **options)
-    draw = random.Random(0)
-    run = tmp_path / "killed"
-
-    resumed = 0
-    for kill in range(NUM_KILLS):
-        resumed += bool(list(run.glob("resume/step-*")))
-        process = subprocess.Popen([*command, str(run)], **options)
-        _wait_for_steps(run / "metrics.jsonl", process, at_least=4 + 6 * kill)
-        time.sleep(draw.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
-    assert resumed >= NUM_KILLS - 1
-    assert not (run / "summary.json").exists()
-    subprocess.run([*command, str(run)], check=True, **options)
-
-    assert losses(run) == losses(tmp_path / "whole")
-    assert validations(run) == validations(tmp_path / "whole")
-    for name in ("model.safetensors", "config.json", "recipe.yaml"):
-        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-
-
-def _wait_for_steps(path: Path, process: subprocess.Popen, at_least: int) -> None:
-    """Wait until a step has been logged, or the process has ended."""
-    while process.poll() is None:
-        if path.exists() and path.read_bytes().count(b"grad_norm") >= at_least:
-            return
-        time.sleep(0.01)
 
 
 def test_lora_is_trained_saved_and_loaded_and_its_backbone_stays(
@@ -312,104 +214,6 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
     assert "learning_rate" in caught.value.fix
     state = load_file(tmp_path / "run" / "resume" / "step-00000001" / "state.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("progress.json", b""),
-        ("progress.json", b'{"step": 3, "unknown": 1, "position": {}}'),
-        ("progress.json", None),
-        ("state.safetensors", b"\0" * 9),
-        ("state.safetensors", None),
-        ("state.safetensors", "of another model"),
-    ],
-)
-def test_a_damaged_state_is_one_clear_error(
-    tmp_path: Path, name: str, content: bytes | str | None
-) -> None:
-    def made(size: int) -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
-        weight = torch.nn.Parameter(torch.ones(size))
-        optimizer = torch.optim.AdamW([weight])
-        weight.sum().backward()
-        optimizer.step()
-        return {"weight": weight}, optimizer
-
-    save_state(tmp_path, Progress(step=3), gather_state(*made(2)))
-    assert load_state(tmp_path, *made(2)) == Progress(step=3)
-    path = tmp_path / "resume" / "step-00000003" / name
-    if content is None:
-        path.unlink()
-    elif isinstance(content, bytes):
-        path.write_bytes(content)
-
-    with pytest.raises(DataError, match="step-00000003 cannot be resumed from: .*"):
-        load_state(tmp_path, *made(2 if isinstance(content, bytes | None) else 3))
-
-
-def test_the_old_state_goes_when_the_new_one_is_on_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_state(tmp_path, Progress(step=1), {"a": torch.ones(1)})
-    done: list[str] = []
-    fsync, rename, remove = os.fsync, Path.rename, shutil.rmtree
-
-    def recorded_fsync(descriptor: int) -> None:
-        done.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", recorded_fsync)
-    monkeypatch.setattr(
-        Path, "rename", lambda old, new: done.append(f"rename {new.name}") or rename(old, new)
-    )
-    monkeypatch.setattr(
-        shutil, "rmtree", lambda path, **o: done.append(f"remove {path.name}") or remove(path, **o)
-    )
-    save_state(tmp_path, Progress(step=2), {"a": torch.zeros(1)})
-
-    order = ["sync state.safetensors", "sync partial", "rename step-00000002", "sync resume"]
-    order.append("remove step-00000001")
-    assert [event for event in done if event in order] == order
-    assert "sync .progress.json.part" in done[: done.index("sync partial")]
-
-
-@pytest.mark.parametrize(
-    ("message", "dead"),
-    [
-        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", True),
-        ("DataLoader worker (pid 7) is killed by signal: Killed. ", True),
-        ("Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback: bug", False),
-    ],
-)
-def test_only_a_reader_that_died_is_said_to_have_died(message: str, dead: bool) -> None:
-    with pytest.raises(DataError if dead else RuntimeError) as caught, processes.told():
-        raise RuntimeError(message)
-    assert ("has died" in str(caught.value)) == dead
-
-    translated = ValueError("a library's own words")
-    translated.__cause__ = RuntimeError(message)
-    with pytest.raises(DataError if dead else ValueError) as caught, processes.told():
-        raise translated
-    assert ("has died" in str(caught.value)) == dead
-
-
-def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path) -> None:
-    data = replace(config.data, num_workers=1, validation=())
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(dump_recipe(replace(config, data=data, steps=2000)))
-    command = [sys.executable, "-m", "desta.cli", "train", str(recipe), "--out"]
-    run = tmp_path / "run"
-    process = subprocess.Popen([*command, str(run)], stderr=subprocess.PIPE, text=True)
-    _wait_for_steps(run / "metrics.jsonl", process, at_least=1)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-
-    os.kill(int(children[0]), signal.SIGKILL)
-    _, told = process.communicate(timeout=60)
-
-    assert "error: a process that reads audio has died" in told
-    assert process.returncode == 2
-    assert "give the same command again" in told
-    assert "Traceback" not in told
 
 
 def test_clips_encoded_in_groups_give_the_loss_of_one_padded_batch(

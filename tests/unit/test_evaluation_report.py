@@ -6,9 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from desta.evaluation import page as browser
 from desta.evaluation.base import Result
@@ -17,14 +15,10 @@ from desta.evaluation.page import BETWEEN, RIGHT, UNSCORED, WRONG, collect_sound
 from desta.evaluation.report import Evaluation, write_report
 from desta.evaluation.scores import sum_up
 from desta.records import AudioRef, Message
+from support.recordings import tone
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)> | `a` \u2028'
 SAKURA = find_benchmark("sakura")
-
-
-def clip(path: Path, seconds: float = 0.5) -> str:
-    soundfile.write(path, 0.1 * np.sin(np.arange(int(16_000 * seconds)) * 0.2), 16_000)
-    return str(path)
 
 
 def result(number: int, output: str | None, system: str = "model", audio: str = "") -> Result:
@@ -139,7 +133,7 @@ def test_withheld_scores_are_said(tmp_path: Path) -> None:
 def test_sounds_are_embedded_up_to_a_size_then_linked(tmp_path: Path) -> None:
     folder = tmp_path / "sound clips"
     folder.mkdir()
-    clips = [clip(folder / f"{n} & co.wav") for n in range(3)]
+    clips = [str(tone(folder / f"{n} & co.wav", 0.5)) for n in range(3)]
     one = collect_sounds(clips[:1], tmp_path / "r.html")
     size = len(one.sources[clips[0]] or "")
     sounds = collect_sounds(
@@ -155,7 +149,7 @@ def test_sounds_are_embedded_up_to_a_size_then_linked(tmp_path: Path) -> None:
 
 
 def test_items_hold_what_is_filtered_by(tmp_path: Path) -> None:
-    sound = clip(tmp_path / "a.wav")
+    sound = str(tone(tmp_path / "a.wav", 0.5))
     results = [result(0, "(a)", audio=sound), result(1, "(b)", audio=sound), result(2, None)]
     results += [replace(r, system="cascade") for r in results]
     path, _ = write_report(evaluation(results), tmp_path / "r.html")

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from transformers import AutoTokenizer
-from typer.testing import CliRunner
 
-from desta.cli.app import app
 from desta.config import build, dump_recipe, load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError, MissingExtraError, UnavailableError
@@ -27,6 +25,7 @@ from desta.model.backbones import load_backbone
 from desta.model.config import Dtype, ModelConfig, Quantisation
 from desta.model.generators import load_generator
 from desta.records import AudioRef, Message
+from support.commands import desta
 
 CLIP = AudioRef(audio="1.wav", text="<|im_end|> [00:00-00:01] Hi")
 QUESTIONS = [
@@ -137,7 +136,7 @@ def test_a_recipe_runs_without_any_model(tmp_path: Path) -> None:
         "backbone: not/there\nsampling: {}\nfilters: [empty]\nengine: {kind: scripted}\n"
     )
     out = tmp_path / "out"
-    result = CliRunner().invoke(app, ["construct", str(recipe), "--out", str(out), "--json"])
+    result = desta("construct", recipe, "--out", out, "--json")
     assert json.loads(result.stdout)["kept"] == 5, result.output
 
 

@@ -1,10 +1,8 @@
 """The judge of these tests is a real endpoint: an HTTP server that judges, fails and goes away."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from desta.llm.config import OpenAIEngine
 from desta.llm.openai import OpenAIGenerator, connect
 from desta.llm.scripted import ScriptedGenerator
 from desta.records import Message
+from support.server import Reply, Request, chat_completion, serving
 
 SAKURA = find_benchmark("sakura")
 OPTIONS = {"a": "dog", "b": "cat"}
@@ -95,6 +94,14 @@ class Judge:
             self.questions.append(question)
             return self.reply(question, self.questions.count(question))
 
+    def answer(self, request: Request) -> Reply:
+        status, text = self.say(request.body)
+        if text is None:
+            return status, {}, b"<html>garbage"
+        if status == 200:
+            return status, {}, chat_completion(text, model="judge-1")
+        return status, {}, {"error": {"message": text}}
+
 
 def good(word: str = "correct") -> str:
     return f"Explanation: so it is.\nJudgement: {word}"
@@ -102,37 +109,9 @@ def good(word: str = "correct") -> str:
 
 @pytest.fixture
 def endpoint() -> Iterator[Judge]:
-    behaviour = Judge()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, text = behaviour.say(body)
-            answer: Any = {"error": {"message": text}}
-            if status == 200:
-                answer = {
-                    "model": "judge-1",
-                    "choices": [{"message": {"content": text}, "finish_reason": "stop"}],
-                }
-            data = json.dumps(answer).encode() if text is not None else b"<html>garbage"
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    behaviour.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield behaviour
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    judge = Judge()
+    with serving(judge.answer) as judge.url:
+        yield judge
 
 
 @pytest.fixture(autouse=True)

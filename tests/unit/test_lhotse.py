@@ -12,12 +12,8 @@ from desta.config import build
 from desta.errors import ConfigError, DataError
 from desta.sources.describe import Description, describe
 from desta.sources.lhotse import LhotseRecipe, lhotse_source
-
-
-def record(path: Path, *, seconds: float = 2.0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(len(path.name)).uniform(-0.1, 0.1, round(seconds * 8_000))
-    soundfile.write(path, noise, 8_000)
+from support.recordings import record
+from support.sources import reasons
 
 
 def write(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -60,10 +56,6 @@ def described(root: Path, **values: Any) -> Description:
     return describe(lhotse_source(recipe), root, max_broken_share=0.6)
 
 
-def reasons(description: Description) -> dict[str, int]:
-    return {left.reason: left.count for left in description.skipped}
-
-
 HELLO = {
     "text": "Hello there",
     "speaker": "ann",
@@ -76,8 +68,8 @@ BYE = {"text": "Bye", "speaker": "ben", "gender": "male", "language": "English"}
 
 @pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz"])
 def test_recordings_and_supervisions_become_clips(tmp_path: Path, suffix: str) -> None:
-    record(tmp_path / "wav/a.wav")
-    record(tmp_path / "wav/bb.wav")
+    record(tmp_path / "wav/a.wav", seconds=2)
+    record(tmp_path / "wav/bb.wav", seconds=2, seed=1)
     write(
         tmp_path / f"recordings.{suffix}",
         [recording("a", "wav/a.wav"), recording("bb", str(tmp_path / "wav/bb.wav"))],
@@ -109,7 +101,7 @@ def test_recordings_and_supervisions_become_clips(tmp_path: Path, suffix: str) -
 
 
 def test_a_cut_is_a_clip_of_its_own_stretch_and_nothing_else(tmp_path: Path) -> None:
-    record(tmp_path / "a.wav")
+    record(tmp_path / "a.wav", seconds=2)
     audio = recording("a", "a.wav")
     cuts = [  # shuffled; half a second between them belongs to nobody
         cut(audio, supervision("s2", "a", 0.2, 0.3, **BYE), start=1.5, duration=0.5),
@@ -140,7 +132,7 @@ def test_a_cut_is_a_clip_of_its_own_stretch_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_a_cut_of_a_whole_recording_is_the_recording(tmp_path: Path) -> None:
-    record(tmp_path / "a.wav")
+    record(tmp_path / "a.wav", seconds=2)
     audio = recording("a", "a.wav")
     write(tmp_path / "cuts.jsonl", [cut(audio, supervision("s", "a", 0, 2, **BYE), duration=2.0)])
 
@@ -164,7 +156,7 @@ def test_a_cut_takes_its_channel(tmp_path: Path) -> None:
 
 
 def test_a_cut_in_the_middle_of_words_is_left_out(tmp_path: Path) -> None:
-    record(tmp_path / "a.wav")
+    record(tmp_path / "a.wav", seconds=2)
     audio = recording("a", "a.wav")
     cuts = [
         cut(audio, supervision("s1", "a", 0.0, 0.9, **HELLO)),
@@ -180,7 +172,7 @@ def test_a_cut_in_the_middle_of_words_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_cut_of_a_recording_that_is_gone_is_damage(tmp_path: Path) -> None:
-    record(tmp_path / "a.wav")
+    record(tmp_path / "a.wav", seconds=2)
     there, gone = recording("a", "a.wav"), recording("b", "b.wav")
     write(tmp_path / "cuts.jsonl", [cut(there), cut(gone)])
 
@@ -191,7 +183,7 @@ def test_a_cut_of_a_recording_that_is_gone_is_damage(tmp_path: Path) -> None:
 
 
 def test_audio_that_moved_is_found_below_the_root(tmp_path: Path) -> None:
-    record(tmp_path / "train/a.wav")
+    record(tmp_path / "train/a.wav", seconds=2)
     write(tmp_path / "r.jsonl", [recording("a", "/scratch/corpus/train/a.wav")])
 
     (clip,) = described(tmp_path, recordings="r.jsonl", moved_from="/scratch/corpus").clips
@@ -200,7 +192,7 @@ def test_audio_that_moved_is_found_below_the_root(tmp_path: Path) -> None:
 
 
 def test_what_only_lhotse_can_make_is_left_out_and_counted(tmp_path: Path) -> None:
-    record(tmp_path / "a.wav")
+    record(tmp_path / "a.wav", seconds=2)
     good = recording("a", "a.wav", transforms=[{"name": "Resample", "kwargs": {}}])
     far = [{"type": "url", "channels": [0], "source": "https://example.org/b.wav"}]
     pair = [{"type": "file", "channels": [c], "source": f"{c}.wav"} for c in (0, 1)]
@@ -230,7 +222,7 @@ def test_what_only_lhotse_can_make_is_left_out_and_counted(tmp_path: Path) -> No
 
 
 def test_a_supervision_without_its_recording_is_damage(tmp_path: Path) -> None:
-    record(tmp_path / "a.wav")
+    record(tmp_path / "a.wav", seconds=2)
     write(tmp_path / "r.jsonl", [recording("a", "a.wav")])
     write(tmp_path / "s.jsonl", [supervision("s", "lost", 0, 1, **HELLO)])
 

@@ -1,6 +1,5 @@
 """From clips.jsonl to clips.jsonl with more attributes."""
 
-import json
 import os
 import weakref
 from collections import Counter
@@ -8,71 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
-import numpy as np
 import pytest
 import soundfile
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from transformers import (
-    HubertConfig,
-    HubertForSequenceClassification,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2ForSequenceClassification,
-)
 
-from desta.attributes.classifiers import Classifier
-from desta.attributes.labels import KINDS, Label
 from desta.attributes.measure import measure
 from desta.attributes.raw import Raw, measure_clip
-from desta.attributes.signal import Unmeasured
-from desta.attributes.thresholds import MIN_CLIPS, Thresholds, fit
-from desta.audio import SAMPLE_RATE
-from desta.errors import CheckpointError, ConfigError, DataError
+from desta.errors import ConfigError, DataError
 from desta.records import Clip, Segment, read_clips, stream_clips
-
-HERTZ = {"Male": range(90, 140, 2), "Female": range(180, 280, 4)}  # 25 voices each
-
-
-def sound(hertz: float, *, seconds: float = 0.6, level: float = 0.1) -> np.ndarray[Any, Any]:
-    t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    return level * sum(np.sin(2 * np.pi * hertz * n * t) / n for n in range(1, 6))
-
-
-def make_clip(root: Path, hertz: float, **fields: Any) -> Clip:
-    name = f"{hertz:g}.wav"
-    soundfile.write(root / name, sound(hertz, level=hertz / 1000), SAMPLE_RATE)
-    return Clip(id=f"s/{hertz:g}", source="s", audio=name, duration=0.6, **fields)
+from support.voices import HERTZ, make_clip, make_voices, run, sound, write, written
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """A folder of 50 voices, 25 of each sex, and their clips.jsonl."""
-    write(
-        tmp_path,
-        [
-            make_clip(tmp_path, hertz, domain="speech", attributes={"Gender": sex})
-            for sex, all_hertz in HERTZ.items()
-            for hertz in all_hertz
-        ],
-    )
-    return tmp_path
-
-
-def write(root: Path, clips: list[Clip]) -> None:
-    lines = (json.dumps(clip.to_json()) for clip in clips)
-    (root / "clips.jsonl").write_text("".join(f"{line}\n" for line in lines))
-
-
-def run(root: Path, *, out: str = "out", **options: Any) -> Any:
-    options = {"measures": ("pitch", "loudness"), "workers": 1} | options
-    return measure(root / "clips.jsonl", root, root / out, **options)
-
-
-def written(root: Path, out: str = "out") -> dict[str, Clip]:
-    return {clip.id: clip for clip in read_clips(root / out / "clips.jsonl")}
+    return make_voices(tmp_path)
 
 
 def test_words_are_by_percentiles_of_each_sex_and_say_that_they_are_measured(corpus: Path) -> None:
@@ -253,57 +202,11 @@ def test_wrong_options_are_told_before_the_work(
     assert not (corpus / "out").exists()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda tree: tree.update(format=2),
-        lambda tree: tree.pop("measures"),
-        lambda tree: tree["measures"]["pitch"]["groups"].pop("any"),
-        lambda tree: tree["measures"]["pitch"]["groups"]["any"]["borders"].reverse(),
-        lambda tree: tree["measures"]["pitch"].update(words=["Low", "High"]),
-    ],
-)
-def test_a_broken_file_of_thresholds_is_refused(tmp_path: Path, change: Any) -> None:
-    path = tmp_path / "thresholds.json"
-    fit({"pitch": {"Male": [float(n) for n in range(MIN_CLIPS)]}}, {"pitch": {}}).write(path)
-    Thresholds.read(path)
-    tree = json.loads(path.read_text())
-    change(tree)
-    path.write_text(json.dumps(tree))
-
-    with pytest.raises(DataError, match="holds no thresholds"):
-        Thresholds.read(path)
-
-
 def test_thresholds_without_a_measure_say_so(corpus: Path) -> None:
     run(corpus, measures=("pitch",))
 
     with pytest.raises(DataError, match="no thresholds of loudness"):
         run(corpus, thresholds=corpus / "out" / "thresholds.json")
-
-
-finite = st.floats(50, 500).map(lambda x: round(x, 3))
-
-
-@settings(deadline=None)
-@given(st.lists(finite, min_size=MIN_CLIPS, max_size=60), finite, finite)
-def test_a_higher_value_never_gets_a_lower_word(
-    values: list[float], one: float, two: float
-) -> None:
-    thresholds = fit({"pitch": {None: values}}, {"pitch": {}})
-    order = ["Very low", "Low", "Normal", "High", "Very high"]
-
-    low, high = (order.index(thresholds.word("pitch", v, None)) for v in sorted((one, two)))
-
-    assert low <= high
-
-
-def test_a_sex_that_is_heard_too_rarely_is_judged_among_all() -> None:
-    values = {"Male": [float(n) for n in range(100)], "Female": [1000.0]}
-    thresholds = fit({"pitch": values}, {"pitch": {}})
-
-    assert thresholds.groups["pitch"].keys() == {"any", "Male"}
-    assert thresholds.word("pitch", 1000.0, "Female") == "Very high"
 
 
 def test_origins_are_read_back_and_old_files_need_none() -> None:
@@ -329,146 +232,6 @@ def test_origins_are_read_back_and_old_files_need_none() -> None:
         Clip.from_json({**old, "origins": {"Age": "measured"}})
 
 
-SMALL = {
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "conv_dim": (8, 8),
-    "conv_kernel": (10, 3),
-    "conv_stride": (5, 64),
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-    "classifier_proj_size": 8,
-}
-
-
-def make_classifier(
-    path: Path, labels: list[str], *, kind: str = "wav2vec2", says: int | None = None
-) -> Path:
-    """Save a tiny random classifier, one that always says the same where `says` is given."""
-    torch.manual_seed(0)
-    config_class, model_class = {
-        "wav2vec2": (Wav2Vec2Config, Wav2Vec2ForSequenceClassification),
-        "hubert": (HubertConfig, HubertForSequenceClassification),
-    }[kind]
-    config = config_class(
-        **SMALL,
-        id2label=dict(enumerate(labels)),
-        label2id={name: number for number, name in enumerate(labels)},
-    )
-    model = model_class(config)
-    if says is not None:
-        torch.nn.init.zeros_(model.classifier.weight)
-        model.classifier.bias.data = torch.eye(len(labels))[says] * 9
-    else:
-        torch.nn.init.normal_(model.classifier.weight, std=20)
-    model.save_pretrained(path)
-    Wav2Vec2FeatureExtractor().save_pretrained(path)
-    return path
-
-
-@pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
-def test_a_label_is_what_the_model_finds_likeliest(tmp_path: Path, kind: str) -> None:
-    folder = make_classifier(tmp_path / "model", ["neu", "hap", "ang"], kind=kind)
-    classifier = Classifier(Label.parse(f"emotion={folder}"))
-    names = {"neu": "Neutral", "hap": "Happy", "ang": "Angry"}
-    rng = np.random.default_rng(0)
-    clips = [(0.1 * rng.standard_normal(9_600)).astype(np.float32), sound(150).astype(np.float32)]
-
-    for samples in clips:
-        inputs = Wav2Vec2FeatureExtractor()(samples, sampling_rate=16_000, return_tensors="pt")
-        with torch.no_grad():
-            expected = classifier.model(**inputs).logits[0].softmax(-1)
-        value, score = classifier(samples)
-
-        assert value == names[["neu", "hap", "ang"][int(expected.argmax())]]
-        assert score == pytest.approx(float(expected.max()), abs=1e-5)
-
-
-def test_labels_fill_what_the_corpus_leaves_open_and_decide_the_sex_for_pitch(
-    corpus: Path,
-) -> None:
-    clips = [replace(c, attributes={}) for c in read_clips(corpus / "clips.jsonl")]
-    clips[-1] = replace(clips[-1], attributes={"Gender": "Female"})
-    write(corpus, clips)
-    model = make_classifier(corpus / "model", ["female", "male"], says=1)
-
-    tally = run(corpus, classifiers=[Classifier(Label.parse(f"sex={model}"))], measures=("pitch",))
-
-    found = written(corpus)
-    assert found["s/90"].attributes["Gender"] == "Male"
-    assert found["s/90"].origin("Gender") == f"model:{model}"
-    assert list(found["s/90"].attributes) == ["Gender", "Pitch"]
-    assert found["s/276"].attributes["Gender"] == "Female"
-    assert found["s/276"].origin("Gender") == "corpus"
-    summary = tally.summary()
-    assert [(d["kept"], d["found"], d["count"]) for d in summary["differing"]] == [
-        ("Female", "Male", 1)
-    ]
-    thresholds = json.loads((corpus / "out" / "thresholds.json").read_text())
-    assert thresholds["measures"]["pitch"]["groups"].keys() == {"any", "Male"}
-
-    # other weights under the same name are asked anew, and replace what the first ones said
-    make_classifier(model, ["female", "male"], says=0)
-    run(corpus, classifiers=[Classifier(Label.parse(f"sex={model}"))], measures=("pitch",))
-    assert written(corpus)["s/90"].attributes["Gender"] == "Female"
-
-
-def test_a_label_without_a_meaning_is_counted(corpus: Path) -> None:
-    model = make_classifier(corpus / "model", ["hap", "calm"], says=1)
-
-    tally = run(corpus, classifiers=[Classifier(Label.parse(f"emotion={model}"))], measures=())
-
-    assert all("Emotion" not in clip.attributes for clip in written(corpus).values())
-    (missing,) = tally.summary()["missing"]
-    assert missing["reason"] == 'the label "calm" is no value of Emotion'
-    assert missing["count"] == 50
-
-
-def test_classifiers_that_cannot_be_used_say_why(tmp_path: Path) -> None:
-    nameless = make_classifier(tmp_path / "nameless", ["LABEL_0", "LABEL_1"])
-    with pytest.raises(ConfigError, match="none of the labels") as caught:
-        Classifier(Label.parse(f"sex={nameless}"))
-    assert "id2label" in caught.value.fix
-
-    telephone = make_classifier(tmp_path / "telephone", ["female", "male"])
-    Wav2Vec2FeatureExtractor(sampling_rate=8_000).save_pretrained(telephone)
-    with pytest.raises(ConfigError, match="8000 Hz"):
-        Classifier(Label.parse(f"sex={telephone}"))
-
-    pickled = make_classifier(tmp_path / "pickled", ["female", "male"])
-    weights = pickled / "model.safetensors"
-    torch.save({}, pickled / "pytorch_model.bin")
-    weights.unlink()
-    with pytest.raises(CheckpointError, match="cannot be loaded"):
-        Classifier(Label.parse(f"sex={pickled}"))
-
-    encoder = make_classifier(tmp_path / "encoder", ["female", "male"])
-    Wav2Vec2ForSequenceClassification.from_pretrained(encoder).wav2vec2.save_pretrained(encoder)
-    with pytest.raises(CheckpointError, match="lacks classifier"):
-        Classifier(Label.parse(f"sex={encoder}"))
-
-
-def test_a_clip_too_short_for_a_classifier_has_no_label(tmp_path: Path) -> None:
-    classifier = Classifier(
-        Label.parse(f"sex={make_classifier(tmp_path / 'model', ['female', 'male'])}")
-    )
-
-    with pytest.raises(Unmeasured, match="too short"):
-        classifier(np.zeros(8, np.float32))
-
-
-def test_what_labels_are_called() -> None:
-    with pytest.raises(ConfigError) as caught:
-        Label.parse("emotoin")
-    assert 'did you mean "emotion"?' in caught.value.fix
-    with pytest.raises(ConfigError, match="no classifier is known for age"):
-        Label.parse("age")
-    assert Label.parse("sex").model == KINDS["sex"].model
-    assert all(kind.licence and kind.source for kind in KINDS.values() if kind.model)
-
-
 def test_clips_are_read_from_the_disk_again_and_never_held(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -491,7 +254,9 @@ def test_clips_are_read_from_the_disk_again_and_never_held(
     monkeypatch.setattr("desta.attributes.corpus.stream_clips", counted)
     monkeypatch.setattr(
         "desta.attributes.collect.measure_clip",
-        lambda root, clip, names: Raw(values=dict.fromkeys(names, float(hash(clip.id) % 100))),
+        lambda root, clip, names: Raw(
+            values=dict.fromkeys(names, float(crc32(clip.id.encode()) % 100))
+        ),
     )
     run(corpus)
 

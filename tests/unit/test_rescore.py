@@ -6,19 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from desta.cli.app import app
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import Result
 from desta.evaluation.rescore import score_again
 from desta.evaluation.scores import NOT_YET, read_results
+from support.commands import desta
 
 GOOD = "Explanation: so it is.\nJudgement: correct"
-
-
-def desta(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def result(number: int, output: str, system: str) -> Result:

@@ -54,7 +54,7 @@ def data_set(directory: Path, num_pairs: int, rows_per_shard: int) -> Manifest:
 
 
 @given(st.integers(1, 30), st.integers(1, 12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_shards_hold_every_pair_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, num_pairs: int, rows_per_shard: int
 ) -> None:

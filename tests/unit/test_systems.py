@@ -2,15 +2,11 @@
 
 import base64
 import io
-import json
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 
@@ -26,6 +22,8 @@ from desta.llm.base import Sampling
 from desta.llm.config import OpenAIEngine
 from desta.llm.scripted import ScriptedGenerator
 from desta.records import LOCATOR, AudioRef, Message
+from support.recordings import tone
+from support.server import Reply, Request, chat_completion, serving
 
 GREEDY = Sampling(max_new_tokens=8)
 SAKURA = BENCHMARKS["sakura"]
@@ -141,92 +139,64 @@ def test_a_reader_is_never_asked_to_hear() -> None:
         reader.transcribe([])
 
 
-class Endpoint(BaseHTTPRequestHandler):
+class Ears:
     """Answers with the length of the clip it was sent; refuses clips below 0.1 s."""
 
-    sent: list[Any] = []
-    down = False
-    deaf = False
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.down = False
+        self.deaf = False
+        self.url = ""
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        content = body["messages"][-1]["content"]
-        if self.down and isinstance(content, list):
-            self.reply(503, {"error": {"message": "tired"}})
-            return
-        if self.deaf and isinstance(content, list):
-            self.reply(400, {"error": {"message": "ears is not a multimodal model"}})
-            return
+    def answer(self, request: Request) -> Reply:
+        content = request.body["messages"][-1]["content"]
         if isinstance(content, str):
-            self.reply(200, self.completion("hello"))
-            return
+            return 200, {}, chat_completion("hello")
+        if self.down:
+            return 503, {}, {"error": {"message": "tired"}}
+        if self.deaf:
+            return 400, {}, {"error": {"message": "ears is not a multimodal model"}}
         self.sent.append(content)
         clip = next(part for part in content if part["type"] == "input_audio")["input_audio"]
         seconds = soundfile.info(io.BytesIO(base64.b64decode(clip["data"]))).duration
         if seconds < 0.1:
-            self.reply(400, {"error": {"message": "too short to be heard"}})
-            return
-        self.reply(200, self.completion(f"{seconds:.1f} s"))
-
-    def completion(self, text: str) -> dict[str, Any]:
-        return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
-
-    def reply(self, status: int, value: Any) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+            return 400, {}, {"error": {"message": "too short to be heard"}}
+        return 200, {}, chat_completion(f"{seconds:.1f} s")
 
 
 @pytest.fixture
-def endpoint() -> Iterator[OpenAIEngine]:
-    Endpoint.sent, Endpoint.down, Endpoint.deaf = [], False, False
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}/v1"
-    yield OpenAIEngine(base_url=url, model="ears", concurrency=2, max_retries=0)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def endpoint() -> Iterator[Ears]:
+    ears = Ears()
+    with serving(ears.answer) as ears.url:
+        yield ears
 
 
-def tone(path: Path, seconds: float) -> Path:
-    soundfile.write(path, 0.1 * np.sin(np.arange(int(seconds * 8000)) * 0.3), 8000)
-    return path
-
-
-def hearing(endpoint: OpenAIEngine, items: Sequence[Item], benchmark: Benchmark = SAKURA) -> Any:
+def hearing(endpoint: Ears, items: Sequence[Item], benchmark: Benchmark = SAKURA) -> Any:
     pytest.importorskip("httpx2")
-    answerers = Answerers(endpoints={"ears": connect_hearer(endpoint)})
+    engine = OpenAIEngine(base_url=endpoint.url, model="ears", concurrency=2, max_retries=0)
+    answerers = Answerers(endpoints={"ears": connect_hearer(engine)})
     return make_systems(["ears"], items, answerers, benchmark, transcribe=True)[0]
 
 
-def test_an_endpoint_is_sent_clips_as_wav_beside_the_words(
-    endpoint: OpenAIEngine, tmp_path: Path
-) -> None:
+def test_an_endpoint_is_sent_clips_as_wav_beside_the_words(endpoint: Ears, tmp_path: Path) -> None:
     items = [item(n, tone(tmp_path / f"{n}.wav", 0.5 + n)) for n in range(3)]
     system = hearing(endpoint, items)
-    (first,) = Endpoint.sent
+    (first,) = endpoint.sent
     assert first[0]["type"] == "input_audio"  # a second of silence: does it hear at all?
-    Endpoint.sent.clear()
+    endpoint.sent.clear()
 
     answers = system.answer(items, GREEDY)
 
     assert [said.output for said in answers] == ["0.5 s", "1.5 s", "2.5 s"]
-    kinds = {tuple(part["type"] for part in content) for content in Endpoint.sent}
+    kinds = {tuple(part["type"] for part in content) for content in endpoint.sent}
     assert kinds == {("input_audio", "text")}
-    assert Endpoint.sent[0][1]["text"] == "Which?"
-    assert Endpoint.sent[0][0]["input_audio"]["format"] == "wav"
+    assert endpoint.sent[0][1]["text"] == "Which?"
+    assert endpoint.sent[0][0]["input_audio"]["format"] == "wav"
     system.check(items)
 
 
 def test_a_refused_clip_is_its_own_fault_and_a_tired_endpoint_everybodys(
-    endpoint: OpenAIEngine, tmp_path: Path
+    endpoint: Ears, tmp_path: Path
 ) -> None:
     short = item(0, tone(tmp_path / "short.wav", 0.05))
     system = hearing(endpoint, [short])
@@ -234,17 +204,17 @@ def test_a_refused_clip_is_its_own_fault_and_a_tired_endpoint_everybodys(
     with pytest.raises(DataError, match="too short to be heard") as raised:
         system.answer([short], GREEDY)
     assert not isinstance(raised.value, UnavailableError)
-    Endpoint.down = True
+    endpoint.down = True
     with pytest.raises(UnavailableError, match="tired"):
         system.answer([short], GREEDY)
 
 
-def test_an_endpoint_that_cannot_hear_is_not_asked_item_by_item(endpoint: OpenAIEngine) -> None:
-    Endpoint.deaf = True
+def test_an_endpoint_that_cannot_hear_is_not_asked_item_by_item(endpoint: Ears) -> None:
+    endpoint.deaf = True
     with pytest.raises(ConfigError, match="ears is not a multimodal model") as raised:
         hearing(endpoint, [item(0)])
     assert raised.value.fix == "name a model that hears"
-    assert Endpoint.sent == []
+    assert endpoint.sent == []
 
 
 def test_a_recipe_with_wrong_values_is_told_what_to_mend() -> None:

@@ -1,0 +1,59 @@
+"""A little data set to construct: twelve clips, and a backbone that counts characters."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.plan import Job, Planner
+from desta.construction.survey import survey
+from desta.llm.base import Sampling
+from desta.records import Clip, Segment
+from desta.shards import RESPONSES
+
+LANGUAGES = ("French", "Russian", "Spanish")
+
+
+def clip(number: int, **changes: Any) -> Clip:
+    values: dict[str, Any] = {
+        "id": f"c/{number}",
+        "source": "c",
+        "audio": f"{number}.wav",
+        "duration": 1.0 + number,
+        "domain": "speech",
+        "segments": (Segment(start=0.0, end=1.0, text="word " * number),),
+        "attributes": {"Language": LANGUAGES[number % 3]},
+    }
+    return Clip(**{**values, **changes})
+
+
+def corpus(directory: Path, clips: Sequence[Clip]) -> ClipsConfig:
+    path = directory / "clips.jsonl"
+    path.write_text("".join(json.dumps(c.to_json()) + "\n" for c in clips))
+    return ClipsConfig(path=path, root=Path("recordings"), prompts_per_clip=2)
+
+
+def recipe(directory: Path) -> ConstructConfig:
+    """Two prompts about each of twelve clips."""
+    return ConstructConfig(
+        clips=(corpus(directory, [clip(n) for n in range(12)]),),
+        backbone="scripted",
+        sampling=Sampling(temperature=0.05, max_new_tokens=40),
+        batch_size=5,
+        shard_rows=7,
+    )
+
+
+def speak(content: str) -> str:
+    return f"I hear {len(content)} things."
+
+
+def plan(config: ConstructConfig) -> list[Job]:
+    return [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs or ()]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Return all that must be the same after every interruption: not how the journal lies."""
+    names = {path.name for path in directory.iterdir()} - {RESPONSES}
+    return {name: (directory / name).read_bytes() for name in names}

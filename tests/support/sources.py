@@ -1,0 +1,45 @@
+"""Corpora of noise, and what is told of them."""
+
+from pathlib import Path
+
+from desta.records import Clip
+from desta.sources.describe import Description
+from support.recordings import record
+
+STAMPS = "usr/share/tuxpaint/stamps"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def reasons(description: Description) -> dict[str, int]:
+    return {left.reason: left.count for left in description.skipped}
+
+
+def by_id(description: Description) -> dict[str, Clip]:
+    return {clip.id: clip for clip in description.clips}
+
+
+def make_stamps(root: Path) -> None:
+    stamps = root / STAMPS
+    write(
+        stamps / "animals/amphibians/frog.txt", "A frog.\nfr.utf8=Une grenouille.\nbe.utf8=Жаба.\n"
+    )
+    write(stamps / "symbols/math/1.txt", "One.\nfr.utf8=Un.\nzh_TW.utf8=一\n")
+    write(stamps / "household/tools/saw.txt", "A saw.\n")
+    write(stamps / "town/sign.txt", "A road sign.\n")
+    frogs = [f"animals/amphibians/frog{end}" for end in ("", "_desc", "_desc_fr", "_desc_be")]
+    names = (
+        *frogs,
+        "animals/amphibians/frog_desc_el",
+        "symbols/math/1",
+        "symbols/math/1_fr",
+        "symbols/math/1_zh_tw",
+        "symbols/letters/a_filled_en_GB",
+        "household/tools/saw",
+        "town/sign",
+    )
+    for seed, name in enumerate(names):
+        record(stamps / f"{name}.ogg", seed=seed)

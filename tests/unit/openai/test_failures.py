@@ -1,0 +1,142 @@
+"""Failures that pass, and failures that do not."""
+
+import time
+from typing import Any
+
+import pytest
+
+from desta.errors import ConfigError, DataError
+from desta.llm.config import OpenAIEngine
+from desta.llm.openai import connect
+from support.endpoint import Endpoint, ask, connected, engine
+from support.server import Reply, nobody
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        (500, {}, {"error": {"message": "crashed"}}),
+        (503, {}, b"<html>busy</html>"),
+        (429, {}, {"error": {"message": "slow down"}}),
+        (408, {}, {}),
+        (200, {}, b'{"choices": [{"mess'),
+        (200, {}, b"<html>a proxy says hello</html>"),
+        (200, {}, {"choices": []}),
+        (200, {}, {"choices": [{"message": {"content": 5}, "finish_reason": "stop"}]}),
+        (200, {}, ["no object"]),
+    ],
+)
+def test_what_may_pass_is_tried_again(endpoint: Endpoint, failure: Reply) -> None:
+    generator = connected(endpoint)
+    endpoint.fail = lambda body, tries: failure if tries <= 2 else None
+    assert ask(generator, ["a", "b"]) == ["A", "B"]
+    assert generator.usage.retries == 4
+
+
+def test_slow_answers_are_given_up_and_asked_for_again(endpoint: Endpoint) -> None:
+    generator = connected(endpoint, timeout=0.3, max_retries=20)  # a slow machine needs more
+
+    def sleep_once(body: dict[str, Any], tries: int) -> None:
+        time.sleep(0.6 if tries == 1 else 0)
+
+    endpoint.fail = sleep_once
+    assert ask(generator, ["a", "b"]) == ["A", "B"]
+    assert generator.usage.retries >= 2
+
+
+def test_tries_end_with_one_error(endpoint: Endpoint) -> None:
+    generator = connected(endpoint)
+    endpoint.fail = lambda body, tries: (500, {}, {"error": {"message": "out of memory"}})
+    with pytest.raises(DataError, match=r"answered 500 out of memory \(tried 4 times\)") as caught:
+        ask(generator, ["a"])
+    assert "what was answered is kept" in caught.value.fix
+    assert len(endpoint.questions) == 4
+
+
+def test_one_failure_ends_a_batch(endpoint: Endpoint) -> None:
+    generator = connected(endpoint, concurrency=2)
+
+    def refuse(body: dict[str, Any], tries: int) -> Reply | None:
+        bad = body["messages"][-1]["content"] == "1"
+        return (400, {}, {"error": {"message": "too long for 8192"}}) if bad else None
+
+    endpoint.fail = refuse
+    with pytest.raises(DataError, match="refuses a request: 400 too long for 8192"):
+        ask(generator, [f"{n}" for n in range(200)])
+    assert len(endpoint.questions) < 100
+
+
+def test_an_endpoint_that_is_down_is_said_at_once() -> None:
+    with nobody() as url, pytest.raises(ConfigError, match=f"{url} cannot be reached") as caught:
+        connect(OpenAIEngine(base_url=url), model="tiny")
+    assert "tried" not in caught.value.message
+    assert "start the endpoint" in caught.value.fix
+
+
+def test_an_endpoint_that_goes_down_is_waited_for(endpoint: Endpoint) -> None:
+    generator = connected(endpoint)
+    with nobody() as url:
+        generator._engine = OpenAIEngine(base_url=url, max_retries=2)
+        with pytest.raises(DataError, match=r"cannot be reached: .* \(tried 3 times\)"):
+            ask(generator, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("key", "message", "fix"),
+    [
+        (None, "wants a key, and OPENAI_API_KEY is not set", "export OPENAI_API_KEY"),
+        ("secret-1", "refuses the key in OPENAI_API_KEY", "valid"),
+    ],
+)
+def test_a_key_that_is_missing_or_refused(
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str | None,
+    message: str,
+    fix: str,
+) -> None:
+    endpoint.key = "secret-2"
+    if key:
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match=message) as caught:
+        connected(endpoint)
+    assert fix in caught.value.fix
+    assert "secret" not in str(caught.value)
+    assert len(endpoint.bodies) == 1
+
+
+def test_a_key_is_taken_from_the_variable_named(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.key = "secret-2"
+    monkeypatch.setenv("MY_KEY", "secret-2")
+    assert ask(connected(endpoint, key_variable="MY_KEY"), ["a"]) == ["A"]
+
+
+def test_an_unknown_model_is_said_with_those_that_are_known(endpoint: Endpoint) -> None:
+    with pytest.raises(ConfigError, match='does not know the model "tinny"') as caught:
+        connect(engine(endpoint), model="tinny")
+    assert caught.value.fix == 'did you mean "tiny"?; set engine.model'
+    assert len(endpoint.bodies) == 1
+
+
+def test_a_wrong_address_is_said(endpoint: Endpoint) -> None:
+    wrong = OpenAIEngine(base_url=endpoint.url.removesuffix("/v1"))
+    with pytest.raises(ConfigError, match="404") as caught:
+        connect(wrong, model="tiny")
+    assert "/v1" in caught.value.fix
+
+
+def test_an_account_without_credit_is_not_tried_again(endpoint: Endpoint) -> None:
+    error = {"message": "You exceeded your quota", "code": "insufficient_quota"}
+    endpoint.fail = lambda body, tries: (429, {}, {"error": error})
+    with pytest.raises(ConfigError, match="used up what it may"):
+        connected(endpoint)
+    assert len(endpoint.bodies) == 1
+
+
+def test_a_pause_of_hours_is_an_error(endpoint: Endpoint) -> None:
+    generator = connected(endpoint)
+    endpoint.fail = lambda body, tries: (429, {"Retry-After": "86400"}, {})
+    with pytest.raises(DataError, match="left alone for 86400 s"):
+        ask(generator, ["a"])

@@ -1,0 +1,76 @@
+"""From what a source tells to clips.jsonl, and what is left out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from desta.errors import DataError
+from desta.records import read_clips
+from desta.sources import find_source
+from desta.sources.base import Metadata, Skipped, Source
+from desta.sources.describe import describe, write_description
+from support.recordings import record
+from support.sources import make_stamps, reasons
+
+
+def make_source(items: Sequence[Metadata | Skipped]) -> Source:
+    return Source(
+        name="made",
+        title="",
+        domains=("sound",),
+        licence="",
+        obtain="",
+        layout="confirmed",
+        cited="",
+        read=lambda root: iter(items),
+    )
+
+
+def test_what_is_left_out_on_purpose_does_not_fail_a_corpus(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    items = [Skipped(id=f"{n}", reason="silence on purpose") for n in range(99)]
+
+    description = describe(
+        make_source([*items, Metadata(id="a", audio="a.wav", domain="sound")]), tmp_path
+    )
+
+    assert reasons(description) == {"silence on purpose": 99}
+    with pytest.raises(DataError, match="no recordings are left"):
+        describe(make_source(items), tmp_path)
+
+
+def test_an_id_listed_twice_is_kept_once(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    item = Metadata(id="a", audio="a.wav", domain="sound")
+
+    description = describe(make_source([item, item]), tmp_path, max_broken_share=0.5)
+
+    assert len(description.clips) == 1
+    assert reasons(description) == {"listed twice": 1}
+
+
+def test_written_clips_are_read_back_and_the_summary_adds_up(tmp_path: Path) -> None:
+    make_stamps(tmp_path)
+    description = describe(find_source("tuxpaint"), tmp_path)
+
+    write_description(description, tmp_path / "out")
+
+    assert tuple(read_clips(tmp_path / "out/clips.jsonl")) == description.clips
+    summary = json.loads((tmp_path / "out/describe.json").read_text())
+    assert summary["clips"] == sum(summary["splits"].values()) == 6
+    assert sum(sum(n.values()) for n in summary["attributes"]["Language"].values()) == 6
+    assert summary["hours"] == pytest.approx(6 * 0.5 / 3600, abs=1e-4)
+    assert sum(skip["count"] for skip in summary["skipped"]) == 2
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"clips.jsonl", "describe.json"}
+
+
+def test_describing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    make_stamps(tmp_path)
+    for out in ("one", "two"):
+        write_description(describe(find_source("tuxpaint"), tmp_path), tmp_path / out)
+
+    assert (tmp_path / "one/clips.jsonl").read_bytes() == (
+        tmp_path / "two/clips.jsonl"
+    ).read_bytes()
