@@ -5,6 +5,7 @@ Several processes are started by `torchrun`, which tells each its number.
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from typing import Literal
 
@@ -24,6 +25,7 @@ from desta.training.tally import Tally
 Strategy = Literal["ddp", "fsdp2"]
 # What PyTorch says of a reader that has died; what a living one raises names it in other words.
 _DEAD_READER = re.compile(r"DataLoader worker \(pid.*(exited unexpectedly|is killed by signal)")
+_NEWS_SECONDS = 1.0  # its connections break a moment before the signal says that it is dead
 _NETWORK = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 
 
@@ -99,13 +101,11 @@ def told() -> Iterator[None]:
     except DestaError:
         raise
     except Exception as error:
-        for cause in _causes(error):
-            message = " ".join(str(cause).split())
-            if _DEAD_READER.match(message):
-                raise DataError(
-                    f"a process that reads audio has died: {message}",
-                    fix="give the same command again; if it happens again, lower data.num_workers",
-                ) from error
+        if (message := _death_of_a_reader(error)) is not None:
+            raise DataError(
+                f"a process that reads audio has died: {message}",
+                fix="give the same command again; if it happens again, lower data.num_workers",
+            ) from error
         if distributed.is_initialized() and _is_network(error):
             raise DataError(
                 "another process of the run has ended",
@@ -114,10 +114,19 @@ def told() -> Iterator[None]:
         raise
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _death_of_a_reader(error: BaseException | None) -> str | None:
+    """Return what PyTorch says of a reader that has died; None where none has."""
+    try:
+        if isinstance(error, OSError | EOFError):
+            time.sleep(_NEWS_SECONDS)
+    except RuntimeError as news:
+        error = news
     while error is not None:
-        yield error
+        message = " ".join(str(error).split())
+        if _DEAD_READER.match(message):
+            return message
         error = error.__cause__ or error.__context__
+    return None
 
 
 def _is_network(error: Exception) -> bool:

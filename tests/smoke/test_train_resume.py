@@ -138,6 +138,21 @@ def test_only_a_reader_that_died_is_said_to_have_died(message: str, dead: bool) 
     assert ("has died" in str(caught.value)) == dead
 
 
+def test_a_connection_that_breaks_before_a_reader_is_known_to_be_dead_is_its_death() -> None:
+    def tell(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    before = signal.signal(signal.SIGALRM, tell)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(DataError, match="has died"), processes.told():
+            raise ConnectionResetError("Connection reset by peer")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(FileNotFoundError), processes.told():
+        raise FileNotFoundError("none has died")
+
+
 def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path) -> None:
     data = replace(config.data, num_workers=1, validation=())
     recipe = tmp_path / "recipe.yaml"
@@ -151,7 +166,7 @@ def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path)
     os.kill(int(children[0]), signal.SIGKILL)
     _, told = process.communicate(timeout=600)
 
-    assert "error: a process that reads audio has died" in told
+    assert "error: a process that reads audio has died" in told, told
     assert process.returncode == 2
     assert "give the same command again" in told
     assert "Traceback" not in told
