@@ -30,7 +30,7 @@ from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.pipeline import construct
 from desta.construction.plan import Planner
 from desta.construction.survey import survey
-from desta.llm.base import Completion, Sampling, TextGenerator
+from desta.llm.base import OnOutcome, Outcome, Sampling, TextGenerator
 from desta.llm.scripted import ScriptedGenerator
 from desta.records import DOMAINS, Clip, Message, Segment
 
@@ -60,15 +60,18 @@ class Timed:
         sampling: Sampling,
         *,
         seeds: Sequence[int],
-    ) -> list[Completion]:
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
         """Answer, and take the time."""
         began = time.perf_counter()
-        completions = self._generator.complete(conversations, sampling, seeds=seeds)
+        outcomes = self._generator.complete(
+            conversations, sampling, seeds=seeds, on_outcome=on_outcome
+        )
         self.seconds += time.perf_counter() - began
-        before, self.num_answers = self.num_answers, self.num_answers + len(completions)
+        before, self.num_answers = self.num_answers, self.num_answers + len(outcomes)
         if before // self._step != self.num_answers // self._step:
             self.mebibytes.append(resident())
-        return completions
+        return outcomes
 
 
 def main() -> None:

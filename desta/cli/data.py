@@ -202,6 +202,9 @@ def construct(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Engines on the cluster.")] = 2,
+    retry: Annotated[
+        bool, typer.Option(help="Ask again what the engine refused to answer.")
+    ] = False,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -216,7 +219,7 @@ def construct(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    manifest = _construct(config, out, cluster, workers)
+    manifest = _construct(config, out, cluster, workers, retry=retry)
     kept = manifest.num_kept
     dropped = [
         {"reason": reason, "count": d.count, "example": d.example}
@@ -231,20 +234,20 @@ def construct(
 
 
 def _construct(
-    config: "ConstructConfig", out: Path, address: str | None, workers: int
+    config: "ConstructConfig", out: Path, address: str | None, workers: int, *, retry: bool
 ) -> "Manifest":
     if address is not None:
         from desta.construction.cluster import construct_on_cluster
         from desta.construction.workers import per_worker
 
         recipe, cluster = per_worker(config, address, workers)
-        return construct_on_cluster(config, out, partial(_load, recipe), cluster)
+        return construct_on_cluster(config, out, partial(_load, recipe), cluster, retry=retry)
     from desta.construction.pipeline import construct as run
     from desta.llm.openai import OpenAIGenerator
 
     generator = _load(config)
     try:
-        return run(config, out, generator)
+        return run(config, out, generator, retry=retry)
     finally:  # what an interrupted run has cost is worth knowing as well
         if isinstance(generator, OpenAIGenerator):
             used = to_plain(generator.usage)

@@ -1,4 +1,4 @@
-"""Requests -> completions, in batches, each request only once.
+"""Requests -> completions or refusals, in batches, each request only once.
 
 Batches follow from the requests alone, and are formed before anyone looks into the journal: an
 answer in bfloat16 depends a little on its batch, and a run that was interrupted must give the same.
@@ -14,7 +14,8 @@ from typing import Generic, Protocol, TypeVar
 from desta.config import to_plain
 from desta.construction.config import ConstructConfig
 from desta.construction.journal import Journal
-from desta.llm.base import Completion, GeneratorTraits, Sampling, TextGenerator, as_text
+from desta.llm.asking import ask
+from desta.llm.base import GeneratorTraits, Outcome, Sampling, TextGenerator, as_text
 from desta.records import Message
 
 CHUNK = 64
@@ -46,11 +47,11 @@ class Plan(Generic[B]):
 
 
 class Answers(Protocol):
-    """Where completions come from."""
+    """Where completions and refusals come from."""
 
     def answer(
         self, jobs: Iterable[J], *, on_progress: Callable[[int], None]
-    ) -> Iterator[tuple[J, Completion]]:
+    ) -> Iterator[tuple[J, Outcome]]:
         """Answer jobs in their order.
 
         Args:
@@ -91,15 +92,14 @@ class Requests:
 
 
 def complete(
-    generator: TextGenerator, sampling: Sampling, requests: Mapping[bytes, Request]
-) -> dict[bytes, Completion]:
+    generator: TextGenerator,
+    sampling: Sampling,
+    requests: Mapping[bytes, Request],
+    keep: Callable[[dict[bytes, Outcome]], None],
+) -> dict[bytes, Outcome]:
     """Answer requests as one batch; the seed of an answer follows from the key of its request."""
-    completions = generator.complete(
-        list(requests.values()),
-        sampling,
-        seeds=[int.from_bytes(key[:8]) >> 1 for key in requests],
-    )
-    return dict(zip(requests, completions, strict=True))
+    seeds = [int.from_bytes(key[:8]) >> 1 for key in requests]
+    return ask(generator, sampling, requests, seeds=seeds, keep=keep)
 
 
 class Answerer:
@@ -114,7 +114,7 @@ class Answerer:
 
     def answer(
         self, jobs: Iterable[J], *, on_progress: Callable[[int], None]
-    ) -> Iterator[tuple[J, Completion]]:
+    ) -> Iterator[tuple[J, Outcome]]:
         """Answer jobs in their order; a chunk of them is held in memory."""
         rest = iter(jobs)
         while chunk := list(islice(rest, self._requests.chunk)):
@@ -125,9 +125,9 @@ class Answerer:
             if len(found) < len(requests):
                 for batch in self._requests.batches(requests):
                     if missing := {key: requests[key] for key in batch if key not in found}:
-                        completions = complete(self._generator, self._sampling, missing)
-                        self._journal.add(completions)
-                        found |= completions
+                        found |= complete(
+                            self._generator, self._sampling, missing, self._journal.add
+                        )
                         on_progress(len(missing))
             for key, job in zip(keys, chunk, strict=True):
                 yield job, found[key]

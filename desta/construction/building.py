@@ -47,9 +47,10 @@ class Building:
         """Add a pair to the shards."""
         self._shards.add(pair)
 
-    def drop(self, pair: AudioTextPair, reason: str) -> None:
-        """Add a pair to those that were dropped."""
-        record = {"reason": reason, **pair.to_json()}
+    def drop(self, pair: AudioTextPair, reason: str, *, message: str | None = None) -> None:
+        """Add a pair to those that were dropped, with what was said where there is no response."""
+        said = {} if message is None else {"message": message}
+        record = {"reason": reason, **said, **pair.to_json()}
         self._rejects.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
 
     def __enter__(self) -> Self:

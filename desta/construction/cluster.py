@@ -40,7 +40,7 @@ from desta.construction.journal import Journal
 from desta.construction.pipeline import construct_by
 from desta.construction.workers import LOCAL, ClusterConfig, check_room
 from desta.errors import ConfigError, DataError, DestaError, need
-from desta.llm.base import Completion, Sampling, TextGenerator, as_text
+from desta.llm.base import Outcome, Sampling, TextGenerator, as_text
 from desta.records import Message
 from desta.shards import Manifest
 
@@ -60,7 +60,12 @@ _KEY = np.dtype("S32")
 
 
 def construct_on_cluster(
-    config: ConstructConfig, out: Path, load: Load, cluster: ClusterConfig
+    config: ConstructConfig,
+    out: Path,
+    load: Load,
+    cluster: ClusterConfig,
+    *,
+    retry: bool = False,
 ) -> Manifest:
     """Do what `desta.construction.pipeline.construct` does, with responses from a Ray cluster.
 
@@ -69,6 +74,7 @@ def construct_on_cluster(
         out: directory of the data set, here.
         load: loads the engine; called in every worker, so that its files must be there.
         cluster: where.
+        retry: ask again what was refused, also if the data set is finished.
 
     Raises:
         ConfigError: there is no cluster at that address, or it has no room for the workers.
@@ -86,7 +92,7 @@ def construct_on_cluster(
             worker = (load, traits, config.sampling)
             return ClusterAnswers(requests, journal, _arrivals(ray, batches, worker, cluster))
 
-        return construct_by(config, out, traits, answering)
+        return construct_by(config, out, traits, answering, retry=retry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +109,13 @@ class _Traits:
 
 
 class ClusterAnswers:
-    """Completions that arrive in any order, and are written to the journal as they do."""
+    """Completions and refusals that arrive in any order, and are journalled as they do."""
 
     def __init__(
         self,
         requests: Requests,
         journal: Journal,
-        arrivals: Iterator[dict[bytes, Completion]],
+        arrivals: Iterator[dict[bytes, Outcome]],
     ) -> None:
         """Take the journal, and all that it does not hold yet."""
         self._requests = requests
@@ -118,8 +124,8 @@ class ClusterAnswers:
 
     def answer(
         self, jobs: Iterable[J], *, on_progress: Callable[[int], None]
-    ) -> Iterator[tuple[J, Completion]]:
-        """Wait for the completions of a chunk of jobs, and yield them in the jobs' order."""
+    ) -> Iterator[tuple[J, Outcome]]:
+        """Wait for what comes of a chunk of jobs, and yield them in the jobs' order."""
         rest = iter(jobs)
         while chunk := list(islice(rest, self._requests.chunk)):
             keys = [self._requests.key(job.request) for job in chunk]
@@ -154,8 +160,10 @@ class _Worker:
         generator = self._generator
         if not isinstance(generator, DestaError):
             requests: dict[bytes, Request] = pickle.loads(row["requests"])
-            return {"result": pickle.dumps(_caught(complete, generator, self._sampling, requests))}
-        return {"result": pickle.dumps(generator)}
+            come: dict[bytes, Outcome] = {}
+            result = _caught(complete, generator, self._sampling, requests, come.update)
+            return {"result": pickle.dumps((come, result))}
+        return {"result": pickle.dumps(({}, generator))}
 
     def _loaded(self) -> TextGenerator:
         generator, first = self._load(), self._traits
@@ -244,8 +252,8 @@ def _plan_on_cluster(
 
 def _arrivals(
     ray: Any, batches: Any, worker: tuple[Load, _Traits, Sampling], cluster: ClusterConfig
-) -> Iterator[dict[bytes, Completion]]:
-    """Yield the completions of a batch at a time, in the order in which they are written."""
+) -> Iterator[dict[bytes, Outcome]]:
+    """Yield what came of a batch at a time, in the order in which they are written."""
     pool = ray.data.ActorPoolStrategy(size=cluster.workers, max_tasks_in_flight_per_actor=2)
     with warnings.catch_warnings():  # Ray has no other name yet for a bound of these retries
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -259,7 +267,9 @@ def _arrivals(
         )
     with _telling(ray):
         for row in answers.iter_rows():
-            yield _uncaught(pickle.loads(row["result"]))
+            come, result = pickle.loads(row["result"])
+            yield come  # before the error that ended its batch
+            _uncaught(result)
 
 
 @contextmanager

@@ -1,21 +1,21 @@
-"""The journal: every response of the backbone, found by its request.
+"""The journal: every response of the backbone, and every refusal, found by its request.
 
 One SQLite file beside the shards. It stays when the data set is finished, so that another recipe
 asks only for what was never asked (docs/decisions/0016).
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from desta.errors import DataError
-from desta.llm.base import Completion
+from desta.llm.base import Completion, Outcome, Refusal
 
-FORMAT = 1
+FORMAT = 2  # 1 held no refusals
 _MOST_KEYS = 500
 """Keys in one query; SQLite has a limit that depends on how it was built."""
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -23,7 +23,7 @@ _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Journal:
-    """Completions by the key of their request; it survives `kill -9` and a full disk.
+    """What came of requests, by their keys; it survives `kill -9` and a full disk.
 
     While it is open no other process may open it, so nothing else writes to the data set either.
     """
@@ -43,41 +43,51 @@ class Journal:
                 self._database.close()
                 raise
 
-    def find(self, keys: Iterable[bytes]) -> dict[bytes, Completion]:
-        """Return the completions that are there."""
-        found: dict[bytes, Completion] = {}
+    def find(self, keys: Iterable[bytes]) -> dict[bytes, Outcome]:
+        """Return the completions and refusals that are there."""
+        found: dict[bytes, Outcome] = {}
         rest = iter(keys)
         with self._telling():
             while some := list(islice(rest, _MOST_KEYS)):
-                marks = ",".join("?" * len(some))
-                rows = self._database.execute(
-                    f"SELECT key, text, num_tokens, finished FROM responses WHERE key IN ({marks})",
-                    some,
-                )
-                for key, text, num_tokens, finished in rows:
+                for key, text, num_tokens, finished in self._rows("responses", some):
                     found[key] = Completion(
                         text=text, num_tokens=num_tokens, finished=bool(finished)
                     )
+                for key, reason, message in self._rows("refusals", some):
+                    found[key] = Refusal(reason=reason, message=message)
         return found
 
     def keys(self) -> Iterator[bytes]:
-        """Yield the keys of all requests that were answered."""
+        """Yield the keys of all requests of which something is there."""
         with self._telling():
-            for (key,) in self._database.execute("SELECT key FROM responses"):
+            for (key,) in self._database.execute(
+                "SELECT key FROM responses UNION ALL SELECT key FROM refusals"
+            ):
                 yield key
 
-    def add(self, completions: Mapping[bytes, Completion]) -> None:
-        """Store completions, all or none; they are on the disk when this returns."""
-        rows = [(key, c.text, c.num_tokens, c.finished) for key, c in completions.items()]
+    def add(self, outcomes: Mapping[bytes, Outcome]) -> None:
+        """Store completions and refusals, all or none; when this returns they are on the disk."""
+        completions, refusals = [], []
+        for key, outcome in outcomes.items():
+            if isinstance(outcome, Refusal):
+                refusals.append((key, outcome.reason, outcome.message))
+            else:
+                completions.append((key, outcome.text, outcome.num_tokens, outcome.finished))
         with self._telling():
             self._database.execute("BEGIN")
             try:
-                self._database.executemany("INSERT INTO responses VALUES (?, ?, ?, ?)", rows)
+                self._database.executemany("INSERT INTO responses VALUES (?, ?, ?, ?)", completions)
+                self._database.executemany("INSERT INTO refusals VALUES (?, ?, ?)", refusals)
                 self._database.execute("COMMIT")
             except sqlite3.Error:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+
+    def forget_refusals(self) -> int:
+        """Let everything that was refused be asked again; return how much that is."""
+        with self._telling():
+            return self._database.execute("DELETE FROM refusals").rowcount
 
     def __enter__(self) -> Self:
         return self
@@ -109,8 +119,17 @@ class Journal:
                 "CREATE TABLE responses (key BLOB PRIMARY KEY NOT NULL, text TEXT NOT NULL, "
                 "num_tokens INTEGER NOT NULL, finished INTEGER NOT NULL)"
             )
+        if version < FORMAT:
+            execute(
+                "CREATE TABLE refusals (key BLOB PRIMARY KEY NOT NULL, reason TEXT NOT NULL, "
+                "message TEXT NOT NULL)"
+            )
             execute(f"PRAGMA user_version = {FORMAT}")
         execute("COMMIT")
+
+    def _rows(self, table: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+        marks = ",".join("?" * len(keys))
+        return self._database.execute(f"SELECT * FROM {table} WHERE key IN ({marks})", keys)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ from desta.construction.regenerate import RowPlan, plan_rows
 from desta.construction.survey import Survey, survey
 from desta.construction.verdicts import ALONE, UNSUITED, Verdicts
 from desta.errors import ConfigError, DataError
-from desta.llm.base import GeneratorTraits, TextGenerator
+from desta.llm.base import GeneratorTraits, Refusal, TextGenerator
 from desta.progress import progress_bar
 from desta.shards import RESPONSES, Manifest, shard_paths, verify
 
@@ -34,7 +34,9 @@ Answering = Callable[[Plan[Any], Journal], Answers]
 """Makes what brings responses, and knows those that are there from the journal."""
 
 
-def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> Manifest:
+def construct(
+    config: ConstructConfig, out: Path, generator: TextGenerator, *, retry: bool = False
+) -> Manifest:
     """Make a data set, continue where an earlier call was interrupted, or bring it up to date.
 
     Beside the shards, `dropped.ndjson` holds every dropped response with its reason, and
@@ -45,6 +47,7 @@ def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> M
         config: the recipe.
         out: directory of the data set; made if it is missing.
         generator: the loaded backbone.
+        retry: ask again what was refused, also if the data set is finished.
 
     Returns:
         The manifest, with the number of kept pairs and the table of dropped items.
@@ -58,11 +61,16 @@ def construct(config: ConstructConfig, out: Path, generator: TextGenerator) -> M
     def answering(plan: Plan[Any], journal: Journal) -> Answers:
         return Answerer(config, generator, journal)
 
-    return construct_by(config, out, generator, answering)
+    return construct_by(config, out, generator, answering, retry=retry)
 
 
 def construct_by(
-    config: ConstructConfig, out: Path, traits: GeneratorTraits, answering: Answering
+    config: ConstructConfig,
+    out: Path,
+    traits: GeneratorTraits,
+    answering: Answering,
+    *,
+    retry: bool = False,
 ) -> Manifest:
     """Do what `construct` does by a generator that is elsewhere.
 
@@ -71,6 +79,7 @@ def construct_by(
         out: directory of the data set; made if it is missing.
         traits: of the generator.
         answering: makes what brings the responses; only called if the data set is not finished.
+        retry: ask again what was refused, also if it is.
     """
     if config.regenerate is None:
         planner: Planner | RowPlan = Planner(config)
@@ -80,12 +89,13 @@ def construct_by(
         planner = plan_rows(config.regenerate, config.prompts)
     recipe = fingerprint(config, planner.prompt_pool, traits)
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / BUILDING).exists() and _is_finished(out, recipe):
+    if not retry and not (out / BUILDING).exists() and _is_finished(out, recipe):
         return verify(out)
-    _check_origin(out)
+    _check_origin(out, recipe)
     with Journal(out / RESPONSES) as journal:
         publish(out)
-        if _is_finished(out, recipe):
+        again = journal.forget_refusals() if retry else 0
+        if not again and _is_finished(out, recipe):
             return verify(out)
         return _build(config, planner, lambda plan: answering(plan, journal), out, traits, recipe)
 
@@ -125,10 +135,10 @@ def _is_finished(out: Path, recipe: str) -> bool:
     return manifest is not None and manifest.recipe == recipe
 
 
-def _check_origin(out: Path) -> None:
+def _check_origin(out: Path, recipe: str) -> None:
     """Refuse to touch shards whose responses are not in a journal."""
     if (out / RESPONSES).exists():
-        if Manifest.read(out) is not None:
+        if Manifest.read(out) is not None and not _is_finished(out, recipe):
             log.warning("%s is built again: recipe, clips or code have changed", out)
     elif any(out.glob("*.jsonl")):
         raise ConfigError(
@@ -159,13 +169,16 @@ def _build(
         progress_bar("constructing", total=total) as advance,
     ):
         answers = answering(plan).answer(jobs, on_progress=lambda count: advance(items=count))
-        for job, completion in answers:
-            pair = job.pair(completion.text)
-            fault = verdicts.judge(job, completion)
+        for job, outcome in answers:
+            text, message = (
+                ("", outcome.message) if isinstance(outcome, Refusal) else (outcome.text, None)
+            )
+            pair = job.pair(text)
+            fault = verdicts.judge(job, outcome)
             if fault is None:
                 building.keep(pair)
             else:
-                building.drop(pair, fault)
+                building.drop(pair, fault, message=message)
         shards = building.close()
     verdicts.check_share(rejects=str(building.rejects))
     manifest = Manifest(

@@ -10,7 +10,7 @@ from desta.construction.language import need_detector
 from desta.construction.plan import Job
 from desta.construction.values import ClosedSets
 from desta.errors import DataError
-from desta.llm.base import Completion
+from desta.llm.base import Completion, Outcome, Refusal
 from desta.shards import Dropped
 
 UNSUITED = "no prompt suits the clip"
@@ -48,15 +48,9 @@ class Verdicts:
         self.num_unknown = 0
         """Kept pairs whose prompt asks for what is not known of the clip."""
 
-    def judge(self, job: Job, completion: Completion) -> str | None:
-        """Return why a response is dropped; None where it is kept."""
-        candidate = Candidate(
-            clip=job.clip, prompt=job.prompt, completion=completion, closed_sets=self._sets
-        )
-        fault = find_fault(candidate, self._filters)
-        if fault is None and self._duplicates:  # it remembers, and only what is kept
-            fault = self._duplicates.fault(candidate)
-        self.faithfulness.add(candidate, kept=fault is None)
+    def judge(self, job: Job, outcome: Outcome) -> str | None:
+        """Return why there is no pair, of a response or a refusal; None where there is one."""
+        fault = outcome.reason if isinstance(outcome, Refusal) else self._fault(job, outcome)
         kinds = self._counts.setdefault(job.clip.source, {})
         counts = kinds.setdefault(job.prompt.kind, {"kept": 0, "dropped": 0})
         if fault is None:
@@ -66,6 +60,16 @@ class Verdicts:
         else:
             counts["dropped"] += 1
             self.leave_out(fault, job.id)
+        return fault
+
+    def _fault(self, job: Job, completion: Completion) -> str | None:
+        candidate = Candidate(
+            clip=job.clip, prompt=job.prompt, completion=completion, closed_sets=self._sets
+        )
+        fault = find_fault(candidate, self._filters)
+        if fault is None and self._duplicates:  # it remembers, and only what is kept
+            fault = self._duplicates.fault(candidate)
+        self.faithfulness.add(candidate, kept=fault is None)
         return fault
 
     @property

@@ -13,12 +13,12 @@ import numpy as np
 import soundfile
 
 from desta import audio
-from desta.errors import CheckpointError, ConfigError
+from desta.errors import CheckpointError, ConfigError, DataError
 from desta.evaluation.attributes import EvalConfig
 from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
 from desta.inference.engine import Engine
-from desta.llm.base import Sampling, TextGenerator
+from desta.llm.base import Refusal, Sampling, TextGenerator
 from desta.llm.config import LocalEngine, OpenAIEngine
 from desta.llm.openai import connect
 from desta.model.checkpoint import WEIGHTS
@@ -53,7 +53,15 @@ class Reader:
         """Answer each conversation, in order."""
         self._check(conversations)
         seeds = [0] * len(conversations)
-        return [c.text for c in self._generator.complete(conversations, sampling, seeds=seeds)]
+        texts = []
+        for outcome in self._generator.complete(conversations, sampling, seeds=seeds):
+            if isinstance(outcome, Refusal):
+                raise DataError(
+                    f"{self._generator.id} refuses: {outcome.message}",
+                    fix="leave the item out, or ask another system",
+                )
+            texts.append(outcome.text)
+        return texts
 
     def digest(self, conversation: Sequence[Message]) -> str:
         """Return a hash of what is sent."""

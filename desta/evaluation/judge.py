@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from desta.errors import ConfigError, DataError, UnavailableError
+from desta.errors import ConfigError
 from desta.evaluation.base import Benchmark, Result
 from desta.evaluation.benchmarks import rescore
 from desta.evaluation.judge_questions import Questions, Template, find_questions, find_templates
 from desta.evaluation.replies import Replies, key_of
-from desta.llm.base import Sampling, TextGenerator
+from desta.llm.asking import ask
+from desta.llm.base import Completion, Outcome, Refusal, Sampling, TextGenerator
 from desta.llm.config import Engine, LocalEngine
 from desta.progress import progress_bar
 from desta.records import Message
@@ -41,7 +42,7 @@ class JudgeRecipe:
     cache: Path = Path("judge")
     """Folder in which replies are kept, for all evaluations."""
     batch_size: int = 16
-    """Questions asked at once; as many replies are lost at most if the judge goes away."""
+    """Questions asked at once; what was replied to some of them is kept if the judge goes away."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
     backbone_quantisation: Literal["int8", "nf4"] | None = None
@@ -154,32 +155,23 @@ def _ask(
 ) -> dict[str, str]:
     """Ask and keep, batch by batch; return why single requests were refused, by key."""
     refused: dict[str, str] = {}
+
+    def keep(outcomes: Mapping[str, Outcome]) -> None:
+        replies.add({k: o.text for k, o in outcomes.items() if isinstance(o, Completion)})
+
     with progress_bar("judge", total=total, done=total - len(requests)) as advance:
         for start in range(0, len(requests), batch_size):
             batch = requests[start : start + batch_size]
-            try:
-                replies.add(_complete(batch, generator, sampling))
-            except UnavailableError:
-                raise
-            except DataError:  # of one of them: the others shall not suffer
-                for request in batch:
-                    try:
-                        replies.add(_complete([request], generator, sampling))
-                    except UnavailableError:
-                        raise
-                    except DataError as error:
-                        refused[request.key] = error.message
+            outcomes = ask(
+                generator,
+                sampling,
+                {request.key: request.messages for request in batch},
+                seeds=[request.seed for request in batch],
+                keep=keep,
+            )
+            refused |= {k: o.message for k, o in outcomes.items() if isinstance(o, Refusal)}
             advance(items=len(batch))
     return refused
-
-
-def _complete(
-    requests: Sequence[_Request], generator: TextGenerator, sampling: Sampling
-) -> dict[str, str]:
-    completions = generator.complete(
-        [r.messages for r in requests], sampling, seeds=[r.seed for r in requests]
-    )
-    return {r.key: c.text for r, c in zip(requests, completions, strict=True)}
 
 
 def _count(questions: Questions, judged: Sequence[Result]) -> dict[str, Any]:

@@ -1,17 +1,30 @@
 """What an endpoint answers over HTTP: a completion, a refusal, a wish to be left alone."""
 
+import os
+import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from desta.llm.base import Completion
+from desta.errors import ConfigError
+from desta.llm.base import Completion, Refusal
+from desta.llm.config import OpenAIEngine
 
 if TYPE_CHECKING:
     from httpx2 import Response
 
 QUOTED = 200
 """Characters of an answer that an error repeats."""
+
+
+_OF_ONE = frozenset({400, 413, 422})
+"""Statuses that may be the fault of one request; all others are of key, account or address."""
+_CODE = re.compile(r"[A-Za-z][\w.-]{0,60}")
+
+
+class UnknownModelError(ConfigError):
+    """The endpoint has no such model, or no such path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +61,61 @@ def read_answer(response: "Response") -> Answer | None:
 
 def reason_of(response: "Response") -> str:
     """Return status and message of a refusal, as short as they come."""
+    found = _error(response)
+    try:
+        message = found["message"] if isinstance(found, dict) else str(found)
+        words = message.split()
+    except (AttributeError, LookupError):
+        words = response.text.split()
+    return f"{response.status_code} {' '.join(words)[:QUOTED]}".strip()
+
+
+def read_refusal(response: "Response") -> Refusal | None:
+    """Return the refusal of what one request holds, or None where it is no such status.
+
+    Messages name lengths and ids, so refusals are counted by status and code.
+    """
+    if response.status_code not in _OF_ONE:
+        return None
+    found = _error(response)
+    codes = [found.get(name) for name in ("code", "type")] if isinstance(found, dict) else []
+    code = next((c for c in codes if isinstance(c, str) and _CODE.fullmatch(c)), "")
+    return Refusal(
+        reason=f"refused by the endpoint: {response.status_code} {code}".strip(),
+        message=reason_of(response),
+    )
+
+
+def error_of(response: "Response", engine: OpenAIEngine, model: str) -> ConfigError:
+    """Return the error for what neither a second try nor another request will mend."""
+    variable, url, reason = engine.key_variable, engine.base_url, reason_of(response)
+    if response.status_code in (401, 403):
+        if os.environ.get(variable):
+            return ConfigError(
+                f"{url} refuses the key in {variable}: {reason}",
+                fix=f"set {variable} to a key that is valid for that endpoint and model",
+            )
+        return ConfigError(
+            f"{url} wants a key, and {variable} is not set: {reason}",
+            fix=f"export {variable}=..., or name another variable in engine.key_variable",
+        )
+    if response.status_code == 404:
+        return UnknownModelError(
+            f'{url} does not know the model "{model}": {reason}', fix="set engine.model"
+        )
+    return ConfigError(
+        f"{url} refuses to answer: {reason}",
+        fix="mend what it names, then give the same command again; what was answered is kept",
+    )
+
+
+def _error(response: "Response") -> Any:
+    """Return what a response says of its failure; its text where that is no JSON object."""
     try:
         found = response.json()
-        found = found.get("error", found.get("detail", found))
-        message = found["message"] if isinstance(found, dict) else str(found)
-    except (AttributeError, LookupError, TypeError, ValueError):
-        message = response.text
-    return f"{response.status_code} {' '.join(message.split())[:QUOTED]}".strip()
+        return found.get("error", found.get("detail", found))
+    except (AttributeError, ValueError):
+        return response.text
 
 
 def retry_after(value: str) -> float:

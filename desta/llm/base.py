@@ -1,7 +1,7 @@
 """What every text generator promises."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -48,6 +48,21 @@ class Completion:
     """False where the response was cut off at `max_new_tokens`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a generator does not answer one request, however often it is asked."""
+
+    reason: str
+    """The same words for all requests that it befalls, by which they are counted."""
+    message: str
+    """What was said of this one."""
+
+
+Outcome = Completion | Refusal
+OnOutcome = Callable[[int, Outcome], None]
+"""Is told the place of a request and what came of it."""
+
+
 class GeneratorTraits(Protocol):
     """What must be known of a text generator to plan its work, wherever it runs."""
 
@@ -80,14 +95,17 @@ class TextGenerator(GeneratorTraits, Protocol):
         sampling: Sampling,
         *,
         seeds: Sequence[int],
-    ) -> list[Completion]:
-        """Answer each conversation, in order.
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
+        """Answer each conversation, in order; one that cannot be answered leaves the others alone.
 
         Args:
             conversations: each is answered on its own.
             sampling: how their tokens are chosen.
             seeds: one for each conversation, in [0, 2**63): an answer follows from conversation,
                 sampling and seed, and not from its place.
+            on_outcome: called as soon as something has come of a request, by generators that answer
+                one request of a batch before another: so it is known where an error ends the batch.
         """
 
 

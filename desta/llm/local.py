@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch
 
-from desta.llm.base import Completion, Sampling
+from desta.llm.base import Completion, OnOutcome, Outcome, Sampling
 from desta.llm.chat import encode_conversation
 from desta.llm.decoding import end_ids, read, shared_length, write
 from desta.llm.fast_layers import pack
@@ -45,7 +45,8 @@ class LocalGenerator:
         sampling: Sampling,
         *,
         seeds: Sequence[int],
-    ) -> list[Completion]:
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
         """Answer each conversation as one batch; no random state outside is touched."""
         if not conversations:
             return []

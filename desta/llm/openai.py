@@ -15,9 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from desta.config import suggest
-from desta.errors import ConfigError, DataError, DestaError, UnavailableError, need
-from desta.llm.answers import QUOTED, Answer, read_answer, reason_of, retry_after
-from desta.llm.base import Completion, Sampling, as_text
+from desta.errors import ConfigError, DestaError, UnavailableError, need
+from desta.llm.answers import (
+    QUOTED,
+    Answer,
+    UnknownModelError,
+    error_of,
+    read_answer,
+    read_refusal,
+    reason_of,
+    retry_after,
+)
+from desta.llm.base import Completion, OnOutcome, Outcome, Refusal, Sampling, as_text
 from desta.llm.chat import encode_conversation
 from desta.llm.config import OpenAIEngine
 from desta.llm.pacing import Pace
@@ -89,6 +98,8 @@ class OpenAIGenerator:
         )
         self._jitter = random.Random()  # random state outside must not move
         self._counts: Counter[str] = Counter()
+        self._question = HELLO
+        self._told: set[str] = set()
 
     @property
     def usage(self) -> Usage:
@@ -115,18 +126,19 @@ class OpenAIGenerator:
         sampling: Sampling,
         *,
         seeds: Sequence[int],
-    ) -> list[Completion]:
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
         """Answer each conversation; a seed is a wish that not every endpoint grants.
 
         Raises:
-            ConfigError: the endpoint refuses the key, the model or the account.
-            DataError: it refuses a request, fails again and again, or is another one by now.
+            ConfigError: the endpoint refuses the key, the model, the account or the settings.
+            UnavailableError: it fails again and again, or is another one by now.
         """
         requests = [
             (self._body(messages, sampling, seed), self.count_tokens(messages))
             for messages, seed in zip(conversations, seeds, strict=True)
         ]
-        return asyncio.run(self._ask_all(requests))
+        return asyncio.run(self._ask_all(requests, on_outcome or (lambda place, outcome: None)))
 
     def find_revision(self, question: Message = HELLO) -> None:
         """Ask for one token, and learn what pins the answers.
@@ -135,6 +147,7 @@ class OpenAIGenerator:
             ConfigError: the endpoint does not answer, or refuses key, model, account or question.
             DataError: it does not speak the protocol.
         """
+        self._question = question
         body = self._body([question], Sampling(max_new_tokens=1), 0)
         answer = asyncio.run(self._introduce(body, hears=bool(question.audios)))
         self._fingerprint = answer.fingerprint
@@ -147,7 +160,7 @@ class OpenAIGenerator:
     def _body(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.id,
-            "messages": [{"role": m.role, "content": self._content(m)} for m in messages],
+            "messages": self._messages(messages),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             self._engine.token_limit: sampling.max_new_tokens,
@@ -158,36 +171,84 @@ class OpenAIGenerator:
             body["stop"] = list(sampling.stop)
         return body
 
+    def _messages(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        return [{"role": m.role, "content": self._content(m)} for m in messages]
+
     async def _introduce(self, body: dict[str, Any], *, hears: bool) -> Answer:
         async with self._client() as client:
             try:
-                return await self._ask(client, body, 1, await_server=False)
-            except _UnknownModelError as error:
+                answer = await self._ask(client, body, 1, await_server=False)
+            except UnknownModelError as error:
                 served = await _served(client)
                 fix = f"check engine.base_url = {self._engine.base_url}, which often ends in /v1"
                 if served:
                     fix = f"{suggest(self.id, served)}; set engine.model"
                 raise ConfigError(error.message, fix=fix) from error
-            except _RefusedError as error:
-                fix = "name a model that hears" if hears else "change what it names in the recipe"
-                raise ConfigError(error.message, fix=fix) from error
+        if isinstance(answer, Refusal):
+            raise ConfigError(
+                f"{self._engine.base_url} refuses a request: {answer.message}",
+                fix="name a model that hears" if hears else "change what it names in the recipe",
+            )
+        return answer
 
-    async def _ask_all(self, requests: Sequence[tuple[dict[str, Any], int]]) -> list[Completion]:
+    async def _ask_all(
+        self, requests: Sequence[tuple[dict[str, Any], int]], on_outcome: OnOutcome
+    ) -> list[Outcome]:
+        """Ask everything; a refusal is told last, once the first question was answered again."""
         gate = asyncio.Semaphore(self._engine.concurrency)
+        completions: dict[int, Completion] = {}
+        refusals: dict[int, Refusal] = {}
+        num_checked = 0  # of the refusals
 
-        async def ask(client: "AsyncClient", body: dict[str, Any], length: int) -> Completion:
+        async def ask(client: "AsyncClient", place: int, body: dict[str, Any], length: int) -> None:
+            nonlocal num_checked
             tokens = length + body[self._engine.token_limit]
             async with gate:  # kept while a try waits: a server in trouble gets no more of them
                 answer = await self._ask(client, body, tokens)
+                if isinstance(answer, Refusal):
+                    refusals[place] = answer
+                    if len(refusals) == 1 and not completions:  # perhaps it refuses everything
+                        await self._check_settings(client, body)
+                        num_checked = 1
+                    return
             self._check_fingerprint(answer)
-            return answer.completion
+            completions[place] = answer.completion
+            on_outcome(place, answer.completion)
 
         try:
-            async with self._client() as client, asyncio.TaskGroup() as group:
-                tasks = [group.create_task(ask(client, body, n)) for body, n in requests]
+            async with self._client() as client:
+                async with asyncio.TaskGroup() as group:
+                    for place, (body, length) in enumerate(requests):
+                        group.create_task(ask(client, place, body, length))
+                if len(refusals) > num_checked:
+                    await self._check_settings(client, requests[next(iter(refusals))][0])
         except ExceptionGroup as group:  # the first to fail has cancelled the others
             raise group.exceptions[0] from None
-        return [task.result() for task in tasks]
+        for place, refusal in refusals.items():
+            on_outcome(place, refusal)
+            self._tell(refusal)
+        outcomes: dict[int, Outcome] = {**completions, **refusals}
+        return [outcomes[place] for place in range(len(requests))]
+
+    async def _check_settings(self, client: "AsyncClient", body: dict[str, Any]) -> None:
+        """Raise ConfigError where the first question, with these settings, is refused as well."""
+        question = {**body, "messages": self._messages([self._question])}
+        answer = await self._ask(client, question, body[self._engine.token_limit])
+        if isinstance(answer, Refusal):
+            raise ConfigError(
+                f"{self._engine.base_url} refuses every request: {answer.message}",
+                fix="change what it names in the recipe; what was answered is kept",
+            )
+
+    def _tell(self, refusal: Refusal) -> None:
+        """Warn of the first refusal of its kind."""
+        if refusal.reason not in self._told:
+            self._told.add(refusal.reason)
+            log.warning(
+                "%s refuses a request, which is left out: %s",
+                self._engine.base_url,
+                refusal.message,
+            )
 
     def _client(self) -> "AsyncClient":
         key = os.environ.get(self._engine.key_variable)
@@ -205,7 +266,7 @@ class OpenAIGenerator:
         tokens: int,
         *,
         await_server: bool = True,
-    ) -> Answer:
+    ) -> Answer | Refusal:
         """Send a request until it is answered; `await_server`: also where nobody listens."""
         failure = ""
         for number in range(self._engine.max_retries + 1):
@@ -232,8 +293,10 @@ class OpenAIGenerator:
                     failure = f"answered {reason_of(response)}"
                     self._check_quota(response)
                     wait = max(wait, self._hold(response))
+                elif refusal := read_refusal(response):
+                    return refusal
                 else:
-                    raise self._refusal(response)
+                    raise error_of(response, self._engine, self.id)
             if number < self._engine.max_retries:
                 await asyncio.sleep(wait)
         raise self._unanswered(failure, started=await_server)
@@ -257,29 +320,6 @@ class OpenAIGenerator:
                 f"the account has used up what it may: {reason_of(response)}",
                 fix="raise its limit, then give the same command again; what was answered is kept",
             )
-
-    def _refusal(self, response: "Response") -> DestaError:
-        """Return the error for what no second try will mend."""
-        variable, url = self._engine.key_variable, self._engine.base_url
-        reason = reason_of(response)
-        if response.status_code in (401, 403):
-            if os.environ.get(variable):
-                return ConfigError(
-                    f"{url} refuses the key in {variable}: {reason}",
-                    fix=f"set {variable} to a key that is valid for that endpoint and model",
-                )
-            return ConfigError(
-                f"{url} wants a key, and {variable} is not set: {reason}",
-                fix=f"export {variable}=..., or name another variable in engine.key_variable",
-            )
-        if response.status_code == 404:
-            return _UnknownModelError(
-                f'{url} does not know the model "{self.id}": {reason}', fix="set engine.model"
-            )
-        return _RefusedError(
-            f"{url} refuses a request: {reason}",
-            fix="change what it names in the recipe; what was answered is kept",
-        )
 
     def _unanswered(self, failure: str, *, started: bool) -> DestaError:
         message = f"{self._engine.base_url} {failure}"
@@ -331,14 +371,6 @@ def connect(
     generator = OpenAIGenerator(engine, model=model, tokenizer=tokenizer, content=content)
     generator.find_revision(question)
     return generator
-
-
-class _UnknownModelError(ConfigError):
-    """The endpoint has no such model, or no such path."""
-
-
-class _RefusedError(DataError):
-    """The endpoint does not take a request for what it holds."""
 
 
 async def _served(client: "AsyncClient") -> list[str]:

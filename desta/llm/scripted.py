@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from desta.llm.base import Completion, Sampling, as_text
+from desta.llm.base import Completion, OnOutcome, Outcome, Sampling, as_text
 from desta.records import Message
 
 
@@ -33,7 +33,8 @@ class ScriptedGenerator:
         sampling: Sampling,
         *,
         seeds: Sequence[int],
-    ) -> list[Completion]:
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
         """Answer each conversation; responses beyond `max_new_tokens` words are cut off."""
         return [self._cut(self._script(as_text(c[-1])), sampling) for c in conversations]
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from desta.errors import CheckpointError, DataError, UnavailableError, need
-from desta.llm.base import Completion, Sampling
+from desta.errors import CheckpointError, UnavailableError, need
+from desta.llm.base import Completion, OnOutcome, Outcome, Refusal, Sampling
 from desta.llm.chat import encode_conversation
 from desta.llm.config import VllmEngine
 from desta.records import Message
@@ -51,23 +51,17 @@ class VllmGenerator:
         sampling: Sampling,
         *,
         seeds: Sequence[int],
-    ) -> list[Completion]:
-        """Answer each conversation; vLLM makes the batches.
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
+        """Answer each conversation that leaves room for a response; vLLM makes the batches.
 
         Raises:
-            DataError: a conversation leaves no room for a response.
             UnavailableError: vLLM has failed, for want of memory for example.
         """
         vllm = _vllm()
         prompts = [encode_conversation(self._tokenizer, messages) for messages in conversations]
         longest = self._llm.model_config.max_model_len
-        for prompt, messages in zip(prompts, conversations, strict=True):
-            if len(prompt) >= longest:
-                raise DataError(
-                    f"a conversation of {len(prompt)} tokens does not fit into the {longest} of "
-                    f'vLLM: "{messages[-1].content[:80]}"',
-                    fix="raise engine.max_length, or describe such clips more briefly",
-                )
+        fitting = {place: p for place, p in enumerate(prompts) if len(p) < longest}
         settings = [
             vllm.SamplingParams(
                 temperature=sampling.temperature,
@@ -77,20 +71,28 @@ class VllmGenerator:
                 stop_token_ids=sorted(self._end_ids),
                 seed=seed,
             )
-            for _, seed in zip(prompts, seeds, strict=True)
+            for seed in (seeds[place] for place in fitting)
         ]
-        if not prompts:
-            return []
-        requests: Any = [{"prompt_token_ids": prompt} for prompt in prompts]
+        requests: Any = [{"prompt_token_ids": prompt} for prompt in fitting.values()]
         try:
-            answers = self._llm.generate(requests, settings, use_tqdm=False)
+            answers = self._llm.generate(requests, settings, use_tqdm=False) if fitting else []
         except (RuntimeError, vllm.v1.engine.exceptions.EngineDeadError) as error:
             raise UnavailableError(
                 f"vLLM has failed: {_first_line(error)}",
                 fix="read what it wrote above, and give the same command again (what was answered "
                 "is kept); if memory ran out, with a smaller engine.max_length",
             ) from error
-        return [self._completion(answer.outputs[0]) for answer in answers]
+        completions = dict(
+            zip(fitting, (self._completion(a.outputs[0]) for a in answers), strict=True)
+        )
+        return [
+            completions.get(place)
+            or Refusal(
+                reason="longer than engine.max_length",
+                message=f"{len(prompt)} tokens do not fit into the {longest} of vLLM",
+            )
+            for place, prompt in enumerate(prompts)
+        ]
 
     def _completion(self, output: Any) -> Completion:
         ids = list(output.token_ids)
