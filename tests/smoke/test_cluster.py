@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -25,15 +25,44 @@ from desta.construction.cluster import construct_on_cluster
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.pipeline import construct
 from desta.construction.workers import ClusterConfig, check_room, per_worker
-from desta.errors import ConfigError, DataError
-from desta.llm.base import Sampling
+from desta.errors import ConfigError, DataError, UnavailableError
+from desta.llm.base import OnOutcome, Outcome, Refusal, Sampling, as_text
 from desta.llm.config import LocalEngine, OpenAIEngine, VllmEngine
 from desta.llm.scripted import ScriptedGenerator
-from desta.records import Clip
+from desta.records import Clip, Message
 from desta.shards import RESPONSES, Manifest
 from support.construction import contents
 
 BATCH = 4
+
+
+class Picky(ScriptedGenerator):
+    """Refuses some requests for good, and is down after two of a batch where a file says so."""
+
+    def __init__(self, notes: Path, seconds: float) -> None:
+        super().__init__(partial(speak, notes=notes, seconds=seconds))
+        self._down = notes.with_name("down")
+
+    def complete(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for messages, seed in zip(conversations, seeds, strict=True):
+            if len(outcomes) == 2 and self._down.exists():
+                raise UnavailableError("the endpoint died", fix="start it")
+            [outcome] = super().complete([messages], sampling, seeds=[seed])
+            content = as_text(messages[-1])
+            if hashlib.sha256(content.encode()).hexdigest() > "e":
+                outcome = Refusal(reason="refused: 400", message=f"400 {len(content)} characters")
+            outcomes.append(outcome)
+            if on_outcome is not None:
+                on_outcome(len(outcomes) - 1, outcome)
+        return outcomes
 
 
 def speak(content: str, *, notes: Path, seconds: float) -> str:
@@ -48,7 +77,7 @@ def speak(content: str, *, notes: Path, seconds: float) -> str:
 
 
 def load(notes: Path, seconds: float = 0.0) -> ScriptedGenerator:
-    return ScriptedGenerator(partial(speak, notes=notes, seconds=seconds))
+    return Picky(notes, seconds)
 
 
 def refuse() -> ScriptedGenerator:
@@ -208,6 +237,30 @@ def test_another_recipe_asks_only_for_what_is_new(folder: Path, whole: Path) -> 
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
+def test_answers_of_a_batch_that_ends_early_are_kept(tmp_path: Path, folder: Path) -> None:
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    run = partial(
+        construct_on_cluster, recipe(folder), out, partial(load, notes), ClusterConfig(workers=1)
+    )
+    notes.with_name("down").touch()
+    with pytest.raises(UnavailableError, match="the endpoint died"):
+        run()
+    with closing(sqlite3.connect(out / RESPONSES)) as journal:
+        [[kept]] = journal.execute(
+            "SELECT count(*) FROM (SELECT key FROM responses UNION SELECT key FROM refusals)"
+        )
+    assert kept == 2
+    notes.with_name("down").unlink()
+    notes.unlink()
+    manifest = run()
+    assert manifest.dropped["refused: 400"].count > 0
+    construct(recipe(folder), tmp_path / "local", load(tmp_path / "local.notes"))
+    assert contents(out) == contents(tmp_path / "local")
+    assert len(asked(notes)) == len(asked(tmp_path / "local.notes")) - kept
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("_ray")
 def test_a_killed_worker_costs_its_batch(folder: Path, whole: Path) -> None:
     out, notes = folder / "killed-worker", folder / "killed-worker.notes"
 
@@ -247,7 +300,9 @@ def test_a_killed_driver_goes_on_where_the_journal_ends(folder: Path, whole: Pat
     expected = asked(folder / "whole.notes")
     assert len(before) < len(expected)
     with closing(sqlite3.connect(out / RESPONSES)) as journal:
-        [journalled] = journal.execute("SELECT count(*) FROM responses").fetchone()
+        [[journalled]] = journal.execute(
+            "SELECT count(*) FROM (SELECT key FROM responses UNION SELECT key FROM refusals)"
+        )
     assert journalled >= BATCH
     assert Manifest.read(out) is None
 

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from desta.config import build, dump_recipe, load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError, MissingExtraError, UnavailableError
-from desta.llm.base import Completion, Sampling
+from desta.llm.base import Completion, Refusal, Sampling
 from desta.llm.config import Engine, LocalEngine, OpenAIEngine, ScriptedEngine, VllmEngine
 from desta.llm.decoding import end_ids
 from desta.llm.local import LocalGenerator
@@ -234,19 +234,34 @@ def test_a_failure_of_vllm_is_told_and_may_pass(backbone: tuple[Any, Any], dead:
 
 
 @pytest.mark.usefixtures("fake_vllm")
-def test_a_conversation_that_vllm_cannot_take_is_named(backbone: tuple[Any, Any]) -> None:
+def test_a_conversation_that_vllm_cannot_take_leaves_the_others_alone(
+    backbone: tuple[Any, Any],
+) -> None:
     model, tokenizer = backbone
-    generator = VllmGenerator(
-        FakeLLM(),  # type: ignore[arg-type]
-        tokenizer,
-        end_ids=end_ids(model, tokenizer),
-        id="tiny",
-        revision="1",
+    texts = ("Because", "Never")
+    llm = FakeLLM(
+        [
+            SimpleNamespace(
+                token_ids=tokenizer.encode(t, add_special_tokens=False),
+                text="",
+                finish_reason="stop",
+                stop_reason=None,
+            )
+            for t in texts
+        ]
     )
+    ends = end_ids(model, tokenizer)
+    generator = VllmGenerator(llm, tokenizer, end_ids=ends, id="tiny", revision="1")  # type: ignore[arg-type]
     long = [Message(role="user", content="Why? " * 200)]
-    with pytest.raises(Exception, match='does not fit into the 100 of vLLM: "Why') as caught:
-        generator.complete([long], Sampling(), seeds=[0])
-    assert "engine.max_length" in str(caught.value)
+    first, refusal, last = generator.complete(
+        [QUESTIONS[0], long, QUESTIONS[1]], Sampling(), seeds=[0, 1, 2]
+    )
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "longer than engine.max_length"
+    assert "do not fit into the 100 of vLLM" in refusal.message
+    assert [o.text for o in (first, last) if isinstance(o, Completion)] == list(texts)
+    assert [setting.seed for setting in llm.settings] == [0, 2]
+    assert [type(o) for o in generator.complete([long], Sampling(), seeds=[0])] == [Refusal]
 
 
 @pytest.mark.usefixtures("fake_vllm")

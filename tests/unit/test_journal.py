@@ -2,13 +2,16 @@ import resource
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from desta.construction.journal import Journal
 from desta.errors import DataError
-from desta.llm.base import Completion
+from desta.llm.base import Completion, Refusal
+
+REFUSAL = Refusal(reason="refused: 400", message="400 too long: 日本")
 
 
 def key(number: int) -> bytes:
@@ -30,6 +33,37 @@ def test_what_was_added_is_found_again(tmp_path: Path) -> None:
     with Journal(path) as journal:
         assert journal.find(map(key, range(1, 3000, 2))) == answers(*range(1, 1200, 2))
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_refusal_is_found_until_it_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "responses.sqlite"
+    with Journal(path) as journal:
+        journal.add({**answers(1), key(2): REFUSAL, key(3): REFUSAL})
+    with Journal(path) as journal:
+        assert journal.find(map(key, range(9))) == {**answers(1), key(2): REFUSAL, key(3): REFUSAL}
+        assert set(journal.keys()) == {key(1), key(2), key(3)}
+        assert journal.forget_refusals() == 2
+    with Journal(path) as journal:
+        assert set(journal.keys()) == {key(1)}
+        assert journal.forget_refusals() == 0
+        journal.add(answers(2))
+
+
+def test_a_journal_of_the_first_format_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "responses.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(
+            "CREATE TABLE responses (key BLOB PRIMARY KEY NOT NULL, text TEXT NOT NULL, "
+            "num_tokens INTEGER NOT NULL, finished INTEGER NOT NULL)"
+        )
+        database.execute("INSERT INTO responses VALUES (?, 'so', 1, 1)", [key(1)])
+        database.execute("PRAGMA user_version = 1")
+    old = {key(1): Completion(text="so", num_tokens=1, finished=True)}
+    with Journal(path) as journal:
+        assert journal.find([key(1)]) == old
+        journal.add({key(2): REFUSAL})
+    with Journal(path) as journal:
+        assert journal.find([key(1), key(2)]) == {**old, key(2): REFUSAL}
 
 
 def test_a_batch_is_added_as_a_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
-def connected(endpoint: Judge, model: str = "judge") -> OpenAIGenerator:
-    return connect(OpenAIEngine(base_url=endpoint.url, max_retries=2), model=model)
+def connected(endpoint: Judge, model: str = "judge", **changes: Any) -> OpenAIGenerator:
+    return connect(OpenAIEngine(base_url=endpoint.url, max_retries=2, **changes), model=model)
 
 
 def recipe(tmp_path: Path, **changes: Any) -> JudgeRecipe:
@@ -175,7 +175,10 @@ def test_limits_errors_and_garbage_are_tried_again(endpoint: Judge, tmp_path: Pa
     assert facts["num_replies"] == 4
 
 
-def test_a_judge_that_goes_away_loses_nothing(endpoint: Judge, tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_a_judge_that_goes_away_loses_nothing(
+    endpoint: Judge, tmp_path: Path, batch_size: int
+) -> None:
     def reply(question: str, tries: int) -> tuple[int, Any]:
         if len(endpoint.questions) > 5:
             endpoint.down = True
@@ -185,7 +188,12 @@ def test_a_judge_that_goes_away_loses_nothing(endpoint: Judge, tmp_path: Path) -
     endpoint.reply = reply
     results = [answer(n) for n in range(10)]
     with pytest.raises(UnavailableError) as error:
-        judge(SAKURA, results, recipe(tmp_path, batch_size=1), connected(endpoint))
+        judge(
+            SAKURA,
+            results,
+            recipe(tmp_path, batch_size=batch_size),
+            connected(endpoint, concurrency=1),
+        )
     assert "\n" not in error.value.message
     assert "again" in (error.value.fix or "")
     assert len(Replies(tmp_path / "cache" / "replies.jsonl")._texts) == 5
@@ -193,7 +201,9 @@ def test_a_judge_that_goes_away_loses_nothing(endpoint: Judge, tmp_path: Path) -
     endpoint.down = False
     endpoint.questions.clear()
     endpoint.reply = lambda q, _: (200, good())
-    judged, facts = judge(SAKURA, results, recipe(tmp_path, batch_size=1), connected(endpoint))
+    judged, facts = judge(
+        SAKURA, results, recipe(tmp_path, batch_size=batch_size), connected(endpoint, concurrency=1)
+    )
     assert len(endpoint.questions) == 5, "only what was missing is asked"
     assert facts["num_cached"] == 5
     assert all(r.values[sakura.JUDGE] == 1.0 for r in judged)
@@ -221,6 +231,7 @@ def test_a_refused_question_does_not_harm_the_others(endpoint: Judge, tmp_path: 
     )
     assert [r.values[sakura.JUDGE] for r in judged] == [1.0, None, 1.0]
     assert facts["unread"][0]["count"] == 1
+    assert len(endpoint.questions) == 3, "the others of its batch are not asked again"
     assert "content policy" in facts["unread"][0]["reason"]
 
 
@@ -240,7 +251,7 @@ def test_an_answer_cannot_pass_for_a_placeholder_or_a_clip(tmp_path: Path) -> No
     asked: list[Sequence[Message]] = []
 
     class Listener(ScriptedGenerator):
-        def complete(self, conversations: Any, sampling: Sampling, *, seeds: Any) -> Any:
+        def complete(self, conversations: Any, sampling: Sampling, **options: Any) -> Any:
             asked.extend(conversations)
             return [Completion(text=good(), num_tokens=1, finished=True) for _ in conversations]
 

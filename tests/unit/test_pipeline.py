@@ -12,7 +12,7 @@ from desta.construction.building import BUILDING, DROPPED
 from desta.construction.config import ConstructConfig
 from desta.construction.pipeline import construct
 from desta.errors import ConfigError, DataError
-from desta.llm.base import Completion, Sampling, as_text
+from desta.llm.base import OnOutcome, Outcome, Sampling, as_text
 from desta.llm.scripted import ScriptedGenerator
 from desta.records import Message
 from desta.shards import RESPONSES, Manifest, read_pairs, verify
@@ -117,7 +117,8 @@ class Counting:
         sampling: Sampling,
         *,
         seeds: Sequence[int],
-    ) -> list[Completion]:
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Outcome]:
         assert len(seeds) == len(conversations)
         self.batches.append([as_text(messages[-1]) for messages in conversations])
         return ScriptedGenerator(speak).complete(conversations, sampling, seeds=seeds)
@@ -209,7 +210,7 @@ def test_an_interrupted_run_goes_on_with_the_same_batches(
     construct(config, tmp_path / "whole", whole)
     complete = first.complete
 
-    def fail_after_two(*args: Any, **options: Any) -> list[Completion]:
+    def fail_after_two(*args: Any, **options: Any) -> list[Outcome]:
         if len(first.batches) == 2:
             raise KeyboardInterrupt
         return complete(*args, **options)

@@ -13,9 +13,10 @@ from desta.construction.prompts import Prompt
 from desta.construction.values import closed_sets
 from desta.construction.verdicts import Verdicts
 from desta.errors import ConfigError, MissingExtraError
-from desta.llm.base import Completion, Sampling
+from desta.llm.base import Completion, Outcome, Refusal, Sampling
 from desta.llm.scripted import ScriptedGenerator
 from desta.records import Clip
+from desta.shards import Dropped
 
 LANGUAGES = ("French", "Greek", "Danish", "Russian")
 
@@ -44,13 +45,29 @@ def clip(number: int) -> Clip:
 CLIPS = [clip(number) for number in range(len(LANGUAGES))]
 
 
-def judge(verdicts: Verdicts, number: int, text: str, *, kind: str = "describe") -> str | None:
+def judge(
+    verdicts: Verdicts, number: int, said: str | Refusal, *, kind: str = "describe"
+) -> str | None:
     needs = frozenset(["Language"] if kind == "ask" else [])
     prompt = Prompt(text="?", kind=kind, needs=needs)
     job = Job(
         id=str(number), clip=CLIPS[number], prompt=prompt, description="", messages=(), request=()
     )
-    return verdicts.judge(job, Completion(text=text, num_tokens=1, finished=bool(text)))
+    outcome: Outcome = (
+        said
+        if isinstance(said, Refusal)
+        else Completion(text=said, num_tokens=1, finished=bool(said))
+    )
+    return verdicts.judge(job, outcome)
+
+
+def test_refusals_are_counted_by_their_reasons_and_pass_no_filter() -> None:
+    verdicts = Verdicts(config("empty", max_same=1), closed_sets(CLIPS))
+    refusal = Refusal(reason="refused: 400", message="400 of 9001 tokens")
+    faults = [judge(verdicts, n, s) for n, s in enumerate(["A voice.", refusal, refusal, ""])]
+    assert faults == [None, "refused: 400", "refused: 400", "empty"]
+    assert verdicts.dropped["refused: 400"] == Dropped(count=2, example="1")
+    assert verdicts.counts == {"c": {"describe": {"kept": 1, "dropped": 3}}}
 
 
 def test_duplicates_are_sought_last_among_what_else_would_be_kept() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from desta.errors import ConfigError, DataError
+from desta.errors import ConfigError, DataError, DestaError
 from desta.llm.config import OpenAIEngine
 from desta.llm.openai import connect
 from support.endpoint import Endpoint, ask, connected, engine
@@ -53,15 +53,21 @@ def test_tries_end_with_one_error(endpoint: Endpoint) -> None:
     assert len(endpoint.questions) == 4
 
 
-def test_one_failure_ends_a_batch(endpoint: Endpoint) -> None:
-    generator = connected(endpoint, concurrency=2)
-
-    def refuse(body: dict[str, Any], tries: int) -> Reply | None:
-        bad = body["messages"][-1]["content"] == "1"
-        return (400, {}, {"error": {"message": "too long for 8192"}}) if bad else None
-
-    endpoint.fail = refuse
-    with pytest.raises(DataError, match="refuses a request: 400 too long for 8192"):
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        ((500, {}, {}), "tried 2 times"),
+        ((401, {}, {"error": {"message": "revoked"}}), "wants a key"),
+        ((402, {}, {"error": {"message": "Insufficient balance"}}), "402 Insufficient balance"),
+        ((403, {}, {}), "wants a key"),
+        ((404, {}, {}), "does not know the model"),
+        ((302, {"Location": "https://example.com"}, b""), "refuses to answer: 302"),
+    ],
+)
+def test_one_failure_ends_a_batch(endpoint: Endpoint, failure: Reply, message: str) -> None:
+    generator = connected(endpoint, concurrency=2, max_retries=1)
+    endpoint.fail = lambda body, tries: failure if body["messages"][-1]["content"] == "1" else None
+    with pytest.raises(DestaError, match=message):
         ask(generator, [f"{n}" for n in range(200)])
     assert len(endpoint.questions) < 100
 
