@@ -14,7 +14,7 @@ from typing import BinaryIO, Self
 
 from filelock import FileLock, Timeout
 
-from desta.errors import DestaError
+from desta.errors import DataError, DestaError
 from desta.shards import sync
 
 _BLOCK = 1 << 16  # bytes read at once in search of the last newline
@@ -34,6 +34,7 @@ class LineFile:
     """A file of lines that no other process adds to while it is open here.
 
     The lock is a file beside it, `.NAME.lock`, which stays; what holds it dies with its process.
+    Whatever links lead to a file, its lock is the same.
     """
 
     def __init__(self, path: Path, *, busy: DestaError) -> None:
@@ -42,16 +43,28 @@ class LineFile:
         Args:
             path: the file; its folder must be there.
             busy: what to raise where another process has it open.
+
+        Raises:
+            DataError: `busy`, or the file system keeps no locks.
+            OSError: the folder is missing, or may not be written to.
         """
         self.path = path
         self._file: BinaryIO | None = None
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+        real = path.resolve()
+        self._lock = FileLock(real.with_name(f".{real.name}.lock"), timeout=0)
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         try:
             self._lock.acquire()
         except Timeout as error:
             raise busy from error
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise DataError(
+                f"{path} cannot be locked: {error.strerror}",
+                fix="give a folder on a disk of this machine, or have locks enabled on that one",
+            ) from error
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the whole lines that are on the disk, without their newlines."""

@@ -20,6 +20,8 @@ from desta.cli import (  # noqa: F401
 from desta.cli.app import app
 from desta.errors import DestaError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or what one may use of it
+
 
 def main() -> None:
     """Run the command line; what a user can mend is one sentence, a fix and exit code 2."""
@@ -31,9 +33,9 @@ def main() -> None:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except OSError as error:
-        if os.environ.get("DESTA_DEBUG") or (error.errno != errno.ENOSPC and not error.filename):
+        full = error.errno in _FULL
+        if os.environ.get("DESTA_DEBUG") or not (full or error.filename):
             raise
-        full = error.errno == errno.ENOSPC
         fix = "make room and give the command again" if full else "check that path and its rights"
         typer.echo(f"error: {error.strerror}: {error.filename or 'disk'}\n  fix: {fix}", err=True)
         sys.exit(2)

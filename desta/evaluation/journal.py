@@ -61,49 +61,44 @@ class Journal:
         Raises:
             DataError: it holds other results, or another process writes it.
         """
-        self._path, self._again_path = path, path.with_name(f"{path.name}.again")
-        self._busy = DataError(
-            f"another process writes {path}",
-            fix="let it finish, share the work by --shard K/N, or give another --out",
-        )
-        self._lines = LineFile(path, busy=self._busy)
+        self._path = path
+        self._lines = lock(path)
         self._again: LineFile | None = None
-        self.replace_skipped()  # by what a call that was cut off has asked again
-        lines = list(self._lines)
-        keys = [key_of(line) for line in lines]
+        try:
+            self.replace_skipped()  # by what a call that was cut off has asked again
+            lines = list(self._lines)
+            keys = [key_of(line) for line in lines]
+            if keys != list(expected[: len(keys)]):
+                raise DataError(f"{path} is not in the order of its plan", fix="delete its folder")
+        except BaseException:
+            self._lines.close()
+            raise
         self.num_results = len(keys)
         """What earlier calls wrote."""
         self.skipped = {key for line in lines if (key := _key_if_skipped(line))}
         """(system, item id) of those that hold no answer."""
-        if keys != list(expected[: len(keys)]):
-            self._lines.close()
-            raise DataError(f"{path} is not in the order of its plan", fix="delete its folder")
         if keys:
             logger.info("%s holds %d of %d results already", path, len(keys), len(expected))
 
     def append(self, results: Iterable[Result]) -> None:
         """Write results to the end, so that they outlast a loss of power."""
-        self._lines.append(map(_line, results))
+        self._lines.append(map(line_of, results))
 
     def append_again(self, results: Iterable[Result]) -> None:
         """Write results that will take the place of lines without an answer."""
         if self._again is None:
-            self._again = LineFile(self._again_path, busy=self._busy)
-        self._again.append(map(_line, results))
+            self._again = lock(_again(self._path))
+        self._again.append(map(line_of, results))
 
     def replace_skipped(self) -> None:
         """Put what was asked again into its place, before anything is appended."""
         if self._again is not None:
             self._again.close()
             self._again = None
-        found = {key: line for line in whole_lines(self._again_path) if (key := key_of(line))}
-        if found:
-            lines = (
-                found.get(key, line) if (key := _key_if_skipped(line)) else line
-                for line in self._lines
-            )
-            write_atomic(self._path, b"".join(line + b"\n" for line in lines))
-        self._again_path.unlink(missing_ok=True)
+        again = _again(self._path)
+        if again.exists():
+            write_lines(self._path, results_of(self._path))
+            again.unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +114,43 @@ class Journal:
         self._lines.close()
 
 
-def _line(result: Result) -> str:
+def lock(path: Path) -> LineFile:
+    """Keep other processes from writing a journal, until it is closed.
+
+    Raises:
+        DataError: one of them has it open.
+    """
+    return LineFile(
+        path,
+        busy=DataError(
+            f"another process writes {path}",
+            fix="let it finish; `desta eval` also takes --shard K/N, or another --out",
+        ),
+    )
+
+
+def results_of(path: Path) -> list[bytes]:
+    """Return the lines of a journal; what was asked again already is in its place."""
+    return fill(whole_lines(path), whole_lines(_again(path)))
+
+
+def fill(lines: Iterable[bytes], others: Iterable[bytes]) -> list[bytes]:
+    """Let lines without an answer give way to what others hold of the same items."""
+    found = {key: line for line in others if (key := key_of(line))}
+    return [found.get(key, line) if (key := _key_if_skipped(line)) else line for line in lines]
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a journal anew, whole or not at all."""
+    write_atomic(path, b"".join(line + b"\n" for line in lines))
+
+
+def _again(path: Path) -> Path:
+    return path.with_name(f"{path.name}.again")
+
+
+def line_of(result: Result) -> str:
+    """Return a result as its journal holds it, without the newline."""
     return json.dumps(result.to_json(), ensure_ascii=False)
 
 

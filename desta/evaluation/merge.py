@@ -6,10 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
-from desta.evaluation.journal import RESULTS, Shard, batch_sizes, key_of
+from desta.evaluation.journal import (
+    RESULTS,
+    Shard,
+    batch_sizes,
+    fill,
+    key_of,
+    lock,
+    results_of,
+    write_lines,
+)
 from desta.evaluation.scores import PLAN, read_plan
-from desta.lines import whole_lines
-from desta.shards import write_atomic
 
 _NAME = re.compile(r"results-(\d+)-of-(\d+)\.jsonl")
 
@@ -17,17 +24,20 @@ _NAME = re.compile(r"results-(\d+)-of-(\d+)\.jsonl")
 def merge(folders: Sequence[Path]) -> Path:
     """Join the journals of all processes, and write `results.jsonl` into the first folder.
 
+    One that is there already gives its answer to what has none in the journals: it may have been
+    asked again since.
+
     Args:
         folders: where the processes wrote; one folder may hold several journals.
 
     Raises:
         DataError: the folders are of different evaluations, a journal is missing, there twice or
-            not finished, or holds other results than the plan.
+            not finished, or holds other results than the plan; or another process writes.
     """
     plan = _common_plan(folders)
     journals = _find(folders)
     sizes = batch_sizes(plan["num_items"], plan["batch_size"], len(plan["systems"]))
-    lines = {number: list(whole_lines(path)) for number, path in journals.items()}
+    lines = {number: results_of(path) for number, path in journals.items()}
     taken = dict.fromkeys(journals, 0)
     merged: list[bytes] = []
     for batch, size in enumerate(sizes):
@@ -43,7 +53,8 @@ def merge(folders: Sequence[Path]) -> Path:
         merged += part
     _check(merged, plan, folders[0])
     target = folders[0] / RESULTS
-    write_atomic(target, b"".join(line + b"\n" for line in merged))
+    with lock(target):
+        write_lines(target, fill(merged, results_of(target)))
     return target
 
 

@@ -1,18 +1,14 @@
 """Score the answers of an evaluation anew: by the rules as they are now, or by a judge."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
-from desta.evaluation.base import Result
 from desta.evaluation.benchmarks import BENCHMARKS, rescore
-from desta.evaluation.journal import RESULTS
+from desta.evaluation.journal import RESULTS, line_of, lock, write_lines
 from desta.evaluation.judge import JudgeRecipe, judge
 from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
 from desta.llm.base import TextGenerator
-from desta.shards import write_atomic
 
 
 def score_again(
@@ -32,30 +28,28 @@ def score_again(
         generator: the judge of that recipe.
 
     Raises:
-        DataError: files are missing, empty or broken, or a judge is to read what is not finished.
+        DataError: files are missing, empty or broken, a judge is to read what is not finished, or
+            another process writes the results.
         UnavailableError: the judge does not answer now; what it replied is kept.
     """
     plan = read_plan(out / PLAN)
     benchmark = BENCHMARKS[plan["benchmark"]]
-    results = read_results(out / RESULTS)
-    wanted = plan["num_items"] * len(plan["systems"])
-    if len(results) < wanted:
+    path = out / RESULTS
+    num_results, wanted = len(read_results(path)), plan["num_items"] * len(plan["systems"])
+    if num_results < wanted:
         if recipe is not None:
             raise DataError(
-                f"{out} holds {len(results)} of {wanted} results",
+                f"{out} holds {num_results} of {wanted} results",
                 fix="finish the evaluation, then let it be judged",
             )
         return score(out, allow_missing=allow_missing)
-    if recipe is not None and generator is not None:
-        scored, facts = judge(benchmark, results, recipe, generator)
-        write_json(out / JUDGE, facts)
-    else:
-        scored = [rescore(benchmark, result) for result in results]
-    if scored != results:
-        _write(scored, out / RESULTS)
+    with lock(path):  # what is asked again meanwhile would be overwritten
+        results = read_results(path)
+        if recipe is not None and generator is not None:
+            scored, facts = judge(benchmark, results, recipe, generator)
+            write_json(out / JUDGE, facts)
+        else:
+            scored = [rescore(benchmark, result) for result in results]
+        if scored != results:
+            write_lines(path, (line_of(result).encode() for result in scored))
     return score(out, allow_missing=allow_missing)
-
-
-def _write(results: Sequence[Result], path: Path) -> None:
-    lines = (json.dumps(r.to_json(), ensure_ascii=False) + "\n" for r in results)
-    write_atomic(path, "".join(lines).encode())

@@ -20,8 +20,9 @@ from desta.errors import ConfigError, DataError
 from desta.evaluation import runner
 from desta.evaluation.answerers import weights_of
 from desta.evaluation.attributes import ATTRIBUTES, ClipSet, EvalConfig
-from desta.evaluation.journal import Shard
+from desta.evaluation.journal import Shard, lock
 from desta.evaluation.merge import merge
+from desta.evaluation.rescore import score_again
 from desta.evaluation.scores import score
 from desta.evaluation.systems import Answerers
 from desta.llm.base import Sampling
@@ -383,3 +384,43 @@ def test_other_weights_or_recipe_in_the_same_folder_are_an_error(
     (tmp_path / "model" / "model.safetensors").write_bytes(b"trained on")
     with pytest.raises(ConfigError, match="weights"):
         evaluate(config, PitchAnswerer(), tmp_path / "out")
+
+
+def test_merging_keeps_what_was_asked_again(config: EvalConfig, tmp_path: Path) -> None:
+    config = replace(config, batch_size=1, max_skipped_share=1.0)
+    evaluate(config, PitchAnswerer(), tmp_path / "whole")
+    whole = {n: (tmp_path / f"{n}.wav").read_bytes() for n in (1, 2, 3, 4)}
+    mend(tmp_path, dict.fromkeys(whole, b"no audio"))
+    out = tmp_path / "out"
+    parts = [Shard(number=number, count=2) for number in range(2)]
+    for part in parts:
+        evaluate(config, PitchAnswerer(), out, part)
+    mend(tmp_path, whole)
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config, Interrupted(after=1), out, parts[0], retry=True)
+    merge([out])
+    assert score(out)["skipped"][0]["count"] == 3, "one was asked again, and is not yet in its part"
+    evaluate(config, PitchAnswerer(), out, retry=True)  # the merged run, and no part of it
+    done = (out / "results.jsonl").read_bytes()
+    merge([out])
+
+    assert (out / "results.jsonl").read_bytes() == done
+    assert score(out)["skipped"] == []
+    assert set(done.splitlines()) == set(
+        (tmp_path / "whole/results.jsonl").read_bytes().splitlines()
+    )
+
+
+def test_nobody_scores_or_merges_what_is_being_asked_again(
+    config: EvalConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for number in range(2):
+        evaluate(config, PitchAnswerer(), out, Shard(number=number, count=2))
+    results = merge([out])
+    with lock(results):
+        for work in (score_again, lambda out: merge([out])):
+            with pytest.raises(DataError, match="another process writes"):
+                work(out)
+    score_again(out)

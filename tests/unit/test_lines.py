@@ -1,5 +1,7 @@
 """A file of lines that survives whatever stops its process."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -117,3 +119,25 @@ def test_a_process_that_is_killed_keeps_its_whole_lines_and_no_lock(tmp_path: Pa
         file.append(["next"])
     assert numbers == list(range(len(numbers)))
     assert path.read_bytes().endswith(f"\n{numbers[-1]}\nnext\n".encode())
+
+
+def test_whatever_links_lead_to_a_file_its_lock_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    path, link = tmp_path / "disk" / "lines", tmp_path / "link"
+    link.symlink_to(path)
+    with LineFile(link, busy=BUSY) as file:
+        file.append(["one"])
+        with pytest.raises(DataError, match="busy"):
+            LineFile(path, busy=BUSY)
+    assert path.read_bytes() == b"one\n"
+
+
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(DataError, match="cannot be locked: No locks available"):
+        LineFile(tmp_path / "lines", busy=BUSY)
