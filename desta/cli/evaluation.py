@@ -56,7 +56,9 @@ def evaluate(
         "systems": system,
         "limit": limit,
     }
-    changes = [f"{k}={json.dumps(v)}" for k, v in given.items() if v] + (overrides or [])
+    changes = [f"{k}={json.dumps(v)}" for k, v in given.items() if v not in (None, [], "")] + (
+        overrides or []
+    )
     if benchmark == "text":
         _evaluate_text(recipe, changes, out, dry_run=dry_run, as_json=as_json)
         return

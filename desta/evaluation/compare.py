@@ -165,6 +165,8 @@ def read_contender(
             )
         name, version = plan["benchmark"], plan["version"]
         results: Sequence[Result] = read_results(folder / RESULTS)
+    elif not path.exists():
+        raise DataError(f"{path} is not there", fix="give an evaluation or a results file")
     elif benchmark is None:
         raise ConfigError(
             f"{path} does not tell which benchmark it answers", fix="add --benchmark NAME"

@@ -69,7 +69,13 @@ class Journal:
             lines = list(self._lines)
             keys = [key_of(line) for line in lines]
             if keys != list(expected[: len(keys)]):
-                raise DataError(f"{path} is not in the order of its plan", fix="delete its folder")
+                both = enumerate(zip(keys, expected, strict=False), start=1)
+                others = (number for number, (key, wanted) in both if key != wanted)
+                first = next(others, len(expected) + 1)
+                raise DataError(
+                    f"{path}:{first} is not what its plan has in that place",
+                    fix="delete that line and all behind it, and they are asked again",
+                )
         except BaseException:
             self._lines.close()
             raise
