@@ -15,7 +15,7 @@ from typing import BinaryIO, Self
 from filelock import FileLock, Timeout
 
 from desta.errors import DataError, DestaError
-from desta.shards import sync
+from desta.shards import UNWRITABLE, sync
 
 _BLOCK = 1 << 16  # bytes read at once in search of the last newline
 
@@ -77,7 +77,7 @@ class LineFile:
             self._file = self.path.open("a+b")
             self._file.truncate(_end_of_lines(self._file))
             sync(self.path.parent)
-        self._file.write(text.encode())
+        self._file.write(text.encode(errors=UNWRITABLE))
         self._file.flush()
         os.fsync(self._file.fileno())
 

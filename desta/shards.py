@@ -27,6 +27,8 @@ FORMAT = 2
 """Of the directory; raised whenever an older reader would misread a newer directory."""
 MANIFEST = "manifest.json"
 RESPONSES = "responses.sqlite"
+UNWRITABLE = "backslashreplace"
+"""How JSON is encoded that holds halves of characters: as JSON writes them itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

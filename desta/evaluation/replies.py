@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
+from desta.shards import UNWRITABLE
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Replies:
         ]
         text = ("\n" if self._torn else "") + "".join(f"{line}\n" for line in lines)
         with self._path.open("ab") as file:
-            file.write(text.encode(errors="backslashreplace"))
+            file.write(text.encode(errors=UNWRITABLE))
             file.flush()
             os.fsync(file.fileno())
         self._torn = False

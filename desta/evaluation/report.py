@@ -20,7 +20,7 @@ from desta.evaluation.metrics import Estimate
 from desta.evaluation.page import Sounds, browser, collect_sounds, script, style
 from desta.evaluation.plots import draw_scores
 from desta.evaluation.scores import PLAN, SCORES, read_results
-from desta.shards import write_atomic
+from desta.shards import UNWRITABLE, write_atomic
 from desta.training.page import contents, figure, page, paragraph, section, table
 
 Json = Mapping[str, Any]
@@ -66,7 +66,7 @@ def write_report(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     markdown = out.with_suffix(".md")
-    write_atomic(markdown, "\n".join(_markdown(evaluation)).encode())
+    write_atomic(markdown, "\n".join(_markdown(evaluation)).encode(errors=UNWRITABLE))
     sounds = collect_sounds([path for r in evaluation.results for path in r.audio], out)
     html = page(
         f"{_title(evaluation)}: {evaluation.name}",
@@ -75,7 +75,7 @@ def write_report(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
         script=script(),
         local_media=sounds.num_linked > 0,
     )
-    write_atomic(out, html.encode())
+    write_atomic(out, html.encode(errors=UNWRITABLE))
     return out, markdown
 
 

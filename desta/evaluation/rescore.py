@@ -9,6 +9,7 @@ from desta.evaluation.journal import RESULTS, line_of, lock, write_lines
 from desta.evaluation.judge import JudgeRecipe, judge
 from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
 from desta.llm.base import TextGenerator
+from desta.shards import UNWRITABLE
 
 
 def score_again(
@@ -51,5 +52,5 @@ def score_again(
         else:
             scored = [rescore(benchmark, result) for result in results]
         if scored != results:
-            write_lines(path, (line_of(result).encode() for result in scored))
+            write_lines(path, (line_of(result).encode(errors=UNWRITABLE) for result in scored))
     return score(out, allow_missing=allow_missing)

@@ -31,7 +31,7 @@ from desta.evaluation.items import Report
 from desta.evaluation.journal import RESULTS
 from desta.evaluation.metrics import Estimate
 from desta.records import read_jsonl
-from desta.shards import write_atomic
+from desta.shards import UNWRITABLE, write_atomic
 
 PLAN = "plan.json"
 SCORES = "scores.json"
@@ -169,7 +169,8 @@ def _judged(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole, or not at all."""
-    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    write_atomic(path, text.encode(errors=UNWRITABLE))
 
 
 def _report(

@@ -43,7 +43,7 @@ def read_answer(response: "Response") -> Answer | None:
     try:
         record = response.json()
         choice = record["choices"][0]
-        text = choice["message"]["content"] or ""
+        text = _without_halves(choice["message"]["content"] or "")
         usage = record.get("usage") or {}
         return Answer(
             completion=Completion(
@@ -57,6 +57,17 @@ def read_answer(response: "Response") -> Answer | None:
         )
     except (AttributeError, LookupError, TypeError, ValueError):
         return None
+
+
+def _without_halves(text: str) -> str:
+    r"""Replace halves of characters, which JSON can hold and files cannot.
+
+    An answer that is cut off in an emoji may end in one.
+
+    >>> _without_halves("so\ud83d") == "so\ufffd"
+    True
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def reason_of(response: "Response") -> str:

@@ -185,9 +185,10 @@ class OpenAIGenerator:
                     fix = f"{suggest(self.id, served)}; set engine.model"
                 raise ConfigError(error.message, fix=fix) from error
         if isinstance(answer, Refusal):
+            fix = "change what it names in the recipe"
             raise ConfigError(
                 f"{self._engine.base_url} refuses a request: {answer.message}",
-                fix="name a model that hears" if hears else "change what it names in the recipe",
+                fix=f"name a model that hears, or {fix}" if hears else fix,
             )
         return answer
 

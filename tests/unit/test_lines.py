@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -141,3 +142,10 @@ def test_a_file_system_without_locks_is_told(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(DataError, match="cannot be locked: No locks available"):
         LineFile(tmp_path / "lines", busy=BUSY)
+
+
+def test_half_a_character_in_a_line_of_json_comes_back(tmp_path: Path) -> None:
+    text = "cut off \ud83d"
+    path = tmp_path / "lines"
+    add(path, json.dumps(text, ensure_ascii=False))
+    assert [json.loads(line) for line in add(path)] == [text]

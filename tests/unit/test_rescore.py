@@ -9,6 +9,7 @@ import pytest
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import Result
+from desta.evaluation.journal import Journal
 from desta.evaluation.rescore import score_again
 from desta.evaluation.scores import NOT_YET, read_results
 from support.commands import desta
@@ -198,3 +199,46 @@ def test_a_plan_that_lacks_a_part_is_refused(folder: Path) -> None:
     (folder / "plan.json").write_text('{"benchmark": "sakura"}', encoding="utf-8")
     with pytest.raises(DataError, match="is not the plan of an evaluation"):
         score_again(folder)
+
+
+def test_half_a_character_in_an_answer_is_scored_and_reported(folder: Path) -> None:
+    write(folder, [result(n, "(a) \ud83d", s) for s in ("model", "cascade") for n in range(4)])
+    assert desta("score", folder).exit_code == 0
+    assert read_results(folder / "results.jsonl")[0].output == "(a) \ud83d"
+    done = desta("report", folder)
+    assert done.exit_code == 0, done.output
+
+
+def test_a_damaged_line_is_named_and_those_before_it_stay(folder: Path) -> None:
+    path = folder / "results.jsonl"
+    keys = [(r.system, r.id) for r in read_results(path)]
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"{\n", *lines[3:]]))
+    with pytest.raises(DataError, match=r"results\.jsonl:3 is not what its plan has"):
+        Journal(path, keys)
+    path.write_bytes(b"".join(lines[:2]))
+    with Journal(path, keys) as journal:  # the refusal has kept no lock
+        assert journal.num_results == 2
+
+
+def test_what_is_not_there_to_be_compared_is_said(folder: Path) -> None:
+    done = desta("compare", folder, folder / "nowhere")
+    assert isinstance(done.exception, DataError)
+    assert "is not there" in str(done.exception)
+
+
+def test_a_limit_of_nothing_is_refused(folder: Path, tmp_path: Path) -> None:
+    done = desta(
+        "eval",
+        "sakura",
+        "--data",
+        folder,
+        "--system",
+        "majority",
+        "--limit",
+        "0",
+        "--out",
+        tmp_path / "new",
+    )
+    assert isinstance(done.exception, ConfigError)
+    assert "limit = 0" in str(done.exception)

@@ -151,3 +151,9 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(
 def test_an_engine_that_cannot_work_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
         OpenAIEngine(**{"base_url": "http://localhost/v1", **changes})
+
+
+def test_an_answer_that_is_cut_off_in_a_character_can_be_written(endpoint: Endpoint) -> None:
+    message = {"message": {"content": "so \ud83d"}, "finish_reason": "length"}
+    endpoint.fail = lambda body, tries: (200, {}, {"choices": [message]})
+    assert ask(connected(endpoint), ["?"]) == ["so \ufffd"]
