@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desta.cli.app import app, sources_app
-from desta.cli.options import AsJson, DryRun, Overrides, Recipe
+from desta.cli.options import AsJson, DryRun, MaxBrokenShare, Overrides, Recipe
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe, to_plain
 from desta.errors import ConfigError
@@ -83,9 +83,7 @@ def describe(
         Path | None, typer.Option(help="For `custom` and `lhotse`: YAML that maps the columns.")
     ] = None,
     overrides: Overrides = None,
-    max_broken_share: Annotated[
-        float, typer.Option(help="Share of unreadable recordings that is tolerated.")
-    ] = 0.05,
+    max_broken_share: MaxBrokenShare = 0.05,
     seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
     as_json: AsJson = False,
 ) -> None:

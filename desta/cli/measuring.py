@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import AsJson, Device
+from desta.cli.options import AsJson, Device, MaxBrokenShare
 from desta.cli.tables import print_skipped
 
 
@@ -29,9 +29,7 @@ def measure(
     thresholds: Annotated[
         Path | None, typer.Option(help="thresholds.json of another corpus, to use its words.")
     ] = None,
-    max_broken_share: Annotated[
-        float, typer.Option(help="Share of unreadable recordings that is tolerated.")
-    ] = 0.05,
+    max_broken_share: MaxBrokenShare = 0.05,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core.")] = None,
     device: Device = "cpu",
     as_json: AsJson = False,

@@ -5,6 +5,15 @@ from typing import Annotated
 
 import typer
 
+from desta.errors import ConfigError
+
+
+def _share(value: float) -> float:
+    if not 0 <= value <= 1:  # nor is it NaN, which would tolerate all
+        raise ConfigError(f"{value:g} is no share of recordings", fix="give a number from 0 to 1")
+    return value
+
+
 Recipe = Annotated[Path, typer.Argument(help="YAML recipe.")]
 Overrides = Annotated[
     list[str] | None,
@@ -26,6 +35,10 @@ Quantise = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+MaxBrokenShare = Annotated[
+    float,
+    typer.Option(callback=_share, help="Share of unreadable recordings that is tolerated."),
+]
 MaxSeconds = Annotated[
     float, typer.Option(help="Longest audio of a request, all its clips together, in seconds.")
 ]

@@ -1,6 +1,8 @@
 """`desta measure` as a user gives it."""
 
+import errno
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -89,3 +91,30 @@ def test_a_wrong_option_is_one_sentence_and_a_fix(
     assert code == 2
     assert message in errors
     assert "  fix: " in errors
+
+
+@pytest.mark.parametrize("share", ["nan", "-0.1", "5"])
+def test_a_share_that_is_none_is_refused(corpus: Path, desta: Run, share: str) -> None:
+    command = ["measure", str(corpus / "clips.jsonl"), "--root", str(corpus), "--attributes", "snr"]
+    command += ["--out", str(corpus / "out"), "--workers", "1"]
+    code, _, errors = desta(*command, f"--max-broken-share={share}")
+    assert code == 2
+    assert "is no share of recordings" in errors
+    assert not (corpus / "out").exists()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_or_quota_is_told_in_one_sentence(
+    corpus: Path, desta: Run, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", full)
+    command = ["measure", str(corpus / "clips.jsonl"), "--root", str(corpus), "--attributes", "snr"]
+    left, _, errors = desta(*command, "--out", str(corpus / "out"), "--workers", "1")
+    assert left == 2
+    assert errors.splitlines()[-2:] == [
+        f"error: {os.strerror(code)}: disk",
+        "  fix: make room and give the command again",
+    ]
