@@ -1,8 +1,8 @@
 """Measure what windows of true length cost in quality, against windows padded to 30 s.
 
-    python benchmarks/windows.py CORPUS [--scores PADDED TIGHT] [--page docs/windows.md]
+    python benchmarks/windows.py [--corpus DIR] [--scores PADDED TIGHT] [--page docs/windows.md]
 
-CORPUS is the root of the unpacked Asterisk packages (`make data`). Whisper was trained on windows
+Each of the first two measures one thing and writes its own block of the page. The corpus is the root of the unpacked Asterisk packages (`make data`). Whisper was trained on windows
 of 30 s; its encoder is frozen, so a shorter window is a change that nobody has trained it for.
 
 Transcription: word error rate over the English prompts of at least three words (those of
@@ -65,32 +65,40 @@ class Row:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="measure transcription")
     parser.add_argument("--whisper", default="openai/whisper-base")
     parser.add_argument("--clips", type=int, help="only so many of the prompts")
-    parser.add_argument("--scores", type=Path, nargs=2, metavar=("PADDED", "TIGHT"))
+    parser.add_argument(
+        "--scores", type=Path, nargs=2, metavar=("PADDED", "TIGHT"), help="compare connectors"
+    )
     parser.add_argument("--page", type=Path, help="write the tables into this page too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
+    if not (options.corpus or options.scores):
+        parser.error("nothing to measure: give --corpus or --scores")
+    figures: dict[str, Any] = {
+        "facts": environment() | {"command": shlex.join(["python", *sys.argv])}
+    }
+    tables = {}
     try:
-        clips = list(read_prompts(options.corpus))[: options.clips]
-        if not clips:
-            raise DataError(f"{options.corpus} holds no English prompts", fix="run `make data`")
-        rows = compare(options.whisper, clips)
-        connectors = compare_connectors(*options.scores) if options.scores else []
-        figures = {
-            "facts": environment() | {"command": shlex.join(["python", *sys.argv])},
-            "whisper": options.whisper,
-            "clips": len(clips),
-            "transcription": [asdict(row) for row in rows],
-            "connectors": connectors,
-        }
-        if options.page:
-            replace_block(options.page, "windows", page(figures))
+        if options.corpus:
+            clips = list(read_prompts(options.corpus))[: options.clips]
+            if not clips:
+                raise DataError(f"{options.corpus} holds no English prompts", fix="run `make data`")
+            rows = compare(options.whisper, clips)
+            figures |= {"whisper": options.whisper, "clips": len(clips)}
+            figures["transcription"] = [asdict(row) for row in rows]
+            tables["transcription"] = transcription_table(figures)
+        if options.scores:
+            figures["connectors"] = compare_connectors(*options.scores)
+            tables["connectors"] = connectors_table(figures)
+        for name, table in tables.items():
+            print(table, end="\n\n")
+            if options.page:
+                replace_block(options.page, name, table)
     except DestaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(page(figures))
     if options.json:
         text = json.dumps(to_plain(figures), indent=1)
         options.json.write_text(f"{text}\n", encoding="utf-8")
@@ -206,8 +214,8 @@ def _cells(path: Path) -> dict[tuple[str, str], dict[str, float]]:
         ) from error
 
 
-def page(figures: dict[str, Any]) -> str:
-    """Return both tables as Markdown."""
+def transcription_table(figures: dict[str, Any]) -> str:
+    """Return the word error rates as Markdown."""
     lines = [
         f"{origin(figures['facts'])}: {figures['whisper']}, {figures['clips']} English prompts.",
         "",
@@ -217,14 +225,23 @@ def page(figures: dict[str, Any]) -> str:
     for number, row in enumerate(Row(**row) for row in figures["transcription"]):
         difference = f"{row.difference:+.2%} ± {row.difference_error:.2%}" if number else "-"
         lines.append(f"| {row.way} | {row.rate:.2%} ± {row.standard_error:.2%} | {difference} |")
-    if figures["connectors"]:
-        lines += ["", "| balanced accuracy ± standard error | padded | tight |", "|---|---|---|"]
-        for row in figures["connectors"]:
-            shown = (
-                f"{row[side]['value']:.1%} ± {row[side]['standard_error']:.1%}"
-                for side in ("padded", "tight")
-            )
-            lines.append(f"| {row['task']}, {row['group']} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def connectors_table(figures: dict[str, Any]) -> str:
+    """Return what both connectors hear as Markdown."""
+    lines = [
+        f"{origin(figures['facts'])}.",
+        "",
+        "| balanced accuracy ± standard error | padded | tight |",
+        "|---|---|---|",
+    ]
+    for row in figures["connectors"]:
+        shown = (
+            f"{row[side]['value']:.1%} ± {row[side]['standard_error']:.1%}"
+            for side in ("padded", "tight")
+        )
+        lines.append(f"| {row['task']}, {row['group']} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 

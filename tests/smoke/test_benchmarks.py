@@ -150,7 +150,7 @@ def test_tight_windows_are_held_against_padded_ones(
     page = tmp_path / "windows.md"
     shutil.copy(ROOT / "docs/windows.md", page)
 
-    command = f"windows.py {tmp_path} --whisper {tiny_whisper} --scores {scores} {scores}"
+    command = f"windows.py --corpus {tmp_path} --whisper {tiny_whisper} --scores {scores} {scores}"
     monkeypatch.setattr(sys, "argv", f"{command} --page {page}".split())
     assert windows.main() == 0
 
