@@ -2,8 +2,9 @@
 
     python benchmarks/windows.py [--corpus DIR] [--scores PADDED TIGHT] [--page docs/windows.md]
 
-Each of the first two measures one thing and writes its own block of the page. The corpus is the root of the unpacked Asterisk packages (`make data`). Whisper was trained on windows
-of 30 s; its encoder is frozen, so a shorter window is a change that nobody has trained it for.
+Each of the first two measures one thing and writes its own block of the page. The corpus is the
+root of the unpacked Asterisk packages (`make data`). Whisper was trained on windows of 30 s; its
+encoder is frozen, so a shorter window is a change that nobody has trained it for.
 
 Transcription: word error rate over the English prompts of at least three words (those of
 `proof_of_conversion.py`), padded to 30 s, at true length, and at true length with some seconds of
