@@ -6,6 +6,7 @@ libsndfile reads first (wav, flac, ogg, mp3, aiff, ...); what it does not know g
 
 import io
 import stat
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,25 @@ class AudioError(DataError):
 
     def __init__(self, name: str, reason: str, *, fix: str) -> None:
         super().__init__(f"{name} {reason}", fix=fix, reason=reason)
+
+
+def check_input(source: object) -> None:
+    """Refuse what is no recording in any form.
+
+    Raises:
+        AudioError: it is neither a path, nor bytes, nor an array of NumPy with its rate.
+    """
+    if isinstance(source, str | Path | bytes):
+        return
+    if isinstance(source, tuple) and len(source) == 2:
+        samples, rate = source
+        if isinstance(samples, np.ndarray | np.generic) and isinstance(rate, Real):
+            return
+    raise AudioError(
+        "a clip",
+        "is no recording",
+        fix="give a path, the bytes of a file, or (samples, rate) with samples as a NumPy array",
+    )
 
 
 def load(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
@@ -104,6 +124,7 @@ def seconds_stated(source: AudioInput) -> float:
     Raises:
         AudioError: as `probe_duration`.
     """
+    check_input(source)
     if isinstance(source, bytes):
         return 0.0
     if isinstance(source, tuple):
@@ -155,6 +176,7 @@ def _decode(
     source: AudioInput, max_seconds: float | None = None
 ) -> tuple[NDArray[np.float32], int]:
     """Return mono samples, (T,), at the rate of the recording in Hz."""
+    check_input(source)
     name = _name(source)
     if isinstance(source, tuple):
         samples, rate = _from_array(*source)
@@ -169,14 +191,14 @@ def _decode(
             except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
                 file.seek(0)
                 samples, rate = _read_pyav(file, name, max_seconds)
-    if max_seconds is not None and len(samples) > max_seconds * rate:
-        raise _too_long(name, max_seconds)
     if rate not in RATES:
         raise AudioError(
             name,
             "has an impossible sample rate",
             fix=f"{rate} Hz is outside {RATES.start} to {RATES.stop - 1}; export it again",
         )
+    if max_seconds is not None and len(samples) > max_seconds * rate:
+        raise _too_long(name, max_seconds)
     if not len(samples):
         raise _empty(name)
     if not np.isfinite(samples).all():

@@ -90,7 +90,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         node = (
             node[_place(node, parent, override)]
             if isinstance(node, list)
-            else (node.setdefault(parent, {}) if isinstance(node, dict) else None)
+            else (_below(node, parent) if isinstance(node, dict) else None)
         )
     if not isinstance(node, dict | list):
         raise ConfigError(
@@ -101,6 +101,13 @@ def _override(tree: dict[str, Any], override: str) -> None:
         node[place] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override} is not YAML", fix="quote the value") from error
+
+
+def _below(node: dict[str, Any], key: str) -> Any:
+    """Return what a key holds; keys that are yet to come, if that is nothing."""
+    if node.get(key) is None:
+        node[key] = {}
+    return node[key]
 
 
 def _place(items: list[Any], key: str, override: str) -> int:

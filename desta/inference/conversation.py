@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from desta.audio import AudioInput
+from desta.errors import DataError
 from desta.inference.engine import Engine
 from desta.inference.requests import Request, with_audios
 from desta.llm.base import Sampling
@@ -24,7 +25,14 @@ def user_message(
         audios: the clips.
         locator: the model's mark for a clip.
         texts: transcriptions that are known; the others are made by Whisper.
+
+    Raises:
+        DataError: there are more transcriptions than clips.
     """
+    if len(texts) > len(audios):
+        raise DataError(
+            f"{len(texts)} transcriptions for {len(audios)} clips", fix="give one per clip"
+        )
     known = [*texts, *[None] * (len(audios) - len(texts))]
     blocks = "\n".join([locator] * len(audios))
     return Message(

@@ -35,6 +35,7 @@ from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.model.config import Dtype, Quantisation
 from desta.model.encoder import WhisperEncoder
+from desta.model.precision import find_device
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 
 T = TypeVar("T")
@@ -143,7 +144,12 @@ class Engine:
             return self._transcriber
 
     def to(self, device: str) -> None:
-        """Move the model; what was kept on the old device is forgotten."""
+        """Move the model; what was kept on the old device is forgotten.
+
+        Raises:
+            ConfigError: this machine has no such device.
+        """
+        find_device(device)
         self.model.to(device)
         self.hearing.forget()
         self._prefixes.forget()

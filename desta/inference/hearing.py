@@ -306,6 +306,7 @@ def _attempt(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _content(recording: Any) -> str:
     """Return what tells recordings apart: the hash of a file's bytes, or of samples."""
+    audio.check_input(recording)
     digest = hashlib.sha256()
     if isinstance(recording, bytes):
         digest.update(recording)

@@ -77,7 +77,15 @@ class DeSTA25AudioModel:
             temperature: of sampling.
             top_p: share of probability mass that sampling uses.
             max_new_tokens: where an answer is cut off.
+
+        Raises:
+            DataError: there are no messages, one is ill-formed, or as `Engine.respond`.
         """
+        if isinstance(messages, str | Mapping):
+            raise DataError(
+                "messages is no list of messages",
+                fix='write [{"role": "user", "content": ...}]',
+            )
         conversations = [messages] if messages and isinstance(messages[0], Mapping) else messages
         if not conversations:
             raise DataError("there are no messages", fix="give at least one message")
@@ -103,7 +111,7 @@ class DeSTA25AudioModel:
 def _message(record: Any) -> Message:
     try:
         return Message.from_json(record)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"a message is not in the chat format: {error}",
             fix='write {"role": ..., "content": ..., "audios": [{"audio": path}]}',

@@ -30,9 +30,17 @@ class Sampling:
             )
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p = {self.top_p} is outside (0, 1]", fix="give 1.0 or less")
+        if not isinstance(self.max_new_tokens, int):
+            raise ConfigError(
+                f"max_new_tokens = {self.max_new_tokens!r} is no whole number", fix="give one"
+            )
         if self.max_new_tokens < 1:
             raise ConfigError(
                 f"max_new_tokens = {self.max_new_tokens} leaves no room", fix="give 1 or more"
+            )
+        if isinstance(self.stop, str) or not all(isinstance(text, str) for text in self.stop):
+            raise ConfigError(
+                f"stop = {self.stop!r} is not a list of texts", fix='give a list, such as ("END",)'
             )
         if "" in self.stop:
             raise ConfigError("a stop string is empty", fix="leave it out")

@@ -141,13 +141,13 @@ def render_chat(
         add_generation_prompt: end with the header of the assistant's turn.
 
     Raises:
-        DataError: the template refuses the messages.
+        DataError: there are no messages, or the template refuses them.
     """
+    if not messages:
+        raise DataError("a conversation has no messages", fix="give at least one")
     rendered, refusal = _rendered(tokenizer, messages, add_generation_prompt)
-    if not messages or messages[0][0] != "system":
-        told = True
-    else:
-        told = messages[0][1].strip() in rendered  # some templates drop it without a word
+    # some templates drop it without a word
+    told = messages[0][0] != "system" or messages[0][1].strip() in rendered
     if (refusal or not told) and [role for role, _ in messages[:2]] == ["system", "user"]:
         (_, system), (_, content), *others = messages
         merged = [("user", f"{system}\n\n{content}"), *others]

@@ -26,6 +26,7 @@ from transformers.cache_utils import DynamicLayer
 from desta.llm.chat import end_id
 from desta.llm.writing import Alternatives, Writer
 
+_LEAST_TEMPERATURE = 1e-6
 _SHRINK = 0.8  # shrinking a batch copies its cache: not for every row that ends
 _ADAPTIVE = ("dynamic", "longrope")
 _ADAPTING = threading.Lock()
@@ -248,7 +249,10 @@ def _choose(logits_BV: Tensor, writers: Sequence[Writer]) -> Tensor:
         return tokens_B
     settings = [writers[row].sampling for row in drawn]
     device = logits_BV.device
-    temperatures = torch.tensor([[s.temperature] for s in settings], device=device)
+    # Below the least, logits divided by it leave float32, and nothing is a number any more.
+    temperatures = torch.tensor(
+        [[max(s.temperature, _LEAST_TEMPERATURE)] for s in settings], device=device
+    )
     probabilities = (logits_BV[drawn].float() / temperatures).softmax(dim=-1)
     if any(s.top_p < 1 for s in settings):
         limits = torch.tensor([[s.top_p] for s in settings], device=device)

@@ -14,7 +14,7 @@ from desta.errors import CheckpointError, ConfigError, need
 from desta.llm.fast_layers import speed_up
 from desta.model.config import Dtype, Quantisation
 from desta.model.parts import find_local, gguf_options, is_gguf, load_part
-from desta.model.precision import precision
+from desta.model.precision import find_device, precision
 from desta.model.weights import fingerprint
 
 
@@ -47,8 +47,10 @@ def load_backbone(
     Raises:
         CheckpointError: it cannot be had, has no chat template, or is stored in a way that
             cannot be read here.
-        ConfigError: this device cannot quantise so, or it is quantised already.
+        ConfigError: this machine has no such device, the device cannot quantise so, or the model
+            is quantised already.
     """
+    device = find_device(device)
     source, options = gguf_options(name)
     if options:
         need("accelerate", extra="quant", to="read a GGUF file")

@@ -26,7 +26,7 @@ from desta.model.config import Dtype, ModelConfig, Quantisation, from_published,
 from desta.model.desta import DestaModel
 from desta.model.encoders import load_encoder
 from desta.model.parts import find_local, gguf_options, load_part, locate
-from desta.model.precision import precision
+from desta.model.precision import find_device, precision
 from desta.model.weights import fingerprint, sha256
 from desta.version import __version__
 
@@ -95,7 +95,9 @@ def load(
     Raises:
         CheckpointError: the directory is incomplete, or its tensors are not exactly the
             connector's; at most ten differences are named.
+        ConfigError: this machine has no such device.
     """
+    device = find_device(device)
     directory = local_directory(str(name))
     fields = read_config(directory)
     config = from_published(fields, where=str(directory))
@@ -245,14 +247,15 @@ def check_connector(
     shapes: dict[str, tuple[int, ...]], config: ModelConfig, *, encoder_dim: int, backbone_dim: int
 ) -> None:
     """Raise CheckpointError if a connector was trained for parts of other widths."""
-    [width] = shapes.get(f"{_PREFIX}proj.0.weight", (encoder_dim,))
+    # of tensors with another number of axes, `compare` tells
+    width, *_ = shapes.get(f"{_PREFIX}proj.0.weight", ()) or (encoder_dim,)
     if width != encoder_dim:
         raise CheckpointError(
             f'the connector reads an encoder of width {width}, but "{config.encoder}" '
             f"has width {encoder_dim}",
             fix="name the encoder that it was trained with as encoder_model_id in config.json",
         )
-    width = shapes.get(f"{_PREFIX}proj.1.weight", (backbone_dim,))[0]
+    width, *_ = shapes.get(f"{_PREFIX}proj.1.weight", ()) or (backbone_dim,)
     if width != backbone_dim:
         raise CheckpointError(
             f"the connector was trained for a backbone of hidden size {width}, but "
@@ -262,7 +265,13 @@ def check_connector(
 
 
 def check_finite(state: dict[str, Tensor], *, where: str) -> None:
-    """Raise CheckpointError if a tensor holds NaN or infinity."""
+    """Raise CheckpointError if a tensor holds NaN, infinity, or whole numbers."""
+    whole = [name for name, tensor in state.items() if not tensor.is_floating_point()]
+    if whole:
+        raise CheckpointError(
+            f"{where} holds no floating-point numbers in {', '.join(whole[:_NAMED])}",
+            fix="save the weights as they were trained, in float32, bfloat16 or float16",
+        )
     broken = [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
     if broken:
         more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from desta.config import build
 from desta.errors import CheckpointError, ConfigError
 from desta.records import LOCATOR
 
@@ -117,6 +118,10 @@ class ModelConfig:
     """Store the backbone's weights in 8 bits (CUDA or CPU) or in 4 (CUDA) to save memory; answers
     move a little. The connector stays as it is."""
 
+    def __post_init__(self) -> None:
+        if not self.audio_locator:
+            raise ConfigError("audio_locator is empty", fix="<|AUDIO|>")
+
 
 # Our names <-> the published names in config.json (reference: DeSTA2.5-Audio, 5503dfc).
 _PUBLISHED_TOP = {
@@ -124,6 +129,14 @@ _PUBLISHED_TOP = {
     "encoder_model_id": "encoder",
     "audio_locator": "audio_locator",
     "placeholder_token": "placeholder_token",
+}
+# Fields that only we write.
+_TOP = _PUBLISHED_TOP | {
+    "encoder_window": "window",
+    "desta_dtype": "dtype",
+    "desta_backbone_dtype": "backbone_dtype",
+    "desta_backbone_quantisation": "backbone_quantisation",
+    "desta_transcriber": "transcriber",
 }
 _CONNECTOR = {
     "qformer_num_hidden_layers": "num_layers",
@@ -165,7 +178,8 @@ def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
     Without `encoder_window` (a published checkpoint) clips are padded to 30 s, as published.
 
     Raises:
-        CheckpointError: a field is missing, or the checkpoint is of another kind or newer.
+        CheckpointError: a field is missing or has an impossible value, or the checkpoint is of
+            another kind or newer.
     """
     missing = [k for k in ("llm_model_id", "encoder_model_id") if not fields.get(k)]
     if missing:
@@ -173,36 +187,27 @@ def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
             f"{where}/config.json lacks {', '.join(missing)}",
             fix="give the directory of a model written by `desta train` or by the published code",
         )
-    if fields.get("desta_format", 0) > FORMAT:
+    written = fields.get("desta_format", 0)
+    if not isinstance(written, int) or written > FORMAT:
         raise CheckpointError(
-            f"{where} has checkpoint format {fields['desta_format']}, newer than {FORMAT}",
-            fix="update desta",
+            f"{where} has checkpoint format {written}, newer than {FORMAT}", fix="update desta"
         )
     mode = fields.get("connector_mode", "qformer_1")
     if mode != "qformer_1":
         raise CheckpointError(
             f'{where}: connector_mode "{mode}" is unknown', fix='only "qformer_1" can be loaded'
         )
-    connector: dict[str, Any] = {
-        ours: fields[name] for name, ours in _CONNECTOR.items() if fields.get(name) is not None
-    }
+    connector = {ours: fields[k] for k, ours in _CONNECTOR.items() if fields.get(k) is not None}
     connector.setdefault("num_layers", 2)  # the default of the published configuration class
     connector.setdefault("normalise_frames", False)  # published checkpoints do not say so
-    if "target_layers" in connector:
-        connector["target_layers"] = tuple(connector["target_layers"])
-    lora = dict(fields.get("desta_lora", {}))  # without it: the published values
-    if "targets" in lora:
-        lora["targets"] = tuple(lora["targets"])
-    return ModelConfig(
-        backbone=fields["llm_model_id"],
-        encoder=fields["encoder_model_id"],
-        connector=ConnectorConfig(**connector),
-        lora=LoraConfig(**lora) if fields.get("use_lora") else None,
-        window=fields.get("encoder_window", "30s"),
-        placeholder_token=fields.get("placeholder_token"),
-        audio_locator=fields.get("audio_locator", LOCATOR),
-        dtype=fields.get("desta_dtype", "auto"),
-        backbone_dtype=fields.get("desta_backbone_dtype", "bfloat16"),  # published: always
-        backbone_quantisation=fields.get("desta_backbone_quantisation"),
-        transcriber=fields.get("desta_transcriber"),
-    )
+    top = {ours: fields[k] for k, ours in _TOP.items() if fields.get(k) is not None}
+    top.setdefault("window", "30s")
+    if fields.get("use_lora"):
+        top["lora"] = fields.get("desta_lora", {})  # without it: the published values
+    try:
+        return build(ModelConfig, {**top, "connector": connector}, where=f"{where}/config.json")
+    except ConfigError as error:
+        message = error.message
+        for name, ours in {**_TOP, **{k: f"connector.{v}" for k, v in _CONNECTOR.items()}}.items():
+            message = message.replace(f'"{ours}"', f'"{name}"')
+        raise CheckpointError(message, fix=error.fix) from error

@@ -2,7 +2,25 @@
 
 import torch
 
+from desta.errors import ConfigError
 from desta.model.config import Dtype
+
+
+def find_device(name: str | torch.device) -> torch.device:
+    """Return a device of this machine.
+
+    Raises:
+        ConfigError: it has none of this name.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the second where CUDA was left out
+        raise ConfigError(
+            f'device "{name}" cannot be used: {str(error).splitlines()[0]}',
+            fix="give cpu, or cuda on a machine with a GPU and PyTorch built for it",
+        ) from error
+    return device
 
 
 def precision(name: Dtype, device: str | torch.device = "cpu") -> torch.dtype:

@@ -107,8 +107,8 @@ def _expected(
     """Return target layers and shapes; what is unknown here is taken from the tensors."""
     prefix = "perception.connector."
     shapes = _shapes(state)
-    layer_weights = shapes.get(f"{prefix}layer_weights", (1, 1))
-    projection = shapes.get(f"{prefix}proj.1.weight", (1, 1))
+    layer_weights = shapes.get(f"{prefix}layer_weights", ()) or (1, 1)
+    projection = shapes.get(f"{prefix}proj.1.weight", ()) or (1, 1)
     encoder_config = _architecture(config.encoder, directory)
     backbone_config = _architecture(config.backbone, directory)
     target_layers = config.connector.target_layers

@@ -1,5 +1,7 @@
 """The recipe of a training run."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -43,7 +45,10 @@ class DataConfig:
     stops."""
 
     def __post_init__(self) -> None:
+        if not self.train:
+            raise ConfigError("data.train is empty", fix="name the directory of a data set")
         _check_least(self, "data.", chunk_rows=1, max_text_tokens=0, max_tokens=1, num_workers=0)
+        _check_range(self, "data.", "max_skipped_share", "from 0 to 1", lambda v: 0 <= v <= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,14 @@ class OptimConfig:
     warmup_steps: int = 2000
     clip_norm: float = 1.0
     """Gradients are scaled down to this global norm."""
+
+    def __post_init__(self) -> None:
+        _check_least(self, "optim.", warmup_steps=0)
+        for name in ("learning_rate", "clip_norm"):
+            _check_range(self, "optim.", name, "a number above 0", lambda v: 0 < v < math.inf)
+        for name in ("beta1", "beta2"):
+            _check_range(self, "optim.", name, "at least 0 and below 1", lambda v: 0 <= v < 1)
+        _check_range(self, "optim.", "weight_decay", "0 or more", lambda v: 0 <= v < math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +104,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _check_least(self, "", steps=1, accumulate=1, validate_every=1, save_every=1)
         _check_least(self, "", validation_rows=1, num_samples=0)
+        _check_range(self, "", "seed", "from 0 to 2**32 - 1", lambda v: 0 <= v < 2**32)
         if self.data.token_budget < self.data.max_tokens:
             raise ConfigError(
                 f"data.token_budget = {self.data.token_budget} is below "
@@ -107,3 +121,12 @@ def _check_least(config: Any, where: str, **least: int) -> None:
             raise ConfigError(
                 f"{where}{name} = {value} is too small", fix=f"give {smallest} or more"
             )
+
+
+def _check_range(
+    config: Any, where: str, name: str, wanted: str, holds: Callable[[float], bool]
+) -> None:
+    """Refuse the value of a field outside its range, NaN among them."""
+    value = getattr(config, name)
+    if not holds(value):
+        raise ConfigError(f"{where}{name} = {value} is not {wanted}", fix=f"give {wanted}")

@@ -21,6 +21,7 @@ from desta.errors import ConfigError, DataError
 from desta.inference import hearing
 from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine, Limits
+from desta.inference.published import DeSTA25AudioModel
 from desta.inference.requests import Request
 from desta.llm import decoding
 from desta.llm.base import Sampling
@@ -167,6 +168,46 @@ def test_one_bad_request_does_not_spoil_the_batch(
         replies[1].unwrap()
 
 
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request(messages=[]), "no messages"),
+        (ask("What is it?", None), "a clip is no recording"),
+        (ask("What is it?", 5), "a clip is no recording"),
+        (ask("What is it?", (torch.zeros(16_000), 16_000)), "a clip is no recording"),
+        (ask("What is it?", (np.zeros(16_000), "16k")), "a clip is no recording"),
+        (ask("What is it?", (np.zeros(16_000),)), "a clip is no recording"),
+        (ask("What is it?", np.zeros(16_000), np.zeros(16_000)), "a clip is no recording"),
+        (ask("What is it?", (np.zeros(16_000), 0)), "impossible sample rate"),
+    ],
+)
+def test_what_is_no_conversation_about_clips_does_not_spoil_the_batch(
+    engine: Engine, request_: Request, message: str
+) -> None:
+    bad, good = engine.run([request_, ask("Hello?")])
+    assert message in str(bad.error)
+    assert good.unwrap()[0].ids
+
+
+def test_a_temperature_near_nothing_is_greedy(engine: Engine) -> None:
+    cold = Sampling(temperature=1e-45, max_new_tokens=10)
+    greedy, drawn = engine.run([ask("Hello?"), ask("Hello?", sampling=cold, seed=1)])
+    assert drawn.unwrap()[0].ids == greedy.unwrap()[0].ids
+
+
+def test_more_transcriptions_than_clips_are_refused(engine: Engine) -> None:
+    with pytest.raises(DataError, match="2 transcriptions for 1 clips"):
+        user_message("What?", ["a.wav"], locator=LOCATOR, texts=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "messages", ["Hello?", {"role": "user", "content": "Hello?"}, ["Hello?"], [[]], None]
+)
+def test_the_published_call_says_what_it_wants(engine: Engine, messages: Any) -> None:
+    with pytest.raises(DataError, match="messages|chat format"):
+        DeSTA25AudioModel(engine).generate(messages, do_sample=False)
+
+
 def test_a_clip_is_encoded_once_whatever_its_name_and_form(
     engine: Engine, published_tiny: Path, tmp_path: Path, encoded: list[int]
 ) -> None:
@@ -279,6 +320,12 @@ def test_a_stream_of_several_answers_is_refused(engine: Engine) -> None:
 def test_an_empty_stop_string_is_refused() -> None:
     with pytest.raises(ConfigError, match="stop string is empty"):
         Sampling(stop=("",))
+
+
+@pytest.mark.parametrize("options", [{"stop": "END"}, {"stop": (1,)}, {"max_new_tokens": 1.5}])
+def test_settings_of_a_wrong_kind_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="not a list of texts|no whole number"):
+        Sampling(**options)
 
 
 REQUESTS = st.lists(

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from desta.data.layout import Layout
 from desta.errors import CheckpointError, ConfigError, DestaError
 from desta.model import checkpoint
-from desta.model.checkpoint import BACKBONE_REVISION, Loaded
+from desta.model.checkpoint import BACKBONE_REVISION, WEIGHTS, Loaded
 from desta.model.verify import verify
 from desta.model.weights import fingerprint
 
@@ -72,6 +72,15 @@ def test_a_missing_and_an_unknown_tensor_are_named(copy: Path) -> None:
         ({"desta_format": 99}, "newer than"),
         ({"llm_model_id": "./nowhere"}, "nowhere"),
         ({"prompt_size": 0}, "too small"),
+        ({"prompt_size": "16"}, '"prompt_size" = .16. is not a whole number'),
+        ({"target_layer_ids": "0, 1"}, '"target_layer_ids" = .* is not a list'),
+        ({"llm_model_id": 5}, '"llm_model_id" = 5 is not text'),
+        ({"desta_format": "1"}, "checkpoint format 1"),
+        ({"encoder_window": "20s"}, '"encoder_window" = .20s. is not one of 30s, tight'),
+        ({"desta_dtype": "bf16"}, '"desta_dtype" = .bf16. is not one of'),
+        ({"desta_backbone_quantisation": "int4"}, "not one of int8, nf4"),
+        ({"audio_locator": ""}, "audio_locator is empty"),
+        ({"use_lora": True, "desta_lora": {"rank": "x"}}, '"lora.rank" = .x. is not'),
         ({"placeholder_token": "<|no such|>"}, None),
     ],
 )
@@ -86,6 +95,34 @@ def test_broken_configurations_are_one_clear_error(
         return
     with pytest.raises(DestaError, match=message):
         checkpoint.load(copy)
+
+
+@pytest.mark.parametrize("name", ["layer_weights", "proj.0.weight", "proj.1.weight"])
+@pytest.mark.parametrize("shape", [(), (2, 2)])
+def test_a_tensor_with_another_number_of_axes_is_an_error(
+    copy: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    tensors = load_file(copy / WEIGHTS)
+    tensors[f"perception.connector.{name}"] = torch.ones(shape)
+    save_file(tensors, copy / WEIGHTS)
+    for read in (verify, checkpoint.load):
+        with pytest.raises(CheckpointError, match="does not fit|width|hidden size"):
+            read(copy)
+
+
+def test_weights_in_whole_numbers_are_refused(copy: Path) -> None:
+    tensors = load_file(copy / WEIGHTS)
+    tensors["perception.connector.proj.1.bias"] = tensors["perception.connector.proj.1.bias"].int()
+    save_file(tensors, copy / WEIGHTS)
+    for read in (verify, checkpoint.load):
+        with pytest.raises(CheckpointError, match=r"no floating-point numbers in .*proj\.1\.bias"):
+            read(copy)
+
+
+@pytest.mark.parametrize("device", ["toaster", "cuda:99"])
+def test_a_device_that_is_not_here_is_one_clear_sentence(copy: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=f'device "{device}" cannot be used'):
+        checkpoint.load(copy, device=device)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

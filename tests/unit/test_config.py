@@ -1,5 +1,6 @@
 """Recipes: what is wrong in them is said by name, with the nearest right one."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -115,3 +116,35 @@ def test_numbers_that_nothing_can_be_done_with_are_refused(override: str, what: 
     recipe = Path(__file__).parents[2] / "recipes" / "demo" / "train.yaml"
     with pytest.raises(ConfigError, match=f"{what} is too small"):
         load_recipe(recipe, TrainConfig, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("data.train=[]", "data.train is empty"),
+        ("data.max_skipped_share=-1", "data.max_skipped_share = -1"),
+        ("optim.learning_rate=-1", "optim.learning_rate = -1"),
+        ("optim.clip_norm=-1", "optim.clip_norm = -1"),
+        ("optim.clip_norm=.nan", "optim.clip_norm = nan"),
+        ("optim.beta2=1", "optim.beta2 = 1"),
+        ("optim.weight_decay=-1", "optim.weight_decay = -1"),
+        ("optim.warmup_steps=-1", "optim.warmup_steps = -1"),
+        ("seed=-1", "seed = -1"),
+        ("model.audio_locator=''", "audio_locator is empty"),
+    ],
+)
+def test_values_outside_their_range_are_refused(override: str, what: str) -> None:
+    from desta.training.config import TrainConfig
+
+    recipe = Path(__file__).parents[2] / "recipes" / "demo" / "train.yaml"
+    with pytest.raises(ConfigError, match=re.escape(what)):
+        load_recipe(recipe, TrainConfig, [override])
+
+
+def test_set_reaches_into_what_a_recipe_leaves_out_as_null() -> None:
+    from desta.training.config import TrainConfig
+
+    recipe = Path(__file__).parents[2] / "recipes" / "demo" / "train.yaml"
+    config = load_recipe(recipe, TrainConfig, ["model.lora=null", "model.lora.rank=8"])
+    assert config.model.lora is not None
+    assert config.model.lora.rank == 8
