@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from desta.errors import CheckpointError
 from desta.llm.chat import end_id
 from desta.llm.writing import Alternatives, Writer
 
@@ -120,6 +121,9 @@ def read(
         sequences: embeddings of each sequence, (S, E); they may differ in length.
         num_shared: positions at the beginning that are alike in all of them: read only once.
         cache: what was read before a single sequence (its keys and values); it is added to.
+
+    Raises:
+        CheckpointError: what follows is no number: weights are damaged, or too large for a format.
     """
     device, rows = sequences[0].device, len(sequences)
     if rows > 1 and _needs_separate(model):
@@ -160,6 +164,12 @@ def read(
         attention_mask=mask_BS if padded else None,
         position_ids=positions_BS,
     )
+    if bool(logits_BV.isnan().any()):  # an answer would be the same token without end
+        raise CheckpointError(
+            "the model computes NaN: its weights or those of its encoder are damaged, or its "
+            "values leave the number format",
+            fix="copy backbone and encoder again, or compute in float32 or bfloat16",
+        )
     return State(cache, logits_BV, mask_BS if padded else None, positions_BS[:, -1])
 
 

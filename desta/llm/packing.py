@@ -39,7 +39,11 @@ def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def pack_linears(modules: Iterable[nn.Module]) -> bool:
     """Pack the linear layers among frozen modules, if that is worth it; return whether it was."""
-    linears = [module for module in modules if type(module) is nn.Linear]
+    linears = [
+        module
+        for module in modules
+        if type(module) is nn.Linear and type(module.weight) is nn.Parameter  # not in fewer bits
+    ]
     wanted = worth_packing(linear.weight for linear in linears)
     for linear in linears if wanted else ():
         call = partial(_forward, linear, linear.weight.data_ptr(), packed(linear.weight))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
@@ -13,6 +14,7 @@ from desta.errors import CheckpointError
 from desta.model import zoo
 
 _NAMED = 10  # missing tensors that an error lists
+_UNREADABLE: tuple[type[Exception], ...] = (*zoo.UNLOADABLE, SafetensorError)
 _UNUSED = {"masked_spec_embed"}  # stands for hidden frames in the training of wav2vec 2.0 only
 
 
@@ -20,20 +22,27 @@ def load_part(kind: type[Any], name: str, **options: Any) -> Any:
     """Load a model, a tokenizer or a configuration.
 
     Raises:
-        CheckpointError: it cannot be had, is no safetensors model, or tensors of it are missing.
+        CheckpointError: it cannot be had, is no safetensors model, or tensors of it are missing
+            or of another shape than its configuration says.
     """
     disable_progress_bar()  # one bar per part would drown what the command has to say
     report: dict[str, Any] = {}
     if issubclass(kind, PreTrainedModel | _BaseAutoModelClass):
         options |= {"output_loading_info": True, "use_safetensors": True}  # pickles can run code
+        options |= {"ignore_mismatched_sizes": True}  # they are told below
     try:
         part = kind.from_pretrained(name, trust_remote_code=False, **options)
         if "output_loading_info" in options:
             part, report = part
+        if unlike := sorted(str(key) for key, *_ in report.get("mismatched_keys", ())):
+            raise ValueError(
+                "its config.json is not of these weights, which have another shape in "
+                f"{', '.join(unlike[:_NAMED])}"
+            )
         missing = sorted(set(report.get("missing_keys", ())) - _UNUSED)
         if missing:  # transformers would go on with random weights
             raise ValueError(f"it lacks {', '.join(missing[:_NAMED])}")
-    except zoo.UNLOADABLE as error:
+    except _UNREADABLE as error:
         raise CheckpointError(
             f'"{name}" cannot be loaded: {str(error).splitlines()[0]}',
             fix="give a directory with *.safetensors, or an id that the Hub serves to you",

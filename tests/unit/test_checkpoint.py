@@ -11,10 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from desta.data.layout import Layout
 from desta.errors import CheckpointError, ConfigError, DestaError
+from desta.inference.engine import Engine
+from desta.llm.base import Sampling
 from desta.model import checkpoint
 from desta.model.checkpoint import BACKBONE_REVISION, WEIGHTS, Loaded
 from desta.model.verify import verify
 from desta.model.weights import fingerprint
+from desta.records import LOCATOR, AudioRef, Message
 
 
 @pytest.fixture
@@ -108,6 +111,50 @@ def test_a_tensor_with_another_number_of_axes_is_an_error(
     for read in (verify, checkpoint.load):
         with pytest.raises(CheckpointError, match="does not fit|width|hidden size"):
             read(copy)
+
+
+@pytest.mark.parametrize(
+    ("part", "fields", "tensor"),
+    [
+        ("backbone", {"vocab_size": 10}, r"lm_head\.weight"),
+        ("openai/whisper-tiny", {"max_source_positions": 100}, r"embed_positions\.weight"),
+    ],
+)
+def test_a_frozen_part_whose_configuration_is_another_s_is_refused(
+    copy: Path, part: str, fields: dict[str, object], tensor: str
+) -> None:
+    change(copy / part, **fields)
+    with pytest.raises(CheckpointError, match=f"another shape in .*{tensor}"):
+        checkpoint.load(copy)
+
+
+@pytest.mark.parametrize("part", ["backbone", "openai/whisper-tiny"])
+def test_a_frozen_part_that_is_cut_off_is_refused(copy: Path, part: str) -> None:
+    path = copy / part / WEIGHTS
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match=part):
+        checkpoint.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("part", "tensor"),
+    [
+        ("backbone", "model.layers.0.self_attn.q_proj.weight"),
+        ("openai/whisper-tiny", "model.encoder.layers.0.self_attn.q_proj.weight"),
+    ],
+)
+def test_a_frozen_part_that_computes_no_numbers_gives_no_answer(
+    copy: Path, part: str, tensor: str
+) -> None:
+    tensors = load_file(copy / part / WEIGHTS)
+    tensors[tensor][0, 0] = torch.nan
+    save_file(tensors, copy / part / WEIGHTS, metadata={"format": "pt"})
+    engine = Engine.load(copy, dtype="float32")
+    message = Message(
+        role="user", content=LOCATOR, audios=(AudioRef(audio=str(copy / "a.wav"), text="a"),)
+    )
+    with pytest.raises(CheckpointError, match="the model computes NaN"):
+        engine.answer([[message]], Sampling(max_new_tokens=3))
 
 
 def test_weights_in_whole_numbers_are_refused(copy: Path) -> None:

@@ -43,6 +43,18 @@ def test_a_model_trained_in_floats_answers_with_an_int8_backbone(
     assert 0 < (exact - rounded).abs().max() < 0.1 * exact.std()
 
 
+def test_an_int8_backbone_answers_in_bfloat16(
+    build: Callable[[str], Path], published_tiny: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchao")  # it says of its weights that they are bfloat16
+    loaded = checkpoint.fresh(config(build("llama"), published_tiny, backbone_dtype="bfloat16"))
+    checkpoint.save(loaded.model, tmp_path)
+    small = checkpoint.load(tmp_path, dtype="bfloat16", quantisation="int8")
+    engine = Engine(small)
+    [answer] = engine.respond([conversation("What?", published_tiny / "a.wav")], GREEDY)
+    assert answer.ids
+
+
 def test_gradients_pass_through_an_int8_backbone(
     build: Callable[[str], Path], published_tiny: Path
 ) -> None:
