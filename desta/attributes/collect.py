@@ -28,15 +28,12 @@ from desta.progress import progress_bar
 from desta.records import Clip
 from desta.sources.files import load_clip
 
-JOURNAL = "measured.ndjson"
-FORMAT = "measured 1"
-"""Raised whenever a value means something else than before."""
 _BATCH = 64  # clips between two entries of the journal
 
 
 def collect(
     corpus: Corpus,
-    out: Path,
+    journal: Journal,
     *,
     measures: Sequence[str],
     classifiers: Sequence[Labeller],
@@ -46,7 +43,7 @@ def collect(
 
     Args:
         corpus: clips in any order.
-        out: folder of the journal.
+        journal: what was found already; it is added to.
         measures: names from `MEASURES`; measured on all cores.
         classifiers: asked one after the other in this process.
         workers: processes; as many as there are cores by default; 1 measures in this one.
@@ -59,13 +56,12 @@ def collect(
         if name in measures:  # told before the work, not by every process
             need(package, extra="measure", to=f"measure {name}")
     found = Findings(corpus.keys, [*measures, *(classifier.key for classifier in classifiers)])
-    with Journal(out / JOURNAL, FORMAT) as journal:
-        for batch in journal.records():
-            found.add({key: Raw(**record) for key, record in batch.items()})
-        _extend(found, "measuring", journal, _measured(corpus, found, measures, workers))
-        for classifier in classifiers:
-            name = f"labelling {classifier.label.kind.name}"
-            _extend(found, name, journal, _labelled(corpus, found, classifier))
+    for batch in journal.records():
+        found.add({key: Raw(**record) for key, record in batch.items()})
+    _extend(found, "measuring", journal, _measured(corpus, found, measures, workers))
+    for classifier in classifiers:
+        name = f"labelling {classifier.label.kind.name}"
+        _extend(found, name, journal, _labelled(corpus, found, classifier))
     return found
 
 
@@ -121,7 +117,8 @@ def _in_processes(
                 yield from zip(keys, raws, strict=True)
         except BrokenProcessPool as error:
             raise DataError(
-                "a process that measures was killed, most likely because memory ran out",
+                "a process that measures was killed, most likely because memory ran out, or the "
+                'script that called this has no `if __name__ == "__main__"`',
                 fix="give the same command again with a smaller --workers",
             ) from error
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from desta.attributes.collect import collect
 from desta.attributes.corpus import Corpus
+from desta.attributes.findings import Findings
+from desta.attributes.journal import Journal
 from desta.attributes.labels import Label, Labeller
 from desta.attributes.raw import Raw
 from desta.attributes.signal import MEASURES
@@ -26,6 +28,9 @@ from desta.shards import atomic_file, write_atomic
 from desta.sources.glossary import gender_name, noise_level
 
 CLIPS = "clips.jsonl"
+JOURNAL = "measured.ndjson"
+FORMAT = "measured 1"
+"""Raised whenever a value means something else than before."""
 THRESHOLDS = "thresholds.json"
 SUMMARY = "measure.json"
 _RATIO = "Signal-to-noise ratio"
@@ -156,7 +161,25 @@ def measure(
         given.require(worded, thresholds)
     corpus = Corpus(clips, root)
     out.mkdir(parents=True, exist_ok=True)
-    found = collect(corpus, out, measures=measures, classifiers=classifiers, workers=workers)
+    with Journal(out / JOURNAL, FORMAT) as journal:  # nobody else works here until all is written
+        found = collect(
+            corpus, journal, measures=measures, classifiers=classifiers, workers=workers
+        )
+        return _write(corpus, found, out, measures, classifiers, given, max_broken_share)
+
+
+def _write(
+    corpus: Corpus,
+    found: Findings,
+    out: Path,
+    measures: Sequence[str],
+    classifiers: Sequence[Labeller],
+    given: Thresholds | None,
+    max_broken_share: float,
+) -> Tally:
+    """Turn what was found into attributes of clips, and write all but the journal."""
+    labels = [classifier.label for classifier in classifiers]
+    worded = [name for name in measures if MEASURES[name].words]
 
     def labelled(tally: Tally) -> Iterator[tuple[Clip, Raw]]:
         for clip, raw in zip(corpus, found, strict=True):

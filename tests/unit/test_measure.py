@@ -14,6 +14,7 @@ import soundfile
 
 from desta.attributes.measure import measure
 from desta.attributes.raw import Raw, measure_clip
+from desta.attributes.thresholds import Thresholds, fit
 from desta.errors import ConfigError, DataError
 from desta.records import Clip, Segment, read_clips, stream_clips
 from support.voices import HERTZ, make_clip, make_voices, run, sound, write, written
@@ -281,3 +282,21 @@ def test_clips_that_change_while_they_are_measured_are_an_error(
 
     assert not (corpus / "out" / "clips.jsonl").exists()
     assert run(corpus).clips == 100
+
+
+def test_nobody_else_works_in_a_folder_until_all_is_written(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = []
+
+    def meanwhile(*_: Any) -> Thresholds:
+        monkeypatch.undo()
+        with pytest.raises(DataError, match="another process is at work") as caught:
+            run(corpus)
+        refused.append(caught.value)
+        return fit(*_)
+
+    monkeypatch.setattr("desta.attributes.measure.fit", meanwhile)
+    run(corpus)
+    assert len(refused) == 1
+    assert (corpus / "out" / "clips.jsonl").is_file()
