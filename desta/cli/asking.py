@@ -209,7 +209,7 @@ def _print_tally(tally: Any, target: Path, as_json: bool) -> None:
             )
         )
         return
-    before = f" ({tally.already_done} were there)" if tally.already_done else ""
+    before = f" ({tally.already_done} lines were there)" if tally.already_done else ""
     typer.echo(f"{target}: {tally.answered} requests answered{before}")
     print_skipped(rows)
 

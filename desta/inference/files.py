@@ -8,7 +8,8 @@ A line of the input is either a conversation or a question:
 with any of the fields of `Sampling`, `seed`, `num_answers` and `num_logprobs` beside it. A line of
 the output holds the `id` (the number of the line where none is given), `request` (a hash of request
 and settings, by which an interrupted call is taken up) and either `answers` and `audios`, or
-`error`. Lines come in the order of the input; one that failed stays so until the file is removed.
+`error`, `fix` and, where the error names things of its own, the `reason` that many share. Lines
+come in the order of the input; one that failed stays so until the file is removed.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from desta.config import build, suggest
 from desta.errors import ConfigError, DataError, DestaError
@@ -36,26 +37,26 @@ _START = b'{"id": '  # of every line of answers
 
 @dataclass
 class Tally:
-    """What became of the lines of a file."""
+    """What became of the lines of a file, whichever call asked them."""
 
     answered: int = 0
     already_done: int = 0
-    """Lines of the output that an earlier call wrote."""
+    """Lines of the output that an earlier call wrote, failed ones included."""
     failures: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Reason -> how many requests, and the id of the first."""
 
     @property
     def num_failed(self) -> int:
-        """Requests of this call that failed."""
+        """Requests that failed."""
         return sum(count for count, _ in self.failures.values())
 
-    def count(self, id: str, reply: Reply) -> None:
-        """Add what became of a request."""
-        if reply.error is None:
+    def count(self, id: str, reason: str | None) -> None:
+        """Add what became of a request: it was answered, or failed for a reason."""
+        if reason is None:
             self.answered += 1
             return
-        number, first = self.failures.get(reply.error.reason, (0, id))
-        self.failures[reply.error.reason] = number + 1, first
+        number, first = self.failures.get(reason, (0, id))
+        self.failures[reason] = number + 1, first
 
 
 def answer_file(
@@ -79,7 +80,10 @@ def answer_file(
         system_prompt: of lines that are a question; None takes the model's.
         model: what tells this model from others.
         batch_size: requests that are answered at once.
-        max_failed_share: share of requests that may fail.
+        max_failed_share: share of requests that may fail, in this call or an earlier one.
+
+    Returns:
+        What became of all lines: the same as of a call that was never interrupted.
 
     Raises:
         ConfigError: the target holds something else than answers of this model, with these
@@ -99,12 +103,14 @@ def answer_file(
     busy = DataError(f"another process writes {target}", fix="let it finish, or give another file")
     with LineFile(target, busy=busy) as lines:
         done = _finished(lines)
-        if done != hashes[: len(done)]:
+        if [line.request for line in done] != hashes[: len(done)]:
             raise ConfigError(
                 f"{target} holds answers to other requests than {source}, or of other settings",
                 fix="give another file for the answers, or remove that one",
             )
         tally = Tally(already_done=len(done))
+        for id, line in zip(ids, done, strict=False):
+            tally.count(id, line.reason)
         with progress_bar("answering", total=len(records), done=len(done)) as advance:
             for start in range(len(done), len(records), batch_size):
                 batch = slice(start, start + batch_size)
@@ -114,7 +120,7 @@ def answer_file(
                 for id, hash, request in zip(ids[batch], hashes[batch], parsed, strict=True):
                     reply = next(replies) if isinstance(request, Request) else Reply(error=request)
                     answers.append({"id": id, "request": hash, **_outcome(reply)})
-                    tally.count(id, reply)
+                    tally.count(id, None if reply.error is None else reply.error.reason)
                 lines.append(json.dumps(answer, ensure_ascii=False) for answer in answers)
                 advance(items=len(parsed))
     if tally.num_failed > max_failed_share * len(records):
@@ -195,7 +201,9 @@ def _attempt(
 
 def _outcome(reply: Reply) -> dict[str, Any]:
     if reply.error is not None:
-        return {"error": reply.error.message, "fix": reply.error.fix}
+        message, reason = reply.error.message, reply.error.reason
+        shared = {} if reason == message else {"reason": reason}
+        return {"error": message, **shared, "fix": reply.error.fix}
     answers = [
         {"text": a.text, "finish": a.finish, **({"logprobs": a.logprobs} if a.logprobs else {})}
         for a in reply.answers
@@ -204,17 +212,26 @@ def _outcome(reply: Reply) -> dict[str, Any]:
     return {"answers": answers, "audios": audios}
 
 
-def _finished(lines: LineFile) -> list[str]:
-    """Return the hashes of the requests that are answered."""
+class _Done(NamedTuple):
+    """A line of the output."""
+
+    request: str
+    reason: str | None
+    """Why it failed; None where it was answered."""
+
+
+def _finished(lines: LineFile) -> list[_Done]:
+    """Return what an earlier call wrote."""
     try:
-        hashes = [json.loads(line)["request"] for line in lines]
-        if not hashes and not _may_be_ours(lines.path):
+        read = map(json.loads, lines)
+        done = [_Done(r["request"], r.get("reason", r.get("error"))) for r in read]
+        if not done and not _may_be_ours(lines.path):
             raise ValueError("no line of it is ours")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{lines.path} is not a file of answers", fix="give another file for the answers"
         ) from error
-    return hashes
+    return done
 
 
 def _may_be_ours(path: Path) -> bool:

@@ -78,6 +78,7 @@ def test_every_line_is_answered_or_says_why_not(
     assert lines["two"]["answers"][0]["finish"] == "length"
     assert len(lines["3"]["answers"]) == 2
     assert "does not exist" in lines["missing"]["error"]
+    assert lines["missing"]["reason"] == "does not exist"
     assert lines["misspelt"]["fix"] == 'did you mean "temperature"?'
     assert "temperature" in lines["typed"]["error"]
     assert "messages" in lines["empty"]["error"]
@@ -91,7 +92,7 @@ def test_an_interrupted_file_goes_on_where_it_stopped(
     requests.write_text("".join(lines[:-1]))  # the last digits of log-probabilities may differ
     whole = tmp_path / "whole.jsonl"
     options: dict[str, Any] = {"sampling": SHORT, "batch_size": 3, "max_failed_share": 1.0}
-    answer_file(engine, requests, whole, **options)
+    expected = answer_file(engine, requests, whole, **options)
     content = whole.read_bytes()
     for size in (0, 1, len(content) // 3, len(content) - 1, len(content)):
         part = tmp_path / "part.jsonl"
@@ -100,6 +101,7 @@ def test_an_interrupted_file_goes_on_where_it_stopped(
 
         assert part.read_bytes() == content
         assert tally.already_done == content[:size].count(b"\n")
+        assert (tally.answered, tally.failures) == (expected.answered, expected.failures)
 
 
 def test_answers_to_other_requests_are_not_touched(
@@ -150,6 +152,8 @@ def test_a_file_in_which_too_much_fails_is_an_error(
     with pytest.raises(DataError, match="requests failed, more than 50%"):
         answer_file(engine, requests, target, sampling=SHORT)
     assert len(read(target)) == 8 + len(WRONG)
+    with pytest.raises(DataError, match="requests failed, more than 50%"):  # and given again
+        answer_file(engine, requests, target, sampling=SHORT)
 
 
 def test_a_file_that_is_no_json_is_refused(engine: Engine, requests: Path, tmp_path: Path) -> None:
