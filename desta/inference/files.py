@@ -10,12 +10,16 @@ the output holds the `id` (the number of the line where none is given), `request
 and settings, by which an interrupted call is taken up) and either `answers` and `audios`, or
 `error`, `fix` and, where the error names things of its own, the `reason` that many share. Lines
 come in the order of the input; one that failed stays so until the file is removed.
+
+The random numbers of a line that names no `seed` follow from its content, its id and the seed of
+the call, and from nothing before it: an interruption leaves no trace in the file, models draw
+alike, and two lines that ask the same draw differently.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +70,7 @@ def answer_file(
     *,
     sampling: Sampling,
     system_prompt: str | None = None,
+    seed: int = 0,
     model: str = "",
     batch_size: int = 16,
     max_failed_share: float = 0.5,
@@ -78,6 +83,7 @@ def answer_file(
         target: JSONL file of answers.
         sampling: what holds for lines that say nothing else.
         system_prompt: of lines that are a question; None takes the model's.
+        seed: of the random numbers of lines that name none; 0 or more.
         model: what tells this model from others.
         batch_size: requests that are answered at once.
         max_failed_share: share of requests that may fail, in this call or an earlier one.
@@ -98,7 +104,7 @@ def answer_file(
     records = list(read_jsonl(source))
     ids = [str(record.get("id", number)) for number, record in enumerate(records, start=1)]
     system = system_messages(engine, system_prompt)
-    settings = [model, asdict(sampling), [m.to_json() for m in system]]
+    settings = [model, asdict(sampling), [m.to_json() for m in system], seed]
     hashes = [_hash([record, settings]) for record in records]
     busy = DataError(f"another process writes {target}", fix="let it finish, or give another file")
     with LineFile(target, busy=busy) as lines:
@@ -114,7 +120,10 @@ def answer_file(
         with progress_bar("answering", total=len(records), done=len(done)) as advance:
             for start in range(len(done), len(records), batch_size):
                 batch = slice(start, start + batch_size)
-                parsed = [_attempt(record, engine, sampling, system) for record in records[batch]]
+                parsed = [
+                    _attempt(record, engine, sampling, system, seed=_seed([seed, id, record]))
+                    for id, record in zip(ids[batch], records[batch], strict=True)
+                ]
                 replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
                 answers = []
                 for id, hash, request in zip(ids[batch], hashes[batch], parsed, strict=True):
@@ -189,14 +198,20 @@ def parse_request(
 
 
 def _attempt(
-    record: Mapping[str, Any], engine: Engine, sampling: Sampling, system: Sequence[Message]
+    record: Mapping[str, Any],
+    engine: Engine,
+    sampling: Sampling,
+    system: Sequence[Message],
+    *,
+    seed: int,
 ) -> Request | DestaError:
     try:
-        return parse_request(
+        request = parse_request(
             record, locator=engine.layout.locator, sampling=sampling, system=system
         )
     except DestaError as error:
         return error
+    return request if request.seed is not None else replace(request, seed=seed)
 
 
 def _outcome(reply: Reply) -> dict[str, Any]:
@@ -245,3 +260,8 @@ def _may_be_ours(path: Path) -> bool:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _seed(value: Any) -> int:
+    """Return a seed that follows from a value, in [0, 2**63)."""
+    return int(_hash(value), 16) >> 1

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from desta.errors import ConfigError, DataError
 from desta.inference.engine import Engine
@@ -104,6 +105,28 @@ def test_an_interrupted_file_goes_on_where_it_stopped(
         assert (tally.answered, tally.failures) == (expected.answered, expected.failures)
 
 
+def test_sampled_lines_follow_from_seed_and_id_and_not_from_interruptions(
+    engine: Engine, tmp_path: Path
+) -> None:
+    source, whole, part = (tmp_path / f"{name}.jsonl" for name in ("in", "whole", "part"))
+    source.write_text(6 * '{"question": "Hello?"}\n' + '{"question": "Hello?", "seed": 1}\n')
+    hot = Sampling(temperature=1.5, max_new_tokens=6)
+    options: dict[str, Any] = {"sampling": hot, "batch_size": 2}
+    answer_file(engine, source, whole, **options)
+    content = whole.read_bytes()
+    texts = [line["answers"][0]["text"] for line in read(whole).values()]
+    assert len(set(texts)) == 7
+
+    torch.manual_seed(5)
+    part.write_bytes(b"".join(content.splitlines(keepends=True)[:3]))
+    answer_file(engine, source, part, **options)
+    assert part.read_bytes() == content
+
+    answer_file(engine, source, tmp_path / "other.jsonl", seed=1, **options)
+    others = [line["answers"][0]["text"] for line in read(tmp_path / "other.jsonl").values()]
+    assert [a == b for a, b in zip(texts, others, strict=True)] == [False] * 6 + [True]
+
+
 def test_answers_to_other_requests_are_not_touched(
     engine: Engine, requests: Path, tmp_path: Path
 ) -> None:
@@ -125,7 +148,11 @@ def test_answers_under_other_settings_or_to_changed_questions_are_not_taken_for_
     source.write_text('{"question": "Hello?"}\n')
     answer_file(engine, source, target, sampling=SHORT, model="a")
     assert answer_file(engine, source, target, sampling=SHORT, model="a").already_done == 1
-    for options in ({"model": "b"}, {"model": "a", "system_prompt": "Be brief."}):
+    for options in (
+        {"model": "b"},
+        {"model": "a", "system_prompt": "Be brief."},
+        {"model": "a", "seed": 1},
+    ):
         with pytest.raises(ConfigError, match="of other settings"):
             answer_file(engine, source, target, sampling=SHORT, **options)
     source.write_text('{"question": "Bye?"}\n')
