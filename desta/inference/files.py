@@ -18,6 +18,7 @@ alike, and two lines that ask the same draw differently.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -94,15 +95,19 @@ def answer_file(
     Raises:
         ConfigError: the target holds something else than answers of this model, with these
             settings, to the first of these requests.
-        DataError: a line of the source is not JSON, another process writes the target, or too
-            many requests fail.
+        DataError: a line of the source is not JSON, two have the same id, another process writes
+            the target, or too many requests fail.
     """
     if target.exists() and target.samefile(source):
         raise ConfigError(
             "requests and answers are the same file", fix="give another file for the answers"
         )
     records = list(read_jsonl(source))
-    ids = [str(record.get("id", number)) for number, record in enumerate(records, start=1)]
+    ids = [
+        str(number if record.get("id") is None else record["id"])
+        for number, record in enumerate(records, start=1)
+    ]
+    _check_ids(ids, source)
     system = system_messages(engine, system_prompt)
     settings = [model, asdict(sampling), [m.to_json() for m in system], seed]
     hashes = [_hash([record, settings]) for record in records]
@@ -140,6 +145,19 @@ def answer_file(
             fix=f"mend the requests and remove {target}, or allow a larger share",
         )
     return tally
+
+
+def _check_ids(ids: Sequence[str], source: Path) -> None:
+    """Raise DataError if two answers could not be told apart."""
+    if len(set(ids)) == len(ids):
+        return
+    twice = [id for id, count in Counter(ids).items() if count > 1]
+    first, second, *_ = (number for number, id in enumerate(ids, start=1) if id == twice[0])
+    others = f" ({len(twice)} ids stand there more than once)" if len(twice) > 1 else ""
+    raise DataError(
+        f'{source} has the id "{twice[0]}" twice, in requests {first} and {second}{others}',
+        fix="give every request an id of its own, or none: then it is the request's number",
+    )
 
 
 def parse_request(

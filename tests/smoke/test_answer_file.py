@@ -1,6 +1,7 @@
 """A file of requests -> a file of answers: formats, bad lines, and going on after a kill."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,24 @@ def test_a_file_that_is_no_json_is_refused(engine: Engine, requests: Path, tmp_p
     requests.write_text("no JSON\n")
     with pytest.raises(DataError, match="is not JSON"):
         answer_file(engine, requests, tmp_path / "new.jsonl", sampling=SHORT)
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (["a", "b", "a"], r'the id "a" twice, in requests 1 and 3$'),
+        (["a", "a", "b", "b", "a"], r'the id "a" twice, in requests 1 and 2 \(2 ids'),
+        (["a", 3, None], r'the id "3" twice, in requests 2 and 3$'),  # None: its number
+        ([1, None, "1"], r'the id "1" twice, in requests 1 and 3$'),
+    ],
+)
+def test_answers_that_could_not_be_told_apart_are_refused(
+    engine: Engine, tmp_path: Path, ids: list[Any], told: str
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    lines = [{"question": "Hello?"} | {"id": id} for id in ids]
+    source.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(DataError) as caught:
+        answer_file(engine, source, target, sampling=SHORT)
+    assert re.search(told, caught.value.message)
+    assert not target.exists()
