@@ -27,6 +27,8 @@ FRAME_SAMPLES = 320  # 20 ms: the stretch whose energy is compared
 MAX_SECONDS = 3600.0  # the longest recording a model is asked about, unless told otherwise
 BLOCK_SECONDS = 30  # decoded at once, so that a long stereo file is never whole in memory
 
+SILENT_BELOW = 1e-4  # -80 dBFS: a recording without any sample above it holds nothing to hear
+
 RATES = range(1_000, 1_000_001)  # Hz; a header that states another rate is damaged
 
 AudioInput = str | Path | bytes | tuple[NDArray[Any], int]
@@ -83,7 +85,7 @@ def load(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.
         return samples
     resampled = soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32, copy=False)
     if not len(resampled):  # a handful of samples at a high rate
-        raise _empty(_name(source))
+        raise _empty(name_of(source))
     return resampled
 
 
@@ -177,7 +179,7 @@ def _decode(
 ) -> tuple[NDArray[np.float32], int]:
     """Return mono samples, (T,), at the rate of the recording in Hz."""
     check_input(source)
-    name = _name(source)
+    name = name_of(source)
     if isinstance(source, tuple):
         samples, rate = _from_array(*source)
     else:
@@ -287,7 +289,8 @@ def open_file(path: str | Path) -> io.BufferedReader:
         ) from error
 
 
-def _name(source: AudioInput) -> str:
+def name_of(source: AudioInput) -> str:
+    """Return what a message calls a recording: its path, if it has one."""
     if isinstance(source, tuple):
         return "the array"
     return "the audio data" if isinstance(source, bytes) else str(source)

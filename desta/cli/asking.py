@@ -40,6 +40,15 @@ def ask(
     max_seconds: MaxSeconds = 3600.0,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
+    top_p: Annotated[
+        float, typer.Option(help="Share of probability mass that sampling may use.")
+    ] = 1.0,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text that ends an answer; repeatable.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Of the random numbers of --temperature.")
+    ] = 0,
     jsonl: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
@@ -57,11 +66,17 @@ def ask(
             "there is nothing to ask" if jsonl is None else "--jsonl brings its own questions",
             fix='desta ask AUDIO... "QUESTION", or desta ask --jsonl IN OUT',
         )
-    setup = Setup(model, language, quantise, device, max_seconds, max_tokens, temperature)
+    setup = Setup(
+        *(model, language, quantise, device, max_seconds, max_tokens, temperature),
+        top_p=top_p,
+        stop=tuple(stop or ()),
+    )
     if jsonl is not None:
         if text:
             raise ConfigError("--text says nothing to --jsonl", fix='write "texts" into its lines')
-        _answer_file(setup, *jsonl, system=system, batch_size=batch_size, as_json=as_json)
+        _answer_file(
+            setup, *jsonl, system=system, seed=seed, batch_size=batch_size, as_json=as_json
+        )
         return
     *clips, question = words or []
     if Path(question).is_file():
@@ -71,7 +86,7 @@ def ask(
     _check_clips(clips)
     if text and len(text) > len(clips):
         raise ConfigError(f"{len(text)} --text for {len(clips)} clips", fix="one --text per clip")
-    conversation = setup.conversation(system)
+    conversation = setup.conversation(system, seed=seed)
     pieces = []
     for piece in conversation.ask(question, clips, text or ()):
         pieces.append(piece)
@@ -141,12 +156,19 @@ class Setup:
     max_seconds: float
     max_tokens: int
     temperature: float
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
 
     def sampling(self) -> Any:
         """Return how tokens are chosen."""
         from desta.llm.base import Sampling
 
-        return Sampling(temperature=self.temperature, max_new_tokens=self.max_tokens)
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_new_tokens=self.max_tokens,
+            stop=self.stop,
+        )
 
     def engine(self) -> Any:
         """Load the model."""
@@ -170,16 +192,23 @@ class Setup:
             limits=Limits(max_seconds=self.max_seconds),
         )
 
-    def conversation(self, system: str | None) -> Any:
+    def conversation(self, system: str | None, *, seed: int | None = None) -> Any:
         """Load the model and begin a conversation."""
         from desta.inference.conversation import Conversation
 
         sampling = self.sampling()  # wrong numbers are told before anything is loaded
-        return Conversation(self.engine(), sampling, system)
+        return Conversation(self.engine(), sampling, system, seed)
 
 
 def _answer_file(
-    setup: Setup, source: Path, target: Path, *, system: str | None, batch_size: int, as_json: bool
+    setup: Setup,
+    source: Path,
+    target: Path,
+    *,
+    system: str | None,
+    seed: int,
+    batch_size: int,
+    as_json: bool,
 ) -> None:
     from desta.inference.files import answer_file
 
@@ -190,6 +219,7 @@ def _answer_file(
         target,
         sampling=sampling,
         system_prompt=system,
+        seed=seed,
         model=f"{setup.model} {setup.language} {setup.quantise}",
         batch_size=batch_size,
     )
@@ -209,7 +239,7 @@ def _print_tally(tally: Any, target: Path, as_json: bool) -> None:
             )
         )
         return
-    before = f" ({tally.already_done} were there)" if tally.already_done else ""
+    before = f" ({tally.already_done} lines were there)" if tally.already_done else ""
     typer.echo(f"{target}: {tally.answered} requests answered{before}")
     print_skipped(rows)
 

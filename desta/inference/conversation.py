@@ -60,6 +60,8 @@ class Conversation:
     sampling: Sampling
     system_prompt: str | None = None
     """None takes the one that the model was trained with."""
+    seed: int | None = None
+    """Of the random numbers of every turn; None takes one from PyTorch's generator."""
     messages: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -72,7 +74,8 @@ class Conversation:
         """Add a turn and yield the answer piece by piece; the turn counts once it is answered."""
         turn = user_message(text, audios, locator=self.engine.layout.locator, texts=texts)
         turns = [*self.messages, turn]
-        stream = self.engine.stream(Request(messages=turns, sampling=self.sampling))
+        request = Request(messages=turns, sampling=self.sampling, seed=self.seed)
+        stream = self.engine.stream(request)
         yield from stream.pieces
         answer = Message(role="assistant", content=stream.writer.text)
         self.messages = [*with_audios(turns, stream.audios), answer]

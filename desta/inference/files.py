@@ -8,15 +8,21 @@ A line of the input is either a conversation or a question:
 with any of the fields of `Sampling`, `seed`, `num_answers` and `num_logprobs` beside it. A line of
 the output holds the `id` (the number of the line where none is given), `request` (a hash of request
 and settings, by which an interrupted call is taken up) and either `answers` and `audios`, or
-`error`. Lines come in the order of the input; one that failed stays so until the file is removed.
+`error`, `fix` and, where the error names things of its own, the `reason` that many share. Lines
+come in the order of the input; one that failed stays so until the file is removed.
+
+The random numbers of a line that names no `seed` follow from its content, its id and the seed of
+the call, and from nothing before it: an interruption leaves no trace in the file, models draw
+alike, and two lines that ask the same draw differently.
 """
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from desta.config import build, suggest
 from desta.errors import ConfigError, DataError, DestaError
@@ -36,26 +42,26 @@ _START = b'{"id": '  # of every line of answers
 
 @dataclass
 class Tally:
-    """What became of the lines of a file."""
+    """What became of the lines of a file, whichever call asked them."""
 
     answered: int = 0
     already_done: int = 0
-    """Lines of the output that an earlier call wrote."""
+    """Lines of the output that an earlier call wrote, failed ones included."""
     failures: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Reason -> how many requests, and the id of the first."""
 
     @property
     def num_failed(self) -> int:
-        """Requests of this call that failed."""
+        """Requests that failed."""
         return sum(count for count, _ in self.failures.values())
 
-    def count(self, id: str, reply: Reply) -> None:
-        """Add what became of a request."""
-        if reply.error is None:
+    def count(self, id: str, reason: str | None) -> None:
+        """Add what became of a request: it was answered, or failed for a reason."""
+        if reason is None:
             self.answered += 1
             return
-        number, first = self.failures.get(reply.error.reason, (0, id))
-        self.failures[reply.error.reason] = number + 1, first
+        number, first = self.failures.get(reason, (0, id))
+        self.failures[reason] = number + 1, first
 
 
 def answer_file(
@@ -65,6 +71,7 @@ def answer_file(
     *,
     sampling: Sampling,
     system_prompt: str | None = None,
+    seed: int = 0,
     model: str = "",
     batch_size: int = 16,
     max_failed_share: float = 0.5,
@@ -77,44 +84,57 @@ def answer_file(
         target: JSONL file of answers.
         sampling: what holds for lines that say nothing else.
         system_prompt: of lines that are a question; None takes the model's.
+        seed: of the random numbers of lines that name none; 0 or more.
         model: what tells this model from others.
         batch_size: requests that are answered at once.
-        max_failed_share: share of requests that may fail.
+        max_failed_share: share of requests that may fail, in this call or an earlier one.
+
+    Returns:
+        What became of all lines: the same as of a call that was never interrupted.
 
     Raises:
         ConfigError: the target holds something else than answers of this model, with these
             settings, to the first of these requests.
-        DataError: a line of the source is not JSON, another process writes the target, or too
-            many requests fail.
+        DataError: a line of the source is not JSON, two have the same id, another process writes
+            the target, or too many requests fail.
     """
     if target.exists() and target.samefile(source):
         raise ConfigError(
             "requests and answers are the same file", fix="give another file for the answers"
         )
     records = list(read_jsonl(source))
-    ids = [str(record.get("id", number)) for number, record in enumerate(records, start=1)]
+    ids = [
+        str(number if record.get("id") is None else record["id"])
+        for number, record in enumerate(records, start=1)
+    ]
+    _check_ids(ids, source)
     system = system_messages(engine, system_prompt)
-    settings = [model, asdict(sampling), [m.to_json() for m in system]]
+    settings = [model, asdict(sampling), [m.to_json() for m in system], seed]
     hashes = [_hash([record, settings]) for record in records]
     busy = DataError(f"another process writes {target}", fix="let it finish, or give another file")
     with LineFile(target, busy=busy) as lines:
         done = _finished(lines)
-        if done != hashes[: len(done)]:
+        if [line.request for line in done] != hashes[: len(done)]:
             raise ConfigError(
                 f"{target} holds answers to other requests than {source}, or of other settings",
                 fix="give another file for the answers, or remove that one",
             )
         tally = Tally(already_done=len(done))
+        for id, line in zip(ids, done, strict=False):
+            tally.count(id, line.reason)
         with progress_bar("answering", total=len(records), done=len(done)) as advance:
             for start in range(len(done), len(records), batch_size):
                 batch = slice(start, start + batch_size)
-                parsed = [_attempt(record, engine, sampling, system) for record in records[batch]]
+                parsed = [
+                    _attempt(record, engine, sampling, system, seed=_seed([seed, id, record]))
+                    for id, record in zip(ids[batch], records[batch], strict=True)
+                ]
                 replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
                 answers = []
                 for id, hash, request in zip(ids[batch], hashes[batch], parsed, strict=True):
                     reply = next(replies) if isinstance(request, Request) else Reply(error=request)
                     answers.append({"id": id, "request": hash, **_outcome(reply)})
-                    tally.count(id, reply)
+                    tally.count(id, None if reply.error is None else reply.error.reason)
                 lines.append(json.dumps(answer, ensure_ascii=False) for answer in answers)
                 advance(items=len(parsed))
     if tally.num_failed > max_failed_share * len(records):
@@ -125,6 +145,19 @@ def answer_file(
             fix=f"mend the requests and remove {target}, or allow a larger share",
         )
     return tally
+
+
+def _check_ids(ids: Sequence[str], source: Path) -> None:
+    """Raise DataError if two answers could not be told apart."""
+    if len(set(ids)) == len(ids):
+        return
+    twice = [id for id, count in Counter(ids).items() if count > 1]
+    first, second, *_ = (number for number, id in enumerate(ids, start=1) if id == twice[0])
+    others = f" ({len(twice)} ids stand there more than once)" if len(twice) > 1 else ""
+    raise DataError(
+        f'{source} has the id "{twice[0]}" twice, in requests {first} and {second}{others}',
+        fix="give every request an id of its own, or none: then it is the request's number",
+    )
 
 
 def parse_request(
@@ -183,19 +216,27 @@ def parse_request(
 
 
 def _attempt(
-    record: Mapping[str, Any], engine: Engine, sampling: Sampling, system: Sequence[Message]
+    record: Mapping[str, Any],
+    engine: Engine,
+    sampling: Sampling,
+    system: Sequence[Message],
+    *,
+    seed: int,
 ) -> Request | DestaError:
     try:
-        return parse_request(
+        request = parse_request(
             record, locator=engine.layout.locator, sampling=sampling, system=system
         )
     except DestaError as error:
         return error
+    return request if request.seed is not None else replace(request, seed=seed)
 
 
 def _outcome(reply: Reply) -> dict[str, Any]:
     if reply.error is not None:
-        return {"error": reply.error.message, "fix": reply.error.fix}
+        message, reason = reply.error.message, reply.error.reason
+        shared = {} if reason == message else {"reason": reason}
+        return {"error": message, **shared, "fix": reply.error.fix}
     answers = [
         {"text": a.text, "finish": a.finish, **({"logprobs": a.logprobs} if a.logprobs else {})}
         for a in reply.answers
@@ -204,17 +245,26 @@ def _outcome(reply: Reply) -> dict[str, Any]:
     return {"answers": answers, "audios": audios}
 
 
-def _finished(lines: LineFile) -> list[str]:
-    """Return the hashes of the requests that are answered."""
+class _Done(NamedTuple):
+    """A line of the output."""
+
+    request: str
+    reason: str | None
+    """Why it failed; None where it was answered."""
+
+
+def _finished(lines: LineFile) -> list[_Done]:
+    """Return what an earlier call wrote."""
     try:
-        hashes = [json.loads(line)["request"] for line in lines]
-        if not hashes and not _may_be_ours(lines.path):
+        read = map(json.loads, lines)
+        done = [_Done(r["request"], r.get("reason", r.get("error"))) for r in read]
+        if not done and not _may_be_ours(lines.path):
             raise ValueError("no line of it is ours")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{lines.path} is not a file of answers", fix="give another file for the answers"
         ) from error
-    return hashes
+    return done
 
 
 def _may_be_ours(path: Path) -> bool:
@@ -228,3 +278,8 @@ def _may_be_ours(path: Path) -> bool:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _seed(value: Any) -> int:
+    """Return a seed that follows from a value, in [0, 2**63)."""
+    return int(_hash(value), 16) >> 1

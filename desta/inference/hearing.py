@@ -9,6 +9,7 @@ E backbone width
 """
 
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ from desta.inference.transcribe import Transcriber
 from desta.model.desta import DestaModel
 from desta.records import NO_TRANSCRIPTION, AudioRef
 from desta.vad import spoken_windows
+
+log = logging.getLogger(__name__)
 
 _MAX_WINDOWS = 16  # encoded at once: enough to keep the cores busy, little enough to fit
 
@@ -195,6 +198,11 @@ class Hearing:
         """Decode a clip, cut it into windows, and find out where somebody speaks."""
         content, recording, with_text = item
         samples = audio.load(recording, max_seconds=self._max_seconds)
+        if max(samples.max(), -samples.min()) < audio.SILENT_BELOW:
+            log.warning(
+                "%s is silent: no sample is above -80 dBFS; check how it was recorded",
+                audio.name_of(recording),
+            )
         bounds = audio.split_windows(samples)
         spoken = spoken_windows(samples, bounds) if with_text else None
         if spoken:

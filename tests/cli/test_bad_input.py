@@ -111,6 +111,8 @@ def test_silence_and_ten_minutes_are_answered(tmp_path: Path, published_tiny: Pa
         )
         assert result.returncode == 0, result.stderr
         assert json.loads(result.stdout)["audios"][0]["text"] == "x"
+        told = f"{path} is silent: no sample is above -80 dBFS"
+        assert result.stderr.count(told) == (name == "silence"), result.stderr
 
 
 def test_a_transcript_of_control_tokens_is_answered(

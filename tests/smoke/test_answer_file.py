@@ -1,10 +1,12 @@
 """A file of requests -> a file of answers: formats, bad lines, and going on after a kill."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from desta.errors import ConfigError, DataError
 from desta.inference.engine import Engine
@@ -78,6 +80,7 @@ def test_every_line_is_answered_or_says_why_not(
     assert lines["two"]["answers"][0]["finish"] == "length"
     assert len(lines["3"]["answers"]) == 2
     assert "does not exist" in lines["missing"]["error"]
+    assert lines["missing"]["reason"] == "does not exist"
     assert lines["misspelt"]["fix"] == 'did you mean "temperature"?'
     assert "temperature" in lines["typed"]["error"]
     assert "messages" in lines["empty"]["error"]
@@ -91,7 +94,7 @@ def test_an_interrupted_file_goes_on_where_it_stopped(
     requests.write_text("".join(lines[:-1]))  # the last digits of log-probabilities may differ
     whole = tmp_path / "whole.jsonl"
     options: dict[str, Any] = {"sampling": SHORT, "batch_size": 3, "max_failed_share": 1.0}
-    answer_file(engine, requests, whole, **options)
+    expected = answer_file(engine, requests, whole, **options)
     content = whole.read_bytes()
     for size in (0, 1, len(content) // 3, len(content) - 1, len(content)):
         part = tmp_path / "part.jsonl"
@@ -100,6 +103,29 @@ def test_an_interrupted_file_goes_on_where_it_stopped(
 
         assert part.read_bytes() == content
         assert tally.already_done == content[:size].count(b"\n")
+        assert (tally.answered, tally.failures) == (expected.answered, expected.failures)
+
+
+def test_sampled_lines_follow_from_seed_and_id_and_not_from_interruptions(
+    engine: Engine, tmp_path: Path
+) -> None:
+    source, whole, part = (tmp_path / f"{name}.jsonl" for name in ("in", "whole", "part"))
+    source.write_text(6 * '{"question": "Hello?"}\n' + '{"question": "Hello?", "seed": 1}\n')
+    hot = Sampling(temperature=1.5, max_new_tokens=6)
+    options: dict[str, Any] = {"sampling": hot, "batch_size": 2}
+    answer_file(engine, source, whole, **options)
+    content = whole.read_bytes()
+    texts = [line["answers"][0]["text"] for line in read(whole).values()]
+    assert len(set(texts)) == 7
+
+    torch.manual_seed(5)
+    part.write_bytes(b"".join(content.splitlines(keepends=True)[:3]))
+    answer_file(engine, source, part, **options)
+    assert part.read_bytes() == content
+
+    answer_file(engine, source, tmp_path / "other.jsonl", seed=1, **options)
+    others = [line["answers"][0]["text"] for line in read(tmp_path / "other.jsonl").values()]
+    assert [a == b for a, b in zip(texts, others, strict=True)] == [False] * 6 + [True]
 
 
 def test_answers_to_other_requests_are_not_touched(
@@ -123,7 +149,11 @@ def test_answers_under_other_settings_or_to_changed_questions_are_not_taken_for_
     source.write_text('{"question": "Hello?"}\n')
     answer_file(engine, source, target, sampling=SHORT, model="a")
     assert answer_file(engine, source, target, sampling=SHORT, model="a").already_done == 1
-    for options in ({"model": "b"}, {"model": "a", "system_prompt": "Be brief."}):
+    for options in (
+        {"model": "b"},
+        {"model": "a", "system_prompt": "Be brief."},
+        {"model": "a", "seed": 1},
+    ):
         with pytest.raises(ConfigError, match="of other settings"):
             answer_file(engine, source, target, sampling=SHORT, **options)
     source.write_text('{"question": "Bye?"}\n')
@@ -150,9 +180,32 @@ def test_a_file_in_which_too_much_fails_is_an_error(
     with pytest.raises(DataError, match="requests failed, more than 50%"):
         answer_file(engine, requests, target, sampling=SHORT)
     assert len(read(target)) == 8 + len(WRONG)
+    with pytest.raises(DataError, match="requests failed, more than 50%"):  # and given again
+        answer_file(engine, requests, target, sampling=SHORT)
 
 
 def test_a_file_that_is_no_json_is_refused(engine: Engine, requests: Path, tmp_path: Path) -> None:
     requests.write_text("no JSON\n")
     with pytest.raises(DataError, match="is not JSON"):
         answer_file(engine, requests, tmp_path / "new.jsonl", sampling=SHORT)
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (["a", "b", "a"], r'the id "a" twice, in requests 1 and 3$'),
+        (["a", "a", "b", "b", "a"], r'the id "a" twice, in requests 1 and 2 \(2 ids'),
+        (["a", 3, None], r'the id "3" twice, in requests 2 and 3$'),  # None: its number
+        ([1, None, "1"], r'the id "1" twice, in requests 1 and 3$'),
+    ],
+)
+def test_answers_that_could_not_be_told_apart_are_refused(
+    engine: Engine, tmp_path: Path, ids: list[Any], told: str
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    lines = [{"question": "Hello?"} | {"id": id} for id in ids]
+    source.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(DataError) as caught:
+        answer_file(engine, source, target, sampling=SHORT)
+    assert re.search(told, caught.value.message)
+    assert not target.exists()

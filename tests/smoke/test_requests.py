@@ -465,3 +465,21 @@ def test_the_connector_computes_as_it_was_trained(
 
     assert heard.audio_WQE.dtype == torch.float32
     assert torch.equal(heard.audio_WQE, trained.float())
+
+
+def test_a_silent_clip_is_told_once_and_a_quiet_one_is_not(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refs = []
+    for name, peak in (("nothing", 0.0), ("dither", 9e-5), ("quiet", 1.1e-4)):
+        samples = np.zeros(8000, np.float32)
+        samples[100] = -peak  # the loudest sample counts, whatever its sign
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16_000, subtype="FLOAT")
+        refs.append(AudioRef(audio=str(tmp_path / f"{name}.wav"), text="x"))
+    refs.append(AudioRef(audio=(np.zeros(8000), 16_000), text="x"))
+    for _ in range(2):
+        engine.hearing.hear(refs)
+    told = [r.getMessage().partition(" is silent")[0] for r in caplog.records]
+    assert sorted(told) == sorted(
+        [str(tmp_path / "nothing.wav"), str(tmp_path / "dither.wav"), "the array"]
+    )

@@ -1,0 +1,31 @@
+"""Settings of `desta ask` reach the answer."""
+
+import json
+from pathlib import Path
+
+from support.commands import desta
+
+
+def test_seed_top_p_and_stop_are_heard(published_tiny: Path, tmp_path: Path) -> None:
+    clip = published_tiny / "a.wav"
+    asked = ("ask", clip, "What?", "--text", "a", "--model", published_tiny, "--json")
+
+    def answer(*options: object) -> str:
+        result = desta(*asked, "--max-tokens", 8, "--temperature", 1.5, *options)
+        assert result.exit_code == 0, result.output
+        return str(json.loads(result.stdout)["answer"])
+
+    first = answer("--seed", 1)
+    assert answer("--seed", 1) == first
+    assert answer("--seed", 2) != first
+    assert answer("--seed", 1, "--top-p", 1e-6) == answer("--seed", 2, "--top-p", 1e-6)
+    end = first[len(first) // 2 :]
+    before = first.partition(end)[0].strip()
+    assert answer("--seed", 1, "--stop", "no such text", "--stop", end) == before
+
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"question": "Hello?"}\n')
+    files = ("ask", "--jsonl", source, target, "--model", published_tiny, "--max-tokens", 4)
+    assert desta(*files, "--seed", 1).exit_code == 0
+    assert "of other settings" in str(desta(*files, "--seed", 2).exception)
+    assert "top_p = 0.0 is outside" in str(desta(*asked, "--top-p", 0).exception)
