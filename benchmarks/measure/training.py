@@ -29,7 +29,7 @@ from measure.clips import make_pairs
 from measure.flops import training_flops
 from measure.settings import Scale, Settings, build
 
-DATA = DataConfig(train=())
+DATA = DataConfig(train=(Path(),))  # pairs are made, none is read
 OPTIM = OptimConfig()
 GIB = 2**30
 _PRODUCTS = 8  # timed on end
