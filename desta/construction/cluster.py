@@ -265,11 +265,15 @@ def _arrivals(
             num_gpus=cluster.gpus_per_worker or None,
             max_task_retries=_MOST_DEATHS,
         )
+    # Nothing is fetched ahead: the thread that does it goes on after an error, and whatever touches
+    # Ray once it is shut down ends the process without a word.
+    rows = answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     with _telling(ray):
-        for row in answers.iter_rows():
-            come, result = pickle.loads(row["result"])
-            yield come  # before the error that ended its batch
-            _uncaught(result)
+        for table in rows:
+            for row in table.column("result").to_pylist():
+                come, result = pickle.loads(row)
+                yield come  # before the error that ended its batch
+                _uncaught(result)
 
 
 @contextmanager
