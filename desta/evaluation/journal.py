@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from desta.errors import DataError
@@ -66,8 +65,8 @@ class Journal:
         self._again: LineFile | None = None
         try:
             self.replace_skipped()  # by what a call that was cut off has asked again
-            lines = list(self._lines)
-            keys = [key_of(line) for line in lines]
+            read = [_read(line) for line in self._lines]
+            keys = [key for key, _ in read]
             if keys != list(expected[: len(keys)]):
                 both = enumerate(zip(keys, expected, strict=False), start=1)
                 others = (number for number, (key, wanted) in both if key != wanted)
@@ -81,7 +80,7 @@ class Journal:
             raise
         self.num_results = len(keys)
         """What earlier calls wrote."""
-        self.skipped = {key for line in lines if (key := _key_if_skipped(line))}
+        self.skipped = {key for key, skipped in read if key and skipped}
         """(system, item id) of those that hold no answer."""
         if keys:
             logger.info("%s holds %d of %d results already", path, len(keys), len(expected))
@@ -109,12 +108,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._again is not None:
             self._again.close()
         self._lines.close()
@@ -143,7 +137,8 @@ def results_of(path: Path) -> list[bytes]:
 def fill(lines: Iterable[bytes], others: Iterable[bytes]) -> list[bytes]:
     """Let lines without an answer give way to what others hold of the same items."""
     found = {key: line for line in others if (key := key_of(line))}
-    return [found.get(key, line) if (key := _key_if_skipped(line)) else line for line in lines]
+    keys = ((line, *_read(line)) for line in lines)
+    return [found.get(key, line) if key and skipped else line for line, key, skipped in keys]
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> None:
@@ -162,13 +157,13 @@ def line_of(result: Result) -> str:
 
 def key_of(line: bytes) -> tuple[str, str] | None:
     """Return who answered what; None where a line is damaged."""
+    return _read(line)[0]
+
+
+def _read(line: bytes) -> tuple[tuple[str, str] | None, bool]:
+    """Return who answered what, None where a line is damaged, and whether there is no answer."""
     try:
         record = json.loads(line)
-        return record["system"], record["id"]
+        return (record["system"], record["id"]), bool(record.get("skipped"))
     except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _key_if_skipped(line: bytes) -> tuple[str, str] | None:
-    key = key_of(line)
-    return key if key and json.loads(line).get("skipped") else None
+        return None, False

@@ -13,7 +13,6 @@ from desta.inference.engine import Engine
 from desta.inference.files import answer_file
 from desta.lines import LineFile
 from desta.llm.base import Sampling
-from desta.model.checkpoint import Loaded
 
 WRONG: dict[str, dict[str, Any]] = {
     "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "What?"}]}]},
@@ -27,11 +26,6 @@ WRONG: dict[str, dict[str, Any]] = {
     "many logprobs": {"question": "What?", "num_logprobs": 10**9},
 }
 SHORT = Sampling(max_new_tokens=6)
-
-
-@pytest.fixture
-def engine(tiny: Loaded) -> Engine:
-    return Engine(tiny)
 
 
 @pytest.fixture

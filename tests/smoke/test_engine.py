@@ -30,16 +30,8 @@ def engine(tiny: Loaded) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def tight(published_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """The same weights behind tight windows."""
-    import json
-    import shutil
-
-    directory = tmp_path_factory.mktemp("tight") / "model"
-    shutil.copytree(published_tiny, directory)
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps(config | {"encoder_window": "tight"}))
-    return Engine.load(directory, dtype="float32")
+def tight(tight: Loaded) -> Engine:
+    return Engine(tight)
 
 
 def question(

@@ -1,13 +1,8 @@
-"""Requests with settings of their own, clips heard once, turns that cost their own tokens only."""
+"""Requests with settings of their own, turns that cost their own tokens only."""
 
-import json
-import shutil
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,47 +11,24 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from desta import audio
 from desta.errors import ConfigError, DataError
-from desta.inference import hearing
 from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine, Limits
 from desta.inference.published import DeSTA25AudioModel
 from desta.inference.requests import Request
 from desta.llm import decoding
 from desta.llm.base import Sampling
-from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
 from desta.records import LOCATOR, AudioRef, Message
+from support.asking import GREEDY, ask, noise
 
-GREEDY = Sampling(max_new_tokens=10)
 NO_CACHES = Limits(audio_cache_bytes=0, prefix_cache_bytes=0)
-
-
-@pytest.fixture
-def engine(tiny: Loaded) -> Engine:
-    return Engine(tiny)
 
 
 @pytest.fixture
 def plain(tiny: Loaded) -> Engine:
     """Without caches: what every answer must equal."""
     return Engine(tiny, limits=NO_CACHES)
-
-
-@pytest.fixture
-def encoded(tiny: Loaded, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Number of windows of each pass through the encoder."""
-    sizes: list[int] = []
-    encode = tiny.model.encode
-
-    def count(mel: Any) -> Any:
-        result = encode(mel)
-        sizes.append(result.last_BTD.shape[0])
-        return result
-
-    monkeypatch.setattr(tiny.model, "encode", count)
-    return sizes
 
 
 @pytest.fixture
@@ -71,11 +43,6 @@ def read_tokens(tiny: Loaded) -> Iterator[list[int]]:
     hook = tiny.model.llm_model.register_forward_pre_hook(count, with_kwargs=True)
     yield lengths
     hook.remove()
-
-
-def ask(text: str, *clips: Any, said: str | None = "words", **options: Any) -> Request:
-    turn = user_message(text, clips, locator=LOCATOR, texts=[said] * len(clips))
-    return Request(messages=[turn], **{"sampling": GREEDY} | options)
 
 
 def test_every_request_has_settings_of_its_own(engine: Engine, published_tiny: Path) -> None:
@@ -208,49 +175,6 @@ def test_the_published_call_says_what_it_wants(engine: Engine, messages: Any) ->
         DeSTA25AudioModel(engine).generate(messages, do_sample=False)
 
 
-def test_a_clip_is_encoded_once_whatever_its_name_and_form(
-    engine: Engine, published_tiny: Path, tmp_path: Path, encoded: list[int]
-) -> None:
-    path = published_tiny / "a.wav"
-    copy = tmp_path / "copy.wav"
-    copy.write_bytes(path.read_bytes())
-    replies = engine.run([ask("What?", path), ask("Why?", copy), ask("Who?", path.read_bytes())])
-    again = engine.run([ask("What?", path)])
-
-    assert encoded == [1]
-    assert replies[0].unwrap()[0].ids == again[0].unwrap()[0].ids
-
-
-def test_a_clip_that_several_threads_want_is_encoded_by_one(
-    engine: Engine, published_tiny: Path, encoded: list[int]
-) -> None:
-    answers: list[Any] = []
-    threads = [
-        threading.Thread(
-            target=lambda: answers.append(engine.run([ask("What?", published_tiny / "c.wav")]))
-        )
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len({tuple(a[0].unwrap()[0].ids) for a in answers}) == 1
-    assert encoded == [1]
-
-
-def test_the_memory_for_clips_is_bounded(
-    tiny: Loaded, published_tiny: Path, encoded: list[int]
-) -> None:
-    (heard,) = Engine(tiny).hearing.hear([AudioRef(audio=published_tiny / "a.wav", text="")])
-    engine = Engine(tiny, limits=Limits(audio_cache_bytes=heard.num_bytes))
-    for name in "aabbaa":
-        engine.run([ask("What?", published_tiny / f"{name}.wav")])
-
-    assert encoded == [1, 1, 1, 1]
-
-
 def test_a_later_turn_reads_its_own_tokens_only(
     engine: Engine, plain: Engine, published_tiny: Path, read_tokens: list[int]
 ) -> None:
@@ -301,17 +225,6 @@ def test_text_alone_never_reaches_the_audio_path(
     assert engine.run([ask("Hello?")])[0].error is None
 
 
-def test_a_clip_that_is_too_long_is_refused(tiny: Loaded, published_tiny: Path) -> None:
-    engine = Engine(tiny, limits=Limits(max_seconds=2.0))
-    (reply,) = engine.run([ask("What?", published_tiny / "a.wav")])
-    assert "lasts longer than the 2 s" in str(reply.error)
-    engine = Engine(tiny, limits=Limits(max_seconds=8.0))
-    both = [published_tiny / "a.wav", published_tiny / "b.wav"]  # 3.0 s and 7.5 s
-    replies = engine.run([ask("What?", both[0]), ask("What?", both[1]), ask("What?", *both)])
-    assert [reply.error is None for reply in replies] == [True, True, False]
-    assert "last 10 s together" in str(replies[2].error)
-
-
 def test_a_stream_of_several_answers_is_refused(engine: Engine) -> None:
     with pytest.raises(ConfigError, match="a stream is one answer"):
         engine.stream(ask("Hello?", num_answers=2))
@@ -337,16 +250,6 @@ REQUESTS = st.lists(
     min_size=1,
     max_size=5,
 )
-
-
-@pytest.fixture(scope="module")
-def tight(published_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    """The same weights behind windows of true length."""
-    directory = tmp_path_factory.mktemp("tight") / "model"
-    shutil.copytree(published_tiny, directory)
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps(config | {"encoder_window": "tight"}))
-    return checkpoint.load(directory, dtype="float32")
 
 
 @settings(max_examples=12, suppress_health_check=list(HealthCheck))
@@ -375,50 +278,6 @@ def test_a_mixture_is_answered_as_each_request_alone(
             torch.testing.assert_close(best, expected, rtol=0, atol=1e-4)
 
 
-def test_every_clip_gets_its_own_words_whatever_is_heard_with_it(
-    tight: Loaded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Counting:
-        """Writes how long a window is."""
-
-        window = "30s"
-        encoder = None
-
-        def transcribe(self, windows: Any, *, language: str | None = None) -> list[str]:
-            return [f"{len(window)} samples" for window in windows]
-
-    monkeypatch.setattr(hearing, "spoken_windows", lambda audio, bounds: [0] * (len(audio) != 999))
-    engine = Engine(tight)
-    engine._transcriber = Counting()  # type: ignore[assignment]
-    lengths = [5_000, 90_000, 999, 16_000, 40_000, 7_000]
-    refs = [
-        AudioRef(audio=(noise(length), 16_000), text="given" if length == 7_000 else None)
-        for length in lengths
-    ]
-    heard = engine.hearing.hear(refs)
-
-    texts = [clip.text for clip in heard if isinstance(clip, hearing.Heard)]
-    assert texts == ["5000 samples", "90000 samples", " ", "16000 samples", "40000 samples", None]
-    known = AudioRef(audio=refs[0].audio, text="given")
-    assert engine.hearing.hear([known, refs[0]])[1].text == "5000 samples"  # type: ignore[union-attr]
-
-
-def test_a_clip_that_nobody_can_transcribe_fails_alone(
-    tiny: Loaded, published_tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hearing, "spoken_windows", lambda audio, bounds: [0])
-    engine = Engine(replace(tiny, transcriber_directory=None))
-    replies = engine.run(
-        [
-            ask("Hello?"),
-            ask("What?", published_tiny / "a.wav"),
-            ask("What?", published_tiny / "b.wav", said=None),
-        ]
-    )
-    assert [reply.error is None for reply in replies] == [True, True, False]
-    assert "name a Whisper model" in str(replies[2].error)
-
-
 def test_moving_a_model_forgets_what_lay_on_the_old_device(
     engine: Engine, published_tiny: Path, encoded: list[int]
 ) -> None:
@@ -427,59 +286,3 @@ def test_moving_a_model_forgets_what_lay_on_the_old_device(
     engine.to("cpu")
     assert engine.run([request])[0].unwrap()[0].ids == before
     assert encoded == [1, 1]
-
-
-def noise(num_samples: int) -> Any:
-    samples = np.random.default_rng(num_samples).standard_normal(num_samples)
-    return (0.1 * samples).astype(np.float32)
-
-
-def test_threads_that_decode_clips_take_no_core_from_the_model(
-    tiny: Loaded, published_tiny: Path
-) -> None:
-    cores = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        engine = Engine(tiny)
-        (heard,) = engine.hearing.hear([AudioRef(audio=str(published_tiny / "a.wav"), text="")])
-        assert isinstance(heard, hearing.Heard)
-        with ThreadPoolExecutor() as later:
-            assert later.submit(torch.get_num_threads).result() == 2
-        assert torch.get_num_threads() == 2
-        assert engine.hearing._pool.submit(torch.get_num_threads).result() == 1
-    finally:
-        torch.set_num_threads(cores)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_connector_computes_as_it_was_trained(
-    published_tiny: Path, dtype: Literal["float32", "bfloat16"]
-) -> None:
-    loaded = checkpoint.load(published_tiny, dtype=dtype)
-    model, clip = loaded.model, str(published_tiny / "a.wav")
-    (heard,) = Engine(loaded).hearing.hear([AudioRef(audio=clip, text="")])
-    assert isinstance(heard, hearing.Heard)
-
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-        trained = model.audio_tokens(model.encode(model.mel([audio.load(clip)])))
-
-    assert heard.audio_WQE.dtype == torch.float32
-    assert torch.equal(heard.audio_WQE, trained.float())
-
-
-def test_a_silent_clip_is_told_once_and_a_quiet_one_is_not(
-    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    refs = []
-    for name, peak in (("nothing", 0.0), ("dither", 9e-5), ("quiet", 1.1e-4)):
-        samples = np.zeros(8000, np.float32)
-        samples[100] = -peak  # the loudest sample counts, whatever its sign
-        soundfile.write(tmp_path / f"{name}.wav", samples, 16_000, subtype="FLOAT")
-        refs.append(AudioRef(audio=str(tmp_path / f"{name}.wav"), text="x"))
-    refs.append(AudioRef(audio=(np.zeros(8000), 16_000), text="x"))
-    for _ in range(2):
-        engine.hearing.hear(refs)
-    told = [r.getMessage().partition(" is silent")[0] for r in caplog.records]
-    assert sorted(told) == sorted(
-        [str(tmp_path / "nothing.wav"), str(tmp_path / "dither.wav"), "the array"]
-    )
