@@ -19,6 +19,7 @@ from desta.model.checkpoint import Loaded
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 from desta.vad import spoken_windows
 from measure.clips import SPOKEN, ask, ask_again
+from measure.published import Listener
 from measure.settings import Scale, Settings
 
 FIRST_TRANSCRIBED = "first token, new clip, transcribed, s"
@@ -51,6 +52,11 @@ class Side:
             dtype=encoder.conv1.weight.dtype,
             window=settings.window,
         )
+        self._listener = (
+            None
+            if settings.own_listening
+            else Listener(loaded.encoder_directory, str(loaded.model.device))
+        )
         self.forget()
 
     def forget(self) -> None:
@@ -69,7 +75,7 @@ class Side:
     ) -> list[Answer]:
         """Answer requests that come together."""
         if not self.settings.encode_once:
-            conversations = [self._transcribed(conversation) for conversation in conversations]
+            conversations = [self._with_texts(conversation) for conversation in conversations]
         sampling = Sampling(max_new_tokens=max_new_tokens)
         if self.settings.batched:
             answers = self._engine.respond(conversations, sampling)
@@ -81,23 +87,26 @@ class Side:
     def transcribe(self, paths: Sequence[Path]) -> list[str | None]:
         """Transcribe clips; where the encoder runs once, audio tokens are made as well."""
         if not self.settings.encode_once:
-            return [self._transcribe_apart(path) for path in paths]
+            return [self._listen(path, None) for path in paths]
         refs = [AudioRef(audio=str(path), text=None) for path in paths]
         batches = [refs] if self.settings.batched else [[ref] for ref in refs]
         heard = [clip for batch in batches for clip in self._engine.hearing.hear(batch)]
         return [clip.text if isinstance(clip, Heard) else None for clip in heard]
 
-    def _transcribe_apart(self, path: str | Path) -> str:
-        """Let Whisper encode for itself."""
+    def _listen(self, path: str | Path, given: str | None) -> str:
+        """Let Whisper encode for itself; the connector will encode again."""
+        if self._listener is not None:
+            return self._listener.text(path, given)
+        if given is not None:
+            return given
         samples = audio.load(path)
         bounds = audio.split_windows(samples)
         spoken = [samples[slice(*bounds[i])] for i in spoken_windows(samples, bounds)]
         return " ".join(filter(None, self._transcriber.transcribe(spoken))) or NO_TRANSCRIPTION
 
-    def _transcribed(self, conversation: Sequence[Message]) -> list[Message]:
-        """Transcribe apart; the connector will encode a second time."""
+    def _with_texts(self, conversation: Sequence[Message]) -> list[Message]:
         refs = [
-            replace(ref, text=self._transcribe_apart(ref.audio) if ref.text is None else ref.text)
+            replace(ref, text=self._listen(ref.audio, ref.text))
             for message in conversation
             for ref in message.audios
         ]

@@ -1,6 +1,7 @@
 """The published settings, the levers that lead from them to ours, and the sizes of a measurement.
 
-Both ends run in our own code, so that a lever's gain is its own and not that of another library.
+All of it runs in our own code, so that a lever's gain is its own and not that of another library,
+but for the words of a clip: there the published code asks a library, and so do its settings here.
 """
 
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ class Settings:
     """Training: what all rows of a batch begin with is read once, without gradient."""
     buckets: bool = False
     """Training: pairs of similar length up to a token budget, not 12 in random order."""
+    own_listening: bool = False
+    """Answering: `desta.vad` and our transcriber; else `measure.published.Listener`."""
     encode_once: bool = False
     """Answering: Whisper's decoder and the connector read the same pass of the encoder."""
     fast_layers: bool = False
@@ -60,6 +63,7 @@ TRAINING = (
     Lever(name="batches of similar lengths", changes={"buckets": True}),
 )
 ANSWERING = (
+    Lever(name="language and text from one pass", changes={"own_listening": True}),
     Lever(name="one encoder pass for both readers", changes={"encode_once": True}),
     Lever(name="windows of true length", changes={"window": "tight"}),
     Lever(name="frozen encoder in bfloat16", changes={"encoder_dtype": "auto"}),

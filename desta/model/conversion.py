@@ -233,6 +233,7 @@ def _generation_config(tokenizer: Any, settings: Mapping[str, Any]) -> Generatio
         lang_to_id={tokenizer.convert_ids_to_tokens(i): i for i in settings["lang_ids"]},
         task_to_id={task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")},
         is_multilingual=True,
+        task="transcribe",  # without one, transformers leaves it out of the decoder's prompt
         suppress_tokens=settings["suppress_ids"],
         begin_suppress_tokens=settings["suppress_ids_begin"],
         alignment_heads=settings["alignment_heads"],

@@ -42,6 +42,7 @@ def tiny_whisper(published_tiny: Path, tmp_path: Path) -> Path:
     fields = json.loads(path.read_text())
     del fields["_from_model_config"]
     told = {
+        "is_multilingual": True,
         "no_timestamps_token_id": 3,
         "lang_to_id": {"<|en|>": 4},
         "task_to_id": {"transcribe": 5},

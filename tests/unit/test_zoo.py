@@ -173,9 +173,11 @@ def test_every_model_of_the_zoo_pins_its_files() -> None:
 def test_the_real_models_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path))
 
-    processor = WhisperProcessor.from_pretrained(zoo.resolve("openai/whisper-base"))
+    whisper = zoo.resolve("openai/whisper-base")
+    processor = WhisperProcessor.from_pretrained(whisper)
     tokenizer = AutoTokenizer.from_pretrained(zoo.resolve("HuggingFaceTB/SmolLM2-135M-Instruct"))
 
+    assert GenerationConfig.from_pretrained(whisper).task == "transcribe"
     assert processor.feature_extractor.feature_size == 80
     ids = processor.tokenizer("two words", add_special_tokens=False).input_ids
     assert processor.tokenizer.decode(ids) == "two words"
