@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import constants
 from transformers import (
     AutoTokenizer,
+    GenerationConfig,
     WhisperProcessor,
 )
 
