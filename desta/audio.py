@@ -135,6 +135,15 @@ def seconds_stated(source: AudioInput) -> float:
     return probe_duration(source)
 
 
+def is_silent(samples: NDArray[np.float32]) -> bool:
+    """Tell whether a recording, (samples,), holds nothing to hear.
+
+    >>> is_silent(np.zeros(3, dtype=np.float32)), is_silent(np.float32([0, -0.5]))
+    (True, False)
+    """
+    return bool(max(samples.max(), -samples.min()) < SILENT_BELOW)
+
+
 def split_windows(
     audio: NDArray[np.float32], *, max_seconds: float = WINDOW_SECONDS
 ) -> list[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """The clips that are measured on, and the questions and training pairs about them."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ RESPONSE = "The clip holds a calm voice that asks the caller to wait a little wh
 def write_clips(source: Path | None, folder: Path, *, count: int, seconds: int) -> list[Path]:
     """Write clips of one length into a folder.
 
-    Recordings are those of `source` nearest to that length, cut, or padded with silence.
+    Recordings are those of `source` nearest to that length, cut, or padded with silence; silent
+    ones are left out.
     """
     length = seconds * audio.SAMPLE_RATE
     if source is None:
@@ -33,12 +35,13 @@ def write_clips(source: Path | None, folder: Path, *, count: int, seconds: int) 
     else:
         formats = soundfile.available_formats()
         files = sorted(p for p in source.rglob("*") if p.suffix[1:].upper() in formats)
-        if len(files) < count:
-            raise DataError(
-                f"{source} holds {len(files)} recordings", fix=f"give a folder of {count}"
-            )
         files.sort(key=lambda path: abs(audio.probe_duration(path) - seconds))
-        clips = [audio.load(path)[:length] for path in files[:count]]
+        loud = (clip for clip in map(audio.load, files) if not audio.is_silent(clip))
+        clips = [clip[:length] for clip in islice(loud, count)]
+        if len(clips) < count:
+            raise DataError(
+                f"{source} holds {len(clips)} recordings", fix=f"give a folder of {count}"
+            )
     paths = [folder / f"{seconds}s-{number}.wav" for number in range(count)]
     for path, clip in zip(paths, clips, strict=True):
         soundfile.write(path, np.pad(clip, (0, length - len(clip))), audio.SAMPLE_RATE)

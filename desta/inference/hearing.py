@@ -198,7 +198,7 @@ class Hearing:
         """Decode a clip, cut it into windows, and find out where somebody speaks."""
         content, recording, with_text = item
         samples = audio.load(recording, max_seconds=self._max_seconds)
-        if max(samples.max(), -samples.min()) < audio.SILENT_BELOW:
+        if audio.is_silent(samples):
             log.warning(
                 "%s is silent: no sample is above -80 dBFS; check how it was recorded",
                 audio.name_of(recording),
