@@ -10,15 +10,17 @@
   prompt    the system prompt once in every    what all rows of a batch begin with once, without
             row, with gradient                 gradient (common beginning read once)
   batches   12 pairs in random order           pairs of similar length, up to 2,048 tokens
-  encoder   once for Whisper, once more for    once in each window
-            the connector
+  words     silero and transformers'           the same, with the language found in the pass that
+            `generate`, as they come           writes (language and text from one pass)
+  encoder   for the language, for the words    once in each window
+            and for the connector
   requests  one by one                         together
   memory    none                               clips that were heard, what the backbone has read
 
-Both ends, and every step from one to the other, run in our own code, with an untrained connector
-of the same size, on the same clips, in the same run. Reading audio, spectrograms and voice
-activity detection are timed with the rest; every engine has answered a question about another clip
-before. Rounds take turns; a figure is the median of rounds.
+Everything else runs in our own code at both ends and on every step from one to the other, with an
+untrained connector of the same size, on the same clips, in the same run. Reading audio,
+spectrograms and voice activity detection are timed with the rest; every engine has answered a
+question about another clip before. Rounds take turns; a figure is the median of rounds.
 
 Every round of training runs in a process of its own and tells its highest memory above what the
 loaded weights take. Answers have a fixed length. What was not answered in a batch is timed one by
