@@ -9,6 +9,7 @@ from statistics import mean
 from torch import Tensor
 
 from desta import audio
+from desta.data.layout import wrap_locators
 from desta.inference.engine import Engine, Limits
 from desta.inference.hearing import Heard
 from desta.inference.requests import Answer, with_audios
@@ -19,6 +20,7 @@ from desta.model.checkpoint import Loaded
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 from desta.vad import spoken_windows
 from measure.clips import SPOKEN, ask, ask_again
+from measure.flops import first_token_flops
 from measure.published import Listener
 from measure.settings import Scale, Settings
 
@@ -136,6 +138,18 @@ def count_spoken(side: Side, paths: Sequence[Path]) -> int:
     """Count the clips in which Whisper hears words."""
     side.forget()
     return sum(text not in (None, NO_TRANSCRIPTION) for text in side.transcribe(paths))
+
+
+def least_flops(side: Side, path: Path, seconds: int) -> float:
+    """Count what a first token about a new clip takes at least, text given.
+
+    What stands before the audio was read with the question about another clip, and kept.
+    """
+    engine = side._engine
+    asked = wrap_locators(ask(path, SPOKEN), engine.layout.locator)
+    tokens = engine.layout.context(asked, [1])
+    num_new = len(tokens.ids) - tokens.spans[0].start
+    return first_token_flops(engine.model, num_frames=50 * seconds, num_tokens=num_new)
 
 
 def _first_token(side: Side, conversation: Sequence[Message]) -> float:

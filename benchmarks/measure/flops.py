@@ -1,11 +1,10 @@
-"""Floating-point operations that training on one pair takes, counted from the shapes of the model.
+"""Floating-point operations that nobody can leave out, counted from the shapes of the model.
 
-Only what nobody can leave out is counted: frames of the true length, no padding, the head on
-labelled positions. A product of (a, b) and (b, c) is 2abc operations; what is not a matrix
-product is left out.
+Frames of the true length, no padding, the head on positions that are asked for. A product of (a, b)
+and (b, c) is 2abc operations; what is not a matrix product is left out.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -17,7 +16,7 @@ from desta.model.encoder import WhisperEncoder
 def training_flops(
     model: DestaModel, *, num_frames: int, num_tokens: float, num_labels: float
 ) -> dict[str, float]:
-    """Return the operations of each part, forward and backward together.
+    """Return the operations on a pair by part, forward and backward together.
 
     Args:
         model: gives the shapes.
@@ -25,13 +24,34 @@ def training_flops(
         num_tokens: positions of the sequence.
         num_labels: those that carry loss.
     """
-    head = model.llm_model.get_output_embeddings().weight.numel()
+    connector, backbone = _connector(model.connector, num_frames), _backbone(model, num_tokens)
+    # Forward, gradient of weights, gradient of activations; the frames need none of the last, the
+    # frozen weights none of the second.
     return {
         "encoder, forward": _encoder(model.encoder, num_frames),
-        "connector, forward and backward": _connector(model.connector, num_frames),
-        "backbone, forward and gradient of activations": _backbone(model.llm_model, num_tokens),
-        "head, forward and gradient of activations": 2 * 2 * head * num_labels,
+        "connector, forward and backward": 3 * connector.of_queries + 2 * connector.of_frames,
+        "backbone, forward and gradient of activations": (
+            3 * backbone.attention + 2 * backbone.weights
+        ),
+        "head, forward and gradient of activations": 2 * _head(model) * num_labels,
     }
+
+
+def first_token_flops(model: DestaModel, *, num_frames: int, num_tokens: int) -> float:
+    """Return the operations from a new clip, with its text, to the first token of the answer.
+
+    Args:
+        model: gives the shapes.
+        num_frames: encoder frames of the clip, 50 a second.
+        num_tokens: positions that the backbone has not read before.
+    """
+    connector, backbone = _connector(model.connector, num_frames), _backbone(model, num_tokens)
+    return (
+        _encoder(model.encoder, num_frames)
+        + (connector.of_queries + connector.of_frames)
+        + (backbone.attention + backbone.weights)
+        + _head(model)
+    )
 
 
 def _encoder(encoder: WhisperEncoder, num_frames: int) -> float:
@@ -42,30 +62,53 @@ def _encoder(encoder: WhisperEncoder, num_frames: int) -> float:
     return convolutions + attention + 2 * num_frames * linear_weights(encoder.layers)
 
 
-def _connector(connector: QFormerConnector, num_frames: int) -> float:
+@dataclass(frozen=True, kw_only=True)
+class _Connector:
+    """Operations of a forward pass."""
+
+    of_queries: float
+    of_frames: float
+    """Keys and values of the encoder's frames."""
+
+
+def _connector(connector: QFormerConnector, num_frames: int) -> _Connector:
     """Count the Q-Former once for every target layer, each with its own queries."""
     num_queries, num_layers = connector.layer_weights.shape
     dim = connector.layer_prompts[0].shape[-1]
-    total = 3.0 * 2 * num_queries * linear_weights(connector.proj)
+    of_queries, of_frames = 2.0 * num_queries * linear_weights(connector.proj), 0.0
     for layer in connector.qformer.layer:
         reader = layer.crossattention.self
         frame_weights = reader.key.weight.numel() + reader.value.weight.numel()
         query_weights = linear_weights(layer) - frame_weights
         attention = 4 * num_queries * (num_queries + num_frames) * dim
-        # Forward, gradient of weights, gradient of activations; the frames need none of the last.
-        total += num_layers * 3 * (2 * num_queries * query_weights + attention)
-        total += num_layers * 2 * (2 * num_frames * frame_weights)
-    return total
+        of_queries += num_layers * (2 * num_queries * query_weights + attention)
+        of_frames += num_layers * 2 * num_frames * frame_weights
+    return _Connector(of_queries=of_queries, of_frames=of_frames)
 
 
-def _backbone(backbone: Any, num_tokens: float) -> float:
-    """Count forward pass and gradient of activations: the weights are frozen."""
-    config = backbone.config.get_text_config()
+@dataclass(frozen=True, kw_only=True)
+class _Backbone:
+    """Operations of a forward pass without the head."""
+
+    attention: float
+    weights: float
+
+
+def _backbone(model: DestaModel, num_tokens: float) -> _Backbone:
+    config = model.llm_model.config.get_text_config()
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     # A position attends to itself and those before it: half of all pairs.
     attention = 2 * num_tokens**2 * config.num_attention_heads * head_dim
-    weights = linear_weights(backbone) - backbone.get_output_embeddings().weight.numel()
-    return 3 * config.num_hidden_layers * attention + 2 * 2 * num_tokens * weights
+    head = model.llm_model.get_output_embeddings().weight.numel()
+    return _Backbone(
+        attention=config.num_hidden_layers * attention,
+        weights=2 * num_tokens * (linear_weights(model.llm_model) - head),
+    )
+
+
+def _head(model: DestaModel) -> float:
+    """Count for one position."""
+    return 2.0 * model.llm_model.get_output_embeddings().weight.numel()
 
 
 def linear_weights(module: nn.Module) -> int:

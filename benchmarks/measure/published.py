@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from silero_vad import get_speech_timestamps, load_silero_vad
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from desta import audio
@@ -20,8 +19,10 @@ class Listener:
 
     def __init__(self, directory: Path | str, device: str) -> None:
         num_threads = torch.get_num_threads()
-        self._detector = load_silero_vad()
-        torch.set_num_threads(num_threads)  # silero sets one
+        from silero_vad import get_speech_timestamps, load_silero_vad  # sets torch to one thread
+
+        torch.set_num_threads(num_threads)
+        self._detector, self._spans = load_silero_vad(), get_speech_timestamps
         whisper = WhisperForConditionalGeneration.from_pretrained(directory, dtype=torch.float32)
         self._whisper = whisper.eval().to(device)
         self._processor = WhisperProcessor.from_pretrained(directory)
@@ -33,9 +34,8 @@ class Listener:
     def text(self, recording: Path | str, given: str | None) -> str:
         """Return the given text, or else what is said; voice is looked for in every clip."""
         samples = audio.load(recording)
-        speech = get_speech_timestamps(
-            torch.from_numpy(samples), self._detector, sampling_rate=audio.SAMPLE_RATE
-        )
+        waveform = torch.from_numpy(samples)
+        speech = self._spans(waveform, self._detector, sampling_rate=audio.SAMPLE_RATE)
         if given is not None:
             return given
         if not speech:

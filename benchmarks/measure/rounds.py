@@ -12,7 +12,7 @@ from desta.model.checkpoint import Loaded
 from desta.model.config import ModelConfig
 from desta.progress import progress_bar
 from measure import table
-from measure.answering import Side, count_spoken, measure, never_end
+from measure.answering import Side, count_spoken, least_flops, measure, never_end
 from measure.clips import ask
 from measure.settings import (
     ANSWERING,
@@ -24,7 +24,7 @@ from measure.settings import (
     ends,
     ladder,
 )
-from measure.training import Job, Processes
+from measure.training import Job, Processes, product_flops
 
 LADDER_SECONDS = 5  # the length at which every lever is measured; elsewhere only both ends
 PARTS = ("training", "answering")
@@ -124,18 +124,27 @@ def measure_answering(
     sides = make_sides(config, dict(ladder(ANSWERING)), device, other_clip=clips[rung][-1])
     last = list(sides.values())[-1]
     todo = steps(ANSWERING, clips, rung)
+    peak = 0.0
     label = f"answering on {device}"
     with progress_bar(label, total=rounds * len(todo)) as advance:
         for side in sides.values():  # what is only slow the first time does not count
             side.answer([ask(paths[0], None) for paths in clips.values()], 1)
         last.transcribe(clips[rung])
         for _ in range(rounds):
+            peak = max(peak, product_flops(scale.matrix_size, device))
             for seconds, name, _settings in todo:
                 for what, value in measure(sides[name], clips[seconds], seconds, scale).items():
                     records.add(seconds, name, what, value)
                 advance(f"{seconds} s, {name}")
     spoken = {seconds: count_spoken(last, paths) for seconds, paths in clips.items()}
-    return {"clips in which Whisper hears words": spoken}
+    least = {seconds: least_flops(last, paths[0], seconds) for seconds, paths in clips.items()}
+    return {
+        "clips in which Whisper hears words": spoken,
+        "matrix-product peak in the number format of the backbone": f"{peak / 1e9:.3g} GFLOP/s",
+        "least time of a first token at that peak, text given": ", ".join(
+            f"{count / peak:.3g} s at {seconds} s" for seconds, count in least.items()
+        ),
+    }
 
 
 def make_sides(

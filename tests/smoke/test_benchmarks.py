@@ -25,7 +25,7 @@ from desta.model.desta import build
 from desta.model.mel import Mel
 from measure.answering import FIRST_AGAIN
 from measure.blocks import replace_block
-from measure.flops import training_flops
+from measure.flops import first_token_flops, training_flops
 from measure.settings import ANSWERING, TRAINING, ladder
 from measure.table import MEMORY, SAMPLES, SHARE
 
@@ -120,13 +120,20 @@ def test_counted_operations_are_those_that_pytorch_counts() -> None:
     places = torch.stack([torch.zeros(8, dtype=torch.long), torch.arange(5, 13)], dim=1)
     mel = Mel(torch.randn(1, 80, 100), torch.tensor([100]))
 
-    counter = FlopCounterMode(display=False)
-    with counter, sdpa_kernel(SDPBackend.MATH):  # the only one that it counts on the CPU
-        embeddings = model.embed(ids, model.audio_tokens(model.encode(mel)), places)
-        model.llm_model(inputs_embeds=embeddings, use_cache=False).logits.sum().backward()
+    def count(*, train: bool) -> int:
+        counter = FlopCounterMode(display=False)
+        with counter, sdpa_kernel(SDPBackend.MATH):  # the only one that it counts on the CPU
+            embeddings = model.embed(ids, model.audio_tokens(model.encode(mel)), places)
+            options = {"inputs_embeds": embeddings, "use_cache": False}
+            logits = model.llm_model(**options, logits_to_keep=0 if train else 1).logits
+            if train:
+                logits.sum().backward()
+        return counter.get_total_flops()
 
-    counted = training_flops(model, num_frames=50, num_tokens=40, num_labels=40)
-    assert sum(counted.values()) == pytest.approx(counter.get_total_flops(), rel=0.01)
+    shapes = {"num_frames": 50, "num_tokens": 40}
+    counted = sum(training_flops(model, **shapes, num_labels=40).values())
+    assert counted == pytest.approx(count(train=True), rel=0.01)
+    assert first_token_flops(model, **shapes) == pytest.approx(count(train=False), rel=0.01)
 
 
 def test_tight_windows_are_held_against_padded_ones(
