@@ -243,14 +243,16 @@ def _repeats(ids: list[int], seconds: float) -> int | None:
 
     >>> _repeats([1, 2, 3, 4, 1, 2, 3, 4], seconds=1.0)
     4
+    >>> _repeats([1, 2, 3, 4, 1, 2, 3, 4, 1, 2], seconds=1.0)  # in the middle of the third time
+    4
     >>> _repeats([1, 2, 3, 4, 1, 2, 3, 4], seconds=2.0)  # slow enough to be said twice
     """
     if len(ids) <= MAX_TOKENS_A_SECOND * seconds:
         return None
     for size in range(MIN_REPEATED, len(ids) // 2 + 1):
-        end = len(ids)
-        while end >= 2 * size and ids[end - size : end] == ids[end - 2 * size : end - size]:
-            end -= size
-        if end < len(ids):
-            return end
+        if ids[-size:] == ids[-2 * size : -size]:
+            start = len(ids) - 2 * size  # of the first time, as far as it is known
+            while start and ids[start - 1] == ids[start - 1 + size]:
+                start -= 1
+            return start + size
     return None
