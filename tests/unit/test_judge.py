@@ -233,6 +233,7 @@ def test_a_refused_question_does_not_harm_the_others(endpoint: Judge, tmp_path: 
     assert facts["unread"][0]["count"] == 1
     assert len(endpoint.questions) == 3, "the others of its batch are not asked again"
     assert "content policy" in facts["unread"][0]["reason"]
+    assert facts["refused"] == {judged[1].system: [judged[1].id]}
 
 
 def test_a_torn_cache_is_mended(tmp_path: Path) -> None:
