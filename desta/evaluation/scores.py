@@ -12,8 +12,8 @@
 
 what else the benchmark tells (`Benchmark.details`), and of `judge.json` who judged. Figures and
 cells of a system that could not be asked everything are withheld, unless that is allowed; those
-that rest on a judge, while there are answers that came after it has judged. The system "chance" is what answers reach that do not depend on the clip: of an item with K choices,
-1 / K.
+that rest on a judge, while there are answers that came after it has judged. The system "chance" is
+what answers reach that do not depend on the clip: of an item with K choices, 1 / K.
 """
 
 import json
