@@ -48,11 +48,14 @@ _PLANNED = ("benchmark", "version", "weights", "num_items", "batch_size", "syste
 """What every plan holds."""
 
 
-def score(out: Path, *, allow_missing: bool = False) -> dict[str, Any]:
+def score(
+    out: Path, results: Sequence[Result] | None = None, *, allow_missing: bool = False
+) -> dict[str, Any]:
     """Score the results of an evaluation, write `scores.json` beside them and return it.
 
     Args:
         out: the folder of the evaluation.
+        results: what its `results.jsonl` holds; None: read it.
         allow_missing: score systems that could not be asked everything, by what they answered.
 
     Raises:
@@ -60,7 +63,8 @@ def score(out: Path, *, allow_missing: bool = False) -> dict[str, Any]:
     """
     plan = read_plan(out / PLAN)
     benchmark = BENCHMARKS[plan["benchmark"]]
-    results = read_results(out / RESULTS)
+    if results is None:
+        results = read_results(out / RESULTS)
     judged = _judged(out / JUDGE)
     unjudged = _unjudged(benchmark, results, judged["judge"]) if judged else {}
     scores = {
@@ -177,10 +181,10 @@ def _judged(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return {"judge": json.loads(path.read_text(encoding="utf-8"))}
-    except ValueError as error:
+        return {"judge": dict(json.loads(path.read_text(encoding="utf-8")))}
+    except (ValueError, TypeError) as error:
         raise DataError(
-            f"{path} is not JSON", fix="delete it and let it be judged again"
+            f"{path} is not a JSON object", fix="delete it and let it be judged again"
         ) from error
 
 

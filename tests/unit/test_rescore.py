@@ -11,9 +11,10 @@ import pytest
 from desta.errors import ConfigError, DataError
 from desta.evaluation import sakura
 from desta.evaluation.base import Result
+from desta.evaluation.benchmarks import BENCHMARKS
 from desta.evaluation.journal import Journal
 from desta.evaluation.rescore import score_again
-from desta.evaluation.scores import NOT_YET, UNJUDGED, read_results
+from desta.evaluation.scores import NOT_YET, UNJUDGED, read_results, sum_up
 from support.commands import desta
 
 GOOD = "Explanation: so it is.\nJudgement: correct"
@@ -147,6 +148,53 @@ def test_an_answer_that_a_judge_refuses_withholds_nothing(folder: Path, judge: P
     model = json.loads(desta("score", folder, "--json").stdout)["systems"][0]
 
     assert model["figures"]["Average single (judge)"]["value"] == 1.0
+
+
+def test_neither_chance_nor_details_rest_on_a_judge_that_has_not_read_everything(
+    folder: Path, judge: Path
+) -> None:
+    desta("score", folder, "--judge", judge)
+    results = read_results(folder / "results.jsonl")
+    benchmark = replace(
+        BENCHMARKS["sakura"],
+        details=lambda found: {"judged": [r.system for r in found if r.replies]},
+    )
+
+    def told(*unjudged: str) -> tuple[bool, list[str]]:
+        ids = dict.fromkeys(unjudged, [results[0].id])
+        found = sum_up(benchmark, results, "4 items", allow_missing=False, unjudged=ids)
+        return "Average single (judge)" in found["systems"][-1]["figures"], found["judged"]
+
+    assert told() == (True, ["model"] * 4 + ["cascade"] * 4)
+    assert told("model") == (True, ["cascade"] * 4)
+    assert told("model", "cascade") == (False, [])
+
+
+def test_an_answer_that_no_judge_is_asked_about_waits_for_none(tmp_path: Path) -> None:
+    plan = {"benchmark": "voicebench", "version": "2 items", "weights": None, "num_items": 2}
+    (tmp_path / "plan.json").write_text(json.dumps({**plan, "batch_size": 2, "systems": ["model"]}))
+    (tmp_path / "judge.json").write_text("{}")
+    rows = [
+        replace(
+            result(0, "A", "model"),
+            id=f"{subset}/test/0",
+            groups={"subset": subset, "split": "test"},
+            record={"prompt": "Which?", "reference": "A"},
+        )
+        for subset in ("openbookqa", "commoneval")
+    ]
+    write(tmp_path, rows)
+
+    notes = score_again(tmp_path)["systems"][0]["notes"]
+
+    assert {"reason": UNJUDGED, "count": 1, "example": "commoneval/test/0"} in notes
+
+
+def test_a_broken_account_of_a_judge_is_said(folder: Path) -> None:
+    for content in ("{", "[1]", "null"):
+        (folder / "judge.json").write_text(content, encoding="utf-8")
+        with pytest.raises(DataError, match=r"judge\.json is not a JSON object"):
+            score_again(folder)
 
 
 def test_an_evaluation_that_goes_on_is_not_judged_and_not_rewritten(
