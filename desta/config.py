@@ -18,6 +18,7 @@ import yaml
 from desta.errors import ConfigError
 
 T = TypeVar("T")
+_COMMAND_LINE = "the command line"
 
 
 def load_recipe(path: Path | None, kind: type[T], overrides: Sequence[str] = ()) -> T:
@@ -34,7 +35,7 @@ def load_recipe(path: Path | None, kind: type[T], overrides: Sequence[str] = ())
     tree = {} if path is None else _read(path)
     for override in overrides:
         _override(tree, override)
-    return build(kind, tree, where=str(path or "the command line"))
+    return build(kind, tree, where=_COMMAND_LINE if path is None else str(path))
 
 
 def build(kind: type[T], tree: Mapping[str, Any], *, where: str) -> T:
@@ -137,7 +138,9 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
         if required and name not in tree:
             raise ConfigError(
                 f'{where}: missing key "{_join(path, name)}"',
-                fix=f'add "{name}: ..." to the recipe',
+                fix=f"give --set {_join(path, name)}=..., or a recipe that says it"
+                if where == _COMMAND_LINE
+                else f'add "{name}: ..." to the recipe',
             )
     values = {
         key: _convert(hints[key], value, where=where, path=_join(path, key))

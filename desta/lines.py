@@ -29,11 +29,16 @@ def whole_lines(path: Path) -> Iterator[bytes]:
                 yield line[:-1]
 
 
+def lock_of(path: Path) -> Path:
+    """Return the file that locks another; whatever links lead to that, it is the same."""
+    real = path.resolve()
+    return real.with_name(f".{real.name}.lock")
+
+
 class LineFile:
     """A file of lines that no other process adds to while it is open here.
 
     The lock is a file beside it, `.NAME.lock`, which stays; what holds it dies with its process.
-    Whatever links lead to a file, its lock is the same.
     """
 
     def __init__(self, path: Path, *, busy: DestaError) -> None:
@@ -49,8 +54,7 @@ class LineFile:
         """
         self.path = path
         self._file: BinaryIO | None = None
-        real = path.resolve()
-        self._lock = FileLock(real.with_name(f".{real.name}.lock"), timeout=0)
+        self._lock = FileLock(lock_of(path), timeout=0)
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         try:

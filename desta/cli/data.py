@@ -141,15 +141,16 @@ def decontaminate(
     as_json: AsJson = False,
 ) -> None:
     """Leave out clips that are in the test data of benchmarks, by name or by sound."""
-    from desta.construction.decontamination import clean_file
+    from desta.construction.decontamination import check_files, clean_file
     from desta.construction.testsets import read_benchmark
     from desta.progress import counter
 
+    out = out or clips.with_suffix(".clean.jsonl")
+    check_files(clips, out)
     benchmarks = []
     for directory in against:
         with counter(f"reading {directory.name}") as show:
             benchmarks.append(read_benchmark(directory, on_progress=show))
-    out = out or clips.with_suffix(".clean.jsonl")
     with counter(f"comparing {clips.name}") as show:
         cleaning = clean_file(clips, root, benchmarks, out=out, on_progress=show)
     dropped = [

@@ -63,8 +63,15 @@ def evaluate(
         _evaluate_text(recipe, changes, out, dry_run=dry_run, as_json=as_json)
         return
     from desta.evaluation.benchmarks import find_benchmark
+    from desta.evaluation.suite import SuiteRecipe
 
     asked = find_benchmark(benchmark)
+    names = {change.partition("=")[0] for change in changes}
+    if recipe is None and asked.recipe is SuiteRecipe and "data" not in names:
+        raise ConfigError(
+            f"the data of {benchmark} are not given",
+            fix="give --data, or a --recipe; docs/evaluation/README.md tells what they are",
+        )
     config = load_recipe(recipe, asked.recipe, changes)
     part = _shard(shard)
     if dry_run:

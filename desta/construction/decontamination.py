@@ -133,8 +133,7 @@ def clean_file(
         ConfigError: `out` is the file that is read.
         DataError: the clips cannot be read.
     """
-    if out.resolve() == clips.resolve():
-        raise ConfigError(f"{out} would replace what is read", fix="give another --out")
+    check_files(clips, out)
     rejects = out.with_suffix(".dropped.ndjson")
     parts = [path.with_name(f".{path.name}.part") for path in (out, rejects)]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -158,6 +157,22 @@ def clean_file(
     parts[0].replace(out)  # last: where it is, the other is as well
     sync(out.parent)
     return cleaning
+
+
+def check_files(clips: Path, out: Path) -> None:
+    """Make sure that clips can be read and written before benchmarks are read, which takes long.
+
+    Args:
+        clips: `clips.jsonl`; its first line is read.
+        out: file for what stays.
+
+    Raises:
+        ConfigError: `out` is the file that is read.
+        DataError: the clips are missing, or begin with what is no clip.
+    """
+    if out.resolve() == clips.resolve():
+        raise ConfigError(f"{out} would replace what is read", fix="give another --out")
+    next(stream_clips(clips))
 
 
 def _read_words(root: Path, clip: Clip) -> NDArray[np.uint32] | AudioError:

@@ -49,19 +49,21 @@ class Reader:
         self._generator = generator
         self._content = content
 
-    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
-        """Answer each conversation, in order."""
+    def answer(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling
+    ) -> list[str | DataError]:
+        """Answer each conversation, in order; an error is in the place of one that is refused."""
         self._check(conversations)
         seeds = [0] * len(conversations)
-        texts = []
-        for outcome in self._generator.complete(conversations, sampling, seeds=seeds):
-            if isinstance(outcome, Refusal):
-                raise DataError(
-                    f"{self._generator.id} refuses: {outcome.message}",
-                    fix="leave the item out, or ask another system",
-                )
-            texts.append(outcome.text)
-        return texts
+        return [
+            DataError(
+                f"{self._generator.id} refuses: {outcome.message}",
+                fix="leave the item out, or ask another system",
+            )
+            if isinstance(outcome, Refusal)
+            else outcome.text
+            for outcome in self._generator.complete(conversations, sampling, seeds=seeds)
+        ]
 
     def digest(self, conversation: Sequence[Message]) -> str:
         """Return a hash of what is sent."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from desta.errors import DataError
 from desta.evaluation.items import Item, Report, Score
 from desta.llm.base import Sampling
 from desta.records import AudioRef, Message
@@ -15,8 +16,10 @@ MODEL = "model"
 class Answerer(Protocol):
     """Answers conversations that may hold clips."""
 
-    def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
-        """Answer each conversation, in order.
+    def answer(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling
+    ) -> Sequence[str | DataError]:
+        """Answer each conversation, in order; an error is in the place of what alone was refused.
 
         Raises:
             UnavailableError: nobody answers now; asking again later may help.

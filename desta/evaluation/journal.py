@@ -15,7 +15,7 @@ from typing import Self
 
 from desta.errors import DataError
 from desta.evaluation.base import Result
-from desta.lines import LineFile, whole_lines
+from desta.lines import LineFile, lock_of, whole_lines
 from desta.shards import write_atomic
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class Journal:
         if again.exists():
             write_lines(self._path, results_of(self._path))
             again.unlink()
+        lock_of(again).unlink(missing_ok=True)  # only who holds the journal's lock takes it
 
     def __enter__(self) -> Self:
         return self

@@ -80,7 +80,8 @@ def judge(
     Returns:
         The results with the judge's replies, and what `judge.json` holds: `{id, revision, sampling,
         prompts: {kind: {source, sha256}}, num_replies, num_cached, num_in_form, num_read,
-        unread: [{reason, count, example}]}`.
+        unread: [{reason, count, example}], refused: {system: [id]}}`; refused are answers that have
+        no reply because the judge does not take the question.
 
     Raises:
         ConfigError: the benchmark needs no judge, or a text to ask by cannot be used.
@@ -117,7 +118,10 @@ def judge(
         "num_cached": len(wanted) - len(missing),
         **_count(questions, [judged[number] for number in asked]),
     }
+    facts["refused"] = {}
     for number, requests in asked.items():
+        if not judged[number].replies:
+            facts["refused"].setdefault(results[number].system, []).append(results[number].id)
         for request in requests:
             if request.key in refused:
                 _note(facts["unread"], f"no reply: {refused[request.key]}", results[number].id)

@@ -1,7 +1,8 @@
 """What a judge has replied, kept on disk by the content of what it was asked.
 
 One reply a line, appended as it comes: nothing that was paid for is lost, and nothing asked twice,
-by whatever run.
+by whatever run. Runs at the same time may share a file, so it is not locked as those of
+`desta.lines` are, and a torn line is ended, not cut off: another run may be writing it.
 """
 
 import hashlib

@@ -8,6 +8,7 @@ from desta.evaluation.benchmarks import BENCHMARKS, rescore
 from desta.evaluation.journal import RESULTS, line_of, lock, write_lines
 from desta.evaluation.judge import JudgeRecipe, judge
 from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
+from desta.lines import whole_lines
 from desta.llm.base import TextGenerator
 from desta.shards import UNWRITABLE
 
@@ -36,7 +37,8 @@ def score_again(
     plan = read_plan(out / PLAN)
     benchmark = BENCHMARKS[plan["benchmark"]]
     path = out / RESULTS
-    num_results, wanted = len(read_results(path)), plan["num_items"] * len(plan["systems"])
+    num_results = sum(1 for _ in whole_lines(path))
+    wanted = plan["num_items"] * len(plan["systems"])
     if num_results < wanted:
         if recipe is not None:
             raise DataError(
@@ -53,4 +55,4 @@ def score_again(
             scored = [rescore(benchmark, result) for result in results]
         if scored != results:
             write_lines(path, (line_of(result).encode(errors=UNWRITABLE) for result in scored))
-    return score(out, allow_missing=allow_missing)
+        return score(out, scored, allow_missing=allow_missing)

@@ -32,8 +32,8 @@ from desta.training.tracking import environment
 
 logger = logging.getLogger(__name__)
 
-Batch = tuple[System, Sequence[Item]]
-"""Who is asked, and what at once."""
+Batch = tuple[str, Sequence[Item]]
+"""Name of the system that is asked, and what at once."""
 
 
 def evaluate(
@@ -54,7 +54,7 @@ def evaluate(
     Args:
         benchmark: what is asked.
         recipe: its recipe.
-        load: returns who is asked; called when the questions are known to be there.
+        load: returns who is asked; called if anything is left to ask.
         out: folder for plan, results and scores; made if missing.
         weights: what tells the weights of the model from others; None where none are used.
         shard: which part of the batches to answer; None: all.
@@ -72,16 +72,20 @@ def evaluate(
         raise DataError(f"{benchmark.name}: there is nothing to ask", fix="check data and limit")
     check_unique((item.id for item in items), benchmark.name)
     _write_plan(benchmark, recipe, items, weights, out)
-    systems = make_systems(recipe.systems, items, load(), benchmark, transcribe=recipe.transcribe)
+
+    def systems() -> list[System]:
+        return make_systems(recipe.systems, items, load(), benchmark, transcribe=recipe.transcribe)
+
     shard = shard or Shard()
     batches = [
         (system, items[start : start + recipe.batch_size])
-        for system in systems
+        for system in recipe.systems
         for start in range(0, len(items), recipe.batch_size)
     ]
     mine = [batch for number, batch in enumerate(batches) if shard.takes(number)]
     journal = out / shard.file
-    answer_all(benchmark, mine, items, _sampling(benchmark, recipe), journal, retry=retry)
+    sampling = _sampling(benchmark, recipe)
+    answer_all(benchmark, mine, systems, items, sampling, journal, retry=retry)
     if shard.count > 1:
         return None
     scores = score(out, allow_missing=allow_missing)
@@ -93,6 +97,7 @@ def evaluate(
 def answer_all(
     benchmark: Benchmark,
     batches: Sequence[Batch],
+    systems: Callable[[], Sequence[System]],
     items: Sequence[Item],
     sampling: Sampling,
     path: Path,
@@ -107,6 +112,7 @@ def answer_all(
     Args:
         benchmark: scores the answers.
         batches: what this process answers, in the order of the plan.
+        systems: returns who answers; called once, if anything is left to ask.
         items: all of the run, among which two clips are looked for to compare.
         sampling: how answers are chosen.
         path: of the journal.
@@ -116,18 +122,21 @@ def answer_all(
         DataError: the journal holds other results, another process writes it, or audio does not
             reach a system.
     """
-    expected = [(system.name, item.id) for system, batch in batches for item in batch]
+    expected = [(name, item.id) for name, batch in batches for item in batch]
+    made: dict[str, System] = {}
     checked: set[str] = set()
 
     def ask(todo: Sequence[Batch], add: Callable[[Iterable[Result]], None], done: int) -> None:
+        if todo and not made:
+            made.update({system.name: system for system in systems()})
         total = done + sum(len(batch) for _, batch in todo)
         with progress_bar("answer", total=total, done=done) as advance:
-            for system, batch in todo:
-                if system.name not in checked:
-                    system.check(items)
-                    checked.add(system.name)
-                add(_answer(benchmark, system, batch, sampling))
-                advance(system.name, items=len(batch))
+            for name, batch in todo:
+                if name not in checked:
+                    made[name].check(items)
+                    checked.add(name)
+                add(_answer(benchmark, made[name], batch, sampling))
+                advance(name, items=len(batch))
 
     with Journal(path, expected) as journal:
         skipped = journal.skipped
@@ -143,10 +152,9 @@ def answer_all(
 def _only(wanted: Collection[tuple[str, str]], batches: Sequence[Batch]) -> list[Batch]:
     """Return what is to be asked of batches."""
     chosen = (
-        (system, [item for item in batch if (system.name, item.id) in wanted])
-        for system, batch in batches
+        (name, [item for item in batch if (name, item.id) in wanted]) for name, batch in batches
     )
-    return [(system, batch) for system, batch in chosen if batch]
+    return [(name, batch) for name, batch in chosen if batch]
 
 
 def _answer(
@@ -173,7 +181,9 @@ def _try(
             return [r for item in items for r in _try(benchmark, system, [item], sampling)]
         return [_result(system, items[0], skipped=_reason(error, items[0]))]
     return [
-        _result(system, item, output=said.output, prompt=said.prompt).scored(
+        _result(system, item, skipped=_reason(said, item))
+        if isinstance(said, DataError)
+        else _result(system, item, output=said.output, prompt=said.prompt).scored(
             benchmark.score(item, said.output, ())
         )
         for item, said in zip(items, answers, strict=True)

@@ -11,9 +11,9 @@
     skipped: [{system, reason, count, example}]
 
 what else the benchmark tells (`Benchmark.details`), and of `judge.json` who judged. Figures and
-cells of a system that could not be asked everything are withheld, unless that is allowed. The
-system "chance" is what answers reach that do not depend on the clip: of an item with K choices,
-1 / K.
+cells of a system that could not be asked everything are withheld, unless that is allowed; those
+that rest on a judge, while there are answers that came after it has judged. The system "chance" is
+what answers reach that do not depend on the clip: of an item with K choices, 1 / K.
 """
 
 import json
@@ -26,9 +26,10 @@ from typing import Any
 from desta.config import suggest
 from desta.errors import DataError
 from desta.evaluation.base import Benchmark, Result
-from desta.evaluation.benchmarks import BENCHMARKS
+from desta.evaluation.benchmarks import BENCHMARKS, rescore
 from desta.evaluation.items import Report
 from desta.evaluation.journal import RESULTS
+from desta.evaluation.judge_questions import find_questions
 from desta.evaluation.metrics import Estimate
 from desta.records import read_jsonl
 from desta.shards import UNWRITABLE, write_atomic
@@ -39,15 +40,22 @@ JUDGE = "judge.json"
 CHANCE = "chance"
 NOT_YET = "it was not asked yet: the same `desta eval` goes on"
 WITHHELD = "not all items have an answer: allow missing ones to score the rest"
+UNJUDGED = (
+    "it came after the judge: what rests on one is withheld until `desta score ... --judge` is "
+    "called again"
+)
 _PLANNED = ("benchmark", "version", "weights", "num_items", "batch_size", "systems")
 """What every plan holds."""
 
 
-def score(out: Path, *, allow_missing: bool = False) -> dict[str, Any]:
+def score(
+    out: Path, results: Sequence[Result] | None = None, *, allow_missing: bool = False
+) -> dict[str, Any]:
     """Score the results of an evaluation, write `scores.json` beside them and return it.
 
     Args:
         out: the folder of the evaluation.
+        results: what its `results.jsonl` holds; None: read it.
         allow_missing: score systems that could not be asked everything, by what they answered.
 
     Raises:
@@ -55,18 +63,22 @@ def score(out: Path, *, allow_missing: bool = False) -> dict[str, Any]:
     """
     plan = read_plan(out / PLAN)
     benchmark = BENCHMARKS[plan["benchmark"]]
-    results = read_results(out / RESULTS)
+    if results is None:
+        results = read_results(out / RESULTS)
+    judged = _judged(out / JUDGE)
+    unjudged = _unjudged(benchmark, results, judged["judge"]) if judged else {}
     scores = {
         "benchmark": benchmark.name,
         "version": plan["version"],
         "weights": plan["weights"],
-        **_judged(out / JUDGE),
+        **judged,
         **sum_up(
             benchmark,
             results,
             plan["version"],
             allow_missing=allow_missing,
             planned=dict.fromkeys(plan["systems"], plan["num_items"]),
+            unjudged=unjudged,
         ),
     }
     write_json(out / SCORES, scores)
@@ -80,6 +92,7 @@ def sum_up(
     *,
     allow_missing: bool,
     planned: Mapping[str, int] | None = None,
+    unjudged: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Return `shares`, `systems`, `skipped` and the details of results that are scored.
 
@@ -89,13 +102,15 @@ def sum_up(
         version: of the questions.
         allow_missing: score systems that did not answer everything, by what they answered.
         planned: system -> items it is to answer; None: what it answered is all.
+        unjudged: system -> items whose answers have come since a judge read the others.
     """
-    planned = planned or {}
+    planned, unjudged = planned or {}, unjudged or {}
     by_system: dict[str, list[Result]] = {system: [] for system in planned}
     for result in results:
         by_system.setdefault(result.system, []).append(result)
     wanted = {system: planned.get(system, len(these)) for system, these in by_system.items()}
-    chance = _chance(results)
+    bare = [_unread(benchmark, r) if r.system in unjudged else r for r in results]
+    chance = _chance(bare)
     if chance and (allow_missing or len({r.id for r in results}) >= max(wanted.values())):
         by_system[CHANCE] = chance
         wanted[CHANCE] = len(chance)
@@ -103,12 +118,18 @@ def sum_up(
         "shares": benchmark.shares,
         "systems": [
             _report(
-                benchmark, system, members, version, wanted[system], allow_missing=allow_missing
+                benchmark,
+                system,
+                members,
+                version,
+                wanted[system],
+                unjudged.get(system, ()),
+                allow_missing=allow_missing,
             )
             for system, members in by_system.items()
         ],
         "skipped": [*_count_skipped(results), *_count_unasked(by_system, wanted)],
-        **(benchmark.details(results) if benchmark.details else {}),
+        **(benchmark.details(bare) if benchmark.details else {}),
     }
 
 
@@ -160,11 +181,29 @@ def _judged(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return {"judge": json.loads(path.read_text(encoding="utf-8"))}
-    except ValueError as error:
+        return {"judge": dict(json.loads(path.read_text(encoding="utf-8")))}
+    except (ValueError, TypeError) as error:
         raise DataError(
-            f"{path} is not JSON", fix="delete it and let it be judged again"
+            f"{path} is not a JSON object", fix="delete it and let it be judged again"
         ) from error
+
+
+def _unjudged(
+    benchmark: Benchmark, results: Sequence[Result], judge: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """Return the items, by system, whose answers a judge would be asked about and was not."""
+    refused = {(system, id) for system, ids in judge.get("refused", {}).items() for id in ids}
+    kind = find_questions(benchmark.name).kind
+    found: dict[str, list[str]] = {}
+    for r in results:
+        if r.output is not None and not r.replies and (r.system, r.id) not in refused and kind(r):
+            found.setdefault(r.system, []).append(r.id)
+    return found
+
+
+def _unread(benchmark: Benchmark, result: Result) -> Result:
+    """Return a result as it is scored without a judge."""
+    return rescore(benchmark, replace(result, replies=()))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -179,6 +218,7 @@ def _report(
     results: Sequence[Result],
     version: str,
     num_items: int,
+    unjudged: Sequence[str],
     *,
     allow_missing: bool,
 ) -> dict[str, Any]:
@@ -196,6 +236,10 @@ def _report(
     if system == CHANCE:
         report = _without_errors(report)
     found = report.to_json()
+    if unjudged:
+        known = benchmark.aggregate([_unread(benchmark, r) for r in answered], version).to_json()
+        note = {"reason": UNJUDGED, "count": len(unjudged), "example": unjudged[0]}
+        found = {**known, "notes": [note, *found["notes"]]}
     return {**row, **{name: found[name] for name in ("figures", "cells", "notes")}}
 
 

@@ -51,8 +51,8 @@ class System(Protocol):
     def needs_audio(self) -> bool:
         """Whether the clips must be there."""
 
-    def answer(self, items: Sequence[Item], sampling: Sampling) -> list[Said]:
-        """Answer a batch, in order.
+    def answer(self, items: Sequence[Item], sampling: Sampling) -> Sequence[Said | DataError]:
+        """Answer a batch, in order; an error is in the place of what alone was refused.
 
         Raises:
             UnavailableError: nobody answers now; asking again later may help.
@@ -84,11 +84,14 @@ class Asked:
         """Whether the clips must be there."""
         return self.hears or self.recognises
 
-    def answer(self, items: Sequence[Item], sampling: Sampling) -> list[Said]:
+    def answer(self, items: Sequence[Item], sampling: Sampling) -> list[Said | DataError]:
         """Form the conversations and let them be answered."""
         prompts = self.form(items)
         outputs = self.answerer.answer(prompts, sampling)
-        return [Said(prompt=p, output=o) for p, o in zip(prompts, outputs, strict=True)]
+        return [
+            o if isinstance(o, DataError) else Said(prompt=p, output=o)
+            for p, o in zip(prompts, outputs, strict=True)
+        ]
 
     def check(self, items: Sequence[Item]) -> None:
         """Ask the first item that can be heard with its own clip and with that of another item."""

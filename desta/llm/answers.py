@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -19,7 +20,13 @@ QUOTED = 200
 
 
 _OF_ONE = frozenset({400, 413, 422})
-"""Statuses that may be the fault of one request; all others are of key, account or address."""
+"""Statuses that may be the fault of one request.
+
+All others are of key, account or address, but where they name a content filter.
+"""
+_FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
+_FILTER_WORDS = "Content violates usage guidelines"
+"""How xAI begins, with 403 and the code that it gives to keys without permission as well."""
 _CODE = re.compile(r"[A-Za-z][\w.-]{0,60}")
 
 
@@ -82,19 +89,45 @@ def reason_of(response: "Response") -> str:
 
 
 def read_refusal(response: "Response") -> Refusal | None:
-    """Return the refusal of what one request holds, or None where it is no such status.
+    """Return the refusal of what one request holds, or None where it may be of all.
 
     Messages name lengths and ids, so refusals are counted by status and code.
     """
-    if response.status_code not in _OF_ONE:
-        return None
     found = _error(response)
-    codes = [found.get(name) for name in ("code", "type")] if isinstance(found, dict) else []
-    code = next((c for c in codes if isinstance(c, str) and _CODE.fullmatch(c)), "")
+    codes = _codes(found)
+    filtered = _names_filter(found, codes)
+    if response.status_code not in _OF_ONE and not filtered:
+        return None
+    code = next(iter(codes), "content_filter" if filtered else "")
     return Refusal(
         reason=f"refused by the endpoint: {response.status_code} {code}".strip(),
         message=reason_of(response),
     )
+
+
+def _codes(found: Any) -> list[str]:
+    """Return the codes by which an error names its kind; those of OpenRouter are in its metadata.
+
+    >>> _codes({"code": 403, "metadata": {"error_type": "content_policy_violation"}})
+    ['content_policy_violation']
+    """
+    if not isinstance(found, dict):
+        return []
+    named = (found.get("code"), found.get("type"), _metadata(found).get("error_type"))
+    return [code for code in named if isinstance(code, str) and _CODE.fullmatch(code)]
+
+
+def _names_filter(found: Any, codes: Sequence[str]) -> bool:
+    """Tell whether an error says that a content filter keeps a request from the model."""
+    if isinstance(found, dict):
+        return not _FILTER_CODES.isdisjoint(codes) or "flagged_input" in _metadata(found)
+    return isinstance(found, str) and found.startswith(_FILTER_WORDS)
+
+
+def _metadata(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what OpenRouter says beside an error; of moderation, `reasons` and `flagged_input`."""
+    metadata = found.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def error_of(response: "Response", engine: OpenAIEngine, model: str) -> ConfigError:

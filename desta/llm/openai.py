@@ -284,18 +284,18 @@ class OpenAIGenerator:
                 if not await_server:
                     break
             else:
-                if response.is_success:
-                    answer = read_answer(response)
-                    if answer is not None:
-                        self._count(answer)
-                        return answer
-                    failure = f"gave what is no chat completion: {response.text[:QUOTED]!r}"
-                elif response.status_code in _AGAIN or response.is_server_error:
+                answer = read_answer(response) if response.is_success else None
+                if answer is not None:
+                    self._count(answer)
+                    return answer
+                if response.status_code in _AGAIN or response.is_server_error:
                     failure = f"answered {reason_of(response)}"
                     self._check_quota(response)
                     wait = max(wait, self._hold(response))
                 elif refusal := read_refusal(response):
                     return refusal
+                elif response.is_success:
+                    failure = f"gave what is no chat completion: {response.text[:QUOTED]!r}"
                 else:
                     raise error_of(response, self._engine, self.id)
             if number < self._engine.max_retries:

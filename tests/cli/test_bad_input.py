@@ -203,13 +203,14 @@ def test_decontaminate_refuses_what_is_not_there(tmp_path: Path, tone: np.ndarra
     clips.write_text(json.dumps(record))
     bench = tmp_path / "bench"
     verb = ("decontaminate", clips, "--root", tmp_path, "--against", bench)
+    refused(run_desta("decontaminate", tmp_path / "gone.jsonl", *verb[2:]), "gone.jsonl")
+    refused(run_desta(*verb, "--out", clips), "would replace what is read")
     refused(run_desta(*verb), "bench is not a folder")
     bench.mkdir()
     refused(run_desta(*verb), "neither holds nor names a recording")
     (bench / "list.csv").write_text("file,label\nTask_12345_a.wav,dog\n")
     refused(run_desta(*verb), "no clip under", "does not exist: 1 (first: c/a)")
     soundfile.write(tmp_path / "a.wav", tone, RATE)
-    refused(run_desta(*verb, "--out", clips), "would replace what is read")
     done = run_desta(*verb, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["kept"] == 1

@@ -257,11 +257,16 @@ def test_batches_hold_clips_of_one_length(config: EvalConfig, tmp_path: Path) ->
 
 
 def test_finished_evaluation_asks_nothing_again(config: EvalConfig, tmp_path: Path) -> None:
-    first = evaluate(config, PitchAnswerer(), tmp_path / "out")
-    again = PitchAnswerer()
+    out = tmp_path / "out"
+    first = evaluate(config, PitchAnswerer(), out)
 
-    assert evaluate(config, again, tmp_path / "out") == first
-    assert again.num_answered == 0
+    def load() -> Answerers:
+        raise AssertionError("nobody is loaded, nor any endpoint asked whether it hears")
+
+    weights = weights_of(config.model)
+    for retry in (False, True):
+        again = runner.evaluate(ATTRIBUTES, config, load, out, weights=weights, retry=retry)
+        assert again == first
 
 
 def test_model_that_hears_is_right_and_one_without_audio_is_at_chance(
@@ -371,7 +376,7 @@ def test_asking_again_goes_on_where_it_was_cut_off(config: EvalConfig, tmp_path:
 
     assert again.num_answered == 1
     assert scores["skipped"] == []
-    assert not (out / "results.jsonl.again").exists()
+    assert not [path for path in out.iterdir() if ".again" in path.name]
 
 
 def test_other_weights_or_recipe_in_the_same_folder_are_an_error(

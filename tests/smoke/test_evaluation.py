@@ -225,7 +225,7 @@ def test_the_bare_backbone_reads_speech_ifeval(published_tiny: Path, tmp_path: P
     ("words", "message"),
     [
         (("eval", "sakra", "--data", "x"), 'unknown benchmark "sakra"'),
-        (("eval", "sakura"), 'missing key "data"'),
+        (("eval", "sakura"), "the data of sakura are not given"),
         (("eval", "sakura", "--data", "EMPTY"), "is not a file"),
         (("eval", "mmau", "--data", "EMPTY"), "holds 0 of the files"),
         (("eval", "dynamic_superb", "--data", "EMPTY"), "has no folder for 55 of 55 instances"),

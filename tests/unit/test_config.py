@@ -75,6 +75,12 @@ def test_what_is_wrong_is_said_with_a_fix(
     assert any(word in caught.value.fix for word in fix.split("|"))
 
 
+def test_where_there_is_no_recipe_nobody_is_sent_to_it() -> None:
+    with pytest.raises(ConfigError, match='the command line: missing key "steps"') as caught:
+        load_recipe(None, Outer)
+    assert caught.value.fix.startswith("give --set steps=")
+
+
 def test_every_recipe_of_the_project_loads() -> None:
     from desta.construction.config import ConstructConfig
     from desta.evaluation.attributes import EvalConfig

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import pytest
 import torch
@@ -21,6 +20,7 @@ from transformers import (
 
 from desta.errors import CheckpointError
 from desta.model.conversion import convert_llama, read_ctranslate2, whisper_from_ctranslate2
+from support.llamas import write_gguf
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TEMPLATE = (
@@ -28,6 +28,12 @@ TEMPLATE = (
     "{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+TOKENIZER: dict[str, Any] = {
+    "merges": ["h e", "Ġ w"],
+    "control": CONTROL,
+    "template": TEMPLATE,
+    "unknown": 0,
+}
 
 
 def write_ctranslate2(
@@ -187,46 +193,6 @@ def test_missing_and_unknown_tensors_are_named(ct2_tensors: dict[str, Tensor]) -
         whisper_from_ctranslate2({**ct2_tensors, "encoder/conv3/weight": torch.ones(1, 1)})
 
 
-def write_gguf(path: Path, model: LlamaForCausalLM, tokens: list[str], **extra: Any) -> None:
-    config = model.config
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(extra.get("pre", "smollm"))
-    writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in CONTROL else 1 for token in tokens])
-    writer.add_token_merges(["h e", "Ġ w"])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_unk_token_id(0)
-    writer.add_pad_token_id(2)
-    writer.add_chat_template(TEMPLATE)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    for name, value in model.state_dict().items():
-        if name == "lm_head.weight":
-            continue  # tied
-        for heads, end in ((4, "q_proj.weight"), (2, "k_proj.weight")):
-            if name.endswith(end):  # (half, pair) -> (pair, half), head by head
-                value = torch.cat(
-                    [
-                        h.view(2, -1, h.shape[1]).transpose(0, 1).flatten(0, 1)
-                        for h in value.chunk(heads)
-                    ]
-                )
-        writer.add_tensor(names.get_name(name, (".weight",)), value.contiguous().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[LlamaForCausalLM, Path]:
     """A tiny Llama, and the GGUF file of it."""
@@ -246,10 +212,13 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[LlamaForCausalLM, P
             rope_parameters={"rope_type": "default", "rope_theta": 5000.0},
             rms_norm_eps=1e-4,
             tie_word_embeddings=True,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=2,
         )
     ).eval()
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    write_gguf(path, model, tokens)
+    write_gguf(path, model, tokens, **TOKENIZER)
     return model, path
 
 
@@ -277,6 +246,7 @@ def test_a_tokenizer_from_gguf_works_after_being_saved(
     assert "he" in tokenizer.tokenize("he was")
     assert "Ġw" in tokenizer.tokenize("he was")
     assert set(tokenizer.all_special_tokens) == set(CONTROL)
+    assert tokenizer.unk_token == CONTROL[0]
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|im_end|>")
     assert tokenizer.encode("<|im_end|>") == [2]
     assert tokenizer.decode([2], skip_special_tokens=True) == ""
@@ -292,7 +262,7 @@ def test_a_gguf_with_another_tokenizer_is_refused(
 ) -> None:
     model, _ = llama
     tokens = [*CONTROL, *map(str, range(model.config.vocab_size - len(CONTROL)))]
-    write_gguf(tmp_path / "other.gguf", model, tokens, pre="llama-bpe")
+    write_gguf(tmp_path / "other.gguf", model, tokens, **TOKENIZER, pre="llama-bpe")
 
     with pytest.raises(CheckpointError, match="llama-bpe"):
         convert_llama(tmp_path / "other.gguf", tmp_path / "converted")

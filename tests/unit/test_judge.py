@@ -233,6 +233,7 @@ def test_a_refused_question_does_not_harm_the_others(endpoint: Judge, tmp_path: 
     assert facts["unread"][0]["count"] == 1
     assert len(endpoint.questions) == 3, "the others of its batch are not asked again"
     assert "content policy" in facts["unread"][0]["reason"]
+    assert facts["refused"] == {judged[1].system: [judged[1].id]}
 
 
 def test_a_torn_cache_is_mended(tmp_path: Path) -> None:
@@ -245,6 +246,16 @@ def test_a_torn_cache_is_mended(tmp_path: Path) -> None:
     replies.add({"three": "3"})
     again = Replies(path)
     assert (again.get("one"), again.get("two"), again.get("three")) == ("1", None, "3")
+
+
+def test_judges_at_the_same_time_share_a_cache(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    one, other = Replies(path), Replies(path)
+    one.add({"one": "1"})
+    other.add({"two": "2"})
+    one.add({"three": "3"})
+    again = Replies(path)
+    assert [again.get(key) for key in ("one", "two", "three")] == ["1", "2", "3"]
 
 
 def test_an_answer_cannot_pass_for_a_placeholder_or_a_clip(tmp_path: Path) -> None:

@@ -2,16 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from desta.errors import ConfigError, DataError
+from desta.evaluation import sakura
 from desta.evaluation.base import Result
+from desta.evaluation.benchmarks import BENCHMARKS
 from desta.evaluation.journal import Journal
 from desta.evaluation.rescore import score_again
-from desta.evaluation.scores import NOT_YET, read_results
+from desta.evaluation.scores import NOT_YET, UNJUDGED, read_results, sum_up
 from support.commands import desta
 
 GOOD = "Explanation: so it is.\nJudgement: correct"
@@ -103,6 +106,95 @@ def test_a_judge_is_kept_in_results_scores_and_report(folder: Path, judge: Path)
     assert "100.0 % (8)" in text
     assert "| command | desta eval |" in text
     assert (folder / "report.html").stat().st_size > 5_000
+
+
+def test_what_rests_on_a_judge_is_withheld_while_answers_are_newer_than_it(
+    folder: Path, judge: Path
+) -> None:
+    path = folder / "results.jsonl"
+    whole = read_results(path)
+    broken = replace(whole[3], output=None, skipped="no clip")
+    write(folder, [*whole[:3], broken, *whole[4:]])
+    done = desta("score", folder, "--judge", judge, "--allow-missing", "--json")
+    first = json.loads(done.stdout)
+    assert "Average single (judge)" in first["systems"][0]["figures"]
+    with Journal(path, [(r.system, r.id) for r in whole]) as journal:  # as `--retry` does
+        journal.append_again([whole[3]])
+        journal.replace_skipped()
+
+    scores = json.loads(desta("score", folder, "--json").stdout)
+
+    model, cascade, _ = scores["systems"]
+    assert not [name for name in model["figures"] if "judge" in name]
+    assert rule(scores) == 0.75
+    counts = {note["reason"]: (note["count"], note["example"]) for note in model["notes"]}
+    assert counts == dict.fromkeys((UNJUDGED, sakura.NO_REPLY), (1, whole[3].id))
+    assert cascade == first["systems"][1], "all answers of the other system are judged"
+    assert read_results(path)[0].replies == (GOOD,), "nothing that a judge said is lost"
+    scores = json.loads(desta("score", folder, "--judge", judge, "--json").stdout)
+    assert scores["systems"][0]["figures"]["Average single (judge)"]["value"] == 1.0
+    assert scores["judge"]["num_replies"] == 8
+
+
+def test_an_answer_that_a_judge_refuses_withholds_nothing(folder: Path, judge: Path) -> None:
+    desta("score", folder, "--judge", judge)
+    results = read_results(folder / "results.jsonl")
+    write(folder, [replace(results[0], replies=(), values={}), *results[1:]])
+    path = folder / "judge.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    assert facts["refused"] == {}
+    path.write_text(json.dumps(facts | {"refused": {"model": [results[0].id]}}), encoding="utf-8")
+
+    model = json.loads(desta("score", folder, "--json").stdout)["systems"][0]
+
+    assert model["figures"]["Average single (judge)"]["value"] == 1.0
+
+
+def test_neither_chance_nor_details_rest_on_a_judge_that_has_not_read_everything(
+    folder: Path, judge: Path
+) -> None:
+    desta("score", folder, "--judge", judge)
+    results = read_results(folder / "results.jsonl")
+    benchmark = replace(
+        BENCHMARKS["sakura"],
+        details=lambda found: {"judged": [r.system for r in found if r.replies]},
+    )
+
+    def told(*unjudged: str) -> tuple[bool, list[str]]:
+        ids = dict.fromkeys(unjudged, [results[0].id])
+        found = sum_up(benchmark, results, "4 items", allow_missing=False, unjudged=ids)
+        return "Average single (judge)" in found["systems"][-1]["figures"], found["judged"]
+
+    assert told() == (True, ["model"] * 4 + ["cascade"] * 4)
+    assert told("model") == (True, ["cascade"] * 4)
+    assert told("model", "cascade") == (False, [])
+
+
+def test_an_answer_that_no_judge_is_asked_about_waits_for_none(tmp_path: Path) -> None:
+    plan = {"benchmark": "voicebench", "version": "2 items", "weights": None, "num_items": 2}
+    (tmp_path / "plan.json").write_text(json.dumps({**plan, "batch_size": 2, "systems": ["model"]}))
+    (tmp_path / "judge.json").write_text("{}")
+    rows = [
+        replace(
+            result(0, "A", "model"),
+            id=f"{subset}/test/0",
+            groups={"subset": subset, "split": "test"},
+            record={"prompt": "Which?", "reference": "A"},
+        )
+        for subset in ("openbookqa", "commoneval")
+    ]
+    write(tmp_path, rows)
+
+    notes = score_again(tmp_path)["systems"][0]["notes"]
+
+    assert {"reason": UNJUDGED, "count": 1, "example": "commoneval/test/0"} in notes
+
+
+def test_a_broken_account_of_a_judge_is_said(folder: Path) -> None:
+    for content in ("{", "[1]", "null"):
+        (folder / "judge.json").write_text(content, encoding="utf-8")
+        with pytest.raises(DataError, match=r"judge\.json is not a JSON object"):
+            score_again(folder)
 
 
 def test_an_evaluation_that_goes_on_is_not_judged_and_not_rewritten(

@@ -199,11 +199,18 @@ def test_a_refused_clip_is_its_own_fault_and_a_tired_endpoint_everybodys(
     endpoint: Ears, tmp_path: Path
 ) -> None:
     short = item(0, tone(tmp_path / "short.wav", 0.05))
-    system = hearing(endpoint, [short])
+    items = [short, *(item(n, tone(tmp_path / f"{n}.wav", 0.5 + n)) for n in (1, 2))]
+    system = hearing(endpoint, items)
+    endpoint.sent.clear()
 
-    with pytest.raises(DataError, match="too short to be heard") as raised:
-        system.answer([short], GREEDY)
-    assert not isinstance(raised.value, UnavailableError)
+    refused, *said = system.answer(items, GREEDY)
+
+    assert isinstance(refused, DataError)
+    assert not isinstance(refused, UnavailableError)
+    assert "too short to be heard" in str(refused)
+    assert [each.output for each in said] == ["1.5 s", "2.5 s"]
+    asked = [content for content in endpoint.sent if content[-1]["text"] == "Which?"]
+    assert len(asked) == 3, "the others of its batch are not asked again"
     endpoint.down = True
     with pytest.raises(UnavailableError, match="tired"):
         system.answer([short], GREEDY)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 import torch
 from transformers import (
@@ -18,6 +17,7 @@ from desta.errors import CheckpointError, ConfigError
 from desta.inference.engine import Engine
 from desta.model import checkpoint
 from support.backbones import GREEDY, SPECIAL, config, conversation
+from support.llamas import write_gguf
 
 
 def test_a_model_trained_in_floats_answers_with_an_int8_backbone(
@@ -122,7 +122,17 @@ def test_a_gguf_file_is_a_backbone(
     directory = build("llama")
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
     file = tmp_path / "tiny.gguf"
-    write_gguf(file, model, AutoTokenizer.from_pretrained(directory))
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    names = {index: token for token, index in tokenizer.get_vocab().items()}
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    write_gguf(
+        file,
+        model,
+        [names.get(index, f"[PAD{index}]") for index in range(model.config.vocab_size)],
+        merges=[" ".join(pair) for pair in merges],
+        control=SPECIAL,
+        template=tokenizer.chat_template,
+    )
     loaded = checkpoint.fresh(config(file, published_tiny))
 
     ids = torch.arange(3, 40)[None]
@@ -136,45 +146,3 @@ def test_a_gguf_file_is_a_backbone(
     assert Engine(again).answer(asked, GREEDY) == Engine(loaded).answer(asked, GREEDY)
     with pytest.raises(CheckpointError, match="not a file"):
         checkpoint.fresh(config(tmp_path / "none.gguf", published_tiny))
-
-
-def write_gguf(file: Path, model: Any, tokenizer: Any) -> None:
-    """Write a Llama and its tokenizer as llama.cpp lays them out."""
-    shape = model.config
-    writer = gguf.GGUFWriter(file, "llama")
-    writer.add_context_length(shape.max_position_embeddings)
-    writer.add_embedding_length(shape.hidden_size)
-    writer.add_block_count(shape.num_hidden_layers)
-    writer.add_feed_forward_length(shape.intermediate_size)
-    writer.add_head_count(shape.num_attention_heads)
-    writer.add_head_count_kv(shape.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(shape.rms_norm_eps)
-    writer.add_rope_freq_base(shape.rope_parameters["rope_theta"])
-    writer.add_vocab_size(shape.vocab_size)
-    names = {index: token for token, index in tokenizer.get_vocab().items()}
-    tokens = [names.get(index, f"[PAD{index}]") for index in range(shape.vocab_size)]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
-    writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in SPECIAL else 1 for token in tokens])
-    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    writer.add_token_merges([" ".join(pair) for pair in merges])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(1)
-    writer.add_pad_token_id(2)
-    writer.add_chat_template(tokenizer.chat_template)
-    tensors = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, shape.num_hidden_layers)
-    heads = {
-        "q_proj.weight": shape.num_attention_heads,
-        "k_proj.weight": shape.num_key_value_heads,
-    }
-    for name, value in model.state_dict().items():
-        for end, count in heads.items():
-            if name.endswith(end):  # (half, pair) -> (pair, half), head by head
-                parts = value.view(count, 2, -1, value.shape[1])
-                value = parts.transpose(1, 2).reshape(value.shape)
-        writer.add_tensor(tensors.get_name(name, (".weight",)), value.contiguous().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()

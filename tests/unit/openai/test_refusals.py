@@ -89,6 +89,65 @@ def test_refusals_are_counted_by_status_and_code(
     assert list(map(question, endpoint.questions)) == ["bad", "Hello"]
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (403, {"error": {"code": 403, "message": "flagged",
+                         "metadata": {"reasons": ["violence"], "flagged_input": "bad",
+                                      "provider_name": "p", "model_slug": "m"}}},
+         "403 content_filter"),
+        (403, {"error": {"code": 403, "message": "flagged",
+                         "metadata": {"error_type": "content_policy_violation"}}},
+         "403 content_policy_violation"),
+        (200, {"error": {"code": 403, "message": "flagged",
+                         "metadata": {"error_type": "content_policy_violation"}}},
+         "200 content_policy_violation"),
+        (403, {"code": "The caller does not have permission to execute the specified operation",
+               "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"},
+         "403 content_filter"),
+        (403, {"error": {"message": "filtered", "type": "content_filter", "code": "421"}},
+         "403 content_filter"),
+    ],
+)  # fmt: skip
+def test_a_content_filter_refuses_one_request_whatever_the_status(
+    endpoint: Endpoint, status: int, body: dict[str, Any], reason: str
+) -> None:
+    endpoint.fail = refuse("bad", reply=(status, {}, body))
+    (kept, refused), _ = outcomes(connected(endpoint), ["a", "bad"])
+    assert kept.text == "A"
+    assert refused.reason == f"refused by the endpoint: {reason}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": 403, "message": "no", "metadata": {"error_type": "permission_denied"}}},
+        {"error": {"code": 403, "message": "no", "metadata": None}},
+        {"code": "permission-denied", "error": "Access to the chat endpoint is denied"},
+        b"<html>Forbidden: Content violates usage guidelines</html>",
+    ],
+)
+def test_a_permission_that_is_missing_ends_the_run_at_once(
+    endpoint: Endpoint, body: dict[str, Any] | bytes
+) -> None:
+    generator = connected(endpoint, concurrency=1)
+    endpoint.fail = refuse("1", reply=(403, {}, body))
+    (failure,), told = outcomes(generator, [f"{n}" for n in range(200)])
+    assert isinstance(failure, ConfigError)
+    assert list(map(question, endpoint.questions)) == ["0", "1"]
+    assert list(told) == [0]
+
+
+def test_a_filter_of_every_request_ends_the_run_as_well(endpoint: Endpoint) -> None:
+    generator = connected(endpoint)
+    flagged = {"error": {"code": 403, "message": "no", "metadata": {"flagged_input": "x"}}}
+    endpoint.fail = lambda body, tries: (403, {}, flagged)
+    (failure,), told = outcomes(generator, ["a", "b"])
+    assert isinstance(failure, ConfigError)
+    assert "refuses every request: 403 no" in failure.message
+    assert told == {}
+
+
 def test_settings_that_every_request_carries_end_the_run_at_once(endpoint: Endpoint) -> None:
     generator = connected(endpoint, concurrency=4)
     error = {"error": {"message": "stop is not supported", "code": "unsupported_parameter"}}
