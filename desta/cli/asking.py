@@ -79,7 +79,7 @@ def ask(
         )
         return
     *clips, question = words or []
-    if Path(question).is_file():
+    if _is_recording(question):
         raise ConfigError(
             f"there is no question after {question}", fix='desta ask AUDIO... "QUESTION"'
         )
@@ -242,6 +242,17 @@ def _print_tally(tally: Any, target: Path, as_json: bool) -> None:
     before = f" ({tally.already_done} lines were there)" if tally.already_done else ""
     typer.echo(f"{target}: {tally.answered} requests answered{before}")
     print_skipped(rows)
+
+
+def _is_recording(word: str) -> bool:
+    """Say whether it is a clip and no question, even if there is no such file."""
+    from desta.audio import SUFFIXES
+
+    try:
+        there = Path(word).is_file()
+    except OSError:  # far too long for a name
+        there = False
+    return there or (len(word.split()) == 1 and Path(word).suffix.lower() in SUFFIXES)
 
 
 def _check_clips(clips: list[str]) -> None:

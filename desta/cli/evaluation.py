@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import AsJson, DryRun, Overrides
+from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides
 from desta.cli.tables import print_scores
 from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
@@ -28,7 +28,8 @@ def evaluate(
         str | None, typer.Option(help="Backbone that reads in place of the model's own.")
     ] = None,
     system: Annotated[
-        list[str] | None, typer.Option(help="Who answers: model, oracle, ...; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Who answers: model, oracle, ...; repeatable."),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Draw this many items, to try it.")] = None,
     out: Annotated[
@@ -38,11 +39,10 @@ def evaluate(
         str | None,
         typer.Option(metavar="K/N", help="Answer the part K, from 0, of N; then `desta merge`."),
     ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option(help="Score what was answered, where not everything was.")
-    ] = False,
+    allow_missing: AllowMissing = False,
     retry: Annotated[
-        bool, typer.Option(help="Ask again what has no answer, once its clip is mended.")
+        bool,
+        typer.Option("--retry", help="Ask again what has no answer, once its clip is mended."),
     ] = False,
     overrides: Overrides = None,
     dry_run: DryRun = False,
@@ -93,9 +93,7 @@ def evaluate(
 @app.command("merge")
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="Where the parts of `--shard` wrote.")],
-    allow_missing: Annotated[
-        bool, typer.Option(help="Score what was answered, where not everything was.")
-    ] = False,
+    allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
     """Join the parts of an evaluation into the results of one run, in the first folder."""

@@ -318,7 +318,7 @@ class Engine:
         if total > self._max_seconds:
             raise DataError(
                 f"the clips last {total:.0f} s together, longer than the "
-                f"{self._max_seconds:.0f} s that are taken",
+                f"{self._max_seconds:g} s that are taken",
                 fix="ask about fewer or shorter clips, or raise max_seconds",
                 reason="the clips last too long together",
             )

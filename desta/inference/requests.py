@@ -30,6 +30,13 @@ class Request:
     """Likeliest alternatives to return with every token; None returns no log-probabilities."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.messages, Sequence) or not all(
+            isinstance(message, Message) for message in self.messages
+        ):
+            raise ConfigError(
+                "the messages of a request are not a list of desta.records.Message",
+                fix="turn a dictionary into one with Message.from_json(...)",
+            )
         for name, least, most in (
             ("num_answers", 1, MAX_ANSWERS),
             ("num_logprobs", 0, MAX_LOGPROBS),

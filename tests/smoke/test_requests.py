@@ -156,6 +156,13 @@ def test_what_is_no_conversation_about_clips_does_not_spoil_the_batch(
     assert good.unwrap()[0].ids
 
 
+@pytest.mark.parametrize("messages", [[{"role": "user", "content": "Hello?"}], "Hello?", None])
+def test_messages_that_are_none_are_refused_before_anything_is_asked(messages: Any) -> None:
+    with pytest.raises(ConfigError, match=r"not a list of desta\.records\.Message") as caught:
+        Request(messages=messages)
+    assert "Message.from_json" in caught.value.fix
+
+
 def test_a_temperature_near_nothing_is_greedy(engine: Engine) -> None:
     cold = Sampling(temperature=1e-45, max_new_tokens=10)
     greedy, drawn = engine.run([ask("Hello?"), ask("Hello?", sampling=cold, seed=1)])
