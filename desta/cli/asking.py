@@ -129,10 +129,10 @@ def chat(
             return
         if not line:
             continue
+        is_question = not line.startswith("/")
         try:
-            if line.startswith("/add "):
-                _check_clips([line.removeprefix("/add ").strip()])
-                waiting.append(line.removeprefix("/add ").strip())
+            if not is_question:
+                waiting.append(_added(line))
                 continue
             for piece in conversation.ask(line, waiting):
                 typer.echo(piece, nl=False)
@@ -140,9 +140,20 @@ def chat(
             waiting = []
         except DestaError as error:  # one bad turn does not end the conversation
             typer.echo(f"error: {error}", err=True)
+            if not is_question:
+                continue
             if waiting:
                 typer.echo(f"left out: {', '.join(waiting)}", err=True)
             waiting = []
+
+
+def _added(line: str) -> str:
+    """Return the clip that a command of a chat brings in."""
+    command, _, path = line.partition(" ")
+    if command != "/add" or not path.strip():
+        raise ConfigError(f'"{line}" is no command', fix="write /add PATH or /quit")
+    _check_clips([path.strip()])
+    return path.strip()
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,9 @@ def construct(
             metavar="local|ADDRESS", help="Ray cluster that writes the responses (docs/cluster.md)."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Engines on the cluster.")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Engines on the cluster; 2 by default.")
+    ] = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Ask again what the engine refused to answer.")
     ] = False,
@@ -228,7 +230,9 @@ def construct(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    manifest = _construct(config, out, cluster, workers, retry=retry)
+    if workers is not None and cluster is None:
+        raise ConfigError("--workers are of a cluster", fix="add --cluster local|ADDRESS")
+    manifest = _construct(config, out, cluster, workers or 2, retry=retry)
     kept = manifest.num_kept
     dropped = [
         {"reason": reason, "count": d.count, "example": d.example}

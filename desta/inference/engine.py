@@ -54,6 +54,12 @@ class Limits:
     num_threads: int = 4
     """Threads that decode recordings."""
 
+    def __post_init__(self) -> None:
+        if not self.max_seconds > 0:  # nor is it NaN, which would take all
+            raise ConfigError(
+                f"max_seconds = {self.max_seconds:g} leaves nothing to hear", fix="give more than 0"
+            )
+
 
 @dataclass(frozen=True)
 class _Prepared:

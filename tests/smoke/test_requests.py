@@ -169,6 +169,18 @@ def test_a_temperature_near_nothing_is_greedy(engine: Engine) -> None:
     assert drawn.unwrap()[0].ids == greedy.unwrap()[0].ids
 
 
+@pytest.mark.parametrize("wrong", [{"audios": "a.wav"}, {"audios": ["a.wav"], "texts": "a"}])
+def test_a_word_is_not_a_list_of_letters(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"the (clips|transcriptions) are no list"):
+        user_message("What?", **{"audios": (), "texts": (), **wrong}, locator=LOCATOR)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_a_limit_that_leaves_nothing_to_hear_is_refused(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="leaves nothing to hear"):
+        Limits(max_seconds=seconds)
+
+
 def test_more_transcriptions_than_clips_are_refused(engine: Engine) -> None:
     with pytest.raises(DataError, match="2 transcriptions for 1 clips"):
         user_message("What?", ["a.wav"], locator=LOCATOR, texts=["a", "b"])
