@@ -41,5 +41,6 @@ def main() -> None:
         if os.environ.get("DESTA_DEBUG") or not (full or error.filename):
             raise
         fix = "make room and give the command again" if full else "check that path and its rights"
-        typer.echo(f"error: {error.strerror}: {error.filename or 'disk'}\n  fix: {fix}", err=True)
+        place = error.filename2 or error.filename or "disk"  # the second: where a file was to go
+        typer.echo(f"error: {error.strerror}: {place}\n  fix: {fix}", err=True)
         sys.exit(2)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -21,7 +21,6 @@ from desta.cli.options import (
     Temperature,
 )
 from desta.cli.tables import print_skipped
-from desta.config import suggest
 from desta.errors import ConfigError, DestaError
 
 
@@ -184,16 +183,10 @@ class Setup:
     def engine(self) -> Any:
         """Load the model."""
         from desta.inference.engine import Engine, Limits
-        from desta.model.config import Quantisation
 
         if self.model == DEMO_RUN and not Path(self.model).is_dir():
             raise ConfigError(
                 f"{self.model} is not here", fix="run `make demo`, or name a model with --model"
-            )
-        known = get_args(Quantisation)
-        if self.quantise is not None and self.quantise not in known:
-            raise ConfigError(
-                f"--quantise {self.quantise} is unknown", fix=suggest(self.quantise, known)
             )
         return Engine.load(
             self.model,

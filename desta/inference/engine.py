@@ -13,13 +13,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 from desta import audio
 from desta.audio import MAX_SECONDS
+from desta.config import suggest
 from desta.data.layout import Layout, Tokens, check_locators, wrap_locators
 from desta.errors import ConfigError, DataError, DestaError
 from desta.inference.hearing import Heard, Hearing, with_text
@@ -119,7 +120,20 @@ class Engine:
         language: str | None = None,
         limits: Limits | None = None,
     ) -> "Engine":
-        """Load a model directory or Hub id; see `desta.model.checkpoint.load`."""
+        """Load a model directory or Hub id; see `desta.model.checkpoint.load`.
+
+        Raises:
+            ConfigError: a number format is unknown, or this machine has no such device.
+            CheckpointError: there is no such model, or its weights do not fit.
+        """
+        for what, value, kind in (
+            ("dtype", dtype, Dtype),
+            ("quantisation", quantisation, Quantisation),
+        ):
+            if value is not None and value not in get_args(kind):
+                raise ConfigError(
+                    f"{what} {value!r} is unknown", fix=suggest(str(value), get_args(kind))
+                )
         loaded = checkpoint.load(name, dtype=dtype, quantisation=quantisation, device=device)
         return cls(loaded, language=language, limits=limits)
 
