@@ -165,7 +165,7 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
         if required and name not in tree:
             raise ConfigError(
                 f'{where}: missing key "{_join(path, name)}"',
-                fix=f'add "{name}: ..." to the recipe',
+                fix=f'add "{name}: ..." to the recipe, or give --set {_join(path, name)}=...',
             )
     values = {
         key: _convert(hints[key], value, where=where, path=_join(path, key))

@@ -1,9 +1,11 @@
 """Verbs that measure a model, and the demo that uses them all."""
 
+import dataclasses
 import json
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +14,9 @@ from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides
 from desta.cli.tables import print_scores
 from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from desta.evaluation.text import TextConfig
 
 
 @app.command("eval")
@@ -53,19 +58,23 @@ def evaluate(
         "data": data,
         "model": model,
         "backbone": backbone,
-        "systems": system,
+        "systems": system or None,
         "limit": limit,
     }
-    changes = [f"{k}={json.dumps(v)}" for k, v in given.items() if v not in (None, [], "")] + (
-        overrides or []
-    )
+    changes = {name: value for name, value in given.items() if value is not None}
     if benchmark == "text":
-        _evaluate_text(recipe, changes, out, dry_run=dry_run, as_json=as_json)
+        from desta.evaluation.text import TextConfig
+
+        journal = {"shard": shard, "allow_missing": allow_missing, "retry": retry}
+        _check_options(benchmark, TextConfig, [*changes, *(k for k, v in journal.items() if v)])
+        text = load_recipe(recipe, TextConfig, _overriding(changes, overrides))
+        _evaluate_text(text, out, dry_run=dry_run, as_json=as_json)
         return
     from desta.evaluation.benchmarks import find_benchmark
 
     asked = find_benchmark(benchmark)
-    config = load_recipe(recipe, asked.recipe, changes)
+    _check_options(benchmark, asked.recipe, changes)
+    config = load_recipe(recipe, asked.recipe, _overriding(changes, overrides))
     part = _shard(shard)
     if dry_run:
         typer.echo(dump_recipe(config))
@@ -104,12 +113,23 @@ def merge(
     print_scores(rate(folders[0], allow_missing=allow_missing), as_json)
 
 
-def _evaluate_text(
-    recipe: Path | None, changes: list[str], out: Path | None, *, dry_run: bool, as_json: bool
-) -> None:
-    from desta.evaluation.text import TextConfig
+def _check_options(benchmark: str, recipe: type[Any], names: Iterable[str]) -> None:
+    """Refuse options that the recipe of a benchmark has no key for."""
+    keys = {field.name for field in dataclasses.fields(recipe)}
+    for name in names:
+        if name not in keys:
+            option = {"systems": "system"}.get(name, name).replace("_", "-")
+            raise ConfigError(
+                f"--{option} says nothing to the benchmark {benchmark}",
+                fix=f"leave it out; its recipe has {', '.join(sorted(keys))}",
+            )
 
-    config = load_recipe(recipe, TextConfig, changes)
+
+def _overriding(changes: Mapping[str, Any], overrides: list[str] | None) -> list[str]:
+    return [*(f"{key}={json.dumps(value)}" for key, value in changes.items()), *(overrides or ())]
+
+
+def _evaluate_text(config: "TextConfig", out: Path | None, *, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         typer.echo(dump_recipe(config))
         return
