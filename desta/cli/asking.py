@@ -26,7 +26,13 @@ from desta.errors import ConfigError, DestaError
 
 @app.command()
 def ask(
-    words: Annotated[list[str] | None, typer.Argument(metavar="AUDIO... QUESTION")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="AUDIO... QUESTION",
+            help="Files with recordings, if any, and last the question, in quotes.",
+        ),
+    ] = None,
     model: Model = DEMO_RUN,
     text: Annotated[
         list[str] | None,
@@ -104,7 +110,10 @@ def ask(
 
 @app.command()
 def chat(
-    clips: Annotated[list[str] | None, typer.Argument(metavar="[AUDIO]...")] = None,
+    clips: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="AUDIO", help="Files with recordings that the first turn is about."),
+    ] = None,
     model: Model = DEMO_RUN,
     system: System = None,
     language: Language = None,

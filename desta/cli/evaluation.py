@@ -38,7 +38,7 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Draw this many items, to try it.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for results; inside the model's by default.")
+        Path | None, typer.Option(help="Folder for results; MODEL/eval/BENCHMARK by default.")
     ] = None,
     shard: Annotated[
         str | None,

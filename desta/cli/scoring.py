@@ -24,7 +24,7 @@ def score(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="[BENCHMARK] FILE...",
+            metavar="[BENCHMARK] FILE",
             help="Folder or results.jsonl of an evaluation; or the name of a benchmark and the "
             "results files that somebody published.",
         ),
