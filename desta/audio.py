@@ -31,6 +31,9 @@ SILENT_BELOW = 1e-4  # -80 dBFS: a recording without any sample above it holds n
 
 RATES = range(1_000, 1_000_001)  # Hz; a header that states another rate is damaged
 
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".webm", ".aac", ".aiff")
+"""How names of recordings end; a file is read whatever its name."""
+
 AudioInput = str | Path | bytes | tuple[NDArray[Any], int]
 """A path, the bytes of a file, or samples (T,) or (T, channels) with their rate in Hz."""
 
@@ -110,8 +113,9 @@ def probe_duration(path: str | Path) -> float:
         with soundfile.SoundFile(file) as sound:
             seconds = sound.frames / sound.samplerate
     except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
+        file.seek(0)
         try:
-            with av.open(str(path), "r", options={"format_whitelist": _PYAV_FORMATS}) as container:
+            with av.open(file, "r", options={"format_whitelist": _PYAV_FORMATS}) as container:
                 seconds = (container.duration or 0) / av.time_base
         except av.FFmpegError as error:
             raise _unknown(str(path)) from error
@@ -194,9 +198,8 @@ def _decode(
     else:
         file = io.BytesIO(source) if isinstance(source, bytes) else open_file(source)
         with file:
-            if not file.read(1):
-                raise AudioError(name, "is an empty file", fix="record or download it again")
-            file.seek(0)
+            if not source:
+                raise _no_bytes(name)
             try:
                 samples, rate = _read_soundfile(file, name, max_seconds)
             except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
@@ -276,15 +279,18 @@ def open_file(path: str | Path) -> io.BufferedReader:
     """Open a recording.
 
     Raises:
-        AudioError: it is missing, no regular file, or must not be read.
+        AudioError: it is missing, empty, no regular file, or must not be read.
     """
     path = Path(path)
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise AudioError(str(path), "is a folder, not a recording", fix="name a file in it")
         if not stat.S_ISREG(mode):  # a pipe would be waited for
             raise AudioError(str(path), "is a pipe or a device", fix="name a file")
+        if not status.st_size:
+            raise _no_bytes(str(path))
         return path.open("rb")
     except FileNotFoundError:
         raise AudioError(str(path), "does not exist", fix="check the path") from None
@@ -305,6 +311,10 @@ def name_of(source: AudioInput) -> str:
     return "the audio data" if isinstance(source, bytes) else str(source)
 
 
+def _no_bytes(name: str) -> AudioError:
+    return AudioError(name, "is an empty file", fix="record or download it again")
+
+
 def _empty(name: str) -> AudioError:
     return AudioError(name, "holds no samples", fix="record or download it again")
 
@@ -318,7 +328,7 @@ def _cut_off(name: str) -> AudioError:
 def _too_long(name: str, max_seconds: float) -> AudioError:
     return AudioError(
         name,
-        f"lasts longer than the {max_seconds:.0f} s that are taken",
+        f"lasts longer than the {max_seconds:g} s that are taken",
         fix="cut it into parts, or raise max_seconds",
     )
 

@@ -71,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"recipe {path} is not a file", fix="give the path of a YAML file")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path} is not YAML: {' '.join(str(error).split())}", fix="mend the line it names"
@@ -79,6 +79,34 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds no keys", fix="write `key: value` lines")
     return tree
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: of two values YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping.
+
+        Raises:
+            yaml.YAMLError: a key stands in it twice.
+        """
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if (word := (key.tag, str(key.value))) in seen:
+                raise yaml.constructor.ConstructorError(
+                    "while reading keys",
+                    node.start_mark,
+                    f'"{key.value}" stands twice',
+                    key.start_mark,
+                )
+            seen.add(word)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -99,7 +127,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         )
     place: Any = _place(node, last, override) if isinstance(node, list) else last
     try:
-        node[place] = yaml.safe_load(text)
+        node[place] = _parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override} is not YAML", fix="quote the value") from error
 
@@ -140,7 +168,7 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
                 f'{where}: missing key "{_join(path, name)}"',
                 fix=f"give --set {_join(path, name)}=..., or a recipe that says it"
                 if where == _COMMAND_LINE
-                else f'add "{name}: ..." to the recipe',
+                else f'add "{name}: ..." to the recipe, or give --set {_join(path, name)}=...',
             )
     values = {
         key: _convert(hints[key], value, where=where, path=_join(path, key))

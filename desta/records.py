@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import reprlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -135,6 +136,11 @@ class AudioRef:
     """Path; when a model is asked also the bytes of a file, or samples and their rate in Hz."""
     text: str | None = None
     """The transcription; None means that nobody has said yet (the engine will transcribe)."""
+
+    def __repr__(self) -> str:
+        """Name the clip: the bytes of a recording would fill the screen."""
+        clip = repr(self.audio) if isinstance(self.audio, str) else reprlib.repr(self.audio)
+        return f"AudioRef(audio={clip}, text={self.text!r})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001
 import errno
+import io
 import os
 import sys
 
@@ -25,6 +26,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or what one may use of it
 
 def main() -> None:
     """Run the command line; what a user can mend is one sentence, a fix and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except DestaError as error:
@@ -37,5 +41,6 @@ def main() -> None:
         if os.environ.get("DESTA_DEBUG") or not (full or error.filename):
             raise
         fix = "make room and give the command again" if full else "check that path and its rights"
-        typer.echo(f"error: {error.strerror}: {error.filename or 'disk'}\n  fix: {fix}", err=True)
+        place = error.filename2 or error.filename or "disk"  # the second: where a file was to go
+        typer.echo(f"error: {error.strerror}: {place}\n  fix: {fix}", err=True)
         sys.exit(2)

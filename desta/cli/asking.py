@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -21,13 +21,18 @@ from desta.cli.options import (
     Temperature,
 )
 from desta.cli.tables import print_skipped
-from desta.config import suggest
 from desta.errors import ConfigError, DestaError
 
 
 @app.command()
 def ask(
-    words: Annotated[list[str] | None, typer.Argument(metavar="AUDIO... QUESTION")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="AUDIO... QUESTION",
+            help="Files with recordings, if any, and last the question, in quotes.",
+        ),
+    ] = None,
     model: Model = DEMO_RUN,
     text: Annotated[
         list[str] | None,
@@ -79,7 +84,7 @@ def ask(
         )
         return
     *clips, question = words or []
-    if Path(question).is_file():
+    if _is_recording(question):
         raise ConfigError(
             f"there is no question after {question}", fix='desta ask AUDIO... "QUESTION"'
         )
@@ -105,7 +110,10 @@ def ask(
 
 @app.command()
 def chat(
-    clips: Annotated[list[str] | None, typer.Argument(metavar="[AUDIO]...")] = None,
+    clips: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="AUDIO", help="Files with recordings that the first turn is about."),
+    ] = None,
     model: Model = DEMO_RUN,
     system: System = None,
     language: Language = None,
@@ -129,10 +137,10 @@ def chat(
             return
         if not line:
             continue
+        is_question = not line.startswith("/")
         try:
-            if line.startswith("/add "):
-                _check_clips([line.removeprefix("/add ").strip()])
-                waiting.append(line.removeprefix("/add ").strip())
+            if not is_question:
+                waiting.append(_added(line))
                 continue
             for piece in conversation.ask(line, waiting):
                 typer.echo(piece, nl=False)
@@ -140,9 +148,20 @@ def chat(
             waiting = []
         except DestaError as error:  # one bad turn does not end the conversation
             typer.echo(f"error: {error}", err=True)
+            if not is_question:
+                continue
             if waiting:
                 typer.echo(f"left out: {', '.join(waiting)}", err=True)
             waiting = []
+
+
+def _added(line: str) -> str:
+    """Return the clip that a command of a chat brings in."""
+    command, _, path = line.partition(" ")
+    if command != "/add" or not path.strip():
+        raise ConfigError(f'"{line}" is no command', fix="write /add PATH or /quit")
+    _check_clips([path.strip()])
+    return path.strip()
 
 
 @dataclass(frozen=True)
@@ -173,16 +192,10 @@ class Setup:
     def engine(self) -> Any:
         """Load the model."""
         from desta.inference.engine import Engine, Limits
-        from desta.model.config import Quantisation
 
         if self.model == DEMO_RUN and not Path(self.model).is_dir():
             raise ConfigError(
                 f"{self.model} is not here", fix="run `make demo`, or name a model with --model"
-            )
-        known = get_args(Quantisation)
-        if self.quantise is not None and self.quantise not in known:
-            raise ConfigError(
-                f"--quantise {self.quantise} is unknown", fix=suggest(self.quantise, known)
             )
         return Engine.load(
             self.model,
@@ -242,6 +255,17 @@ def _print_tally(tally: Any, target: Path, as_json: bool) -> None:
     before = f" ({tally.already_done} lines were there)" if tally.already_done else ""
     typer.echo(f"{target}: {tally.answered} requests answered{before}")
     print_skipped(rows)
+
+
+def _is_recording(word: str) -> bool:
+    """Say whether it is a clip and no question, even if there is no such file."""
+    from desta.audio import SUFFIXES
+
+    try:
+        there = Path(word).is_file()
+    except OSError:  # far too long for a name
+        there = False
+    return there or (len(word.split()) == 1 and Path(word).suffix.lower() in SUFFIXES)
 
 
 def _check_clips(clips: list[str]) -> None:

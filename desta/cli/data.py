@@ -69,7 +69,13 @@ def sources_fetch(
     from desta.sources import find_source
     from desta.sources.packages import fetch_packages
 
-    packages = [package for name in names for package in find_source(name).packages]
+    wanted = [find_source(name) for name in names]
+    for source in wanted:
+        if not source.packages:
+            raise ConfigError(
+                f"{source.name} is in no Debian package", fix=f"obtain it yourself: {source.obtain}"
+            )
+    packages = [package for source in wanted for package in source.packages]
     fetched = fetch_packages(out, packages)
     typer.echo(f"{out}: {len(fetched)} packages fetched, {len(packages) - len(fetched)} were there")
 
@@ -100,6 +106,8 @@ def describe(
             fix="desta describe custom ROOT --recipe corpus.yaml --out DIR",
         )
     if recipe is None:
+        if overrides:
+            raise ConfigError("--set changes a recipe, and there is none", fix="leave it out")
         found = find_source(source)
     elif source == "custom":
         found = custom_source(load_recipe(recipe, CustomRecipe, overrides or ()))
@@ -130,7 +138,10 @@ def decontaminate(
     clips: Annotated[Path, typer.Argument(help="clips.jsonl, as `desta describe` writes it.")],
     root: Annotated[Path, typer.Option(help="Folder that its paths are relative to.")],
     against: Annotated[
-        list[Path], typer.Option(help="Folder of a benchmark, as it was published; repeatable.")
+        list[Path],
+        typer.Option(
+            metavar="FOLDER", help="Folder of a benchmark, as it was published; repeatable."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -200,9 +211,11 @@ def construct(
             metavar="local|ADDRESS", help="Ray cluster that writes the responses (docs/cluster.md)."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Engines on the cluster.")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Engines on the cluster; 2 by default.")
+    ] = None,
     retry: Annotated[
-        bool, typer.Option(help="Ask again what the engine refused to answer.")
+        bool, typer.Option("--retry", help="Ask again what the engine refused to answer.")
     ] = False,
     overrides: Overrides = None,
     dry_run: DryRun = False,
@@ -218,7 +231,9 @@ def construct(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    manifest = _construct(config, out, cluster, workers, retry=retry)
+    if workers is not None and cluster is None:
+        raise ConfigError("--workers are of a cluster", fix="add --cluster local|ADDRESS")
+    manifest = _construct(config, out, cluster, workers or 2, retry=retry)
     kept = manifest.num_kept
     dropped = [
         {"reason": reason, "count": d.count, "example": d.example}

@@ -1,17 +1,22 @@
 """Verbs that measure a model, and the demo that uses them all."""
 
+import dataclasses
 import json
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import AsJson, DryRun, Overrides
+from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides
 from desta.cli.tables import print_scores
 from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from desta.evaluation.text import TextConfig
 
 
 @app.command("eval")
@@ -28,21 +33,21 @@ def evaluate(
         str | None, typer.Option(help="Backbone that reads in place of the model's own.")
     ] = None,
     system: Annotated[
-        list[str] | None, typer.Option(help="Who answers: model, oracle, ...; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Who answers: model, oracle, ...; repeatable."),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Draw this many items, to try it.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for results; inside the model's by default.")
+        Path | None, typer.Option(help="Folder for results; MODEL/eval/BENCHMARK by default.")
     ] = None,
     shard: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Answer the part K, from 0, of N; then `desta merge`."),
     ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option(help="Score what was answered, where not everything was.")
-    ] = False,
+    allow_missing: AllowMissing = False,
     retry: Annotated[
-        bool, typer.Option(help="Ask again what has no answer, once its clip is mended.")
+        bool,
+        typer.Option("--retry", help="Ask again what has no answer, once its clip is mended."),
     ] = False,
     overrides: Overrides = None,
     dry_run: DryRun = False,
@@ -53,26 +58,31 @@ def evaluate(
         "data": data,
         "model": model,
         "backbone": backbone,
-        "systems": system,
+        "systems": system or None,
         "limit": limit,
     }
-    changes = [f"{k}={json.dumps(v)}" for k, v in given.items() if v not in (None, [], "")] + (
-        overrides or []
-    )
+    changes = {name: value for name, value in given.items() if value is not None}
     if benchmark == "text":
-        _evaluate_text(recipe, changes, out, dry_run=dry_run, as_json=as_json)
+        from desta.evaluation.text import TextConfig
+
+        journal = {"shard": shard, "allow_missing": allow_missing, "retry": retry}
+        _check_options(benchmark, TextConfig, [*changes, *(k for k, v in journal.items() if v)])
+        text = load_recipe(recipe, TextConfig, _overriding(changes, overrides))
+        _evaluate_text(text, out, dry_run=dry_run, as_json=as_json)
         return
     from desta.evaluation.benchmarks import find_benchmark
     from desta.evaluation.suite import SuiteRecipe
 
     asked = find_benchmark(benchmark)
-    names = {change.partition("=")[0] for change in changes}
+    _check_options(benchmark, asked.recipe, changes)
+    overriding = _overriding(changes, overrides)
+    names = {change.partition("=")[0] for change in overriding}
     if recipe is None and asked.recipe is SuiteRecipe and "data" not in names:
         raise ConfigError(
             f"the data of {benchmark} are not given",
             fix="give --data, or a --recipe; docs/evaluation/README.md tells what they are",
         )
-    config = load_recipe(recipe, asked.recipe, changes)
+    config = load_recipe(recipe, asked.recipe, overriding)
     part = _shard(shard)
     if dry_run:
         typer.echo(dump_recipe(config))
@@ -100,9 +110,7 @@ def evaluate(
 @app.command("merge")
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="Where the parts of `--shard` wrote.")],
-    allow_missing: Annotated[
-        bool, typer.Option(help="Score what was answered, where not everything was.")
-    ] = False,
+    allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
     """Join the parts of an evaluation into the results of one run, in the first folder."""
@@ -113,12 +121,23 @@ def merge(
     print_scores(rate(folders[0], allow_missing=allow_missing), as_json)
 
 
-def _evaluate_text(
-    recipe: Path | None, changes: list[str], out: Path | None, *, dry_run: bool, as_json: bool
-) -> None:
-    from desta.evaluation.text import TextConfig
+def _check_options(benchmark: str, recipe: type[Any], names: Iterable[str]) -> None:
+    """Refuse options that the recipe of a benchmark has no key for."""
+    keys = {field.name for field in dataclasses.fields(recipe)}
+    for name in names:
+        if name not in keys:
+            option = {"systems": "system"}.get(name, name).replace("_", "-")
+            raise ConfigError(
+                f"--{option} says nothing to the benchmark {benchmark}",
+                fix=f"leave it out; its recipe has {', '.join(sorted(keys))}",
+            )
 
-    config = load_recipe(recipe, TextConfig, changes)
+
+def _overriding(changes: Mapping[str, Any], overrides: list[str] | None) -> list[str]:
+    return [*(f"{key}={json.dumps(value)}" for key, value in changes.items()), *(overrides or ())]
+
+
+def _evaluate_text(config: "TextConfig", out: Path | None, *, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         typer.echo(dump_recipe(config))
         return

@@ -30,7 +30,9 @@ def measure(
         Path | None, typer.Option(help="thresholds.json of another corpus, to use its words.")
     ] = None,
     max_broken_share: MaxBrokenShare = 0.05,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one per core by default.")
+    ] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:

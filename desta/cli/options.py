@@ -19,7 +19,13 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value; repeatable."),
 ]
-DryRun = Annotated[bool, typer.Option(help="Check the recipe, print it resolved, and stop.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check the recipe, print it resolved, and stop.")
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option("--allow-missing", help="Score what was answered, where not everything was."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Model = Annotated[str, typer.Option(help="Directory or Hub id of a trained model.")]
 System = Annotated[

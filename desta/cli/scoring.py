@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from desta.cli.app import app
-from desta.cli.options import AsJson, Overrides
+from desta.cli.options import AllowMissing, AsJson, Overrides
 from desta.cli.tables import print_scores
 from desta.config import load_recipe, suggest
 from desta.errors import ConfigError
@@ -24,7 +24,7 @@ def score(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="[BENCHMARK] FILE...",
+            metavar="[BENCHMARK] FILE",
             help="Folder or results.jsonl of an evaluation; or the name of a benchmark and the "
             "results files that somebody published.",
         ),
@@ -42,9 +42,7 @@ def score(
     report: Annotated[
         Path | None, typer.Option(help="Also write an HTML page, and Markdown beside it.")
     ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option(help="Score what was answered, where not everything was.")
-    ] = False,
+    allow_missing: AllowMissing = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:

@@ -29,7 +29,8 @@ def print_skipped(rows: list[dict[str, Any]], *, what: str = "left out because")
     """Print what was left out: reason, count, example; `what` heads the reasons."""
     if not rows:
         return
-    table = Table("count", what, "example", box=None, header_style="dim")
+    table = Table("count", what, box=None, header_style="dim")
+    table.add_column("example", overflow="fold")  # never cut: it is there to be looked up
     for row in sorted(rows, key=lambda r: -r["count"]):
         table.add_row(str(row["count"]), escape(row["reason"]), escape(str(row["example"])))
     Console().print(table)

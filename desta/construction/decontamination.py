@@ -22,7 +22,7 @@ from desta.construction.testsets import (
 )
 from desta.errors import ConfigError, DataError
 from desta.records import Clip, stream_clips
-from desta.shards import Dropped, sync
+from desta.shards import UNWRITABLE, Dropped, sync
 from desta.sources.files import load_clip
 
 BY_NAME = "is named in a benchmark"
@@ -137,7 +137,10 @@ def clean_file(
     rejects = out.with_suffix(".dropped.ndjson")
     parts = [path.with_name(f".{path.name}.part") for path in (out, rejects)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with parts[0].open("w", encoding="utf-8") as kept, parts[1].open("w", encoding="utf-8") as lost:
+    with (
+        parts[0].open("w", encoding="utf-8", errors=UNWRITABLE) as kept,
+        parts[1].open("w", encoding="utf-8", errors=UNWRITABLE) as lost,
+    ):
 
         def write(file: TextIO, record: dict[str, Any]) -> None:
             file.write(f"{json.dumps(record, ensure_ascii=False)}\n")

@@ -92,6 +92,9 @@ def construct_by(
     if not retry and not (out / BUILDING).exists() and _is_finished(out, recipe):
         return verify(out)
     _check_origin(out, recipe)
+    for corpus in config.clips:
+        if not corpus.root.is_dir():  # right where the recordings are on another machine
+            log.warning("there is no folder %s here; the pairs will name it", corpus.root)
     with Journal(out / RESPONSES) as journal:
         publish(out)
         again = journal.forget_refusals() if retry else 0

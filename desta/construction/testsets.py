@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,15 +22,14 @@ import numpy as np
 from huggingface_hub import constants
 from numpy.typing import NDArray
 
-from desta.audio import AudioError, AudioInput, load
+from desta.audio import SUFFIXES, AudioError, AudioInput, load
 from desta.construction.fingerprint import FingerprintIndex, fingerprint
 from desta.errors import DataError, need
-from desta.shards import Dropped, write_atomic
+from desta.shards import UNWRITABLE, Dropped, write_atomic
 
 _VERSION = 1  # of the index on disk; raised when fingerprints or names change
-_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".webm", ".aac", ".aiff")
 _LISTS = (".json", ".jsonl", ".csv", ".tsv")
-_FILE_NAME = re.compile(rf"[^\s\"'\\,:;|<>]+(?:{'|'.join(map(re.escape, _SUFFIXES))})\b", re.I)
+_FILE_NAME = re.compile(rf"[^\s\"'\\,:;|<>]+(?:{'|'.join(map(re.escape, SUFFIXES))})\b", re.I)
 _MICROPHONE = re.compile(r"_mic\d$")  # VCTK 0.92 has each sentence from two microphones
 _BATCH = 64
 
@@ -132,7 +132,7 @@ def count_dropped(dropped: dict[str, Dropped], reason: str, example: str) -> Non
 def _recordings(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, AudioInput]]:
     for path in paths:
         name = path.relative_to(directory).as_posix()
-        if path.suffix.lower() in _SUFFIXES:
+        if path.suffix.lower() in SUFFIXES:
             yield name, path
         elif path.suffix == ".parquet":
             yield from _in_parquet(path, name)
@@ -142,13 +142,16 @@ def _in_parquet(path: Path, name: str) -> Iterator[tuple[str, AudioInput]]:
     """Yield the recordings in a file of a Hub data set: columns of `{bytes, path}`."""
     parquet = need("pyarrow.parquet", extra="train", to="read recordings out of Parquet files")
     row = 0
-    for batch in parquet.ParquetFile(path).iter_batches(batch_size=_BATCH):
-        for record in batch.to_pylist():
-            for value in record.values():
-                if isinstance(value, dict) and value.get("bytes"):
-                    stem = PurePosixPath(value.get("path") or "").name
-                    yield f"{name}#{row}{'/' if stem else ''}{stem}", value["bytes"]
-            row += 1
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=_BATCH):
+            for record in batch.to_pylist():
+                for value in record.values():
+                    if isinstance(value, dict) and value.get("bytes"):
+                        stem = PurePosixPath(value.get("path") or "").name
+                        yield f"{name}#{row}{'/' if stem else ''}{stem}", value["bytes"]
+                row += 1
+    except (ValueError, OSError) as error:  # as pyarrow says that the bytes are not Parquet
+        raise _broken(path, error) from error
 
 
 def _listed(paths: Iterable[Path]) -> Iterator[str]:
@@ -161,7 +164,15 @@ def _listed(paths: Iterable[Path]) -> Iterator[str]:
 
 def _text_lines(path: Path) -> Iterator[str]:
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield from io.TextIOWrapper(file, encoding="utf-8", errors="replace")
+        try:
+            yield from io.TextIOWrapper(file, encoding="utf-8", errors="replace")
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> DataError:
+    told = " ".join(str(error).split())
+    return DataError(f"{path} is not whole: {told}", fix="fetch that file again, or remove it")
 
 
 def _keys(name: str) -> Iterator[str]:
@@ -175,7 +186,7 @@ def plain_name(name: str) -> str:
     """Return the last part of a path or id, case folded, without the ending of a recording."""
     stem = PurePosixPath(name).name
     suffix = PurePosixPath(stem).suffix
-    stem = stem.removesuffix(suffix) if suffix.lower() in _SUFFIXES else stem
+    stem = stem.removesuffix(suffix) if suffix.lower() in SUFFIXES else stem
     return _MICROPHONE.sub("", stem.casefold())
 
 
@@ -190,7 +201,7 @@ def _state(directory: Path, paths: Iterable[Path]) -> str:
     for path in paths:
         status = path.stat()
         name = path.relative_to(directory).as_posix()
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors=UNWRITABLE))
     return digest.hexdigest()
 
 

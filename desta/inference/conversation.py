@@ -27,8 +27,11 @@ def user_message(
         texts: transcriptions that are known; the others are made by Whisper.
 
     Raises:
-        DataError: there are more transcriptions than clips.
+        DataError: there are more transcriptions than clips, or one stands where a list should.
     """
+    for name, given in (("clips", audios), ("transcriptions", texts)):
+        if isinstance(given, str | bytes):  # a list of letters to Python
+            raise DataError(f"the {name} are no list", fix=f"give a list, such as [{given!r}]")
     if len(texts) > len(audios):
         raise DataError(
             f"{len(texts)} transcriptions for {len(audios)} clips", fix="give one per clip"

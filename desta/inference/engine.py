@@ -13,13 +13,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 from desta import audio
 from desta.audio import MAX_SECONDS
+from desta.config import suggest
 from desta.data.layout import Layout, Tokens, check_locators, wrap_locators
 from desta.errors import ConfigError, DataError, DestaError
 from desta.inference.hearing import Heard, Hearing, with_text
@@ -53,6 +54,12 @@ class Limits:
     """Memory for keys and values of what the backbone has read; 0 reads everything anew."""
     num_threads: int = 4
     """Threads that decode recordings."""
+
+    def __post_init__(self) -> None:
+        if not self.max_seconds > 0:  # nor is it NaN, which would take all
+            raise ConfigError(
+                f"max_seconds = {self.max_seconds:g} leaves nothing to hear", fix="give more than 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,20 @@ class Engine:
         language: str | None = None,
         limits: Limits | None = None,
     ) -> "Engine":
-        """Load a model directory or Hub id; see `desta.model.checkpoint.load`."""
+        """Load a model directory or Hub id; see `desta.model.checkpoint.load`.
+
+        Raises:
+            ConfigError: a number format is unknown, or this machine has no such device.
+            CheckpointError: there is no such model, or its weights do not fit.
+        """
+        for what, value, kind in (
+            ("dtype", dtype, Dtype),
+            ("quantisation", quantisation, Quantisation),
+        ):
+            if value is not None and value not in get_args(kind):
+                raise ConfigError(
+                    f"{what} {value!r} is unknown", fix=suggest(str(value), get_args(kind))
+                )
         loaded = checkpoint.load(name, dtype=dtype, quantisation=quantisation, device=device)
         return cls(loaded, language=language, limits=limits)
 
@@ -318,7 +338,7 @@ class Engine:
         if total > self._max_seconds:
             raise DataError(
                 f"the clips last {total:.0f} s together, longer than the "
-                f"{self._max_seconds:.0f} s that are taken",
+                f"{self._max_seconds:g} s that are taken",
                 fix="ask about fewer or shorter clips, or raise max_seconds",
                 reason="the clips last too long together",
             )

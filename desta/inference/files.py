@@ -142,7 +142,7 @@ def answer_file(
         raise DataError(
             f"{tally.num_failed} of {len(records)} requests failed, more than "
             f"{max_failed_share:.0%}; {count} times: {reason} (first: {first})",
-            fix=f"mend the requests and remove {target}, or allow a larger share",
+            fix=f"mend the requests, remove {target}, and give the command again",
         )
     return tally
 
@@ -186,7 +186,7 @@ def parse_request(
         if "messages" in rest:
             messages = [Message.from_json(m) for m in rest["messages"]]
         else:
-            clips, texts = list(rest.get("audios") or []), list(rest.get("texts") or [])
+            clips, texts = rest.get("audios") or [], rest.get("texts") or []
             turn = user_message(rest["question"], clips, locator=locator, texts=texts)
             if not isinstance(rest["question"], str):
                 raise TypeError("the question must be text")

@@ -19,8 +19,9 @@ class GenerationOutput:
 
     text: list[str]
     """One answer per conversation."""
-    audios: list[tuple[str, str]]
-    """Path and transcription of every clip, over all conversations in order."""
+    audios: list[tuple[Any, str]]
+    """Path, or what was given in its place, and transcription of every clip, in order over all
+    conversations."""
     generated_ids: list[list[int]]
     """New token ids of every answer."""
 
@@ -72,7 +73,8 @@ class DeSTA25AudioModel:
 
         Args:
             messages: dictionaries with `role`, `content` (one `<|AUDIO|>` per clip) and
-                `audios: [{"audio": path, "text": transcription or None}]`.
+                `audios: [{"audio": path, "text": transcription or None}]`. In place of a path also
+                the bytes of a file, or (samples, rate): an array (T,) or (T, channels), and Hz.
             do_sample: False is greedy, and then temperature and top_p do not matter.
             temperature: of sampling.
             top_p: share of probability mass that sampling uses.
@@ -81,12 +83,17 @@ class DeSTA25AudioModel:
         Raises:
             DataError: there are no messages, one is ill-formed, or as `Engine.respond`.
         """
-        if isinstance(messages, str | Mapping):
+        conversations = (
+            [messages]
+            if isinstance(messages, Sequence) and messages and isinstance(messages[0], Mapping)
+            else messages
+        )
+        listed = isinstance(conversations, Sequence) and not isinstance(conversations, str)
+        if not listed or not all(isinstance(talk, Sequence) for talk in conversations):
             raise DataError(
                 "messages is no list of messages",
                 fix='write [{"role": "user", "content": ...}]',
             )
-        conversations = [messages] if messages and isinstance(messages[0], Mapping) else messages
         if not conversations:
             raise DataError("there are no messages", fix="give at least one message")
         sampling = Sampling(

@@ -30,6 +30,13 @@ class Request:
     """Likeliest alternatives to return with every token; None returns no log-probabilities."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.messages, Sequence) or not all(map(_is_message, self.messages)):
+            raise ConfigError(
+                "the messages of a request are not a list of desta.records.Message",
+                fix="turn a dictionary into one with Message.from_json(...)",
+            )
+        if not isinstance(self.sampling, Sampling):
+            raise ConfigError("sampling is no desta.llm.base.Sampling", fix="give Sampling(...)")
         for name, least, most in (
             ("num_answers", 1, MAX_ANSWERS),
             ("num_logprobs", 0, MAX_LOGPROBS),
@@ -90,6 +97,14 @@ class Stream:
     """The clips of the conversation with the transcriptions that are used."""
     writer: Writer
     """What has been written so far."""
+
+
+def _is_message(value: object) -> bool:
+    return (
+        isinstance(value, Message)
+        and isinstance(value.content, str)
+        and all(isinstance(ref, AudioRef) for ref in value.audios)
+    )
 
 
 def with_audios(messages: Sequence[Message], refs: Sequence[AudioRef]) -> list[Message]:

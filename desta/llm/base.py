@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, Protocol
 
 from desta.errors import ConfigError
@@ -23,6 +24,10 @@ class Sampling:
     """Texts that end a response; they are not part of it."""
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_p"):
+            value = getattr(self, name)
+            if not isinstance(value, Real):
+                raise ConfigError(f"{name} = {value!r} is no number", fix="give one")
         if not 0 <= self.temperature < math.inf:
             raise ConfigError(
                 f"temperature = {self.temperature} is not 0 or a positive number",
@@ -38,7 +43,8 @@ class Sampling:
             raise ConfigError(
                 f"max_new_tokens = {self.max_new_tokens} leaves no room", fix="give 1 or more"
             )
-        if isinstance(self.stop, str) or not all(isinstance(text, str) for text in self.stop):
+        listed = isinstance(self.stop, Sequence) and not isinstance(self.stop, str)
+        if not listed or not all(isinstance(text, str) for text in self.stop):
             raise ConfigError(
                 f"stop = {self.stop!r} is not a list of texts", fix='give a list, such as ("END",)'
             )

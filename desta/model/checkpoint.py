@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import AutoConfig
@@ -27,7 +27,7 @@ from desta.model.desta import DestaModel
 from desta.model.encoders import load_encoder
 from desta.model.parts import find_local, gguf_options, load_part, locate
 from desta.model.precision import find_device, precision
-from desta.model.weights import fingerprint, sha256
+from desta.model.weights import fingerprint, sha256, write_tensors
 from desta.version import __version__
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def save(
     """
     directory.mkdir(parents=True, exist_ok=True)
     state = gather(model) if state is None else state
-    save_file(state, directory / f".{WEIGHTS}", metadata={"format": "pt"})
+    write_tensors(directory / f".{WEIGHTS}", state)
     fields = model.kept_fields | to_published(model.config, model.encoder.target_layers)
     fields |= {VERSION: __version__, SHA256: sha256(directory / f".{WEIGHTS}")}
     fields |= to_plain(extra or {})
@@ -184,6 +184,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
             f"{directory} has no {WEIGHTS}",
             fix="training has not finished, or the copy is incomplete",
         )
+    path.open("rb").close()  # safetensors says of what may not be read that it is not there
     try:
         return load_file(path)
     except SafetensorError as error:

@@ -1,10 +1,17 @@
-"""What weight files say of themselves, without being read whole."""
+"""Weight files: writing them, and what they say of themselves without being read whole."""
 
 import hashlib
 import json
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
 from desta.errors import CheckpointError
 
@@ -19,6 +26,22 @@ class Header:
     dtype: str
     """safetensors' name: F32, BF16, ..."""
     shape: tuple[int, ...]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a safetensors file.
+
+    Raises:
+        OSError: the file cannot be written; safetensors hides the system's number in a sentence.
+    """
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def read_headers(directory: Path) -> dict[str, Header]:

@@ -169,8 +169,10 @@ class _Opened:
 def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Skipped:
     """Open the recording that the metadata speak of."""
     if isinstance(item, Skipped):
-        return replace(item, id=f"{source.name}/{item.id}")
+        return replace(item, id=_printable(f"{source.name}/{item.id}"))
     id = f"{source.name}/{item.id}"
+    if _printable(id + item.audio) != id + item.audio:  # no shard could hold it
+        return Skipped(id=_printable(id), reason="its name is not UTF-8", broken=True)
     audio = inside(root, item.audio)
     if audio is None:  # links are followed on purpose
         return Skipped(id=id, reason="the recording lies outside the root", broken=True)
@@ -193,6 +195,11 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
         attributes=item.attributes,
     )
     return _Opened(clip=clip, sha256=measured.sha256, split=item.split)
+
+
+def _printable(text: str) -> str:
+    """Return a text with escapes in place of bytes that are not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _in_parallel(function: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from desta.data.dataset import Remark
 from desta.data.sampling import Position
 from desta.errors import DataError
+from desta.model.weights import write_tensors
 from desta.shards import sync, write_atomic
 from desta.training.tally import Tally
 
@@ -105,7 +106,7 @@ def save_state(run: Path, progress: Progress, tensors: dict[str, Tensor]) -> Non
     partial = directory / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file(tensors, partial / "state.safetensors")
+    write_tensors(partial / "state.safetensors", tensors)
     sync(partial / "state.safetensors")
     write_atomic(partial / "progress.json", f"{json.dumps(asdict(progress))}\n".encode())
     partial.rename(target)

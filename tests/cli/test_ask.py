@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from desta.cli.app import app
 from support.commands import desta
 
 
@@ -29,3 +32,20 @@ def test_seed_top_p_and_stop_are_heard(published_tiny: Path, tmp_path: Path) -> 
     assert desta(*files, "--seed", 1).exit_code == 0
     assert "of other settings" in str(desta(*files, "--seed", 2).exception)
     assert "top_p = 0.0 is outside" in str(desta(*asked, "--top-p", 0).exception)
+
+
+def test_a_chat_keeps_its_clips_when_a_command_is_mistyped(published_tiny: Path) -> None:
+    lines = [f"/add {published_tiny / 'a.wav'}", "/add", "/hepl", "/add slip.wav", "What?", "/quit"]
+    told = CliRunner().invoke(
+        app,
+        ["chat", "--model", str(published_tiny), "--max-tokens", "3", "--language", "en"],
+        input="\n".join(lines),
+    )
+    assert told.exit_code == 0, told.output
+    errors = [line for line in told.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == [
+        'error: "/add" is no command',
+        'error: "/hepl" is no command',
+        "error: slip.wav does not exist",
+    ]
+    assert "left out" not in told.stderr

@@ -1,6 +1,7 @@
 """Everything a user can get wrong: exit code 2, one sentence and a fix, never a traceback."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,13 @@ def test_help_of_every_verb() -> None:
     for verb in ("describe", "construct", "train", "ask", "chat", "eval", "score", "report"):
         assert verb in top.stdout
         assert run_desta(verb, "--help").returncode == 0
+
+
+def test_the_version_is_told_without_a_verb() -> None:
+    from desta import __version__
+
+    result = run_desta("--version")
+    assert (result.returncode, result.stdout) == (0, f"{__version__}\n")
 
 
 def make_bad_audio(folder: Path, name: str, tone: np.ndarray) -> Path:
@@ -115,6 +123,24 @@ def test_silence_and_ten_minutes_are_answered(tmp_path: Path, published_tiny: Pa
         assert result.stderr.count(told) == (name == "silence"), result.stderr
 
 
+def test_the_name_of_a_recording_is_no_question(tmp_path: Path) -> None:
+    for word in (tmp_path / "slip.wav", "B.FLAC"):
+        refused(run_desta("ask", word), f"there is no question after {word}")
+
+
+def test_a_name_that_is_not_utf8_is_read_and_printed(
+    tmp_path: Path, tone: np.ndarray, published_tiny: Path
+) -> None:
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, tone, RATE)
+    path = path.rename(tmp_path / os.fsdecode(b"caf\xe9 \xc3\xa9t\xc3\xa9.wav"))
+    result = run_desta("ask", path, "What?", "--text", "x", "--model", published_tiny, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["audios"][0]["audio"] == str(path)
+    path.write_text("this is no sound")
+    refused(run_desta("ask", path, "What?", "--model", published_tiny), "is not a recording")
+
+
 def test_a_transcript_of_control_tokens_is_answered(
     tmp_path: Path, tone: np.ndarray, published_tiny: Path
 ) -> None:
@@ -155,6 +181,9 @@ def test_broken_recipes_are_refused(tmp_path: Path) -> None:
     refused(run_desta("train", tmp_path / "missing.yaml"), "is not a file")
     recipe.write_text("clips: [\n")
     refused(run_desta("construct", recipe, "--out", tmp_path / "out"), "is not YAML")
+    data = Path(__file__).parents[2] / "recipes" / "demo" / "data.yaml"
+    alone = ("construct", data, "--out", tmp_path / "out", "--workers", 3)
+    refused(run_desta(*alone), "--workers are of a cluster")
     good = Path(__file__).parents[2] / "recipes" / "llama31_8b.yaml"
     assert run_desta("train", good, "--dry-run").returncode == 0
     refused(run_desta("train", good, "--set", "optim.lr=1", "--dry-run"), 'unknown key "optim.lr"')
@@ -174,7 +203,15 @@ def test_unknown_sources_benchmarks_and_empty_corpora_are_refused(tmp_path: Path
     custom = ("describe", "custom", tmp_path, "--recipe", tmp_path / "corpus.yaml", "--out", out)
     refused(run_desta(*custom), "mine")
     refused(run_desta("describe", "custom", tmp_path, "--out", out), "--recipe")
+    for option in ("limit", "system"):
+        asked = ("eval", "attributes", f"--{option}", 5)
+        refused(run_desta(*asked), f"--{option} says nothing to the benchmark attributes")
+    refused(run_desta("eval", "text", "--retry"), "--retry says nothing to the benchmark text")
+    refused(run_desta("eval", "sakura"), 'missing key "data"', "or give --set data=")
     refused(run_desta("eval", "mmlu", "--recipe", tmp_path / "corpus.yaml"), "unknown benchmark")
+    named = ("describe", "tuxpaint", tmp_path, "--out", out, "--set", "name=mine")
+    refused(run_desta(*named), "--set changes a recipe")
+    refused(run_desta("sources", "fetch", "esc50", "--out", out), "esc50 is in no Debian package")
     refused(run_desta("report", tmp_path / "no"), "no")
     refused(run_desta("score", tmp_path / "no.jsonl"), "no")
 
@@ -208,6 +245,11 @@ def test_decontaminate_refuses_what_is_not_there(tmp_path: Path, tone: np.ndarra
     refused(run_desta(*verb), "bench is not a folder")
     bench.mkdir()
     refused(run_desta(*verb), "neither holds nor names a recording")
+    for name in ("data.parquet", "list.json.gz"):
+        (bench / name).write_text("neither Parquet nor gzipped")
+        refused(run_desta(*verb), f"{name} is not whole")
+        (bench / name).unlink()
+    (bench / os.fsdecode(b"caf\xe9.wav")).write_text("no sound")
     (bench / "list.csv").write_text("file,label\nTask_12345_a.wav,dog\n")
     refused(run_desta(*verb), "no clip under", "does not exist: 1 (first: c/a)")
     soundfile.write(tmp_path / "a.wav", tone, RATE)

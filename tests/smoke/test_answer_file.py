@@ -19,6 +19,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "no messages": {"messages": []},
     "number": {"question": 5},
     "nested": {"question": "What?", "audios": [{"audio": "a.wav"}]},
+    "clips in a word": {"question": "What?", "audios": "a.wav"},
+    "texts in a word": {"question": "What?", "audios": ["a.wav"], "texts": "a"},
+    "clips in a number": {"question": "What?", "audios": 5},
     "null clip": {"question": "What?", "audios": [None]},
     "text seed": {"question": "What?", "seed": "7"},
     "huge seed": {"question": "What?", "seed": 2**64},
@@ -69,7 +72,9 @@ def test_every_line_is_answered_or_says_why_not(
     assert (tally.answered, tally.num_failed) == (4, 4 + len(WRONG))
     for id in WRONG:
         told = lines[id]["error"]
-        assert any(word in told for word in ("request", "whole number", "no messages")), id
+        assert any(
+            word in told for word in ("request", "whole number", "no messages", "no list")
+        ), id
     assert lines["one"]["audios"][0]["text"] == "a"
     assert lines["two"]["answers"][0]["finish"] == "length"
     assert len(lines["3"]["answers"]) == 2

@@ -156,10 +156,60 @@ def test_what_is_no_conversation_about_clips_does_not_spoil_the_batch(
     assert good.unwrap()[0].ids
 
 
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "Hello?"}],
+        [Message(role="user", content=5)],  # type: ignore[arg-type]
+        [Message(role="user", content=LOCATOR, audios=["a.wav"])],  # type: ignore[arg-type]
+        "Hello?",
+        None,
+    ],
+)
+def test_messages_that_are_none_are_refused_before_anything_is_asked(messages: Any) -> None:
+    with pytest.raises(ConfigError, match=r"not a list of desta\.records\.Message") as caught:
+        Request(messages=messages)
+    assert "Message.from_json" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"dtype": "float8"}, "dtype 'float8' is unknown"),
+        ({"quantisation": "int4"}, "quantisation 'int4' is unknown"),
+    ],
+)
+def test_unknown_number_formats_are_refused(
+    published_tiny: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        DeSTA25AudioModel.from_pretrained(published_tiny, **options)
+    assert "int8" in caught.value.fix or "float" in caught.value.fix
+
+
+def test_an_answer_about_bytes_can_be_printed(engine: Engine, published_tiny: Path) -> None:
+    sound = (published_tiny / "a.wav").read_bytes()
+    (reply,) = engine.run([ask("What?", sound)])
+    assert reply.unwrap()[0].audios[0].audio == sound
+    assert len(repr(reply)) < 1000
+
+
 def test_a_temperature_near_nothing_is_greedy(engine: Engine) -> None:
     cold = Sampling(temperature=1e-45, max_new_tokens=10)
     greedy, drawn = engine.run([ask("Hello?"), ask("Hello?", sampling=cold, seed=1)])
     assert drawn.unwrap()[0].ids == greedy.unwrap()[0].ids
+
+
+@pytest.mark.parametrize("wrong", [{"audios": "a.wav"}, {"audios": ["a.wav"], "texts": "a"}])
+def test_a_word_is_not_a_list_of_letters(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"the (clips|transcriptions) are no list"):
+        user_message("What?", **{"audios": (), "texts": (), **wrong}, locator=LOCATOR)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_a_limit_that_leaves_nothing_to_hear_is_refused(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="leaves nothing to hear"):
+        Limits(max_seconds=seconds)
 
 
 def test_more_transcriptions_than_clips_are_refused(engine: Engine) -> None:
@@ -168,7 +218,7 @@ def test_more_transcriptions_than_clips_are_refused(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "messages", ["Hello?", {"role": "user", "content": "Hello?"}, ["Hello?"], [[]], None]
+    "messages", ["Hello?", {"role": "user", "content": "Hello?"}, ["Hello?"], [[]], None, 5, [5]]
 )
 def test_the_published_call_says_what_it_wants(engine: Engine, messages: Any) -> None:
     with pytest.raises(DataError, match="messages|chat format"):

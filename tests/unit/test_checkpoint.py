@@ -1,6 +1,9 @@
 """Model directories: what does not fit exactly is refused by name."""
 
+import errno
 import json
+import os
+import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +173,28 @@ def test_weights_in_whole_numbers_are_refused(copy: Path) -> None:
 def test_a_device_that_is_not_here_is_one_clear_sentence(copy: Path, device: str) -> None:
     with pytest.raises(ConfigError, match=f'device "{device}" cannot be used'):
         checkpoint.load(copy, device=device)
+
+
+def test_a_disk_that_takes_no_more_is_an_error_of_the_system_and_leaves_the_model_that_was_there(
+    tiny: Loaded, copy: Path
+) -> None:
+    before = (copy / WEIGHTS).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            checkpoint.save(tiny.model, copy)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(copy / f".{WEIGHTS}"))
+    assert (copy / WEIGHTS).read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_weights_that_may_not_be_read_are_not_said_to_be_missing(copy: Path) -> None:
+    (copy / WEIGHTS).chmod(0)
+    with pytest.raises(PermissionError, match=WEIGHTS):
+        checkpoint.load(copy)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

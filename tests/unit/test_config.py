@@ -40,6 +40,13 @@ def test_values_are_read_into_the_tree(tmp_path: Path) -> None:
     )
 
 
+def test_an_anchor_may_be_merged_into_keys_that_change_it(tmp_path: Path) -> None:
+    text = (
+        "steps: 3\ninner: &rate {rate: 2}\nparts: [{<<: *rate, names: [x]}, {<<: *rate, rate: 5}]"
+    )
+    assert [part.rate for part in load(tmp_path, text).parts] == [2.0, 5.0]
+
+
 def test_a_dumped_recipe_reads_back_as_itself(tmp_path: Path) -> None:
     config = load(tmp_path, "steps: 3\nparts: [{rate: 2}]")
     assert load(tmp_path, dump_recipe(config)) == config
@@ -61,6 +68,9 @@ def test_set_reaches_into_trees_and_lists(tmp_path: Path) -> None:
         ("steps: 3\nkind: c", (), "is not one of a, b", "give"),
         ("steps: 3\ninner: 4", (), '"inner" is 4, not keys', "indent"),
         ("steps: [", (), "is not YAML", "mend"),
+        ("steps: 3\nkind: b\nsteps: 4", (), '"steps" stands twice.*line 3', "mend"),
+        ("steps: 3\ninner: {rate: 1, rate: 2}", (), '"rate" stands twice', "mend"),
+        ("steps: 3", ("inner={rate: 1, rate: 2}",), "is not YAML", "quote"),
         ("- 1", (), "holds no keys", "write"),
         ("steps: 3", ("steps",), '"steps" is not KEY=VALUE', "write"),
         ("steps: 3", ("parts.0.rate=1",), "is not a list", "give"),

@@ -1,6 +1,7 @@
 """From what a source tells to clips.jsonl, and what is left out."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,22 @@ def test_an_id_listed_twice_is_kept_once(tmp_path: Path) -> None:
 
     assert len(description.clips) == 1
     assert reasons(description) == {"listed twice": 1}
+
+
+def test_a_name_that_is_not_utf8_is_counted(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    stray = os.fsdecode(b"caf\xe9.wav")
+    record(tmp_path / "b.wav", seed=1)
+    (tmp_path / "b.wav").rename(tmp_path / stray)
+    names = ["a.wav", stray]
+    source = make_source([Metadata(id=name, audio=name, domain="sound") for name in names])
+
+    description = describe(source, tmp_path, max_broken_share=0.5)
+    write_description(description, tmp_path / "out")
+
+    assert [clip.audio for clip in read_clips(tmp_path / "out/clips.jsonl")] == ["a.wav"]
+    (left,) = json.loads((tmp_path / "out/describe.json").read_text())["skipped"]
+    assert (left["reason"], left["example"]) == ("its name is not UTF-8", "made/caf\\udce9.wav")
 
 
 def test_written_clips_are_read_back_and_the_summary_adds_up(tmp_path: Path) -> None:

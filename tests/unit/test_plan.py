@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,6 +145,14 @@ def test_a_share_outside_0_to_1_is_an_error(config: ConstructConfig, name: str) 
 def test_a_temperature_that_is_no_number_from_0_is_an_error(temperature: float) -> None:
     with pytest.raises(ConfigError, match="is not 0 or a positive number"):
         Sampling(temperature=temperature)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("temperature", "hot"), ("top_p", None), ("stop", 5), ("stop", "END")]
+)
+def test_a_setting_of_another_type_is_an_error(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"{name} = {value!r} is"):
+        Sampling(**{name: value})
 
 
 def test_the_same_clip_twice_is_an_error(tmp_path: Path, config: ConstructConfig) -> None:
