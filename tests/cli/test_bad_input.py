@@ -207,7 +207,7 @@ def test_unknown_sources_benchmarks_and_empty_corpora_are_refused(tmp_path: Path
         asked = ("eval", "attributes", f"--{option}", 5)
         refused(run_desta(*asked), f"--{option} says nothing to the benchmark attributes")
     refused(run_desta("eval", "text", "--retry"), "--retry says nothing to the benchmark text")
-    refused(run_desta("eval", "sakura"), 'missing key "data"', "or give --set data=")
+    refused(run_desta("eval", "sakura"), "the data of sakura are not given", "give --data")
     refused(run_desta("eval", "mmlu", "--recipe", tmp_path / "corpus.yaml"), "unknown benchmark")
     named = ("describe", "tuxpaint", tmp_path, "--out", out, "--set", "name=mine")
     refused(run_desta(*named), "--set changes a recipe")
