@@ -9,13 +9,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from desta.errors import CheckpointError
+from desta.llm.marks import check_locator, placeholder_id
 from desta.model import checkpoint, lora
 from desta.model.architectures import ARCHITECTURES, architecture
+from desta.model.backbones import load_tokenizer
 from desta.model.checkpoint import BACKBONE_REVISION, ENCODER_REVISION, WEIGHTS
 from desta.model.config import LoraConfig, ModelConfig, from_published
 from desta.model.connector import QFormerConnector
-from desta.model.encoders import build_encoder
-from desta.model.parts import find_local
+from desta.model.encoders import build_encoder, check_mel_bins
+from desta.model.parts import find_local, is_gguf
 from desta.model.weights import fingerprint
 
 
@@ -60,7 +62,9 @@ def verify(name: str | Path) -> Verdict:
     """Check a model directory, or a Hub id, without loading encoder or backbone.
 
     Raises:
-        CheckpointError: something is missing, changed, of another shape, or not a number.
+        CheckpointError: something is missing, changed, of another shape, or not a number, or the
+            files of the encoder contradict each other.
+        ConfigError: the backbone's tokenizer does not know what marks the places of clips.
     """
     directory = checkpoint.local_directory(str(name))
     fields = checkpoint.read_config(directory)
@@ -84,6 +88,14 @@ def verify(name: str | Path) -> Verdict:
             checked.append(f"shapes against the {part}")
     target_layers, expected = _expected(config, state, directory)
     checkpoint.compare(expected, _shapes(state), where=where)
+    for what, missing in (
+        ("mel bins of the encoder", _check_mel_bins(config, directory)),
+        ("marks of clips against the tokenizer", _check_marks(config, directory)),
+    ):
+        if missing is None:
+            checked.append(what)
+        else:
+            not_checked.append(f"{what}: {missing}")
     version = fields.get(checkpoint.VERSION)
     return Verdict(
         directory=str(directory),
@@ -154,6 +166,30 @@ def _expected_updates(
         for name, p in backbone.named_parameters()
         if p.requires_grad
     }
+
+
+def _check_mel_bins(config: ModelConfig, base: Path) -> str | None:
+    """Return why the mel bins of the encoder's files cannot be compared; raise if they differ."""
+    place, known = find_local(config.encoder, base), _architecture(config.encoder, base)
+    if place is None or known is None:
+        return "it is not on this machine"
+    if known.model_type != "whisper":
+        return "it reads waveforms"
+    check_mel_bins(str(place), known.num_mel_bins)
+    return None
+
+
+def _check_marks(config: ModelConfig, base: Path) -> str | None:
+    """Return why locator and placeholder cannot be checked; raise if they are wrong."""
+    place, known = find_local(config.backbone, base), _architecture(config.backbone, base)
+    if place is None or known is None:
+        return "the backbone is not on this machine"
+    if not is_gguf(str(place)) and not any(place.glob("tokenizer*")):
+        return f"{place} has none"
+    tokenizer = load_tokenizer(str(place))
+    check_locator(tokenizer, config.audio_locator)
+    placeholder_id(tokenizer, config.placeholder_token, known.get_text_config().vocab_size)
+    return None
 
 
 def _architecture(name: str, base: Path) -> Any:
