@@ -1,9 +1,14 @@
 """The command line: one verb a function; heavy imports happen inside, errors are told once."""
 
 # ruff: noqa: I001
+import contextlib
 import errno
+import json
 import os
 import sys
+import time
+from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -30,12 +35,20 @@ def main() -> None:
     except DestaError as error:
         if os.environ.get("DESTA_DEBUG"):
             raise
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        _end(f"error: {error}")
     except OSError as error:
         full = error.errno in _FULL
         if os.environ.get("DESTA_DEBUG") or not (full or error.filename):
             raise
         fix = "make room and give the command again" if full else "check that path and its rights"
-        typer.echo(f"error: {error.strerror}: {error.filename or 'disk'}\n  fix: {fix}", err=True)
-        sys.exit(2)
+        _end(f"error: {error.strerror}: {error.filename or 'disk'}\n  fix: {fix}")
+
+
+def _end(message: str) -> NoReturn:
+    """Say what is wrong, also to `torchrun`, whose own words would else be the last on screen."""
+    typer.echo(message, err=True)
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        said = {"message": message, "extraInfo": {"timestamp": str(int(time.time()))}}
+        with contextlib.suppress(OSError):
+            Path(file).write_text(json.dumps({"message": said}), encoding="utf-8")
+    sys.exit(2)
