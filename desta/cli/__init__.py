@@ -45,7 +45,10 @@ def main() -> None:
 
 
 def _end(message: str) -> NoReturn:
-    """Say what is wrong, also to `torchrun`, whose own words would else be the last on screen."""
+    """Say what is wrong, also to `torchrun`: what it shows of a process is the last on screen.
+
+    It shows the call stack of an error file, where there is one in it, in place of the message.
+    """
     typer.echo(message, err=True)
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         said = {"message": message, "extraInfo": {"timestamp": str(int(time.time()))}}
