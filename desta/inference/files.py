@@ -110,18 +110,8 @@ def answer_file(
         raise ConfigError(
             "requests and answers are the same file", fix="give another file for the answers"
         )
-    records = list(read_jsonl(source))
-    ids = [
-        str(number if record.get("id") is None else record["id"])
-        for number, record in enumerate(records, start=1)
-    ]
-    _check_ids(ids, source)
     system = system_messages(engine, system_prompt)
-    settings = [model, asdict(sampling), [m.to_json() for m in system], seed]
-    asked = [
-        _Asked(id, _hash([record, settings]), record)
-        for id, record in zip(ids, records, strict=True)
-    ]
+    asked = _read(source, [model, asdict(sampling), [m.to_json() for m in system], seed])
     busy = DataError(f"another process writes {target}", fix="let it finish, or give another file")
 
     def ask(todo: Sequence[_Asked], lines: LineFile, done: int) -> None:
@@ -146,13 +136,7 @@ def answer_file(
         tally = Tally(already_done=len(done) - (len(failed) if retry else 0))
         for line in _finished(target):
             tally.count(line.id, line.reason)
-    if tally.num_failed > max_failed_share * len(records):
-        reason, (count, first) = max(tally.failures.items(), key=lambda item: item[1][0])
-        raise DataError(
-            f"{tally.num_failed} of {len(records)} requests failed, more than "
-            f"{max_failed_share:.0%}; {count} times: {reason} (first: {first})",
-            fix="mend them and add --retry, or allow a larger share",
-        )
+    _check_failures(tally, len(asked), max_failed_share)
     return tally
 
 
@@ -163,6 +147,35 @@ class _Asked(NamedTuple):
     hash: str
     """Of the request and of the settings of the call."""
     record: Mapping[str, Any]
+
+
+def _read(source: Path, settings: Any) -> list[_Asked]:
+    """Return the lines of the input.
+
+    Raises:
+        DataError: one is not JSON, or two have the same id.
+    """
+    records = list(read_jsonl(source))
+    ids = [
+        str(number if record.get("id") is None else record["id"])
+        for number, record in enumerate(records, start=1)
+    ]
+    _check_ids(ids, source)
+    return [
+        _Asked(id, _hash([record, settings]), record)
+        for id, record in zip(ids, records, strict=True)
+    ]
+
+
+def _check_failures(tally: Tally, num_asked: int, max_share: float) -> None:
+    """Raise DataError if too many requests failed."""
+    if tally.num_failed > max_share * num_asked:
+        reason, (count, first) = max(tally.failures.items(), key=lambda item: item[1][0])
+        raise DataError(
+            f"{tally.num_failed} of {num_asked} requests failed, more than "
+            f"{max_share:.0%}; {count} times: {reason} (first: {first})",
+            fix="mend them and add --retry, or allow a larger share",
+        )
 
 
 def _check_same(

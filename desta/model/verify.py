@@ -78,19 +78,19 @@ def verify(name: str | Path) -> Verdict:
     else:
         not_checked.append("SHA-256: config.json holds none")
     checkpoint.check_finite(state, where=where)
-    for part, known in (
-        ("encoder", _architecture(config.encoder, directory)),
-        ("backbone", _architecture(config.backbone, directory)),
-    ):
+    encoder_config = _architecture(config.encoder, directory)
+    backbone_config = _architecture(config.backbone, directory)
+    for part, known in (("encoder", encoder_config), ("backbone", backbone_config)):
         if known is None:
             not_checked.append(f"shapes against the {part}: it is unknown on this machine")
         else:
             checked.append(f"shapes against the {part}")
-    target_layers, expected = _expected(config, state, directory)
-    checkpoint.compare(expected, _shapes(state), where=where)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    target_layers, expected = _expected(config, shapes, encoder_config, backbone_config)
+    checkpoint.compare(expected, shapes, where=where)
     for what, missing in (
-        ("mel bins of the encoder", _check_mel_bins(config, directory)),
-        ("marks of clips against the tokenizer", _check_marks(config, directory)),
+        ("mel bins of the encoder", _check_mel_bins(config, directory, encoder_config)),
+        ("marks of clips against the tokenizer", _check_marks(config, directory, backbone_config)),
     ):
         if missing is None:
             checked.append(what)
@@ -114,15 +114,15 @@ def verify(name: str | Path) -> Verdict:
 
 
 def _expected(
-    config: ModelConfig, state: dict[str, Tensor], directory: Path
+    config: ModelConfig,
+    shapes: dict[str, tuple[int, ...]],
+    encoder_config: Any,
+    backbone_config: Any,
 ) -> tuple[tuple[int, ...] | None, dict[str, tuple[int, ...]]]:
     """Return target layers and shapes; what is unknown here is taken from the tensors."""
     prefix = "perception.connector."
-    shapes = _shapes(state)
     layer_weights = shapes.get(f"{prefix}layer_weights", ()) or (1, 1)
     projection = shapes.get(f"{prefix}proj.1.weight", ()) or (1, 1)
-    encoder_config = _architecture(config.encoder, directory)
-    backbone_config = _architecture(config.backbone, directory)
     target_layers = config.connector.target_layers
     num_target_layers, encoder_dim, num_heads = layer_weights[-1], projection[-1], 1
     with torch.device("meta"):
@@ -168,9 +168,9 @@ def _expected_updates(
     }
 
 
-def _check_mel_bins(config: ModelConfig, base: Path) -> str | None:
+def _check_mel_bins(config: ModelConfig, base: Path, known: Any) -> str | None:
     """Return why the mel bins of the encoder's files cannot be compared; raise if they differ."""
-    place, known = find_local(config.encoder, base), _architecture(config.encoder, base)
+    place = find_local(config.encoder, base)
     if place is None or known is None:
         return "it is not on this machine"
     if known.model_type != "whisper":
@@ -179,9 +179,9 @@ def _check_mel_bins(config: ModelConfig, base: Path) -> str | None:
     return None
 
 
-def _check_marks(config: ModelConfig, base: Path) -> str | None:
+def _check_marks(config: ModelConfig, base: Path, known: Any) -> str | None:
     """Return why locator and placeholder cannot be checked; raise if they are wrong."""
-    place, known = find_local(config.backbone, base), _architecture(config.backbone, base)
+    place = find_local(config.backbone, base)
     if place is None or known is None:
         return "the backbone is not on this machine"
     if not is_gguf(str(place)) and not any(place.glob("tokenizer*")):
@@ -208,10 +208,6 @@ def _part(name: str, base: Path, trained_with: str | None) -> PartVerdict:
     found = None if place is None else fingerprint(place)
     same = None if found is None or trained_with is None else found == trained_with
     return PartVerdict(name, None if place is None else str(place), trained_with, same)
-
-
-def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def _count_formats(state: dict[str, Tensor]) -> dict[str, int]:
