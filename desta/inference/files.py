@@ -352,12 +352,13 @@ def _put_in_place(target: Path) -> None:
         line.line if line.reason is None else found.get(line.id, line.line)
         for line in _finished(target)
     ]
-    write_atomic(target, b"".join(line + b"\n" for line in lines))
+    write_atomic(target.resolve(), b"".join(line + b"\n" for line in lines))
     again.unlink()
 
 
 def _again(target: Path) -> Path:
-    return target.with_name(f"{target.name}.again")
+    real = target.resolve()  # a link to the file stays one
+    return real.with_name(f"{real.name}.again")
 
 
 def _may_be_ours(path: Path) -> bool:

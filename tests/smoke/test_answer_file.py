@@ -251,7 +251,11 @@ def test_what_failed_is_asked_again_in_its_place(
     lines = whole.read_bytes().splitlines(keepends=True)
     target.write_bytes(before)
     target.with_name("out.jsonl.again").write_bytes(lines[0] + lines[2][:20])
-    answer(target, retry=True)
+    link = tmp_path / "links" / "link.jsonl"
+    link.parent.mkdir()
+    link.symlink_to(target)
+    answer(link, retry=True)
+    assert link.is_symlink()
     assert target.read_bytes() == whole.read_bytes()
 
     asked[1]["question"] = "Another?"  # what has an answer keeps it
