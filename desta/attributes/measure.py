@@ -124,6 +124,26 @@ class Tally:
         }
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What the clips are to get."""
+
+    measures: Sequence[str]
+    classifiers: Sequence[Labeller]
+    thresholds: Thresholds | None = None
+    """Of an earlier call; None finds new ones."""
+
+    @property
+    def labels(self) -> list[Label]:
+        """What the classifiers tell."""
+        return [classifier.label for classifier in self.classifiers]
+
+    @property
+    def worded(self) -> list[str]:
+        """Measures that become words by thresholds."""
+        return [name for name in self.measures if MEASURES[name].words]
+
+
 def measure(
     clips: Path,
     root: Path,
@@ -152,39 +172,30 @@ def measure(
         DataError: clips or thresholds cannot be read, too few clips have a value for percentiles,
             or too many recordings are broken. What was measured stays, and is not measured again.
     """
-    labels = [classifier.label for classifier in classifiers]
-    check_names(measures, labels)
-    worded = [name for name in measures if MEASURES[name].words]
-    given = None
+    wanted = _Wanted(measures, classifiers)
+    check_names(measures, wanted.labels)
     if thresholds is not None:
         given = Thresholds.read(thresholds)
-        given.require(worded, thresholds)
+        given.require(wanted.worded, thresholds)
+        wanted = replace(wanted, thresholds=given)
     corpus = Corpus(clips, root)
     out.mkdir(parents=True, exist_ok=True)
     with Journal(out / JOURNAL, FORMAT) as journal:  # nobody else works here until all is written
         found = collect(
             corpus, journal, measures=measures, classifiers=classifiers, workers=workers
         )
-        return _write(corpus, found, out, measures, classifiers, given, max_broken_share)
+        return _write(corpus, found, out, wanted, max_broken_share)
 
 
 def _write(
-    corpus: Corpus,
-    found: Findings,
-    out: Path,
-    measures: Sequence[str],
-    classifiers: Sequence[Labeller],
-    given: Thresholds | None,
-    max_broken_share: float,
+    corpus: Corpus, found: Findings, out: Path, wanted: _Wanted, max_broken_share: float
 ) -> Tally:
     """Turn what was found into attributes of clips, and write all but the journal."""
-    labels = [classifier.label for classifier in classifiers]
-    worded = [name for name in measures if MEASURES[name].words]
+    worded = wanted.worded
 
     def labelled(tally: Tally) -> Iterator[tuple[Clip, Raw]]:
         for clip, raw in zip(corpus, found, strict=True):
-            bare = _without(clip, measures, labels)
-            yield _with_labels(bare, raw, classifiers, tally), raw
+            yield _with_labels(_without(clip, wanted), raw, wanted.classifiers, tally), raw
 
     tally = Tally(clips=len(corpus))
     values: dict[str, _Values] = {name: {} for name in worded}
@@ -199,10 +210,10 @@ def _write(
             if reason := raw.broken or raw.missing.get(name):
                 reasons[name][reason] += 1
     _check_broken(tally, max_broken_share)
-    borders = given or fit(values, reasons)
+    borders = wanted.thresholds or fit(values, reasons)
     with atomic_file(out / CLIPS) as file:
         for clip, raw in labelled(Tally()):  # the labels are counted already
-            done = _with_measures(clip, raw, measures, borders, tally)
+            done = _with_measures(clip, raw, wanted.measures, borders, tally)
             file.write(f"{json.dumps(done.to_json(), ensure_ascii=False)}\n".encode())
         borders.write(out / THRESHOLDS)
         summary = json.dumps(tally.summary(), ensure_ascii=False, indent=2)
@@ -234,12 +245,11 @@ def _check_broken(tally: Tally, max_share: float) -> None:
         )
 
 
-def _without(clip: Clip, measures: Sequence[str], labels: Sequence[Label]) -> Clip:
+def _without(clip: Clip, wanted: _Wanted) -> Clip:
     """Take away what an earlier call added and this one will add again."""
-    again = {MEASURES[name].attribute for name in measures} | {
-        label.kind.attribute for label in labels
-    }
-    again |= {_RATIO} if "snr" in measures else set()
+    again = {MEASURES[name].attribute for name in wanted.measures}
+    again |= {label.kind.attribute for label in wanted.labels}
+    again |= {_RATIO} if "snr" in wanted.measures else set()
     gone = {name for name in again & clip.attributes.keys() if clip.origin(name) != CORPUS}
     if not gone:
         return clip

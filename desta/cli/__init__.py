@@ -1,10 +1,15 @@
 """The command line: one verb a function; heavy imports happen inside, errors are told once."""
 
 # ruff: noqa: I001
+import contextlib
 import errno
 import io
+import json
 import os
 import sys
+import time
+from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -34,13 +39,24 @@ def main() -> None:
     except DestaError as error:
         if os.environ.get("DESTA_DEBUG"):
             raise
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        _end(f"error: {error}")
     except OSError as error:
         full = error.errno in _FULL
         if os.environ.get("DESTA_DEBUG") or not (full or error.filename):
             raise
         fix = "make room and give the command again" if full else "check that path and its rights"
         place = error.filename2 or error.filename or "disk"  # the second: where a file was to go
-        typer.echo(f"error: {error.strerror}: {place}\n  fix: {fix}", err=True)
-        sys.exit(2)
+        _end(f"error: {error.strerror}: {place}\n  fix: {fix}")
+
+
+def _end(message: str) -> NoReturn:
+    """Say what is wrong, also to `torchrun`: what it shows of a process is the last on screen.
+
+    It shows the call stack of an error file, where there is one in it, in place of the message.
+    """
+    typer.echo(message, err=True)
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        said = {"message": message, "extraInfo": {"timestamp": str(int(time.time()))}}
+        with contextlib.suppress(OSError):
+            Path(file).write_text(json.dumps({"message": said}), encoding="utf-8")
+    sys.exit(2)

@@ -23,6 +23,12 @@ from desta.cli.options import (
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError, DestaError
 
+_CHAT_HELP = """\
+/add PATH   bring in a clip: the next question is about it, too
+/help       say this
+/quit       end, as Ctrl-D and /exit do
+Ctrl-C      stop an answer; the clips stay for the next question"""
+
 
 @app.command()
 def ask(
@@ -63,6 +69,10 @@ def ask(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Requests of --jsonl answered at once.")
     ] = 16,
+    retry: Annotated[
+        bool,
+        typer.Option(help="Of --jsonl: ask again what has no answer, once its clip is mended."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question about one clip or several, in any format libsndfile or FFmpeg reads."""
@@ -79,10 +89,23 @@ def ask(
     if jsonl is not None:
         if text:
             raise ConfigError("--text says nothing to --jsonl", fix='write "texts" into its lines')
-        _answer_file(
-            setup, *jsonl, system=system, seed=seed, batch_size=batch_size, as_json=as_json
+        from desta.inference.files import answer_file
+
+        sampling = setup.sampling()
+        tally = answer_file(
+            setup.engine(),
+            *jsonl,
+            sampling=sampling,
+            system_prompt=system,
+            seed=seed,
+            model=f"{setup.model} {setup.language} {setup.quantise}",
+            batch_size=batch_size,
+            retry=retry,
         )
+        _print_tally(tally, jsonl[1], as_json)
         return
+    if retry:
+        raise ConfigError("--retry asks a file again", fix="desta ask --jsonl IN OUT --retry")
     *clips, question = words or []
     if _is_recording(question):
         raise ConfigError(
@@ -123,7 +146,7 @@ def chat(
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
 ) -> None:
-    """Talk about clips over several turns. `/add PATH` brings in a clip, `/quit` ends."""
+    """Talk about clips over several turns. `/add PATH` brings in a clip, `/help` tells the rest."""
     waiting = list(clips or ())
     _check_clips(waiting)
     setup = Setup(model, language, quantise, device, max_seconds, max_tokens, temperature)
@@ -131,37 +154,50 @@ def chat(
     while True:
         try:
             line = input("> ").strip()
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
+            typer.echo()  # the shell's prompt begins a line of its own
             return
         if line in ("/quit", "/exit"):
             return
-        if not line:
-            continue
-        is_question = not line.startswith("/")
-        try:
-            if not is_question:
-                waiting.append(_added(line))
-                continue
-            for piece in conversation.ask(line, waiting):
-                typer.echo(piece, nl=False)
-            typer.echo()
-            waiting = []
-        except DestaError as error:  # one bad turn does not end the conversation
-            typer.echo(f"error: {error}", err=True)
-            if not is_question:
-                continue
-            if waiting:
-                typer.echo(f"left out: {', '.join(waiting)}", err=True)
-            waiting = []
+        if line.startswith("/"):
+            _obey(line, waiting)
+        elif line:
+            waiting = _turn(conversation, line, waiting)
 
 
-def _added(line: str) -> str:
-    """Return the clip that a command of a chat brings in."""
+def _obey(line: str, waiting: list[str]) -> None:
+    """Do what a command of a conversation says; `/add` adds to the clips that wait."""
     command, _, path = line.partition(" ")
-    if command != "/add" or not path.strip():
-        raise ConfigError(f'"{line}" is no command', fix="write /add PATH or /quit")
-    _check_clips([path.strip()])
-    return path.strip()
+    if command == "/help":
+        typer.echo(_CHAT_HELP)
+    elif command != "/add":
+        typer.echo(f"error: {command} is no command\n  fix: /help lists them", err=True)
+    elif not path:
+        typer.echo("error: /add names no clip\n  fix: /add PATH", err=True)
+    else:
+        clip = str(Path(path.strip()).expanduser())
+        try:
+            _check_clips([clip])
+        except DestaError as error:
+            typer.echo(f"error: {error}", err=True)
+        else:
+            waiting.append(clip)
+
+
+def _turn(conversation: Any, question: str, clips: list[str]) -> list[str]:
+    """Ask and print the answer as it comes; return the clips that still wait for a question."""
+    try:
+        for piece in conversation.ask(question, clips):
+            typer.echo(piece, nl=False)
+        typer.echo()
+    except DestaError as error:  # one bad turn does not end the conversation
+        typer.echo(f"error: {error}", err=True)
+        if clips:
+            typer.echo(f"left out: {', '.join(clips)}", err=True)
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; that question counts as never asked", err=True)
+        return clips
+    return []
 
 
 @dataclass(frozen=True)
@@ -211,32 +247,6 @@ class Setup:
 
         sampling = self.sampling()  # wrong numbers are told before anything is loaded
         return Conversation(self.engine(), sampling, system, seed)
-
-
-def _answer_file(
-    setup: Setup,
-    source: Path,
-    target: Path,
-    *,
-    system: str | None,
-    seed: int,
-    batch_size: int,
-    as_json: bool,
-) -> None:
-    from desta.inference.files import answer_file
-
-    sampling = setup.sampling()
-    tally = answer_file(
-        setup.engine(),
-        source,
-        target,
-        sampling=sampling,
-        system_prompt=system,
-        seed=seed,
-        model=f"{setup.model} {setup.language} {setup.quantise}",
-        batch_size=batch_size,
-    )
-    _print_tally(tally, target, as_json)
 
 
 def _print_tally(tally: Any, target: Path, as_json: bool) -> None:

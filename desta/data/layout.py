@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from desta.errors import ConfigError, DataError
+from desta.errors import DataError
 from desta.llm.chat import encode_chat, encode_text, end_id
 from desta.llm.decoding import pad_id
+from desta.llm.marks import check_locator, placeholder_id
 from desta.records import END_AUDIO, NO_TRANSCRIPTION, START_AUDIO, AudioRef, Message
-
-_EVERY_ROLE = tuple(
-    Message(role=role, content="x") for role in ("system", "user", "assistant", "user")
-)
 
 
 @dataclass(frozen=True)
@@ -65,13 +62,17 @@ class Layout:
             locator: text that marks a clip.
             placeholder_token: token whose id marks audio positions; None picks an unused one.
             num_embeddings: rows of the backbone's embedding table, where that is known.
+
+        Raises:
+            ConfigError: locator or placeholder token do not suit this backbone.
         """
+        check_locator(tokenizer, locator)
         self.tokenizer = tokenizer
         self.num_query_tokens = num_query_tokens
         self.locator = locator
         self.pad_id = pad_id(tokenizer)
         self.end_id = end_id(tokenizer)
-        self.placeholder_id = _placeholder_id(
+        self.placeholder_id = placeholder_id(
             tokenizer, placeholder_token, num_embeddings or len(tokenizer)
         )
 
@@ -176,40 +177,3 @@ def wrap_locators(messages: Sequence[Message], locator: str) -> list[Message]:
         replace(m, content=m.content.replace(block, locator).replace(locator, block))
         for m in messages
     ]
-
-
-def _placeholder_id(tokenizer: Any, token: str | None, num_embeddings: int) -> int:
-    """Return the id that marks audio positions: one that neither text nor template ever becomes.
-
-    Its embedding is overwritten and never read, but the table must have it.
-    """
-    if token is not None:
-        index = tokenizer.get_vocab().get(token)
-        if index is None or index >= num_embeddings:
-            raise ConfigError(
-                f'placeholder_token "{token}" is not in the vocabulary of the backbone',
-                fix="leave it out: an unused token is then picked",
-            )
-        return index
-    template = str(tokenizer.chat_template)
-    [written] = encode_chat(tokenizer, _EVERY_ROLE)  # templates may compose names: <|{{ role }}|>
-    special = {
-        index: str(added)
-        for index, added in tokenizer.added_tokens_decoder.items()
-        if added.special and index < num_embeddings
-        if str(added) not in template and index not in written
-    }
-    named = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token}
-    spare = [index for index, name in special.items() if name not in named]
-    if spare:
-        return max(spare)
-    if num_embeddings > (known := max(tokenizer.get_vocab().values()) + 1):
-        return known  # tables are often longer than the vocabulary, to suit the hardware
-    unsaid = {tokenizer.bos_token, tokenizer.eos_token}  # left: padding, or the unknown token
-    last = [index for index, name in special.items() if name not in unsaid]
-    if last:
-        return max(last)
-    raise ConfigError(
-        "the vocabulary of the backbone has no unused token to mark the places of audio",
-        fix="name one that no text holds as model.placeholder_token",
-    )

@@ -9,7 +9,8 @@ with any of the fields of `Sampling`, `seed`, `num_answers` and `num_logprobs` b
 the output holds the `id` (the number of the line where none is given), `request` (a hash of request
 and settings, by which an interrupted call is taken up) and either `answers` and `audios`, or
 `error`, `fix` and, where the error names things of its own, the `reason` that many share. Lines
-come in the order of the input; one that failed stays so until the file is removed.
+come in the order of the input. One that failed stays so until it is asked again: these answers are
+appended to `OUT.again`, and put into their places when all are there, or by the next call.
 
 The random numbers of a line that names no `seed` follow from its content, its id and the seed of
 the call, and from nothing before it: an interruption leaves no trace in the file, models draw
@@ -18,8 +19,9 @@ alike, and two lines that ask the same draw differently.
 
 import hashlib
 import json
+import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,10 +31,13 @@ from desta.errors import ConfigError, DataError, DestaError
 from desta.inference.conversation import system_messages, user_message
 from desta.inference.engine import Engine
 from desta.inference.requests import Reply, Request
-from desta.lines import LineFile
+from desta.lines import LineFile, whole_lines
 from desta.llm.base import Sampling
 from desta.progress import progress_bar
 from desta.records import Message, read_jsonl
+from desta.shards import write_atomic
+
+log = logging.getLogger(__name__)
 
 _SAMPLING = {f.name for f in fields(Sampling)}
 _REQUEST = {f.name for f in fields(Request)} - {"messages", "sampling"}
@@ -46,7 +51,8 @@ class Tally:
 
     answered: int = 0
     already_done: int = 0
-    """Lines of the output that an earlier call wrote, failed ones included."""
+    """Lines of the output that an earlier call wrote, failed ones included; not those that this
+    one asked again."""
     failures: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Reason -> how many requests, and the id of the first."""
 
@@ -75,6 +81,7 @@ def answer_file(
     model: str = "",
     batch_size: int = 16,
     max_failed_share: float = 0.5,
+    retry: bool = False,
 ) -> Tally:
     """Answer every line of a file; given again after an interruption, go on where it stopped.
 
@@ -88,6 +95,7 @@ def answer_file(
         model: what tells this model from others.
         batch_size: requests that are answered at once.
         max_failed_share: share of requests that may fail, in this call or an earlier one.
+        retry: first ask again what failed in an earlier call, also where its line was mended.
 
     Returns:
         What became of all lines: the same as of a call that was never interrupted.
@@ -102,49 +110,111 @@ def answer_file(
         raise ConfigError(
             "requests and answers are the same file", fix="give another file for the answers"
         )
+    system = system_messages(engine, system_prompt)
+    asked = _read(source, [model, asdict(sampling), [m.to_json() for m in system], seed])
+    busy = DataError(f"another process writes {target}", fix="let it finish, or give another file")
+
+    def ask(todo: Sequence[_Asked], lines: LineFile, done: int) -> None:
+        with progress_bar("answering", total=done + len(todo), done=done) as advance:
+            for start in range(0, len(todo), batch_size):
+                batch = todo[start : start + batch_size]
+                lines.append(_answer(engine, batch, sampling, system, seed))
+                advance(items=len(batch))
+
+    with LineFile(target, busy=busy) as lines:
+        _put_in_place(target)  # what a call that was cut off has asked again
+        done = _finished(target)
+        _check_same(done, asked, source, target, retry=retry)
+        failed = [a for a, line in zip(asked, done, strict=False) if line.reason is not None]
+        if failed and retry:
+            with LineFile(_again(target), busy=busy) as again:
+                ask(failed, again, 0)
+            _put_in_place(target)
+        elif failed:
+            log.info("%d have no answer; --retry asks them again", len(failed))
+        ask(asked[len(done) :], lines, len(done))
+        tally = Tally(already_done=len(done) - (len(failed) if retry else 0))
+        for line in _finished(target):
+            tally.count(line.id, line.reason)
+    _check_failures(tally, len(asked), max_failed_share)
+    return tally
+
+
+class _Asked(NamedTuple):
+    """A line of the input."""
+
+    id: str
+    hash: str
+    """Of the request and of the settings of the call."""
+    record: Mapping[str, Any]
+
+
+def _read(source: Path, settings: Any) -> list[_Asked]:
+    """Return the lines of the input.
+
+    Raises:
+        DataError: one is not JSON, or two have the same id.
+    """
     records = list(read_jsonl(source))
     ids = [
         str(number if record.get("id") is None else record["id"])
         for number, record in enumerate(records, start=1)
     ]
     _check_ids(ids, source)
-    system = system_messages(engine, system_prompt)
-    settings = [model, asdict(sampling), [m.to_json() for m in system], seed]
-    hashes = [_hash([record, settings]) for record in records]
-    busy = DataError(f"another process writes {target}", fix="let it finish, or give another file")
-    with LineFile(target, busy=busy) as lines:
-        done = _finished(lines)
-        if [line.request for line in done] != hashes[: len(done)]:
-            raise ConfigError(
-                f"{target} holds answers to other requests than {source}, or of other settings",
-                fix="give another file for the answers, or remove that one",
-            )
-        tally = Tally(already_done=len(done))
-        for id, line in zip(ids, done, strict=False):
-            tally.count(id, line.reason)
-        with progress_bar("answering", total=len(records), done=len(done)) as advance:
-            for start in range(len(done), len(records), batch_size):
-                batch = slice(start, start + batch_size)
-                parsed = [
-                    _attempt(record, engine, sampling, system, seed=_seed([seed, id, record]))
-                    for id, record in zip(ids[batch], records[batch], strict=True)
-                ]
-                replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
-                answers = []
-                for id, hash, request in zip(ids[batch], hashes[batch], parsed, strict=True):
-                    reply = next(replies) if isinstance(request, Request) else Reply(error=request)
-                    answers.append({"id": id, "request": hash, **_outcome(reply)})
-                    tally.count(id, None if reply.error is None else reply.error.reason)
-                lines.append(json.dumps(answer, ensure_ascii=False) for answer in answers)
-                advance(items=len(parsed))
-    if tally.num_failed > max_failed_share * len(records):
+    return [
+        _Asked(id, _hash([record, settings]), record)
+        for id, record in zip(ids, records, strict=True)
+    ]
+
+
+def _check_failures(tally: Tally, num_asked: int, max_share: float) -> None:
+    """Raise DataError if too many requests failed."""
+    if tally.num_failed > max_share * num_asked:
         reason, (count, first) = max(tally.failures.items(), key=lambda item: item[1][0])
         raise DataError(
-            f"{tally.num_failed} of {len(records)} requests failed, more than "
-            f"{max_failed_share:.0%}; {count} times: {reason} (first: {first})",
-            fix=f"mend the requests, remove {target}, and give the command again",
+            f"{tally.num_failed} of {num_asked} requests failed, more than "
+            f"{max_share:.0%}; {count} times: {reason} (first: {first})",
+            fix="mend the requests and give the command again with --retry",
         )
-    return tally
+
+
+def _check_same(
+    done: Sequence["_Done"], asked: Sequence[_Asked], source: Path, target: Path, *, retry: bool
+) -> None:
+    """Raise ConfigError if the output answers something else; what is asked again may be mended."""
+    others = [
+        line
+        for line, a in zip(done, asked, strict=False)
+        if line.request != a.hash and not (retry and line.reason is not None and line.id == a.id)
+    ]
+    if not others and len(done) <= len(asked):
+        return
+    mended = all(line.reason is not None for line in others) and len(done) <= len(asked)
+    raise ConfigError(
+        f"{target} holds answers to other requests than {source}, or of other settings",
+        fix="add --retry: what differs has no answer yet"
+        if mended and not retry
+        else "give another file for the answers, or remove that one",
+    )
+
+
+def _answer(
+    engine: Engine,
+    batch: Sequence[_Asked],
+    sampling: Sampling,
+    system: Sequence[Message],
+    seed: int,
+) -> Iterator[str]:
+    """Answer some lines of the input at once; yield lines of the output."""
+    parsed = [
+        _attempt(a.record, engine, sampling, system, seed=_seed([seed, a.id, a.record]))
+        for a in batch
+    ]
+    replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
+    for a, request in zip(batch, parsed, strict=True):
+        reply = next(replies) if isinstance(request, Request) else Reply(error=request)
+        line = {"id": a.id, "request": a.hash, **_outcome(reply)}
+        yield json.dumps(line, ensure_ascii=False)
 
 
 def _check_ids(ids: Sequence[str], source: Path) -> None:
@@ -248,23 +318,47 @@ def _outcome(reply: Reply) -> dict[str, Any]:
 class _Done(NamedTuple):
     """A line of the output."""
 
+    id: str
     request: str
     reason: str | None
     """Why it failed; None where it was answered."""
+    line: bytes
 
 
-def _finished(lines: LineFile) -> list[_Done]:
-    """Return what an earlier call wrote."""
+def _finished(path: Path) -> list[_Done]:
+    """Return the lines of a file of answers that are whole."""
+    done = []
     try:
-        read = map(json.loads, lines)
-        done = [_Done(r["request"], r.get("reason", r.get("error"))) for r in read]
-        if not done and not _may_be_ours(lines.path):
+        for line in whole_lines(path):
+            read = json.loads(line)
+            reason = read.get("reason", read.get("error"))
+            done.append(_Done(read["id"], read["request"], reason, line))
+        if not done and not _may_be_ours(path):
             raise ValueError("no line of it is ours")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{lines.path} is not a file of answers", fix="give another file for the answers"
+            f"{path} is not a file of answers", fix="give another file for the answers"
         ) from error
     return done
+
+
+def _put_in_place(target: Path) -> None:
+    """Let lines that failed give way to what was asked again, which is then forgotten."""
+    again = _again(target)
+    if not again.exists():
+        return
+    found = {line.id: line.line for line in _finished(again)}
+    lines = [
+        line.line if line.reason is None else found.get(line.id, line.line)
+        for line in _finished(target)
+    ]
+    write_atomic(target.resolve(), b"".join(line + b"\n" for line in lines))
+    again.unlink()
+
+
+def _again(target: Path) -> Path:
+    real = target.resolve()  # a link to the file stays one
+    return real.with_name(f"{real.name}.again")
 
 
 def _may_be_ours(path: Path) -> bool:

@@ -51,15 +51,8 @@ def load_backbone(
             is quantised already.
     """
     device = find_device(device)
+    tokenizer = load_tokenizer(name)
     source, options = gguf_options(name)
-    if options:
-        need("accelerate", extra="quant", to="read a GGUF file")
-    tokenizer = load_part(AutoTokenizer, source, **options)
-    if not tokenizer.chat_template:
-        raise CheckpointError(
-            f'the tokenizer of "{name}" has no chat template',
-            fix="use the instruction-tuned version of that model",
-        )
     weights, compute = precision(config.backbone_dtype, device), precision(config.dtype, device)
     how = config.backbone_quantisation
     stored = None if is_gguf(name) else load_part(AutoConfig, source).to_dict()
@@ -85,6 +78,27 @@ def load_backbone(
     elif not on_gpu:
         speed_up(backbone)
     return backbone, tokenizer
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load the tokenizer of a backbone.
+
+    Args:
+        name: directory, GGUF file or Hub id.
+
+    Raises:
+        CheckpointError: it cannot be had, or has no chat template.
+    """
+    source, options = gguf_options(name)
+    if options:
+        need("accelerate", extra="quant", to="read a GGUF file")
+    tokenizer = load_part(AutoTokenizer, source, **options)
+    if not tokenizer.chat_template:
+        raise CheckpointError(
+            f'the tokenizer of "{name}" has no chat template',
+            fix="use the instruction-tuned version of that model",
+        )
+    return tokenizer
 
 
 def revision(name: str, config: NumberFormats, device: str | torch.device = "cpu") -> str:

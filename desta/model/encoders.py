@@ -127,4 +127,9 @@ def _preprocessor(name: str) -> dict[str, Any]:
             path = Path(hf_hub_download(name, PREPROCESSOR))
         except UNLOADABLE:
             return {}
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not JSON", fix="copy that model again") from error

@@ -3,12 +3,12 @@
 import hashlib
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, GenerationConfig
 
-from desta.errors import CheckpointError, ConfigError
+from desta.errors import ConfigError
 from desta.llm.base import TextGenerator
 from desta.llm.config import Engine, LocalEngine, OpenAIEngine, ScriptedEngine, VllmEngine
 from desta.llm.decoding import end_ids
@@ -16,7 +16,7 @@ from desta.llm.local import LocalGenerator
 from desta.llm.openai import connect
 from desta.llm.scripted import ScriptedGenerator
 from desta.llm.vllm import VllmGenerator, load_vllm, vllm_version
-from desta.model.backbones import NumberFormats, load_backbone, revision
+from desta.model.backbones import NumberFormats, load_backbone, load_tokenizer, revision
 from desta.model.parts import find_local, is_gguf, load_part, locate
 from desta.model.precision import precision
 from desta.model.weights import read_headers
@@ -52,7 +52,7 @@ def load_generator(recipe: GeneratorRecipe) -> TextGenerator:
             return _vllm(recipe, engine)
         case OpenAIEngine():
             name = engine.tokenizer
-            tokenizer = None if name is None else _tokenizer(locate(name, None))
+            tokenizer = None if name is None else load_tokenizer(locate(name, None))
             return connect(engine, model=engine.model or recipe.backbone, tokenizer=tokenizer)
         case ScriptedEngine():
             return scripted(engine.answer)
@@ -82,7 +82,7 @@ def _vllm(recipe: GeneratorRecipe, engine: VllmEngine) -> VllmGenerator:
     version = vllm_version()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = _dtype(recipe, place, device)
-    tokenizer = _tokenizer(place)
+    tokenizer = load_tokenizer(place)
     config = load_part(AutoConfig, place).get_text_config(decoder=True)
     llm = load_vllm(
         place, engine, dtype=dtype, longest=getattr(config, "max_position_embeddings", None)
@@ -119,16 +119,6 @@ def _dtype(recipe: GeneratorRecipe, place: str, device: str) -> str:
             fix=f"give dtype: {rounded}, or use `kind: local`",
         )
     return str(compute).removeprefix("torch.")
-
-
-def _tokenizer(place: str) -> Any:
-    tokenizer = load_part(AutoTokenizer, place)
-    if not tokenizer.chat_template:
-        raise CheckpointError(
-            f'the tokenizer of "{place}" has no chat template',
-            fix="use the instruction-tuned version of that model",
-        )
-    return tokenizer
 
 
 class _Declared:

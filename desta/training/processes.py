@@ -117,7 +117,7 @@ def told() -> Iterator[None]:
 def _death_of_a_reader(error: BaseException | None) -> str | None:
     """Return what PyTorch says of a reader that has died; None where none has."""
     try:
-        if isinstance(error, OSError | EOFError):
+        if isinstance(error, ConnectionError | EOFError):
             time.sleep(_NEWS_SECONDS)
     except RuntimeError as news:
         error = news

@@ -31,6 +31,8 @@ def test_seed_top_p_and_stop_are_heard(published_tiny: Path, tmp_path: Path) -> 
     files = ("ask", "--jsonl", source, target, "--model", published_tiny, "--max-tokens", 4)
     assert desta(*files, "--seed", 1).exit_code == 0
     assert "of other settings" in str(desta(*files, "--seed", 2).exception)
+    assert desta(*files, "--seed", 1, "--retry").exit_code == 0
+    assert "--retry asks a file again" in str(desta(*asked, "--retry").exception)
     assert "top_p = 0.0 is outside" in str(desta(*asked, "--top-p", 0).exception)
 
 
@@ -44,8 +46,8 @@ def test_a_chat_keeps_its_clips_when_a_command_is_mistyped(published_tiny: Path)
     assert told.exit_code == 0, told.output
     errors = [line for line in told.stderr.splitlines() if line.startswith("error: ")]
     assert errors == [
-        'error: "/add" is no command',
-        'error: "/hepl" is no command',
+        "error: /add names no clip",
+        "error: /hepl is no command",
         "error: slip.wav does not exist",
     ]
     assert "left out" not in told.stderr

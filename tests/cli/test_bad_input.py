@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from support.commands import run_desta
 
@@ -150,6 +151,21 @@ def test_a_transcript_of_control_tokens_is_answered(
     result = run_desta("ask", path, "What?", "--text", evil, "--model", published_tiny, "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["audios"][0]["text"] == evil
+
+
+def test_torchrun_is_told_what_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "error.json"
+    result = run_desta(
+        *("train", "nowhere.yaml"), env=os.environ | {"TORCHELASTIC_ERROR_FILE": str(file)}
+    )
+    refused(result, "nowhere.yaml")
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=2, error_file=str(file))
+    shown = str(ChildFailedError("desta.cli", {0: failure}))
+    message = result.stderr[result.stderr.rindex("error: ") :].strip()
+    assert message.splitlines()[0] in shown
+    assert message.splitlines()[1].strip() in shown
+    blocked = {"TORCHELASTIC_ERROR_FILE": str(tmp_path / "no" / "error.json")}
+    refused(run_desta("train", "nowhere.yaml", env=os.environ | blocked), "nowhere.yaml")
 
 
 def test_a_question_with_a_locator_of_its_own_is_refused(

@@ -208,3 +208,63 @@ def test_answers_that_could_not_be_told_apart_are_refused(
         answer_file(engine, source, target, sampling=SHORT)
     assert re.search(told, caught.value.message)
     assert not target.exists()
+
+
+def test_what_failed_is_asked_again_in_its_place(
+    engine: Engine, tmp_path: Path, published_tiny: Path
+) -> None:
+    source, target, whole = (tmp_path / name for name in ("in.jsonl", "out.jsonl", "whole.jsonl"))
+    clip = tmp_path / "clip.wav"
+    asked: list[dict[str, Any]] = [
+        {"id": "a", "audios": [str(clip)], "texts": ["a"], "question": "What?"},
+        {"id": "b", "question": "Hello?"},
+        {"id": "c", "question": "Bye?", "temprature": 1.0},
+        {"id": "d", "audios": ["nowhere.wav"], "question": "What?"},
+        {"id": "e", "question": "Hello?"},
+    ]
+
+    def write(*requests: dict[str, Any]) -> None:
+        source.write_text("".join(f"{json.dumps(request)}\n" for request in requests))
+
+    def answer(path: Path, **more: Any) -> Any:
+        return answer_file(
+            engine, source, path, sampling=SHORT, batch_size=2, max_failed_share=1.0, **more
+        )
+
+    write(*asked)
+    clip.write_text("no sound")
+    first = answer(target)
+    assert (first.answered, first.num_failed) == (2, 3)
+    before = target.read_bytes()
+    answer(target)
+    assert target.read_bytes() == before, "unless --retry says so, nothing is asked again"
+
+    clip.write_bytes((published_tiny / "a.wav").read_bytes())
+    asked[2] = {"id": "c", "question": "Bye?"}
+    write(*asked)
+    with pytest.raises(ConfigError, match="other requests") as caught:
+        answer(target)
+    assert "--retry" in caught.value.fix
+    again = answer(target, retry=True)
+    assert (again.answered, again.num_failed, again.already_done) == (4, 1, 2)
+    expected = answer(whole)
+    assert target.read_bytes() == whole.read_bytes(), "as if it had been asked so at first"
+    assert again.failures == expected.failures == {"does not exist": (1, "d")}
+    assert not target.with_name("out.jsonl.again").exists()
+
+    # cut off after the first of what was to be asked again, within the second
+    lines = whole.read_bytes().splitlines(keepends=True)
+    target.write_bytes(before)
+    target.with_name("out.jsonl.again").write_bytes(lines[0] + lines[2][:20])
+    link = tmp_path / "links" / "link.jsonl"
+    link.parent.mkdir()
+    link.symlink_to(target)
+    answer(link, retry=True)
+    assert link.is_symlink()
+    assert target.read_bytes() == whole.read_bytes()
+
+    asked[1]["question"] = "Another?"  # what has an answer keeps it
+    write(*asked)
+    with pytest.raises(ConfigError, match="other requests"):
+        answer(target, retry=True)
+    assert target.read_bytes() == whole.read_bytes()

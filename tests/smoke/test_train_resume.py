@@ -1,5 +1,6 @@
 """A run that is killed: it goes on as if nothing had been, or says why it cannot."""
 
+import errno
 import os
 import random
 import shutil
@@ -149,8 +150,13 @@ def test_a_connection_that_breaks_before_a_reader_is_known_to_be_dead_is_its_dea
             raise ConnectionResetError("Connection reset by peer")
     finally:
         signal.signal(signal.SIGALRM, before)
-    with pytest.raises(FileNotFoundError), processes.told():
-        raise FileNotFoundError("none has died")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOENT, errno.EACCES])
+def test_an_error_of_the_disk_is_told_at_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waits for the death of a reader"))
+    with pytest.raises(OSError, match="of the disk"), processes.told():
+        raise OSError(number, "of the disk")
 
 
 def test_a_killed_reader_is_one_clear_error(config: TrainConfig, tmp_path: Path) -> None:

@@ -387,6 +387,56 @@ def test_weights_that_changed_after_they_were_written_are_refused(
             read(published)
 
 
+@pytest.mark.parametrize(
+    ("file", "fields", "told"),
+    [
+        ("preprocessor_config.json", {"feature_size": 128}, "80 mel bins, but preprocessor"),
+        ("config.json", {"num_mel_bins": 128}, "128 mel bins, but the weights read 80"),
+    ],
+)
+def test_an_encoder_whose_files_disagree_about_mel_bins_is_refused(
+    copy: Path, file: str, fields: dict[str, object], told: str
+) -> None:
+    assert "mel bins of the encoder" in verify(copy).checked
+    path = copy / "openai" / "whisper-tiny" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    for read in (verify, checkpoint.load):
+        with pytest.raises(CheckpointError, match=told):
+            read(copy)
+
+
+def test_a_preprocessor_that_is_not_json_is_named(copy: Path) -> None:
+    (copy / "openai" / "whisper-tiny" / "preprocessor_config.json").write_text("[1")
+    for read in (verify, checkpoint.load):
+        with pytest.raises(CheckpointError, match=r"preprocessor_config\.json is not JSON"):
+            read(copy)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"placeholder_token": "<|nowhere|>"}, r'"<\|nowhere\|>" is not in the vocabulary'),
+        ({"audio_locator": "<|im_start|>"}, r'"<\|im_start\|>" marks [23] places'),
+        ({"audio_locator": "user"}, '"user" marks 2 places'),
+    ],
+)
+def test_marks_that_the_tokenizer_does_not_know_are_refused(
+    copy: Path, fields: dict[str, object], told: str
+) -> None:
+    assert "marks of clips against the tokenizer" in verify(copy).checked
+    change(copy, **fields)
+    for use in (verify, lambda path: Engine(checkpoint.load(path))):
+        with pytest.raises(ConfigError, match=told):
+            use(copy)
+
+
+def test_a_backbone_without_a_tokenizer_here_is_said_not_passed_over(copy: Path) -> None:
+    for path in (copy / "backbone").glob("tokenizer*"):
+        path.unlink()
+    found = verify(copy)
+    assert any("marks of clips" in reason and "has none" in reason for reason in found.not_checked)
+
+
 def test_verify_finds_a_missing_tensor(published: Path) -> None:
     tensors = load_file(published / "model.safetensors")
     del tensors["perception.connector.qformer.layer.5.output.dense.bias"]
