@@ -93,7 +93,10 @@ def models_fetch(
     from desta.model import zoo
 
     for name in names:
-        typer.echo(f"{name}: {zoo.fetch(name)}")
+        directory = zoo.fetch(name)
+        if zoo.cached(name) is not None:  # converted here, now or long ago
+            zoo.verify(name)
+        typer.echo(f"{name}: {directory}")
 
 
 @models_app.command("verify")

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
-from transformers import (
-    AutoTokenizer,
-    GenerationConfig,
-    WhisperProcessor,
-)
+from transformers import AutoTokenizer, GenerationConfig, WhisperProcessor
+from typer.testing import CliRunner
 
+from desta.cli.app import app
 from desta.errors import CheckpointError, ConfigError
 from desta.model import zoo
 from desta.model.zoo import Original, Part, ZooModel
@@ -130,6 +128,18 @@ def test_a_changed_file_is_found(tiny_model: ZooModel) -> None:
 
     with pytest.raises(CheckpointError, match=r"model\.txt"):
         zoo.verify(tiny_model.name)
+
+
+def test_what_was_fetched_before_is_checked_when_it_is_fetched_again(tiny_model: ZooModel) -> None:
+    fetch = ("models", "fetch", tiny_model.name)
+    told = CliRunner().invoke(app, fetch)
+    assert told.stdout == f"{tiny_model.name}: {zoo.cached(tiny_model.name)}\n"
+
+    (zoo.fetch(tiny_model.name) / "model.txt").write_bytes(b"HELLO WORLD!")
+
+    told = CliRunner().invoke(app, fetch)
+    assert isinstance(told.exception, CheckpointError)
+    assert told.stdout == ""
 
 
 def test_a_file_with_another_sum_is_refused_and_nothing_is_kept(
