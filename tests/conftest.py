@@ -8,6 +8,7 @@ os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="desta-tests-")  # not
 
 import atexit
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 PUBLISHED_TINY = Path(__file__).parent / "parity" / "published_tiny"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """Let SIGINT interrupt tests and their processes even where a shell ignores it behind `&`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
