@@ -84,25 +84,26 @@ def _read(path: Path) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice: of two values YAML would keep the last without a word."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping.
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Read a mapping, before `<<` brings in the keys of others, which may stand there twice.
 
         Raises:
             yaml.YAMLError: a key stands in it twice.
         """
+        node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
                 continue
             if (word := (key.tag, str(key.value))) in seen:
-                raise yaml.constructor.ConstructorError(
+                raise yaml.composer.ComposerError(
                     "while reading keys",
                     node.start_mark,
                     f'"{key.value}" stands twice',
                     key.start_mark,
                 )
             seen.add(word)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def _parse(text: str) -> Any:

@@ -1,5 +1,6 @@
 """Verbs that ask a model about clips."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,9 @@ def ask(
     ] = 16,
     retry: Annotated[
         bool,
-        typer.Option(help="Of --jsonl: ask again what has no answer, once its clip is mended."),
+        typer.Option(
+            "--retry", help="Of --jsonl: ask again what has no answer, once its clip is mended."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -175,7 +178,9 @@ def _obey(line: str, waiting: list[str]) -> None:
     elif not path:
         typer.echo("error: /add names no clip\n  fix: /add PATH", err=True)
     else:
-        clip = str(Path(path.strip()).expanduser())
+        clip = path.strip()
+        with contextlib.suppress(RuntimeError):  # ~NAME of nobody here: a name like any other
+            clip = str(Path(clip).expanduser())
         try:
             _check_clips([clip])
         except DestaError as error:

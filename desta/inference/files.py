@@ -31,7 +31,7 @@ from desta.errors import ConfigError, DataError, DestaError
 from desta.inference.conversation import system_messages, user_message
 from desta.inference.engine import Engine
 from desta.inference.requests import Reply, Request
-from desta.lines import LineFile, whole_lines
+from desta.lines import LineFile, lock_of, whole_lines
 from desta.llm.base import Sampling
 from desta.progress import progress_bar
 from desta.records import Message, read_jsonl
@@ -182,18 +182,16 @@ def _check_same(
     done: Sequence["_Done"], asked: Sequence[_Asked], source: Path, target: Path, *, retry: bool
 ) -> None:
     """Raise ConfigError if the output answers something else; what is asked again may be mended."""
-    others = [
-        line
-        for line, a in zip(done, asked, strict=False)
-        if line.request != a.hash and not (retry and line.reason is not None and line.id == a.id)
-    ]
-    if not others and len(done) <= len(asked):
+    others = [(line, a) for line, a in zip(done, asked, strict=False) if line.request != a.hash]
+    mended = len(done) <= len(asked) and all(
+        line.reason is not None and line.id == a.id for line, a in others
+    )
+    if mended and (retry or not others):
         return
-    mended = all(line.reason is not None for line in others) and len(done) <= len(asked)
     raise ConfigError(
         f"{target} holds answers to other requests than {source}, or of other settings",
         fix="add --retry: what differs has no answer yet"
-        if mended and not retry
+        if mended
         else "give another file for the answers, or remove that one",
     )
 
@@ -354,6 +352,7 @@ def _put_in_place(target: Path) -> None:
     ]
     write_atomic(target.resolve(), b"".join(line + b"\n" for line in lines))
     again.unlink()
+    lock_of(again).unlink(missing_ok=True)  # only who holds the lock of the answers takes it
 
 
 def _again(target: Path) -> Path:

@@ -64,9 +64,11 @@ def test_a_clip_that_cannot_be_added_takes_no_other_with_it(
     (tmp_path / "text.wav").write_text("no sound")
     good = published_tiny / "a.wav"
     commands = [f"/add {name}" for name in (good, tmp_path / "no.wav", tmp_path / "text.wav")]
-    told, errors = say(model, *commands, f"/add {tmp_path}", "<|AUDIO|> What?", "What?")
+    commands += [f"/add {tmp_path}", "/add ~nobody-of-this-name/a.wav"]
+    told, errors = say(model, *commands, "<|AUDIO|> What?", "What?")
+    assert "~nobody-of-this-name/a.wav does not exist" in errors
     assert "no.wav does not exist" in errors
-    assert errors.count("error: ") == 4
+    assert errors.count("error: ") == 5
     # the good one waited still: the question holds a mark too many for it, and is left out with it
     assert "2 <|AUDIO|> but 1 audio clips" in errors
     assert errors.rstrip().endswith(f"left out: {good}")

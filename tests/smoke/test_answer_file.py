@@ -245,12 +245,18 @@ def test_what_failed_is_asked_again_in_its_place(
     with pytest.raises(ConfigError, match="other requests") as caught:
         answer(target)
     assert "--retry" in caught.value.fix
+    write(*asked[:2], asked[2] | {"id": "other"}, *asked[3:])
+    for retry in (False, True):
+        with pytest.raises(ConfigError, match="other requests") as caught:
+            answer(target, retry=retry)
+        assert "--retry" not in caught.value.fix, "it would be refused as well"
+    write(*asked)
     again = answer(target, retry=True)
     assert (again.answered, again.num_failed, again.already_done) == (4, 1, 2)
     expected = answer(whole)
     assert target.read_bytes() == whole.read_bytes(), "as if it had been asked so at first"
     assert again.failures == expected.failures == {"does not exist": (1, "d")}
-    assert not target.with_name("out.jsonl.again").exists()
+    assert not list(tmp_path.glob("*out.jsonl.again*")), "nor what locked it"
 
     # cut off after the first of what was to be asked again, within the second
     lines = whole.read_bytes().splitlines(keepends=True)

@@ -57,6 +57,15 @@ def test_set_reaches_into_trees_and_lists(tmp_path: Path) -> None:
     assert (config.inner.rate, config.parts[0].rate) == (5.0, 7.0)
 
 
+def test_a_key_may_stand_beside_one_that_is_merged(tmp_path: Path) -> None:
+    text = (
+        "steps: 3\nparts: [&a {rate: 1.0}, &b {<<: *a, rate: 2.0}]\ninner: {<<: *b, names: [x]}\n"
+    )
+    loaded = load(tmp_path, text)
+    assert [part.rate for part in loaded.parts] == [1.0, 2.0]
+    assert loaded.inner == Inner(rate=2.0, names=("x",))
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "message", "fix"),
     [
@@ -71,6 +80,7 @@ def test_set_reaches_into_trees_and_lists(tmp_path: Path) -> None:
         ("steps: 3\nkind: b\nsteps: 4", (), '"steps" stands twice.*line 3', "mend"),
         ("steps: 3\ninner: {rate: 1, rate: 2}", (), '"rate" stands twice', "mend"),
         ("steps: 3", ("inner={rate: 1, rate: 2}",), "is not YAML", "quote"),
+        ("steps: 3", ("inner=!!map rate",), "is not YAML", "quote"),
         ("- 1", (), "holds no keys", "write"),
         ("steps: 3", ("steps",), '"steps" is not KEY=VALUE', "write"),
         ("steps: 3", ("parts.0.rate=1",), "is not a list", "give"),
