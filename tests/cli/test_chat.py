@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from desta.cli.app import app
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from desta import cli
 from desta.inference.conversation import Conversation
 
@@ -25,8 +25,10 @@ def slowly(self, text, *rest):
         yield piece
         if text == "slow":
             yield "..."
-            time.sleep(600)
+            time.sleep(60)
+            sys.exit("nobody has stopped the answer")
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 Conversation.ask = slowly
 cli.main()
 """
