@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from desta.cli.app import app
 
 SLOW = """
-import signal, sys, time
+import sys, time
 from desta import cli
 from desta.inference.conversation import Conversation
 
@@ -28,7 +28,6 @@ def slowly(self, text, *rest):
             time.sleep(60)
             sys.exit("nobody has stopped the answer")
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 Conversation.ask = slowly
 cli.main()
 """
