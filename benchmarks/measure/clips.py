@@ -40,7 +40,8 @@ def write_clips(source: Path | None, folder: Path, *, count: int, seconds: int) 
         clips = [clip[:length] for clip in islice(loud, count)]
         if len(clips) < count:
             raise DataError(
-                f"{source} holds {len(clips)} recordings", fix=f"give a folder of {count}"
+                f"{source} holds {len(clips)} recordings that are not silent",
+                fix=f"give a folder of {count}",
             )
     paths = [folder / f"{seconds}s-{number}.wav" for number in range(count)]
     for path, clip in zip(paths, clips, strict=True):

@@ -8,8 +8,8 @@ from desta.evaluation.benchmarks import BENCHMARKS, rescore
 from desta.evaluation.journal import RESULTS, line_of, lock, write_lines
 from desta.evaluation.judge import JudgeRecipe, judge
 from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
-from desta.lines import whole_lines
 from desta.llm.base import TextGenerator
+from desta.records import read_jsonl
 from desta.shards import UNWRITABLE
 
 
@@ -37,7 +37,7 @@ def score_again(
     plan = read_plan(out / PLAN)
     benchmark = BENCHMARKS[plan["benchmark"]]
     path = out / RESULTS
-    num_results = sum(1 for _ in whole_lines(path))
+    num_results = sum(1 for _ in read_jsonl(path))
     wanted = plan["num_items"] * len(plan["systems"])
     if num_results < wanted:
         if recipe is not None:

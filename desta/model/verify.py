@@ -174,7 +174,7 @@ def _check_mel_bins(config: ModelConfig, base: Path, known: Any) -> str | None:
     if place is None or known is None:
         return "it is not on this machine"
     if known.model_type != "whisper":
-        return "it reads waveforms"
+        return "it has none, it reads waveforms"
     check_mel_bins(str(place), known.num_mel_bins)
     return None
 
@@ -184,7 +184,9 @@ def _check_marks(config: ModelConfig, base: Path, known: Any) -> str | None:
     place = find_local(config.backbone, base)
     if place is None or known is None:
         return "the backbone is not on this machine"
-    if not is_gguf(str(place)) and not any(place.glob("tokenizer*")):
+    if is_gguf(str(place)):
+        return "it lies in a GGUF file"
+    if not any(place.glob("tokenizer*")):
         return f"{place} has none"
     tokenizer = load_tokenizer(str(place))
     check_locator(tokenizer, config.audio_locator)

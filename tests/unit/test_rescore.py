@@ -88,6 +88,14 @@ def test_answers_are_scored_by_the_rules_as_they_are_now(folder: Path) -> None:
     assert (folder / "results.jsonl").read_bytes() == first
 
 
+def test_results_that_an_editor_has_saved_without_a_last_newline_are_all_there(
+    folder: Path,
+) -> None:
+    path = folder / "results.jsonl"
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    assert rule(score_again(folder)) == 0.75
+
+
 def test_a_judge_is_kept_in_results_scores_and_report(folder: Path, judge: Path) -> None:
     done = desta("score", folder, "--judge", judge, "--json")
     assert done.exit_code == 0, done.output
