@@ -10,13 +10,14 @@ writes them without a cluster, in the order of the clips. Hence the number of wo
 in which they answer change nothing, and a call that was killed goes on where the journal ends.
 """
 
+import gc
 import logging
 import os
 import pickle
 import socket
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -81,7 +82,7 @@ def construct_on_cluster(
         DataError: what `construct` raises, or a batch that its workers did not survive.
         MissingExtraError: Ray is not installed.
     """
-    with _session(cluster) as ray:
+    with _session(cluster) as ray, ExitStack() as stack:
         check_room(ray.nodes(), cluster)
         traits = _ask_for_traits(ray, load, cluster)
 
@@ -90,7 +91,8 @@ def construct_on_cluster(
             answered = np.sort(np.frombuffer(b"".join(journal.keys()), _KEY))
             batches = _plan_on_cluster(ray, plan, requests, answered)
             worker = (load, traits, config.sampling)
-            return ClusterAnswers(requests, journal, _arrivals(ray, batches, worker, cluster))
+            arrivals = stack.enter_context(closing(_arrivals(ray, batches, worker, cluster)))
+            return ClusterAnswers(requests, journal, arrivals)
 
         return construct_by(config, out, traits, answering, retry=retry)
 
@@ -252,7 +254,7 @@ def _plan_on_cluster(
 
 def _arrivals(
     ray: Any, batches: Any, worker: tuple[Load, _Traits, Sampling], cluster: ClusterConfig
-) -> Iterator[dict[bytes, Outcome]]:
+) -> Generator[dict[bytes, Outcome], None, None]:
     """Yield what came of a batch at a time, in the order in which they are written."""
     pool = ray.data.ActorPoolStrategy(size=cluster.workers, max_tasks_in_flight_per_actor=2)
     with warnings.catch_warnings():  # Ray has no other name yet for a bound of these retries
@@ -265,15 +267,20 @@ def _arrivals(
             num_gpus=cluster.gpus_per_worker or None,
             max_task_retries=_MOST_DEATHS,
         )
-    # Nothing is fetched ahead: the thread that does it goes on after an error, and whatever touches
-    # Ray once it is shut down ends the process without a word.
-    rows = answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-    with _telling(ray):
-        for table in rows:
-            for row in table.column("result").to_pylist():
-                come, result = pickle.loads(row)
-                yield come  # before the error that ended its batch
-                _uncaught(result)
+    # Blocks are fetched here: `iter_batches` does it in threads of its own, which outlive an error,
+    # and a thread that touches Ray after its shutdown ends the process without a word.
+    bundles = answers.iter_internal_ref_bundles()
+    try:
+        with _telling(ray):
+            for bundle in bundles:
+                for block in ray.get(bundle.block_refs):
+                    for row in block.column("result").to_pylist():
+                        come, result = pickle.loads(row)
+                        yield come  # before the error that ended its batch
+                        _uncaught(result)
+    finally:
+        del bundles  # ends what Ray Data still runs; the frames of an error would keep it
+        gc.collect()  # and lets go of workers that only cycles hold, with their GPUs
 
 
 @contextmanager
