@@ -89,6 +89,9 @@ class Engine:
         self.model = loaded.model.eval()
         pack(self.model.llm_model)
         pack_linears(self.model.encoder.modules())
+        pack_linears(  # it computes in the encoder's numbers: Hearing._autocast
+            self.model.connector.modules(), next(self.model.encoder.parameters()).dtype
+        )
         self.tokenizer = loaded.tokenizer
         self.layout = Layout(loaded.tokenizer, **loaded.layout_options)
         self.system_prompt = loaded.system_prompt

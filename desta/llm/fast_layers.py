@@ -20,7 +20,7 @@ Shape suffixes: B sequences   S positions   K positions that are read, cached on
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,7 +30,8 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from desta.llm.packing import pack_linears, packed, packed_linear, worth_packing
+from desta.llm.attention import attend_by_kernel, kernel_is_fast, later
+from desta.llm.packing import compute_dtype, pack_linears, packed, packed_linear, worth_packing
 
 _KNOWN = (LlamaDecoderLayer, MistralDecoderLayer, Qwen2DecoderLayer)
 _MAX_SCORES = 1 << 20  # of one head; above, attention that never holds them all is better
@@ -171,7 +172,7 @@ def _forward(
     if (
         weights is None
         or position_embeddings is None
-        or _compute_dtype(hidden_states) != weights.qkv_OE.dtype
+        or compute_dtype(hidden_states) != weights.qkv_OE.dtype
         or hidden_states.shape[1] * num_read > _MAX_SCORES
     ):
         return original(
@@ -185,13 +186,6 @@ def _forward(
     with torch.autocast("cpu", enabled=False):
         run = _Layer.apply if torch.is_grad_enabled() and hidden_states.requires_grad else _compute
         return run(hidden_states, weights, position_embeddings, attention_mask, cache)
-
-
-def _compute_dtype(x: Tensor) -> torch.dtype | None:
-    """Return the format of numbers that products with `x` are to be computed in; None on a GPU."""
-    if not x.is_cpu:
-        return None
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 def _products(weights: _Weights, *, learning: bool) -> list[Callable[[Tensor], Tensor]]:
@@ -225,16 +219,19 @@ def _compute(
     qkv_BSCD = qkv_BSO.view(size_B, size_S, num_heads + 2 * num_groups, head_dim)
     qkv_BCSD = qkv_BSCD.transpose(1, 2)
     qk_BCSD = _rotate(qkv_BCSD[:, :-num_groups], *angles)
-    q_BHSD, k_BGKD = qk_BCSD[:, :num_heads] * weights.scaling, qk_BCSD[:, num_heads:]
+    q_BHSD, k_BGKD = qk_BCSD[:, :num_heads], qk_BCSD[:, num_heads:]
     v_BGKD = qkv_BCSD[:, -num_groups:]
     if cache is not None:
         k_BGKD, v_BGKD = cache[0].update(k_BGKD, v_BGKD, cache[1])
-    q_BGND = q_BHSD.view(size_B, num_groups, -1, head_dim)
-    scores_BGNK = q_BGND @ k_BGKD.transpose(2, 3)
-    if mask_B1SK is not None or size_S > 1:
-        _hide(scores_BGNK.view(size_B, num_heads, size_S, -1), mask_B1SK)
-    shares_BGNK = scores_BGNK.softmax(dim=-1)
-    heard_BHSD = (shares_BGNK @ v_BGKD).view(size_B, num_heads, size_S, head_dim)
+    if kept is None and kernel_is_fast(x_BSE):
+        heard_BHSD = attend_by_kernel(q_BHSD, k_BGKD, v_BGKD, mask_B1SK, weights.scaling)
+    else:
+        q_BGND = (q_BHSD * weights.scaling).view(size_B, num_groups, -1, head_dim)
+        scores_BGNK = q_BGND @ k_BGKD.transpose(2, 3)
+        if mask_B1SK is not None or size_S > 1:
+            _hide(scores_BGNK.view(size_B, num_heads, size_S, -1), mask_B1SK)
+        shares_BGNK = scores_BGNK.softmax(dim=-1)
+        heard_BHSD = (shares_BGNK @ v_BGKD).view(size_B, num_heads, size_S, head_dim)
     heard_BSO = heard_BHSD.transpose(1, 2).reshape(size_B, size_S, -1)
     h_BSE = x_BSE + out(heard_BSO)
     gate_up_BSF = gate_up(_norm(h_BSE, weights.norm2_E, weights.eps))
@@ -340,16 +337,10 @@ def _rotate(x_BCSD: Tensor, cos: Tensor, sin: Tensor, out: Tensor | None = None)
 def _hide(scores_BHSK: Tensor, mask_B1SK: Tensor | None) -> None:
     """Overwrite the scores of what may not be read."""
     if mask_B1SK is None:
-        hidden = _later(*scores_BHSK.shape[-2:])
+        hidden = later(*scores_BHSK.shape[-2:])
     elif mask_B1SK.dtype == torch.bool:
         hidden = mask_B1SK.logical_not()
     else:
         scores_BHSK += mask_B1SK
         return
     scores_BHSK.masked_fill_(hidden, torch.finfo(scores_BHSK.dtype).min)
-
-
-@lru_cache(maxsize=8)
-def _later(size_S: int, size_K: int) -> Tensor:
-    """Return where each of the last S positions would look ahead."""
-    return torch.ones(size_S, size_K, dtype=torch.bool).triu(size_K - size_S + 1)

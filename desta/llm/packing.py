@@ -2,11 +2,11 @@
 
 oneDNN puts a bfloat16 matrix into its own order before every product. Products of few rows, which
 writing token by token is made of, spend most of their time on that. A second copy in that order
-saves it; the results are the same bit for bit (docs/decisions/0022).
+saves it, and the conversion of weights in float32 that autocast has computed in bfloat16; the
+results are the same bit for bit (docs/decisions/0022).
 """
 
 from collections.abc import Iterable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +17,31 @@ MAX_BYTES = 1 << 30
 _FEW_ROWS = 16
 
 
-def worth_packing(weights: Iterable[Tensor]) -> bool:
-    """Say whether these weights are in bfloat16 on a CPU that computes in it, and few enough."""
+def compute_dtype(x: Tensor) -> torch.dtype | None:
+    """Return the format of numbers that products with `x` are to be computed in; None on a GPU."""
+    if not x.is_cpu:
+        return None
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+def worth_packing(weights: Iterable[Tensor], dtype: torch.dtype | None = None) -> bool:
+    """Say whether these weights are few enough, and computed in bfloat16 on a CPU that can.
+
+    Args:
+        weights: matrices.
+        dtype: what they are computed in; None for the format that they are in.
+    """
     weights = list(weights)
     return (
         torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        and all(weight.is_cpu and weight.dtype == torch.bfloat16 for weight in weights)
-        and sum(weight.numel() * weight.element_size() for weight in weights) <= MAX_BYTES
+        and all(weight.is_cpu and (dtype or weight.dtype) == torch.bfloat16 for weight in weights)
+        and sum(weight.numel() * torch.bfloat16.itemsize for weight in weights) <= MAX_BYTES
     )
 
 
 def packed(weight: Tensor) -> Tensor:
     """Return the copy of a weight."""
-    return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _FEW_ROWS)
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().bfloat16(), _FEW_ROWS)
 
 
 def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -37,22 +49,43 @@ def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def pack_linears(modules: Iterable[nn.Module]) -> bool:
-    """Pack the linear layers among frozen modules, if that is worth it; return whether it was."""
+def pack_linears(modules: Iterable[nn.Module], dtype: torch.dtype | None = None) -> bool:
+    """Pack the linear layers among modules, if that is worth it; return whether it was.
+
+    Args:
+        modules: layers of any kind.
+        dtype: what autocast has them compute in; None for the format that they are in.
+    """
     linears = [
         module
         for module in modules
         if type(module) is nn.Linear and type(module.weight) is nn.Parameter  # not in fewer bits
     ]
-    wanted = worth_packing(linear.weight for linear in linears)
+    wanted = worth_packing((linear.weight for linear in linears), dtype)
     for linear in linears if wanted else ():
-        call = partial(_forward, linear, linear.weight.data_ptr(), packed(linear.weight))
-        linear.forward = call  # type: ignore[method-assign]
+        linear.forward = _Packed(linear).forward  # type: ignore[method-assign,assignment]
     return wanted
 
 
-def _forward(linear: nn.Linear, address: int, copy: Tensor, x: Tensor) -> Tensor:
-    weight = linear.weight
-    if torch.is_grad_enabled() or x.dtype != weight.dtype or weight.data_ptr() != address:
-        return functional.linear(x, weight, linear.bias)
-    return packed_linear(x, copy, linear.bias)
+class _Packed:
+    """Stands in for `forward` of a linear layer, as long as its weights stay what they are."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self._linear = linear
+        self._stamp = self._read_stamp()
+        self._weight = packed(linear.weight)
+        self._bias = None if linear.bias is None else linear.bias.detach().bfloat16()
+
+    def _read_stamp(self) -> tuple[int, ...]:
+        """Return what changes when weights are moved, converted or trained."""
+        tensors = filter(lambda x: x is not None, (self._linear.weight, self._linear.bias))
+        return tuple(number for x in tensors for number in (x.data_ptr(), x._version))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if (
+            torch.is_grad_enabled()
+            or compute_dtype(x) != torch.bfloat16
+            or self._read_stamp() != self._stamp
+        ):
+            return functional.linear(x, self._linear.weight, self._linear.bias)
+        return packed_linear(x.bfloat16(), self._weight, self._bias)

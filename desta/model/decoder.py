@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import WhisperConfig
 
+from desta.llm.attention import kernel_is_fast
+
 _KeysValues = tuple[Tensor, Tensor]  # each (B, H, S or T, K)
 
 
@@ -54,7 +56,7 @@ class _Attention(nn.Module):
         self, x_BND: Tensor, keys_values: _KeysValues, mask: Tensor | None, *, is_causal: bool
     ) -> Tensor:
         q_BHNK = self._heads(self.q_proj(x_BND))
-        if x_BND.is_cpu and x_BND.shape[1] == 1:
+        if x_BND.is_cpu and x_BND.shape[1] == 1 and not kernel_is_fast(x_BND):
             mixed_BHNK = _attend_once(q_BHNK, *keys_values, mask)
         else:
             mixed_BHNK = functional.scaled_dot_product_attention(
@@ -69,7 +71,7 @@ class _Attention(nn.Module):
 def _attend_once(
     q_BH1K: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, mask_B11T: Tensor | None
 ) -> Tensor:
-    """Attend from one position: on a CPU in bfloat16 PyTorch's kernel takes eight times as long."""
+    """Attend from one position, where PyTorch's kernel takes eight times as long."""
     scores_BH1T = q_BH1K * q_BH1K.shape[-1] ** -0.5 @ k_BHTK.transpose(2, 3)
     if mask_B11T is not None:
         scores_BH1T.masked_fill_(~mask_B11T, -torch.inf)

@@ -94,6 +94,26 @@ def test_outputs_and_gradients_are_those_of_transformers(
     assert expected[1].abs().max() > 1e-3
 
 
+@pytest.fixture(params=["by hand", "by kernel"])
+def _attention(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attend both ways, whatever this processor is better at."""
+    monkeypatch.setattr(fast_layers, "kernel_is_fast", lambda x: request.param == "by kernel")
+
+
+@pytest.mark.usefixtures("_attention")
+def test_padded_rows_read_without_gradient(models: Any, used: list[int]) -> None:
+    mask = torch.tensor([[1] * 9, [0] * 3 + [1] * 6])
+    embeddings = torch.randn(2, 9, 48, dtype=torch.float64)
+    with torch.no_grad():
+        slow, fast = (
+            model.get_decoder()(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
+            for model in models
+        )
+    torch.testing.assert_close(fast[mask == 1], slow[mask == 1], rtol=0, atol=ROUNDING)
+    assert len(used) == 3
+
+
+@pytest.mark.usefixtures("_attention")
 def test_reading_on_from_a_cache(models: Any, used: list[int]) -> None:
     caches = [DynamicCache(config=model.config) for model in models]
     for length in (7, 3, 1, 1):  # a prompt, a later turn, tokens
@@ -107,15 +127,17 @@ def test_reading_on_from_a_cache(models: Any, used: list[int]) -> None:
     assert len(used) == 4 * 3
 
 
+@pytest.mark.usefixtures("_attention")
 def test_packed_rows_do_not_see_each_other(models: Any) -> None:
     embeddings = torch.randn(1, 8, 48, dtype=torch.float64)
     positions = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2]])
-    slow, fast = (
-        model.get_decoder()(
-            inputs_embeds=embeddings, position_ids=positions, use_cache=False
-        ).last_hidden_state
-        for model in models
-    )
+    with torch.no_grad():
+        slow, fast = (
+            model.get_decoder()(
+                inputs_embeds=embeddings, position_ids=positions, use_cache=False
+            ).last_hidden_state
+            for model in models
+        )
     torch.testing.assert_close(fast, slow, rtol=0, atol=ROUNDING)
 
 
@@ -243,6 +265,33 @@ def test_packed_layers_that_are_converted_or_differentiated_compute_as_ever() ->
     with torch.no_grad():
         linear.float()
         torch.testing.assert_close(linear(x.float()), x.float() @ linear.weight.T + linear.bias)
+
+
+@pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no bfloat16 on this processor"
+)
+def test_packed_layers_in_float32_follow_autocast_and_training() -> None:
+    linear = torch.nn.Linear(8, 4)
+    x = torch.randn(3, 8)
+
+    def outputs() -> list[Tensor]:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            wide, narrow = linear(x), linear(x.bfloat16())
+        return [wide, narrow, linear(x).detach()]
+
+    expected = outputs()
+    assert packing.pack_linears([linear], torch.bfloat16)
+    for found, wanted in zip(outputs(), expected, strict=True):
+        assert torch.equal(found, wanted)
+        assert found.dtype == wanted.dtype
+    optimizer = torch.optim.AdamW(linear.parameters(), lr=0.1)
+    linear(x).sum().backward()
+    optimizer.step()
+    assert not torch.equal(outputs()[0], expected[0]), "the copy is of weights that were"
+    del linear.forward
+    trained = outputs()
+    assert packing.pack_linears([linear], torch.bfloat16)
+    assert all(map(torch.equal, outputs(), trained))
 
 
 def test_exact_and_large_backbones_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
