@@ -136,7 +136,7 @@ def measure_answering(
                 for what, value in measure(sides[name], clips[seconds], seconds, scale).items():
                     records.add(seconds, name, what, value)
                 advance(f"{seconds} s, {name}")
-    spoken = {seconds: count_spoken(last, paths) for seconds, paths in clips.items()}
+    spoken = {seconds: count_spoken(last, paths[:-1]) for seconds, paths in clips.items()}
     least = {seconds: least_flops(last, paths[0], seconds) for seconds, paths in clips.items()}
     return {
         "clips in which Whisper hears words": spoken,
