@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import resource
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,20 +16,10 @@ from desta.errors import CheckpointError, ConfigError, DestaError
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling
 from desta.model import checkpoint
-from desta.model.checkpoint import BACKBONE_REVISION, WEIGHTS, Loaded
+from desta.model.checkpoint import WEIGHTS, Loaded
 from desta.model.verify import verify
-from desta.model.weights import fingerprint
 from desta.records import LOCATOR, AudioRef, Message
-
-
-@pytest.fixture
-def copy(published_tiny: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(published_tiny, tmp_path / "model"))
-
-
-def change(directory: Path, **fields: object) -> None:
-    path = directory / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+from support.checkpoints import change
 
 
 def test_what_is_saved_loads_to_the_same_tensors_and_fields(tiny: Loaded, copy: Path) -> None:
@@ -212,56 +201,6 @@ def test_missing_and_broken_files_are_named(copy: Path, name: str) -> None:
 # -- the published form --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def published(published_tiny: Path, tmp_path: Path) -> Path:
-    """As the published code writes it: six layers, four target layers, more fields than we know."""
-    torch.manual_seed(0)
-    directory = tmp_path / "published"
-    shutil.copytree(published_tiny / "openai", directory / "openai")
-    shutil.copytree(published_tiny / "backbone", directory / "backbone")
-    fields = json.loads((published_tiny / "config.json").read_text()) | {
-        "architectures": ["DeSTA25AudioModel"],
-        "qformer_num_hidden_layers": 6,
-        "prompt_size": 4,
-        "dtype": "float32",
-        "transformers_version": "4.53.3",
-        "train_id": 30678,
-        "info": "Ｄｅｓｔａ",
-        "llm_config": {"hidden_size": 4096, "vocab_size": 1},
-        "encoder_config": {"d_model": 1280},
-    }
-    fields.pop("target_layer_ids", None)
-    (directory / "config.json").write_text(json.dumps(fields))
-    prefix, tensors = "perception.connector.", {}
-    tensors[f"{prefix}layer_weights"] = torch.zeros(4, 4)
-    for layer in range(4):
-        tensors[f"{prefix}layer_prompts.{layer}"] = torch.randn(1, 4, 32)
-
-    def linear(name: str, rows: int, columns: int) -> None:
-        tensors[f"{prefix}{name}.weight"] = torch.randn(rows, columns) * 0.1
-        tensors[f"{prefix}{name}.bias"] = torch.zeros(rows)
-
-    def norm(name: str) -> None:
-        tensors[f"{prefix}{name}.weight"] = torch.ones(32)
-        tensors[f"{prefix}{name}.bias"] = torch.zeros(32)
-
-    for layer in range(6):
-        for attention in ("attention", "crossattention"):
-            at = f"qformer.layer.{layer}.{attention}"
-            for kind in ("query", "key", "value"):
-                linear(f"{at}.self.{kind}", 32, 32)
-            linear(f"{at}.output.dense", 32, 32)
-            norm(f"{at}.output.LayerNorm")
-        linear(f"qformer.layer.{layer}.intermediate.dense", 3072, 32)
-        linear(f"qformer.layer.{layer}.output.dense", 32, 3072)
-        norm(f"qformer.layer.{layer}.output.LayerNorm")
-    norm("proj.0")
-    linear("proj.1", 32, 32)
-    assert len(tensors) == 165
-    save_file(tensors, directory / "model.safetensors")
-    return directory
-
-
 def test_a_published_checkpoint_loads_and_is_written_again_with_all_its_fields(
     published: Path, tmp_path: Path
 ) -> None:
@@ -353,123 +292,3 @@ def test_parts_of_another_width_are_one_clear_sentence(published: Path) -> None:
     save_file(deep, published / "model.safetensors")
     with pytest.raises(CheckpointError, match='encoder of width 16, but "openai/whisper-tiny"'):
         checkpoint.load(published)
-
-
-# -- verify --------------------------------------------------------------------------------------
-
-
-def test_a_whole_checkpoint_says_what_it_is(published: Path, tmp_path: Path) -> None:
-    found = verify(published)
-    assert (found.written_by, found.format, found.step) == ("the published code", 0, None)
-    assert (found.trained_tensors, found.target_layers) == (165, (0, 1, 2, 3))
-    assert found.backbone.directory == str(published / "backbone")
-
-    checkpoint.save(checkpoint.load(published).model, tmp_path / "o", extra={"training_steps": 9})
-    shutil.copytree(published / "openai", tmp_path / "o" / "openai")
-    ours = verify(tmp_path / "o")
-    assert ours.written_by.startswith("desta ")
-    assert (ours.format, ours.step) == (1, 9)
-    assert "SHA-256" in ours.checked
-    # "backbone" is the name of nothing here: what cannot be checked is said, not passed over
-    assert ours.backbone.directory is None
-    assert any("shapes against the backbone" in reason for reason in ours.not_checked)
-
-
-def test_weights_that_changed_after_they_were_written_are_refused(
-    published: Path, tmp_path: Path
-) -> None:
-    checkpoint.save(checkpoint.load(published).model, published)
-    tensors = load_file(published / "model.safetensors")
-    tensors["perception.connector.proj.1.bias"] += 1
-    save_file(tensors, published / "model.safetensors")
-    for read in (checkpoint.load, verify):
-        with pytest.raises(CheckpointError, match="was changed after its config.json"):
-            read(published)
-
-
-@pytest.mark.parametrize(
-    ("file", "fields", "told"),
-    [
-        ("preprocessor_config.json", {"feature_size": 128}, "80 mel bins, but preprocessor"),
-        ("config.json", {"num_mel_bins": 128}, "128 mel bins, but the weights read 80"),
-    ],
-)
-def test_an_encoder_whose_files_disagree_about_mel_bins_is_refused(
-    copy: Path, file: str, fields: dict[str, object], told: str
-) -> None:
-    assert "mel bins of the encoder" in verify(copy).checked
-    path = copy / "openai" / "whisper-tiny" / file
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
-    for read in (verify, checkpoint.load):
-        with pytest.raises(CheckpointError, match=told):
-            read(copy)
-
-
-def test_a_preprocessor_that_is_not_json_is_named(copy: Path) -> None:
-    (copy / "openai" / "whisper-tiny" / "preprocessor_config.json").write_text("[1")
-    for read in (verify, checkpoint.load):
-        with pytest.raises(CheckpointError, match=r"preprocessor_config\.json is not JSON"):
-            read(copy)
-
-
-@pytest.mark.parametrize(
-    ("fields", "told"),
-    [
-        ({"placeholder_token": "<|nowhere|>"}, r'"<\|nowhere\|>" is not in the vocabulary'),
-        ({"audio_locator": "<|im_start|>"}, r'"<\|im_start\|>" marks [23] places'),
-        ({"audio_locator": "user"}, '"user" marks 2 places'),
-    ],
-)
-def test_marks_that_the_tokenizer_does_not_know_are_refused(
-    copy: Path, fields: dict[str, object], told: str
-) -> None:
-    assert "marks of clips against the tokenizer" in verify(copy).checked
-    change(copy, **fields)
-    for use in (verify, lambda path: Engine(checkpoint.load(path))):
-        with pytest.raises(ConfigError, match=told):
-            use(copy)
-
-
-def test_a_backbone_without_a_tokenizer_here_is_said_not_passed_over(copy: Path) -> None:
-    for path in (copy / "backbone").glob("tokenizer*"):
-        path.unlink()
-    found = verify(copy)
-    assert any("marks of clips" in reason and "has none" in reason for reason in found.not_checked)
-
-
-def test_verify_finds_a_missing_tensor(published: Path) -> None:
-    tensors = load_file(published / "model.safetensors")
-    del tensors["perception.connector.qformer.layer.5.output.dense.bias"]
-    save_file(tensors, published / "model.safetensors")
-    with pytest.raises(CheckpointError, match="layer.5.output.dense.bias is missing"):
-        verify(published)
-
-
-def test_a_fingerprint_sees_names_sizes_and_values(tmp_path: Path) -> None:
-    save_file({"a": torch.arange(1 << 16).float()}, tmp_path / "model.safetensors")
-    first = fingerprint(tmp_path)
-    save_file({"a": torch.arange(1 << 16).float() + 1}, tmp_path / "model.safetensors")
-    assert fingerprint(tmp_path) != first
-    save_file({"a": torch.arange(1 << 16).float()}, tmp_path / "model.safetensors")
-    assert fingerprint(tmp_path) == first
-    save_file({"b": torch.arange(1 << 16).float()}, tmp_path / "model.safetensors")
-    assert fingerprint(tmp_path) != first
-    (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
-    with pytest.raises(CheckpointError, match="not a safetensors file"):
-        fingerprint(tmp_path)
-
-
-def test_a_part_without_weight_files_is_neither_the_same_nor_another(
-    published: Path, tmp_path: Path
-) -> None:
-    checkpoint.save(checkpoint.load(published).model, tmp_path / "run", extra={"x": 1})
-    fields = {BACKBONE_REVISION: "0" * 64, "llm_model_id": str(published / "backbone")}
-    change(tmp_path / "run", encoder_model_id=str(published / "openai/whisper-tiny"), **fields)
-    assert verify(tmp_path / "run").backbone.same is False
-    weights = published / "backbone" / "model.safetensors"
-    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))  # a pickle
-    weights.unlink()
-    assert fingerprint(published / "backbone") is None
-    assert verify(tmp_path / "run").backbone.same is None
-    with pytest.raises(CheckpointError, match='backbone" cannot be loaded'):
-        checkpoint.load(tmp_path / "run")
