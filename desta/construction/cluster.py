@@ -269,11 +269,14 @@ def _arrivals(
         )
     # Blocks are fetched here: `iter_batches` does it in threads of its own, which outlive an error,
     # and a thread that touches Ray after its shutdown ends the process without a word.
-    bundles = answers.iter_internal_ref_bundles()
+    bundles = None
     try:
         with _telling(ray):
+            bundles = answers.iter_internal_ref_bundles()  # waits for the first
             for bundle in bundles:
                 for block in ray.get(bundle.block_refs):
+                    if not block.num_rows:  # nor columns: nothing of it was left to answer
+                        continue
                     for row in block.column("result").to_pylist():
                         come, result = pickle.loads(row)
                         yield come  # before the error that ended its batch

@@ -22,7 +22,7 @@ def kernel_is_fast(x: Tensor) -> bool:
 
 @lru_cache(maxsize=1)
 def _has_amx() -> bool:
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    return torch.cpu._is_amx_tile_supported()
 
 
 def attend_by_kernel(
@@ -46,7 +46,7 @@ def attend_by_kernel(
         )
         return heard_BGND.view(q_BHSD.shape)
     if mask_B1SK is None and num_positions < num_read:
-        mask_B1SK = later(num_positions, num_read).logical_not()
+        mask_B1SK = _readable(num_positions, num_read)
     return functional.scaled_dot_product_attention(
         q_BHSD,
         k_BGKD,
@@ -63,3 +63,8 @@ def later(num_positions: int, num_read: int) -> Tensor:
     """Return where each of the last positions would look ahead, (S, K)."""
     ahead = torch.ones(num_positions, num_read, dtype=torch.bool)
     return ahead.triu(num_read - num_positions + 1)
+
+
+@lru_cache(maxsize=8)
+def _readable(num_positions: int, num_read: int) -> Tensor:
+    return later(num_positions, num_read).logical_not()

@@ -63,29 +63,43 @@ def pack_linears(modules: Iterable[nn.Module], dtype: torch.dtype | None = None)
     ]
     wanted = worth_packing((linear.weight for linear in linears), dtype)
     for linear in linears if wanted else ():
-        linear.forward = _Packed(linear).forward  # type: ignore[method-assign,assignment]
+        replacement = _Packed(linear)
+        replacement.pack()
+        linear.forward = replacement.forward  # type: ignore[method-assign,assignment]
     return wanted
 
 
 class _Packed:
-    """Stands in for `forward` of a linear layer, as long as its weights stay what they are."""
+    """Stands in for `forward` of a linear layer; packs again what was moved or trained since."""
 
     def __init__(self, linear: nn.Linear) -> None:
         self._linear = linear
-        self._stamp = self._read_stamp()
-        self._weight = packed(linear.weight)
-        self._bias = None if linear.bias is None else linear.bias.detach().bfloat16()
+        self._copies: tuple[tuple[int, ...], Tensor, Tensor | None] | None = None
 
-    def _read_stamp(self) -> tuple[int, ...]:
-        """Return what changes when weights are moved, converted or trained."""
-        tensors = filter(lambda x: x is not None, (self._linear.weight, self._linear.bias))
-        return tuple(number for x in tensors for number in (x.data_ptr(), x._version))
+    def __getstate__(self) -> dict[str, object]:
+        return vars(self) | {"_copies": None}  # they can neither be copied nor be written
+
+    def pack(self) -> tuple[tuple[int, ...], Tensor, Tensor | None]:
+        """Make the copies, and keep them with what tells that they are of these weights."""
+        bias = self._linear.bias
+        narrow = None if bias is None else bias.detach().bfloat16()
+        self._copies = copies = self._stamp(), packed(self._linear.weight), narrow
+        return copies
+
+    def _stamp(self) -> tuple[int, ...]:
+        weight = self._linear.weight
+        return weight.data_ptr(), 0 if weight.is_inference() else weight._version
 
     def forward(self, x: Tensor) -> Tensor:
-        if (
-            torch.is_grad_enabled()
-            or compute_dtype(x) != torch.bfloat16
-            or self._read_stamp() != self._stamp
-        ):
-            return functional.linear(x, self._linear.weight, self._linear.bias)
-        return packed_linear(x.bfloat16(), self._weight, self._bias)
+        linear = self._linear
+        if linear.training:
+            self._copies = None  # not every optimizer counts up the version
+        computed_in = {compute_dtype(x)}
+        if not torch.is_autocast_enabled("cpu"):
+            computed_in.add(linear.weight.dtype)
+        if torch.is_grad_enabled() or computed_in != {torch.bfloat16}:
+            return functional.linear(x, linear.weight, linear.bias)
+        copies = self._copies
+        if copies is None or copies[0] != self._stamp():
+            copies = self.pack()
+        return packed_linear(x.bfloat16(), copies[1], copies[2])

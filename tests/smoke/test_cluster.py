@@ -237,6 +237,24 @@ def test_another_recipe_asks_only_for_what_is_new(folder: Path, whole: Path) -> 
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
+def test_a_corpus_that_joins_is_all_that_is_asked(
+    tmp_path: Path, folder: Path, whole: Path
+) -> None:
+    lines = (folder / "clips.jsonl").read_text().replace('"c', '"d').replace("Thing", "Other thing")
+    (tmp_path / "clips.jsonl").write_text(lines)
+    joined = ClipsConfig(path=tmp_path / "clips.jsonl", root=tmp_path)
+    both = recipe(folder, clips=(joined, *recipe(folder).clips))
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    shutil.copytree(whole, out)
+    # the corpus of which nothing is left to ask is planned long before the other is answered
+    construct_on_cluster(both, out, partial(load, notes, 0.1), ClusterConfig(workers=2))
+    assert len(set(asked(notes))) == len(asked(notes)) == 40
+    construct(both, tmp_path / "local", load(tmp_path / "local.notes"))
+    assert contents(out) == contents(tmp_path / "local")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("_ray")
 def test_answers_of_a_batch_that_ends_early_are_kept(tmp_path: Path, folder: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
     run = partial(
@@ -341,7 +359,6 @@ def test_what_is_wrong_with_an_engine_is_told_as_it_is_locally(folder: Path) -> 
         )
 
 
-@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("_ray")
 def test_a_batch_that_kills_every_worker_ends_the_run(folder: Path, tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ from transformers import (
     Qwen3Config,
 )
 
+from desta.inference.engine import Engine
 from desta.llm import fast_layers, packing
+from desta.llm.attention import attend_by_kernel
 from desta.llm.fast_layers import pack, speed_up
 from desta.model.backbones import load_backbone
-from desta.model.config import LoraConfig, ModelConfig
+from desta.model.checkpoint import load
+from desta.model.config import Dtype, LoraConfig, ModelConfig
 from desta.model.layers import recompute
 from desta.model.lora import inject
 
@@ -257,7 +260,7 @@ def test_packed_weights_give_the_same_bits(family: str) -> None:
 
 
 def test_packed_layers_that_are_converted_or_differentiated_compute_as_ever() -> None:
-    linear = torch.nn.Linear(8, 4, dtype=torch.bfloat16).requires_grad_(False)
+    linear = torch.nn.Linear(8, 4, dtype=torch.bfloat16).requires_grad_(False).eval()
     assert packing.pack_linears([linear]) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
     x = torch.randn(3, 8, dtype=torch.bfloat16, requires_grad=True)
     linear(x).sum().backward()
@@ -270,9 +273,17 @@ def test_packed_layers_that_are_converted_or_differentiated_compute_as_ever() ->
 @pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no bfloat16 on this processor"
 )
-def test_packed_layers_in_float32_follow_autocast_and_training() -> None:
-    linear = torch.nn.Linear(8, 4)
+@pytest.mark.parametrize("how", ["counted", "fused", "loaded", "copied"])
+def test_packed_layers_in_float32_follow_autocast_and_what_becomes_of_their_weights(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linear = torch.nn.Linear(8, 4).eval()
     x = torch.randn(3, 8)
+    calls: list[int] = []
+    product = packing.packed_linear
+    monkeypatch.setattr(
+        packing, "packed_linear", lambda *arguments: calls.append(1) or product(*arguments)
+    )
 
     def outputs() -> list[Tensor]:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -284,14 +295,53 @@ def test_packed_layers_in_float32_follow_autocast_and_training() -> None:
     for found, wanted in zip(outputs(), expected, strict=True):
         assert torch.equal(found, wanted)
         assert found.dtype == wanted.dtype
-    optimizer = torch.optim.AdamW(linear.parameters(), lr=0.1)
-    linear(x).sum().backward()
-    optimizer.step()
-    assert not torch.equal(outputs()[0], expected[0]), "the copy is of weights that were"
+    assert len(calls) == 2, "autocast computes two of the three"
+    if how == "copied":
+        linear = deepcopy(linear)
+        with torch.no_grad():
+            linear.weight *= 2
+    elif how == "loaded":
+        linear.load_state_dict({name: value + 1 for name, value in linear.state_dict().items()})
+    else:
+        optimizer = torch.optim.AdamW(linear.parameters(), lr=0.1, fused=how == "fused")
+        linear.train()(x).sum().backward()
+        optimizer.step()
+        linear.eval()
+    changed = outputs()
+    assert not torch.equal(changed[0], expected[0])
+    assert len(calls) == 4
     del linear.forward
-    trained = outputs()
-    assert packing.pack_linears([linear], torch.bfloat16)
-    assert all(map(torch.equal, outputs(), trained))
+    assert all(map(torch.equal, outputs(), changed))
+
+
+@pytest.mark.parametrize("mask", ["none", "bool", "added"])
+@pytest.mark.parametrize("num_positions", [1, 4, 7])
+def test_the_kernel_in_bfloat16_differs_by_rounding_alone(mask: str, num_positions: int) -> None:
+    q, k, v = (torch.randn(2, heads, 7, 8, dtype=torch.bfloat16) for heads in (6, 2, 2))
+    q = q[:, :, :num_positions].contiguous()
+    allowed = torch.ones(7, 7, dtype=torch.bool).tril()[-num_positions:].repeat(2, 1, 1, 1)
+    masks = {"none": None, "bool": allowed, "added": torch.zeros(allowed.shape).bfloat16()}
+    if mask != "none":
+        allowed[1, :, :, :2] = False  # padding in front
+        masks["added"].masked_fill_(~allowed, -torch.inf)
+    scores = q.double() @ k.double().repeat_interleave(3, 1).transpose(2, 3) * 0.3
+    exact = scores.masked_fill(~allowed, -torch.inf).softmax(-1) @ v.double().repeat_interleave(
+        3, 1
+    )
+    found = attend_by_kernel(q, k, v, masks[mask], 0.3)
+    read = allowed.any(-1, keepdim=True).expand(exact.shape)
+    torch.testing.assert_close(found.double()[read], exact[read], rtol=0, atol=0.03)
+
+
+@pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no bfloat16 on this processor"
+)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_an_engine_packs_its_connector_where_the_encoder_is_in_bfloat16(
+    published_tiny: Path, dtype: Dtype
+) -> None:
+    engine = Engine(load(published_tiny, dtype=dtype))
+    assert ("forward" in vars(engine.model.connector.proj[1])) == (dtype == "bfloat16")
 
 
 def test_exact_and_large_backbones_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from transformers import (
 from desta.audio import SAMPLE_RATE
 from desta.errors import CheckpointError, ConfigError, DataError
 from desta.inference.transcribe import MAX_NEW_TOKENS, Transcriber
+from desta.model import decoder
 from desta.model.mel import MelExtractor
 from desta.vad import speech_seconds, spoken_windows
 
@@ -180,6 +181,13 @@ def features(windows: list[Audio]) -> Tensor:
     return extract(windows, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
 
 
+@pytest.fixture(params=["by hand", "by kernel"])
+def _attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attend both ways, whatever this processor is better at."""
+    monkeypatch.setattr(decoder, "kernel_is_fast", lambda x: request.param == "by kernel")
+
+
+@pytest.mark.usefixtures("_attention")
 @pytest.mark.parametrize("language", [None, "French", "en"])
 def test_greedy_text_equals_that_of_transformers(
     tokenizer: WhisperTokenizer, windows: list[Audio], features: Tensor, language: str | None
@@ -217,6 +225,7 @@ def regret(
     return float(torch.cat(lost).mean())
 
 
+@pytest.mark.usefixtures("_attention")
 def test_bfloat16_writes_what_float32_prefers_about_as_well_as_transformers(
     windows: list[Audio], features: Tensor
 ) -> None:
@@ -231,6 +240,7 @@ def test_bfloat16_writes_what_float32_prefers_about_as_well_as_transformers(
     assert lost < 0.1 * regret(exact, features, shuffled)
 
 
+@pytest.mark.usefixtures("_attention")
 def test_a_window_alone_and_in_a_batch_gets_the_same_text(
     transcriber: Transcriber, windows: list[Audio]
 ) -> None:
