@@ -116,12 +116,14 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
         process=accelerator.process_index,
         num_processes=accelerator.num_processes,
     )
-    tracker = None
-    if accelerator.is_main_process:
-        _claim(run, config)
-        tracker = Tracker(run, from_step=progress.step)
     metrics: dict[str, Any] = {}
-    with _bar(config.steps, progress.step, shown=tracker is not None) as advance:
+    with contextlib.ExitStack() as stack:
+        tracker = None
+        if accelerator.is_main_process:
+            _claim(run, config)
+            tracker = stack.enter_context(contextlib.closing(Tracker(run, from_step=progress.step)))
+        bar = _bar(config.steps, progress.step, shown=tracker is not None)
+        advance = stack.enter_context(bar)
         for step in range(progress.step + 1, config.steps + 1):
             started = time.perf_counter()
             torch.manual_seed(_step_seed(config.seed, step, accelerator.process_index))
@@ -185,7 +187,6 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
     }
     trained = checkpoint.gather(model)
     if tracker is not None:
-        tracker.close()
         first = rows[0]
         messages = () if isinstance(first, Skipped) else first.messages
         told = [m.content for m in messages if m.role == "system"]

@@ -212,6 +212,8 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
         train(replace(config, save_every=1), tmp_path / "run")
 
     assert "learning_rate" in caught.value.fix
+    opened = [str(link.resolve()) for link in Path("/proc/self/fd").glob("*")]  # none elsewhere
+    assert [path for path in opened if str(tmp_path) in path] == []
     state = load_file(tmp_path / "run" / "resume" / "step-00000001" / "state.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
 
