@@ -87,8 +87,9 @@ class _Packed:
         return copies
 
     def _stamp(self) -> tuple[int, ...]:
-        weight = self._linear.weight
-        return weight.data_ptr(), 0 if weight.is_inference() else weight._version
+        tensors = [x for x in (self._linear.weight, self._linear.bias) if x is not None]
+        versions = [0 if x.is_inference() else x._version for x in tensors]
+        return *(x.data_ptr() for x in tensors), *versions
 
     def forward(self, x: Tensor) -> Tensor:
         linear = self._linear

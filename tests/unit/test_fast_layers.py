@@ -299,7 +299,7 @@ def test_packed_layers_in_float32_follow_autocast_and_what_becomes_of_their_weig
     if how == "copied":
         linear = deepcopy(linear)
         with torch.no_grad():
-            linear.weight *= 2
+            linear.bias *= 2
     elif how == "loaded":
         linear.load_state_dict({name: value + 1 for name, value in linear.state_dict().items()})
     else:
