@@ -142,10 +142,12 @@ def _evaluate_text(config: "TextConfig", out: Path | None, *, dry_run: bool, as_
         typer.echo(dump_recipe(config))
         return
     from desta.evaluation.text import evaluate_text
-    from desta.inference.engine import Engine
+    from desta.inference.engine import Engine, Limits
 
     folder = out or config.model / "eval" / "text"
-    found = evaluate_text(config, Engine.load(config.model), folder)
+    # In bfloat16 a prompt that is read in two pieces rounds differently, and ties fall otherwise.
+    limits = Limits(prefix_cache_bytes=0)
+    found = evaluate_text(config, Engine.load(config.model, limits=limits), folder)
     typer.echo(
         json.dumps(found, ensure_ascii=False)
         if as_json

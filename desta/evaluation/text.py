@@ -47,6 +47,7 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
 
     The bare backbone is loaded a second time and run by transformers alone: its own tokenization
     and `generate`; only what is told to the chat template, and what ends an answer, is the same.
+    Give an engine that keeps no beginnings of prompts: they are compared as they are read whole.
 
     Returns:
         `{equal, total, rows: [{prompt, model, backbone, equal}]}`, also in `scores.json`.
