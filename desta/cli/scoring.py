@@ -147,11 +147,9 @@ def _score_published(
 
     from desta.evaluation.benchmarks import find_benchmark
     from desta.evaluation.published import read_results, score_published
-    from desta.evaluation.suite import SuiteRecipe
 
     benchmark = find_benchmark(name)
-    questions = benchmark.load(SuiteRecipe(data=data)) if data else ()
-    published = read_results(benchmark, paths, subset=subset, questions=questions)
+    published = read_results(benchmark, paths, subset=subset, data=data)
     recipe, generator = _judge(judge, overrides)
     facts: dict[str, Any] = {}
     if recipe is not None:

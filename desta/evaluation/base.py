@@ -183,5 +183,8 @@ class Benchmark:
     closed_sets: bool = False
     """Whether a task always asks for the same choices: its majority is then a class, else the
     place of an option in the list."""
+    optional: Callable[[Any, Sequence[Item]], list[Item]] | None = None
+    """(recipe, items that were answered) -> the questions of those parts of theirs that are asked
+    only where a recipe names them."""
     details: Callable[[Sequence[Result]], Mapping[str, Any]] | None = None
     """What its scores hold beside the reports of the systems."""

@@ -1,7 +1,8 @@
 """The table of benchmarks: how each is read, scored and summed up."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,20 @@ def find_benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise ConfigError(f'unknown benchmark "{name}"', fix=suggest(name, list(BENCHMARKS)))
     return BENCHMARKS[name]
+
+
+def load_questions(benchmark: Benchmark, data: str, answered: Sequence[Item] = ()) -> list[Item]:
+    """Return what somebody's answers are held against.
+
+    Args:
+        benchmark: what was answered.
+        data: folder, file or Hub id of its questions.
+        answered: what was; parts that are asked only by name are among the questions where it
+            holds answers to them.
+    """
+    recipe = SuiteRecipe(data=data)
+    asked = benchmark.load(recipe)
+    return [*asked, *benchmark.optional(recipe, answered)] if benchmark.optional else asked
 
 
 def rescore(benchmark: Benchmark, result: Result) -> Result:
@@ -94,20 +109,41 @@ def _load_dynamic_superb(recipe: SuiteRecipe) -> list[Item]:
     ]
 
 
+def _optional_dynamic_superb(recipe: SuiteRecipe, answered: Sequence[Item]) -> list[Item]:
+    later = {instance.name for instance in dynamic_superb.phase1() if not instance.in_paper}
+    named = tuple(sorted(later & {item.groups["instance"] for item in answered}))
+    return _load_dynamic_superb(replace(recipe, subsets=named)) if named else []
+
+
 def _score_dynamic_superb(item: Item, output: str, replies: Sequence[str]) -> Score:
     return dynamic_superb.score_item(item, output)
 
 
 def _load_voicebench(recipe: SuiteRecipe) -> list[Item]:
     chosen = recipe.chosen(list(voicebench.SUBSETS))
+    return _load_splits(recipe, dict.fromkeys(chosen))
+
+
+def _optional_voicebench(recipe: SuiteRecipe, answered: Sequence[Item]) -> list[Item]:
+    splits = {item.groups.get("split"): item.groups["subset"] for item in answered}
+    others = {
+        subset: [split for split in found.others if splits.get(split) == subset]
+        for subset, found in voicebench.SUBSETS.items()
+    }
+    return _load_splits(recipe, {subset: these for subset, these in others.items() if these})
+
+
+def _load_splits(recipe: SuiteRecipe, splits: Mapping[str, Sequence[str] | None]) -> list[Item]:
     if recipe.data == HUB:
-        return [
-            item
-            for subset in chosen
-            for item in voicebench_files.load_items(voicebench_files.fetch_subset(subset), subset)
-        ]
-    root = recipe.place([f"{s}/*.parquet" for s in chosen], voicebench_files.REVISION)
-    return [item for subset in chosen for item in voicebench_files.load_items(root, subset)]
+        roots = {subset: voicebench_files.fetch_subset(subset) for subset in splits}
+    else:
+        root = recipe.place([f"{s}/*.parquet" for s in splits], voicebench_files.REVISION)
+        roots = dict.fromkeys(splits, root)
+    return [
+        item
+        for subset, these in splits.items()
+        for item in voicebench_files.load_items(roots[subset], subset, these)
+    ]
 
 
 def _score_voicebench(item: Item, output: str, replies: Sequence[str]) -> Score:
@@ -138,6 +174,11 @@ def _load_speech_ifeval(recipe: SuiteRecipe) -> list[Item]:
         sections = list(speech_ifeval.RATED)
     root = recipe.audio or folder
     return [speech_ifeval_items.to_item(a, root) for a in asked if a.section in sections]
+
+
+def _optional_speech_ifeval(recipe: SuiteRecipe, answered: Sequence[Item]) -> list[Item]:
+    named = {item.groups["section"] for item in answered}.difference(speech_ifeval.RATED)
+    return _load_speech_ifeval(replace(recipe, subsets=tuple(sorted(named)))) if named else []
 
 
 def _load_transcription(recipe: SuiteRecipe) -> list[Item]:
@@ -198,6 +239,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             name="dynamic_superb",
             load=_load_dynamic_superb,
             score=_score_dynamic_superb,
+            optional=_optional_dynamic_superb,
             aggregate=_sum_up(dynamic_superb.aggregate),
             max_new_tokens=512,
             closed_sets=True,
@@ -206,6 +248,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             name="voicebench",
             load=_load_voicebench,
             score=_score_voicebench,
+            optional=_optional_voicebench,
             aggregate=_sum_up_voicebench,
             max_new_tokens=2048,
             shares=False,
@@ -216,6 +259,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             score=speech_ifeval_items.score,
             aggregate=speech_ifeval_items.aggregate,
             max_new_tokens=speech_ifeval.MAX_NEW_TOKENS,
+            optional=_optional_speech_ifeval,
             details=speech_ifeval_items.forgetting,
         ),
         _suite(

@@ -27,6 +27,7 @@ from desta.evaluation import (
 )
 from desta.evaluation.answered import Answered
 from desta.evaluation.base import Benchmark, Result
+from desta.evaluation.benchmarks import load_questions
 from desta.evaluation.items import Item, Score, check_same, check_unique
 from desta.evaluation.scores import sum_up
 
@@ -55,6 +56,7 @@ def read_results(
     name: str | None = None,
     subset: str | None = None,
     questions: Sequence[Item] = (),
+    data: str | None = None,
 ) -> Published:
     """Read and score results files of one system.
 
@@ -65,6 +67,8 @@ def read_results(
         subset: the part that they answer, where their names do not tell: of SAKURA the hop.
         questions: what they should answer; what they do not is kept as not answered. Without
             them the files alone tell what was asked.
+        data: where these questions lie, in place of `questions`; parts that are asked only by name
+            are among them if the files answer them.
 
     Raises:
         ConfigError: the benchmark has no published form, or a subset is unknown.
@@ -83,7 +87,10 @@ def read_results(
     name = name or _name(paths)
     results = [_result(answered, name) for answered in found]
     told = [answered for answered in found if answered.told]
-    version = benchmark.version([answered.item for answered in found])
+    items = [answered.item for answered in found]
+    version = benchmark.version(items)
+    if data is not None:
+        questions = load_questions(benchmark, data, items)
     if questions:
         if benchmark.name == "speech_ifeval":
             results = _by_content(results, questions, where)

@@ -37,13 +37,13 @@ def load_items(folder: Path) -> list[Item]:
     """Read the question files, plain or gzipped.
 
     Args:
-        folder: holds them, or holds `eval_data`, which does.
+        folder: holds them, or holds `eval_data` or `data/eval_data`, which does.
 
     Raises:
         DataError: a file is missing, or is not in the published layout.
     """
-    if (folder / "eval_data").is_dir():
-        folder = folder / "eval_data"
+    inner = [folder / "eval_data", folder / "data" / "eval_data"]
+    folder = next((path for path in inner if path.is_dir()), folder)
     items = []
     for section, stem in FILES.items():
         found = [p for p in (folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz") if p.is_file()]
@@ -100,7 +100,7 @@ def _section(record: Mapping[str, Any], path: Path) -> Section:
     """Tell which file of questions a line of outputs answers."""
     metric = record.get("metric")
     if metric in ("wer", "accuracy"):
-        return "closed_ended" if "instruction_id_list" in record else "unconstrained"
+        return "closed_ended" if record.get("instruction_id_list") else "unconstrained"
     if metric == "open":
         return "creative_writing"
     if metric == "cot":

@@ -64,11 +64,11 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
 def read_answered(paths: Sequence[Path]) -> list[Answered]:
     """Read published files of outputs.
 
-    An answer may stand in two files, one that tells how the rules were followed and one that holds
-    what a judge replied: they are joined.
+    An answer may stand in several files: as it was written, with how the rules were followed, with
+    what a judge replied. They are joined.
 
     Raises:
-        DataError: a file is not in the published layout, or a question is answered twice.
+        DataError: a file is not in the published layout, or two answer a question differently.
     """
     found: dict[tuple[str, ...], speech_ifeval_files.Answered] = {}
     counts: Counter[str] = Counter()
@@ -84,8 +84,8 @@ def read_answered(paths: Sequence[Path]) -> list[Answered]:
 
 
 def key_of(item: Item) -> tuple[str, ...]:
-    """Return what tells a question from others, in whatever order they come."""
-    return item.groups["section"], item.record["audio_filepath"], item.question
+    """Return what tells a question from others, in whatever order and wherever its clip lies."""
+    return item.groups["section"], Path(item.record["audio_filepath"]).name, item.question
 
 
 def _numbered(answered: speech_ifeval_files.Answered, number: int) -> speech_ifeval_files.Answered:
@@ -96,15 +96,16 @@ def _numbered(answered: speech_ifeval_files.Answered, number: int) -> speech_ife
 def _joined(
     one: speech_ifeval_files.Answered, other: speech_ifeval_files.Answered, path: Path
 ) -> speech_ifeval_files.Answered:
-    judged = [each for each in (one, other) if each.judge_reply is not None]
-    if len(judged) != 1 or one.output != other.output:
+    replies = {each.judge_reply for each in (one, other)} - {None}
+    if len(replies) > 1 or one.output != other.output:
         raise DataError(
-            f"{path}: {one.item.id} is answered in another file too",
-            fix="give the files of one model, each once",
+            f"{path}: {one.item.id} is answered in another file too, and otherwise",
+            fix="give the files of one model, judged once",
         )
+    known = one if one.judge_reply is not None else other  # what was judged has a label
     return replace(
-        judged[0],
-        item=replace(judged[0].item, id=one.item.id),
+        known,
+        item=replace(known.item, id=one.item.id),
         published={**one.published, **other.published},
     )
 

@@ -54,13 +54,15 @@ def load_items(root: Path, subset: str, splits: Sequence[str] | None = None) -> 
                 fix=f"run `hf download {REPOSITORY} --repo-type dataset --include '{subset}/*' "
                 f"--revision {REVISION} --local-dir {root}`",
             )
+        number = 0  # a file of answers is to one split, and has no ids
         for shard in shards:
             columns = sorted(column_names(shard, to="read VoiceBench") - {"audio"})
             for row in read_rows(shard, root, columns, audio="audio", to="read VoiceBench"):
                 if isinstance(row, Skipped):
                     raise DataError(f"{shard}: row {row.id} holds no sound", fix="fetch it again")
                 clip = root / row.audio
-                items.append(_item(subset, split, len(items), row.values, [clip], str(shard)))
+                items.append(_item(subset, split, number, row.values, [clip], str(shard)))
+                number += 1
     return items
 
 
