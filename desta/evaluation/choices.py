@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+NOT_OFFERED = "the right answer is not among the choices"
+
 
 def named_choices(
     answer: str, choices: Sequence[str], synonyms: Mapping[str, Sequence[str]] | None = None
@@ -35,6 +37,20 @@ def named_choices(
                 named.add(choice)
                 words[start : start + len(spelling)] = [""] * len(spelling)  # not to be read again
     return named
+
+
+def check_offered(target: str, choices: Sequence[str]) -> str | None:
+    """Return `NOT_OFFERED` where a right answer is known and is none of the choices.
+
+    Case, punctuation and the order of words do not count.
+
+    >>> check_offered("a dog", ["cat", "cow"])
+    'the right answer is not among the choices'
+    """
+    if not target or not choices:
+        return None
+    right = set(_words(target)) or target.strip()
+    return None if any(right == (set(_words(c)) or c.strip()) for c in choices) else NOT_OFFERED
 
 
 def _words(text: str) -> list[str]:

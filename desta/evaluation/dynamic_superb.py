@@ -20,7 +20,7 @@ from pathlib import Path
 
 from desta.errors import DataError, need
 from desta.evaluation.answered import Answered
-from desta.evaluation.choices import named_choices
+from desta.evaluation.choices import check_offered, named_choices
 from desta.evaluation.items import (
     Item,
     Report,
@@ -31,6 +31,7 @@ from desta.evaluation.items import (
     fetch,
     field_of,
     find,
+    join_notes,
     plain,
     read_published,
     rows,
@@ -202,7 +203,7 @@ def score_item(item: Item, output: str | None) -> Score:
             if named
             else None,
         },
-        note=None if named else NO_OUTPUT,
+        note=join_notes(None if named else NO_OUTPUT, check_offered(item.target, item.choices)),
     )
 
 

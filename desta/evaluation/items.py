@@ -5,9 +5,12 @@ A benchmark is a file with three pure functions: `load_items` reads what its aut
 print. A score may hold several readings of one answer, for example with a prefix and without.
 """
 
+import ast
+import contextlib
 import gzip
 import json
 import re
+import reprlib
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -185,6 +188,11 @@ def find(cells: Iterable[Cell], reading: str, dimension: str = TOTAL, group: str
     return next(cell for cell in cells if (cell.reading, cell.dimension, cell.group) == wanted)
 
 
+def join_notes(*notes: str | None) -> str | None:
+    """Return one note of all that there are; None where there is none."""
+    return "; ".join(note for note in notes if note) or None
+
+
 def count_notes(scores: Iterable[Score]) -> tuple[Mapping[str, Any], ...]:
     """Count the scores' notes, each with the id of its first."""
     table: dict[str, dict[str, Any]] = {}
@@ -264,6 +272,33 @@ def field_of(record: Any, key: str, kind: type, where: str) -> Any:
 def text_of(record: Mapping[str, Any], *keys: str) -> str | None:
     """Return the first text under some keys of a published record; None where there is none."""
     return next((value for key in keys if isinstance(value := record.get(key), str)), None)
+
+
+def texts_of(record: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    """Return a list of texts of a published record, also where it is written as one text.
+
+    Tables have no lists: `["a", "b"]` stands in a cell, as JSON or as Python writes it.
+
+    Raises:
+        DataError: it is missing, empty, or no list of texts.
+    """
+    value = record.get(key)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                value = ast.literal_eval(value)
+    fix = 'write it as ["one", "two"]; another version of the file may differ'
+    if not isinstance(value, list):
+        raise DataError(
+            f"{where} has no {key!r} that is list, or JSON of one, but "
+            f"{reprlib.repr(record.get(key))}",
+            fix=fix,
+        )
+    if not value or not all(isinstance(each, str) for each in value):
+        raise DataError(f"{where} has {key} that are no texts: {reprlib.repr(value)}", fix=fix)
+    return tuple(value)
 
 
 def fetch(repository: str, revision: str, patterns: Sequence[str]) -> Path:

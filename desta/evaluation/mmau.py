@@ -18,6 +18,7 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.evaluation.answered import Answered
+from desta.evaluation.choices import check_offered
 from desta.evaluation.items import (
     Item,
     Report,
@@ -28,11 +29,13 @@ from desta.evaluation.items import (
     count_notes,
     field_of,
     find,
+    join_notes,
     plain,
     read_published,
     rows,
     tabulate,
     text_of,
+    texts_of,
 )
 from desta.records import LOCATOR
 
@@ -60,7 +63,7 @@ class Layout:
 
     name: str
     files: tuple[str, ...]
-    """Names of its files of questions."""
+    """Names of its files of questions; of one in two forms, the first form counts."""
     audio: str
     """Key of the clip's path, which starts with `./` and is relative to the file."""
     output: str
@@ -78,7 +81,7 @@ MMAU = Layout(
 )
 MMAR = Layout(
     name="mmar",
-    files=("MMAR-meta.json",),
+    files=("MMAR-meta.json", "MMAR-meta.jsonl"),
     audio="audio_path",
     output="answer_prediction",
     dimensions=("modality", "category", "sub-category"),
@@ -98,7 +101,7 @@ def load_items(path: Path, layout: Layout = MMAU, audio_root: Path | None = None
     """
     if path.is_dir():
         there = [path / name for name in layout.files if (path / name).is_file()]
-        if len(there) != 1:
+        if len({each.stem for each in there}) != 1:
             raise DataError(
                 f"{path} holds {len(there)} of the files {', '.join(layout.files)}",
                 fix="give the path of one of them",
@@ -145,6 +148,7 @@ def score_item(
         note = WITHHELD
     elif output is None:
         note = NO_OUTPUT if prediction is None else f"no {layout.output}"
+    note = join_notes(note, check_offered(item.target, item.choices))
     return Score(
         id=item.id,
         groups=item.groups,
@@ -235,9 +239,7 @@ def _items(
 def _item(record: Mapping[str, Any], layout: Layout, audio_root: Path, where: str) -> Item:
     id = field_of(record, "id", str, f"{where}: a row")
     where = f"{where}: {id}"
-    choices = tuple(field_of(record, "choices", list, where))
-    if not choices or not all(isinstance(choice, str) for choice in choices):
-        raise DataError(f"{where} has choices that are no texts", fix="fetch that file again")
+    choices = texts_of(record, "choices", where)
     quoted = [f'"{choice}"' for choice in choices]
     options = " or ".join(([", ".join(quoted[:-1])] if quoted[1:] else []) + quoted[-1:])
     question = field_of(record, "question", str, where)

@@ -17,7 +17,7 @@ from desta.construction.description import describe
 from desta.errors import DataError
 from desta.evaluation.answered import Answered
 from desta.evaluation.baselines import tell
-from desta.evaluation.choices import named_choices
+from desta.evaluation.choices import check_offered, named_choices
 from desta.evaluation.items import (
     Item,
     Report,
@@ -26,6 +26,7 @@ from desta.evaluation.items import (
     check_unique,
     count_notes,
     field_of,
+    join_notes,
     plain,
     read_published,
     tabulate,
@@ -306,6 +307,7 @@ def _score(item: Item, output: str | None, judged: str | None, lenient: str | No
     named = _named_options(item.record["options"], output) if output is not None else None
     gold = item.target[1]
     note = NO_REPLY if judged is None else INVALID if judged == "invalid" else None
+    note = join_notes(note, check_offered(item.target, item.choices))
     return Score(
         id=item.id,
         groups=item.groups,

@@ -24,11 +24,13 @@ from typing import Any, Literal, TypeVar
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
+from desta.evaluation.choices import NOT_OFFERED
 from desta.evaluation.items import (
     Item,
     Report,
     Score,
     count_notes,
+    join_notes,
     tabulate,
 )
 from desta.evaluation.metrics import Estimate, average
@@ -124,11 +126,13 @@ def score_item(
             return _score_qa(item, response, replies, pedant, seed)
         case "mcq":
             said = read_choice(response)
+            stray = None if item.target in CHOICES else NOT_OFFERED  # which no answer can be
             if said is None:
-                said = _draw(item, seed, CHOICES)
-                return _score(item, None, float(said == item.target), 1 / len(CHOICES), DRAWN)
+                drawn = float(_draw(item, seed, CHOICES) == item.target)
+                chance = 0.0 if stray else 1 / len(CHOICES)
+                return _score(item, None, drawn, chance, join_notes(DRAWN, stray))
             right = float(said == item.target)
-            return _score(item, said, right, right)
+            return _score(item, said, right, right, stray)
         case "bbh":
             value = read_bbh(response, item.record["id"])
             gold = REFERENCES[item.target.lower()]

@@ -1,0 +1,110 @@
+"""Choices of questions: how files write them, and right answers that are none of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desta.errors import DataError
+from desta.evaluation import dynamic_superb, mmau, sakura, voicebench
+from desta.evaluation.choices import NOT_OFFERED, check_offered
+from desta.evaluation.items import Item, ask
+from support.commands import desta
+from support.published import write
+
+LAYOUTS = {"mmau": mmau.MMAU, "mmar": mmau.MMAR}
+
+
+def row(id: str, **fields: Any) -> dict[str, Any]:
+    known = {"question": "Who?", "choices": ["dog", "cat"], "answer": "dog", "task": "sound"}
+    return {"id": id, "audio_id": "./a.wav", "audio_path": "./a.wav", **known, **fields}
+
+
+@pytest.mark.parametrize(
+    ("target", "choices", "offered"),
+    [
+        ("dog", ["dog", "cat"], True),
+        ("Dog.", ["dog", "cat"], True),
+        ("bass drum", ["drum bass", "cat"], True),  # the same words to the official script
+        ("cow", ["dog", "cat"], False),
+        ("dog", ["dogs", "a dog"], False),
+        ("+", ["+", "-"], True),
+        ("+", ["*", "-"], False),
+        ("गाय", ["गाय", "कुत्ता"], True),
+        ("", ["dog", "cat"], True),  # its authors keep it to themselves
+        ("dog", [], True),  # an open question
+    ],
+)
+def test_a_right_answer_is_looked_for_among_the_choices(
+    target: str, choices: list[str], offered: bool
+) -> None:
+    assert check_offered(target, choices) == (None if offered else NOT_OFFERED)
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_mmau_and_mmar_note_a_right_answer_that_is_no_choice(tmp_path: Path, name: str) -> None:
+    layout = LAYOUTS[name]
+    rows = [row("1"), row("2", answer="cow"), row("3", answer="pig"), row("4", answer=None)]
+    path = write(tmp_path / "r.json", [each | {layout.output: "a cow"} for each in rows])
+
+    report = mmau.score_file(path, layout)
+    notes = {note["reason"]: (note["count"], note["example"]) for note in report.notes}
+    assert notes == {NOT_OFFERED: (2, "2"), mmau.WITHHELD: (1, "4")}
+    assert report.figures[layout.output].value == pytest.approx(1 / 3)  # as the script counts
+
+    done = desta("score", name, path, "--json")
+    system = json.loads(done.stdout)["systems"][0]
+    assert {"reason": NOT_OFFERED, "count": 2, "example": "2"} in system["notes"]
+
+
+def test_every_benchmark_with_choices_notes_it() -> None:
+    def item(target: str, choices: tuple[str, ...], **fields: Any) -> Item:
+        known = {"id": "x", "messages": ask("", "<|AUDIO|>", ["a.wav"]), "question": "?"}
+        return Item(**known, target=target, choices=choices, **fields)
+
+    spoken = item("cow", ("dog", "cat"), groups={"instance": "i", "dimension": "Audio"})
+    assert dynamic_superb.score_item(spoken, "cow").note == NOT_OFFERED
+    options = {"options": {"a": "dog", "b": "cat"}}
+    heard = item("(a) cow", ("(a) dog", "(b) cat"), record=options)
+    assert sakura.score_item(heard, "(a)").note == f"{sakura.NO_REPLY}; {NOT_OFFERED}"
+    for letter in ("E", "b", " B"):  # the official code compares as written
+        asked = item(letter, voicebench.CHOICES, groups={"subset": "mmsu"})
+        score = voicebench.score_item(asked, "The answer is B.")
+        assert (score.note, score.values["official"]) == (NOT_OFFERED, 0.0)
+        drawn = voicebench.score_item(asked, "I cannot tell")
+        assert drawn.note == f"{voicebench.DRAWN}; {NOT_OFFERED}"
+        assert drawn.values["expected"] == 0.0
+
+
+@pytest.mark.parametrize("written", ['["dog", "cat"]', "['dog', 'cat']", '\n[ "dog","cat" ] '])
+def test_choices_may_be_a_list_written_as_a_text(tmp_path: Path, written: str) -> None:
+    path = write(tmp_path / "q.json", [row("1", choices=written)])
+    assert mmau.load_items(path)[0].choices == ("dog", "cat")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "dog, cat", "[]", "", '{"a": "dog"}', '["dog", 3]', "[" * 5000, "__import__('os')", None,
+        7, [], ["dog", None],
+    ],
+)  # fmt: skip
+def test_choices_that_are_no_list_of_texts_are_one_sentence(tmp_path: Path, written: Any) -> None:
+    path = write(tmp_path / "q.json", [row("1"), row("bad", choices=written)])
+    with pytest.raises(DataError, match="bad has (no )?.?choices.? that") as error:
+        mmau.load_items(path)
+    assert '["one", "two"]' in error.value.fix
+    assert len(error.value.message) < 300
+
+
+def test_mmar_is_read_under_both_names_of_its_file(tmp_path: Path) -> None:
+    rows = [row("1"), row("2")]
+    write(tmp_path / "MMAR-meta.jsonl", rows, lines=True)
+    assert [i.id for i in mmau.load_items(tmp_path, mmau.MMAR)] == ["1", "2"]
+    write(tmp_path / "MMAR-meta.json", rows)
+    assert len(mmau.load_items(tmp_path, mmau.MMAR)) == 2
+    write(tmp_path / "mmau-test-mini.json", rows)
+    write(tmp_path / "mmau-test.json", rows)
+    with pytest.raises(DataError, match="holds 2 of the files"):
+        mmau.load_items(tmp_path, mmau.MMAU)
