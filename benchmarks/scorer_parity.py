@@ -79,7 +79,9 @@ An answer may be read in several ways: each reading is a figure of its own, with
 | `voicebench` | `official` | what cannot be read is drawn at random, by seed and item |
 | | `expected` | what cannot be read counts its chance, 1/4 or 1/2 |
 | | `lower bound` | SD_QA without PEDANT: half the judge, half "contains the reference" |
-| `transcription` | `word error rate` | errors over words, normalised as Whisper's authors do |
+| `transcription` | `word error rate` | official: normalised as Whisper's authors do |
+| | `word error rate, by rules of the script` | vowel signs count ([more](transcription.md)) |
+| | `character error rate, by rules of the script` | the same, of languages without spaces |
 
 ```python
 from pathlib import Path

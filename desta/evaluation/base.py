@@ -78,10 +78,15 @@ class Result:
     """Why a value is missing or drawn."""
     weight: float = 1.0
     """What the item counts in a mean."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Reading -> what the item counts in its mean, where that is not `weight`."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object, every field written."""
-        return asdict(self)
+        """Return a JSON object, every field written, but for `weights` where there are none."""
+        record = asdict(self)
+        if not self.weights:
+            del record["weights"]
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Result":
@@ -124,6 +129,7 @@ class Result:
             values=self.values,
             note=self.note,
             weight=self.weight,
+            weights=self.weights,
         )
 
     def scored(self, score: Score) -> "Result":
@@ -134,6 +140,7 @@ class Result:
             values=dict(score.values),
             note=score.note,
             weight=score.weight,
+            weights=dict(score.weights),
         )
 
 

@@ -1,6 +1,6 @@
 """Which of a closed set of choices an answer names, told by its words."""
 
-import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 NOT_OFFERED = "the right answer is not among the choices"
@@ -54,4 +54,5 @@ def check_offered(target: str, choices: Sequence[str]) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text.casefold())
+    kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text.casefold())
+    return "".join(kept).split()  # marks are vowels in many scripts

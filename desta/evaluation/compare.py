@@ -194,7 +194,8 @@ class _Pair:
     groups: Mapping[str, str]
     values: Mapping[str, tuple[float, float] | None]
     """By reading; None where one of the two has no score."""
-    weight: float
+    weights: Mapping[str, float]
+    """By reading."""
 
 
 def _pair(first: Contender, second: Contender) -> list[_Pair]:
@@ -223,8 +224,8 @@ def _pair(first: Contender, second: Contender) -> list[_Pair]:
             )
         readings = dict.fromkeys([*one.values, *other.values])
         values = {reading: _both(one, other, reading) for reading in readings}
-        weight = (one.weight + other.weight) / 2
-        pairs.append(_Pair(groups=one.groups, values=values, weight=weight))
+        weights = {r: (one.score.weight_of(r) + other.score.weight_of(r)) / 2 for r in readings}
+        pairs.append(_Pair(groups=one.groups, values=values, weights=weights))
     return pairs
 
 
@@ -271,7 +272,11 @@ def _difference(
     """Return the mean over strata of their mean differences; None where no pair has scores."""
     weights, firsts, seconds, residuals = [], [], [], []
     for members in strata:
-        both = [(pair.values[reading], pair.weight) for pair in members if pair.values.get(reading)]
+        both = [
+            (pair.values[reading], pair.weights[reading])
+            for pair in members
+            if pair.values.get(reading)
+        ]
         values = np.array([value for value, _ in both], np.float64).reshape(-1, 2)
         shares = np.array([weight for _, weight in both], np.float64)
         if not shares.sum():

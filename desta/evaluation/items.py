@@ -69,6 +69,12 @@ class Score:
     """Why a value is missing or drawn: the same words for everything it befalls."""
     weight: float = 1.0
     """What the item counts in a mean: the replies of a judge that it rests on."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Reading -> what the item counts in its mean, where that is not `weight`."""
+
+    def weight_of(self, reading: str) -> float:
+        """Return what the item counts in the mean of a reading."""
+        return self.weights.get(reading, self.weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,7 +349,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 def _cell(reading: str, dimension: str, group: str, members: Sequence[Score]) -> Cell:
     scored = [
-        (value, score.weight)
+        (value, score.weight_of(reading))
         for score in members
         if (value := score.values.get(reading)) is not None
     ]

@@ -1,23 +1,49 @@
-"""Word error rate of transcriptions, on any corpus whose clips say what is spoken.
+"""Error rates of transcriptions, on any corpus whose clips say what is spoken.
 
-Both sides are normalised as Whisper's authors do: English text by their English rules (spellings,
-contractions, numbers), any other by lower case and the removal of signs. The rate is that of the
-corpus: all errors over all words of the references.
+`WER`, the official figure, normalises both sides as Whisper's authors do: English by their English
+rules (spellings, contractions, numbers), any other language by lower case and the removal of signs.
+That takes the vowels from Indic words, and counts pointed Arabic as wrong. Where a text is not
+English there is a second figure, by rules that fit its script (`scripts.py`): of words, or of
+characters where a language is written without spaces. Rates are those of the corpus: all errors
+over all words, or characters, of the references.
 """
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from desta.errors import DataError
-from desta.evaluation.items import Item, Report, Score, ask, check_unique, count_notes, tabulate
-from desta.evaluation.metrics import ratio
-from desta.evaluation.wer import count_word_errors, normalise
+from desta.evaluation.items import (
+    Item,
+    Report,
+    Score,
+    ask,
+    check_unique,
+    count_notes,
+    find,
+    join_notes,
+    tabulate,
+)
+from desta.evaluation.scripts import (
+    Rules,
+    has_marks,
+    normalise_marked,
+    rules_of,
+    split_characters,
+)
+from desta.evaluation.wer import count_word_errors, is_english, is_split, normalise
 from desta.records import LOCATOR, NO_TRANSCRIPTION, read_clips
 
 PROMPT = f"{LOCATOR}\nWrite down what is said, word for word, and nothing else."
 WER = "word error rate"
+SCRIPT_WER = "word error rate, by rules of the script"
+CER = "character error rate, by rules of the script"
+MISLEADS = f'Whisper\'s rules do not fit this script: "{WER}" misleads, read the rate by its rules'
 NO_OUTPUT = "no output"
 NO_WORDS = "the reference has no words after normalisation"
+
+logger = logging.getLogger(__name__)
 
 
 def load_items(path: Path, root: Path, split: str = "test") -> list[Item]:
@@ -60,34 +86,64 @@ def score_item(item: Item, output: str | None, language: str | None = None) -> S
         language: code or English name; by default that of the clip, or English.
     """
     if output is None:
-        return _unscored(item, NO_OUTPUT, None)
+        values = {WER: None}
+        return Score(id=item.id, groups=item.groups, extracted=None, values=values, note=NO_OUTPUT)
     spoken = language or item.groups.get("language", "unknown")
-    if spoken == "unknown":
-        spoken = "en"
-    counts = count_word_errors(normalise(item.target, spoken), normalise(output, spoken))
-    if not counts.num_words:
-        return _unscored(item, NO_WORDS, output)
+    known = None if spoken == "unknown" else spoken
+    official = known or "en"
+    counts = {WER: count_word_errors(normalise(item.target, official), normalise(output, official))}
+    match rules := rules_of(item.target, known):
+        case "words":
+            marked = [normalise_marked(text, known) for text in (item.target, output)]
+            counts[SCRIPT_WER] = count_word_errors(*marked)
+        case "characters":
+            marked = [normalise_marked(text, known) for text in (item.target, output)]
+            counts[CER] = count_word_errors(*map(split_characters, marked))
+    misled = _misleads(rules, official, item.target, output)
     return Score(
         id=item.id,
         groups=item.groups,
         extracted=output,
-        values={WER: counts.num_errors / counts.num_words},
-        weight=counts.num_words,
+        values={
+            name: c.num_errors / c.num_words if c.num_words else None for name, c in counts.items()
+        },
+        note=join_notes(None if counts[WER].num_words else NO_WORDS, MISLEADS if misled else None),
+        weight=counts[WER].num_words or 1.0,
+        weights={name: c.num_words for name, c in counts.items() if name != WER},
     )
 
 
 def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
-    """Return the rate of the corpus, and of each of its groups."""
-    scored = [(value, score.weight) for score in scores if (value := score.values[WER]) is not None]
-    rate = ratio([v * w for v, w in scored], [w for _, w in scored]) if scored else None
+    """Return the rates of the corpus, and of each of its groups.
+
+    Beside texts of other scripts, English ones count in `SCRIPT_WER` by Whisper's English rules.
+    """
+    if any(SCRIPT_WER in score.values for score in scores):
+        scores = [_with_english(score) for score in scores]
+    cells = tabulate(scores)
+    readings = dict.fromkeys(cell.reading for cell in cells)
+    totals = {reading: find(cells, reading).estimate for reading in readings}
+    notes = count_notes(scores)
+    if misled := sum(note["count"] for note in notes if MISLEADS in note["reason"]):
+        logger.warning("%d of %d texts: %s", misled, len(scores), MISLEADS)
     return Report(
         benchmark="transcription",
         version=version,
-        figures={WER: rate} if rate else {},
-        cells=tabulate(scores),
-        notes=count_notes(scores),
+        figures={reading: rate for reading, rate in totals.items() if rate},
+        cells=cells,
+        notes=notes,
     )
 
 
-def _unscored(item: Item, note: str, output: str | None) -> Score:
-    return Score(id=item.id, groups=item.groups, extracted=output, values={WER: None}, note=note)
+def _misleads(rules: Rules, official: str, reference: str, output: str) -> bool:
+    """Tell whether Whisper's rules take away what is spoken, or count a sentence as a word."""
+    if rules == "English":
+        return False
+    unsplit = rules == "characters" and not is_split(official)
+    return is_english(official) or unsplit or has_marks(reference) or has_marks(output)
+
+
+def _with_english(score: Score) -> Score:
+    if set(score.values) != {WER}:
+        return score
+    return replace(score, values={**score.values, SCRIPT_WER: score.values[WER]})

@@ -9,6 +9,7 @@ from desta.errors import DataError, need
 
 _NO_SPACES = ("zh", "ja", "th", "lo", "my", "yue", "chinese", "japanese", "thai", "mandarin")
 """Languages written without spaces: their signs are counted in place of words."""
+_ENGLISH = ("en", "english")
 _EXTRA = "eval"
 _TO = "measure word error rates"
 
@@ -36,7 +37,17 @@ def normalise(text: str, language: str = "en") -> str:
         text: as it was written.
         language: code or English name.
     """
-    return _normaliser(language.casefold())(text).strip()
+    return _normaliser(_without_region(language))(text).strip()
+
+
+def is_english(language: str) -> bool:
+    """Tell whether texts of a language are normalised by the English rules."""
+    return _without_region(language) in _ENGLISH
+
+
+def is_split(language: str) -> bool:
+    """Tell whether Whisper's authors count characters of a language in place of words."""
+    return _without_region(language) in _NO_SPACES
 
 
 def normalise_basically(text: str) -> str:
@@ -80,9 +91,13 @@ def word_error_rate(errors: Iterable[WordErrors]) -> float:
     return sum(e.num_errors for e in all_errors) / num_words
 
 
+def _without_region(language: str) -> str:
+    return language.casefold().replace("_", "-").split("-")[0]
+
+
 @cache
 def _normaliser(language: str) -> Callable[[str], str]:
-    if language in ("en", "english"):
+    if language in _ENGLISH:
         english = need("whisper_normalizer.english", extra=_EXTRA, to=_TO)
         return english.EnglishTextNormalizer()
     basic = need("whisper_normalizer.basic", extra=_EXTRA, to=_TO)

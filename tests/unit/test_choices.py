@@ -8,7 +8,7 @@ import pytest
 
 from desta.errors import DataError
 from desta.evaluation import dynamic_superb, mmau, sakura, voicebench
-from desta.evaluation.choices import NOT_OFFERED, check_offered
+from desta.evaluation.choices import NOT_OFFERED, check_offered, named_choices
 from desta.evaluation.items import Item, ask
 from support.commands import desta
 from support.published import write
@@ -40,6 +40,11 @@ def test_a_right_answer_is_looked_for_among_the_choices(
     target: str, choices: list[str], offered: bool
 ) -> None:
     assert check_offered(target, choices) == (None if offered else NOT_OFFERED)
+
+
+def test_choices_that_differ_in_a_vowel_sign_are_two() -> None:
+    assert named_choices("यह किताब है।", ["कताब", "किताब"]) == {"किताब"}
+    assert check_offered("किताब", ["कताब"]) == NOT_OFFERED
 
 
 @pytest.mark.parametrize("name", list(LAYOUTS))
