@@ -36,6 +36,13 @@ def score(
     subset: Annotated[
         str | None, typer.Option(help="What a published file answers, if its name does not say.")
     ] = None,
+    references: Annotated[
+        Path | None,
+        typer.Option(help="What was said, where files of transcriptions do not hold it."),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Of transcriptions: code or English name.")
+    ] = None,
     judge: Annotated[
         Path | None, typer.Option(help="YAML recipe of a judge (docs/evaluation/judges.md).")
     ] = None,
@@ -63,10 +70,17 @@ def score(
         if not paths:
             raise ConfigError("no results file is given", fix=f"desta score {name} FILE...")
         _score_published(
-            name, paths, data, subset, judge, report, allow_missing, overrides, as_json
+            name,
+            paths,
+            {"data": data, "subset": subset, "references": references, "language": language},
+            judge,
+            report,
+            allow_missing,
+            overrides,
+            as_json,
         )
         return
-    if len(paths) > 1 or data or subset:
+    if len(paths) > 1 or data or subset or references or language:
         raise ConfigError(
             "an evaluation of ours is scored alone, by its own plan",
             fix=f"desta score {files[ours.index(True)]}",
@@ -135,8 +149,7 @@ def _named(what: list[str], benchmark: str | None) -> str:
 def _score_published(
     name: str,
     paths: list[Path],
-    data: str | None,
-    subset: str | None,
+    how: dict[str, Any],
     judge: Path | None,
     report: Path | None,
     allow_missing: bool,
@@ -149,7 +162,7 @@ def _score_published(
     from desta.evaluation.published import read_results, score_published
 
     benchmark = find_benchmark(name)
-    published = read_results(benchmark, paths, subset=subset, data=data)
+    published = read_results(benchmark, paths, **how)
     recipe, generator = _judge(judge, overrides)
     facts: dict[str, Any] = {}
     if recipe is not None:

@@ -5,6 +5,7 @@
     dynamic_superb   {"predictions": [...]} or a bare list, one file for each instance
     voicebench       JSONL, one file for each subset
     speech_ifeval    JSONL: raw outputs, `rule_eval@*`, `llm_eval@*`, one file for each section
+    transcription    tables or texts, see `transcription_files`
 
 All of them may be gzipped. What a file does not hold, such as clips, is missing in the results too.
 """
@@ -22,6 +23,7 @@ from desta.evaluation import (
     mmau,
     sakura,
     speech_ifeval_items,
+    transcription_files,
     voicebench,
     voicebench_files,
 )
@@ -57,6 +59,8 @@ def read_results(
     subset: str | None = None,
     questions: Sequence[Item] = (),
     data: str | None = None,
+    references: Path | None = None,
+    language: str | None = None,
 ) -> Published:
     """Read and score results files of one system.
 
@@ -69,6 +73,8 @@ def read_results(
             them the files alone tell what was asked.
         data: where these questions lie, in place of `questions`; parts that are asked only by name
             are among them if the files answer them.
+        references: of transcriptions, where what was said stands in a file of its own.
+        language: of all transcriptions, code or English name; None: as the files say.
 
     Raises:
         ConfigError: the benchmark has no published form, or a subset is unknown.
@@ -81,7 +87,20 @@ def read_results(
             fix=f"give one of {', '.join(FORMS)}, or the results.jsonl of an evaluation",
         )
     read = FORMS[benchmark.name]
-    found = read(paths, subset)
+    if benchmark.name == "transcription":
+        if data and references:
+            raise ConfigError("--data and --references both say what was said", fix="give one")
+        references, data = references or (Path(data) if data else None), None
+        if references is None and (references := transcription_files.find_references(paths)):
+            paths = [path for path in paths if path != references]
+        found = transcription_files.read_answered(paths, references, language)
+    elif references or language:
+        raise ConfigError(
+            f"--{'references' if references else 'language'} says nothing to {benchmark.name}",
+            fix="leave it out; transcriptions alone have it",
+        )
+    else:
+        found = read(paths, subset)
     where = ", ".join(str(path) for path in paths)
     check_unique((answered.item.id for answered in found), where)
     name = name or _name(paths)
@@ -245,5 +264,6 @@ FORMS: dict[str, Callable[[Sequence[Path], str | None], list[Answered]]] = {
     "dynamic_superb": _each(lambda path, subset: dynamic_superb.read_answered(path)),
     "voicebench": _each(_read_voicebench),
     "speech_ifeval": lambda paths, subset: speech_ifeval_items.read_answered(paths),
+    "transcription": lambda paths, subset: transcription_files.read_answered(paths),
 }
 """Benchmark -> (files, subset) -> answers."""

@@ -154,7 +154,7 @@ def test_sakura_with_and_without_a_judge(tmp_path: Path) -> None:
         ("dynamic_superb", b"[1, 2]", "not a list of JSON objects"),
         ("dynamic_superb", b'{"pred": []}', "has no 'predictions'"),
         pytest.param("mmau", gzip.compress(b"[]" * 999)[:-9], "is not whole", id="gzip cut"),
-        ("transcription", b"[]", "has no published form"),
+        ("attributes", b"[]", "has no published form"),
     ],
 )
 def test_wrong_files_are_one_sentence(
