@@ -25,6 +25,7 @@ from desta.evaluation.base import Benchmark, Result
 from desta.evaluation.items import Item, Report, Score
 from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.voicebench_ifeval import ifeval_column
+from desta.shards import UNWRITABLE
 
 HUB = "hub"
 """As `data`: every part from its own place on the Hub, at the commit that is pinned here."""
@@ -203,7 +204,8 @@ def _scores(results: Sequence[Result]) -> list[Score]:
 def _version(items: Sequence[Item]) -> str:
     """Name questions and right answers by their hash: their authors give them no version."""
     lines = sorted(f"{item.id}\t{item.question}\t{item.target}" for item in items)
-    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    text = "\n".join(lines).encode(errors=UNWRITABLE)
+    digest = hashlib.sha256(text).hexdigest()[:12]
     return f"{len(items)} items ({digest})"
 
 

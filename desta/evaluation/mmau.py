@@ -38,6 +38,7 @@ from desta.evaluation.items import (
     texts_of,
 )
 from desta.records import LOCATOR
+from desta.shards import UNWRITABLE
 
 PREFIX = "The correct answer is: "
 """Words that the system prompt asks for, and that the second reading takes out again."""
@@ -114,7 +115,7 @@ def load_items(path: Path, layout: Layout = MMAU, audio_root: Path | None = None
 def version(items: Sequence[Item]) -> str:
     """Name the annotations by their hash, and by their date where it is known."""
     answers = "\n".join(sorted(f"{item.id}\t{item.target}" for item in items))
-    digest = hashlib.sha256(answers.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(answers.encode(errors=UNWRITABLE)).hexdigest()[:12]
     return _REVISIONS.get(digest, f"unknown annotations of {len(items)} items ({digest})")
 
 

@@ -61,6 +61,9 @@ _FILE_NAMES: Mapping[Side, re.Pattern[str]] = {
 _ID = re.compile(r"(?=\S*\d)(?=\S*(?:[^\W\d]|[-/]))\S+(?=\s|$)")
 """First word of a line that is an id: digits, and letters or signs that join."""
 _TRN = re.compile(r"(.*?)\s*\(([^\s()]+)\)\s*")
+_CELLS = (".csv", ".tsv")
+_LISTS = ("predictions", "results", "data", "items", "samples")
+"""Keys under which a JSON object holds its rows."""
 _NUM_NAMED = 10
 
 logger = logging.getLogger(__name__)
@@ -96,6 +99,12 @@ def read_answered(
     else:
         understood = [entry for path in paths for entry in _read_side(path, "hypothesis")]
         said = _read_side(references, "reference")
+        if all(map(_is_text, (references, *paths))) and _has_ids(said) != _has_ids(understood):
+            one, other = (references, paths[0])[:: 1 if _has_ids(said) else -1]
+            raise DataError(
+                f"lines of {one} begin with ids, and those of {other} do not",
+                fix="give both with ids, none of them twice, or both without",
+            )
         entries = _pair(said, understood, str(references), ", ".join(map(str, paths)))
     return [_answered(entry, number, language) for number, entry in enumerate(entries, start=1)]
 
@@ -175,7 +184,7 @@ def _pair(
     Raises:
         DataError: one side has other lines, or other ids, than the other.
     """
-    if any(entry.id is None for entry in (*said, *understood)):
+    if not (_has_ids(said) and _has_ids(understood)):
         said, understood = _cut(said, len(understood)), _cut(understood, len(said))
         if len(said) != len(understood):
             raise DataError(
@@ -196,6 +205,10 @@ def _pair(
             fix="give the references of these recordings, under the same ids",
         )
     return [_joined(entry, by_id.get(entry.id)) for entry in said]
+
+
+def _has_ids(entries: Sequence[Entry]) -> bool:
+    return all(entry.id is not None for entry in entries)
 
 
 def _cut(entries: Sequence[Entry], length: int) -> Sequence[Entry]:
@@ -269,7 +282,7 @@ def _find(table: Table, known: Sequence[str]) -> str | None:
 def _named(table: Table) -> str:
     names = list(dict.fromkeys(name for row in table for name in row))
     more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
-    return f"it has {', '.join(names[:_NUM_NAMED])}{more}"
+    return f"it has {', '.join(names[:_NUM_NAMED]) or 'none'}{more}"
 
 
 def _plural(side: Side) -> str:
@@ -299,7 +312,7 @@ def _stem(entry: Entry) -> str:
 
 def _is_text(path: Path) -> bool:
     """Tell lines of text from tables, by the name and by the first character."""
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if _suffix(path) in _CELLS:
         return False
     start = _content(path).lstrip()[:1]
     return start != "{" and not (start == "[" and ".json" in path.name.lower())
@@ -311,13 +324,16 @@ def _read_table(path: Path) -> Table:
     Raises:
         DataError: it is missing, broken or empty.
     """
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".tsv"):
+    suffix = _suffix(path)
+    if suffix not in _CELLS:
         value = read_published(path)
         if isinstance(value, dict):
-            value = next((v for v in value.values() if isinstance(v, list)), [value])
+            lists = (value[key] for key in _LISTS if isinstance(value.get(key), list))
+            value = next(lists, [value])
         return rows(value, str(path))
     _content(path)
+    if path.suffix.lower() == ".gz":
+        raise DataError(f"{path} is a packed table", fix=f"gunzip {path}")
     try:
         table = read_table(path)
     except DataError:
@@ -327,6 +343,11 @@ def _read_table(path: Path) -> Table:
     if not table:
         raise DataError(f"{path} has no rows", fix="give a table with a line of names and rows")
     return table
+
+
+def _suffix(path: Path) -> str:
+    """Return what the name of a file ends in, before it was packed."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 def _lines(path: Path) -> list[tuple[str | None, str]]:

@@ -205,6 +205,8 @@ def test_recordings_that_were_not_transcribed_are_counted(tmp_path: Path) -> Non
         ("t.csv", "utt1,hello\nutt2,day\n", r"no column of references \(it has utt1, hello\)"),
         ("t.csv", "ref,hyp\n", "has no rows"),
         ("t.csv", "ref,ref\na,b\n", "two columns"),
+        ("t.csv.gz", gzip.compress(b"ref,hyp\na,b\n"), "is a packed table"),
+        ("t.jsonl", "{}", r"\(it has none\)"),
         ("t.txt", "hello there\n", "no more than one text a line"),
         ("t.txt", "\n \n", "is empty"),
         ("t.txt", b"\xff\xfeh\x00", "is not UTF-8"),
@@ -231,6 +233,14 @@ def test_what_is_wrong_with_a_pair_is_one_sentence(tmp_path: Path) -> None:
         rate(two, references=tmp_path / "none.txt")
     with pytest.raises(ConfigError, match="--data and --references"):
         rate(two, references=three, data=str(three))
+    ids = side(tmp_path / "ids.txt", SAID, "kaldi")
+    copies = tmp_path / "copies.txt"
+    copies.write_text("utt-1 a\nutt-1 b\nutt-2 c\n")
+    for other in (three, copies):
+        with pytest.raises(DataError, match=r"lines of .*ids.txt begin with ids, and those of"):
+            rate(other, references=ids)
+    with pytest.raises(DataError, match=r"lines of .*ids.txt begin with ids, and those of"):
+        rate(ids, references=three)
     twice = tmp_path / "twice.txt"
     twice.write_text("utt-1\ta\nutt-1\tb\n")
     with pytest.raises(DataError, match=r"twice.txt: id 'utt-1' occurs 2 times"):
@@ -238,6 +248,24 @@ def test_what_is_wrong_with_a_pair_is_one_sentence(tmp_path: Path) -> None:
     for option in ({"references": three}, {"language": "hi"}):
         with pytest.raises(ConfigError, match="says nothing to mmau"):
             read_results(find_benchmark("mmau"), [two], **option)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"model": "m", "predictions": [{"id": "a", "ref": "x y", "hyp": "x"}]}',
+        '[{"id": "a", "ref": "x y", "hyp": "x", "segments": [{"text": "x"}]}]',
+        '{"id": "a", "ref": "x y", "hyp": "x", "segments": [{"text": "x"}]}',
+        '\ufeff{"id": "a", "ref": "x y", "hyp": "x"}\r\n',
+        '{"id": "a", "ref": "x \\ud800", "hyp": "x \\ud801"}',
+    ],
+)
+def test_json_of_one_recording_is_read(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(content, encoding="utf-8", newline="")
+    done = desta("score", "transcription", path, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["systems"][0]["figures"][WER]["value"] == 0.5
 
 
 def test_texts_that_begin_with_numbers_are_not_taken_for_ids(tmp_path: Path) -> None:
