@@ -92,7 +92,8 @@ class Result:
         """
         values = dict(record)
         for name in ("choices", "audio", "prompt", "replies"):
-            values[name] = tuple(values[name])
+            if name in values:
+                values[name] = tuple(values[name])
         return cls(**values)
 
     @property
@@ -183,5 +184,8 @@ class Benchmark:
     closed_sets: bool = False
     """Whether a task always asks for the same choices: its majority is then a class, else the
     place of an option in the list."""
+    official: tuple[str, ...] = ()
+    """Readings that are its authors' rules; all others are ours."""
+    lower_is_better: bool = False
     details: Callable[[Sequence[Result]], Mapping[str, Any]] | None = None
     """What its scores hold beside the reports of the systems."""
