@@ -78,7 +78,9 @@ def score_item(item: Item, output: str | None, language: str | None = None) -> S
 
 def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
     """Return the rate of the corpus, and of each of its groups."""
-    scored = [(value, score.weight) for score in scores if (value := score.values[WER]) is not None]
+    scored = [
+        (value, score.weight) for score in scores if (value := score.values.get(WER)) is not None
+    ]
     rate = ratio([v * w for v, w in scored], [w for _, w in scored]) if scored else None
     return Report(
         benchmark="transcription",
