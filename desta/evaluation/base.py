@@ -176,7 +176,7 @@ class Benchmark:
     score: Callable[[Item, str, Sequence[str]], Score]
     """(item, output, replies of a judge) -> score."""
     aggregate: Callable[[Sequence[Result], str], Report]
-    """(results of one system, version) -> official figures."""
+    """(results of one system, unanswered ones too, version) -> figures."""
     max_new_tokens: int
     """Of an answer, where the recipe does not say."""
     shares: bool = True

@@ -276,7 +276,7 @@ def _report(
         known = benchmark.aggregate([*answered, *unanswered], version).to_json()
         note = {"reason": UNJUDGED, "count": len(unjudged), "example": unjudged[0]}
         found = {**known, "notes": [note, *found["notes"]]}
-    left_out = _count_left_out([*answered, *unanswered])
+    left_out = [] if system == CHANCE else _count_left_out([*answered, *unanswered])
     return {**row, **{n: found[n] for n in ("figures", "cells", "notes")}, "left_out": left_out}
 
 
