@@ -94,7 +94,7 @@ files = [Path("m-bbh-test-audio.jsonl"), Path("m-openbookqa-test-audio.jsonl")]
 voicebench_files.score_files({file: voicebench_files.subset_of(file) for file in files})
 ```
 
-Each returns a `Report`: the official figures, a cell per reading and group, and `notes` with the
+Each returns a `Report`: the figures, a cell per reading and group, and `notes` with the
 count and an example of everything that was not scored, or drawn.
 
 PEDANT, one half of VoiceBench's SD_QA, is a classifier whose pickled weights its package fetches

@@ -238,6 +238,12 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: the file is missing or cut, or a line is not a JSON object.
     """
+    for _, record in numbered_jsonl(path):
+        yield record
+
+
+def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield what `read_jsonl` does, each with the number of its line, from 1."""
     if not path.is_file():
         raise DataError(f"{path} is not a file", fix="give the path of a JSONL file")
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -254,7 +260,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 raise DataError(
                     f"{path}:{number} is not a JSON object", fix="write one object a line"
                 )
-            yield record
+            yield number, record
 
 
 def _lines(file: Iterable[bytes], path: Path) -> Iterator[bytes]:

@@ -18,10 +18,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypedDict
 
 from desta.errors import DataError
 from desta.records import AudioTextPair, read_jsonl
+from desta.schema import Json, check, read_json
 
 FORMAT = 2
 """Of the directory; raised whenever an older reader would misread a newer directory."""
@@ -47,6 +48,15 @@ class Dropped:
     count: int
     example: str
     """Id of the first of them."""
+
+
+class Faithful(TypedDict):
+    """Responses that were asked for an attribute, and those that name the right value."""
+
+    asked: int
+    right: int
+    kept: int
+    kept_right: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,20 +109,24 @@ class Manifest:
         path = directory / MANIFEST
         if not path.is_file():
             return None
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values["format"] > FORMAT:
-                raise DataError(
-                    f"{path} has format {values['format']}, newer than {FORMAT}",
-                    fix="install a newer version of desta",
-                )
-            values["shards"] = tuple(Shard(**shard) for shard in values["shards"])
-            values["dropped"] = {k: Dropped(**v) for k, v in values["dropped"].items()}
-            return cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        again = "construct the data set again"
+        values = read_json(path, dict[str, Json], fix=again, what="a manifest")
+        newer = values.get("format")
+        if isinstance(newer, int) and newer > FORMAT:
             raise DataError(
-                f"{path} is not a manifest: {error}", fix="construct the data set again"
-            ) from error
+                f"{path} has format {newer}, newer than {FORMAT}",
+                fix="install a newer version of desta",
+            )
+        where = f"{path} is not a manifest"
+        check(values, cls, where=where, fix=again)
+        told = {"faithfulness": values.get("faithfulness", {})}
+        check(told, dict[str, dict[str, dict[str, Faithful]]], where=where, fix=again)
+        try:
+            values["shards"] = tuple(Shard(**shard) for shard in values["shards"])
+            values["dropped"] = {k: Dropped(**v) for k, v in values.get("dropped", {}).items()}
+            return cls(**values)
+        except TypeError as error:  # a key that is not known
+            raise DataError(f"{path} is not a manifest: {error}", fix=again) from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:

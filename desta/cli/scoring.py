@@ -11,12 +11,16 @@ from rich.table import Table
 
 from desta.cli.app import app
 from desta.cli.options import AllowMissing, AsJson, Overrides
-from desta.cli.tables import print_scores
+from desta.cli.tables import print_scores, print_skipped
 from desta.config import load_recipe, suggest
 from desta.errors import ConfigError
 
 if TYPE_CHECKING:
     from desta.evaluation.compare import Comparison
+
+Subset = Annotated[
+    str | None, typer.Option(help="What a published file answers, if its name does not say.")
+]
 
 
 @app.command()
@@ -33,8 +37,9 @@ def score(
         str | None,
         typer.Option(help="Questions that published files should answer; missing ones count."),
     ] = None,
-    subset: Annotated[
-        str | None, typer.Option(help="What a published file answers, if its name does not say.")
+    subset: Subset = None,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the system of published files.")
     ] = None,
     references: Annotated[
         Path | None,
@@ -66,13 +71,19 @@ def score(
         for path, folder in zip(paths, folders, strict=True)
     ]
     if not any(ours):
-        name = _named(what, benchmark)
+        asked = _named(what, benchmark)
         if not paths:
-            raise ConfigError("no results file is given", fix=f"desta score {name} FILE...")
+            raise ConfigError("no results file is given", fix=f"desta score {asked} FILE...")
         _score_published(
-            name,
+            asked,
             paths,
-            {"data": data, "subset": subset, "references": references, "language": language},
+            {
+                "name": name,
+                "data": data,
+                "subset": subset,
+                "references": references,
+                "language": language,
+            },
             judge,
             report,
             allow_missing,
@@ -80,7 +91,7 @@ def score(
             as_json,
         )
         return
-    if len(paths) > 1 or data or subset or references or language:
+    if len(paths) > 1 or data or subset or name or references or language:
         raise ConfigError(
             "an evaluation of ours is scored alone, by its own plan",
             fix=f"desta score {files[ours.index(True)]}",
@@ -106,8 +117,14 @@ def score(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of an evaluation, or results file.")],
-    second: Annotated[Path, typer.Argument(help="The same of another system.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FIRST SECOND",
+            help="Folder of an evaluation, or results file, of each system; where one has several: "
+            "FIRST... vs SECOND...",
+        ),
+    ],
     of: Annotated[str | None, typer.Option(help="System of FIRST; the model by default.")] = None,
     against: Annotated[
         str | None, typer.Option(help="System of SECOND; the model by default.")
@@ -115,16 +132,27 @@ def compare(
     benchmark: Annotated[
         str | None, typer.Option(help="What published results files answer.")
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Questions that both should answer, and their right answers.")
+    ] = None,
+    subset: Subset = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Compare what was answered, if not all of --data is."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say by how much SECOND is better than FIRST on the same items, and how surely."""
+    """Say by how much SECOND is better than FIRST on the items that both answered."""
+    from desta.evaluation.benchmarks import find_benchmark
     from desta.evaluation.compare import compare as run
-    from desta.evaluation.compare import read_contender
+    from desta.evaluation.contenders import read_contender, split_sides
+    from desta.evaluation.suite import SuiteRecipe
 
-    found = run(
-        read_contender(first, system=of, benchmark=benchmark),
-        read_contender(second, system=against, benchmark=benchmark),
-    )
+    first, second = split_sides(files)
+    a = read_contender(first, system=of, benchmark=benchmark, subset=subset)
+    b = read_contender(second, system=against, benchmark=benchmark, subset=subset)
+    questions = find_benchmark(a.benchmark).load(SuiteRecipe(data=data)) if data else ()
+    found = run(a, b, questions, allow_missing=allow_missing)
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
         return
@@ -197,9 +225,20 @@ def _judge(path: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
 
 def _print_comparison(found: "Comparison") -> None:
     console = Console()
-    console.print(escape(f"{found.benchmark}, {found.version}: {found.num_items:,} items"))
-    console.print(escape(f"A is {found.first}"))
-    console.print(escape(f"B is {found.second}"))
+    console.print(
+        escape(f"{found.benchmark}, {found.version}: {found.num_items:,} items in common")
+    )
+    console.print(escape(f"A is {found.first}, {found.num_first:,} answers"), soft_wrap=True)
+    console.print(escape(f"B is {found.second}, {found.num_second:,} answers"), soft_wrap=True)
+    if 2 * found.num_items < max(found.num_first, found.num_second):
+        console.print("less than half of the answers can be compared: see what is left out below")
+    print_skipped(
+        [
+            {"reason": row.reason, "count": row.count, "example": "; ".join(row.examples)}
+            for row in found.left_out
+        ],
+        what="not compared because",
+    )
     names = ("reading", "group", "items", "A", "B", "B - A", "p", "by")
     table = Table(*names, box=None, header_style="bold")
     for row in found.differences:

@@ -41,29 +41,42 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
         return
+    from desta.evaluation.report import counts_of, exceptions, rule_of
+
     systems, shares = scores["systems"], scores["shares"]
+    console = Console()
+    if scores["verdict"]:
+        console.print(escape(scores["verdict"]["sentence"]), soft_wrap=True, highlight=False)
     title = f"{scores['benchmark']}, {scores['version']}"
     table = Table(box=None, header_style="bold")
     table.add_column(escape(title), min_width=_NAME_WIDTH)
     for row in systems:
         table.add_column(row["system"], no_wrap=True, justify="right")
+    table.add_column("scored / all", justify="right")
+    table.add_column("rule")
     for name in dict.fromkeys(name for s in systems for name in s["figures"]):
-        table.add_row(escape(name), *(_figure(s["figures"].get(name), shares) for s in systems))
+        figures = {s["system"]: s["figures"].get(name) for s in systems}
+        values = (_figure(figure, shares) for figure in figures.values())
+        table.add_row(
+            escape(name), *values, escape(counts_of(figures)), rule_of(scores, figures.values())
+        )
     for cell in scores.get("scores", ()):
         if cell["system"] == systems[0]["system"]:
-            same: list[dict[str, Any]] = [
-                next((c for c in scores["scores"] if _is_of(c, s["system"], cell)), {})
+            same: dict[str, dict[str, Any]] = {
+                s["system"]: next((c for c in scores["scores"] if _is_of(c, s["system"], cell)), {})
                 for s in systems
-            ]
+            }
+            heard = {name: _heard(c) for name, c in same.items()}
             table.add_row(
                 escape(f"{cell['task']}, {cell['group']}: balanced accuracy"),
-                *(_figure(c.get("balanced_accuracy"), shares) for c in same),
+                *(_figure(c.get("balanced_accuracy"), shares) for c in same.values()),
+                escape(counts_of(heard)),
+                "ours",
             )
     table.add_row("items", *(str(s["num_items"]) for s in systems))
     for system, rate in scores.get("forgetting_rates", {}).items():
         table.add_row(f"forgetting rate of {system}", f"{rate:+.1%}")
-    console = Console()
-    console.width = max(console.width, _NAME_WIDTH + _FIGURE_WIDTH * len(systems))
+    console.width = max(console.width, _NAME_WIDTH + _FIGURE_WIDTH * (2 + len(systems)))
     console.print(table)
     for row in systems:
         if row["withheld"]:
@@ -71,18 +84,27 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
             rest = " (--allow-missing scores the rest)"
             hint = rest if row["num_skipped"] < row["num_items"] else ""
             console.print(escape(f"{row['system']}: no score, {lost}{hint}"))
-    print_skipped(
-        [{**row, "reason": f"{row['system']}: {row['reason']}"} for row in scores["skipped"]],
-        what="not answered because",
-    )
-    print_skipped(
-        [
-            {**note, "reason": f"{row['system']}: {note['reason']}"}
-            for row in systems
-            for note in row["notes"]
-        ],
-        what="noted",
-    )
+    _print_exceptions(exceptions(scores))
+
+
+def _print_exceptions(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    table = Table("count", "noted", box=None, header_style="dim")
+    table.add_column("left out of", overflow="fold")
+    table.add_column("example", overflow="fold")
+    for row in sorted(rows, key=lambda r: -r["count"]):
+        told = f"{row['system']}: {row['reason']}", row["left_out_of"], str(row["example"])
+        table.add_row(f"{row['count']:,}", *map(escape, told))
+    Console().print(table)
+
+
+def _heard(cell: dict[str, Any]) -> dict[str, int] | None:
+    """Return what a cell of attributes rests on."""
+    if "num_examples" not in cell:
+        return None
+    num_items = cell["num_examples"]
+    return {"num_scored": num_items - cell["num_skipped"], "num_items": num_items}
 
 
 def _figure(estimate: dict[str, float] | None, shares: bool) -> str:

@@ -198,7 +198,7 @@ def _confusion(results: Sequence[Result]) -> dict[str, Any]:
     row = {"num_examples": len(results), "num_skipped": len(results) - len(named)}
     if not named:
         return row
-    classes = results[0].choices
+    classes = tuple(dict.fromkeys(choice for r in results for choice in r.choices))
     targets = [r.target for r in results if r.id in named]
     confusion = confusion_matrix(targets, list(named.values()), classes)
     return {

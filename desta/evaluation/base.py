@@ -97,7 +97,8 @@ class Result:
         """
         values = dict(record)
         for name in ("choices", "audio", "prompt", "replies"):
-            values[name] = tuple(values[name])
+            if name in values:
+                values[name] = tuple(values[name])
         return cls(**values)
 
     @property
@@ -182,7 +183,7 @@ class Benchmark:
     score: Callable[[Item, str, Sequence[str]], Score]
     """(item, output, replies of a judge) -> score."""
     aggregate: Callable[[Sequence[Result], str], Report]
-    """(results of one system, version) -> official figures."""
+    """(results of one system, unanswered ones too, version) -> figures."""
     max_new_tokens: int
     """Of an answer, where the recipe does not say."""
     shares: bool = True
@@ -193,5 +194,8 @@ class Benchmark:
     optional: Callable[[Any, Sequence[Item]], list[Item]] | None = None
     """(recipe, items that were answered) -> the questions of those parts of theirs that are asked
     only where a recipe names them."""
+    official: tuple[str, ...] = ()
+    """Readings that are its authors' rules; all others are ours."""
+    lower_is_better: bool = False
     details: Callable[[Sequence[Result]], Mapping[str, Any]] | None = None
     """What its scores hold beside the reports of the systems."""

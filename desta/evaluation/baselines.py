@@ -37,8 +37,9 @@ def described(item: Item) -> tuple[Message, ...]:
     return item.described
 
 
+NO_AUDIO = "no audio"
 BASELINES: dict[str, Callable[[Item], tuple[Message, ...]]] = {
-    "no audio": no_audio,
+    NO_AUDIO: no_audio,
     "transcription only": transcription_only,
     "oracle": described,
 }

@@ -154,13 +154,14 @@ def _score_voicebench(item: Item, output: str, replies: Sequence[str]) -> Score:
 
 
 def _sum_up_voicebench(results: Sequence[Result], version: str) -> Report:
-    column = [r for r in results if _is_ifeval(r)]
     rest = [r for r in results if not _is_ifeval(r)]
-    return voicebench.aggregate(
-        _scores(rest),
-        ifeval_column([r.item for r in column], [r.output for r in column]) if column else None,
-        version,
-    )
+    asked = [r for r in results if _is_ifeval(r)]
+    answered = [r for r in asked if r.skipped is None]
+    column = None
+    if answered:
+        found = ifeval_column([r.item for r in answered], [r.output for r in answered])
+        column = replace(found, estimate=replace(found.estimate, num_items=len(asked)))
+    return voicebench.aggregate(_scores(rest), column, version)
 
 
 def _is_ifeval(asked: Item | Result) -> bool:
@@ -217,6 +218,7 @@ def _mmau_like(layout: mmau.Layout) -> Benchmark:
         aggregate=partial(_sum_up_mmau, layout),
         version=mmau.version,
         max_new_tokens=512,
+        official=(layout.output, mmau.STRIPPED),
     )
 
 
@@ -236,6 +238,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             score=_score_sakura,
             aggregate=_sum_up(sakura.aggregate),
             max_new_tokens=512,
+            official=(sakura.JUDGE,),
         ),
         _suite(
             name="dynamic_superb",
@@ -244,6 +247,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             optional=_optional_dynamic_superb,
             aggregate=_sum_up(dynamic_superb.aggregate),
             max_new_tokens=512,
+            official=(dynamic_superb.EXACT,),
             closed_sets=True,
         ),
         _suite(
@@ -253,6 +257,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             optional=_optional_voicebench,
             aggregate=_sum_up_voicebench,
             max_new_tokens=2048,
+            official=(voicebench.OFFICIAL,),
             shares=False,
         ),
         _suite(
@@ -262,6 +267,11 @@ BENCHMARKS: dict[str, Benchmark] = {
             aggregate=speech_ifeval_items.aggregate,
             max_new_tokens=speech_ifeval.MAX_NEW_TOKENS,
             optional=_optional_speech_ifeval,
+            official=(
+                speech_ifeval_items.FOLLOWED,
+                speech_ifeval_items.CORRECT,
+                speech_ifeval_items.WER,
+            ),
             details=speech_ifeval_items.forgetting,
         ),
         _suite(
@@ -270,6 +280,8 @@ BENCHMARKS: dict[str, Benchmark] = {
             score=_score_transcription,
             aggregate=_sum_up(transcription.aggregate),
             max_new_tokens=512,
+            official=(transcription.WER,),
+            lower_is_better=True,
         ),
     )
 }

@@ -8,23 +8,27 @@ seed.
 """
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.errors import ConfigError, DataError
-from desta.evaluation.base import MODEL, Result
+from desta.errors import DataError
 from desta.evaluation.benchmarks import find_benchmark
-from desta.evaluation.items import TOTAL
-from desta.evaluation.journal import RESULTS
+from desta.evaluation.items import TOTAL, Item
 from desta.evaluation.metrics import Estimate
-from desta.evaluation.published import read_results as read_published_results
-from desta.evaluation.scores import PLAN, read_plan, read_results
+from desta.evaluation.pairing import (
+    NEITHER,
+    ONLY_FIRST,
+    ONLY_SECOND,
+    Contender,
+    LeftOut,
+    Pair,
+    pair,
+)
 
 MEAN_OF_GROUPS = "mean of groups"
 """Group whose difference is the plain mean of those of all groups of the dimension."""
@@ -33,16 +37,6 @@ EXACT = "exact"
 DRAWN = f"{NUM_FLIPS:,} sign flips, seed 0"
 _MOST_TRIED = 16  # 2 ** 16 signs are tried in milliseconds
 _SAME = 1e-9  # of sums of floats that are the same but for rounding
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contender:
-    """What one system answered to a benchmark."""
-
-    name: str
-    benchmark: str
-    version: str
-    results: Sequence[Result]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +70,11 @@ class Comparison:
     first: str
     second: str
     num_items: int
+    """That both answered."""
+    num_first: int
+    """Items that the first answered."""
+    num_second: int
+    left_out: tuple[LeftOut, ...]
     differences: tuple[Difference, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -95,26 +94,59 @@ class Comparison:
         }
 
 
-def compare(first: Contender, second: Contender) -> Comparison:
-    """Compare two systems on all items, by group, and by the mean of the groups of a dimension.
+def compare(
+    first: Contender,
+    second: Contender,
+    questions: Sequence[Item] = (),
+    *,
+    allow_missing: bool = False,
+) -> Comparison:
+    """Compare two systems on the items that both answered, by group, and by the mean of groups.
+
+    Args:
+        first: A.
+        second: B; what it is better by is told.
+        questions: what both should have answered, where that is known.
+        allow_missing: compare what was answered, where not all `questions` were.
 
     Raises:
-        DataError: they did not answer the same questions, or no item has a score of both.
+        DataError: they answered different benchmarks, no item is common or has a score of both, or
+            `questions` are not answered.
     """
-    pairs = _pair(first, second)
-    differences = tuple(_differences(pairs, find_benchmark(first.benchmark).shares))
-    if not differences:
+    if first.benchmark != second.benchmark:
+        raise DataError(
+            f"{first.name} answers benchmark {first.benchmark!r}, and {second.name} "
+            f"{second.benchmark!r}",
+            fix="compare answers to the same questions",
+        )
+    pairs, left_out = pair(first, second, questions)
+    if not pairs:
+        raise DataError(
+            f"{first.name} and {second.name} have no item in common: {_told(left_out)}",
+            fix="compare answers to the same questions, all files of a side together",
+        )
+    unanswered = [row for row in left_out if row.reason in (ONLY_FIRST, ONLY_SECOND, NEITHER)]
+    if questions and unanswered and not allow_missing:
+        raise DataError(
+            f"not all {len(questions):,} questions are answered: {_told(unanswered)}",
+            fix=f"--allow-missing compares the {len(pairs):,} that both answered",
+        )
+    found = tuple(differences(pairs, find_benchmark(first.benchmark).shares))
+    if not found:
         raise DataError(
             f"no item has a score of both {first.name} and {second.name}",
             fix="score both first; where a judge decides, let it judge both",
         )
     return Comparison(
         benchmark=first.benchmark,
-        version=first.version,
+        version=" and ".join(dict.fromkeys((first.version, second.version))),
         first=first.name,
         second=second.name,
         num_items=len(pairs),
-        differences=differences,
+        num_first=_num_answered(first),
+        num_second=_num_answered(second),
+        left_out=left_out,
+        differences=found,
     )
 
 
@@ -141,117 +173,22 @@ def sign_flip_test(differences_N: NDArray[np.float64]) -> tuple[float, str]:
     return (1 + int((np.abs(sums) >= least).sum())) / (1 + NUM_FLIPS), DRAWN
 
 
-def read_contender(
-    path: Path, *, system: str | None = None, benchmark: str | None = None
-) -> Contender:
-    """Read what a system answered.
+def differences(
+    pairs: Sequence[Pair], shares: bool, readings: Iterable[str] = ()
+) -> Iterator[Difference]:
+    """Yield the differences of all groups, and of several groups where all scores are shares.
 
     Args:
-        path: the folder of an evaluation, its `results.jsonl`, or a published results file.
-        system: whose answers, where there are several; by default those of the model.
-        benchmark: of a published results file, which does not tell.
-
-    Raises:
-        ConfigError: there is no such system, or the benchmark is not told.
-        DataError: a file is missing or broken.
+        pairs: scores of the same items.
+        shares: whether the scores of all items have one scale.
+        readings: which of them; empty: all.
     """
-    folder = path if path.is_dir() else path.parent
-    if path.is_dir() or path.name == RESULTS:
-        plan = read_plan(folder / PLAN)
-        if benchmark not in (None, plan["benchmark"]):
-            raise ConfigError(
-                f"{path} is an evaluation on {plan['benchmark']}, not on {benchmark}",
-                fix="leave the benchmark out",
-            )
-        name, version = plan["benchmark"], plan["version"]
-        results: Sequence[Result] = read_results(folder / RESULTS)
-    elif not path.exists():
-        raise DataError(f"{path} is not there", fix="give an evaluation or a results file")
-    elif benchmark is None:
-        raise ConfigError(
-            f"{path} does not tell which benchmark it answers", fix="add --benchmark NAME"
-        )
-    else:
-        published = read_published_results(find_benchmark(benchmark), [path])
-        name, version, results = benchmark, published.version, published.results
-    systems = list(dict.fromkeys(r.system for r in results))
-    wanted = system or (MODEL if MODEL in systems else systems[0] if len(systems) == 1 else None)
-    if wanted not in systems:
-        raise ConfigError(
-            f"{path} holds no answers of {wanted}" if wanted else f"{path} holds several systems",
-            fix=f"name one of {', '.join(systems)}",
-        )
-    return Contender(
-        name=f"{path} ({wanted})",
-        benchmark=name,
-        version=version,
-        results=[r for r in results if r.system == wanted],
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pair:
-    groups: Mapping[str, str]
-    values: Mapping[str, tuple[float, float] | None]
-    """By reading; None where one of the two has no score."""
-    weights: Mapping[str, float]
-    """By reading."""
-
-
-def _pair(first: Contender, second: Contender) -> list[_Pair]:
-    for what in ("benchmark", "version"):
-        ours, theirs = getattr(first, what), getattr(second, what)
-        if ours != theirs:
-            raise DataError(
-                f"{first.name} answers {what} {ours!r}, and {second.name} {theirs!r}",
-                fix="compare answers to the same questions",
-            )
-    by_id = [_by_id(first), _by_id(second)]
-    missing = sorted(by_id[0].keys() ^ by_id[1].keys())
-    if missing:
-        raise DataError(
-            f"{len(missing)} items are answered by only one of {first.name} and {second.name}, "
-            f"for example {missing[0]!r}",
-            fix="let both answer all items",
-        )
-    pairs = []
-    for id, one in by_id[0].items():
-        other = by_id[1][id]
-        if (one.question, one.target, one.choices) != (other.question, other.target, other.choices):
-            raise DataError(
-                f"item {id!r} is another question to {first.name} than to {second.name}",
-                fix="compare answers to the same version of the benchmark",
-            )
-        readings = dict.fromkeys([*one.values, *other.values])
-        values = {reading: _both(one, other, reading) for reading in readings}
-        weights = {r: (one.score.weight_of(r) + other.score.weight_of(r)) / 2 for r in readings}
-        pairs.append(_Pair(groups=one.groups, values=values, weights=weights))
-    return pairs
-
-
-def _by_id(contender: Contender) -> dict[str, Result]:
-    counts = Counter(result.id for result in contender.results)
-    if twice := [id for id, count in counts.items() if count > 1]:
-        raise DataError(
-            f"{contender.name} answers {len(twice)} items more than once, for example {twice[0]!r}",
-            fix="name one system, and keep one answer of it to every item",
-        )
-    return {result.id: result for result in contender.results}
-
-
-def _both(one: Result, other: Result, reading: str) -> tuple[float, float] | None:
-    values = one.values.get(reading), other.values.get(reading)
-    return None if values[0] is None or values[1] is None else (values[0], values[1])
-
-
-def _differences(pairs: Sequence[_Pair], shares: bool) -> Iterator[Difference]:
-    """Yield the differences of all groups, and of several groups where all scores are shares."""
     whole = {TOTAL: TOTAL} if shares else {}
-    for reading in dict.fromkeys(reading for pair in pairs for reading in pair.values):
-        strata: dict[str, dict[str, list[_Pair]]] = defaultdict(lambda: defaultdict(list))
-        for pair in pairs:
-            for dimension, group in {**whole, **pair.groups}.items():
-                strata[dimension][group].append(pair)
+    for reading in readings or dict.fromkeys(name for one in pairs for name in one.values):
+        strata: dict[str, dict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+        for one in pairs:
+            for dimension, group in {**whole, **one.groups}.items():
+                strata[dimension][group].append(one)
         for dimension, groups in strata.items():
             rows = [
                 row
@@ -267,16 +204,12 @@ def _differences(pairs: Sequence[_Pair], shares: bool) -> Iterator[Difference]:
 
 
 def _difference(
-    reading: str, dimension: str, group: str, strata: Sequence[Sequence[_Pair]]
+    reading: str, dimension: str, group: str, strata: Sequence[Sequence[Pair]]
 ) -> Difference | None:
     """Return the mean over strata of their mean differences; None where no pair has scores."""
     weights, firsts, seconds, residuals = [], [], [], []
     for members in strata:
-        both = [
-            (pair.values[reading], pair.weights[reading])
-            for pair in members
-            if pair.values.get(reading)
-        ]
+        both = [(p.values[reading], p.weights[reading]) for p in members if p.values.get(reading)]
         values = np.array([value for value, _ in both], np.float64).reshape(-1, 2)
         shares = np.array([weight for _, weight in both], np.float64)
         if not shares.sum():
@@ -307,6 +240,16 @@ def _difference(
         ),
         p_value=p_value,
         method=method,
+    )
+
+
+def _num_answered(contender: Contender) -> int:
+    return sum(result.skipped is None for result in contender.results)
+
+
+def _told(left_out: Sequence[LeftOut]) -> str:
+    return "; ".join(
+        f"{row.count:,} because {row.reason}, for example {row.examples[0]}" for row in left_out
     )
 
 

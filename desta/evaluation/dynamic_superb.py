@@ -30,6 +30,7 @@ from desta.evaluation.items import (
     count_notes,
     fetch,
     field_of,
+    figure,
     find,
     join_notes,
     plain,
@@ -217,21 +218,23 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
     dimensions = {s.groups["instance"]: s.groups["dimension"] for s in scores}
     figures: dict[str, Estimate] = {}
     for reading in (EXACT, LENIENT):
-        by_instance = {
-            cell.group: cell.estimate
+        instances = [
+            cell
             for cell in cells
             if cell.reading == reading and cell.dimension == "instance" and cell.estimate
+        ]
+        parts = {
+            dimension: [cell for cell in instances if dimensions[cell.group] == dimension]
+            for dimension in dict.fromkeys(dimensions.values())
         }
-        for dimension in dict.fromkeys(dimensions.values()):
-            these = [e for name, e in by_instance.items() if dimensions[name] == dimension]
+        parts["Speech"] = [c for c in instances if dimensions[c.group] not in ("Audio", UNKNOWN)]
+        for name, these in parts.items():
             if these:
-                figures[f"{dimension}, {len(these)} instances ({reading})"] = average(these)
-        speech = [e for n, e in by_instance.items() if dimensions[n] not in ("Audio", UNKNOWN)]
-        if speech:
-            figures[f"Speech, {len(speech)} instances ({reading})"] = average(speech)
-        total = find(cells, reading).estimate
-        if total:
-            figures[reading] = total
+                mean = average([cell.estimate for cell in these if cell.estimate])
+                figures[f"{name}, {len(these)} instances ({reading})"] = figure(mean, these)
+        total = find(cells, reading)
+        if total.estimate:
+            figures[reading] = figure(total.estimate, [total])
     return Report(
         benchmark="dynamic_superb",
         version=version,

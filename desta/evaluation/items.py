@@ -22,7 +22,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.metrics import Estimate, ratio
+from desta.evaluation.metrics import Estimate, Figure, ratio
 from desta.records import LOCATOR, NO_TRANSCRIPTION, AudioRef, Message
 
 TOTAL = "total"
@@ -103,7 +103,8 @@ class Report:
     version: str
     """Of the questions, as far as the file tells."""
     figures: Mapping[str, Estimate]
-    """The official figures, by the names that the authors give them, in their units."""
+    """By the names that the authors give them, in their units; one that is no `Figure` is named
+    after its reading, and rests on all items."""
     cells: tuple[Cell, ...]
     notes: tuple[Mapping[str, Any], ...]
     """`{reason, count, example}` of what was not scored, or not as asked."""
@@ -113,7 +114,12 @@ class Report:
         return {
             "benchmark": self.benchmark,
             "version": self.version,
-            "figures": {name: figure.to_json() for name, figure in self.figures.items()},
+            "figures": {
+                name: (
+                    e if isinstance(e, Figure) else figure(e, [find(self.cells, name)])
+                ).to_json()
+                for name, e in self.figures.items()
+            },
             "cells": [cell.to_json() for cell in self.cells],
             "notes": [dict(note) for note in self.notes],
         }
@@ -147,11 +153,14 @@ def missing_audio(items: Iterable[Item]) -> list[str]:
 
 
 def check_unique(ids: Iterable[str], where: str) -> None:
-    """Raise DataError if an id occurs twice."""
-    for id, count in Counter(ids).items():
+    """Raise DataError, which names the rows, if an id occurs twice."""
+    known = list(ids)
+    for id, count in Counter(known).items():
         if count > 1:
+            places = [number for number, other in enumerate(known, start=1) if other == id]
             raise DataError(
-                f"{where}: id {id!r} occurs {count} times",
+                f"{where}: id {id!r} occurs {count} times, first in rows {places[0]} and "
+                f"{places[1]}",
                 fix="keep one row of every id; two runs may have been written into one file",
             )
 
@@ -189,9 +198,22 @@ def tabulate(scores: Sequence[Score]) -> tuple[Cell, ...]:
 
 
 def find(cells: Iterable[Cell], reading: str, dimension: str = TOTAL, group: str = TOTAL) -> Cell:
-    """Return the one cell of a table."""
+    """Return the one cell of a table; an empty one where it has none."""
     wanted = (reading, dimension, group)
-    return next(cell for cell in cells if (cell.reading, cell.dimension, cell.group) == wanted)
+    found = (cell for cell in cells if (cell.reading, cell.dimension, cell.group) == wanted)
+    return next(found, _cell(reading, dimension, group, ()))
+
+
+def figure(estimate: Estimate, cells: Sequence[Cell]) -> Figure:
+    """Return an estimate as a figure that rests on the items of cells, all of one reading."""
+    num_scored = sum(cell.num_scored for cell in cells)
+    return Figure(
+        value=estimate.value,
+        standard_error=estimate.standard_error,
+        reading=cells[0].reading,
+        num_scored=num_scored,
+        num_items=num_scored + sum(cell.num_unscored for cell in cells),
+    )
 
 
 def join_notes(*notes: str | None) -> str | None:

@@ -165,6 +165,9 @@ def _read(line: bytes) -> tuple[tuple[str, str] | None, bool]:
     """Return who answered what, None where a line is damaged, and whether there is no answer."""
     try:
         record = json.loads(line)
-        return (record["system"], record["id"]), bool(record.get("skipped"))
-    except (ValueError, KeyError, TypeError):
+        system, id = record["system"], record["id"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None, False
+    if not (isinstance(system, str) and isinstance(id, str)):
+        return None, False
+    return (system, id), bool(record.get("skipped"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,25 @@ class Estimate:
     value: float
     standard_error: float
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, Any]:
         """Return a JSON object; six digits, so that the bytes do not depend on the machine."""
         return {"value": round(self.value, 6), "standard_error": round(self.standard_error, 6)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure(Estimate):
+    """An estimate that is reported, and what it rests on."""
+
+    reading: str
+    """By which answers are scored; of a benchmark's readings some are its authors' rules."""
+    num_scored: int
+    num_items: int
+    """Those that have no score included."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object, every field written."""
+        counts = {"num_scored": self.num_scored, "num_items": self.num_items}
+        return {**super().to_json(), "reading": self.reading, **counts}
 
 
 def confusion_matrix(

@@ -10,6 +10,7 @@
 All of them may be gzipped. What a file does not hold, such as clips, is missing in the results too.
 """
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,9 +31,22 @@ from desta.evaluation import (
 from desta.evaluation.answered import Answered
 from desta.evaluation.base import Benchmark, Result
 from desta.evaluation.benchmarks import load_questions
-from desta.evaluation.items import Item, Score, check_same, check_unique
+from desta.evaluation.items import Item, Score, check_same
 from desta.evaluation.scores import sum_up
 
+_BETWEEN = "-_.@ "
+_ANY_SYSTEM = re.compile(
+    "|".join(
+        (
+            "reports?|results?|outputs?|pred(iction)?s?|answers?|responses?|eval(uation)?s?|scores?",
+            "judged?|judge?ments?|rule|llm|tmp|test|mini|single|multi|hop|audio|text|data|files?",
+            "published|logs?|runs?|closed|ended|questions|creative|writing|chain|of|thought",
+            "woprompt|animal|emotion|gender|language|mmau|mmar|sakura|voicebench|dynamic|superb",
+            "speech|ifeval",
+        )
+    )
+)
+"""Words in names of files and folders that tell nothing of a system."""
 NOT_ANSWERED = "the results file does not answer it"
 PUBLISHED_OTHERWISE = "the file itself says otherwise of the score"
 
@@ -102,8 +116,7 @@ def read_results(
     else:
         found = read(paths, subset)
     where = ", ".join(str(path) for path in paths)
-    check_unique((answered.item.id for answered in found), where)
-    name = name or _name(paths)
+    name = name or name_of(paths)
     results = [_result(answered, name) for answered in found]
     told = [answered for answered in found if answered.told]
     items = [answered.item for answered in found]
@@ -207,9 +220,27 @@ def _unanswered(item: Item) -> Answered:
     return Answered(item=item, output=None, score=score)
 
 
-def _name(paths: Sequence[Path]) -> str:
-    path = paths[0]
-    return path.name.split(".")[0] if len(paths) == 1 else path.resolve().parent.name
+def name_of(paths: Sequence[Path]) -> str:
+    """Name a system after what its files share, or the nearest folder whose name tells anything.
+
+    >>> name_of([Path("qwen-bbh-test-audio.jsonl"), Path("qwen-ifeval-test-audio.jsonl")])
+    'qwen'
+    >>> name_of([Path("desta2/reports/rule_eval@creative_writing.jsonl")])
+    'desta2'
+    """
+    stems = [path.name.split(".")[0] for path in paths]
+    shared = os.path.commonprefix(stems)
+    if len(set(stems)) > 1 and not shared.endswith(tuple(_BETWEEN)):
+        shared = shared[: 1 + max(shared.rfind(sign) for sign in _BETWEEN)]
+    above = [folder.name for folder in paths[0].resolve().parents if folder.name]
+    names = [shared.rstrip(_BETWEEN), *above]
+    return next((name for name in names if _tells(name)), stems[0])
+
+
+def _tells(name: str) -> bool:
+    return any(
+        word and not _ANY_SYSTEM.fullmatch(word) for word in re.split(r"[-_.@ \d]+", name.lower())
+    )
 
 
 def _scored_otherwise(answered: Answered) -> bool:
@@ -232,7 +263,44 @@ def _by_content(results: Sequence[Result], questions: Sequence[Item], where: str
 def _each(
     read: Callable[[Path, str | None], list[Answered]],
 ) -> Callable[[Sequence[Path], str | None], list[Answered]]:
-    return lambda paths, subset: [answered for path in paths for answered in read(path, subset)]
+    def read_all(paths: Sequence[Path], subset: str | None) -> list[Answered]:
+        files = enumerate(paths)
+        found = [(f, row, a) for f, path in files for row, a in enumerate(read(path, subset))]
+        _check_once(found, paths)
+        return [answered for _, _, answered in found]
+
+    return read_all
+
+
+def _check_once(found: Sequence[tuple[int, int, Answered]], paths: Sequence[Path]) -> None:
+    """Raise DataError, which names the two places, if an item is answered in two files.
+
+    Files of Dynamic-SUPERB begin an id with the name of the instance, or not, and the split of
+    VoiceBench is told by the name of a file, if at all.
+
+    Args:
+        found: number of the file and of the row, and the answer.
+        paths: of the files.
+    """
+    places: dict[tuple[object, ...], tuple[int, int, bool]] = {}
+    for file, row, answered in found:
+        item = answered.item
+        forms: list[tuple[object, ...]] = [(item.id,)]
+        if instance := item.groups.get("instance"):
+            forms.append((instance, Path(item.id).stem.removeprefix(f"{instance}_")))
+        known = True
+        if subset := voicebench.SUBSETS.get(item.groups.get("subset", "")):
+            known = item.groups.get("split", "test") in ("test", *subset.splits, *subset.others)
+            forms.append((subset, item.question, row))
+        for form in forms:
+            other, other_row, other_known = places.setdefault(form, (file, row, known))
+            same = form[0] == item.id or not (known and other_known) or "instance" in item.groups
+            if same and other != file:
+                raise DataError(
+                    f"id {item.id!r} occurs 2 times, in {paths[other]} (row {other_row + 1}) "
+                    f"and in {paths[file]} (row {row + 1})",
+                    fix="give one file of each part, and one answer to every question",
+                )
 
 
 def _read_sakura(path: Path, subset: str | None) -> list[Answered]:

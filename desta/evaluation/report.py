@@ -5,27 +5,32 @@ Both are made from files alone, or from a published results file:
     plan.json, environment.json, scores.json, results.jsonl   of an evaluation
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from desta.errors import DataError
 from desta.evaluation.base import Result
+from desta.evaluation.benchmarks import BENCHMARKS
+from desta.evaluation.formats import ScoresFile
 from desta.evaluation.items import TOTAL
 from desta.evaluation.journal import RESULTS
 from desta.evaluation.metrics import Estimate
 from desta.evaluation.page import Sounds, browser, collect_sounds, script, style
 from desta.evaluation.plots import draw_scores
-from desta.evaluation.scores import PLAN, SCORES, read_results
+from desta.evaluation.scores import PLAN, SCORES, read_plan, read_results
+from desta.schema import Json, read_json
 from desta.shards import UNWRITABLE, write_atomic
 from desta.training.page import contents, figure, page, paragraph, section, table
 
-Json = Mapping[str, Any]
+Row = Mapping[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
 """Caption, names of columns, rows."""
+
+
+WHOSE = {True: "official", False: "ours"}
+"""Whether a rule is that of the benchmark's authors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +38,11 @@ class Evaluation:
     """What is known of an evaluation."""
 
     name: str
-    scores: Json
+    scores: Row
     """As `scores.json` holds them."""
     results: Sequence[Result]
-    plan: Json = field(default_factory=dict)
-    environment: Json = field(default_factory=dict)
+    plan: Row = field(default_factory=dict)
+    environment: Row = field(default_factory=dict)
 
 
 def read_evaluation(folder: Path) -> Evaluation:
@@ -46,12 +51,13 @@ def read_evaluation(folder: Path) -> Evaluation:
     Raises:
         DataError: a file is missing or broken.
     """
+    plan = read_plan(folder / PLAN)
     return Evaluation(
         name=folder.resolve().name,
-        scores=_read_json(folder / SCORES),
-        results=read_results(folder / RESULTS),
-        plan=_read_json(folder / PLAN),
-        environment=_read_json(folder / "environment.json"),
+        scores=read_json(folder / SCORES, ScoresFile, fix=f"make it again: desta score {folder}"),
+        results=read_results(folder / RESULTS, BENCHMARKS[plan["benchmark"]]),
+        plan=plan,
+        environment=read_json(folder / "environment.json", dict[str, Json], fix="evaluate again"),
     )
 
 
@@ -79,16 +85,21 @@ def write_report(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
     return out, markdown
 
 
-def figures_table(scores: Json) -> Table:
-    """Return the official figures, a column for each system."""
+def figures_table(scores: Row) -> Table:
+    """Return the figures, a column for each system, with what they rest on and whose rule it is."""
     systems = scores["systems"]
     names = list(dict.fromkeys(name for system in systems for name in system["figures"]))
     digits = 4 if scores.get("shares", True) else 2
-    rows = [[name, *(_score(s["figures"].get(name), digits) for s in systems)] for name in names]
-    return "Official figures, each ± one standard error.", _header("figure", systems), rows
+    rows = []
+    for name in names:
+        figures = {s["system"]: s["figures"].get(name) for s in systems}
+        values = (_score(figure, digits) for figure in figures.values())
+        rows.append([name, *values, counts_of(figures), rule_of(scores, figures.values())])
+    header = [*_header("figure", systems), "scored / all", "rule"]
+    return "Figures, each ± one standard error.", header, rows
 
 
-def group_tables(scores: Json) -> Iterator[tuple[Table, list[str], dict[str, list[Json | None]]]]:
+def group_tables(scores: Row) -> Iterator[tuple[Table, list[str], dict[str, list[Row | None]]]]:
     """Yield the table of every reading and dimension, its groups, and each system's estimates."""
     systems = scores["systems"]
     cells = {
@@ -107,30 +118,49 @@ def group_tables(scores: Json) -> Iterator[tuple[Table, list[str], dict[str, lis
         estimates = {name: [c and c["estimate"] for c in row] for name, row in found.items()}
         if not any(e for row in estimates.values() for e in row):
             continue
-        counts = [
-            max(c["num_scored"] for row in found.values() if (c := row[i]))
-            for i in range(len(groups))
-        ]
         rows = [
-            [group, f"{counts[i]:,}", *(_score(row[i]) for row in estimates.values())]
+            [
+                group,
+                *(_score(row[i]) for row in estimates.values()),
+                counts_of({name: row[i] for name, row in found.items()}),
+            ]
             for i, group in enumerate(groups)
         ]
-        header = [dimension, "scored", *(s["system"] for s in systems)]
-        yield (f"{reading}, by {dimension}", header, rows), groups, estimates
+        rule = f" ({WHOSE[reading in scores['official']]})" if "official" in scores else ""
+        header = [*_header(dimension, systems), "scored / all"]
+        yield (f"{reading}, by {dimension}{rule}", header, rows), groups, estimates
 
 
-def notes_table(scores: Json) -> Table | None:
+def notes_table(scores: Row) -> Table | None:
     """Return everything that was not scored, or not as asked, with its count."""
     rows = [
-        [s["system"], note["reason"], f"{note['count']:,}", str(note["example"])]
-        for s in scores["systems"]
-        for note in s["notes"]
+        [row["system"], row["reason"], f"{row['count']:,}", row["example"], row["left_out_of"]]
+        for row in exceptions(scores)
     ]
-    rows += [
-        [row["system"], f"not answered: {row['reason']}", f"{row['count']:,}", str(row["example"])]
+    header = ["system", "what", "count", "example", "left out of"]
+    return ("Exceptions, counted.", header, rows) if rows else None
+
+
+def exceptions(scores: Row) -> list[dict[str, Any]]:
+    """Return what was not scored, or not as asked, and which readings it is left out of."""
+    rows = []
+    for system in scores["systems"]:
+        left: dict[tuple[str, int], dict[str, Any]] = {}
+        for row in system.get("left_out", ()):
+            key = row["reason"], row["count"]
+            left[key] = {**row, "readings": [*left.get(key, row)["readings"], *row["readings"]]}
+            left[key]["readings"] = list(dict.fromkeys(left[key]["readings"]))
+        noted = {(note["reason"], note["count"]): note for note in system["notes"]}
+        for key, note in {**noted, **left}.items():
+            row = {name: note[name] for name in ("reason", "count", "example")}
+            readings = left.get(key, {}).get("readings", ())
+            rows.append({"system": system["system"], **row, "left_out_of": "; ".join(readings)})
+    answered = {row["reason"] for row in scores["skipped"]}
+    rows = [row for row in rows if row["reason"] not in answered]
+    return rows + [
+        {**row, "reason": f"not answered: {row['reason']}", "left_out_of": "all figures"}
         for row in scores["skipped"]
     ]
-    return ("Exceptions, counted.", ["system", "what", "count", "example"], rows) if rows else None
 
 
 def read_table(results: Sequence[Result]) -> Table | None:
@@ -152,7 +182,27 @@ def read_table(results: Sequence[Result]) -> Table | None:
     )
 
 
-def judge_table(scores: Json) -> Table | None:
+def counts_of(figures: Mapping[str, Row | None]) -> str:
+    """Return how many items a figure or a cell rests on, of how many; by system if they differ."""
+    told = {}
+    for system, row in figures.items():
+        if row and "num_scored" in row:
+            scored, unscored = row["num_scored"], row.get("num_unscored", 0)
+            told[system] = f"{scored:,} / {row.get('num_items', scored + unscored):,}"
+    if len(set(told.values())) <= 1:
+        return next(iter(told.values()), "-")
+    return ", ".join(f"{system} {count}" for system, count in told.items())
+
+
+def rule_of(scores: Row, figures: Iterable[Row | None]) -> str:
+    """Return whether a figure is by a rule of the benchmark's authors; a dash where none tells."""
+    readings = {figure["reading"] for figure in figures if figure and "reading" in figure}
+    if not readings or "official" not in scores:
+        return "-"
+    return WHOSE[readings <= set(scores["official"])]
+
+
+def judge_table(scores: Row) -> Table | None:
     """Return who judged, by which prompts, and how many replies could be read."""
     judge = scores.get("judge")
     if not judge:
@@ -179,6 +229,8 @@ def _markdown(evaluation: Evaluation) -> Iterator[str]:
     scores = evaluation.scores
     yield f"# {_title(evaluation)}: {_plain(evaluation.name)}\n"
     yield f"Questions: {_plain(str(scores['version']))}.\n"
+    if verdict := scores.get("verdict"):
+        yield f"{_plain(verdict['sentence'])}\n"
     for caption, header, rows in _tables(evaluation):
         yield f"{_plain(caption)}\n"
         yield "| " + " | ".join(map(_plain, header)) + " |"
@@ -208,6 +260,8 @@ def _body(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
     }
     yield f"<header><h1>{escape(_title(evaluation))}</h1>"
     yield paragraph(f"{evaluation.name} · questions: {scores['version']}", "soft")
+    if verdict := scores.get("verdict"):
+        yield paragraph(verdict["sentence"], "verdict")
     yield contents(list(sections))
     yield "</header>"
     for system in scores["systems"]:
@@ -217,13 +271,13 @@ def _body(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
         yield section(title, *parts)
 
 
-def _figures(scores: Json) -> Iterator[str]:
+def _figures(scores: Row) -> Iterator[str]:
     yield from _figures_plot(scores)
     caption, header, rows = figures_table(scores)
     yield table(header, rows, caption)
 
 
-def _groups(scores: Json) -> Iterator[str]:
+def _groups(scores: Row) -> Iterator[str]:
     for (caption, header, rows), groups, estimates in group_tables(scores):
         drawing = draw_scores(
             groups, {k: [_estimate(e) for e in v] for k, v in estimates.items()}, caption
@@ -252,7 +306,7 @@ def _items(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
     yield from browser(evaluation.results, sounds)
 
 
-def _figures_plot(scores: Json) -> Iterator[str]:
+def _figures_plot(scores: Row) -> Iterator[str]:
     """Draw the figures that are shares; others have scales of their own."""
     names = list(dict.fromkeys(n for s in scores["systems"] for n in s["figures"]))
     estimates = {
@@ -261,7 +315,7 @@ def _figures_plot(scores: Json) -> Iterator[str]:
     if scores.get("shares", True):
         drawing = draw_scores(names, estimates, "score")
         if drawing:
-            yield figure(drawing, "Official figures; bars are one standard error.")
+            yield figure(drawing, "Figures; bars are one standard error.")
 
 
 def _provenance(evaluation: Evaluation) -> list[list[str]]:
@@ -276,7 +330,7 @@ def _provenance(evaluation: Evaluation) -> list[list[str]]:
     ]
 
 
-def _flatten(values: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(values: Row, prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{name} ")
@@ -288,19 +342,21 @@ def _title(evaluation: Evaluation) -> str:
     return f"Evaluation on {evaluation.scores['benchmark']}"
 
 
-def _header(first: str, systems: Sequence[Json]) -> list[str]:
+def _header(first: str, systems: Sequence[Row]) -> list[str]:
     return [first, *(s["system"] for s in systems)]
 
 
-def _score(estimate: Json | None, digits: int = 4) -> str:
+def _score(estimate: Row | None, digits: int = 4) -> str:
     if not estimate:
         return "-"
     value, error = estimate["value"], estimate["standard_error"]
     return f"{value:.{digits}f} ± {error:.{digits}f}" if error else f"{value:.{digits}f}"
 
 
-def _estimate(found: Json | None) -> Estimate | None:
-    return Estimate(**found) if found else None
+def _estimate(found: Row | None) -> Estimate | None:
+    if not found:
+        return None
+    return Estimate(value=found["value"], standard_error=found["standard_error"])
 
 
 def _rate(part: int, whole: int) -> str:
@@ -311,13 +367,3 @@ def _plain(text: str) -> str:
     """Return text that cannot end its cell, nor be taken for markup."""
     kept = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
     return kept.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _read_json(path: Path) -> Json:
-    try:
-        value: Json = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing", fix="give the folder of an evaluation") from None
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON", fix="evaluate again") from error
-    return value

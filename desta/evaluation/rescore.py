@@ -47,7 +47,7 @@ def score_again(
             )
         return score(out, allow_missing=allow_missing)
     with lock(path):  # what is asked again meanwhile would be overwritten
-        results = read_results(path)
+        results = read_results(path, benchmark)
         if recipe is not None and generator is not None:
             scored, facts = judge(benchmark, results, recipe, generator)
             write_json(out / JUDGE, facts)

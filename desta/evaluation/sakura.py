@@ -26,6 +26,7 @@ from desta.evaluation.items import (
     check_unique,
     count_notes,
     field_of,
+    figure,
     join_notes,
     plain,
     read_published,
@@ -47,6 +48,7 @@ RULE = "rule: letter or text"
 """Without a judge: the answer names the gold option, by letter or text, and no other."""
 NO_REPLY = "no reply of a judge"
 INVALID = "the judge's reply is not in the official form: counted as wrong"
+UNREADABLE = "the judge's reply names no judgement in any form: counted as wrong"
 
 JUDGE_SYSTEM = "You grade answers to multiple-choice questions. You are strict and fair."
 JUDGE_PROMPT = """Decide whether the answer below is correct.
@@ -159,17 +161,18 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
     figures: dict[str, Estimate] = {}
     for reading in (JUDGE, LENIENT, RULE):
         for hop in HOPS:
-            by_track = {
-                cell.group: cell.estimate
+            by_track = [
+                (cell, cell.estimate)
                 for cell in cells
                 if cell.reading == reading
                 and cell.dimension == "track and hop"
                 and cell.group.endswith(f" {hop}")
                 and cell.estimate
-            }
-            figures |= {f"{name} ({reading})": figure for name, figure in by_track.items()}
+            ]
+            figures |= {f"{c.group} ({reading})": figure(e, [c]) for c, e in by_track}
             if by_track:
-                figures[f"Average {hop} ({reading})"] = average(list(by_track.values()))
+                mean = average([estimate for _, estimate in by_track])
+                figures[f"Average {hop} ({reading})"] = figure(mean, [c for c, _ in by_track])
     return Report(
         benchmark="sakura",
         version=version,
@@ -306,7 +309,11 @@ def _counted_as(judgement: str) -> Literal["correct", "incorrect", "invalid"]:
 def _score(item: Item, output: str | None, judged: str | None, lenient: str | None) -> Score:
     named = _named_options(item.record["options"], output) if output is not None else None
     gold = item.target[1]
-    note = NO_REPLY if judged is None else INVALID if judged == "invalid" else None
+    note = None
+    if judged is None:
+        note = NO_REPLY
+    elif judged == "invalid":
+        note = INVALID if lenient is not None else UNREADABLE
     note = join_notes(note, check_offered(item.target, item.choices))
     return Score(
         id=item.id,

@@ -5,10 +5,13 @@
     benchmark, version, weights,
     shares: whether figures are shares, 1 being all; else they are in units of their own
     systems: [{system, num_items, num_skipped, withheld,
-               figures: {name: {value, standard_error}},      the official figures
+               figures: {name: {value, standard_error, reading, num_scored, num_items}},
                cells: [{reading, dimension, group, estimate, num_scored, num_unscored}],
-               notes: [{reason, count, example}]}],
+               notes: [{reason, count, example}],
+               left_out: [{readings, reason, count, example}]}],   items without a score, and why
     skipped: [{system, reason, count, example}]
+    official: readings that are rules of the benchmark's authors; all others are ours
+    verdict: {sentence, reading, against: [...]}      whether the model beats those that do not hear
 
 what else the benchmark tells (`Benchmark.details`), and of `judge.json` who judged. Figures and
 cells of a system that could not be asked everything are withheld, unless that is allowed; those
@@ -16,6 +19,7 @@ that rest on a judge, while there are answers that came after it has judged. The
 what answers reach that do not depend on the clip: of an item with K choices, 1 / K.
 """
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,11 +31,15 @@ from desta.config import suggest
 from desta.errors import DataError
 from desta.evaluation.base import Benchmark, Result
 from desta.evaluation.benchmarks import BENCHMARKS, rescore
+from desta.evaluation.faults import find_fault as find_fault_of
+from desta.evaluation.formats import REMADE, MessageRow, PlanFile, Refused
 from desta.evaluation.items import Report
 from desta.evaluation.journal import RESULTS
 from desta.evaluation.judge_questions import find_questions
 from desta.evaluation.metrics import Estimate
-from desta.records import read_jsonl
+from desta.evaluation.verdict import judge_systems
+from desta.records import numbered_jsonl
+from desta.schema import find_fault, read_json
 from desta.shards import UNWRITABLE, write_atomic
 
 PLAN = "plan.json"
@@ -39,13 +47,13 @@ SCORES = "scores.json"
 JUDGE = "judge.json"
 CHANCE = "chance"
 NOT_YET = "it was not asked yet: the same `desta eval` goes on"
+NOT_MEANT = "this reading is not meant for it"
 WITHHELD = "not all items have an answer: allow missing ones to score the rest"
 UNJUDGED = (
     "it came after the judge: what rests on one is withheld until `desta score ... --judge` is "
     "called again"
 )
-_PLANNED = ("benchmark", "version", "weights", "num_items", "batch_size", "systems")
-"""What every plan holds."""
+_MOST_ITEMS = 10**7
 
 
 def score(
@@ -64,7 +72,7 @@ def score(
     plan = read_plan(out / PLAN)
     benchmark = BENCHMARKS[plan["benchmark"]]
     if results is None:
-        results = read_results(out / RESULTS)
+        results = read_results(out / RESULTS, benchmark)
     judged = _judged(out / JUDGE)
     unjudged = _unjudged(benchmark, results, judged["judge"]) if judged else {}
     scores = {
@@ -114,20 +122,25 @@ def sum_up(
     if chance and (allow_missing or len({r.id for r in results}) >= max(wanted.values())):
         by_system[CHANCE] = chance
         wanted[CHANCE] = len(chance)
+    reports = [
+        _report(
+            benchmark,
+            system,
+            members,
+            version,
+            wanted[system],
+            unjudged.get(system, ()),
+            allow_missing=allow_missing,
+        )
+        for system, members in by_system.items()
+    ]
+    told = {row["system"] for row in reports if not row["withheld"]}
+    known = {s: [r for r in bare if r.system == s] for s in by_system if s in told and s != CHANCE}
     return {
         "shares": benchmark.shares,
-        "systems": [
-            _report(
-                benchmark,
-                system,
-                members,
-                version,
-                wanted[system],
-                unjudged.get(system, ()),
-                allow_missing=allow_missing,
-            )
-            for system, members in by_system.items()
-        ],
+        "official": list(benchmark.official),
+        "verdict": judge_systems(benchmark, known),
+        "systems": reports,
         "skipped": [*_count_skipped(results), *_count_unasked(by_system, wanted)],
         **(benchmark.details(bare) if benchmark.details else {}),
     }
@@ -139,32 +152,45 @@ def read_plan(path: Path) -> dict[str, Any]:
     Raises:
         DataError: it is missing or broken, or names a benchmark that does not exist.
     """
-    fix = "give the folder of an evaluation"
-    try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        name = {key: plan[key] for key in _PLANNED}["benchmark"]
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing", fix=fix) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is not the plan of an evaluation", fix=fix) from error
-    if name not in BENCHMARKS:
+    what = "the plan of an evaluation"
+    fix = f"give the folder of an evaluation; {REMADE}"
+    plan: dict[str, Any] = read_json(path, PlanFile, fix=fix, what=what)
+    if (name := plan["benchmark"]) not in BENCHMARKS:
         raise DataError(f'{path}: unknown benchmark "{name}"', fix=suggest(name, list(BENCHMARKS)))
+    num_items, order = plan["num_items"], plan.get("order")
+    if not (0 < num_items <= _MOST_ITEMS and plan["batch_size"] > 0 and plan["systems"]):
+        raise DataError(f"{path} is not {what}: it asks nothing", fix=REMADE)
+    if order is not None and len(order) != num_items:
+        raise DataError(
+            f"{path}: num_items is {num_items}, and order names {len(order)}", fix=REMADE
+        )
     return plan
 
 
-def read_results(path: Path) -> list[Result]:
+def read_results(path: Path, benchmark: Benchmark | None = None) -> list[Result]:
     """Read a `results.jsonl`.
+
+    Args:
+        path: the file.
+        benchmark: what was answered; None: what only its scorer needs is not looked for.
 
     Raises:
         DataError: it is missing, empty or broken, was written by another version, or holds an
             answer twice.
     """
-    try:
-        results = [Result.from_json(record) for record in read_jsonl(path)]
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is not in the format of results: {error}", fix="evaluate again"
-        ) from error
+    results = []
+    for number, record in numbered_jsonl(path):
+        fault = find_fault(record, Result)
+        if extra := record.keys() - {f.name for f in dataclasses.fields(Result)}:
+            fault = fault or f'the key "{min(extra)}" is not known'
+        result = None if fault else Result.from_json(record)
+        if result is not None:
+            fault = _fault(result)
+        if result is not None and benchmark is not None:
+            fault = fault or find_fault_of(benchmark.name, result)
+        if result is None or fault:
+            raise DataError(f"{path}:{number} is not in the format of results: {fault}", fix=REMADE)
+        results.append(result)
     if not results:
         raise DataError(f"{path} holds no results", fix="run the evaluation first")
     answers = Counter((result.system, result.id) for result in results)
@@ -177,15 +203,23 @@ def read_results(path: Path) -> list[Result]:
     return results
 
 
+def _fault(result: Result) -> str | None:
+    """Return what cannot be true of a result, whatever it answers."""
+    if fault := find_fault(result.prompt, tuple[MessageRow, ...], "prompt"):
+        return fault
+    if (result.output is None) != bool(result.skipped):
+        return "output and skipped contradict each other: one of them is null"
+    for name, value in {"weight": result.weight, **result.values}.items():
+        if value is not None and not 0 <= value <= _MOST_ITEMS:
+            return f"{name} is {value}, which is no score"
+    return None
+
+
 def _judged(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        return {"judge": dict(json.loads(path.read_text(encoding="utf-8")))}
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"{path} is not a JSON object", fix="delete it and let it be judged again"
-        ) from error
+    again = "delete it and let it be judged again"
+    return {"judge": read_json(path, Refused, fix=again)}
 
 
 def _unjudged(
@@ -223,6 +257,7 @@ def _report(
     allow_missing: bool,
 ) -> dict[str, Any]:
     answered = [r for r in results if r.skipped is None]
+    unanswered = [replace(r, values={}, note=None) for r in results if r.skipped is not None]
     withheld = len(answered) < num_items and not (allow_missing and answered)
     row: dict[str, Any] = {
         "system": system,
@@ -231,16 +266,38 @@ def _report(
         "withheld": WITHHELD if withheld else None,
     }
     if withheld:
-        return {**row, "figures": {}, "cells": [], "notes": []}
-    report = benchmark.aggregate(answered, version)
+        return {**row, "figures": {}, "cells": [], "notes": [], "left_out": []}
+    report = benchmark.aggregate([*answered, *unanswered], version)
     if system == CHANCE:
         report = _without_errors(report)
     found = report.to_json()
     if unjudged:
-        known = benchmark.aggregate([_unread(benchmark, r) for r in answered], version).to_json()
+        answered = [_unread(benchmark, r) for r in answered]
+        known = benchmark.aggregate([*answered, *unanswered], version).to_json()
         note = {"reason": UNJUDGED, "count": len(unjudged), "example": unjudged[0]}
         found = {**known, "notes": [note, *found["notes"]]}
-    return {**row, **{name: found[name] for name in ("figures", "cells", "notes")}}
+    left_out = [] if system == CHANCE else _count_left_out([*answered, *unanswered])
+    return {**row, **{n: found[n] for n in ("figures", "cells", "notes")}, "left_out": left_out}
+
+
+def _count_left_out(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Count the items that some readings have no score of, each with its reason."""
+    readings = dict.fromkeys(name for r in results for name in r.values)
+    table: dict[tuple[str, str], dict[str, Any]] = {}
+    for r in results:
+        for reading in readings if r.skipped is not None else r.values:
+            if r.values.get(reading) is None:
+                reason = r.skipped or r.note or NOT_MEANT
+                row = {"readings": [reading], "reason": reason, "count": 0, "example": r.id}
+                table.setdefault((reading, reason), row)["count"] += 1
+    joined: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in table.values():
+        key = row["reason"], row["count"], row["example"]
+        if key in joined:
+            joined[key]["readings"] += row["readings"]
+        else:
+            joined[key] = row
+    return list(joined.values())
 
 
 def _chance(results: Sequence[Result]) -> list[Result]:

@@ -11,13 +11,15 @@ from desta.evaluation import speech_ifeval, speech_ifeval_files
 from desta.evaluation.answered import Answered
 from desta.evaluation.base import Result
 from desta.evaluation.items import Item, Report, Score, count_notes, tabulate
-from desta.evaluation.metrics import Estimate, ratio
+from desta.evaluation.metrics import Estimate, Figure, ratio
 from desta.evaluation.speech_ifeval import GROUPS, audio_messages, forgetting_rate, text_messages
 
 FOLLOWED = "followed"
 """Whether all instructions were followed, strictly; of a chain of thought the judge's word."""
 CORRECT = "correct"
 """Whether the answer is right, by the judge's word."""
+WER = "word error rate"
+"""Of what a judge has cut out of the answers."""
 IFRATE = "IFrate"
 REFERENCE = "oracle"
 """The system whose IFrate is what can be forgotten: the backbone that reads."""
@@ -71,14 +73,16 @@ def read_answered(paths: Sequence[Path]) -> list[Answered]:
         DataError: a file is not in the published layout, or two answer a question differently.
     """
     found: dict[tuple[str, ...], speech_ifeval_files.Answered] = {}
+    places: dict[tuple[str, ...], Path] = {}
     counts: Counter[str] = Counter()
     for path in paths:
         for answered in speech_ifeval_files.read_answered(path):
             key = (answered.item.section, answered.item.audio, answered.item.instruction)
             if key in found:
-                found[key] = _joined(found[key], answered, path)
+                found[key] = _joined(found[key], answered, places[key], path)
             else:
                 found[key] = _numbered(answered, counts[key[0]])
+                places[key] = path
                 counts[key[0]] += 1
     return [_answered(answered) for answered in found.values()]
 
@@ -94,12 +98,15 @@ def _numbered(answered: speech_ifeval_files.Answered, number: int) -> speech_ife
 
 
 def _joined(
-    one: speech_ifeval_files.Answered, other: speech_ifeval_files.Answered, path: Path
+    one: speech_ifeval_files.Answered,
+    other: speech_ifeval_files.Answered,
+    first: Path,
+    path: Path,
 ) -> speech_ifeval_files.Answered:
     replies = {each.judge_reply for each in (one, other)} - {None}
     if len(replies) > 1 or one.output != other.output:
         raise DataError(
-            f"{path}: {one.item.id} is answered in another file too, and otherwise",
+            f"{path}: {one.item.id} is answered in another file too, {first}, and otherwise",
             fix="give the files of one model, judged once",
         )
     known = one if one.judge_reply is not None else other  # what was judged has a label
@@ -128,21 +135,32 @@ def _answered(a: speech_ifeval_files.Answered) -> Answered:
 
 def aggregate(results: Sequence[Result], version: str) -> Report:
     """Return the rates of the sections, the IFrate, and what the judge decided."""
-    found = [_score(r.item, r.output or "", r.replies) for r in results]
+    found = [_score(r.item, r.output, r.replies) for r in results if r.output is not None]
     official = speech_ifeval.aggregate(found)
     figures = {}
     for section, rates in official["sections"].items():
+        asked = [r for r in results if r.groups["section"] == section]
+        members = [f for f in found if f.section == section]
         if "rate" in rates:
-            figures[f"{section} rate"] = _estimate(rates["rate"])
-        for dataset, accuracy in rates.get("accuracy", {}).items():
-            figures[f"{section} accuracy, {dataset}"] = _estimate(accuracy)
-        errors = [f.word_errors for f in found if f.section == section and f.word_errors]
-        if errors:
-            figures[f"{section} word error rate"] = ratio(
-                [e.num_errors for e in errors], [e.num_words for e in errors]
+            num_followed = sum(bool(f.followed) for f in members)
+            figures[f"{section} rate"] = _figure(
+                _estimate(rates["rate"]), FOLLOWED, num_followed, len(asked)
             )
+        for dataset, accuracy in rates.get("accuracy", {}).items():
+            figures[f"{section} accuracy, {dataset}"] = _figure(
+                _estimate(accuracy),
+                CORRECT,
+                sum(f.correct is not None for f in members if f.dataset == dataset),
+                sum(r.groups["dataset"] == dataset for r in asked),
+            )
+        errors = [f.word_errors for f in members if f.word_errors]
+        if errors:
+            rate = ratio([e.num_errors for e in errors], [e.num_words for e in errors])
+            num_spoken = sum(r.record["metric"] == "wer" for r in asked)
+            figures[f"{section} {WER}"] = _figure(rate, WER, len(errors), num_spoken)
     if official["ifrate"]:
-        figures[IFRATE] = _estimate(official["ifrate"])
+        num_rated = sum(bool(f.followed) for f in found if f.section in speech_ifeval.RATED)
+        figures[IFRATE] = _figure(_estimate(official["ifrate"]), FOLLOWED, num_rated, num_rated)
     scores = [result.score for result in results]
     return Report(
         benchmark="speech_ifeval",
@@ -185,6 +203,16 @@ def _score(item: Item, output: str, replies: Sequence[str]) -> speech_ifeval.Sco
 
 def _group(asked: speech_ifeval.Item) -> str:
     return GROUPS.get(asked.instructions[0].id, "other")
+
+
+def _figure(estimate: Estimate, reading: str, num_scored: int, num_items: int) -> Figure:
+    return Figure(
+        value=estimate.value,
+        standard_error=estimate.standard_error,
+        reading=reading,
+        num_scored=num_scored,
+        num_items=num_items,
+    )
 
 
 def _estimate(value: Any) -> Estimate:

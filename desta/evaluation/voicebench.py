@@ -30,10 +30,11 @@ from desta.evaluation.items import (
     Report,
     Score,
     count_notes,
+    figure,
     join_notes,
     tabulate,
 )
-from desta.evaluation.metrics import Estimate, average
+from desta.evaluation.metrics import Estimate, Figure, average
 from desta.evaluation.voicebench_answers import (
     CHOICES,
     REFERENCES,
@@ -164,8 +165,8 @@ def aggregate(
     cells = (*tabulate(counted), *(c for c in tabulate(others) if c.dimension == "split"))
     figures: dict[str, Estimate] = {}
     for reading in (OFFICIAL, EXPECTED, LOWER_BOUND):
-        columns = {
-            SUBSETS[cell.group].column: _in_units(SUBSETS[cell.group].column, cell.estimate)
+        columns: dict[str, Estimate] = {
+            (column := SUBSETS[cell.group].column): figure(_in_units(column, cell.estimate), [cell])
             for cell in cells
             if cell.reading == reading and cell.dimension == "subset" and cell.estimate
         }
@@ -175,11 +176,11 @@ def aggregate(
             whole = {**{k: v for k, v in rest.items() if v and k != "SD_QA"}, **columns}
         else:
             if ifeval is not None:
-                columns["IFEval"] = ifeval.estimate
+                columns["IFEval"] = _rests_on(ifeval.estimate, reading, {"IFEval": ifeval.estimate})
             whole = columns
-        figures |= {f"{name} ({reading})": figure for name, figure in columns.items()}
+        figures |= {f"{name} ({reading})": column for name, column in columns.items()}
         if set(whole) == set(COLUMNS):
-            figures[f"{OVERALL} ({reading})"] = overall(whole)
+            figures[f"{OVERALL} ({reading})"] = _rests_on(overall(whole), reading, whole)
     return Report(
         benchmark="voicebench",
         version=version,
@@ -292,6 +293,17 @@ def _notes(ifeval: IfevalColumn | None) -> Sequence[Mapping[str, Any]]:
     if ifeval is None or not ifeval.drawn:
         return ()
     return ({"reason": DRAWN_ARGUMENT, "count": len(ifeval.drawn), "example": ifeval.drawn[0]},)
+
+
+def _rests_on(mean: Estimate, reading: str, columns: Mapping[str, Estimate]) -> Figure:
+    parts = [column for column in columns.values() if isinstance(column, Figure)]
+    return Figure(
+        value=mean.value,
+        standard_error=mean.standard_error,
+        reading=reading,
+        num_scored=sum(part.num_scored for part in parts),
+        num_items=sum(part.num_items for part in parts),
+    )
 
 
 def _in_units(column: str, estimate: Estimate) -> Estimate:

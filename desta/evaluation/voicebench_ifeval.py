@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from desta.errors import DataError
 from desta.evaluation.instructions.following import Following, follow, read_instructions
 from desta.evaluation.items import Item
-from desta.evaluation.metrics import Estimate
+from desta.evaluation.metrics import Figure
 from desta.evaluation.voicebench_answers import without_turn
 
 
@@ -22,8 +22,8 @@ from desta.evaluation.voicebench_answers import without_turn
 class IfevalColumn:
     """The figure of the column."""
 
-    estimate: Estimate
-    """From 0 to 100."""
+    estimate: Figure
+    """From 0 to 100; a response that is missing follows nothing."""
     drawn: tuple[str, ...]
     """Ids of the items some argument of which is left out and was drawn at random, by item."""
 
@@ -68,12 +68,16 @@ def _follow(item: Item, response: str) -> Following:
     return follow(instructions, response, "official", seed=item.id)
 
 
-def _mean_of_ratios(parts_RN: NDArray[np.float64], wholes_RN: NDArray[np.float64]) -> Estimate:
+def _mean_of_ratios(parts_RN: NDArray[np.float64], wholes_RN: NDArray[np.float64]) -> Figure:
     """Return 100 times the mean of R ratios of sums over the same N items."""
     totals_R1 = wholes_RN.sum(axis=1, keepdims=True)
     ratios_R1 = parts_RN.sum(axis=1, keepdims=True) / totals_R1
     residuals_N = ((parts_RN - ratios_R1 * wholes_RN) / totals_R1).mean(axis=0)
-    return Estimate(
+    num_items = parts_RN.shape[1]
+    return Figure(
         value=100 * float(ratios_R1.mean()),
         standard_error=100 * float(np.sqrt((residuals_N**2).sum())),
+        reading="official",
+        num_scored=num_items,
+        num_items=num_items,
     )

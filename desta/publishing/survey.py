@@ -124,7 +124,7 @@ def kept_by(manifest: Manifest, what: Literal["source", "kind of prompt"]) -> li
     for source, kinds in manifest.counts.items():
         for kind, found in kinds.items():
             name = source if what == "source" else kind
-            kept[name] += found["kept"]
+            kept[name] += found.get("kept", 0)
             written[name] += sum(found.values())
     return [{what: name, "kept": _of(kept[name], written[name])} for name in sorted(written)]
 

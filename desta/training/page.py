@@ -15,7 +15,8 @@ _STYLE = """
   --accent: 94 170 232; --good: #5cc48d; --bad: #e88a78 } }
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 62rem; padding: 2.5rem 1.5rem 4rem; background: var(--paper);
-  color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif }
+  color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif;
+  overflow-wrap: anywhere }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 }
 h2 { font-size: 1.25rem; margin: 3rem 0 .75rem; padding-top: 1rem;
   border-top: 1px solid var(--line) }
@@ -23,6 +24,7 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .4rem }
 p { margin: .5rem 0; max-width: 46rem }
 .soft, figcaption { color: var(--soft); font-size: .875rem }
 .caption { margin-top: 1.25rem }
+.verdict { border-left: 3px solid rgb(var(--accent)); padding: .2rem 0 .2rem 1rem }
 .missing { background: var(--tint); border-left: 3px solid var(--line); padding: .6rem 1rem }
 code, pre { font: .85em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace;
   overflow-wrap: anywhere }
@@ -33,15 +35,23 @@ pre { background: var(--tint); padding: .8rem 1rem; white-space: pre-wrap }
 .tile b { display: block; font-size: 1.7rem; font-weight: 600; line-height: 1.3;
   font-variant-numeric: tabular-nums }
 .tile b small { font-size: .95rem; font-weight: 400; color: var(--soft) }
-.scroll { overflow-x: auto }
+.scroll { overflow-x: auto; background:
+  linear-gradient(to right, var(--paper) 30%, transparent) left / 3rem 100%,
+  linear-gradient(to left, var(--paper) 30%, transparent) right / 3rem 100%,
+  linear-gradient(to right, rgb(var(--accent) / .35), transparent) left / .9rem 100%,
+  linear-gradient(to left, rgb(var(--accent) / .35), transparent) right / .9rem 100%;
+  background-attachment: local, local, scroll, scroll; background-repeat: no-repeat }
+.hint { display: none }
+@media (max-width: 38rem) { .hint { display: block } }
 table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0 }
 th, td { padding: .35rem .8rem .35rem 0; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--line) }
+  border-bottom: 1px solid var(--line); overflow-wrap: break-word; min-width: 4rem;
+  max-width: 30rem }
 th { font-weight: 600; color: var(--soft) }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .matrix th, .matrix td { padding: .3rem .45rem; border: 1px solid var(--line) }
 .matrix td { text-align: center; font-variant-numeric: tabular-nums }
-figure { margin: 1rem 0; overflow-x: auto }
+figure { margin: 1rem 0 }
 figure svg { max-width: 100%; min-width: 32rem; height: auto }
 .clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(17.5rem, 1fr)); gap: 1rem }
 .clip { border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1rem;
@@ -167,7 +177,11 @@ def matrix(
 
 def figure(svg: str, caption: str) -> str:
     """Return a drawing with a line of plain text below."""
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+    hint = '<p class="hint soft">Swipe the drawing sideways to see all of it.</p>'
+    return (
+        f'<figure>{hint}<div class="scroll">{svg}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
 
 
 def percent(share: float) -> str:

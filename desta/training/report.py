@@ -9,12 +9,12 @@ plainly what is not there yet:
 """
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import yaml
@@ -22,15 +22,28 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from desta.errors import DataError
-from desta.records import read_jsonl
+from desta.records import numbered_jsonl
+from desta.schema import Json, check, read_json
 from desta.shards import Manifest
 from desta.training.figures import draw_layer_weights, draw_loss
-from desta.training.hearing import Json, describe_clips, describe_scores, headline
+from desta.training.formats import (
+    AnswerLine,
+    AttributeScores,
+    LayerNames,
+    RunRecipe,
+    StepLine,
+    ValidationLine,
+)
+from desta.training.hearing import describe_clips, describe_scores, headline
 from desta.training.page import figure, page, paragraph, percent, section, table, tiles
 
 REPORT = "report.html"
 _EVALUATION = Path("eval", "attributes")
+_AGAIN = "delete it and make it again"
 _LAYER_WEIGHTS = "perception.connector.layer_weights"
+
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +51,15 @@ class Run:
     """What the files of a run say; empty where a file is missing."""
 
     directory: Path
-    recipe: Json
+    recipe: Row
     environments: Mapping[str, Json]
     """Of training and of evaluation, where known: command, commit, versions, machine."""
-    steps: Sequence[Json]
-    validations: Sequence[Json]
+    steps: Sequence[Row]
+    validations: Sequence[Row]
     manifests: Mapping[str, Manifest | None]
     """By data directory; None where it has no manifest."""
-    scores: Json
-    results: Sequence[Json]
+    scores: Row
+    results: Sequence[Row]
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -99,25 +112,22 @@ def read_run(run: Path) -> Run:
             f"{run} is not the directory of a run: it holds no recipe.yaml",
             fix="give the directory that `desta train` wrote",
         )
-    try:
-        recipe = yaml.safe_load(recipe_path.read_text(encoding="utf-8"))
-        data = recipe["data"]
-        directories = [Path(path) for path in [*data["train"], *data.get("validation", ())]]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise DataError(f"{recipe_path} is not a training recipe", fix="train again") from error
-    metrics = _read_lines(run / "metrics.jsonl")
+    recipe = _read_recipe(recipe_path)
+    data = recipe["data"]
+    directories = [Path(path) for path in [*data["train"], *(data.get("validation") or ())]]
+    metrics = _read_lines(run / "metrics.jsonl", _kind_of_metric)
     return Run(
         directory=run,
         recipe=recipe,
         environments={
-            "Training": _read_json(run / "environment.json"),
-            "Evaluation": _read_json(run / _EVALUATION / "environment.json"),
+            "Training": _read_json(run / "environment.json", dict[str, Json]),
+            "Evaluation": _read_json(run / _EVALUATION / "environment.json", dict[str, Json]),
         },
         steps=[line for line in metrics if "loss" in line],
         validations=[line for line in metrics if "validation_loss" in line],
         manifests={str(directory): Manifest.read(directory) for directory in directories},
-        scores=_read_json(run / _EVALUATION / "scores.json"),
-        results=_read_lines(run / _EVALUATION / "results.jsonl"),
+        scores=_read_scores(run / _EVALUATION / "scores.json"),
+        results=_read_lines(run / _EVALUATION / "results.jsonl", lambda line: AnswerLine),
     )
 
 
@@ -156,12 +166,12 @@ def _training(run: Run) -> Iterator[str]:
         yield paragraph("No validation loss: the recipe names no validation data.", "missing")
     last = run.steps[-1]
     speeds = [
-        [f"{name}, median of steps", f"{median(line[key] for line in run.steps):,.1f}"]
+        [f"{name}, median of steps", f"{median(known):,.1f}"]
         for name, key in (
             ("audio-text pairs per second", "samples_per_second"),
             ("tokens per second, padding included", "tokens_per_second"),
         )
-        if key in last
+        if (known := [line[key] for line in run.steps if key in line])
     ]
     yield table(
         ["speed", ""],
@@ -189,6 +199,10 @@ def _layers(run: Run) -> Iterator[str]:
         weights_QL = load_file(path)[_LAYER_WEIGHTS]
     except (SafetensorError, KeyError) as error:
         raise DataError(f"{path} holds no {_LAYER_WEIGHTS}", fix="train again") from error
+    if weights_QL.ndim != 2 or not weights_QL.size or not np.isfinite(weights_QL).all():
+        raise DataError(
+            f"{path}: {_LAYER_WEIGHTS} is no table of finite numbers", fix="train again"
+        )
     exponents_QL = np.exp(weights_QL - weights_QL.max(axis=-1, keepdims=True))
     names = _layer_names(run.directory / "config.json", weights_QL.shape[1])
     yield figure(
@@ -199,7 +213,7 @@ def _layers(run: Run) -> Iterator[str]:
 
 def _layer_names(config: Path, count: int) -> list[str]:
     """Name the target layers by their number in the encoder, if the checkpoint tells."""
-    layers = _read_json(config).get("target_layer_ids") or []
+    layers = _read_json(config, LayerNames).get("target_layer_ids") or []
     return (
         [str(layer) for layer in layers] if len(layers) == count else [str(i) for i in range(count)]
     )
@@ -237,7 +251,7 @@ def _provenance(run: Run) -> Iterator[str]:
     yield f"<h3>recipe.yaml</h3><pre>{escape(recipe)}</pre>"
 
 
-def _flatten(values: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(values: Row, prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{name} ")
@@ -245,15 +259,42 @@ def _flatten(values: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{name}", "unknown" if value is None else str(value)
 
 
-def _read_json(path: Path) -> Json:
-    if not path.is_file():
-        return {}
+def _read_recipe(path: Path) -> Any:
     try:
-        value: Json = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON", fix="delete it and make it again") from error
-    return value
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        told = " ".join(str(error).split())
+        raise DataError(f"{path} is not a training recipe: {told}", fix="train again") from error
+    where = f"{path} is not a training recipe"
+    check(recipe, RunRecipe, where=where, fix="mend that key, or train again")
+    check(recipe, Json, where=where, fix="mend that key, or train again")
+    return recipe
 
 
-def _read_lines(path: Path) -> list[Json]:
-    return list(read_jsonl(path)) if path.is_file() else []
+def _read_json(path: Path, hint: Any) -> Row:
+    found: Row = read_json(path, hint, fix=_AGAIN) if path.is_file() else {}
+    return found
+
+
+def _read_scores(path: Path) -> Row:
+    scores = _read_json(path, AttributeScores)
+    for number, row in enumerate(scores.get("scores", ())):
+        counts, classes = row.get("confusion", []), row.get("classes", [])
+        if len(counts) != len(classes) or any(len(c) != len(classes) + 1 for c in counts):
+            raise DataError(
+                f"{path}: scores[{number}].confusion is no table of its {len(classes)} classes",
+                fix=_AGAIN,
+            )
+    return scores
+
+
+def _kind_of_metric(line: Row) -> Any:
+    return StepLine if "loss" in line else ValidationLine if "validation_loss" in line else Json
+
+
+def _read_lines(path: Path, kind_of: Callable[[Row], Any]) -> list[Row]:
+    lines: list[Row] = []
+    for number, line in numbered_jsonl(path) if path.is_file() else ():
+        check(line, kind_of(line), where=f"{path}:{number}", fix="mend or delete that line")
+        lines.append(line)
+    return lines

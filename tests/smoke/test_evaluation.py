@@ -96,7 +96,13 @@ def test_sakura_by_the_model_and_its_baselines(
     assert [row["system"] for row in scores["systems"]] == [*SYSTEMS, "chance"]
     assert {row["num_items"] for row in scores["systems"]} == {24}
     figure = "Average single (rule: letter or text)"
-    assert system(scores, "chance")["figures"][figure] == {"value": 0.5, "standard_error": 0.0}
+    assert system(scores, "chance")["figures"][figure] == {
+        "value": 0.5,
+        "standard_error": 0.0,
+        "reading": "rule: letter or text",
+        "num_scored": 12,
+        "num_items": 12,
+    }
     assert system(scores, "always first")["figures"][figure]["value"] == 0.5
     results = read_results(out / "results.jsonl")
     assert len(results) == 24 * len(SYSTEMS)

@@ -128,18 +128,85 @@ def test_unscored_items_are_counted() -> None:
         compare(*pair([None, 1], [1, None]))
 
 
-def test_other_questions_are_refused() -> None:
+def test_nothing_in_common_is_refused() -> None:
     a, b = pair([1, 0], [0, 1])
-    with pytest.raises(DataError, match="version '1', and B '2'"):
-        compare(a, replace(b, version="2"))
     with pytest.raises(DataError, match="benchmark 'mmau', and B 'mmar'"):
         compare(a, replace(b, benchmark="mmar"))
-    with pytest.raises(DataError, match="1 items are answered by only one of A and B.*'1'"):
-        compare(a, replace(b, results=[r for r in b.results if r.id != "1"]))
-    with pytest.raises(DataError, match="another question"):
+    with pytest.raises(DataError, match="have no item in common: 2 because the right answer diff"):
         compare(a, replace(b, results=[replace(r, target="cat") for r in b.results]))
+    with pytest.raises(DataError, match="no item in common: 2 because only A answers it.* 2 beca"):
+        compare(a, replace(b, results=[replace(r, id=f"x{r.id}") for r in b.results]))
     with pytest.raises(DataError, match="more than once"):
         compare(a, replace(b, results=[*b.results, b.results[0]]))
+
+
+def test_only_common_items_count_and_the_others_are_told() -> None:
+    a, b = pair([1, 0, 0, 1, 0, 0], [1, 1, 1, 1, 0, 1])
+    changes: dict[str, dict[str, object]] = {
+        "1": {"target": "cat"},
+        "2": {"question": "Another?"},
+        "3": {"choices": ("dog", "cow")},
+        "4": {"question": " Question   4? "},  # spaces are no other question
+    }
+    changed = [replace(r, **changes.get(r.id, {})) for r in b.results if r.id != "5"]  # type: ignore[arg-type]
+
+    found = compare(a, replace(b, results=changed, version="2"))
+
+    assert found.version == "1 and 2"
+    assert (found.num_items, found.num_first, found.num_second) == (2, 6, 5)
+    assert [(row.reason, row.count, row.examples) for row in found.left_out] == [
+        ("the right answer differs", 1, ("1 ('dog' and 'cat')",)),
+        ("the question differs", 1, ("2 ('Question 2?' and 'Another?')",)),
+        ("the choices differ", 1, ("3 ('cat | dog' and 'cow | dog')",)),
+        ("only A answers it", 1, ("5",)),
+    ]
+    alone = compare(*pair([1, 0], [1, 0]))  # as if the other items had never been
+    total = found.differences[0]
+    assert (total.first, total.second, total.num_pairs) == (0.5, 0.5, 2)
+    assert (total.difference, total.p_value) == (
+        alone.differences[0].difference,
+        alone.differences[0].p_value,
+    )
+
+
+def test_a_right_answer_that_one_file_lacks_is_that_of_the_other() -> None:
+    a, b = pair([1, 0], [0, 1])
+    bare = [replace(r, target="", values={"model_output": None}) for r in a.results]
+    b = replace(b, results=[replace(r, values={"model_output": 1.0}) for r in b.results])
+    found = compare(replace(a, results=bare), b)
+    assert (found.num_items, found.left_out) == (2, ())
+    assert found.differences[0].first == 1.0, "both say `dog`, which the other file has as right"
+
+
+def test_items_without_ids_are_told_by_their_content() -> None:
+    """VoiceBench's ids are places in a file: a row that is missing moves all behind it."""
+    a, b = (replace(one, benchmark="voicebench") for one in pair([1, 0, 1], [0, 0, 1], "xxx"))
+    moved = [replace(r, id=f"{int(r.id) - 1}") for r in sorted(b.results, key=lambda r: r.id)[1:]]
+    found = compare(a, replace(b, results=moved))
+    assert found.num_items == 2
+    assert [(row.reason, row.examples) for row in found.left_out] == [("only A answers it", ("0",))]
+    assert (found.differences[0].num_better, found.differences[0].num_worse) == (0, 0)
+
+
+def test_questions_that_both_should_answer_are_all_answered_or_told() -> None:
+    a, b = pair([1, 0, 1], [0, 1, 1])
+    questions = [r.item for r in a.results] + [replace(a.results[0].item, id="9")]
+    some = replace(b, results=[r for r in b.results if r.id != "2"])
+    with pytest.raises(DataError, match="not all 4 questions are answered: 1 because only A"):
+        compare(a, some, questions)
+    found = compare(a, some, questions, allow_missing=True)
+    assert found.num_items == 2
+    assert {row.reason: row.count for row in found.left_out} == {
+        "only A answers it": 1,
+        "neither A nor B answers it": 1,
+    }
+    changed = [replace(item, target="cat") if item.id == "0" else item for item in questions[:2]]
+    found = compare(a, b, changed)
+    assert found.num_items == 1
+    assert {row.reason: row.examples for row in found.left_out} == {
+        "the right answer differs": ("0 ('dog' and 'cat')",),
+        "it is not among the questions of --data": ("2",),
+    }
 
 
 def test_json_holds_every_figure() -> None:

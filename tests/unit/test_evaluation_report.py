@@ -187,3 +187,88 @@ def test_a_thousand_items_stay_small(tmp_path: Path) -> None:
     markup = browser.browser(results, collect_sounds([], tmp_path / "r.html"))
     assert sum(map(len, markup)) < 1_500_000
     assert "".join(markup).count("<article") == 0, "items are drawn when they are looked at"
+
+
+def test_the_first_sentence_says_whether_the_model_beats_those_that_do_not_hear(
+    tmp_path: Path,
+) -> None:
+    results = [result(n, "(a)") for n in range(12)]
+    results += [result(n, "(b)", "no audio") for n in range(12)]
+    results += [result(n, "(a)" if n else "(b)", "cascade") for n in range(12)]
+    path, markdown = write_report(evaluation(results), tmp_path / "r.html")
+    sentence = (
+        "By `rule: letter or text`, the model beats no audio by +100.0 ± 0.0 points (p = 0.00049, "
+        "12 items) and does not beat the cascade: +8.3 ± 8.0 points (p = 1, 12 items)."
+    )
+    assert sentence in markdown.read_text(encoding="utf-8")
+    html = path.read_text(encoding="utf-8")
+    assert sentence in html
+    assert html.index(sentence) < html.index("<table")
+
+    worse = [result(n, "(b)") for n in range(12)] + [result(n, "(a)", "cascade") for n in range(12)]
+    verdict = evaluation(worse).scores["verdict"]
+    assert "is worse than the cascade by -100.0 ± 0.0 points" in verdict["sentence"]
+    assert (
+        'Whether it beats no audio is not known: ask them too (--system "no audio")'
+        in (verdict["sentence"])
+    )
+    assert verdict["against"][0]["num_items"] == 12
+    assert evaluation([result(n, "(a)", "oracle") for n in range(3)]).scores["verdict"] is None
+
+
+def test_fewer_errors_are_better() -> None:
+    spoken = find_benchmark("transcription")
+    rows = [
+        rescore(
+            spoken,
+            replace(
+                result(n, said, system),
+                groups={"source": "s", "language": "English"},
+                target="here is the dog",
+            ),
+        )
+        for system, said in (("model", "here is the dog"), ("cascade", "here is"))
+        for n in range(8)
+    ]
+    found = sum_up(spoken, rows, "1", allow_missing=False)["verdict"]
+    assert "lower is better, the model beats the cascade by -50.0 ± 0.0 points" in found["sentence"]
+
+
+def test_every_table_says_what_figures_rest_on_and_whose_rules_they_are(tmp_path: Path) -> None:
+    judged = [
+        rescore(SAKURA, replace(result(n, "(a)"), replies=(reply,)))
+        for n, reply in enumerate(["Explanation: x\nJudgement: correct"] * 6 + ["hm", "yes?"])
+    ]
+    results = [*judged, rescore(SAKURA, result(8, "(a)")), result(9, None)]
+    made = evaluation(results)
+    _, markdown = write_report(made, tmp_path / "r.html")
+    text = markdown.read_text(encoding="utf-8")
+
+    # even clips are of one hop: 0 2 4 6 8, of which 6 is not readable and 8 is not judged
+    assert "| Animal single (judge) | 0.7500 ± 0.2165 |" in text
+    rows = {line.split(" | ")[0]: line for line in text.splitlines() if line.startswith("| Animal")}
+    assert "| 4 / 5 |" in rows["| Animal single (judge)"]
+    assert rows["| Animal single (judge)"].endswith("| official |")
+    assert "| 3 / 5 |" in rows["| Animal single (judge, leniently read)"]
+    assert rows["| Animal single (judge, leniently read)"].endswith("| ours |")
+    assert "4 / 5" in rows["| Animal multi (rule: letter or text)"], "one has no answer"
+    assert "judge, by hop (official)" in text
+    assert "rule: letter or text, by hop (ours)" in text
+    assert "Official figures" not in text
+    noted = {line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| model")}
+    unread = "the judge's reply names no judgement in any form: counted as wrong"
+    assert noted[unread].endswith("| judge, leniently read |")
+    assert "judge; judge, leniently read |" in noted["no reply of a judge"]
+    figure = made.scores["systems"][0]["figures"]["Average single (judge, leniently read)"]
+    assert (figure["num_scored"], figure["num_items"]) == (3, 5)
+    assert figure["reading"] not in made.scores["official"]
+    left = made.scores["systems"][0]["left_out"]
+    assert {"readings", "reason", "count", "example"} == set(left[0])
+
+
+def test_a_drawing_that_is_wider_than_a_phone_says_so(tmp_path: Path) -> None:
+    path, _ = write_report(evaluation([result(n, "(a)") for n in range(4)]), tmp_path / "r.html")
+    html = path.read_text(encoding="utf-8")
+    assert html.count("Swipe the drawing sideways") == html.count("<svg") > 0
+    assert re.search(r'<div class="scroll"><svg', html)
+    assert "overflow-wrap: anywhere" in html

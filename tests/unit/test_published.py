@@ -11,6 +11,7 @@ from desta.errors import ConfigError, DataError
 from desta.evaluation.benchmarks import find_benchmark
 from desta.evaluation.published import (
     NOT_ANSWERED,
+    name_of,
     read_results,
     score_published,
 )
@@ -287,3 +288,130 @@ def test_dynamic_superb_tells_the_instance_by_the_path_where_ids_do_not(tmp_path
     found = figures("dynamic_superb", write(tmp_path / "mine.json", rows))
     assert found["exact match"] == 0.5
     assert not any(name.startswith("Speech") for name in found)  # nobody knows that it is speech
+
+
+def test_published_files_of_which_one_answer_differs_are_compared(tmp_path: Path) -> None:
+    rows = [mmau(str(n), model_output="cat" if n % 2 else "dog") for n in range(8)]
+    a = write(tmp_path / "a.json", rows)
+    b = write(tmp_path / "b.json", [rows[0] | {"answer": "cat"}, *rows[1:]])
+    done = desta("compare", a, b, "--benchmark", "mmau")
+    assert done.exit_code == 0, done.output
+    assert "7 items in common" in done.stdout
+    assert "the right answer differs" in done.stdout
+    assert "0 ('dog' and 'cat')" in " ".join(done.stdout.split())
+    told = json.loads(desta("compare", a, b, "--benchmark", "mmau", "--json").stdout)
+    assert (told["num_items"], told["num_first"], told["num_second"]) == (7, 8, 8)
+    assert told["left_out"][0]["count"] == 1
+
+    questions = write(tmp_path / "mmau-test-mini.json", [mmau(str(n)) for n in range(9)])
+    asked = ("compare", a, b, "--benchmark", "mmau", "--data", questions)
+    done = desta(*asked)
+    assert isinstance(done.exception, DataError)
+    assert "not all 9 questions are answered: 1 because neither A nor B" in str(done.exception)
+    told = json.loads(desta(*asked, "--allow-missing", "--json").stdout)
+    assert {row["reason"]: row["count"] for row in told["left_out"]} == {
+        "the right answer differs": 1,
+        "neither A nor B answers it": 1,
+    }
+
+
+def test_several_files_a_side_are_compared(tmp_path: Path) -> None:
+    def files(system: str, said: str) -> list[Path]:
+        row = {"instruction": "Which? (a) dog (b) cat", "label": "(a) dog", "response": said}
+        folder = tmp_path / system / "reports"
+        folder.mkdir(parents=True)
+        return [
+            write(
+                folder / f"{hop}.json",
+                {"results": {f"data/Animal/audio/{n}.wav": row for n in range(4)}},
+            )
+            for hop in ("single", "multi")
+        ]
+
+    one, other = files("one", "(b)"), files("other", "(a)")
+    told = json.loads(
+        desta("compare", *one, "vs", *other, "--benchmark", "sakura", "--json").stdout
+    )
+    assert told["num_items"] == 8
+    assert told["first"] == f"{tmp_path}/one/reports/* (2 files)"
+    folders = json.loads(
+        desta("compare", one[0].parent, other[0].parent, "--benchmark", "sakura", "--json").stdout
+    )
+    assert sorted(map(str, folders["differences"])) == sorted(map(str, told["differences"]))
+    unnamed = [
+        path.rename(path.with_name(f"{system}.json"))
+        for system, path in (("x", one[0]), ("y", other[0]))
+    ]
+    done = desta("compare", *unnamed, "--benchmark", "sakura", "--subset", "single", "--json")
+    assert json.loads(done.stdout)["num_items"] == 4
+    for wrong in ([*one, *other], [*one, "vs"], ["vs", *other], [one[0]]):
+        done = desta("compare", *wrong, "--benchmark", "sakura")
+        assert isinstance(done.exception, ConfigError), done.output
+        assert "do not tell which belong to which system" in str(done.exception)
+
+
+@needs_data
+def test_a_label_that_one_published_file_lacks_keeps_nothing_from_being_compared(
+    tmp_path: Path,
+) -> None:
+    """One is in another order too: answers are told apart by their questions."""
+    path = next((DATA / "speech_ifeval").glob("meta*/rule_eval@closed*"))
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    labelled = [row | {"label": "yes", "response": row["response"].lower()} for row in rows[::-1]]
+    other = write(tmp_path / "other.jsonl", labelled, lines=True)
+    told = json.loads(
+        desta("compare", path, other, "--benchmark", "speech_ifeval", "--json").stdout
+    )
+    assert (told["num_items"], told["left_out"]) == (933, [])
+    assert told["differences"][0]["first"] == round(871 / 933, 6)
+
+
+def test_an_item_in_two_files_is_refused_with_the_two_places(tmp_path: Path) -> None:
+    parts = [write(tmp_path / f"{n}.json", [mmau(str(n), model_output="dog")]) for n in range(5)]
+    again = write(
+        tmp_path / "again.json", [mmau("9", model_output="x"), mmau("3", model_output="x")]
+    )
+    with pytest.raises(DataError) as caught:
+        read_results(find_benchmark("mmau"), [*parts, again])
+    assert f"id '3' occurs 2 times, in {parts[3]} (row 1) and in {again} (row 2)" in str(
+        caught.value
+    )
+    assert str(parts[0]) not in str(caught.value)
+
+    twice = write(tmp_path / "t.json", [mmau(n, model_output="x") for n in ("1", "2", "1")])
+    with pytest.raises(DataError, match="occurs 2 times, first in rows 1 and 3"):
+        read_results(find_benchmark("mmau"), [twice])
+
+
+def test_one_instance_in_two_forms_is_refused(tmp_path: Path) -> None:
+    name = "SpoofDetection_ASVspoof2017"
+    rows = [{"id": f"{name}_E_{n}.wav", "pred": "yes", "label": "yes"} for n in range(3)]
+    bare = [{"file": f"clips/E_{n}.flac", "prediction": "yes", "label": "yes"} for n in range(3)]
+    one = write(tmp_path / "one.json", {"predictions": rows})
+    other = write(tmp_path / f"{name}.json", bare)
+    with pytest.raises(DataError, match=r"occurs 2 times, in .*one\.json \(row 1\) and in .*2017"):
+        read_results(find_benchmark("dynamic_superb"), [one, other])
+
+    spoken = [{"prompt": "q", "reference": "A", "response": "A"}]
+    named = write(tmp_path / "m-openbookqa-test-audio.jsonl", spoken, lines=True)
+    unnamed = write(tmp_path / "mine.jsonl", spoken, lines=True)
+    with pytest.raises(DataError, match="occurs 2 times"):
+        read_results(find_benchmark("voicebench"), [named, unnamed], subset="openbookqa")
+    accents = [
+        write(tmp_path / f"m-sd-qa-{a}-audio.jsonl", spoken, lines=True) for a in ("usa", "aus")
+    ]
+    assert len(read_results(find_benchmark("voicebench"), accents).results) == 2
+
+
+def test_systems_are_named_after_what_tells_them_apart(tmp_path: Path) -> None:
+    for names, expected in (
+        (["x/reports/rule_eval@creative_writing.jsonl", "x/reports/llm_eval@cot.jsonl"], "x"),
+        (["a/qwen2-bbh-test-audio.jsonl", "a/qwen2-ifeval-test-audio.jsonl"], "qwen2"),
+        (["whisper__A_B.json.gz", "whisper__C_D.json.gz"], "whisper"),
+        (["desta2/eval/results/predictions.json"], "desta2"),
+        (["mine.json"], "mine"),
+    ):
+        assert name_of([tmp_path / name for name in names]) == expected
+    path = write(tmp_path / "r.json", [mmau("1", model_output="dog")])
+    told = json.loads(desta("score", "mmau", path, "--name", "DeSTA2.5", "--json").stdout)
+    assert told["systems"][0]["system"] == "DeSTA2.5"

@@ -199,9 +199,9 @@ def test_an_answer_that_no_judge_is_asked_about_waits_for_none(tmp_path: Path) -
 
 
 def test_a_broken_account_of_a_judge_is_said(folder: Path) -> None:
-    for content in ("{", "[1]", "null"):
+    for content, words in (("{", ":1 is not JSON"), ("[1]", "not an obj"), ("null", "not an obj")):
         (folder / "judge.json").write_text(content, encoding="utf-8")
-        with pytest.raises(DataError, match=r"judge\.json is not a JSON object"):
+        with pytest.raises(DataError, match=rf"judge\.json.*{words}"):
             score_again(folder)
 
 
@@ -242,8 +242,8 @@ def test_what_does_not_fit_is_said(folder: Path, tmp_path: Path) -> None:
     for path in folder.iterdir():
         (other / path.name).write_bytes(path.read_bytes().replace(b"4 items", b"5 items"))
     done = desta("compare", folder, other)
-    assert isinstance(done.exception, DataError)
-    assert "version '4 items'" in str(done.exception)
+    assert done.exit_code == 0, done.output
+    assert "4 items and 5 items: 4 items in common" in done.output
 
 
 def test_figures_are_told_in_their_own_units(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_file_of_judgements_is_scored_as_it_is(root: Path, tmp_path: Path) -> 
 
     assert report.figures["Animal single (judge)"].value == 1.0
     assert report.figures["Average single (judge)"].value == 0.5
-    assert report.notes[0]["reason"] == sakura.INVALID
+    assert report.notes[0]["reason"] == sakura.UNREADABLE
 
 
 def test_a_file_about_other_questions_is_another_version(root: Path, tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""What the files of an evaluation hold, as far as our readers look at it."""
+
+from typing import NotRequired, TypedDict
+
+from desta.schema import Json
+
+REMADE = "mend that line or key, or evaluate again"
+
+
+class PlanFile(TypedDict):
+    """`plan.json`."""
+
+    benchmark: str
+    version: str
+    weights: str | None
+    num_items: int
+    batch_size: int
+    systems: list[str]
+    order: NotRequired[list[str]]
+    config: NotRequired[dict[str, Json]]
+
+
+class Value(TypedDict):
+    """A score and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+class Counted(Value):
+    """A figure, and what it rests on."""
+
+    reading: NotRequired[str]
+    num_scored: NotRequired[int]
+    num_items: NotRequired[int]
+
+
+class CellRow(TypedDict):
+    """One reading, averaged over a group."""
+
+    reading: str
+    dimension: str
+    group: str
+    estimate: Value | None
+    num_scored: int
+    num_unscored: int
+
+
+class Note(TypedDict):
+    """What was not scored, or not as asked."""
+
+    reason: str
+    count: int
+    example: str
+
+
+class LeftOutNote(Note):
+    """Items that have no score by some readings."""
+
+    readings: list[str]
+
+
+class SkippedNote(Note):
+    """Items that a system did not answer."""
+
+    system: str
+
+
+class SystemRow(TypedDict):
+    """All figures of a system."""
+
+    system: str
+    num_items: int
+    num_skipped: int
+    withheld: str | None
+    figures: dict[str, Counted]
+    cells: list[CellRow]
+    notes: list[Note]
+    left_out: NotRequired[list[LeftOutNote]]
+
+
+class Refused(TypedDict):
+    """`judge.json`; empty where nobody judged."""
+
+    refused: NotRequired[dict[str, list[str]]]
+
+
+class PromptRow(TypedDict):
+    """A text that a judge was asked by."""
+
+    source: str
+    sha256: str
+
+
+class JudgeRow(Refused):
+    """Who judged, as a report tells it."""
+
+    id: str
+    revision: str
+    num_replies: int
+    num_in_form: int
+    num_read: int
+    prompts: dict[str, PromptRow]
+    unread: list[Note]
+
+
+class VerdictRow(TypedDict):
+    """Whether the model beats its baselines."""
+
+    sentence: str
+
+
+class ScoresFile(TypedDict):
+    """`scores.json`."""
+
+    benchmark: str
+    version: str
+    shares: NotRequired[bool]
+    official: NotRequired[list[str]]
+    systems: list[SystemRow]
+    skipped: list[SkippedNote]
+    verdict: NotRequired[VerdictRow | None]
+    judge: NotRequired[JudgeRow]
+
+
+class MessageRow(TypedDict):
+    """A message as a system was given it."""
+
+    role: str
+    content: str
+    audios: NotRequired[list[dict[str, Json]] | None]
