@@ -316,21 +316,21 @@ def test_evaluations_are_compared_and_scored_or_refused(
         if name != "results.jsonl":
             (folder / "results.jsonl").write_bytes(kept)
 
-    try_damages(folder / name, 12, check)
+    try_damages(folder / name, 5, check)
 
 
 @pytest.mark.parametrize("benchmark", list(ITEMS))
 @pytest.mark.parametrize("name", ["results-1-of-2.jsonl", "plan.json"])
 def test_parts_are_merged_or_refused(tmp_path: Path, benchmark: str, name: str) -> None:
     folder = make_evaluation(tmp_path / "eval", benchmark)
-    try_damages(folder / name, 12, lambda: check_told("merge", folder))
+    try_damages(folder / name, 5, lambda: check_told("merge", folder))
 
 
 @pytest.mark.parametrize("name", ["scores.json", "results.jsonl", "plan.json", "environment.json"])
 def test_evaluations_are_reported_or_refused(tmp_path: Path, name: str) -> None:
     folder = make_evaluation(tmp_path / "eval", "sakura")
     page = folder / "report.md"
-    try_damages(folder / name, 6, lambda: check_told("report", folder, page=page))
+    try_damages(folder / name, 3, lambda: check_told("report", folder, page=page))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_evaluations_are_reported_or_refused(tmp_path: Path, name: str) -> None:
 def test_runs_are_reported_or_refused(tmp_path: Path, name: str) -> None:
     folder = make_run(tmp_path / "run")
     page = folder / "report.html"
-    try_damages(folder / name, 6, lambda: check_told("report", folder, page=page))
+    try_damages(folder / name, 3, lambda: check_told("report", folder, page=page))
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "audio-00000.jsonl"])
@@ -356,4 +356,4 @@ def test_data_sets_are_inspected_or_refused(tmp_path: Path, name: str) -> None:
     folder = make_data(tmp_path / "data")
     if name != "manifest.json":
         (folder / "manifest.json").unlink()
-    try_damages(folder / name, 20, lambda: check_told("inspect", folder))
+    try_damages(folder / name, 8, lambda: check_told("inspect", folder))
