@@ -2,8 +2,8 @@
 
 Unknown, missing and ill-typed keys are errors that name the key and the nearest right one.
 `--set key.path=value` is the only way to override a value; the value is read as YAML.
-Keys and texts are what is written: YAML alone would read `no`, `1_000` and `2020-01-01` as a boolean,
-a number and a date, and a table that holds these words would never match.
+Keys and texts are what is written: YAML alone would read `no`, `1_000` and `2020-01-01` as a
+boolean, a number and a date, and a table that holds these words would never match.
 Where a value may be one of several dataclasses, its key `kind` says which.
 """
 

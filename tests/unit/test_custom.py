@@ -212,7 +212,8 @@ def test_words_of_a_table_are_found_as_a_recipe_writes_them(tmp_path: Path, tabl
     write(
         tmp_path / "mine.yaml",
         f"name: mine\ntable: {table}\nattributes: {{Emotion: no, Day: no}}\nvalues:\n"
-        "  Emotion: {no: Calm, 1: Happy, 1_000: Loud, 2020-01-01: Old, null: 1, on: off, True: yes}\n",
+        "  Emotion: {no: Calm, 1: Happy, 1_000: Loud, 2020-01-01: Old,\n"
+        "            null: 1, on: off, True: yes}\n",
     )
     mapped = load_recipe(tmp_path / "mine.yaml", CustomRecipe)
     clips = describe(custom_source(mapped), tmp_path).clips
