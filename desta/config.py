@@ -2,6 +2,8 @@
 
 Unknown, missing and ill-typed keys are errors that name the key and the nearest right one.
 `--set key.path=value` is the only way to override a value; the value is read as YAML.
+Keys and texts are what is written: YAML alone would read `no`, `1_000` and `2020-01-01` as a
+boolean, a number and a date, and a table that holds these words would never match.
 Where a value may be one of several dataclasses, its key `kind` says which.
 """
 
@@ -81,8 +83,22 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
+@dataclasses.dataclass(frozen=True)
+class _Scalar:
+    """A boolean, a number or nothing, with its text: which of them is meant, its field decides."""
+
+    text: str
+    value: bool | int | float | None
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: of two values YAML would keep the last without a word."""
+    """Keeps keys as they are written, and the text of a value beside what YAML reads in it.
+
+    It refuses a key that stands twice: of two values YAML would keep the last without a word.
+    """
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Read a mapping, before `<<` brings in the keys of others, which may stand there twice.
@@ -95,7 +111,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
                 continue
-            if (word := (key.tag, str(key.value))) in seen:
+            if (word := str(key.value)) in seen:
                 raise yaml.composer.ComposerError(
                     "while reading keys",
                     node.start_mark,
@@ -104,6 +120,61 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(word)
         return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping from keys as they are written.
+
+        Raises:
+            yaml.YAMLError: it is no mapping, or a key is a list or a mapping.
+        """
+        if not isinstance(node, yaml.MappingNode):
+            return super().construct_mapping(node, deep)
+        self.flatten_mapping(node)
+        found = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    "while reading keys",
+                    node.start_mark,
+                    "a key is a list or a mapping",
+                    key.start_mark,
+                )
+            found[key.value] = self.construct_object(value, deep=True)
+        return found
+
+
+def _scalar(loader: _Loader, node: yaml.ScalarNode) -> _Scalar | str:
+    text = loader.construct_scalar(node)
+    try:
+        return _Scalar(text, yaml.SafeLoader.yaml_constructors[node.tag](loader, node))
+    except (KeyError, ValueError):  # it only looks like one: `0x_`
+        return text
+
+
+_Loader.add_constructor(
+    "tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node)
+)
+_Loader.add_constructor(
+    "tag:yaml.org,2002:seq", lambda loader, node: loader.construct_sequence(node, deep=True)
+)
+for _kind in ("bool", "int", "float", "null"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _scalar)
+for _kind in ("timestamp", "value", "merge"):  # no field takes a date; `=` and `<<` mean nothing
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", yaml.SafeLoader.construct_yaml_str)
+
+
+def _plain(tree: Any) -> Any:
+    """Return what YAML reads, where no field says what is meant."""
+    if isinstance(tree, _Scalar):
+        return tree.value
+    if isinstance(tree, Mapping):
+        return {key: _plain(value) for key, value in tree.items()}
+    return [_plain(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def _written(value: Any) -> Any:
+    """Return the text of a value, if it has one that is meant: `null` is no text."""
+    return value.text if isinstance(value, _Scalar) and value.value is not None else value
 
 
 def _parse(text: str) -> Any:
@@ -135,7 +206,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 def _below(node: dict[str, Any], key: str) -> Any:
     """Return what a key holds; keys that are yet to come, if that is nothing."""
-    if node.get(key) is None:
+    if _plain(node.get(key)) is None:
         node[key] = {}
     return node[key]
 
@@ -192,7 +263,7 @@ def _build_tagged(kinds: Sequence[Any], tree: Any, *, where: str, path: str) -> 
         raise ConfigError(
             f'{where}: missing key "{_join(path, "kind")}"', fix=f"choose from {', '.join(tags)}"
         )
-    tag = tree["kind"]
+    tag = _written(tree["kind"])
     if not isinstance(tag, str) or tag not in tags:
         raise ConfigError(
             f'{where}: "{_join(path, "kind")}" = {tag!r} is not one of {", ".join(tags)}',
@@ -210,15 +281,16 @@ def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         options = [h for h in get_args(hint) if h is not type(None)]
-        if value is None and len(options) < len(get_args(hint)):
+        if _plain(value) is None and len(options) < len(get_args(hint)):
             return None
         if len(options) > 1 and all(map(dataclasses.is_dataclass, options)):
             return _build_tagged(options, value, where=where, path=path)
         return _convert(options[0], value, where=where, path=path)
     if origin is Literal:
-        if value not in get_args(hint):
-            raise wrong(f"one of {', '.join(map(str, get_args(hint)))}")
-        return value
+        for meant in (_plain(value), _written(value)):
+            if meant in get_args(hint):
+                return meant
+        raise wrong(f"one of {', '.join(map(str, get_args(hint)))}")
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise wrong("a list")
@@ -233,10 +305,14 @@ def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
         return {k: _convert(item, v, where=where, path=_join(path, k)) for k, v in value.items()}
     if dataclasses.is_dataclass(hint):
         return _build_dataclass(hint, value, where=where, path=path)  # type: ignore[arg-type]
-    if hint is Path:
-        if not isinstance(value, str):
-            raise wrong("a path")
-        return Path(value)
+    if hint in (str, Path):
+        text = _written(value)
+        if isinstance(text, _Scalar) and text.text:
+            raise wrong(f'{"text" if hint is str else "a path"}, which "{text.text}" is in quotes')
+        if not isinstance(text, str):
+            raise wrong("text" if hint is str else "a path")
+        return hint(text)
+    value = _plain(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is float and isinstance(value, str):  # YAML reads 1e-4 as text
@@ -244,7 +320,7 @@ def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
             return float(value)
         except ValueError:
             raise wrong("a number") from None
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    names = {int: "a whole number", float: "a number", bool: "true or false"}
     if hint in names and (type(value) is not hint):
         raise wrong(names[hint])
     return value

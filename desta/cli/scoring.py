@@ -143,15 +143,15 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Say by how much SECOND is better than FIRST on the items that both answered."""
-    from desta.evaluation.benchmarks import find_benchmark
+    from desta.evaluation.benchmarks import find_benchmark, load_questions
     from desta.evaluation.compare import compare as run
     from desta.evaluation.contenders import read_contender, split_sides
-    from desta.evaluation.suite import SuiteRecipe
 
     first, second = split_sides(files)
     a = read_contender(first, system=of, benchmark=benchmark, subset=subset)
     b = read_contender(second, system=against, benchmark=benchmark, subset=subset)
-    questions = find_benchmark(a.benchmark).load(SuiteRecipe(data=data)) if data else ()
+    answered = [result.item for result in (*a.results, *b.results)]
+    questions = load_questions(find_benchmark(a.benchmark), data, answered) if data else ()
     found = run(a, b, questions, allow_missing=allow_missing)
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))

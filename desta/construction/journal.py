@@ -13,8 +13,9 @@ from typing import Any, Self
 
 from desta.errors import DataError
 from desta.llm.base import Completion, Outcome, Refusal
+from desta.llm.reasoning import completion
 
-FORMAT = 2  # 1 held no refusals
+FORMAT = 3  # 1 held no refusals, and 2 reasoning as a part of the text
 _MOST_KEYS = 500
 """Keys in one query; SQLite has a limit that depends on how it was built."""
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -48,10 +49,8 @@ class Journal:
         rest = iter(keys)
         with self._telling():
             while some := list(islice(rest, _MOST_KEYS)):
-                for key, text, num_tokens, finished in self._rows("responses", some):
-                    found[key] = Completion(
-                        text=text, num_tokens=num_tokens, finished=bool(finished)
-                    )
+                for key, *row in self._rows("responses", some):
+                    found[key] = _completion(*row)
                 for key, reason, message in self._rows("refusals", some):
                     found[key] = Refusal(reason=reason, message=message)
         return found
@@ -71,11 +70,14 @@ class Journal:
             if isinstance(outcome, Refusal):
                 refusals.append((key, outcome.reason, outcome.message))
             else:
-                completions.append((key, outcome.text, outcome.num_tokens, outcome.finished))
+                row = outcome.text, outcome.num_tokens, outcome.finished, outcome.reasoning
+                completions.append((key, *row))
         with self._telling():
             self._database.execute("BEGIN")
             try:
-                self._database.executemany("INSERT INTO responses VALUES (?, ?, ?, ?)", completions)
+                self._database.executemany(
+                    "INSERT INTO responses VALUES (?, ?, ?, ?, ?)", completions
+                )
                 self._database.executemany("INSERT INTO refusals VALUES (?, ?, ?)", refusals)
                 self._database.execute("COMMIT")
             except sqlite3.Error:
@@ -113,11 +115,13 @@ class Journal:
                 "CREATE TABLE responses (key BLOB PRIMARY KEY NOT NULL, text TEXT NOT NULL, "
                 "num_tokens INTEGER NOT NULL, finished INTEGER NOT NULL)"
             )
-        if version < FORMAT:
+        if version < 2:
             execute(
                 "CREATE TABLE refusals (key BLOB PRIMARY KEY NOT NULL, reason TEXT NOT NULL, "
                 "message TEXT NOT NULL)"
             )
+        if version < FORMAT:
+            execute("ALTER TABLE responses ADD COLUMN reasoning TEXT")  # NULL in rows before
             execute(f"PRAGMA user_version = {FORMAT}")
         execute("COMMIT")
 
@@ -150,3 +154,12 @@ class Journal:
                 f"{self.path} is damaged: {error}",
                 fix="delete it; what it held will be generated again",
             ) from error
+
+
+def _completion(text: str, num_tokens: int, finished: int, reasoning: str | None) -> Completion:
+    """Return a stored completion; one of an older format has its reasoning in the text."""
+    if reasoning is None:
+        return completion(text, num_tokens=num_tokens, finished=bool(finished))
+    return Completion(
+        text=text, num_tokens=num_tokens, finished=bool(finished), reasoning=reasoning
+    )

@@ -13,6 +13,7 @@ from desta.errors import DataError
 from desta.llm.base import Completion, Outcome, Refusal
 from desta.shards import Dropped
 
+ONLY_REASONING = "nothing but reasoning"
 UNSUITED = "no prompt suits the clip"
 ALONE = "too few clips stand near it for a group"
 
@@ -63,6 +64,8 @@ class Verdicts:
         return fault
 
     def _fault(self, job: Job, completion: Completion) -> str | None:
+        if completion.only_reasoning:  # whatever the filters: there is no response
+            return ONLY_REASONING
         candidate = Candidate(
             clip=job.clip, prompt=job.prompt, completion=completion, closed_sets=self._sets
         )

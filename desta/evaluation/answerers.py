@@ -18,7 +18,7 @@ from desta.evaluation.attributes import EvalConfig
 from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
 from desta.inference.engine import Engine
-from desta.llm.base import Refusal, Sampling, TextGenerator
+from desta.llm.base import Outcome, Refusal, Sampling, TextGenerator
 from desta.llm.config import LocalEngine, OpenAIEngine
 from desta.llm.openai import connect
 from desta.model.checkpoint import WEIGHTS
@@ -55,15 +55,22 @@ class Reader:
         """Answer each conversation, in order; an error is in the place of one that is refused."""
         self._check(conversations)
         seeds = [0] * len(conversations)
-        return [
-            DataError(
+        outcomes = self._generator.complete(conversations, sampling, seeds=seeds)
+        return [self._text(outcome, sampling) for outcome in outcomes]
+
+    def _text(self, outcome: Outcome, sampling: Sampling) -> str | DataError:
+        if isinstance(outcome, Refusal):
+            return DataError(
                 f"{self._generator.id} refuses: {outcome.message}",
                 fix="leave the item out, or ask another system",
             )
-            if isinstance(outcome, Refusal)
-            else outcome.text
-            for outcome in self._generator.complete(conversations, sampling, seeds=seeds)
-        ]
+        if outcome.only_reasoning:
+            cut = "" if outcome.finished else f", cut off after {sampling.max_new_tokens} tokens"
+            return DataError(
+                f"{self._generator.id} writes nothing but reasoning{cut}",
+                fix="raise max_new_tokens, or let it answer without reasoning",
+            )
+        return outcome.text
 
     def digest(self, conversation: Sequence[Message]) -> str:
         """Return a hash of what is sent."""

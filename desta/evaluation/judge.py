@@ -161,7 +161,10 @@ def _ask(
     refused: dict[str, str] = {}
 
     def keep(outcomes: Mapping[str, Outcome]) -> None:
-        replies.add({k: o.text for k, o in outcomes.items() if isinstance(o, Completion)})
+        written = {k: o for k, o in outcomes.items() if isinstance(o, Completion)}
+        there = {k: o for k, o in written.items() if not o.only_reasoning}
+        reasoning = {k: o.reasoning for k, o in there.items() if o.reasoning}
+        replies.add({k: o.text for k, o in there.items()}, reasoning)
 
     with progress_bar("judge", total=total, done=total - len(requests)) as advance:
         for start in range(0, len(requests), batch_size):
@@ -173,9 +176,18 @@ def _ask(
                 seeds=[request.seed for request in batch],
                 keep=keep,
             )
-            refused |= {k: o.message for k, o in outcomes.items() if isinstance(o, Refusal)}
+            refused |= {k: why for k, o in outcomes.items() if (why := _no_reply(o)) is not None}
             advance(items=len(batch))
     return refused
+
+
+def _no_reply(outcome: Outcome) -> str | None:
+    """Return why there is no reply; None where there is one."""
+    if isinstance(outcome, Refusal):
+        return outcome.message
+    if outcome.only_reasoning:  # no verdict, whatever is weighed in it
+        return f"nothing but reasoning{'' if outcome.finished else ', which was cut off'}"
+    return None
 
 
 def _count(questions: Questions, judged: Sequence[Result]) -> dict[str, Any]:

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
+from desta.llm.reasoning import separate
 from desta.shards import UNWRITABLE
 
 logger = logging.getLogger(__name__)
+
+_NONE: Mapping[str, str] = {}
 
 
 class Replies:
@@ -39,7 +42,9 @@ class Replies:
         for line in filter(None, lines):
             try:
                 record = json.loads(line)
-                self._texts[record["key"]] = record["reply"]
+                _, reply = separate(record["reply"])  # from before it was kept apart
+                if reply or not record["reply"]:
+                    self._texts[record["key"]] = reply
             except (ValueError, KeyError, TypeError):
                 damaged += 1
         if damaged:
@@ -49,13 +54,22 @@ class Replies:
         """Return a reply, or None if it is not there."""
         return self._texts.get(key)
 
-    def add(self, replies: Mapping[str, str]) -> None:
-        """Keep replies, so that they outlast a loss of power."""
+    def add(self, replies: Mapping[str, str], reasoning: Mapping[str, str] = _NONE) -> None:
+        """Keep replies, so that they outlast a loss of power.
+
+        Args:
+            replies: key -> reply.
+            reasoning: key -> what the judge wrote to itself before, where it did.
+        """
         if not replies:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         lines = [
-            json.dumps({"key": key, "reply": reply}, ensure_ascii=False)
+            json.dumps(
+                {"key": key, "reply": reply}
+                | ({"reasoning": reasoning[key]} if key in reasoning else {}),
+                ensure_ascii=False,
+            )
             for key, reply in replies.items()
         ]
         text = ("\n" if self._torn else "") + "".join(f"{line}\n" for line in lines)

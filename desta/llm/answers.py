@@ -1,8 +1,12 @@
-"""What an endpoint answers over HTTP: a completion, a refusal, a wish to be left alone."""
+"""What an endpoint answers over HTTP: a completion, a refusal, a wish to be left alone.
+
+Endpoints are looser than the protocol. Fields that are missing, null or of another type are read
+as far as they tell anything; only what holds no answer at all is `Unreadable`.
+"""
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from desta.errors import ConfigError
 from desta.llm.base import Completion, Refusal
 from desta.llm.config import OpenAIEngine
+from desta.llm.reasoning import completion
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -30,8 +35,45 @@ _FILTER_WORDS = "Content violates usage guidelines"
 _CODE = re.compile(r"[A-Za-z][\w.-]{0,60}")
 
 
+_FINISHED = frozenset(
+    {
+        *("stop", "eos", "eos_token", "stop_sequence", "stop_token", "stop_string", "end_turn"),
+        *("end", "end_of_text", "complete", "completed", "finish", "finished", "done", "success"),
+    }
+)
+_CUT_OFF = frozenset(
+    {
+        *("length", "max_tokens", "max_new_tokens", "max_output_tokens", "max_completion_tokens"),
+        *("max_length", "model_length", "token_limit", "model_context_window_exceeded"),
+    }
+)
+_FILTERED = frozenset(
+    {
+        *("content_filter", "content_filtered", "safety", "recitation", "blocklist", "spii"),
+        *("prohibited_content", "refusal", "guardrail_intervened", "sensitive"),
+    }
+)
+_BROKEN = frozenset(
+    {
+        *("error", "abort", "aborted", "cancelled", "canceled", "timeout", "network_error"),
+        *("insufficient_system_resource",),
+    }
+)
+"""Values of `finish_reason` in lower case, as endpoints and the servers behind them have them."""
+_REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+"""Fields of a message, and kinds of its parts, in which endpoints keep reasoning apart."""
+
+
 class UnknownModelError(ConfigError):
     """The endpoint has no such model, or no such path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable(Refusal):
+    """A response that holds no answer, however often the request is sent."""
+
+    in_protocol: bool
+    """Whether it is a chat completion by its form, or an error: the address is right then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +85,156 @@ class Answer:
     model: str | None
     """What the endpoint says has answered, often with a date."""
     fingerprint: str | None
+    unknown_ending: str | None = None
+    """Its `finish_reason`, where that is none that is known; it counts as cut off."""
 
 
-def read_answer(response: "Response") -> Answer | None:
-    """Return what an answer says, or None where it is no chat completion."""
-    try:
-        record = response.json()
-        choice = record["choices"][0]
-        text = _without_halves(choice["message"]["content"] or "")
-        usage = record.get("usage") or {}
-        return Answer(
-            completion=Completion(
-                text=text.strip(),
-                num_tokens=int(usage.get("completion_tokens", len(text.split()))),
-                finished=choice["finish_reason"] == "stop",
-            ),
-            num_read=int(usage.get("prompt_tokens", 0)),
-            model=record.get("model"),
-            fingerprint=record.get("system_fingerprint"),
-        )
-    except (AttributeError, LookupError, TypeError, ValueError):
+def read_answer(response: "Response", limit: int) -> Answer | Refusal | None:
+    """Return what an answer says, or None where it holds none.
+
+    Args:
+        response: of the endpoint.
+        limit: tokens that were asked for at most. An endpoint that does not say why an answer has
+            ended, but counts as many, has cut it off.
+    """
+    record = _json(response)
+    choice = _choice(record)
+    if choice is None:
         return None
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        message = {"content": choice["text"]} if isinstance(choice.get("text"), str) else {}
+        if not message:
+            return None
+    try:
+        text, reasoning = _content(message.get("content"))
+    except TypeError:
+        return None
+    ending = _ending(choice.get("finish_reason"))
+    refused = message.get("refusal")
+    if ending in _FILTERED or (not text and isinstance(refused, str) and refused):
+        code = ending if ending in _FILTERED else "refusal"
+        said = refused if isinstance(refused, str) else f"finish_reason {ending}"
+        return Refusal(
+            reason=f"refused by the endpoint: {response.status_code} {code}",
+            message=f"{response.status_code} {' '.join(said.split())[:QUOTED]}",
+        )
+    if ending in _BROKEN:
+        return None
+    fields = (_joined(message.get(name)) for name in _REASONING)
+    reasoning = reasoning or next(filter(None, fields), "")
+    usage = record.get("usage")
+    num_written = _number(usage, "completion_tokens", "output_tokens")
+    finished = ending in _FINISHED or (not ending and num_written != limit)
+    model, fingerprint = record.get("model"), record.get("system_fingerprint")
+    return Answer(
+        completion=completion(
+            _without_halves(text).strip(),
+            reasoning=_without_halves(reasoning),
+            num_tokens=len(f"{reasoning} {text}".split()) if num_written is None else num_written,
+            finished=finished,
+        ),
+        num_read=_number(usage, "prompt_tokens", "input_tokens") or 0,
+        model=model if isinstance(model, str) else None,
+        fingerprint=None if fingerprint is None else str(fingerprint),
+        unknown_ending=ending if ending and not finished and ending not in _CUT_OFF else None,
+    )
+
+
+def read_unreadable(response: "Response") -> Unreadable:
+    """Return what a response is that holds no answer, though it came with a good status."""
+    text, record = response.text.lstrip("\ufeff \r\n\t"), _json(response)
+    in_protocol = isinstance(record, dict) and ("choices" in record or bool(record.get("error")))
+    if not text:
+        what = "an empty body"
+    elif text.startswith("<"):
+        what = "a page of HTML"
+    elif text.startswith(("data:", "event:", ":")):
+        what = "a stream of events, for which nobody asked"
+    elif record is None:
+        what = "what is no JSON"
+    elif in_protocol and record.get("error"):
+        what = "an error"
+    elif choice := _choice(record):
+        ending = _ending(choice.get("finish_reason"))
+        what = f"finish_reason {ending}" if ending in _BROKEN else "a choice without an answer"
+    else:
+        what = "JSON without choices"
+    return Unreadable(
+        reason=f"no answer that can be read: {what}",
+        message=f"gave what is no chat completion, but {what}: {text[:QUOTED]!r}",
+        in_protocol=in_protocol,
+    )
+
+
+def _json(response: "Response") -> Any:
+    """Return what a body holds; None where it is no JSON."""
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _choice(record: Any) -> dict[str, Any] | None:
+    """Return the first choice of a chat completion."""
+    choices = record.get("choices") if isinstance(record, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else None
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """Return text and reasoning of a content: text, parts of several kinds, or nothing.
+
+    >>> _content([{"type": "thinking", "thinking": "A bark."}, {"type": "text", "text": "A dog."}])
+    ('A dog.', 'A bark.')
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    if not isinstance(content, str | dict | list | None):
+        raise TypeError
+    texts, thoughts = [], []
+    for part in content if isinstance(content, list) else [content or ""]:
+        kind = part.get("type") if isinstance(part, dict) else None
+        (thoughts if kind in _REASONING else texts).append(_joined(part))
+    return "".join(texts), "\n".join(thoughts)
+
+
+def _joined(value: Any) -> str:
+    """Return the texts in a value, whichever way they are nested."""
+    return "".join(_texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        names = ("text", "content", "summary", *_REASONING)
+        yield from _texts(next((value[name] for name in names if value.get(name)), None))
+
+
+def _ending(value: Any) -> str:
+    """Return why an answer has ended, in lower case; empty where that is not said.
+
+    >>> _ending("FINISH_REASON_STOP"), _ending({"type": "length"}), _ending(None)
+    ('stop', 'length', '')
+    """
+    found = value.get("type") if isinstance(value, Mapping) else value
+    text = "" if found is None else str(found).strip().lower().removeprefix("finish_reason_")
+    return "" if text in ("null", "none", "unspecified") else text
+
+
+def _number(usage: Any, *names: str) -> int | None:
+    """Return the first of several counts that is one; endpoints write null, and numbers as text."""
+    for name in names if isinstance(usage, dict) else ():
+        try:
+            return max(0, int(float(usage[name])))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            continue
+    return None
 
 
 def _without_halves(text: str) -> str:
@@ -80,12 +251,16 @@ def _without_halves(text: str) -> str:
 def reason_of(response: "Response") -> str:
     """Return status and message of a refusal, as short as they come."""
     found = _error(response)
-    try:
-        message = found["message"] if isinstance(found, dict) else str(found)
-        words = message.split()
-    except (AttributeError, LookupError):
-        words = response.text.split()
-    return f"{response.status_code} {' '.join(words)[:QUOTED]}".strip()
+    message = found.get("message") or response.text if isinstance(found, dict) else found
+    words = str(message).split()
+    return f"{status_of(response)} {' '.join(words)[:QUOTED]}".strip()
+
+
+def status_of(response: "Response") -> int:
+    """Return the status of a response; of an error that came with a good one, its code."""
+    found = _error(response) if response.is_success else None
+    code = _number(found, "code", "status") or 0
+    return code if 400 <= code < 600 else response.status_code
 
 
 def read_refusal(response: "Response") -> Refusal | None:
@@ -96,7 +271,7 @@ def read_refusal(response: "Response") -> Refusal | None:
     found = _error(response)
     codes = _codes(found)
     filtered = _names_filter(found, codes)
-    if response.status_code not in _OF_ONE and not filtered:
+    if status_of(response) not in _OF_ONE and not filtered:
         return None
     code = next(iter(codes), "content_filter" if filtered else "")
     return Refusal(
@@ -133,7 +308,8 @@ def _metadata(found: dict[str, Any]) -> dict[str, Any]:
 def error_of(response: "Response", engine: OpenAIEngine, model: str) -> ConfigError:
     """Return the error for what neither a second try nor another request will mend."""
     variable, url, reason = engine.key_variable, engine.base_url, reason_of(response)
-    if response.status_code in (401, 403):
+    status = status_of(response)
+    if status in (401, 403):
         if os.environ.get(variable):
             return ConfigError(
                 f"{url} refuses the key in {variable}: {reason}",
@@ -143,7 +319,7 @@ def error_of(response: "Response", engine: OpenAIEngine, model: str) -> ConfigEr
             f"{url} wants a key, and {variable} is not set: {reason}",
             fix=f"export {variable}=..., or name another variable in engine.key_variable",
         )
-    if response.status_code == 404:
+    if status == 404:
         return UnknownModelError(
             f'{url} does not know the model "{model}": {reason}', fix="set engine.model"
         )
@@ -155,11 +331,11 @@ def error_of(response: "Response", engine: OpenAIEngine, model: str) -> ConfigEr
 
 def _error(response: "Response") -> Any:
     """Return what a response says of its failure; its text where that is no JSON object."""
-    try:
-        found = response.json()
-        return found.get("error", found.get("detail", found))
-    except (AttributeError, ValueError):
+    found = _json(response)
+    if not isinstance(found, dict):
         return response.text
+    of_choice = (_choice(found) or {}).get("error")
+    return found.get("error") or of_choice or found.get("detail") or found
 
 
 def retry_after(value: str) -> float:

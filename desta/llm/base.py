@@ -58,8 +58,16 @@ class Completion:
 
     text: str
     num_tokens: int
+    """Of the reasoning as well."""
     finished: bool
     """False where the response was cut off at `max_new_tokens`."""
+    reasoning: str = ""
+    """What the model wrote to itself before (`desta.llm.reasoning`); never a part of `text`."""
+
+    @property
+    def only_reasoning(self) -> bool:
+        """Whether no answer follows the reasoning, as where it was cut off inside it."""
+        return bool(self.reasoning) and not self.text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 import torch
 
-from desta.llm.base import Completion, OnOutcome, Outcome, Sampling
+from desta.llm.base import OnOutcome, Outcome, Sampling
 from desta.llm.chat import encode_conversation
 from desta.llm.decoding import end_ids, read, shared_length, write
 from desta.llm.fast_layers import pack
+from desta.llm.reasoning import MarkingTokenizer, completion
 from desta.llm.writing import Writer
 from desta.records import Message
 
@@ -30,6 +31,7 @@ class LocalGenerator:
         self._model = model.eval()
         pack(self._model)
         self._tokenizer = tokenizer
+        self._marking = MarkingTokenizer(tokenizer)
         self._end_ids = end_ids(model, tokenizer)
         self.id = id
         self.revision = revision
@@ -52,7 +54,7 @@ class LocalGenerator:
             return []
         prompts = [self.encode(messages) for messages in conversations]
         writers = [
-            Writer(self._tokenizer, sampling, end_ids=self._end_ids, seed=seed)
+            Writer(self._marking, sampling, end_ids=self._end_ids, seed=seed)
             for _, seed in zip(prompts, seeds, strict=True)
         ]
         ids = torch.tensor([token for prompt in prompts for token in prompt])
@@ -62,8 +64,8 @@ class LocalGenerator:
         for _ in write(self._model, state, writers):
             pass
         return [
-            Completion(
-                text=writer.text,
+            completion(
+                self._marking.opened + writer.text,
                 num_tokens=len(writer.ids) - (writer.ids[-1] in self._end_ids),
                 finished=writer.finish == "stop",
             )

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from desta.config import suggest
 from desta.errors import ConfigError, DestaError, UnavailableError, need
 from desta.llm.answers import (
-    QUOTED,
     Answer,
     UnknownModelError,
+    Unreadable,
     error_of,
     read_answer,
     read_refusal,
+    read_unreadable,
     reason_of,
     retry_after,
+    status_of,
 )
 from desta.llm.base import Completion, OnOutcome, Outcome, Refusal, Sampling, as_text
 from desta.llm.chat import encode_conversation
@@ -174,16 +176,25 @@ class OpenAIGenerator:
     def _messages(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         return [{"role": m.role, "content": self._content(m)} for m in messages]
 
+    @property
+    def _address(self) -> str:
+        return f"check engine.base_url = {self._engine.base_url}, which often ends in /v1"
+
     async def _introduce(self, body: dict[str, Any], *, hears: bool) -> Answer:
         async with self._client() as client:
             try:
                 answer = await self._ask(client, body, 1, await_server=False)
             except UnknownModelError as error:
                 served = await _served(client)
-                fix = f"check engine.base_url = {self._engine.base_url}, which often ends in /v1"
-                if served:
-                    fix = f"{suggest(self.id, served)}; set engine.model"
+                fix = f"{suggest(self.id, served)}; set engine.model" if served else self._address
                 raise ConfigError(error.message, fix=fix) from error
+        if isinstance(answer, Unreadable):
+            raise ConfigError(
+                f"{self._engine.base_url} {answer.message}",
+                fix="mend what it names, or read what the endpoint logs"
+                if answer.in_protocol
+                else self._address,
+            )
         if isinstance(answer, Refusal):
             fix = "change what it names in the recipe"
             raise ConfigError(
@@ -208,9 +219,10 @@ class OpenAIGenerator:
                 answer = await self._ask(client, body, tokens)
                 if isinstance(answer, Refusal):
                     refusals[place] = answer
-                    if len(refusals) == 1 and not completions:  # perhaps it refuses everything
+                    nothing_yet = len(refusals) == 1 and not completions
+                    if nothing_yet or isinstance(answer, Unreadable):  # perhaps it is of all
                         await self._check_settings(client, body)
-                        num_checked = 1
+                        num_checked += 1
                     return
             self._check_fingerprint(answer)
             completions[place] = answer.completion
@@ -235,6 +247,8 @@ class OpenAIGenerator:
         """Raise ConfigError where the first question, with these settings, is refused as well."""
         question = {**body, "messages": self._messages([self._question])}
         answer = await self._ask(client, question, body[self._engine.token_limit])
+        if isinstance(answer, Unreadable):
+            raise self._unanswered(answer.message, started=True)
         if isinstance(answer, Refusal):
             raise ConfigError(
                 f"{self._engine.base_url} refuses every request: {answer.message}",
@@ -243,16 +257,17 @@ class OpenAIGenerator:
 
     def _tell(self, refusal: Refusal) -> None:
         """Warn of the first refusal of its kind."""
-        if refusal.reason not in self._told:
-            self._told.add(refusal.reason)
-            log.warning(
-                "%s refuses a request, which is left out: %s",
-                self._engine.base_url,
-                refusal.message,
-            )
+        does = "" if isinstance(refusal, Unreadable) else "refuses "
+        self._warn(refusal.reason, f"{does}a request, which is left out: {refusal.message}")
+
+    def _warn(self, kind: str, what: str) -> None:
+        """Warn of the first of a kind."""
+        if kind not in self._told:
+            self._told.add(kind)
+            log.warning("%s %s", self._engine.base_url, what)
 
     def _client(self) -> "AsyncClient":
-        key = os.environ.get(self._engine.key_variable)
+        key = os.environ.get(self._engine.key_variable, "").strip()
         return _httpx().AsyncClient(
             base_url=f"{self._engine.base_url.rstrip('/')}/",
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -269,37 +284,45 @@ class OpenAIGenerator:
         await_server: bool = True,
     ) -> Answer | Refusal:
         """Send a request until it is answered; `await_server`: also where nobody listens."""
-        failure = ""
+        failure, refusal = "", None
         for number in range(self._engine.max_retries + 1):
             if number:
                 self._counts["retries"] += 1
             await self._pace.turn(tokens)
             wait = min(_FIRST_WAIT * 2**number, _LONGEST_WAIT) * self._jitter.uniform(0.5, 1)
+            refusal = None
             try:
                 response = await client.post("chat/completions", json=body)
             except _httpx().TimeoutException:
                 failure = f"gave no answer within {self._engine.timeout:g} s"
+            except _httpx().DecodingError as error:
+                failure = f"gave a body that cannot be unpacked: {error}"
             except _httpx().TransportError as error:
                 failure = f"cannot be reached: {str(error) or type(error).__name__}"
                 if not await_server:
                     break
             else:
-                answer = read_answer(response) if response.is_success else None
-                if answer is not None:
+                limit = body[self._engine.token_limit]
+                answer = read_answer(response, limit) if response.is_success else None
+                if isinstance(answer, Answer):
                     self._count(answer)
+                if answer is not None:
                     return answer
-                if response.status_code in _AGAIN or response.is_server_error:
+                status = status_of(response)
+                if status in _AGAIN or status >= 500:
                     failure = f"answered {reason_of(response)}"
                     self._check_quota(response)
                     wait = max(wait, self._hold(response))
-                elif refusal := read_refusal(response):
-                    return refusal
-                elif response.is_success:
-                    failure = f"gave what is no chat completion: {response.text[:QUOTED]!r}"
+                elif refused := read_refusal(response):
+                    return refused
+                elif 200 <= status < 300:
+                    refusal = read_unreadable(response)
                 else:
                     raise error_of(response, self._engine, self.id)
             if number < self._engine.max_retries:
                 await asyncio.sleep(wait)
+        if refusal is not None:
+            return refusal
         raise self._unanswered(failure, started=await_server)
 
     def _hold(self, response: "Response") -> float:
@@ -330,15 +353,23 @@ class OpenAIGenerator:
                 fix="give the same command again when the endpoint is well; "
                 "what was answered is kept",
             )
+        if failure.startswith("answered"):
+            return ConfigError(message, fix="give the same command again when the endpoint is well")
         return ConfigError(message, fix="start the endpoint, or mend engine.base_url")
 
     def _count(self, answer: Answer) -> None:
         self._counts["requests"] += 1
         self._counts["input"] += answer.num_read
         self._counts["output"] += answer.completion.num_tokens
+        if ending := answer.unknown_ending:
+            self._warn(
+                f"finish_reason {ending}",
+                f'ends a response by an unknown finish_reason, "{ending}": it counts as cut off',
+            )
 
     def _check_fingerprint(self, answer: Answer) -> None:
-        if self._engine.pin_fingerprint and answer.fingerprint != self._fingerprint:
+        pinned = self._engine.pin_fingerprint and answer.fingerprint  # none tells nothing
+        if pinned and answer.fingerprint != self._fingerprint:
             raise UnavailableError(
                 f"{self._engine.base_url} is not what it was when this began: fingerprint "
                 f"{answer.fingerprint} instead of {self._fingerprint}",

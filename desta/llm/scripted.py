@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from desta.llm.base import Completion, OnOutcome, Outcome, Sampling, as_text
+from desta.llm.reasoning import completion
 from desta.records import Message
 
 
@@ -41,6 +42,4 @@ class ScriptedGenerator:
     def _cut(self, response: str, sampling: Sampling) -> Completion:
         words = response.split(" ")
         kept = words[: sampling.max_new_tokens]
-        return Completion(
-            text=" ".join(kept), num_tokens=len(kept), finished=len(kept) == len(words)
-        )
+        return completion(" ".join(kept), num_tokens=len(kept), finished=len(kept) == len(words))

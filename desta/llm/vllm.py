@@ -8,6 +8,7 @@ from desta.errors import CheckpointError, UnavailableError, need
 from desta.llm.base import Completion, OnOutcome, Outcome, Refusal, Sampling
 from desta.llm.chat import encode_conversation
 from desta.llm.config import VllmEngine
+from desta.llm.reasoning import MarkingTokenizer, completion
 from desta.records import Message
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class VllmGenerator:
         """
         self._llm = llm
         self._tokenizer = tokenizer
+        self._marking = MarkingTokenizer(tokenizer)
         self._end_ids = end_ids
         self.id = id
         self.revision = revision
@@ -96,12 +98,12 @@ class VllmGenerator:
 
     def _completion(self, output: Any) -> Completion:
         ids = list(output.token_ids)
-        if isinstance(output.stop_reason, str):  # a stop string: only vLLM knows where it began
-            text = output.text
-        else:
-            text = self._tokenizer.decode(ids, skip_special_tokens=True)
-        return Completion(
-            text=text.strip(),
+        text = self._marking.decode(ids)
+        if isinstance(output.stop_reason, str):  # a stop string; vLLM's own text has no marks
+            text, found, _ = text.partition(output.stop_reason)
+            text = text if found else output.text
+        return completion(
+            self._marking.opened + text.strip(),
             num_tokens=len(ids) - (bool(ids) and ids[-1] in self._end_ids),
             finished=output.finish_reason == "stop",
         )

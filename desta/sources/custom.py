@@ -16,6 +16,7 @@ from desta.sources.glossary import JOINED
 from desta.sources.languages import language_name
 from desta.sources.tables import Row, read_dataset, read_table
 
+_NAMED = 5  # values that an error lists
 _SPLITS: Mapping[str, Split] = {
     "train": "train",
     "training": "train",
@@ -143,6 +144,7 @@ def _read(recipe: CustomRecipe, root: Path) -> Iterator[Metadata | Skipped]:
     else:
         rows = read_dataset(str(recipe.dataset), recipe.dataset_split, columns.audio, root)
     _check_columns(recipe, rows)
+    _check_values(recipe, rows)
     yield from group_rows(recipe, ((f"row-{n}", row) for n, row in enumerate(rows, start=1)), root)
 
 
@@ -178,6 +180,18 @@ def _check_columns(recipe: CustomRecipe, rows: Sequence[Row]) -> None:
             raise DataError(
                 f'{recipe.table or recipe.dataset} has no column "{column}"',
                 fix=suggest(column, sorted(known)),
+            )
+
+
+def _check_values(recipe: CustomRecipe, rows: Sequence[Row]) -> None:
+    """Refuse translations none of which stands in the table."""
+    for name, words in recipe.values.items():
+        found = _distinct(rows, recipe.attributes[name])
+        if found and not any(_entry(value, words) for value in found):
+            raise DataError(
+                f"{recipe.table or recipe.dataset} has none of the words in values.{name}: column "
+                f'"{recipe.attributes[name]}" holds {", ".join(found[:_NAMED])}',
+                fix="write these words on the left side",
             )
 
 
@@ -228,9 +242,16 @@ def _attributes(recipe: RowMap, rows: Sequence[Row]) -> dict[str, str]:
 def _translated(found: Sequence[str], words: Mapping[str, str] | None) -> Sequence[str]:
     if words is None:
         return found
-    if any(value not in words for value in found):
+    entries = [_entry(value, words) for value in found]
+    if not all(entries):
         raise _BadRow("a value has no entry in `values`")
-    return list(dict.fromkeys(words[value] for value in found))
+    return list(dict.fromkeys(words[entry] for entry in filter(None, entries)))
+
+
+def _entry(value: str, words: Mapping[str, str]) -> str | None:
+    """Return the entry of a value; a boolean may be written as JSON or as Python has it."""
+    spelt = (value, value.capitalize()) if value in ("true", "false") else (value,)
+    return next((word for word in spelt if word in words), None)
 
 
 def _inside(value: Any, root: Path) -> str:
@@ -246,6 +267,8 @@ def _inside(value: Any, root: Path) -> str:
 
 def _cell(row: Row, column: str | None) -> str | None:
     value = row.get(column) if column else None
+    if isinstance(value, bool):
+        return str(value).lower()  # as JSON and recipes write it
     return None if value is None or value != value else " ".join(str(value).split()) or None
 
 

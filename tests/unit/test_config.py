@@ -1,9 +1,10 @@
 """Recipes: what is wrong in them is said by name, with the nearest right one."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -27,10 +28,40 @@ class Outer:
     folder: Path = Path()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Fields that hold a user's own words."""
+
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    name: str = ""
+    column: str | None = None
+    folder: Path = Path()
+    switch: Literal["on", "off"] = "on"
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+WRITTEN = (
+    *("no", "yes", "on", "off", "Off", "y", "N", "true", "False", "1", "01", "+1", "-0", "1_000"),
+    *("0o7", "010", "0x1F", "0x_", "1.0", "1.", "1e3", ".inf", ".NaN", "12:30", "2020-01-01"),
+    *("2020-13-45", "2020-01-01T12:30:00Z", "=", "é", "5 %", "null and void"),
+)
+"""Words of a table, most of which YAML would read as something else."""
+
+
 def load(tmp_path: Path, text: str, *overrides: str) -> Outer:
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
     return load_recipe(path, Outer, overrides)
+
+
+def load_words(tmp_path: Path, text: str, *overrides: str) -> Words:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    words = load_recipe(path, Words, overrides)
+    path.write_text(dump_recipe(words))
+    assert load_recipe(path, Words) == words
+    return words
 
 
 def test_values_are_read_into_the_tree(tmp_path: Path) -> None:
@@ -93,6 +124,69 @@ def test_what_is_wrong_is_said_with_a_fix(
     with pytest.raises(ConfigError, match=message) as caught:
         load(tmp_path, text, *overrides)
     assert any(word in caught.value.fix for word in fix.split("|"))
+
+
+@pytest.mark.parametrize("word", WRITTEN)
+def test_words_are_what_is_written(tmp_path: Path, word: str) -> None:
+    text = (
+        f"values: {{{word}: {{{word}: {word}, x: {word}}}}}\n"
+        f"where: {{{word}: [{word}]}}\nname: {word}\ncolumn: {word}\nfolder: {word}\n"
+    )
+    expected = Words(
+        values={word: {word: word, "x": word}},
+        where={word: (word,)},
+        name=word,
+        column=word,
+        folder=Path(word),
+    )
+    assert load_words(tmp_path, text) == expected
+    overrides = [line.replace(": ", "=", 1) for line in text.splitlines()]
+    assert load_words(tmp_path, "switch: on", *overrides) == expected
+
+
+@pytest.mark.parametrize("word", ["null", "~", "Null"])
+def test_null_is_a_word_as_a_key_and_nothing_as_a_value(tmp_path: Path, word: str) -> None:
+    loaded = load_words(tmp_path, f"values: {{a: {{{word}: b}}}}\ncolumn: {word}")
+    assert loaded == Words(values={"a": {word: "b"}})
+    with pytest.raises(ConfigError, match=r'"values.a.b" = None is not text') as caught:
+        load_words(tmp_path, f"values: {{a: {{b: {word}}}}}")
+    assert f'"{word}" is in quotes' in caught.value.fix
+
+
+def test_a_word_that_yaml_reads_as_a_boolean_may_be_one_of_several(tmp_path: Path) -> None:
+    assert load_words(tmp_path, "switch: off").switch == "off"
+    with pytest.raises(ConfigError, match='"switch" = False is not one of on, off'):
+        load_words(tmp_path, "switch: no")
+
+
+def test_values_of_no_stated_type_are_what_yaml_reads(tmp_path: Path) -> None:
+    more = load_words(tmp_path, "more: {no: no, 1: [2, {on: ~}], day: 2020-01-01}").more
+    assert more == {"no": False, "1": [2, {"on": None}], "day": "2020-01-01"}
+
+
+def test_words_can_be_anchors_and_merged(tmp_path: Path) -> None:
+    text = "name: &w no\nvalues: {a: &a {*w : x, 1: y}, b: {<<: *a, 1: z, off: u}}"
+    assert load_words(tmp_path, text).values["b"] == {"no": "x", "1": "z", "off": "u"}
+
+
+def test_set_reaches_into_words(tmp_path: Path) -> None:
+    changed = load_words(tmp_path, "values: {a: {1: x, no: y}}", "values.a.1=on", "values.a.no=2")
+    assert changed.values == {"a": {"1": "on", "no": "2"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("values: {a: {1: x, '1': y}}", '"1" stands twice'),
+        ("values: {a: {no: x, no: y}}", '"no" stands twice'),
+        ("? [a]\n: 1", "a key is a list or a mapping"),
+        ("more: &m {x: *m}", "recursive"),
+        ("no: x", 'unknown key "no"'),
+    ],
+)
+def test_keys_that_cannot_be_words_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_words(tmp_path, text)
 
 
 def test_where_there_is_no_recipe_nobody_is_sent_to_it() -> None:

@@ -202,6 +202,53 @@ def test_values_are_translated_and_unknown_ones_counted(tmp_path: Path) -> None:
     assert description.skipped[0].example == "mine/c.wav"
 
 
+@pytest.mark.parametrize("table", ["rows.csv", "rows.tsv", "rows.jsonl"])
+def test_words_of_a_table_are_found_as_a_recipe_writes_them(tmp_path: Path, table: str) -> None:
+    words = ["no", "1", "1_000", "2020-01-01", "null", "on", "True"]
+    for number in range(len(words)):
+        record(tmp_path / f"{number}.wav", seed=number)
+    rows = [{"audio": f"{n}.wav", "no": word} for n, word in enumerate(words)]
+    write_rows(tmp_path / table, rows)
+    write(
+        tmp_path / "mine.yaml",
+        f"name: mine\ntable: {table}\nattributes: {{Emotion: no, Day: no}}\nvalues:\n"
+        "  Emotion: {no: Calm, 1: Happy, 1_000: Loud, 2020-01-01: Old,\n"
+        "            null: 1, on: off, True: yes}\n",
+    )
+    mapped = load_recipe(tmp_path / "mine.yaml", CustomRecipe)
+    clips = describe(custom_source(mapped), tmp_path).clips
+    found = {clip.attributes["Day"]: clip.attributes["Emotion"] for clip in clips}
+    assert list(found.values()) == ["Calm", "Happy", "Loud", "Old", "1", "off", "yes"]
+    assert list(found) == words
+
+
+def test_booleans_and_numbers_of_json_are_found_as_it_writes_them(tmp_path: Path) -> None:
+    values: list[Any] = [True, False, 1, 2.5]
+    for number in range(len(values)):
+        record(tmp_path / f"{number}.wav", seed=number)
+    write_rows(
+        tmp_path / "rows.jsonl", [{"audio": f"{n}.wav", "x": v} for n, v in enumerate(values)]
+    )
+    for yes in ("true", "True"):
+        write(
+            tmp_path / "mine.yaml",
+            "name: mine\ntable: rows.jsonl\nattributes: {Emotion: x}\n"
+            f"values: {{Emotion: {{{yes}: Calm, false: Angry, 1: Happy, 2.5: Sad}}}}\n",
+        )
+        mapped = load_recipe(tmp_path / "mine.yaml", CustomRecipe)
+        clips = describe(custom_source(mapped), tmp_path).clips
+        assert [c.attributes["Emotion"] for c in clips] == ["Calm", "Angry", "Happy", "Sad"]
+
+
+def test_translations_of_other_words_are_said_and_no_recording_is_blamed(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    write(tmp_path / "rows.csv", "audio,sex\na.wav,W\n")
+    values = {"Gender": {"F": "Female"}}
+    source = custom_source(recipe(table="rows.csv", attributes={"Gender": "sex"}, values=values))
+    with pytest.raises(DataError, match='none of the words in values.Gender: .*"sex" holds W'):
+        describe(source, tmp_path)
+
+
 def test_codes_and_names_of_one_language_are_one_value(tmp_path: Path) -> None:
     record(tmp_path / "a.wav")
     write(tmp_path / "rows.csv", "audio,lang,from\na.wav,en,0\na.wav,English,0.2\n")

@@ -66,6 +66,40 @@ def test_a_journal_of_the_first_format_goes_on(tmp_path: Path) -> None:
         assert journal.find([key(1), key(2)]) == {**old, key(2): REFUSAL}
 
 
+def test_reasoning_is_kept_beside_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "responses.sqlite"
+    found = {key(1): Completion(text="so", num_tokens=2, finished=True, reasoning="Hm.")}
+    with Journal(path) as journal:
+        journal.add({**found, **answers(2)})
+    with Journal(path) as journal:
+        assert journal.find([key(1), key(2)]) == {**found, **answers(2)}
+
+
+def test_reasoning_in_the_texts_of_an_older_journal_is_kept_apart(tmp_path: Path) -> None:
+    path = tmp_path / "responses.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(
+            "CREATE TABLE responses (key BLOB PRIMARY KEY NOT NULL, text TEXT NOT NULL, "
+            "num_tokens INTEGER NOT NULL, finished INTEGER NOT NULL)"
+        )
+        database.execute(
+            "CREATE TABLE refusals (key BLOB PRIMARY KEY NOT NULL, reason TEXT NOT NULL, "
+            "message TEXT NOT NULL)"
+        )
+        texts = ["<think>Hm.</think>\n\nso", "<think>Hm", "so"]
+        rows = [(key(n), text, 3, 1) for n, text in enumerate(texts)]
+        database.executemany("INSERT INTO responses VALUES (?, ?, ?, ?)", rows)
+        database.execute("PRAGMA user_version = 2")
+    for _ in range(2):
+        with Journal(path) as journal:
+            found = journal.find(map(key, range(3)))
+        assert [(o.text, o.reasoning) for o in found.values() if isinstance(o, Completion)] == [
+            ("so", "Hm."),
+            ("", "Hm"),
+            ("so", ""),
+        ]
+
+
 def test_a_batch_is_added_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
     with Journal(path) as journal:

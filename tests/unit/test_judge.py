@@ -1,5 +1,6 @@
 """The judge of these tests is a real endpoint: an HTTP server that judges, fails and goes away."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -234,6 +235,30 @@ def test_a_refused_question_does_not_harm_the_others(endpoint: Judge, tmp_path: 
     assert len(endpoint.questions) == 3, "the others of its batch are not asked again"
     assert "content policy" in facts["unread"][0]["reason"]
     assert facts["refused"] == {judged[1].system: [judged[1].id]}
+
+
+def test_a_verdict_that_is_only_weighed_is_none(endpoint: Judge, tmp_path: Path) -> None:
+    def reply(question: str, tries: int) -> tuple[int, Any]:
+        weighed = "<think>At first sight:\nJudgement: incorrect\n"
+        return 200, f"{weighed}</think>\n{good()}" if "Question 1?" in question else weighed
+
+    endpoint.reply = reply
+    judged, facts = judge(SAKURA, [answer(1), answer(2)], recipe(tmp_path), connected(endpoint))
+    assert judged[0].values[sakura.JUDGE] == 1.0
+    assert [r.replies for r in judged] == [(good(),), ()]
+    reason = "no reply: nothing but reasoning"
+    assert facts["unread"] == [{"reason": reason, "count": 1, "example": judged[1].id}]
+    assert facts["refused"] == {judged[1].system: [judged[1].id]}
+    (line,) = (tmp_path / "cache" / "replies.jsonl").read_text().splitlines()
+    assert json.loads(line)["reasoning"] == "At first sight:\nJudgement: incorrect"
+
+
+def test_a_cache_from_before_holds_no_reasoning_either(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    old = {"one": "<think>incorrect</think>\n\ncorrect", "two": "<think>incorrect", "three": ""}
+    path.write_text("".join(json.dumps({"key": k, "reply": r}) + "\n" for k, r in old.items()))
+    replies = Replies(path)
+    assert [replies.get(key) for key in old] == ["correct", None, ""]
 
 
 def test_a_torn_cache_is_mended(tmp_path: Path) -> None:

@@ -139,6 +139,21 @@ def test_a_reader_is_never_asked_to_hear() -> None:
         reader.transcribe([])
 
 
+def test_an_answer_is_what_follows_the_reasoning_and_nothing_else_is_one() -> None:
+    reader = Reader(ScriptedGenerator(str, revision="echo"))
+    texts = ["<think>(a) cat?</think> (b) dog", "<think>(a) cat? or", "<think>(a)</think>"]
+    whole, cut, none = reader.answer([[Message(role="user", content=t)] for t in texts], GREEDY)
+    assert whole == "(b) dog"
+    assert isinstance(cut, DataError)
+    assert cut.message == "scripted writes nothing but reasoning"
+    assert isinstance(none, DataError)
+    short = Sampling(max_new_tokens=2)
+    (cut,) = reader.answer([[Message(role="user", content=texts[1])]], short)
+    assert isinstance(cut, DataError)
+    assert cut.reason == "scripted writes nothing but reasoning, cut off after 2 tokens"
+    assert "max_new_tokens" in cut.fix
+
+
 class Ears:
     """Answers with the length of the clip it was sent; refuses clips below 0.1 s."""
 

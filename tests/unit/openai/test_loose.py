@@ -1,0 +1,405 @@
+"""Endpoints as they are: looser than the protocol, and none of it ends a run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desta.construction.building import DROPPED
+from desta.construction.journal import Journal
+from desta.errors import ConfigError, UnavailableError
+from desta.llm.base import Completion, Outcome, Refusal
+from desta.llm.openai import OpenAIGenerator
+from desta.records import Message
+from desta.shards import RESPONSES
+from support.commands import desta
+from support.endpoint import SAMPLING, Endpoint, connected
+from support.server import Reply, chat_completion
+
+ENDED = {"finish_reason": "stop"}
+LIMIT = SAMPLING.max_new_tokens
+
+
+def ask(generator: OpenAIGenerator, *texts: str) -> list[Outcome]:
+    conversations = [[Message(role="user", content=text)] for text in texts]
+    return generator.complete(conversations, SAMPLING, seeds=range(len(texts)))
+
+
+def say(endpoint: Endpoint, reply: Any, to: str = "?") -> None:
+    """Let a question be answered so; all others as they are."""
+    whole: Reply = reply if isinstance(reply, tuple) else (200, {}, reply)
+    endpoint.fail = lambda body, tries: (
+        whole if to in str(body["messages"][-1]["content"]) else None
+    )
+
+
+def one(endpoint: Endpoint, reply: Any) -> Outcome:
+    generator = connected(endpoint, max_retries=1)
+    say(endpoint, reply)
+    _, found = ask(generator, "a", "b?")
+    return found
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    return {"choices": [{"message": {"role": "assistant", **fields}, "finish_reason": "stop"}]}
+
+
+# -- endings ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        *("stop", "eos", "eos_token", "EOS", "stop_sequence", "end_turn", "", None, "null"),
+        *("STOP", "FINISH_REASON_STOP", "completed", {"type": "stop"}),
+    ],
+)
+def test_an_answer_that_has_ended_is_finished(endpoint: Endpoint, ending: Any) -> None:
+    found = one(endpoint, {"choices": [{"message": {"content": "A"}, "finish_reason": ending}]})
+    assert found == Completion(text="A", num_tokens=1, finished=True)
+
+
+def test_an_answer_that_does_not_say_why_it_ended_is_finished(endpoint: Endpoint) -> None:
+    found = one(endpoint, {"choices": [{"message": {"content": "A"}}]})
+    assert found == Completion(text="A", num_tokens=1, finished=True)
+
+
+@pytest.mark.parametrize("ending", ["length", "max_tokens", "MAX_TOKENS", "model_length"])
+def test_an_answer_at_the_limit_is_cut_off(endpoint: Endpoint, ending: str) -> None:
+    assert one(endpoint, chat_completion("A", ending)) == Completion(
+        text="A", num_tokens=1, finished=False
+    )
+
+
+@pytest.mark.parametrize(("ending", "finished"), [(None, False), ("", False), ("stop", True)])
+def test_the_count_tells_where_the_ending_does_not(
+    endpoint: Endpoint, ending: Any, finished: bool
+) -> None:
+    usage = {"completion_tokens": LIMIT}
+    found = one(endpoint, chat_completion("A", ending, usage=usage))
+    assert found == Completion(text="A", num_tokens=LIMIT, finished=finished)
+
+
+def test_an_unknown_ending_counts_as_cut_off_and_is_said_once(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    generator = connected(endpoint)
+    say(endpoint, chat_completion("A", "tired"))
+    first, second = ask(generator, "a?", "b?")
+    assert first == second == Completion(text="A", num_tokens=1, finished=False)
+    (warning,) = [r.getMessage() for r in caplog.records if "tired" in r.getMessage()]
+    assert "cut off" in warning
+
+
+@pytest.mark.parametrize("ending", ["content_filter", "SAFETY", "refusal"])
+def test_an_answer_that_was_filtered_is_a_refusal(endpoint: Endpoint, ending: str) -> None:
+    found = one(endpoint, chat_completion("A dog is", ending))
+    assert isinstance(found, Refusal)
+    assert found.reason == f"refused by the endpoint: 200 {ending.lower()}"
+
+
+def test_a_refusal_in_words_of_its_own_field_is_one(endpoint: Endpoint) -> None:
+    found = one(endpoint, message(content=None, refusal="I cannot."))
+    assert found == Refusal(reason="refused by the endpoint: 200 refusal", message="200 I cannot.")
+
+
+# -- contents --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "A "}, {"type": "text", "text": "dog."}], "A dog."),
+        ([{"type": "output_text", "text": "A dog."}], "A dog."),
+        ([{"type": "text", "text": {"value": "?", "content": "A dog."}}], "A dog."),
+        (["A ", "dog."], "A dog."),
+        ({"type": "text", "text": "A dog."}, "A dog."),
+        ([{"text": "A dog."}, {"type": "image_url", "image_url": {"url": "x"}}], "A dog."),
+        ([], ""),
+        (None, ""),
+        ("", ""),
+    ],
+)
+def test_a_content_may_be_text_or_parts_or_nothing(
+    endpoint: Endpoint, content: Any, text: str
+) -> None:
+    found = one(endpoint, message(content=content))
+    assert isinstance(found, Completion)
+    assert (found.text, found.finished, found.reasoning) == (text, True, "")
+
+
+def test_a_content_that_is_missing_is_empty_and_a_plain_text_is_read(endpoint: Endpoint) -> None:
+    assert one(endpoint, message()) == Completion(text="", num_tokens=0, finished=True)
+    plain = {"choices": [{"text": " A dog.", **ENDED}]}
+    assert one(endpoint, plain) == Completion(text="A dog.", num_tokens=2, finished=True)
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        (None, 2),
+        ({}, 2),
+        ({"completion_tokens": None, "prompt_tokens": None}, 2),
+        ({"completion_tokens": "7", "prompt_tokens": "9"}, 7),
+        ({"completion_tokens": 7.0}, 7),
+        ({"output_tokens": 7, "input_tokens": 9}, 7),
+        ({"completion_tokens": "many", "prompt_tokens": float("inf")}, 2),
+        ({"completion_tokens": -1}, 0),
+        ([], 2),
+        ("none", 2),
+    ],
+)
+def test_a_usage_is_read_as_far_as_it_counts(endpoint: Endpoint, usage: Any, tokens: int) -> None:
+    found = one(endpoint, {**message(content="A dog."), "usage": usage, "x_extra": [1]})
+    assert found == Completion(text="A dog.", num_tokens=tokens, finished=True)
+
+
+def test_names_of_other_types_are_no_reason_to_stop(endpoint: Endpoint) -> None:
+    endpoint.fail = lambda body, tries: (
+        200,
+        {},
+        {**message(content="A"), "model": 5, "system_fingerprint": 7, "id": None, "created": "x"},
+    )
+    generator = connected(endpoint)
+    assert generator.revision == "model tiny, fingerprint 7"
+    assert ask(generator, "a") == [Completion(text="A", num_tokens=1, finished=True)]
+
+
+# -- reasoning -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"content": "<think>A bark.</think>\n\nA dog."},
+        {"content": "A bark.\n</think>\n\nA dog."},
+        {"content": "\nA dog.", "reasoning_content": "A bark."},
+        {"content": "A dog.", "reasoning": "A bark."},
+        {"content": "A dog.", "reasoning": "A bark.", "reasoning_content": "A bark."},
+        {"content": "A dog.", "reasoning_content": None, "thinking": "A bark.\n"},
+        {"content": "A dog.", "reasoning_details": [{"type": "reasoning.text", "text": "A bark."}]},
+        {"content": "A dog.", "reasoning": {"summary": [{"text": "A bark."}]}},
+        {
+            "content": [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "A bark."}]},
+                {"type": "text", "text": "A dog."},
+            ]
+        },
+        {"content": [{"type": "reasoning", "text": "A bark."}, "A dog."]},
+        {"content": [{"type": "text", "text": "<think>A bark."}, "</think>A dog."]},
+    ],
+)
+def test_reasoning_is_kept_apart_wherever_it_stands(
+    endpoint: Endpoint, fields: dict[str, Any]
+) -> None:
+    found = one(endpoint, message(**fields))
+    assert isinstance(found, Completion)
+    assert (found.text, found.reasoning, found.finished) == ("A dog.", "A bark.", True)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"content": "<think>A bark"},
+        {"content": None, "reasoning_content": "A bark"},
+        {"content": "", "reasoning": "A bark"},
+        {"reasoning": "A bark"},
+    ],
+)
+def test_an_answer_cut_off_in_its_reasoning_is_nothing_but_that(
+    endpoint: Endpoint, fields: dict[str, Any]
+) -> None:
+    reply = message(**fields)
+    reply["choices"][0]["finish_reason"] = "length"
+    found = one(endpoint, reply)
+    assert isinstance(found, Completion)
+    assert (found.text, found.reasoning, found.finished) == ("", "A bark", False)
+    assert found.only_reasoning
+
+
+def test_reasoning_that_is_cut_off_in_a_character_can_be_written(endpoint: Endpoint) -> None:
+    found = one(endpoint, message(content="A", reasoning_content="so \ud83d"))
+    assert isinstance(found, Completion)
+    assert found.reasoning == "so \ufffd"
+
+
+# -- what cannot be read ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "what"),
+    [
+        ({"choices": []}, "JSON without choices"),
+        ({"choices": None}, "JSON without choices"),
+        ({"choices": [None]}, "JSON without choices"),
+        ({"choices": {"message": {"content": "A"}}}, "JSON without choices"),
+        ({"choices": [{"message": None}]}, "a choice without an answer"),
+        ({"choices": [{"message": {"content": 5}, **ENDED}]}, "a choice without an answer"),
+        ({"choices": [{"message": {"content": "A"}, "finish_reason": "error"}]},
+         "finish_reason error"),
+        ({"choices": [{"message": {"content": "A"}, "finish_reason": "abort"}]},
+         "finish_reason abort"),
+        ({"error": "the model has crashed"}, "an error"),
+        ({"error": {"message": "no", "code": None}}, "an error"),
+        ({"message": {"content": "A"}}, "JSON without choices"),
+        (["no object"], "JSON without choices"),
+        (b"null", "what is no JSON"),
+        (b"", "an empty body"),
+        (b"\n \n", "an empty body"),
+        (b"<!DOCTYPE html><title>busy</title>", "a page of HTML"),
+        (b'data: {"choices": [{"delta": {"content": "A"}}]}\n\ndata: [DONE]\n\n',
+         "a stream of events, for which nobody asked"),
+        (b": keep alive\n\n", "a stream of events, for which nobody asked"),
+        (b'{"choices": [{"mess', "what is no JSON"),
+        (b"\xff\xfe\x00", "what is no JSON"),
+        (b"[" * 100_000, "what is no JSON"),
+        ((200, {"Content-Encoding": "gzip"}, b"no gzip"), None),
+    ],
+)  # fmt: skip
+def test_an_answer_that_cannot_be_read_is_counted_and_leaves_the_others_alone(
+    endpoint: Endpoint, reply: Any, what: str | None
+) -> None:
+    generator = connected(endpoint, max_retries=1)
+    say(endpoint, reply)
+    if what is None:
+        with pytest.raises(UnavailableError, match="cannot be unpacked"):
+            ask(generator, "a", "b?", "c")
+        return
+    first, found, last = ask(generator, "a", "b?", "c")
+    assert isinstance(found, Refusal)
+    assert found.reason == f"no answer that can be read: {what}"
+    assert [first, last] == [
+        Completion(text=text, num_tokens=500, finished=True) for text in ("A", "C")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reply", "in_protocol"),
+    [
+        ({"choices": []}, True),
+        ({"error": "the model has crashed"}, True),
+        ({"hello": "world"}, False),
+        (b"<html>welcome</html>", False),
+        (b"data: [DONE]\n\n", False),
+    ],
+)
+def test_the_address_is_in_doubt_only_where_no_protocol_is_spoken(
+    endpoint: Endpoint, reply: Any, in_protocol: bool
+) -> None:
+    endpoint.fail = lambda body, tries: (200, {}, reply)
+    with pytest.raises(ConfigError, match="is no chat completion, but") as caught:
+        connected(endpoint, max_retries=1)
+    assert ("engine.base_url" in caught.value.fix) is not in_protocol
+
+
+def test_an_endpoint_in_trouble_from_the_beginning_is_not_mistaken_for_a_wrong_address(
+    endpoint: Endpoint,
+) -> None:
+    endpoint.fail = lambda body, tries: (503, {}, {"error": {"message": "loading"}})
+    with pytest.raises(ConfigError, match="503 loading") as caught:
+        connected(endpoint, max_retries=1)
+    assert "base_url" not in caught.value.fix
+
+
+def test_an_endpoint_that_gives_nothing_to_read_any_more_ends_the_run(endpoint: Endpoint) -> None:
+    generator = connected(endpoint, max_retries=1, concurrency=1)
+    endpoint.fail = lambda body, tries: (200, {}, b"<html>closed</html>")
+    with pytest.raises(UnavailableError, match="a page of HTML") as caught:
+        ask(generator, *[f"{n}" for n in range(50)])
+    assert "what was answered is kept" in caught.value.fix
+    assert len(endpoint.questions) == 4  # two tries of the first, and two of the first question
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        ({"code": 401, "message": "No auth"}, ConfigError, "wants a key"),
+        ({"code": "402", "message": "Add credits"}, ConfigError, "402 Add credits"),
+        ({"code": 503, "message": "No provider"}, UnavailableError, "503 No provider"),
+        ({"code": 429, "message": "Slow down"}, UnavailableError, "429 Slow down"),
+    ],
+)
+def test_an_error_that_comes_as_a_success_is_read_by_its_code(
+    endpoint: Endpoint, error: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    generator = connected(endpoint, max_retries=1)
+    for body in ({"error": error}, {"choices": [{"error": error, "finish_reason": "error"}]}):
+        say(endpoint, body)
+        with pytest.raises(kind, match=message):
+            ask(generator, "a", "b?")
+
+
+def test_a_request_refused_by_a_code_in_a_success_is_one(endpoint: Endpoint) -> None:
+    found = one(endpoint, {"error": {"code": 400, "message": "too long"}})
+    assert found == Refusal(reason="refused by the endpoint: 200", message="400 too long")
+
+
+def test_a_key_with_a_line_break_is_sent_without_and_never_shown(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.key = "secret-2"
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-2\n")
+    assert ask(connected(endpoint), "a") == [Completion(text="A", num_tokens=500, finished=True)]
+
+
+# -- construction ----------------------------------------------------------------------------------
+
+
+def test_a_data_set_of_a_reasoning_endpoint_holds_none_of_it(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    replies = [
+        message(content="<think>A bark.</think>A dog barks."),
+        message(content="It hums, with a <think> on a sign.", reasoning_content="A hum."),
+        {"choices": [{"message": {"content": "<think>Hm"}, "finish_reason": "length"}]},
+        {"choices": [{"message": {"content": "It rains."}}], "usage": None},
+        {"choices": []},
+        chat_completion("A man", "content_filter"),
+    ]
+
+    def fail(body: dict[str, Any], tries: int) -> Reply | None:
+        question = str(body["messages"][-1]["content"])
+        number = next((n for n in range(12) if f"Thing {n:02}" in question), None)
+        reply = None if number is None else replies[number % len(replies)]
+        return None if reply is None else (200, {}, reply)
+
+    endpoint.fail = fail
+    clips = [
+        {
+            "id": f"c/{n}",
+            "source": "c",
+            "audio": f"{n}.wav",
+            "duration": 1.0,
+            "domain": "sound",
+            "attributes": {"Sound class": f"Thing {n:02}"},
+        }
+        for n in range(12)
+    ]
+    (tmp_path / "clips.jsonl").write_text("\n".join(map(json.dumps, clips)))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"clips: [{{path: {tmp_path}/clips.jsonl, root: .}}]\nbackbone: tiny\n"
+        "filters: []\nsampling: {max_new_tokens: 40}\nmax_dropped_share: 0.6\n"
+        f"engine: {{kind: openai, base_url: {endpoint.url}, max_retries: 1}}\n"
+    )
+    out = tmp_path / "out"
+    result = desta("construct", recipe, "--out", out, "--json")
+
+    found = {row["reason"]: row["count"] for row in json.loads(result.stdout)["dropped"]}
+    assert found == {
+        "nothing but reasoning": 2,
+        "no answer that can be read: JSON without choices": 2,
+        "refused by the endpoint: 200 content_filter": 2,
+    }
+    rows = [json.loads(line) for path in out.glob("audio-*.jsonl") for line in path.open()]
+    assert [row["response"] for row in rows] == [
+        "A dog barks.",
+        "It hums, with a <think> on a sign.",
+        "It rains.",
+    ] * 2
+    dropped = (out / DROPPED).read_text()
+    assert "A bark" not in dropped
+    with Journal(out / RESPONSES) as journal:
+        kept = [o for o in journal.find(journal.keys()).values() if isinstance(o, Completion)]
+    assert {o.reasoning for o in kept} == {"A bark.", "A hum.", "Hm", ""}
