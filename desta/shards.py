@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from desta.errors import DataError
+from desta.paths import check_output
 from desta.records import AudioTextPair, read_jsonl
 
 FORMAT = 2
@@ -123,14 +124,22 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is there, whole, when the block ends, or else stays as it was."""
-    temporary = path.with_name(f".{path.name}.part")  # always the same: a rerun overwrites it
+    """Open a file that is there, whole, when the block ends, or else stays as it was.
+
+    A link to a file stays one.
+
+    Raises:
+        ConfigError: the path leads to a folder, a pipe or a device.
+    """
+    check_output(path)
+    real = path.resolve()
+    temporary = real.with_name(f".{real.name}.part")  # always the same: a rerun overwrites it
     with temporary.open("wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
-    sync(path.parent)
+    temporary.replace(real)
+    sync(real.parent)
 
 
 def sync(path: Path) -> None:

@@ -20,6 +20,7 @@ from desta.cli.options import (
     Quantise,
     System,
     Temperature,
+    new_file,
 )
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError, DestaError
@@ -29,6 +30,12 @@ _CHAT_HELP = """\
 /help       say this
 /quit       end, as Ctrl-D and /exit do
 Ctrl-C      stop an answer; the clips stay for the next question"""
+
+
+def _new_answers(value: tuple[Path, Path] | None) -> tuple[Path, Path] | None:
+    if value is not None:
+        new_file(value[1])
+    return value
 
 
 @app.command()
@@ -64,7 +71,9 @@ def ask(
     jsonl: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
-            metavar="IN OUT", help="Answer a file of requests in batches; goes on where it stopped."
+            metavar="IN OUT",
+            callback=_new_answers,
+            help="Answer a file of requests in batches; goes on where it stopped.",
         ),
     ] = None,
     batch_size: Annotated[

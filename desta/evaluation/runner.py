@@ -26,6 +26,7 @@ from desta.evaluation.journal import Journal, Shard
 from desta.evaluation.scores import PLAN, read_plan, score, write_json
 from desta.evaluation.systems import MISSING, Answerers, System, make_systems, missing_clips
 from desta.llm.base import Sampling
+from desta.paths import check_folder, check_output
 from desta.progress import progress_bar
 from desta.records import AudioRef
 from desta.training.tracking import environment
@@ -67,6 +68,9 @@ def evaluate(
         DataError: the questions cannot be read, audio does not reach a system, or too many items
             have no answer.
     """
+    check_folder(out)
+    shard = shard or Shard()
+    check_output(out / shard.file)
     items = _in_order(benchmark.load(recipe), out / PLAN)
     if not items:
         raise DataError(f"{benchmark.name}: there is nothing to ask", fix="check data and limit")
@@ -76,7 +80,6 @@ def evaluate(
     def systems() -> list[System]:
         return make_systems(recipe.systems, items, load(), benchmark, transcribe=recipe.transcribe)
 
-    shard = shard or Shard()
     batches = [
         (system, items[start : start + recipe.batch_size])
         for system in recipe.systems

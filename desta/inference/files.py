@@ -33,6 +33,7 @@ from desta.inference.engine import Engine
 from desta.inference.requests import Reply, Request
 from desta.lines import LineFile, lock_of, whole_lines
 from desta.llm.base import Sampling
+from desta.paths import check_output
 from desta.progress import progress_bar
 from desta.records import Message, read_jsonl
 from desta.shards import write_atomic
@@ -106,6 +107,7 @@ def answer_file(
         DataError: a line of the source is not JSON, two have the same id, another process writes
             the target, or too many requests fail.
     """
+    check_output(target)
     if target.exists() and target.samefile(source):
         raise ConfigError(
             "requests and answers are the same file", fix="give another file for the answers"

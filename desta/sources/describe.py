@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from desta.audio import AudioError
 from desta.errors import DataError
+from desta.paths import check_folder
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
 from desta.shards import write_atomic
 from desta.sources.attributes import measure
@@ -146,6 +147,7 @@ def write_description(description: Description, out: Path) -> None:
         description: what `describe` returned.
         out: folder, made where it is missing.
     """
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(clip.to_json(), ensure_ascii=False) for clip in description.clips)
     write_atomic(out / CLIPS, "".join(f"{line}\n" for line in lines).encode())

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 
 from desta.errors import DataError
 from desta.records import read_jsonl
-from desta.shards import Manifest
+from desta.shards import UNWRITABLE, Manifest, write_atomic
 from desta.training.figures import draw_layer_weights, draw_loss
 from desta.training.hearing import Json, describe_clips, describe_scores, headline
 from desta.training.page import figure, page, paragraph, percent, section, table, tiles
@@ -83,7 +83,8 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     ]
     target = out or run / REPORT
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(f"Report of {run.resolve().name}", body), encoding="utf-8")
+    html = page(f"Report of {run.resolve().name}", body)
+    write_atomic(target, html.encode(errors=UNWRITABLE))
     return target
 
 
