@@ -5,6 +5,7 @@ a process died: nobody is given it, and it is cut off before another line is add
 mean, and whether a file may be added to at all, its users know.
 """
 
+import codecs
 import errno
 import os
 from collections.abc import Iterable, Iterator
@@ -32,7 +33,7 @@ def whole_lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield line[:-1]
+                yield line[:-1].removeprefix(codecs.BOM_UTF8)  # of an editor that saved it
 
 
 def lock_of(path: Path) -> Path:

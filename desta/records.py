@@ -1,5 +1,6 @@
 """The two records that travel through the system: clips and audio-text pairs."""
 
+import codecs
 import gzip
 import json
 import math
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from desta.errors import DataError
+from desta.paths import check_local
 
 Domain = Literal["speech", "sound", "music"]
 Split = Literal["train", "validation", "test"]
@@ -230,7 +232,7 @@ def find_flaw(record: Mapping[str, Any]) -> str | None:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a file, one a line; blank lines are skipped.
+    """Yield the JSON objects of a file, one a line; blank lines and byte order marks are skipped.
 
     Args:
         path: plain, or gzipped where its name ends in .gz.
@@ -238,28 +240,50 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: the file is missing or cut, or a line is not a JSON object.
     """
+    for _, record in read_lines(path):
+        if isinstance(record, DataError):
+            raise record
+        yield record
+
+
+def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | DataError]]:
+    """Yield the lines of a JSONL file, each with its object, or with the error of this line alone.
+
+    Args:
+        path: as of `read_jsonl`.
+
+    Raises:
+        DataError: the file is missing or cut.
+    """
+    check_local(path)
     if not path.is_file():
         raise DataError(f"{path} is not a file", fix="give the path of a JSONL file")
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         for number, line in enumerate(_lines(file, path), start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode())
-            except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or far too deep
-                raise DataError(
-                    f"{path}:{number} is not JSON: {error}", fix="mend or delete that line"
-                ) from error
-            if not isinstance(record, dict):
-                raise DataError(
-                    f"{path}:{number} is not a JSON object", fix="write one object a line"
-                )
-            yield record
+            if line.strip():
+                yield line, _parse(line, f"{path}:{number}")
+
+
+def _parse(line: bytes, where: str) -> dict[str, Any] | DataError:
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or far too deep
+        return DataError(
+            f"{where} is not JSON: {error}", fix="mend or delete that line", reason="is not JSON"
+        )
+    if not isinstance(record, dict):
+        return DataError(
+            f"{where} is not a JSON object",
+            fix="write one object a line",
+            reason="is not a JSON object",
+        )
+    return record
 
 
 def _lines(file: Iterable[bytes], path: Path) -> Iterator[bytes]:
     try:
-        yield from file
+        for line in file:
+            yield line.removeprefix(codecs.BOM_UTF8)  # also within: of files that were joined
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is not whole: {error}", fix="fetch that file again") from error
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from desta.errors import DataError
-from desta.paths import check_output
+from desta.paths import check_local, check_output
 from desta.records import AudioTextPair, read_jsonl
 
 FORMAT = 2
@@ -212,6 +212,7 @@ def shard_paths(directory: Path) -> list[Path]:
     Raises:
         DataError: the directory or a shard is missing, or there are no shards.
     """
+    check_local(directory)
     if not directory.is_dir():
         raise DataError(f"{directory} is not a directory", fix="give the directory of a data set")
     manifest = Manifest.read(directory)

@@ -24,6 +24,7 @@ from desta.cli.options import (
 )
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError, DestaError
+from desta.paths import check_local
 
 _CHAT_HELP = """\
 /add PATH   bring in a clip: the next question is about it, too
@@ -297,4 +298,5 @@ def _check_clips(clips: list[str]) -> None:
     from desta.audio import probe_duration
 
     for clip in clips:
-        probe_duration(Path(clip))
+        check_local(clip)
+        probe_duration(clip)

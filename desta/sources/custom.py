@@ -9,6 +9,7 @@ from typing import Any
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
+from desta.paths import check_local
 from desta.records import DOMAINS, Domain, Segment, Split
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.files import inside
@@ -238,6 +239,10 @@ def _inside(value: Any, root: Path) -> str:
     text = str(value or "").strip()
     if not text:
         raise _BadRow("no recording is named")
+    try:
+        check_local(text)
+    except DataError as error:
+        raise _BadRow(error.reason) from None
     path = inside(root, text)
     if path is None:
         raise _BadRow("the recording lies outside the root")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from desta.audio import AudioError
 from desta.errors import DataError
-from desta.paths import check_folder
+from desta.paths import check_folder, check_local
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
 from desta.shards import write_atomic
 from desta.sources.attributes import measure
@@ -108,6 +108,7 @@ def describe(
     Raises:
         DataError: the root or the corpus is not there, it holds no clip, or too much is broken.
     """
+    check_local(root)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder", fix="give the folder of the corpus")
     opened: list[_Opened] = []
