@@ -79,7 +79,7 @@ def no_number(what: str, detail: str = "") -> DataError:
     """Return the error of an item that makes a model that is whole compute what is no number."""
     return DataError(
         f"{what} {NO_NUMBER}{detail}",
-        fix="export it again as 16-bit PCM, or leave it out",
+        fix="leave it out, or export its sound again as 16-bit PCM",
         reason=NO_NUMBER,
     )
 

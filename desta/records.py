@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from desta.errors import DataError
+from desta.isolation import HALF, holds_half
 from desta.paths import check_local
 
 Domain = Literal["speech", "sound", "music"]
@@ -29,6 +30,11 @@ LOCATOR = "<|AUDIO|>"
 START_AUDIO = "<start_audio>"
 END_AUDIO = "<end_audio>"
 """Literal text around every clip; ordinary tokens to the backbone."""
+_TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+_CLIP = frozenset({"audio", "text"})
+_MESSAGE = frozenset({"role", "content", "audios"})
+_ROW = frozenset({*_TEXTS, "messages"})
+
 NO_TRANSCRIPTION = " "
 """Stands for the transcription where nothing is spoken (one token follows the audio tokens)."""
 
@@ -229,6 +235,41 @@ def find_flaw(record: Mapping[str, Any]) -> str | None:
     if not (record.get("response") or "").strip():
         return "has no response"
     return None
+
+
+def find_departure(row: Mapping[str, Any]) -> str | None:
+    """Return how a row departs from names, types and text of the published schema; None if not."""
+    if extra := row.keys() - _ROW:
+        return f'has the field "{min(extra)}", which is not in the schema'
+    for name in _TEXTS:
+        if not isinstance(row.get(name), str | None):
+            return f'has something else than text as "{name}"'
+    messages = row.get("messages")
+    if not _is_list_of_objects(messages):
+        return "has messages that are no list of objects"
+    for message in filter(None, messages or ()):
+        if extra := message.keys() - _MESSAGE:
+            return f'has a message with the field "{min(extra)}", which is not in the schema'
+        if not all(isinstance(message.get(name), str | None) for name in ("role", "content")):
+            return "has a message whose role or content is no text"
+        clips = message.get("audios")
+        if not _is_list_of_objects(clips):
+            return "has audios that are no list of objects"
+        for clip in filter(None, clips or ()):
+            if extra := clip.keys() - _CLIP:
+                return f'has a clip with the field "{min(extra)}", which is not in the schema'
+            if not all(isinstance(value, str | None) for value in clip.values()):
+                return "has a clip whose path or transcription is no text"
+    if holds_half(json.dumps(row, ensure_ascii=False)):
+        return HALF
+    return None
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    """Say whether it is that, or null; objects in it may be null too."""
+    return value is None or (
+        isinstance(value, list) and all(isinstance(item, dict | None) for item in value)
+    )
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

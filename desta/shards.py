@@ -88,7 +88,7 @@ class Manifest:
     def write(self, directory: Path) -> None:
         """Write `manifest.json`: the shards count as finished from here on."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True)
-        write_atomic(directory / MANIFEST, f"{text}\n".encode())
+        write_atomic(directory / MANIFEST, f"{text}\n".encode(errors=UNWRITABLE))
 
     @classmethod
     def read(cls, directory: Path) -> Self | None:
@@ -274,7 +274,7 @@ def verify(directory: Path) -> Manifest:
 
 
 def _line(record: Any) -> bytes:
-    return (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(record, ensure_ascii=False) + "\n").encode(errors=UNWRITABLE)
 
 
 def _natural(path: Path) -> list[str | int]:

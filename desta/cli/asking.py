@@ -24,6 +24,7 @@ from desta.cli.options import (
 )
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError, DestaError
+from desta.isolation import error_of
 from desta.paths import check_local
 
 _CHAT_HELP = """\
@@ -205,8 +206,8 @@ def _turn(conversation: Any, question: str, clips: list[str]) -> list[str]:
         for piece in conversation.ask(question, clips):
             typer.echo(piece, nl=False)
         typer.echo()
-    except DestaError as error:  # one bad turn does not end the conversation
-        typer.echo(f"error: {error}", err=True)
+    except Exception as error:  # one bad turn does not end the conversation
+        typer.echo(f"error: {error_of(error, 'the turn')}", err=True)
         if clips:
             typer.echo(f"left out: {', '.join(clips)}", err=True)
     except KeyboardInterrupt:

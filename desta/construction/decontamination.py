@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio import AudioError
 from desta.construction.fingerprint import MIN_FRAMES, SILENT, fingerprint
 from desta.construction.testsets import (
     Benchmark,
@@ -19,7 +18,8 @@ from desta.construction.testsets import (
     is_telling,
     plain_name,
 )
-from desta.errors import ConfigError, DataError
+from desta.errors import ConfigError, DataError, DestaError
+from desta.isolation import error_of
 from desta.paths import check_output
 from desta.records import Clip, stream_clips
 from desta.shards import UNWRITABLE, Dropped, atomic_file
@@ -83,7 +83,7 @@ def clean(
         for done, (clip, words) in enumerate(
             in_batches(pool, lambda c: (c, _read_words(root, c)), clips), start=1
         ):
-            if isinstance(words, AudioError):
+            if isinstance(words, DestaError):
                 count_dropped(cleaning.dropped, words.reason, clip.id)
                 on_dropped({"id": clip.id, "reason": words.reason})
             else:
@@ -174,12 +174,12 @@ def _rejects(out: Path) -> Path:
     return out.with_suffix(".dropped.ndjson")
 
 
-def _read_words(root: Path, clip: Clip) -> NDArray[np.uint32] | AudioError:
+def _read_words(root: Path, clip: Clip) -> NDArray[np.uint32] | DestaError:
     """Return the fingerprint of a clip, (F,), or why it cannot be read."""
     try:
         return fingerprint(load_clip(root, clip))
-    except AudioError as error:
-        return error
+    except Exception as error:
+        return error_of(error, clip.id)
 
 
 def find(clip: Clip, words: NDArray[np.uint32], benchmarks: Iterable[Benchmark]) -> Finding | None:

@@ -18,7 +18,8 @@ from desta.evaluation.attributes import EvalConfig
 from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
 from desta.inference.engine import Engine
-from desta.llm.base import Refusal, Sampling, TextGenerator
+from desta.isolation import half_of, holds_half
+from desta.llm.base import Outcome, Refusal, Sampling, TextGenerator
 from desta.llm.config import LocalEngine, OpenAIEngine
 from desta.llm.openai import connect
 from desta.model.checkpoint import WEIGHTS
@@ -54,16 +55,18 @@ class Reader:
     ) -> list[str | DataError]:
         """Answer each conversation, in order; an error is in the place of one that is refused."""
         self._check(conversations)
-        seeds = [0] * len(conversations)
-        return [
-            DataError(
+        halves = [any(holds_half(m.content) for m in talk) for talk in conversations]
+        whole = [talk for talk, half in zip(conversations, halves, strict=True) if not half]
+        outcomes = iter(self._generator.complete(whole, sampling, seeds=[0] * len(whole)))
+        return [half_of("a message") if half else self._read(next(outcomes)) for half in halves]
+
+    def _read(self, outcome: Outcome) -> str | DataError:
+        if isinstance(outcome, Refusal):
+            return DataError(
                 f"{self._generator.id} refuses: {outcome.message}",
                 fix="leave the item out, or ask another system",
             )
-            if isinstance(outcome, Refusal)
-            else outcome.text
-            for outcome in self._generator.complete(conversations, sampling, seeds=seeds)
-        ]
+        return outcome.text
 
     def digest(self, conversation: Sequence[Message]) -> str:
         """Return a hash of what is sent."""

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from desta.errors import ConfigError, MissingExtraError, UnavailableError
 from desta.isolation import error_of, half_of, holds_half, in_halves
-from desta.llm.base import Outcome, Refusal, Sampling, TextGenerator
+from desta.llm.base import Completion, Outcome, Refusal, Sampling, TextGenerator
 from desta.records import Message
 
 K = TypeVar("K")
@@ -42,13 +42,13 @@ def ask(
         left = [key for key in keys if key not in found]
 
         def note(place: int, outcome: Outcome) -> None:
-            found[left[place]] = outcome
+            found[left[place]] = _whole(outcome)
 
         if left:
             talks = [requests[key] for key in left]
             seeds = [seed_of[key] for key in left]
             outcomes = generator.complete(talks, sampling, seeds=seeds, on_outcome=note)
-            found.update(zip(left, outcomes, strict=True))
+            found.update(zip(left, map(_whole, outcomes), strict=True))
         return [found[key] for key in keys]
 
     def refuse(key: K, error: Exception) -> Outcome:
@@ -61,12 +61,22 @@ def ask(
     try:
         for key, messages in requests.items():
             if any(map(holds_half, _texts(messages))):
-                half = half_of("a message")
-                found[key] = Refusal(reason=half.reason, message=half.message)
+                found[key] = _half("a message")
         in_halves(complete, list(requests), alone=refuse, fatal=_FATAL)
     finally:
         keep(found)
     return found
+
+
+def _whole(outcome: Outcome) -> Outcome:
+    """Return an outcome, or a refusal where half a character stands in it: nothing can keep it."""
+    is_half = isinstance(outcome, Completion) and holds_half(outcome.text)
+    return _half("a response") if is_half else outcome
+
+
+def _half(what: str) -> Refusal:
+    error = half_of(what)
+    return Refusal(reason=error.reason, message=error.message)
 
 
 def _texts(messages: Sequence[Message]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
+from desta.isolation import error_of
 from desta.paths import check_local
 from desta.records import DOMAINS, Domain, Segment, Split
 from desta.sources.base import Metadata, Skipped, Source
@@ -168,6 +169,8 @@ def group_rows(
             yield _metadata(recipe, audio, group)
         except _BadRow as error:
             yield Skipped(id=audio, reason=str(error), broken=True)
+        except Exception as error:
+            yield Skipped(id=audio, reason=error_of(error, audio).reason, broken=True)
 
 
 def _check_columns(recipe: CustomRecipe, rows: Sequence[Row]) -> None:

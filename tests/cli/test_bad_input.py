@@ -287,4 +287,4 @@ def test_a_url_is_told_as_it_was_given(tmp_path: Path, published_tiny: Path) -> 
     ):
         result = run_desta(*words)
         refused(result, "download it first")
-        assert result.stderr.startswith(f"error: {url} is a URL"), (words, result.stderr)
+        assert f"error: {url} is a URL" in result.stderr, words
