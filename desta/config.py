@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from desta.errors import ConfigError
+from desta.paths import check_local
 
 T = TypeVar("T")
 _COMMAND_LINE = "the command line"
@@ -70,6 +71,7 @@ def suggest(word: str, choices: Sequence[str]) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    check_local(path)
     if not path.is_file():
         raise ConfigError(f"recipe {path} is not a file", fix="give the path of a YAML file")
     try:

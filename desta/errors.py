@@ -5,6 +5,7 @@ DestaError
 ├── DataError         a corpus, a recording, a shard
 │   └── UnavailableError  a service that may be well again later
 ├── CheckpointError   weights that do not fit
+│   └── NoNumberError     weights that make NaN of what they are given
 └── MissingExtraError a package that belongs to an extra
 """
 
@@ -51,6 +52,10 @@ class UnavailableError(DataError):
 
 class CheckpointError(DestaError):
     """Stored weights do not fit the model they are loaded into."""
+
+
+class NoNumberError(CheckpointError):
+    """A model computes NaN: it is damaged, or what it was given is beyond it."""
 
 
 class MissingExtraError(DestaError):

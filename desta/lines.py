@@ -5,6 +5,7 @@ a process died: nobody is given it, and it is cut off before another line is add
 mean, and whether a file may be added to at all, its users know.
 """
 
+import codecs
 import errno
 import os
 from collections.abc import Iterable, Iterator
@@ -14,19 +15,25 @@ from typing import BinaryIO, Self
 from filelock import FileLock, Timeout
 
 from desta.errors import DataError, DestaError
+from desta.paths import check_output
 from desta.shards import UNWRITABLE, sync
 
 _BLOCK = 1 << 16  # bytes read at once in search of the last newline
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file without their newlines; none where there is no file."""
+    """Yield the lines of a file without their newlines; none where there is no file.
+
+    Raises:
+        ConfigError: it is a folder, a pipe or a device: lines of these may never end.
+    """
+    check_output(path)
     if not path.exists():
         return
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield line[:-1]
+                yield line[:-1].removeprefix(codecs.BOM_UTF8)  # of an editor that saved it
 
 
 def lock_of(path: Path) -> Path:
@@ -50,8 +57,10 @@ class LineFile:
 
         Raises:
             DataError: `busy`, or the file system keeps no locks.
+            ConfigError: it is a folder, a pipe or a device.
             OSError: the folder is missing, or may not be written to.
         """
+        check_output(path)
         self.path = path
         self._file: BinaryIO | None = None
         self._lock = FileLock(lock_of(path), timeout=0)

@@ -1,5 +1,6 @@
 """The two records that travel through the system: clips and audio-text pairs."""
 
+import codecs
 import gzip
 import json
 import math
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from desta.errors import DataError
+from desta.isolation import HALF, holds_half
+from desta.paths import check_local
 
 Domain = Literal["speech", "sound", "music"]
 Split = Literal["train", "validation", "test"]
@@ -27,6 +30,11 @@ LOCATOR = "<|AUDIO|>"
 START_AUDIO = "<start_audio>"
 END_AUDIO = "<end_audio>"
 """Literal text around every clip; ordinary tokens to the backbone."""
+_TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+_CLIP = frozenset({"audio", "text"})
+_MESSAGE = frozenset({"role", "content", "audios"})
+_ROW = frozenset({*_TEXTS, "messages"})
+
 NO_TRANSCRIPTION = " "
 """Stands for the transcription where nothing is spoken (one token follows the audio tokens)."""
 
@@ -229,8 +237,43 @@ def find_flaw(record: Mapping[str, Any]) -> str | None:
     return None
 
 
+def find_departure(row: Mapping[str, Any]) -> str | None:
+    """Return how a row departs from names, types and text of the published schema; None if not."""
+    if extra := row.keys() - _ROW:
+        return f'has the field "{min(extra)}", which is not in the schema'
+    for name in _TEXTS:
+        if not isinstance(row.get(name), str | None):
+            return f'has something else than text as "{name}"'
+    messages = row.get("messages")
+    if not _is_list_of_objects(messages):
+        return "has messages that are no list of objects"
+    for message in filter(None, messages or ()):
+        if extra := message.keys() - _MESSAGE:
+            return f'has a message with the field "{min(extra)}", which is not in the schema'
+        if not all(isinstance(message.get(name), str | None) for name in ("role", "content")):
+            return "has a message whose role or content is no text"
+        clips = message.get("audios")
+        if not _is_list_of_objects(clips):
+            return "has audios that are no list of objects"
+        for clip in filter(None, clips or ()):
+            if extra := clip.keys() - _CLIP:
+                return f'has a clip with the field "{min(extra)}", which is not in the schema'
+            if not all(isinstance(value, str | None) for value in clip.values()):
+                return "has a clip whose path or transcription is no text"
+    if holds_half(json.dumps(row, ensure_ascii=False)):
+        return HALF
+    return None
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    """Say whether it is that, or null; objects in it may be null too."""
+    return value is None or (
+        isinstance(value, list) and all(isinstance(item, dict | None) for item in value)
+    )
+
+
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a file, one a line; blank lines are skipped.
+    """Yield the JSON objects of a file, one a line; blank lines and byte order marks are skipped.
 
     Args:
         path: plain, or gzipped where its name ends in .gz.
@@ -244,28 +287,54 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield what `read_jsonl` does, each with the number of its line, from 1."""
+    for number, _, record in _numbered_lines(path):
+        if isinstance(record, DataError):
+            raise record
+        yield number, record
+
+
+def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | DataError]]:
+    """Yield the lines of a JSONL file, each with its object, or with the error of this line alone.
+
+    Args:
+        path: as of `read_jsonl`.
+
+    Raises:
+        DataError: the file is missing or cut.
+    """
+    return ((line, record) for _, line, record in _numbered_lines(path))
+
+
+def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any] | DataError]]:
+    check_local(path)
     if not path.is_file():
         raise DataError(f"{path} is not a file", fix="give the path of a JSONL file")
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         for number, line in enumerate(_lines(file, path), start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode())
-            except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or far too deep
-                raise DataError(
-                    f"{path}:{number} is not JSON: {error}", fix="mend or delete that line"
-                ) from error
-            if not isinstance(record, dict):
-                raise DataError(
-                    f"{path}:{number} is not a JSON object", fix="write one object a line"
-                )
-            yield number, record
+            if line.strip():
+                yield number, line, _parse(line, f"{path}:{number}")
+
+
+def _parse(line: bytes, where: str) -> dict[str, Any] | DataError:
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or far too deep
+        return DataError(
+            f"{where} is not JSON: {error}", fix="mend or delete that line", reason="is not JSON"
+        )
+    if not isinstance(record, dict):
+        return DataError(
+            f"{where} is not a JSON object",
+            fix="write one object a line",
+            reason="is not a JSON object",
+        )
+    return record
 
 
 def _lines(file: Iterable[bytes], path: Path) -> Iterator[bytes]:
     try:
-        yield from file
+        for line in file:
+            yield line.removeprefix(codecs.BOM_UTF8)  # also within: of files that were joined
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is not whole: {error}", fix="fetch that file again") from error
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self, TypedDict
 
 from desta.errors import DataError
+from desta.paths import check_local, check_output
 from desta.records import AudioTextPair, read_jsonl
 from desta.schema import Json, check, read_json
 
@@ -97,7 +98,7 @@ class Manifest:
     def write(self, directory: Path) -> None:
         """Write `manifest.json`: the shards count as finished from here on."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True)
-        write_atomic(directory / MANIFEST, f"{text}\n".encode())
+        write_atomic(directory / MANIFEST, f"{text}\n".encode(errors=UNWRITABLE))
 
     @classmethod
     def read(cls, directory: Path) -> Self | None:
@@ -137,14 +138,22 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is there, whole, when the block ends, or else stays as it was."""
-    temporary = path.with_name(f".{path.name}.part")  # always the same: a rerun overwrites it
+    """Open a file that is there, whole, when the block ends, or else stays as it was.
+
+    A link to a file stays one.
+
+    Raises:
+        ConfigError: the path leads to a folder, a pipe or a device.
+    """
+    check_output(path)
+    real = path.resolve()
+    temporary = real.with_name(f".{real.name}.part")  # always the same: a rerun overwrites it
     with temporary.open("wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
-    sync(path.parent)
+    temporary.replace(real)
+    sync(real.parent)
 
 
 def sync(path: Path) -> None:
@@ -217,6 +226,7 @@ def shard_paths(directory: Path) -> list[Path]:
     Raises:
         DataError: the directory or a shard is missing, or there are no shards.
     """
+    check_local(directory)
     if not directory.is_dir():
         raise DataError(f"{directory} is not a directory", fix="give the directory of a data set")
     manifest = Manifest.read(directory)
@@ -278,7 +288,7 @@ def verify(directory: Path) -> Manifest:
 
 
 def _line(record: Any) -> bytes:
-    return (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(record, ensure_ascii=False) + "\n").encode(errors=UNWRITABLE)
 
 
 def _natural(path: Path) -> list[str | int]:

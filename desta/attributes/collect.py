@@ -4,6 +4,7 @@ Borders between words come later: they need all numbers. So the journal stays af
 a later call with other measures, more clips or other thresholds only does what is new.
 """
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +25,7 @@ from desta.attributes.raw import NO_SPEECH, Raw, measure_clip
 from desta.attributes.signal import Unmeasured
 from desta.audio import AudioError
 from desta.errors import DataError, need
+from desta.isolation import NO_NUMBER, error_of
 from desta.progress import progress_bar
 from desta.records import Clip
 from desta.sources.files import load_clip
@@ -144,4 +146,8 @@ def _label(root: Path, clip: Clip, name: str, classifier: Labeller) -> Raw:
         return Raw(broken=error.reason)
     except Unmeasured as reason:
         return Raw(missing={name: str(reason)})
+    except Exception as error:
+        return Raw(missing={name: error_of(error, clip.id).reason})
+    if not math.isfinite(score):
+        return Raw(missing={name: NO_NUMBER})
     return Raw(values={name: value}, scores={name: round(score, 4)})

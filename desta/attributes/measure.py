@@ -23,6 +23,7 @@ from desta.attributes.signal import MEASURES
 from desta.attributes.thresholds import Thresholds, fit
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
+from desta.paths import check_folder
 from desta.records import CORPUS, MEASURED, MODEL, Clip
 from desta.shards import atomic_file, write_atomic
 from desta.sources.glossary import gender_name, noise_level
@@ -172,6 +173,7 @@ def measure(
         DataError: clips or thresholds cannot be read, too few clips have a value for percentiles,
             or too many recordings are broken. What was measured stays, and is not measured again.
     """
+    check_folder(out)
     wanted = _Wanted(measures, classifiers)
     check_names(measures, wanted.labels)
     if thresholds is not None:

@@ -1,14 +1,16 @@
 """What is found in one clip, as numbers and labels; the part that runs in many processes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from desta.attributes.signal import MEASURES, Recording, Unmeasured
-from desta.audio import AudioError
+from desta.isolation import error_of
 from desta.records import Clip
 from desta.sources.files import load_clip
 
+NO_VALUE = "what is measured is no number"
 NO_SPEECH = "nobody is meant to speak in it"
 
 
@@ -36,12 +38,19 @@ def measure_clip(root: Path, clip: Clip, names: Sequence[str]) -> Raw:
         return Raw(missing=dict.fromkeys(names, NO_SPEECH))
     try:
         recording = Recording(clip=clip, audio=load_clip(root, clip))
-    except AudioError as error:
-        return Raw(broken=error.reason)
+    except Exception as error:
+        return Raw(broken=error_of(error, clip.id).reason)
     raw = Raw()
     for name in names:
         try:
-            raw.values[name] = round(MEASURES[name].of(recording), 4)
+            value = round(MEASURES[name].of(recording), 4)
         except Unmeasured as reason:
             raw.missing[name] = str(reason)
+        except Exception as error:
+            raw.missing[name] = error_of(error, clip.id).reason
+        else:
+            if math.isfinite(value):
+                raw.values[name] = value
+            else:
+                raw.missing[name] = NO_VALUE
     return raw

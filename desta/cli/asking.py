@@ -20,15 +20,24 @@ from desta.cli.options import (
     Quantise,
     System,
     Temperature,
+    new_file,
 )
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError, DestaError
+from desta.isolation import error_of
+from desta.paths import check_local
 
 _CHAT_HELP = """\
 /add PATH   bring in a clip: the next question is about it, too
 /help       say this
 /quit       end, as Ctrl-D and /exit do
 Ctrl-C      stop an answer; the clips stay for the next question"""
+
+
+def _new_answers(value: tuple[Path, Path] | None) -> tuple[Path, Path] | None:
+    if value is not None:
+        new_file(value[1])
+    return value
 
 
 @app.command()
@@ -64,7 +73,9 @@ def ask(
     jsonl: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
-            metavar="IN OUT", help="Answer a file of requests in batches; goes on where it stopped."
+            metavar="IN OUT",
+            callback=_new_answers,
+            help="Answer a file of requests in batches; goes on where it stopped.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -195,8 +206,8 @@ def _turn(conversation: Any, question: str, clips: list[str]) -> list[str]:
         for piece in conversation.ask(question, clips):
             typer.echo(piece, nl=False)
         typer.echo()
-    except DestaError as error:  # one bad turn does not end the conversation
-        typer.echo(f"error: {error}", err=True)
+    except Exception as error:  # one bad turn does not end the conversation
+        typer.echo(f"error: {error_of(error, 'the turn')}", err=True)
         if clips:
             typer.echo(f"left out: {', '.join(clips)}", err=True)
     except KeyboardInterrupt:
@@ -288,4 +299,5 @@ def _check_clips(clips: list[str]) -> None:
     from desta.audio import probe_duration
 
     for clip in clips:
-        probe_duration(Path(clip))
+        check_local(clip)
+        probe_duration(clip)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desta.cli.app import app, sources_app
-from desta.cli.options import AsJson, DryRun, MaxBrokenShare, Overrides, Recipe
+from desta.cli.options import (
+    AsJson,
+    DryRun,
+    MaxBrokenShare,
+    Overrides,
+    Recipe,
+    new_file,
+    new_folder,
+)
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe, to_plain
 from desta.errors import ConfigError
@@ -63,7 +71,9 @@ def sources_show(
 @sources_app.command("fetch")
 def sources_fetch(
     names: Annotated[list[str], typer.Argument(help="Names from `desta sources list`.")],
-    out: Annotated[Path, typer.Option(help="Folder to unpack into.")] = Path("demo/corpora"),
+    out: Annotated[Path, typer.Option(callback=new_folder, help="Folder to unpack into.")] = Path(
+        "demo/corpora"
+    ),
 ) -> None:
     """Fetch the Debian packages of corpora and unpack them, without being root."""
     from desta.sources import find_source
@@ -84,7 +94,10 @@ def sources_fetch(
 def describe(
     source: Annotated[str, typer.Argument(help="Name of a corpus, `custom` or `lhotse`.")],
     root: Annotated[Path, typer.Argument(help="Folder of the corpus.")],
-    out: Annotated[Path, typer.Option(help="Folder for clips.jsonl and describe.json.")],
+    out: Annotated[
+        Path,
+        typer.Option(callback=new_folder, help="Folder for clips.jsonl and describe.json."),
+    ],
     recipe: Annotated[
         Path | None, typer.Option(help="For `custom` and `lhotse`: YAML that maps the columns.")
     ] = None,
@@ -146,7 +159,8 @@ def decontaminate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File for the clips that stay; if unset, clips.clean.jsonl beside clips.jsonl."
+            callback=new_file,
+            help="File for the clips that stay; if unset, clips.clean.jsonl beside clips.jsonl.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -200,7 +214,7 @@ def decontaminate(
 @app.command()
 def construct(
     recipe: Recipe,
-    out: Annotated[Path, typer.Option(help="Directory of the data set.")],
+    out: Annotated[Path, typer.Option(callback=new_folder, help="Directory of the data set.")],
     regenerate: Annotated[
         Path | None,
         typer.Option(help="Data set whose prompts are answered anew, instead of new ones."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides
+from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides, new_folder
 from desta.cli.tables import print_scores
 from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
@@ -38,7 +38,10 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Draw this many items, to try it.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for results; MODEL/eval/BENCHMARK by default.")
+        Path | None,
+        typer.Option(
+            callback=new_folder, help="Folder for results; MODEL/eval/BENCHMARK by default."
+        ),
     ] = None,
     shard: Annotated[
         str | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import AsJson, Device, MaxBrokenShare
+from desta.cli.options import AsJson, Device, MaxBrokenShare, new_folder
 from desta.cli.tables import print_skipped
 
 
@@ -15,7 +15,10 @@ from desta.cli.tables import print_skipped
 def measure(
     clips: Annotated[Path, typer.Argument(help="clips.jsonl of `desta describe`.")],
     root: Annotated[Path, typer.Option(help="Folder of the corpus.")],
-    out: Annotated[Path, typer.Option(help="Folder for the new clips.jsonl and thresholds.json.")],
+    out: Annotated[
+        Path,
+        typer.Option(callback=new_folder, help="Folder for the new clips.jsonl, thresholds.json."),
+    ],
     attributes: Annotated[
         str, typer.Option(help="What to measure, with commas between; empty for nothing.")
     ] = "pitch,loudness,rate,snr",

@@ -6,11 +6,26 @@ from typing import Annotated
 import typer
 
 from desta.errors import ConfigError
+from desta.paths import check_folder, check_output
 
 
 def _share(value: float) -> float:
     if not 0 <= value <= 1:  # nor is it NaN, which would tolerate all
         raise ConfigError(f"{value:g} is no share of recordings", fix="give a number from 0 to 1")
+    return value
+
+
+def new_file(value: Path | None) -> Path | None:
+    """Check an option that names a file to write, before anything is read."""
+    if value is not None:
+        check_output(value)
+    return value
+
+
+def new_folder(value: Path | None) -> Path | None:
+    """Check an option that names a folder to write into, before anything is read."""
+    if value is not None:
+        check_folder(value)
     return value
 
 

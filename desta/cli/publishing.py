@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import AsJson
+from desta.cli.options import AsJson, new_file, new_folder
 from desta.cli.tables import print_rows, print_skipped
 from desta.errors import ConfigError
+from desta.paths import check_output
 
 Directory = Annotated[Path, typer.Argument(help="Directory of a data set.")]
 Root = Annotated[Path, typer.Option(help="Folder that the paths of recordings are relative to.")]
@@ -25,16 +26,19 @@ def inspect(
     prompts: Prompts = None,
     card: Annotated[bool, typer.Option("--card", help="Write DIRECTORY/README.md.")] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page with samples to play to this file.")
+        Path | None,
+        typer.Option(callback=new_file, help="Write a page with samples to play to this file."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples on that page.")] = 24,
     as_json: AsJson = False,
 ) -> None:
     """Verify a data set, ours or the published one, and tell what is in it."""
     from desta.progress import counter
-    from desta.publishing.card import data_card, write_card
+    from desta.publishing.card import CARD, data_card, write_card
     from desta.publishing.survey import faithful_rows, kept_by, survey
 
+    if card:
+        check_output(directory / CARD)
     with counter("inspecting rows") as show:
         found = survey(
             directory,
@@ -95,7 +99,8 @@ def inspect(
 def export(
     directory: Directory,
     parquet: Annotated[
-        Path | None, typer.Option(help="Write Parquet files and a card into this folder.")
+        Path | None,
+        typer.Option(callback=new_folder, help="Write Parquet files and a card into this folder."),
     ] = None,
     audio: Annotated[
         bool, typer.Option("--audio", help="Put the recordings into the Parquet files.")

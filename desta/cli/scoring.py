@@ -10,10 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from desta.cli.app import app
-from desta.cli.options import AllowMissing, AsJson, Overrides
+from desta.cli.options import AllowMissing, AsJson, Overrides, new_file
 from desta.cli.tables import print_scores, print_skipped
 from desta.config import load_recipe, suggest
 from desta.errors import ConfigError
+from desta.paths import check_output
 
 if TYPE_CHECKING:
     from desta.evaluation.compare import Comparison
@@ -52,7 +53,8 @@ def score(
         Path | None, typer.Option(help="YAML recipe of a judge (docs/evaluation/judges.md).")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Also write an HTML page, and Markdown beside it.")
+        Path | None,
+        typer.Option(callback=new_file, help="Also write an HTML page, and Markdown beside it."),
     ] = None,
     allow_missing: AllowMissing = False,
     overrides: Overrides = None,
@@ -218,6 +220,7 @@ def _judge(path: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
     from desta.evaluation.judge import JudgeRecipe
 
     recipe = load_recipe(path, JudgeRecipe, overrides or ())
+    check_output(recipe.replies)
     from desta.model.generators import load_generator
 
     return recipe, load_generator(recipe)

@@ -8,15 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from desta.cli.app import app, models_app
-from desta.cli.options import AsJson, DryRun, Overrides, Recipe
+from desta.cli.options import AsJson, DryRun, Overrides, Recipe, new_file, new_folder
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe
+from desta.paths import check_output
 
 
 @app.command()
 def train(
     recipe: Recipe,
-    out: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/train"),
+    out: Annotated[Path, typer.Option(callback=new_folder, help="Run directory.")] = Path(
+        "runs/train"
+    ),
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -58,19 +61,24 @@ def report(
     run: Annotated[
         Path, typer.Argument(help="Run directory of `desta train`, or folder of `desta eval`.")
     ],
-    out: Annotated[Path | None, typer.Option(help="HTML file; RUN/report.html by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(callback=new_file, help="HTML file; RUN/report.html by default."),
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page about a run; of an evaluation also its Markdown."""
+    target = out or run / "report.html"
+    check_output(target)
     if (run / "plan.json").is_file():
         from desta.evaluation.report import read_evaluation
         from desta.evaluation.report import write_report as write_evaluation
 
-        for path in write_evaluation(read_evaluation(run), out or run / "report.html"):
+        for path in write_evaluation(read_evaluation(run), target):
             typer.echo(path)
         return
     from desta.training.report import write_report
 
-    typer.echo(write_report(run, out))
+    typer.echo(write_report(run, target))
 
 
 @models_app.command("list")

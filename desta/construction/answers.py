@@ -6,6 +6,7 @@ answer in bfloat16 depends a little on its batch, and a run that was interrupted
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +18,8 @@ from desta.construction.journal import Journal
 from desta.llm.asking import ask
 from desta.llm.base import GeneratorTraits, Outcome, Sampling, TextGenerator, as_text
 from desta.records import Message
+
+log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Batches that are sorted together and held in memory."""
@@ -83,12 +86,20 @@ class Requests:
     def batches(self, requests: Mapping[bytes, Request]) -> Iterator[list[bytes]]:
         """Sort a chunk of requests as the generator likes them, and cut it into batches of keys."""
         if self._traits.order == "length":
-            lengths = {k: self._traits.count_tokens(r) for k, r in requests.items()}
+            lengths = {k: self._length(r) for k, r in requests.items()}
             order = sorted(requests, key=lambda key: -lengths[key])
         else:
             order = sorted(requests, key=lambda key: [as_text(m) for m in requests[key]])
         for start in range(0, len(order), self._batch_size):
             yield order[start : start + self._batch_size]
+
+    def _length(self, request: Request) -> int:
+        """Return the length of a request; 0 of one that has none, and will be refused."""
+        try:
+            return self._traits.count_tokens(request)
+        except Exception as error:
+            log.debug("a request that cannot be laid out", exc_info=error)
+            return 0
 
 
 def complete(

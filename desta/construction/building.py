@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from desta.records import AudioTextPair
-from desta.shards import MANIFEST, Manifest, Shard, ShardWriter, sync
+from desta.shards import MANIFEST, UNWRITABLE, Manifest, Shard, ShardWriter, sync
 
 BUILDING = "building"
 DROPPED = "dropped.ndjson"
@@ -51,7 +51,8 @@ class Building:
         """Add a pair to those that were dropped, with what was said where there is no response."""
         said = {} if message is None else {"message": message}
         record = {"reason": reason, **said, **pair.to_json()}
-        self._rejects.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
+        line = f"{json.dumps(record, ensure_ascii=False)}\n"
+        self._rejects.write(line.encode(errors=UNWRITABLE))
 
     def __enter__(self) -> Self:
         return self

@@ -1,17 +1,15 @@
 """Decontamination: clips that are in the test data of a benchmark, by name or by sound."""
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio import AudioError
 from desta.construction.fingerprint import MIN_FRAMES, SILENT, fingerprint
 from desta.construction.testsets import (
     Benchmark,
@@ -20,9 +18,11 @@ from desta.construction.testsets import (
     is_telling,
     plain_name,
 )
-from desta.errors import ConfigError, DataError
+from desta.errors import ConfigError, DataError, DestaError
+from desta.isolation import error_of
+from desta.paths import check_output
 from desta.records import Clip, stream_clips
-from desta.shards import UNWRITABLE, Dropped, sync
+from desta.shards import UNWRITABLE, Dropped, atomic_file
 from desta.sources.files import load_clip
 
 BY_NAME = "is named in a benchmark"
@@ -83,7 +83,7 @@ def clean(
         for done, (clip, words) in enumerate(
             in_batches(pool, lambda c: (c, _read_words(root, c)), clips), start=1
         ):
-            if isinstance(words, AudioError):
+            if isinstance(words, DestaError):
                 count_dropped(cleaning.dropped, words.reason, clip.id)
                 on_dropped({"id": clip.id, "reason": words.reason})
             else:
@@ -134,18 +134,15 @@ def clean_file(
         DataError: the clips cannot be read.
     """
     check_files(clips, out)
-    rejects = out.with_suffix(".dropped.ndjson")
-    parts = [path.with_name(f".{path.name}.part") for path in (out, rejects)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        parts[0].open("w", encoding="utf-8", errors=UNWRITABLE) as kept,
-        parts[1].open("w", encoding="utf-8", errors=UNWRITABLE) as lost,
-    ):
+    # The file of what stays is in its place last: where it is, the other is as well.
+    with atomic_file(out) as kept, atomic_file(_rejects(out)) as lost:
 
-        def write(file: TextIO, record: dict[str, Any]) -> None:
-            file.write(f"{json.dumps(record, ensure_ascii=False)}\n")
+        def write(file: BinaryIO, record: dict[str, Any]) -> None:
+            text = f"{json.dumps(record, ensure_ascii=False)}\n"
+            file.write(text.encode(errors=UNWRITABLE))
 
-        cleaning = clean(
+        return clean(
             stream_clips(clips),
             root,
             benchmarks,
@@ -153,13 +150,6 @@ def clean_file(
             on_dropped=lambda record: write(lost, record),
             on_progress=on_progress,
         )
-        for file in (kept, lost):
-            file.flush()
-            os.fsync(file.fileno())
-    parts[1].replace(rejects)
-    parts[0].replace(out)  # last: where it is, the other is as well
-    sync(out.parent)
-    return cleaning
 
 
 def check_files(clips: Path, out: Path) -> None:
@@ -170,20 +160,26 @@ def check_files(clips: Path, out: Path) -> None:
         out: file for what stays.
 
     Raises:
-        ConfigError: `out` is the file that is read.
+        ConfigError: `out` is the file that is read, or a pipe or a device.
         DataError: the clips are missing, or begin with what is no clip.
     """
     if out.resolve() == clips.resolve():
         raise ConfigError(f"{out} would replace what is read", fix="give another --out")
+    for path in (out, _rejects(out)):
+        check_output(path)
     next(stream_clips(clips))
 
 
-def _read_words(root: Path, clip: Clip) -> NDArray[np.uint32] | AudioError:
+def _rejects(out: Path) -> Path:
+    return out.with_suffix(".dropped.ndjson")
+
+
+def _read_words(root: Path, clip: Clip) -> NDArray[np.uint32] | DestaError:
     """Return the fingerprint of a clip, (F,), or why it cannot be read."""
     try:
         return fingerprint(load_clip(root, clip))
-    except AudioError as error:
-        return error
+    except Exception as error:
+        return error_of(error, clip.id)
 
 
 def find(clip: Clip, words: NDArray[np.uint32], benchmarks: Iterable[Benchmark]) -> Finding | None:

@@ -14,6 +14,7 @@ from typing import Any, Self
 from desta.errors import DataError
 from desta.llm.base import Completion, Outcome, Refusal
 from desta.llm.reasoning import completion
+from desta.paths import check_output
 
 FORMAT = 3  # 1 held no refusals, and 2 reasoning as a part of the text
 _MOST_KEYS = 500
@@ -34,6 +35,7 @@ class Journal:
         Raises:
             DataError: it is damaged or newer, another process has it open, or the disk is full.
         """
+        check_output(path)
         self.path = path
         with self._telling():
             self._database = sqlite3.connect(path, isolation_level=None, timeout=1.0)

@@ -25,6 +25,7 @@ from desta.construction.survey import Survey, survey
 from desta.construction.verdicts import ALONE, UNSUITED, Verdicts
 from desta.errors import ConfigError, DataError
 from desta.llm.base import GeneratorTraits, Refusal, TextGenerator
+from desta.paths import check_folder
 from desta.progress import progress_bar
 from desta.shards import RESPONSES, Manifest, shard_paths, verify
 
@@ -81,6 +82,7 @@ def construct_by(
         answering: makes what brings the responses; only called if the data set is not finished.
         retry: ask again what was refused, also if it is.
     """
+    check_folder(out)
     if config.regenerate is None:
         planner: Planner | RowPlan = Planner(config)
     elif config.regenerate.resolve() == out.resolve():

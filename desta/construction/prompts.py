@@ -133,7 +133,7 @@ def _read(name: str, directory: Path | None) -> tuple[list[str], str]:
             f"prompt pool {file} not found", fix=f"put a file {name}, one prompt a line, there"
         )
     try:
-        return file.read_text(encoding="utf-8").splitlines(), str(file)
+        return file.read_text(encoding="utf-8-sig").splitlines(), str(file)
     except UnicodeDecodeError as error:
         raise ConfigError(f"prompt pool {file} is not UTF-8", fix="save it as UTF-8") from error
 

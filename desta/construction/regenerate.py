@@ -15,13 +15,15 @@ from desta.construction.prompts import PoolName, Prompt, load_pool
 from desta.construction.responses import generation_messages
 from desta.construction.rows import Row, clips_of, descriptions_of, find_fault
 from desta.construction.verdicts import Verdicts
-from desta.records import DOMAINS, AudioTextPair, Clip, read_jsonl
+from desta.errors import DataError
+from desta.isolation import printable
+from desta.records import DOMAINS, AudioTextPair, Clip, read_lines
 from desta.shards import Manifest, shard_paths
 
 OTHER_KIND = "other"
 """Kind of the prompts that are not in the pools."""
 
-RowBlock = list[tuple[int, Row]]
+RowBlock = list[tuple[int, Row | DataError]]
 """Rows that stand beside each other, with their numbers."""
 
 
@@ -51,7 +53,8 @@ class RowPlan:
             if fault is None:
                 yield self._job(row, number)
             else:
-                verdicts.leave_out(f"its row {fault}", str(row.get("id") or f"row {number}"))
+                id = None if isinstance(row, DataError) else row.get("id")
+                verdicts.leave_out(f"its row {fault}", printable(str(id or f"row {number}")))
 
     def blocks(self) -> Iterator[RowBlock]:
         """Yield all rows with their numbers."""
@@ -65,10 +68,12 @@ class RowPlan:
             if _why_not(row) is None:
                 yield self._job(row, number)
 
-    def _rows(self) -> Iterator[tuple[int, Row]]:
-        return enumerate(itertools.chain.from_iterable(map(read_jsonl, self.paths)))
+    def _rows(self) -> Iterator[tuple[int, Row | DataError]]:
+        lines = itertools.chain.from_iterable(map(read_lines, self.paths))
+        return enumerate(record for _, record in lines)
 
-    def _job(self, row: Row, number: int) -> Job:
+    def _job(self, row: Row | DataError, number: int) -> Job:
+        assert not isinstance(row, DataError), "it was left out"
         texts = {name: row.get(name) or "" for name in ("id", "dataset", "prompt")}
         pair = AudioTextPair.from_json({**row, **texts, "response": ""})
         heard = [clip for message in pair.messages for clip in message.audios]
@@ -120,8 +125,10 @@ def kinds_of_prompts(prompts: Path | None) -> dict[str, str]:
     return {p.text: p.kind for name in names for p in load_pool(name, prompts)}
 
 
-def _why_not(row: Row) -> str | None:
+def _why_not(row: Row | DataError) -> str | None:
     """Return why the request of a row cannot be told, in the same words for every row."""
+    if isinstance(row, DataError):
+        return row.reason
     # No response is needed here: that of the row is replaced.
     if fault := find_fault({**row, "response": "-"}):
         return fault

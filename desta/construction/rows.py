@@ -4,12 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from desta.records import END_AUDIO, LOCATOR, START_AUDIO, find_flaw
+from desta.records import END_AUDIO, LOCATOR, START_AUDIO, find_departure, find_flaw
 
-_TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
-_CLIP = frozenset({"audio", "text"})
-_MESSAGE = frozenset({"role", "content", "audios"})
-_ROW = frozenset({*_TEXTS, "messages"})
 _BLOCK = f"{START_AUDIO}{LOCATOR}{END_AUDIO}"
 
 _STATED = re.compile(r"\bDuration: ?(\d+(?:\.\d+)?)")
@@ -22,10 +18,9 @@ Row = Mapping[str, Any]
 def find_fault(row: Row) -> str | None:
     """Return why a row is of no use, in the same words for every row; None if it is of use.
 
-    A row outside the schema keeps all others of its data set from being read; of the rest
-    training leaves out what has a flaw.
+    Training leaves it out.
     """
-    return _outside_schema(row) or find_flaw(row) or _locator_fault(row)
+    return find_departure(row) or find_flaw(row) or _locator_fault(row)
 
 
 def find_oddities(row: Row) -> Iterator[str]:
@@ -92,39 +87,6 @@ def language_stated(description: str) -> str | None:
     """
     match = _LANGUAGE.search(description)
     return match[1].strip() if match else None
-
-
-def _outside_schema(row: Row) -> str | None:
-    """Return how a row departs from the types and names of the published schema."""
-    if extra := row.keys() - _ROW:
-        return f'has the field "{min(extra)}", which is not in the schema'
-    for name in _TEXTS:
-        if not isinstance(row.get(name), str | None):
-            return f'has something else than text as "{name}"'
-    messages = row.get("messages")
-    if not _is_list_of_objects(messages):
-        return "has messages that are no list of objects"
-    for message in filter(None, messages or ()):
-        if extra := message.keys() - _MESSAGE:
-            return f'has a message with the field "{min(extra)}", which is not in the schema'
-        if not all(isinstance(message.get(name), str | None) for name in ("role", "content")):
-            return "has a message whose role or content is no text"
-        clips = message.get("audios")
-        if not _is_list_of_objects(clips):
-            return "has audios that are no list of objects"
-        for clip in filter(None, clips or ()):
-            if extra := clip.keys() - _CLIP:
-                return f'has a clip with the field "{min(extra)}", which is not in the schema'
-            if not all(isinstance(value, str | None) for value in clip.values()):
-                return "has a clip whose path or transcription is no text"
-    return None
-
-
-def _is_list_of_objects(value: Any) -> bool:
-    """Say whether it is that, or null; objects in it may be null too."""
-    return value is None or (
-        isinstance(value, list) and all(isinstance(item, dict | None) for item in value)
-    )
 
 
 def _locator_fault(row: Row) -> str | None:

@@ -22,9 +22,10 @@ import numpy as np
 from huggingface_hub import constants
 from numpy.typing import NDArray
 
-from desta.audio import SUFFIXES, AudioError, AudioInput, load
+from desta.audio import SUFFIXES, AudioInput, load, name_of
 from desta.construction.fingerprint import FingerprintIndex, fingerprint
-from desta.errors import DataError, need
+from desta.errors import DataError, DestaError, need
+from desta.isolation import error_of
 from desta.shards import UNWRITABLE, Dropped, write_atomic
 
 _VERSION = 1  # of the index on disk; raised when fingerprints or names change
@@ -81,7 +82,7 @@ def read_benchmark(
         for done, (name, words) in enumerate(
             in_batches(pool, lambda r: (r[0], read_words(r[1])), _recordings(directory, paths)), 1
         ):
-            if isinstance(words, AudioError):
+            if isinstance(words, DestaError):
                 count_dropped(unreadable, words.reason, name)
             else:
                 items.append(name)
@@ -104,12 +105,12 @@ def read_benchmark(
     return benchmark
 
 
-def read_words(source: AudioInput) -> NDArray[np.uint32] | AudioError:
+def read_words(source: AudioInput) -> NDArray[np.uint32] | DestaError:
     """Return the fingerprint of a recording, (F,), or why it cannot be read."""
     try:
         return fingerprint(load(source))
-    except AudioError as error:
-        return error
+    except Exception as error:
+        return error_of(error, name_of(source))
 
 
 def in_batches(

@@ -9,7 +9,8 @@ from desta.construction.filters import WRONG_LANGUAGE, Candidate, find_fault
 from desta.construction.language import need_detector
 from desta.construction.plan import Job
 from desta.construction.values import ClosedSets
-from desta.errors import DataError
+from desta.errors import DataError, MissingExtraError
+from desta.isolation import error_of
 from desta.llm.base import Completion, Outcome, Refusal
 from desta.shards import Dropped
 
@@ -51,7 +52,12 @@ class Verdicts:
 
     def judge(self, job: Job, outcome: Outcome) -> str | None:
         """Return why there is no pair, of a response or a refusal; None where there is one."""
-        fault = outcome.reason if isinstance(outcome, Refusal) else self._fault(job, outcome)
+        try:
+            fault = outcome.reason if isinstance(outcome, Refusal) else self._fault(job, outcome)
+        except MissingExtraError:
+            raise
+        except Exception as error:
+            fault = f"judging it {error_of(error, '').reason}"
         kinds = self._counts.setdefault(job.clip.source, {})
         counts = kinds.setdefault(job.prompt.kind, {"kept": 0, "dropped": 0})
         if fault is None:

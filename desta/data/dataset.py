@@ -1,7 +1,8 @@
 """Shards on disk -> examples: token ids and the audio they speak of."""
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,15 @@ from numpy.typing import NDArray
 from desta import audio
 from desta.data.layout import Layout, Tokens, check_locators
 from desta.errors import DataError, need
-from desta.records import AudioTextPair, find_flaw
+from desta.isolation import error_of, printable
+from desta.paths import check_local
+from desta.records import AudioTextPair, find_departure, find_flaw, read_lines
 from desta.shards import shard_paths
 
+log = logging.getLogger(__name__)
+
 _TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+_RULES = 1  # of rows that are read one by one; raised when another row is of no use
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class PairDataset:
         clip = {"audio": text, "text": text}
         message = {"role": text, "content": text, "audios": datasets.List(clip)}
         datasets.disable_progress_bars()
+        datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it says is told here
         features = datasets.Features(
             id=text,
             dataset=text,
@@ -80,12 +87,14 @@ class PairDataset:
                 features=features,
                 on_mixed_types=None,  # else one number where text belongs puts all text in quotes
             )
-        except datasets.exceptions.DatasetsError as error:
-            cause = " ".join(str(error.__cause__ or error).split())
-            raise DataError(
-                f"the shards of {', '.join(map(str, directories))} cannot be read: {cause}",
-                fix="construct the data set again, or keep to the fields of the published schema",
-            ) from error
+        except datasets.exceptions.DatasetsError:  # of one line, it may be
+            log.warning("a line of the shards is not as it should be: all are read one by one")
+            self._rows = datasets.Dataset.from_generator(
+                _read_rows,
+                features=datasets.Features(**features, flaw=text),
+                gen_kwargs={"files": [_stamp(file) for file in files], "rules": _RULES},
+                split="train",
+            )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -94,7 +103,7 @@ class PairDataset:
         record = self._rows[index]  # a field that a shard lacks is None
         texts = {name: record[name] or "" for name in _TEXTS}
         texts["id"] = texts["id"] or f"row {index}"
-        reason = find_flaw(record)
+        reason = record.get("flaw") or find_flaw(record)
         if reason is not None:
             return Skipped(texts["id"], reason)
         return AudioTextPair.from_json(record | texts)
@@ -128,10 +137,10 @@ class ExampleReader:
         if isinstance(pair, Skipped):
             return longest
         refs = [ref for message in pair.messages for ref in message.audios]
-        num_windows = [_most_windows(self.audio_root / ref.audio) for ref in refs]
         try:
+            num_windows = [_most_windows(self.audio_root / ref.audio) for ref in refs]
             tokens = self.layout.training(pair.messages, pair.response, num_windows, **self._limits)
-        except DataError:  # too long, if every window is as short as can be
+        except Exception:  # too long, if every window is as short as can be, or of no use
             return longest
         return len(tokens.ids)
 
@@ -140,14 +149,19 @@ class ExampleReader:
         if isinstance(pair, Skipped):
             return pair
         try:
+            return self._read(pair)
+        except Exception as error:
+            return Skipped(pair.id, error_of(error, pair.id).reason)
+
+    def _read(self, pair: AudioTextPair) -> Example | Skipped:
+        try:
             check_locators(pair.messages, self.layout.locator)
         except DataError:
             return Skipped(pair.id, "has more or fewer locators than clips")
         refs = [ref for message in pair.messages for ref in message.audios]
-        try:
-            clips = [audio.load(self.audio_root / ref.audio) for ref in refs]
-        except audio.AudioError as error:
-            return Skipped(pair.id, error.reason)
+        for ref in refs:
+            check_local(ref.audio)
+        clips = [audio.load(self.audio_root / ref.audio) for ref in refs]
         per_clip = [[clip[start:end] for start, end in audio.split_windows(clip)] for clip in clips]
         num_windows = [len(windows) for windows in per_clip]
         try:
@@ -163,6 +177,32 @@ class ExampleReader:
         except DataError as error:
             return error.message  # of the chat template
         return "leaves no room for a response within data.max_tokens"
+
+
+def _stamp(file: str) -> tuple[str, int, int]:
+    """Return what tells a file from what it was before, for the cache of `datasets`."""
+    status = Path(file).stat()
+    return str(Path(file).resolve()), status.st_size, status.st_mtime_ns
+
+
+def _read_rows(files: list[tuple[str, int, int]], rules: int) -> Iterator[dict[str, Any]]:
+    """Yield every line of shards as a row; one of no use has a `flaw`, and nothing else."""
+    for file, _, _ in files:
+        for _, record in read_lines(Path(file)):
+            row: dict[str, Any] = dict.fromkeys((*_TEXTS, "messages", "flaw"))
+            if isinstance(record, DataError):
+                row["flaw"] = record.reason
+            elif (flaw := find_departure(record)) is not None:
+                row["flaw"] = flaw
+                id = record.get("id")
+                row["id"] = printable(id) if isinstance(id, str) else None
+            else:
+                row |= record
+                row["messages"] = record.get("messages") and [
+                    message and {"role": None, "content": None, "audios": None, **message}
+                    for message in record["messages"]
+                ]
+            yield row
 
 
 def _most_windows(path: Path) -> int:

@@ -18,6 +18,7 @@ from desta.evaluation.attributes import EvalConfig
 from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
 from desta.inference.engine import Engine
+from desta.isolation import half_of, holds_half
 from desta.llm.base import Outcome, Refusal, Sampling, TextGenerator
 from desta.llm.config import LocalEngine, OpenAIEngine
 from desta.llm.openai import connect
@@ -54,9 +55,13 @@ class Reader:
     ) -> list[str | DataError]:
         """Answer each conversation, in order; an error is in the place of one that is refused."""
         self._check(conversations)
-        seeds = [0] * len(conversations)
-        outcomes = self._generator.complete(conversations, sampling, seeds=seeds)
-        return [self._text(outcome, sampling) for outcome in outcomes]
+        halves = [any(holds_half(m.content) for m in talk) for talk in conversations]
+        whole = [talk for talk, half in zip(conversations, halves, strict=True) if not half]
+        outcomes = iter(self._generator.complete(whole, sampling, seeds=[0] * len(whole)))
+        return [
+            half_of("a message") if half else self._text(next(outcomes), sampling)
+            for half in halves
+        ]
 
     def _text(self, outcome: Outcome, sampling: Sampling) -> str | DataError:
         if isinstance(outcome, Refusal):

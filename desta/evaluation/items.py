@@ -23,6 +23,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.metrics import Estimate, Figure, ratio
+from desta.paths import check_local
 from desta.records import LOCATOR, NO_TRANSCRIPTION, AudioRef, Message
 
 TOTAL = "total"
@@ -240,6 +241,7 @@ def read_published(path: Path) -> Any:
     Raises:
         DataError: the file is missing, cut, or not JSON.
     """
+    check_local(path)
     if not path.is_file():
         raise DataError(f"{path} is not a file", fix="give the path of a results file")
     try:

@@ -47,6 +47,11 @@ class JudgeRecipe:
     backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
     backbone_quantisation: Literal["int8", "nf4"] | None = None
 
+    @property
+    def replies(self) -> Path:
+        """File in which replies are kept."""
+        return self.cache / "replies.jsonl"
+
     def __post_init__(self) -> None:
         for name in ("batch_size", "num_replies"):
             value = getattr(self, name)
@@ -99,7 +104,7 @@ def judge(
         if kind is not None:
             made = _requests(questions, result, templates[kind], generator, sampling, num_replies)
             asked[number] = list(made)
-    replies = Replies(recipe.cache / "replies.jsonl")
+    replies = Replies(recipe.replies)
     wanted = {request.key: request for requests in asked.values() for request in requests}
     missing = [request for key, request in wanted.items() if replies.get(key) is None]
     refused = _ask(missing, generator, sampling, replies, recipe.batch_size, len(wanted))

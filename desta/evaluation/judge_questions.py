@@ -82,7 +82,7 @@ def read_template(path: Path, default: Template) -> Template:
         ConfigError: it cannot be read, or lacks a placeholder.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", fix="give a text file") from error
     above, rule, below = text.partition(f"\n{_RULE}\n")

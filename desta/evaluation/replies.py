@@ -15,6 +15,7 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.llm.reasoning import separate
+from desta.paths import check_output
 from desta.shards import UNWRITABLE
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ class Replies:
 
         Raises:
             DataError: it cannot be read.
+            ConfigError: it is a folder, a pipe or a device.
         """
+        check_output(path)
         self._path = path
         self._texts: dict[str, str] = {}
         try:

@@ -20,6 +20,7 @@ from desta.evaluation.metrics import Estimate
 from desta.evaluation.page import Sounds, browser, collect_sounds, script, style
 from desta.evaluation.plots import draw_scores
 from desta.evaluation.scores import PLAN, SCORES, read_plan, read_results
+from desta.paths import check_output
 from desta.schema import Json, read_json
 from desta.shards import UNWRITABLE, write_atomic
 from desta.training.page import contents, figure, page, paragraph, section, table
@@ -70,8 +71,10 @@ def write_report(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     markdown = out.with_suffix(".md")
+    for path in (out, markdown):
+        check_output(path)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(markdown, "\n".join(_markdown(evaluation)).encode(errors=UNWRITABLE))
     sounds = collect_sounds([path for r in evaluation.results for path in r.audio], out)
     html = page(

@@ -19,18 +19,37 @@ from typing import Any
 
 from desta import audio
 from desta.config import to_plain
-from desta.errors import ConfigError, DataError, UnavailableError
+from desta.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DestaError,
+    MissingExtraError,
+    UnavailableError,
+)
 from desta.evaluation.base import Benchmark, Recipe, Result
 from desta.evaluation.items import Item, check_unique
 from desta.evaluation.journal import Journal, Shard
 from desta.evaluation.scores import PLAN, read_plan, score, write_json
-from desta.evaluation.systems import MISSING, Answerers, System, make_systems, missing_clips
+from desta.evaluation.systems import (
+    MISSING,
+    Answerers,
+    Said,
+    System,
+    make_systems,
+    missing_clips,
+)
+from desta.isolation import error_of, in_halves
 from desta.llm.base import Sampling
+from desta.paths import check_folder, check_output
 from desta.progress import progress_bar
 from desta.records import AudioRef
 from desta.training.tracking import environment
 
 logger = logging.getLogger(__name__)
+
+_FATAL = (CheckpointError, ConfigError, MissingExtraError, UnavailableError)
+"""What is never of one item."""
 
 Batch = tuple[str, Sequence[Item]]
 """Name of the system that is asked, and what at once."""
@@ -67,6 +86,9 @@ def evaluate(
         DataError: the questions cannot be read, audio does not reach a system, or too many items
             have no answer.
     """
+    check_folder(out)
+    shard = shard or Shard()
+    check_output(out / shard.file)
     items = _in_order(benchmark.load(recipe), out / PLAN)
     if not items:
         raise DataError(f"{benchmark.name}: there is nothing to ask", fix="check data and limit")
@@ -76,7 +98,6 @@ def evaluate(
     def systems() -> list[System]:
         return make_systems(recipe.systems, items, load(), benchmark, transcribe=recipe.transcribe)
 
-    shard = shard or Shard()
     batches = [
         (system, items[start : start + recipe.batch_size])
         for system in recipe.systems
@@ -160,7 +181,7 @@ def _only(wanted: Collection[tuple[str, str]], batches: Sequence[Batch]) -> list
 def _answer(
     benchmark: Benchmark, system: System, items: Sequence[Item], sampling: Sampling
 ) -> Iterator[Result]:
-    """Answer a batch; if an item of it fails, answer one by one, so that only this one is lost."""
+    """Answer a batch; if an item of it fails, answer halves, so that only this one is lost."""
     there = [i for i in items if not (system.needs_audio and missing_clips(i))]
     results = {r.id: r for r in _try(benchmark, system, there, sampling)}
     for item in items:
@@ -172,17 +193,15 @@ def _try(
 ) -> list[Result]:
     if not items:
         return []
-    try:
-        answers = system.answer(items, sampling)
-    except UnavailableError:
-        raise
-    except DataError as error:
-        if len(items) > 1:
-            return [r for item in items for r in _try(benchmark, system, [item], sampling)]
-        return [_result(system, items[0], skipped=_reason(error, items[0]))]
+    answers: list[Said | DestaError] = in_halves(
+        lambda these: system.answer(these, sampling),
+        items,
+        alone=lambda item, error: error_of(error, item.id),
+        fatal=_FATAL,
+    )
     return [
         _result(system, item, skipped=_reason(said, item))
-        if isinstance(said, DataError)
+        if isinstance(said, DestaError)
         else _result(system, item, output=said.output, prompt=said.prompt).scored(
             benchmark.score(item, said.output, ())
         )
@@ -218,7 +237,7 @@ def _clips(item: Item) -> list[AudioRef]:
     return [ref for message in item.messages for ref in message.audios]
 
 
-def _reason(error: DataError, item: Item) -> str:
+def _reason(error: DestaError, item: Item) -> str:
     """Return why an item failed; the path of its clip is no part of a reason."""
     reason = error.reason
     for ref in _clips(item):
@@ -250,7 +269,7 @@ def _by_length(items: Sequence[Item]) -> list[Item]:
 def _seconds(item: Item) -> float:
     try:
         return sum(audio.seconds_stated(ref.audio) for ref in _clips(item))
-    except DataError:  # missing or broken: what cannot be heard has no length
+    except Exception:  # missing or broken: what cannot be heard has no length
         return 0.0
 
 

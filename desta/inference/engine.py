@@ -23,10 +23,11 @@ from desta.audio import MAX_SECONDS
 from desta.config import suggest
 from desta.data.layout import Layout, Tokens, check_locators, wrap_locators
 from desta.errors import ConfigError, DataError, DestaError
-from desta.inference.hearing import Heard, Hearing, with_text
+from desta.inference.hearing import Heard, Hearing, check_recording, with_text
 from desta.inference.prefixes import PrefixCache, Symbol
 from desta.inference.requests import Answer, Reply, Request, Stream, with_audios
 from desta.inference.transcribe import Transcriber
+from desta.isolation import error_of, in_halves
 from desta.llm.base import Sampling
 from desta.llm.decoding import end_ids, read, shared_length, write
 from desta.llm.fast_layers import pack
@@ -40,6 +41,8 @@ from desta.model.precision import find_device
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 
 T = TypeVar("T")
+
+_HELLO = Message(role="user", content="Hello")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,13 +226,27 @@ class Engine:
     def run(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer a batch of requests, each by its own settings."""
         prepared = self._prepare(requests)
-        ready = [p for p in prepared if isinstance(p, _Prepared)]
-        asked = [r for r, p in zip(requests, prepared, strict=True) if isinstance(p, _Prepared)]
-        answers = iter(self._write_all(asked, ready)) if ready else iter(())
-        return [
-            Reply(error=p) if isinstance(p, DestaError) else Reply(answers=next(answers))
-            for p in prepared
+        ready = [
+            (request, p)
+            for request, p in zip(requests, prepared, strict=True)
+            if isinstance(p, _Prepared)
         ]
+        written = in_halves(self._write_all, ready, alone=self._lose) if ready else []
+        replies = iter(written)
+        return [Reply(error=p) if isinstance(p, DestaError) else next(replies) for p in prepared]
+
+    def _lose(self, asked: tuple[Request, _Prepared], error: Exception) -> Reply:
+        """Reply to a request that alone cannot be answered; raise what is the model's own fault."""
+        self._check_model(error)
+        return Reply(error=error_of(error, "the request"))
+
+    def _check_model(self, error: Exception) -> None:
+        """Raise an error if the simplest request meets one as well."""
+        try:
+            tokens = self.layout.context([_HELLO], [])
+            read(self.model.llm_model, [self.model.sequence(tokens.ids, [])])
+        except Exception:
+            raise error from None
 
     def stream(self, request: Request) -> Stream:
         """Start to answer one request, once.
@@ -242,10 +259,21 @@ class Engine:
             raise ConfigError("a stream is one answer", fix="ask for num_answers = 1")
         prepared = _unwrap(self._prepare([request])[0])
         writer = self._writers(request)[0]
-        return Stream(self._write_one(prepared, writer), prepared.audios, writer)
+
+        def pieces() -> Iterator[str]:
+            try:
+                yield from self._write_one(prepared, writer)
+            except Exception as error:
+                self._lose((request, prepared), error).unwrap()
+
+        return Stream(pieces(), prepared.audios, writer)
 
     def _write_one(self, prepared: _Prepared, writer: Writer) -> Iterator[str]:
-        """Continue one request, with what was read before in place of its beginning."""
+        """Continue one request, with what was read before in place of its beginning.
+
+        Raises:
+            DestaError: it makes the model compute NaN, or the model is damaged.
+        """
         backbone = self.model.llm_model
         num_known, cache = self._prefixes.find(prepared.symbols)
         state = read(backbone, [prepared.embeddings_SE[num_known:]], cache=cache)
@@ -253,11 +281,10 @@ class Engine:
             yield pieces[0]
         self._prefixes.keep([*prepared.symbols, *writer.ids], state.cache)
 
-    def _write_all(
-        self, requests: Sequence[Request], prepared: Sequence[_Prepared]
-    ) -> list[tuple[Answer, ...]]:
+    def _write_all(self, asked: Sequence[tuple[Request, _Prepared]]) -> list[Reply]:
         """Continue a batch of requests."""
-        writers = [self._writers(request) for request in requests]
+        prepared = [p for _, p in asked]
+        writers = [self._writers(request) for request, _ in asked]
         if len(prepared) == len(writers[0]) == 1:
             for _ in self._write_one(prepared[0], writers[0][0]):
                 pass
@@ -276,7 +303,7 @@ class Engine:
             for _ in write(backbone, state, [writer for copies in writers for writer in copies]):
                 pass
         return [
-            tuple(Answer.of(writer, p.audios) for writer in copies)
+            Reply(answers=tuple(Answer.of(writer, p.audios) for writer in copies))
             for copies, p in zip(writers, prepared, strict=True)
         ]
 
@@ -299,10 +326,12 @@ class Engine:
             try:
                 clips = check_locators(request.messages, self.layout.locator)
                 if len(clips) > 1:  # of one clip, reading it tells
+                    for clip in clips:
+                        check_recording(clip.audio)
                     self._check_seconds(map(audio.seconds_stated, (ref.audio for ref in clips)))
                 refs.append(clips)
-            except DestaError as error:
-                refs.append(error)
+            except Exception as error:
+                refs.append(error_of(error, "the request"))
         wanted = [ref for found in refs if not isinstance(found, DestaError) for ref in found]
         heard = iter(self.hearing.hear(wanted)) if wanted else iter(())
         prepared: list[_Prepared | DestaError] = []
@@ -312,8 +341,8 @@ class Engine:
                 continue
             try:
                 prepared.append(self._lay_out(request, found, [next(heard) for _ in found]))
-            except DestaError as error:
-                prepared.append(error)
+            except Exception as error:
+                prepared.append(error_of(error, "the request"))
         return prepared
 
     @torch.no_grad()
@@ -353,11 +382,16 @@ class Engine:
         num_audio = sum(span.num_audio_tokens for span in tokens.spans)
         num_text = sum(span.num_text_tokens for span in tokens.spans)
         num_other = len(tokens.ids) - num_audio - num_text
+        shorter = {
+            "ask about fewer or shorter clips": num_audio + num_text,
+            "shorten the question, or the messages before it": num_other,
+            "lower max_new_tokens": sampling.max_new_tokens,
+        }
         raise DataError(
             f"the conversation needs {num_audio} audio tokens, {num_text} for transcriptions, "
             f"{num_other} for the messages and {sampling.max_new_tokens} for the answer, "
             f"but the backbone reads {limit}",
-            fix="ask about fewer or shorter clips, or lower max_new_tokens",
+            fix=max(shorter, key=shorter.__getitem__),
             reason="the conversation does not fit into the backbone's context",
         )
 

@@ -9,8 +9,9 @@ with any of the fields of `Sampling`, `seed`, `num_answers` and `num_logprobs` b
 the output holds the `id` (the number of the line where none is given), `request` (a hash of request
 and settings, by which an interrupted call is taken up) and either `answers` and `audios`, or
 `error`, `fix` and, where the error names things of its own, the `reason` that many share. Lines
-come in the order of the input. One that failed stays so until it is asked again: these answers are
-appended to `OUT.again`, and put into their places when all are there, or by the next call.
+come in the order of the input, one for each, also for what is no JSON. One that failed stays so
+until it is asked again: these answers are appended to `OUT.again`, and put into their places when
+all are there, or by the next call.
 
 The random numbers of a line that names no `seed` follow from its content, its id and the seed of
 the call, and from nothing before it: an interruption leaves no trace in the file, models draw
@@ -20,6 +21,7 @@ alike, and two lines that ask the same draw differently.
 import hashlib
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -31,10 +33,12 @@ from desta.errors import ConfigError, DataError, DestaError
 from desta.inference.conversation import system_messages, user_message
 from desta.inference.engine import Engine
 from desta.inference.requests import Reply, Request
+from desta.isolation import error_of
 from desta.lines import LineFile, lock_of, whole_lines
 from desta.llm.base import Sampling
+from desta.paths import check_output
 from desta.progress import progress_bar
-from desta.records import Message, read_jsonl
+from desta.records import Message, read_lines
 from desta.shards import write_atomic
 
 log = logging.getLogger(__name__)
@@ -43,6 +47,7 @@ _SAMPLING = {f.name for f in fields(Sampling)}
 _REQUEST = {f.name for f in fields(Request)} - {"messages", "sampling"}
 _QUESTION = {"audios", "texts", "question"}
 _START = b'{"id": '  # of every line of answers
+_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([^"\\]+)"')
 
 
 @dataclass
@@ -103,9 +108,10 @@ def answer_file(
     Raises:
         ConfigError: the target holds something else than answers of this model, with these
             settings, to the first of these requests.
-        DataError: a line of the source is not JSON, two have the same id, another process writes
-            the target, or too many requests fail.
+        DataError: the source cannot be read, two of its lines have the same id, another process
+            writes the target, or too many requests fail.
     """
+    check_output(target)
     if target.exists() and target.samefile(source):
         raise ConfigError(
             "requests and answers are the same file", fix="give another file for the answers"
@@ -146,25 +152,39 @@ class _Asked(NamedTuple):
     id: str
     hash: str
     """Of the request and of the settings of the call."""
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] | DataError
+    """The request, or why the line is none."""
 
 
 def _read(source: Path, settings: Any) -> list[_Asked]:
     """Return the lines of the input.
 
     Raises:
-        DataError: one is not JSON, or two have the same id.
+        DataError: it cannot be read, or two lines have the same id.
     """
-    records = list(read_jsonl(source))
-    ids = [
-        str(number if record.get("id") is None else record["id"])
-        for number, record in enumerate(records, start=1)
+    asked = [
+        _ask(number, line, record, settings)
+        for number, (line, record) in enumerate(read_lines(source), start=1)
     ]
-    _check_ids(ids, source)
-    return [
-        _Asked(id, _hash([record, settings]), record)
-        for id, record in zip(ids, records, strict=True)
-    ]
+    broken = [a.record for a in asked if isinstance(a.record, DataError)]
+    if broken and len(broken) == len(asked):
+        raise broken[0]  # a file of another kind
+    _check_ids([a.id for a in asked], source)
+    return asked
+
+
+def _ask(number: int, line: bytes, record: Mapping[str, Any] | DataError, settings: Any) -> _Asked:
+    try:
+        if isinstance(record, DataError):
+            raise record
+        id = number if record.get("id") is None else record["id"]
+        return _Asked(str(id), _hash([record, settings]), record)
+    except (DataError, RecursionError) as error:  # written, it would be nested too deep
+        told = error_of(error, "a request")
+        assert isinstance(told, DataError)
+        begins = _ID.match(line)
+        id = begins[1].decode(errors="replace") if begins else number
+        return _Asked(str(id), _hash([line.hex(), settings]), told)
 
 
 def _check_failures(tally: Tally, num_asked: int, max_share: float) -> None:
@@ -204,10 +224,7 @@ def _answer(
     seed: int,
 ) -> Iterator[str]:
     """Answer some lines of the input at once; yield lines of the output."""
-    parsed = [
-        _attempt(a.record, engine, sampling, system, seed=_seed([seed, a.id, a.record]))
-        for a in batch
-    ]
+    parsed = [_attempt(a, engine, sampling, system, seed) for a in batch]
     replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
     for a, request in zip(batch, parsed, strict=True):
         reply = next(replies) if isinstance(request, Request) else Reply(error=request)
@@ -284,20 +301,19 @@ def parse_request(
 
 
 def _attempt(
-    record: Mapping[str, Any],
-    engine: Engine,
-    sampling: Sampling,
-    system: Sequence[Message],
-    *,
-    seed: int,
+    asked: _Asked, engine: Engine, sampling: Sampling, system: Sequence[Message], seed: int
 ) -> Request | DestaError:
+    if isinstance(asked.record, DataError):
+        return asked.record
     try:
         request = parse_request(
-            record, locator=engine.layout.locator, sampling=sampling, system=system
+            asked.record, locator=engine.layout.locator, sampling=sampling, system=system
         )
-    except DestaError as error:
-        return error
-    return request if request.seed is not None else replace(request, seed=seed)
+    except Exception as error:
+        return error_of(error, "a request")
+    if request.seed is not None:
+        return request
+    return replace(request, seed=_seed([seed, asked.id, asked.record]))
 
 
 def _outcome(reply: Reply) -> dict[str, Any]:

@@ -25,14 +25,20 @@ from torch import Tensor
 
 from desta import audio
 from desta.data.batching import similar_lengths
-from desta.errors import DestaError
+from desta.errors import DestaError, NoNumberError
 from desta.inference.transcribe import Transcriber
+from desta.isolation import error_of, in_halves, no_number
+from desta.llm.decoding import damaged
 from desta.model.desta import DestaModel
+from desta.model.encoder import Encoded
+from desta.paths import check_local
 from desta.records import NO_TRANSCRIPTION, AudioRef
 from desta.vad import spoken_windows
 
 log = logging.getLogger(__name__)
 
+_SILENCE = np.zeros(audio.SAMPLE_RATE // 10, dtype=np.float32)
+_FATAL = (NoNumberError,)  # raised where the model makes NaN of silence, too
 _MAX_WINDOWS = 16  # encoded at once: enough to keep the cores busy, little enough to fit
 
 
@@ -58,6 +64,8 @@ class _Clip:
     """A clip that is being heard."""
 
     content: str
+    name: str
+    """As messages call it."""
     windows: list[NDArray[np.float32]]
     spoken: list[int] | None
     """Windows to transcribe; None where no transcription is wanted."""
@@ -66,6 +74,11 @@ class _Clip:
     def seconds(self) -> float:
         """How long it lasts."""
         return sum(map(len, self.windows)) / audio.SAMPLE_RATE
+
+    @property
+    def peak(self) -> float:
+        """Its largest sample; full scale is 1."""
+        return max(float(np.abs(window).max()) for window in self.windows)
 
 
 class _Memory:
@@ -139,7 +152,9 @@ class Hearing:
 
     def hear(self, refs: Sequence[AudioRef]) -> list[Heard | DestaError]:
         """Hear clips; one that cannot be read is answered by its error, the others go on."""
-        contents = list(self._pool.map(_attempt(_content), [ref.audio for ref in refs]))
+        contents = list(
+            self._pool.map(_attempt(_content, audio.name_of), [ref.audio for ref in refs])
+        )
         results: list[Heard | DestaError | Future[Heard]] = []
         mine: dict[tuple[str, bool], tuple[AudioRef, Future[Heard]]] = {}
         with self._lock:
@@ -165,7 +180,7 @@ class Hearing:
     def _work(self, wanted: dict[tuple[str, bool], AudioRef]) -> None:
         """Hear clips that nobody has heard, and hand each to all who wait for it."""
         try:
-            prepare = _attempt(self._prepare)
+            prepare = _attempt(self._prepare, lambda item: audio.name_of(item[1]))
             items = [(content, ref.audio, text) for (content, text), ref in wanted.items()]
             clips: list[_Clip] = []
             for key, clip in zip(wanted, self._pool.map(prepare, items), strict=True):
@@ -175,7 +190,8 @@ class Hearing:
                     clips.append(clip)
             clips.sort(key=lambda clip: max(map(len, clip.windows)))
             for group in _groups(clips):
-                for heard, clip in zip(self._encode(group), group, strict=True):
+                found = in_halves(self._encode, group, alone=self._lose, fatal=_FATAL)
+                for heard, clip in zip(found, group, strict=True):
                     self._deliver((clip.content, clip.spoken is not None), heard)
         except BaseException as error:
             for key in wanted:
@@ -207,10 +223,32 @@ class Hearing:
         spoken = spoken_windows(samples, bounds) if with_text else None
         if spoken:
             self._transcriber()  # if there is none, this clip fails and no other
-        return _Clip(content, [samples[start:end] for start, end in bounds], spoken)
+        windows = [samples[start:end] for start, end in bounds]
+        return _Clip(content, audio.name_of(recording), windows, spoken)
+
+    def _lose(self, clip: _Clip, error: Exception) -> DestaError:
+        """Return the error of a clip that alone cannot be encoded; raise what is no clip's fault.
+
+        Raises:
+            Exception: the same, because a moment of silence cannot be encoded either.
+        """
+        if not isinstance(error, DestaError):
+            try:
+                self._encode([_Clip("", "silence", [_SILENCE], None)])
+            except Exception:
+                raise error from None
+        return error_of(error, clip.name)
+
+    def _check_model(self) -> None:
+        """Raise NoNumberError if the model makes NaN of silence as well."""
+        encoded = self._model.encode(self._model.mel([_SILENCE]))
+        with self._autocast():
+            audio_WQE = self._model.audio_tokens(encoded)
+        if not bool(_are_numbers(encoded, audio_WQE).all()):
+            raise damaged()
 
     @torch.no_grad()
-    def _encode(self, clips: Sequence[_Clip]) -> list[Heard]:
+    def _encode(self, clips: Sequence[_Clip]) -> list[Heard | DestaError]:
         """Run encoder, connector and, where wanted, Whisper's decoder over a group of clips."""
         windows = [window for clip in clips for window in clip.windows]
         spoken = [
@@ -220,6 +258,7 @@ class Hearing:
         ]
         tokens: list[Tensor] = [torch.empty(0)] * len(windows)
         texts = [""] * len(windows)
+        lost: set[int] = set()  # windows of which the model makes what is no number
         groups = similar_lengths([len(window) for window in windows], max_size=_MAX_WINDOWS)
         batches = [[windows[place] for place in group] for group in groups]
         for group, mel in zip(groups, self._pool.map(self._model.mel, batches), strict=True):
@@ -228,13 +267,23 @@ class Hearing:
                 audio_WQE = self._model.audio_tokens(encoded).float()
             for place, audio_QE in zip(group, audio_WQE, strict=True):
                 tokens[place] = audio_QE
-            rows = [row for row, place in enumerate(group) if spoken[place]]
+            good = _are_numbers(encoded, audio_WQE).tolist()
+            lost.update(place for place, is_good in zip(group, good, strict=True) if not is_good)
+            rows = [row for row, place in enumerate(group) if spoken[place] and good[row]]
             said = self._transcribe([windows[place] for place in group], encoded, rows)
             for row, said_there in zip(rows, said, strict=True):
                 texts[group[row]] = said_there
-        heard, start = [], 0
+        if lost:
+            self._check_model()
+        heard: list[Heard | DestaError] = []
+        start = 0
         for clip in clips:
             end = start + len(clip.windows)
+            if not lost.isdisjoint(range(start, end)):
+                peak = f": its samples reach {clip.peak:.3g}, and full scale is 1"
+                heard.append(no_number(clip.name, peak if clip.peak > 1 else ""))
+                start = end
+                continue
             words = " ".join(filter(None, texts[start:end])) or NO_TRANSCRIPTION
             audio_WQE = torch.stack(tokens[start:end])
             text = None if clip.spoken is None else words
@@ -266,6 +315,17 @@ class Hearing:
             language=self._language,
             seconds=seconds if transcriber.window == "tight" else None,
         )
+
+
+def check_recording(recording: Any) -> None:
+    """Refuse what is no recording in any form, or a URL.
+
+    Raises:
+        DataError: it is.
+    """
+    audio.check_input(recording)
+    if isinstance(recording, str | Path):
+        check_local(recording)
 
 
 def with_text(ref: AudioRef, heard: Heard) -> AudioRef:
@@ -300,21 +360,27 @@ def _stay_on_one_core() -> None:
     other.join()
 
 
-def _attempt(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Let a step answer with what a user can mend instead of raising it."""
+def _attempt(work: Callable[[Any], Any], name: Callable[[Any], str]) -> Callable[[Any], Any]:
+    """Let a step answer with the error of its clip instead of raising it, whatever that is."""
 
     def attempt(item: Any) -> Any:
         try:
             return work(item)
-        except DestaError as error:
-            return error
+        except Exception as error:
+            return error_of(error, name(item))
 
     return attempt
 
 
+def _are_numbers(encoded: Encoded, audio_WQE: Tensor) -> Tensor:
+    """Say of every window whether the model makes numbers of it, (W,)."""
+    sums = (x.flatten(1).sum(dim=1, dtype=torch.float32) for x in (encoded.last_BTD, audio_WQE))
+    return torch.stack([sum_W.isfinite() for sum_W in sums]).all(dim=0)
+
+
 def _content(recording: Any) -> str:
     """Return what tells recordings apart: the hash of a file's bytes, or of samples."""
-    audio.check_input(recording)
+    check_recording(recording)
     digest = hashlib.sha256()
     if isinstance(recording, bytes):
         digest.update(recording)

@@ -23,6 +23,7 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
 from desta.errors import DataError
+from desta.isolation import half_of, holds_half
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
 DATE = date(2024, 7, 26)
@@ -39,9 +40,15 @@ _CONTENT = "\ue002"
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
-    """Tokenize plain text: control tokens in it stay text, and nothing is added around it."""
+    """Tokenize plain text: control tokens in it stay text, and nothing is added around it.
+
+    Raises:
+        DataError: half a character stands alone in it.
+    """
     if not text:
         return []
+    if holds_half(text):
+        raise half_of("a text")
     inside = _vocabulary(tokenizer, str(tokenizer.chat_template)).inside
     continuing = _continuing(tokenizer)
     ids: list[int] = []
@@ -72,8 +79,11 @@ def encode_chat(
         Runs of token ids, one more than there are locators.
 
     Raises:
-        DataError: the template of this backbone refuses the messages.
+        DataError: the template of this backbone refuses the messages, or half a character stands
+            alone in one.
     """
+    if any(holds_half(text) for m in messages for text in (m.role, m.content)):
+        raise half_of("a message")
     vocabulary = _vocabulary(tokenizer, str(tokenizer.chat_template), locator)
     guarded = [(m.role, vocabulary.guard(m.content)) for m in messages]  # free of control tokens
     rendered = render_chat(tokenizer, guarded, add_generation_prompt=add_generation_prompt)

@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from desta.errors import CheckpointError
+from desta.errors import NoNumberError
 from desta.llm.chat import end_id
 from desta.llm.writing import Alternatives, Writer
 
@@ -123,7 +123,7 @@ def read(
         cache: what was read before a single sequence (its keys and values); it is added to.
 
     Raises:
-        CheckpointError: what follows is no number: weights are damaged, or too large for a format.
+        NoNumberError: what follows is no number: weights are damaged, or too large for a format.
     """
     device, rows = sequences[0].device, len(sequences)
     if rows > 1 and _needs_separate(model):
@@ -164,12 +164,7 @@ def read(
         attention_mask=mask_BS if padded else None,
         position_ids=positions_BS,
     )
-    if bool(logits_BV.isnan().any()):  # an answer would be the same token without end
-        raise CheckpointError(
-            "the model computes NaN: its weights or those of its encoder are damaged, or its "
-            "values leave the number format",
-            fix="copy backbone and encoder again, or compute in float32 or bfloat16",
-        )
+    _check_numbers(logits_BV.amax(dim=-1))
     return State(cache, logits_BV, mask_BS if padded else None, positions_BS[:, -1])
 
 
@@ -184,6 +179,9 @@ def write(model: Any, state: State, writers: Sequence[Writer]) -> Iterator[dict[
 
     Yields:
         After each token: row -> text that was added, for the rows that were still going.
+
+    Raises:
+        NoNumberError: as `read`, of a later token.
     """
     rows = list(range(len(writers)))
     while True:
@@ -214,6 +212,24 @@ def write(model: Any, state: State, writers: Sequence[Writer]) -> Iterator[dict[
             position_ids=positions_B[:, None],
         )
         state = replace(state, logits_BV=logits_BV, mask_BS=mask_BS, positions_B=positions_B)
+
+
+def damaged() -> NoNumberError:
+    """Return the error of a model that computes NaN."""
+    return NoNumberError(
+        "the model computes NaN: its weights or those of its encoder are damaged, or its "
+        "values leave the number format",
+        fix="copy backbone and encoder again, or compute in float32 or bfloat16",
+    )
+
+
+def _check_numbers(best_B: Tensor) -> None:
+    """Raise NoNumberError if the likeliest tokens' logits are no numbers.
+
+    An answer would be the same token without end. Of a row with a NaN the largest is NaN.
+    """
+    if not bool(best_B.isfinite().all()):
+        raise damaged()
 
 
 def _needs_separate(model: Any) -> bool:
@@ -253,7 +269,8 @@ def _own_factors(model: Any) -> Iterator[None]:
 
 def _choose(logits_BV: Tensor, writers: Sequence[Writer]) -> Tensor:
     """Choose the next token of each row; rows draw from generators of their own."""
-    tokens_B = logits_BV.argmax(dim=-1)
+    best_B, tokens_B = logits_BV.max(dim=-1)
+    _check_numbers(best_B)
     drawn = [row for row, w in enumerate(writers) if w.sampling.temperature > 0]
     if not drawn:
         return tokens_B

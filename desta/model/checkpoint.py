@@ -28,6 +28,7 @@ from desta.model.encoders import load_encoder
 from desta.model.parts import find_local, gguf_options, load_part, locate
 from desta.model.precision import find_device, precision
 from desta.model.weights import fingerprint, sha256, write_tensors
+from desta.paths import check_folder
 from desta.version import __version__
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,7 @@ def save(
         extra: more fields of the configuration.
         state: the trained tensors, where they had to be gathered.
     """
+    check_folder(directory)
     directory.mkdir(parents=True, exist_ok=True)
     state = gather(model) if state is None else state
     write_tensors(directory / f".{WEIGHTS}", state)

@@ -8,6 +8,7 @@ from typing import Any
 
 from desta.construction.rows import Row, clips_of, find_fault
 from desta.errors import ConfigError, DataError, need
+from desta.paths import check_folder
 from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE, Reasons, count_reason
 from desta.records import read_jsonl
 from desta.shards import shard_paths
@@ -55,10 +56,12 @@ def export_parquet(
         ConfigError: the folder holds Parquet files.
         DataError: a shard is missing, a line is no JSON, or no row is of use.
     """
+    folder = out / "data"
+    for new in (out, folder):
+        check_folder(new)
     parquet = need("pyarrow.parquet", extra="train", to="write Parquet")
     pyarrow = need("pyarrow", extra="train", to="write Parquet")
     paths = shard_paths(directory)
-    folder = out / "data"
     if any(folder.glob("*.parquet")):
         raise ConfigError(f"{folder} holds Parquet files", fix="give another folder, or empty it")
     folder.mkdir(parents=True, exist_ok=True)

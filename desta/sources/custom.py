@@ -9,6 +9,8 @@ from typing import Any
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
+from desta.isolation import error_of
+from desta.paths import check_local
 from desta.records import DOMAINS, Domain, Segment, Split
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.files import inside
@@ -169,6 +171,8 @@ def group_rows(
             yield _metadata(recipe, audio, group)
         except _BadRow as error:
             yield Skipped(id=audio, reason=str(error), broken=True)
+        except Exception as error:
+            yield Skipped(id=audio, reason=error_of(error, audio).reason, broken=True)
 
 
 def _check_columns(recipe: CustomRecipe, rows: Sequence[Row]) -> None:
@@ -259,6 +263,10 @@ def _inside(value: Any, root: Path) -> str:
     text = str(value or "").strip()
     if not text:
         raise _BadRow("no recording is named")
+    try:
+        check_local(text)
+    except DataError as error:
+        raise _BadRow(error.reason) from None
     path = inside(root, text)
     if path is None:
         raise _BadRow("the recording lies outside the root")

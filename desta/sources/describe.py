@@ -11,8 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from desta.audio import AudioError
 from desta.errors import DataError
+from desta.isolation import HALF, error_of, holds_half, printable
+from desta.paths import check_folder, check_local
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
 from desta.shards import write_atomic
 from desta.sources.attributes import measure
@@ -107,6 +108,7 @@ def describe(
     Raises:
         DataError: the root or the corpus is not there, it holds no clip, or too much is broken.
     """
+    check_local(root)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder", fix="give the folder of the corpus")
     opened: list[_Opened] = []
@@ -146,6 +148,7 @@ def write_description(description: Description, out: Path) -> None:
         description: what `describe` returned.
         out: folder, made where it is missing.
     """
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(clip.to_json(), ensure_ascii=False) for clip in description.clips)
     write_atomic(out / CLIPS, "".join(f"{line}\n" for line in lines).encode())
@@ -169,17 +172,17 @@ class _Opened:
 def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Skipped:
     """Open the recording that the metadata speak of."""
     if isinstance(item, Skipped):
-        return replace(item, id=_printable(f"{source.name}/{item.id}"))
+        return replace(item, id=printable(f"{source.name}/{item.id}"))
     id = f"{source.name}/{item.id}"
-    if _printable(id + item.audio) != id + item.audio:  # no shard could hold it
-        return Skipped(id=_printable(id), reason="its name is not UTF-8", broken=True)
+    if printable(id + item.audio) != id + item.audio:  # no shard could hold it
+        return Skipped(id=printable(id), reason="its name is not UTF-8", broken=True)
     audio = inside(root, item.audio)
     if audio is None:  # links are followed on purpose
         return Skipped(id=id, reason="the recording lies outside the root", broken=True)
     try:
         measured = measure(root / audio)
-    except AudioError as error:
-        return Skipped(id=id, reason=error.reason, broken=True)
+    except Exception as error:
+        return Skipped(id=id, reason=error_of(error, id).reason, broken=True)
     if any(segment.start >= measured.duration for segment in item.segments):
         return Skipped(id=id, reason="a segment starts after the end", broken=True)
     segments = tuple(
@@ -194,12 +197,9 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
         segments=segments,
         attributes=item.attributes,
     )
+    if holds_half(json.dumps(clip.to_json(), ensure_ascii=False)):
+        return Skipped(id=id, reason=f"what is told of it {HALF}", broken=True)
     return _Opened(clip=clip, sha256=measured.sha256, split=item.split)
-
-
-def _printable(text: str) -> str:
-    """Return a text with escapes in place of bytes that are not UTF-8."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _in_parallel(function: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:

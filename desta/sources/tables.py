@@ -2,17 +2,22 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 from desta.errors import DataError, need
+from desta.paths import check_local
 from desta.records import read_jsonl
 from desta.sources.recordings import keep
 
 Row = Mapping[str, Any]
 """Column -> value; a missing value is None, empty or absent."""
+
+_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+"""A first line in which spreadsheets name what separates the columns; no row of the table."""
 
 csv.field_size_limit(1 << 24)  # biographies of artists may be longer than the default
 
@@ -21,11 +26,12 @@ def read_table(path: Path) -> list[Row]:
     """Read a table whose first line (CSV, TSV) or keys (JSONL) name the columns.
 
     Args:
-        path: .csv, .tsv or .jsonl; a CSV may be separated by semicolons.
+        path: .csv, .tsv or .jsonl; a CSV may be separated by semicolons, or begin with `sep=;`.
 
     Raises:
         DataError: the file is missing, not UTF-8 or not a table.
     """
+    check_local(path)
     if not path.is_file():
         raise DataError(
             f"{path} is not a file", fix="check the root, and `table` in the recipe of the corpus"
@@ -38,9 +44,11 @@ def read_table(path: Path) -> list[Row]:
 
 def _delimiter(path: Path) -> str:
     """Return what separates the columns: spreadsheets write ; where the comma is decimal."""
-    with path.open("rb") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline()
-    return ";" if header.count(b";") > header.count(b",") else ","
+    if named := _SEPARATOR.fullmatch(header):
+        return named[1]
+    return ";" if header.count(";") > header.count(",") else ","
 
 
 def read_rows(
@@ -90,6 +98,10 @@ def read_cells(
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
+            if named := _SEPARATOR.fullmatch(file.readline()):
+                delimiter = named[1]
+            else:
+                file.seek(0)
             for cells in csv.reader(
                 file, delimiter=delimiter, quoting=quoting, skipinitialspace=True, strict=strict
             ):

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from desta.audio import SAMPLE_RATE
 from desta.data.batching import Batch, collate, num_shared, pack, similar_lengths
 from desta.data.dataset import Cut, Example, ExampleReader, PairDataset, Skipped
-from desta.data.layout import Layout, Tokens
+from desta.data.layout import Layout, Span, Tokens
 from desta.data.sampling import BucketSampler, Position
 from desta.model.checkpoint import Loaded
 from desta.records import AudioTextPair
@@ -31,14 +31,19 @@ class MicroBatch:
     batch: Batch
     mels: list[Any]
     """What the encoder reads: groups of windows, in the order of the places."""
-    num_pairs: int
-    """Usable ones."""
+    pairs: list[AudioTextPair]
+    """Usable ones, in the order of the sequences."""
     cut: list[Cut]
     """Parts of pairs that were left out."""
     skipped: list[Skipped]
     """Unusable pairs."""
     num_shared: int = 0
     """Tokens that the backbone reads once for all rows."""
+
+    @property
+    def num_pairs(self) -> int:
+        """Usable ones."""
+        return len(self.pairs)
 
     def inputs(self) -> tuple[Any, ...]:
         """Return the arguments of the model's forward pass."""
@@ -74,8 +79,28 @@ class Collator:
         read = [self.reader.read(pair) for pair in pairs]
         examples = [r for r in read if isinstance(r, Example)]
         skipped = [r for r in read if isinstance(r, Skipped)]
-        sequences = [example.tokens for example in examples] or [self._nothing()]
-        windows = [window for example in examples for window in example.windows]
+        return replace(
+            self._join(
+                [example.tokens for example in examples] or [self._nothing()],
+                [window for example in examples for window in example.windows],
+            ),
+            pairs=[example.pair for example in examples],
+            cut=[part for example in examples for part in example.cut],
+            skipped=skipped,
+        )
+
+    def silence(self) -> MicroBatch:
+        """Return a batch of no pair: a moment of silence, and a label behind it."""
+        num_audio = self.layout.num_query_tokens
+        tokens = Tokens(
+            ids=[*[self.layout.placeholder_id] * num_audio, *self._nothing().ids],
+            spans=[Span(0, num_audio, 0)],
+            num_context=num_audio + 1,
+        )
+        return self._join([tokens], [SILENCE])
+
+    def _join(self, sequences: list[Tokens], windows: list[NDArray[np.float32]]) -> MicroBatch:
+        """Lay sequences side by side, or packed, with the sounds in them."""
         batch = pack(sequences) if self.packing else collate(sequences, pad_id=self.layout.pad_id)
         groups = self._groups(windows)
         mels = [self.mel([windows[i] for i in group]) for group in groups] or [self.mel([SILENCE])]
@@ -87,9 +112,9 @@ class Collator:
         return MicroBatch(
             batch,
             mels,
-            num_pairs=len(examples),
-            cut=[part for example in examples for part in example.cut],
-            skipped=skipped,
+            pairs=[],
+            cut=[],
+            skipped=[],
             num_shared=num_shared(sequences) if can_share else 0,
         )
 

@@ -12,7 +12,8 @@ import math
 import random
 import shutil
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,10 @@ from desta.model.layers import recompute
 from desta.progress import progress_bar
 from desta.shards import write_atomic
 from desta.training import processes
-from desta.training.batches import Collator, stream
+from desta.training.batches import Collator, MicroBatch, stream
 from desta.training.card import model_card
 from desta.training.config import TrainConfig
+from desta.training.faults import diverged, without_faulty
 from desta.training.optim import learning_rate, make_optimizer
 from desta.training.selfcheck import selfcheck
 from desta.training.state import (
@@ -116,6 +118,38 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
         process=accelerator.process_index,
         num_processes=accelerator.num_processes,
     )
+
+    def differentiate(step: int, batches: Sequence[MicroBatch]) -> _Done:
+        """Leave the gradients of a step; pairs that make no numbers of them are skipped."""
+        done = gradients(step, batches)
+        if done.is_number:
+            return done
+        optimizer.zero_grad(set_to_none=True)
+        good = without_faulty(
+            *(model, collator, batches, accelerator),
+            parameters=() if in_pieces else list(parameters.values()),
+        )
+        again = done if good is None else gradients(step, good)
+        if not again.is_number:
+            raise diverged(step, again.loss, again.norm)
+        return again
+
+    def gradients(step: int, batches: Sequence[MicroBatch]) -> _Done:
+        torch.manual_seed(_step_seed(config.seed, step, accelerator.process_index))
+        tally = processes.tally_all(accelerator, Tally.of(batches))
+        if not tally.num_labels:
+            return _Done(tally)
+        loss_sum = 0.0
+        for number, micro_batch in enumerate(batches, start=1):
+            with processes.exchanging(accelerator, wrapped, last=number == len(batches)):
+                with accelerator.autocast():
+                    loss = wrapped(*micro_batch.inputs())
+                # Gradients are averaged over processes; this loss is a mean over tokens.
+                accelerator.backward(loss * accelerator.num_processes / tally.num_labels)
+            loss_sum += loss.item()
+        norm = processes.clip_gradients(list(parameters.values()), config.optim.clip_norm)
+        return _Done(tally, processes.total(accelerator, loss_sum) / tally.num_labels, norm)
+
     metrics: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         tracker = None
@@ -126,29 +160,14 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
         advance = stack.enter_context(bar)
         for step in range(progress.step + 1, config.steps + 1):
             started = time.perf_counter()
-            torch.manual_seed(_step_seed(config.seed, step, accelerator.process_index))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps=config.steps, config=config.optim)
-            tally = Tally()
-            while not tally.num_labels:  # batches without a usable pair take no step
+            done = _Done()
+            while not done.tally.num_labels:  # batches without a usable pair take no step
                 taken = list(islice(micro_batches, config.accumulate))
-                tally = processes.tally_all(accelerator, Tally.of([m for m, _ in taken]))
-                progress.count(tally, num_rows=len(rows), max_share=data.max_skipped_share)
-            loss_sum = 0.0
-            for number, (micro_batch, _) in enumerate(taken, start=1):
-                with processes.exchanging(accelerator, wrapped, last=number == len(taken)):
-                    with accelerator.autocast():
-                        loss = wrapped(*micro_batch.inputs())
-                    # Gradients are averaged over processes; this loss is a mean over tokens.
-                    accelerator.backward(loss * accelerator.num_processes / tally.num_labels)
-                loss_sum += loss.item()
-            norm = processes.clip_gradients(list(parameters.values()), config.optim.clip_norm)
-            mean_loss = processes.total(accelerator, loss_sum) / tally.num_labels
-            if not math.isfinite(mean_loss) or not math.isfinite(norm):
-                raise ConfigError(
-                    f"the loss of step {step} is {mean_loss}, its gradients' norm {norm}",
-                    fix='lower optim.learning_rate or set precision: "no", and give another --out',
-                )
+                done = differentiate(step, [micro_batch for micro_batch, _ in taken])
+                progress.count(done.tally, num_rows=len(rows), max_share=data.max_skipped_share)
+            tally, norm = done.tally, done.norm
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -156,7 +175,7 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
             progress.step, progress.position = step, taken[-1][1]
             progress.seconds += seconds
             metrics = {
-                "loss": mean_loss,
+                "loss": done.loss,
                 "lr": optimizer.param_groups[0]["lr"],
                 "grad_norm": norm,
                 "labelled_tokens": tally.num_labels,
@@ -168,7 +187,7 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
                 tracker.log(step, **metrics)
             if held_out and (step % config.validate_every == 0 or step == config.steps):
                 # By every process, for they may hold the model in pieces.
-                found = validate(loaded, held_out, accelerator)
+                found = validate(step, loaded, held_out, accelerator)
                 if tracker is not None:
                     tracker.log(step, **found)
             if step % config.save_every == 0 and step < config.steps:
@@ -198,6 +217,20 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return summary
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What the gradients of a step were computed of, and what came of it."""
+
+    tally: Tally = field(default_factory=Tally)
+    loss: float = 0.0
+    norm: float = 0.0
+
+    @property
+    def is_number(self) -> bool:
+        """Whether a step may be taken."""
+        return math.isfinite(self.loss) and math.isfinite(self.norm)
 
 
 def _is_finished(run: Path, config: TrainConfig) -> bool:

@@ -83,6 +83,11 @@ def total(accelerator: Accelerator, value: float) -> float:
     return accelerator.reduce(tensor, reduction="sum").item()
 
 
+def most(accelerator: Accelerator, number: int) -> int:
+    """Return the largest of the numbers that the processes have."""
+    return number if accelerator.num_processes == 1 else max(gather_object([number]))
+
+
 def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> float:
     """Scale gradients down to a global norm; return what it was."""
     norm: Tensor = nn.utils.clip_grad_norm_(parameters, max_norm)

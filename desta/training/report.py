@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 from desta.errors import DataError
 from desta.records import numbered_jsonl
 from desta.schema import Json, check, read_json
-from desta.shards import Manifest
+from desta.shards import UNWRITABLE, Manifest, write_atomic
 from desta.training.figures import draw_layer_weights, draw_loss
 from desta.training.formats import (
     AnswerLine,
@@ -96,7 +96,8 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     ]
     target = out or run / REPORT
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(f"Report of {run.resolve().name}", body), encoding="utf-8")
+    html = page(f"Report of {run.resolve().name}", body)
+    write_atomic(target, html.encode(errors=UNWRITABLE))
     return target
 
 

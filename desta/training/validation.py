@@ -1,6 +1,9 @@
 """What a run looks at on the way: the loss on held-out pairs, and responses to read."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Self
 
@@ -10,12 +13,14 @@ from accelerate import Accelerator
 from desta.data.dataset import Example, PairDataset, Skipped
 from desta.data.sampling import BucketSampler
 from desta.errors import DataError
+from desta.isolation import error_of, in_halves
 from desta.llm.base import Sampling
 from desta.llm.decoding import end_ids, read, write
 from desta.llm.writing import Writer
 from desta.model.checkpoint import Loaded
 from desta.training.batches import SILENCE, Collator, MicroBatch
 from desta.training.config import DataConfig
+from desta.training.faults import diverged, without_faulty
 
 _SAMPLING = Sampling(max_new_tokens=48)
 
@@ -29,6 +34,24 @@ class HeldOut:
     """Pairs that are answered."""
     skipped: list[Skipped]
     """Unusable pairs."""
+    collator: Collator
+
+    def leave_out(self, batches: list[MicroBatch]) -> None:
+        """Take batches of which some pairs are left out in place of the own ones.
+
+        Raises:
+            DataError: nothing is left.
+        """
+        self.skipped[:] = [item for batch in batches for item in batch.skipped]
+        self.batches[:] = batches
+        left = {pair.id for batch in self.batches for pair in batch.pairs}
+        self.samples[:] = [example for example in self.samples if example.pair.id in left]
+        if not left:
+            raise DataError(
+                f"no validation pair can be used; the first, {self.skipped[0].id}: "
+                f"{self.skipped[0].reason}",
+                fix="mend the recordings, or leave data.validation out",
+            )
 
     @classmethod
     def read(
@@ -59,24 +82,61 @@ class HeldOut:
             )
         read = (collator.reader.read(rows[row]) for row in range(num_rows))
         samples = islice((item for item in read if isinstance(item, Example)), num_samples)
-        return cls([batch for batch in batches if batch.num_pairs], list(samples), skipped)
+        return cls(batches, list(samples), skipped, collator)
 
 
-def validate(loaded: Loaded, held_out: HeldOut, accelerator: Accelerator) -> dict[str, Any]:
-    """Return `validation_loss` and `samples`: prompts with target and generated response."""
+def validate(
+    step: int, loaded: Loaded, held_out: HeldOut, accelerator: Accelerator
+) -> dict[str, Any]:
+    """Return `validation_loss` and `samples`: prompts with target and generated response.
+
+    Pairs of which the model makes no number are left out from now on.
+
+    Raises:
+        ConfigError: it makes no number of any.
+        DataError: no pair is left.
+    """
     model = loaded.model.eval()
+
+    def loss_sum() -> float:
+        return sum(model(*b.inputs()).item() for b in held_out.batches if b.num_pairs)
+
     with torch.no_grad(), accelerator.autocast():
-        losses = [model(*b.inputs()).item() for b in held_out.batches]
-        samples = _answer(loaded, held_out.samples)
+        total = loss_sum()
+        if not math.isfinite(total):
+            good = without_faulty(model, held_out.collator, held_out.batches, accelerator)
+            if good is not None:
+                held_out.leave_out(good)
+                total = loss_sum()
+        if not math.isfinite(total):
+            raise diverged(step, total)
+        samples = _answer_each(loaded, held_out.samples)
     model.train()
     num_labels = sum(b.batch.num_labels for b in held_out.batches)
-    return {"validation_loss": sum(losses) / num_labels, "samples": samples}
+    return {"validation_loss": total / num_labels, "samples": samples}
 
 
-def _answer(loaded: Loaded, examples: list[Example]) -> list[dict[str, str]]:
-    """Answer pairs greedily."""
+def _answer_each(loaded: Loaded, examples: Sequence[Example]) -> list[dict[str, str]]:
     if not examples:
         return []
+    return in_halves(partial(_answer, loaded), examples, alone=_unanswered)
+
+
+def _unanswered(example: Example, error: Exception) -> dict[str, str]:
+    return _sample(example, f"({error_of(error, 'the pair').reason})")
+
+
+def _sample(example: Example, generated: str) -> dict[str, str]:
+    return {
+        "id": example.pair.id,
+        "prompt": example.pair.prompt,
+        "target": example.pair.response,
+        "generated": generated,
+    }
+
+
+def _answer(loaded: Loaded, examples: Sequence[Example]) -> list[dict[str, str]]:
+    """Answer pairs greedily."""
     model, tokenizer = loaded.model, loaded.tokenizer
     windows = [w for e in examples for w in e.windows] or [SILENCE]
     audio = model.audio_tokens(model.encode(model.mel(windows)))
@@ -95,11 +155,5 @@ def _answer(loaded: Loaded, examples: list[Example]) -> list[dict[str, str]]:
     for _ in write(model.llm_model, read(model.llm_model, sequences), writers):
         pass
     return [
-        {
-            "id": example.pair.id,
-            "prompt": example.pair.prompt,
-            "target": example.pair.response,
-            "generated": writer.text,
-        }
-        for example, writer in zip(examples, writers, strict=True)
+        _sample(example, writer.text) for example, writer in zip(examples, writers, strict=True)
     ]

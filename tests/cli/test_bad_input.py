@@ -273,3 +273,18 @@ def test_decontaminate_refuses_what_is_not_there(tmp_path: Path, tone: np.ndarra
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["kept"] == 1
     assert (tmp_path / "clips.clean.jsonl").read_text().count("\n") == 1
+
+
+def test_a_url_is_told_as_it_was_given(tmp_path: Path, published_tiny: Path) -> None:
+    url = "https://x.org/a.wav"
+    for words in (
+        ("ask", url, "What is it?", "--model", published_tiny),
+        ("ask", "--jsonl", url, tmp_path / "out.jsonl", "--model", published_tiny),
+        ("construct", url, "--out", tmp_path / "out"),
+        ("inspect", url),
+        ("describe", "tuxpaint", url, "--out", tmp_path / "out"),
+        ("measure", url, "--root", tmp_path, "--out", tmp_path / "out"),
+    ):
+        result = run_desta(*words)
+        refused(result, "download it first")
+        assert f"error: {url} is a URL" in result.stderr, words

@@ -340,3 +340,33 @@ def test_broken_rows_are_counted_with_reason_and_example(tmp_path: Path) -> None
     assert description.skipped[0].example == "mine/missing.wav"
     with pytest.raises(DataError, match='9 of 10 recordings are broken.*2 times "does not exist"'):
         describe(source, tmp_path)
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;", "sep=\t", "sep=,", "sep=|"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_first_line_may_name_what_separates_the_columns(
+    tmp_path: Path, first: str, mark: str, end: str
+) -> None:
+    between = first.strip('"')[-1]
+    lines = [first, f"path{between}words", f"a.wav{between}Guten Tag", f"b.wav{between}Hello"]
+    (tmp_path / "rows.csv").write_bytes(f"{mark}{end.join(lines)}{end}".encode())
+    assert read_table(tmp_path / "rows.csv") == [
+        {"path": "a.wav", "words": "Guten Tag"},
+        {"path": "b.wav", "words": "Hello"},
+    ]
+
+
+def test_a_column_may_be_called_sep(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("sep=,path\n1,a.wav\n")
+    assert read_table(tmp_path / "rows.csv") == [{"sep=": "1", "path": "a.wav"}]
+
+
+def test_a_url_in_a_table_is_counted_as_one(tmp_path: Path) -> None:
+    make_corpus(tmp_path, "rows.csv", [*ROWS, ROWS[0] | {"path": "https://x.org/c.wav"}])
+    found = describe(
+        custom_source(recipe(table="rows.csv", **MAPPING)), tmp_path, max_broken_share=0.5
+    )
+    assert reasons(found) == {"is a URL, and URLs are not fetched": 1}
+    with pytest.raises(DataError, match=r"^https://x.org/corpus is a URL"):
+        describe(custom_source(recipe(table="rows.csv")), Path("https://x.org/corpus"))

@@ -1,0 +1,87 @@
+"""Paths that a user gives: files of this machine, and outputs that can be written whole."""
+
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from desta.errors import ConfigError, DataError
+
+_URL = re.compile(r"(https?|ftps?|s3|gs|hf|file):/+(?=[^/])", re.IGNORECASE)
+_NOT_FETCHED = "is a URL, and URLs are not fetched"
+_NOT_WHOLE = "give the path of a regular file, or of one that is not there yet"
+_STREAMS = (1, 2)  # what this program prints
+
+
+def check_local(path: str | Path) -> None:
+    """Refuse a URL, also one of whose slashes `Path` has left only one.
+
+    Raises:
+        DataError: it is a URL.
+    """
+    text = str(path)
+    if found := _URL.match(text):
+        lost = "//" if found[1].lower() == "file" else "/"
+        url = text if "://" in text else text.replace(":/", f":/{lost}", 1)
+        raise DataError(
+            f"{url} {_NOT_FETCHED}",
+            fix="download it first, and give the path of the file",
+            reason=_NOT_FETCHED,
+        )
+
+
+def check_output(path: Path) -> None:
+    """Refuse what is no place for a file, before anything is read.
+
+    A link is judged by what it leads to.
+
+    Raises:
+        ConfigError: it is a folder, a pipe, a socket, a device or what this program prints to, or
+            lies in what is no folder.
+        DataError: it is a URL.
+    """
+    found = _status(path)
+    if found is None:
+        return
+    if stat.S_ISDIR(found.st_mode):
+        raise ConfigError(f"{path} is a folder, not a file", fix="name a file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(
+            f"{path} is a pipe, a socket or a device, and no file can be written there",
+            fix=_NOT_WHOLE,
+        )
+    for stream in _STREAMS:
+        with suppress(OSError):  # it is closed
+            if os.path.samestat(found, os.fstat(stream)):
+                raise ConfigError(f"{path} is where this program prints to", fix=_NOT_WHOLE)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse what is no place for a folder of files, before anything is read.
+
+    Raises:
+        ConfigError: it is something else than a folder, or lies in what is none.
+        DataError: it is a URL.
+    """
+    found = _status(path)
+    if found is None and path.is_symlink():
+        raise ConfigError(f"{path} is a link that leads nowhere", fix="give another folder")
+    if found is not None and not stat.S_ISDIR(found.st_mode):
+        raise ConfigError(
+            f"{path} is not a folder", fix="give a folder, or one that is not there yet"
+        )
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return what a path leads to; None where there is nothing yet."""
+    check_local(path)
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte, or half a character
+        told = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"{str(path)!r} cannot be written: {told}", fix="give another path"
+        ) from error
