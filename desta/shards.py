@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Self
 from desta.errors import DataError
 from desta.records import AudioTextPair, read_jsonl
 
-FORMAT = 2
+FORMAT = 3
 """Of the directory; raised whenever an older reader would misread a newer directory."""
 MANIFEST = "manifest.json"
 RESPONSES = "responses.sqlite"
@@ -61,8 +61,10 @@ class Manifest:
     """SHA-256 of the prompt pools."""
     sampling: Mapping[str, Any]
     recipe: str
-    """SHA-256 of all that decides what the shards hold."""
+    """SHA-256 of recipe, clips, prompts and backbone."""
     shards: tuple[Shard, ...]
+    code: str = ""
+    """SHA-256 of the code that turned them into pairs; empty where it was not noted."""
     dropped: Mapping[str, Dropped] = field(default_factory=dict)
     """By reason."""
     counts: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
