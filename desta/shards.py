@@ -125,7 +125,11 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is there, whole, when the block ends, or else stays as it was."""
+    """Open a file that is there, whole, when the block ends, or else stays as it was.
+
+    A link stays one: the file that it leads to is written.
+    """
+    path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.part")  # always the same: a rerun overwrites it
     with temporary.open("wb") as file:
         yield file
