@@ -53,8 +53,8 @@ def merge(folders: Sequence[Path]) -> Path:
         merged += part
     _check(merged, plan, folders[0])
     target = folders[0] / RESULTS
-    with lock(target) as lines:
-        lines.rewrite(fill(merged, results_of(target), read_line))
+    with lock(target) as journal:
+        journal.rewrite(fill(merged, results_of(target), read_line))
     return target
 
 
