@@ -19,6 +19,7 @@ import yaml
 
 from desta.errors import ConfigError
 from desta.paths import check_local
+from desta.renamed import other_names, with_new_keys
 
 T = TypeVar("T")
 _COMMAND_LINE = "the command line"
@@ -201,9 +202,13 @@ def _override(tree: dict[str, Any], override: str) -> None:
         )
     place: Any = _place(node, last, override) if isinstance(node, list) else last
     try:
-        node[place] = _parse(text)
+        value = _parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override} is not YAML", fix="quote the value") from error
+    if isinstance(node, dict):
+        for name in other_names(last):
+            node.pop(name, None)
+    node[place] = value
 
 
 def _below(node: dict[str, Any], key: str) -> Any:
@@ -229,6 +234,7 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
             f'{where}: "{path}" is {tree!r}, not keys', fix="indent its keys below it"
         )
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    tree = with_new_keys(tree, fields, where=where)
     hints = typing.get_type_hints(kind)
     for key in tree:
         if key not in fields:

@@ -4,9 +4,11 @@ Read `STEPS` as the tutorial. Every step is a command of its own, can be run by 
 folder, and is skipped by itself where its result is there already.
 """
 
+import importlib.resources
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -58,11 +60,10 @@ def run_demo(corpora: Path | None) -> None:
         corpora: unpacked packages to use instead of fetching them.
 
     Raises:
-        ConfigError: the recipes are not here, or `corpora` is no folder.
+        ConfigError: the recipes are not to be had, or `corpora` is no folder.
         DestaError: a step failed.
     """
-    if not RECIPES.is_dir():
-        raise ConfigError(f"{RECIPES} is not here", fix="run the demo in the project's folder")
+    _bring_recipes()
     if corpora is not None:
         _use(corpora)
     if corpora is None and CORPORA.is_symlink():
@@ -79,6 +80,17 @@ def run_demo(corpora: Path | None) -> None:
         steps.append(step if step.seconds > first.seconds else first)  # not a step that was there
         write_atomic(log, f"{json.dumps([asdict(s) for s in steps], indent=2)}\n".encode())
     _print(steps)
+
+
+def _bring_recipes() -> None:
+    """Put the recipes of the demo here, if the folder is not the project's own."""
+    if RECIPES.is_dir():
+        return
+    packaged = importlib.resources.files("desta") / "assets" / "demo"
+    with importlib.resources.as_file(packaged) as folder:
+        if not folder.is_dir():  # installed from a folder, where nothing is packaged
+            raise ConfigError(f"{RECIPES} is not here", fix="give the command in that folder")
+        shutil.copytree(folder, RECIPES)
 
 
 def _use(corpora: Path) -> None:

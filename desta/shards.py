@@ -25,7 +25,7 @@ from desta.paths import check_local, check_output
 from desta.records import AudioTextPair, read_jsonl
 from desta.schema import Json, check, read_json
 
-FORMAT = 2
+FORMAT = 3
 """Of the directory; raised whenever an older reader would misread a newer directory."""
 MANIFEST = "manifest.json"
 RESPONSES = "responses.sqlite"
@@ -72,8 +72,10 @@ class Manifest:
     """SHA-256 of the prompt pools."""
     sampling: Mapping[str, Any]
     recipe: str
-    """SHA-256 of all that decides what the shards hold."""
+    """SHA-256 of recipe, clips, prompts and backbone."""
     shards: tuple[Shard, ...]
+    code: str = ""
+    """SHA-256 of the code that turned them into pairs; empty where it was not noted."""
     dropped: Mapping[str, Dropped] = field(default_factory=dict)
     """By reason."""
     counts: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)

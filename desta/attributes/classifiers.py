@@ -16,7 +16,7 @@ from desta.model.weights import fingerprint
 class Classifier:
     """A loaded model that says one attribute; a clip at a time, for padding would change it."""
 
-    def __init__(self, label: Label, *, device: str = "cpu") -> None:
+    def __init__(self, label: Label, *, device: str | torch.device = "cpu") -> None:
         """Load it.
 
         Raises:

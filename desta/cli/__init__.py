@@ -22,6 +22,7 @@ from desta.cli import (  # noqa: F401
     asking,
     evaluation,
     scoring,
+    benchmarks,
 )
 from desta.cli.app import app
 from desta.errors import DestaError

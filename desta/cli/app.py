@@ -17,8 +17,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 sources_app = typer.Typer(help="Corpora that are known by name; lists them.")
+benchmarks_app = typer.Typer(help="Benchmarks of `desta eval`; lists them.")
 models_app = typer.Typer(help="Encoders, backbones and trained models.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
+app.add_typer(benchmarks_app, name="benchmarks")
 app.add_typer(models_app, name="models")
 
 

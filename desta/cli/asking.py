@@ -18,6 +18,7 @@ from desta.cli.options import (
     MaxTokens,
     Model,
     Quantise,
+    Quantize,
     System,
     Temperature,
     new_file,
@@ -56,8 +57,9 @@ def ask(
     ] = None,
     system: System = None,
     language: Language = None,
+    quantize: Quantize = None,
     quantise: Quantise = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     max_seconds: MaxSeconds = 3600.0,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
@@ -96,7 +98,7 @@ def ask(
             fix='desta ask AUDIO... "QUESTION", or desta ask --jsonl IN OUT',
         )
     setup = Setup(
-        *(model, language, quantise, device, max_seconds, max_tokens, temperature),
+        *(model, language, quantize or quantise, device, max_seconds, max_tokens, temperature),
         top_p=top_p,
         stop=tuple(stop or ()),
     )
@@ -112,7 +114,7 @@ def ask(
             sampling=sampling,
             system_prompt=system,
             seed=seed,
-            model=f"{setup.model} {setup.language} {setup.quantise}",
+            model=f"{setup.model} {setup.language} {setup.quantize}",
             batch_size=batch_size,
             retry=retry,
         )
@@ -154,8 +156,9 @@ def chat(
     model: Model = DEMO_RUN,
     system: System = None,
     language: Language = None,
+    quantize: Quantize = None,
     quantise: Quantise = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     max_seconds: MaxSeconds = 3600.0,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
@@ -163,7 +166,9 @@ def chat(
     """Talk about clips over several turns. `/add PATH` brings in a clip, `/help` tells the rest."""
     waiting = list(clips or ())
     _check_clips(waiting)
-    setup = Setup(model, language, quantise, device, max_seconds, max_tokens, temperature)
+    setup = Setup(
+        *(model, language, quantize or quantise, device, max_seconds, max_tokens, temperature)
+    )
     conversation = setup.conversation(system)
     while True:
         try:
@@ -222,7 +227,7 @@ class Setup:
 
     model: str
     language: str | None
-    quantise: str | None
+    quantize: str | None
     device: str
     max_seconds: float
     max_tokens: int
@@ -247,11 +252,11 @@ class Setup:
 
         if self.model == DEMO_RUN and not Path(self.model).is_dir():
             raise ConfigError(
-                f"{self.model} is not here", fix="run `make demo`, or name a model with --model"
+                f"{self.model} is not here", fix="run `desta demo`, or name a model with --model"
             )
         return Engine.load(
             self.model,
-            quantisation=cast(Any, self.quantise),
+            quantization=cast(Any, self.quantize),
             device=self.device,
             language=self.language,
             limits=Limits(max_seconds=self.max_seconds),

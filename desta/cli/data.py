@@ -14,12 +14,15 @@ from desta.cli.options import (
     MaxBrokenShare,
     Overrides,
     Recipe,
+    RecipeDevice,
     new_file,
     new_folder,
+    with_engine_on,
 )
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe, to_plain
 from desta.errors import ConfigError
+from desta.llm.config import AUTO, LocalEngine
 
 if TYPE_CHECKING:
     from desta.construction.config import ConstructConfig
@@ -222,7 +225,9 @@ def construct(
     cluster: Annotated[
         str | None,
         typer.Option(
-            metavar="local|ADDRESS", help="Ray cluster that writes the responses (docs/cluster.md)."
+            metavar="local|ADDRESS",
+            help="Ray cluster that writes the responses: this machine, or "
+            "its address (auto, HOST:6379, ray://HOST:10001).",
         ),
     ] = None,
     workers: Annotated[
@@ -231,6 +236,7 @@ def construct(
     retry: Annotated[
         bool, typer.Option("--retry", help="Ask again what the engine refused to answer.")
     ] = False,
+    device: RecipeDevice = None,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -241,7 +247,7 @@ def construct(
     changes = list(overrides or ())
     if regenerate is not None:
         changes.append(f"regenerate={json.dumps(str(regenerate))}")
-    config = load_recipe(recipe, ConstructConfig, changes)
+    config = with_engine_on(load_recipe(recipe, ConstructConfig, changes), device)
     if dry_run:
         typer.echo(dump_recipe(config))
         return
@@ -266,8 +272,13 @@ def _construct(
 ) -> "Manifest":
     if address is not None:
         from desta.construction.cluster import construct_on_cluster
-        from desta.construction.workers import per_worker
+        from desta.construction.workers import LOCAL, per_worker
 
+        if isinstance(config.engine, LocalEngine) and config.engine.device == AUTO:
+            from desta.model.precision import choose_device
+
+            # which devices other machines have, nobody knows here
+            config = with_engine_on(config, str(choose_device(AUTO if address == LOCAL else "cpu")))
         recipe, cluster = per_worker(config, address, workers)
         return construct_on_cluster(config, out, partial(_load, recipe), cluster, retry=retry)
     from desta.construction.pipeline import construct as run

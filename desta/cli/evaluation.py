@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides, new_folder
+from desta.cli.options import (
+    AllowMissing,
+    AsJson,
+    DryRun,
+    Overrides,
+    RecipeDevice,
+    new_folder,
+)
 from desta.cli.tables import print_scores
 from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
 @app.command("eval")
 def evaluate(
     benchmark: Annotated[
-        str, typer.Argument(help="Name of a benchmark; docs/evaluation/README.md lists them.")
+        str, typer.Argument(help="Name of a benchmark; `desta benchmarks` lists them.")
     ],
     recipe: Annotated[Path | None, typer.Option(help="YAML recipe.")] = None,
     data: Annotated[
@@ -36,6 +43,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="NAME", help="Who answers: model, oracle, ...; repeatable."),
     ] = None,
+    device: RecipeDevice = None,
     limit: Annotated[int | None, typer.Option(help="Draw this many items, to try it.")] = None,
     out: Annotated[
         Path | None,
@@ -57,14 +65,18 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Ask a model and its baselines the questions of a benchmark, and score their answers."""
+    from desta.evaluation.catalogue import find_about
+
     given = {
         "data": data,
         "model": model,
         "backbone": backbone,
         "systems": system or None,
+        "device": device,
         "limit": limit,
     }
     changes = {name: value for name, value in given.items() if value is not None}
+    find_about(benchmark)
     if benchmark == "text":
         from desta.evaluation.text import TextConfig
 
@@ -83,17 +95,18 @@ def evaluate(
     if recipe is None and asked.recipe is SuiteRecipe and "data" not in names:
         raise ConfigError(
             f"the data of {benchmark} are not given",
-            fix="give --data, or a --recipe; docs/evaluation/README.md tells what they are",
+            fix=f"give --data, or a --recipe; `desta benchmarks show {benchmark}` says what it is",
         )
     config = load_recipe(recipe, asked.recipe, overriding)
     part = _shard(shard)
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    from desta.evaluation.answerers import load_answerers, weights_of
+    from desta.evaluation.answerers import load_answerers, on_device, weights_of
     from desta.evaluation.runner import evaluate as run
 
     folder = out or _inside(config.model, benchmark)
+    config = on_device(config, folder)
     scores = run(
         asked,
         config,
@@ -150,7 +163,8 @@ def _evaluate_text(config: "TextConfig", out: Path | None, *, dry_run: bool, as_
     folder = out or config.model / "eval" / "text"
     # In bfloat16 a prompt that is read in two pieces rounds differently, and ties fall otherwise.
     limits = Limits(prefix_cache_bytes=0)
-    found = evaluate_text(config, Engine.load(config.model, limits=limits), folder)
+    engine = Engine.load(config.model, device=config.device, limits=limits)
+    found = evaluate_text(config, engine, folder)
     typer.echo(
         json.dumps(found, ensure_ascii=False)
         if as_json

@@ -36,7 +36,7 @@ def measure(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; one per core by default.")
     ] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Add pitch, volume, speaking speed, noise level and what classifiers say to clips.jsonl."""
@@ -50,8 +50,10 @@ def measure(
     classifiers = []
     if labels:
         from desta.attributes.classifiers import Classifier  # transformers takes seconds to import
+        from desta.model.precision import choose_device
 
-        classifiers = [Classifier(wanted, device=device) for wanted in labels]
+        place = choose_device(device)
+        classifiers = [Classifier(wanted, device=place) for wanted in labels]
     tally = run(
         clips,
         root,

@@ -1,12 +1,16 @@
 """Arguments and options that several verbs share."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from desta.errors import ConfigError
 from desta.paths import check_folder, check_output
+
+log = logging.getLogger(__name__)
 
 
 def _share(value: float) -> float:
@@ -49,13 +53,26 @@ System = Annotated[
 Language = Annotated[
     str | None, typer.Option(help="What is spoken, for transcribing; Whisper finds out if unset.")
 ]
-Quantise = Annotated[
+Quantize = Annotated[
     str | None,
     typer.Option(
-        "--quantise", help="Load the backbone in int8 (or nf4 on a GPU); the connector stays."
+        "--quantize", help="Load the backbone in int8 (or nf4 on a GPU); the connector stays."
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+
+
+def _renamed(value: str | None) -> str | None:
+    if value is not None:
+        log.warning("--quantise is now called --quantize")
+    return value
+
+
+Quantise = Annotated[str | None, typer.Option("--quantise", hidden=True, callback=_renamed)]
+_COMPUTE = "Where to compute: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."
+Device = Annotated[str, typer.Option(help=_COMPUTE)]
+RecipeDevice = Annotated[
+    str | None, typer.Option("--device", help=f"{_COMPUTE}; as the recipe says by default.")
+]
 MaxBrokenShare = Annotated[
     float,
     typer.Option(callback=_share, help="Share of unreadable recordings that is tolerated."),
@@ -66,5 +83,22 @@ MaxSeconds = Annotated[
 MaxTokens = Annotated[int, typer.Option(help="Longest answer, in tokens.")]
 Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
 
+R = TypeVar("R")
+
+
+def with_engine_on(recipe: R, device: str | None) -> R:
+    """Return a recipe whose engine computes on a device; None: as it says.
+
+    Raises:
+        ConfigError: its engine is not in this process.
+    """
+    if device is None:
+        return recipe
+    engine: Any = recipe.engine  # type: ignore[attr-defined]
+    if engine.kind != "local":
+        raise ConfigError(f"--device says nothing to the engine {engine.kind}", fix="leave it out")
+    return replace(recipe, engine=replace(engine, device=device))  # type: ignore[type-var]
+
+
 DEMO_RUN = "demo/run"
-"""Where `make demo` leaves its model."""
+"""Where the demo leaves its model."""

@@ -10,7 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from desta.cli.app import app
-from desta.cli.options import AllowMissing, AsJson, Overrides, new_file
+from desta.cli.options import (
+    AllowMissing,
+    AsJson,
+    Overrides,
+    RecipeDevice,
+    new_file,
+    with_engine_on,
+)
 from desta.cli.tables import print_scores, print_skipped
 from desta.config import load_recipe, suggest
 from desta.errors import ConfigError
@@ -50,13 +57,17 @@ def score(
         str | None, typer.Option(help="Of transcriptions: code or English name.")
     ] = None,
     judge: Annotated[
-        Path | None, typer.Option(help="YAML recipe of a judge (docs/evaluation/judges.md).")
+        Path | None,
+        typer.Option(
+            help="YAML recipe of a judge: its backbone, and its engine if that is not here."
+        ),
     ] = None,
     report: Annotated[
         Path | None,
         typer.Option(callback=new_file, help="Also write an HTML page, and Markdown beside it."),
     ] = None,
     allow_missing: AllowMissing = False,
+    device: RecipeDevice = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -89,6 +100,7 @@ def score(
             judge,
             report,
             allow_missing,
+            device,
             overrides,
             as_json,
         )
@@ -106,7 +118,7 @@ def score(
         )
     from desta.evaluation.rescore import score_again
 
-    recipe, generator = _judge(judge, overrides)
+    recipe, generator = _judge(judge, device, overrides)
     scores = score_again(
         folders[0], allow_missing=allow_missing, recipe=recipe, generator=generator
     )
@@ -183,6 +195,7 @@ def _score_published(
     judge: Path | None,
     report: Path | None,
     allow_missing: bool,
+    device: str | None,
     overrides: list[str] | None,
     as_json: bool,
 ) -> None:
@@ -193,7 +206,7 @@ def _score_published(
 
     benchmark = find_benchmark(name)
     published = read_results(benchmark, paths, **how)
-    recipe, generator = _judge(judge, overrides)
+    recipe, generator = _judge(judge, device, overrides)
     facts: dict[str, Any] = {}
     if recipe is not None:
         from desta.evaluation.judge import judge as ask
@@ -212,14 +225,15 @@ def _score_published(
         typer.echo(f"{equal:,} of {published.num_told:,} scores are as the files themselves say")
 
 
-def _judge(path: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
+def _judge(path: Path | None, device: str | None, overrides: list[str] | None) -> tuple[Any, Any]:
     if path is None:
-        if overrides:
-            raise ConfigError("--set changes the recipe of a judge", fix="add --judge RECIPE")
+        if overrides or device is not None:
+            option = "--set" if overrides else "--device"
+            raise ConfigError(f"{option} changes the recipe of a judge", fix="add --judge RECIPE")
         return None, None
     from desta.evaluation.judge import JudgeRecipe
 
-    recipe = load_recipe(path, JudgeRecipe, overrides or ())
+    recipe = with_engine_on(load_recipe(path, JudgeRecipe, overrides or ()), device)
     check_output(recipe.replies)
     from desta.model.generators import load_generator
 

@@ -2,13 +2,22 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from desta.cli.app import app, models_app
-from desta.cli.options import AsJson, DryRun, Overrides, Recipe, new_file, new_folder
+from desta.cli.options import (
+    AsJson,
+    DryRun,
+    Overrides,
+    Recipe,
+    RecipeDevice,
+    new_file,
+    new_folder,
+)
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe
 from desta.paths import check_output
@@ -20,6 +29,7 @@ def train(
     out: Annotated[Path, typer.Option(callback=new_folder, help="Run directory.")] = Path(
         "runs/train"
     ),
+    device: RecipeDevice = None,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -31,6 +41,8 @@ def train(
     from desta.training.config import TrainConfig
 
     config = load_recipe(recipe, TrainConfig, overrides or ())
+    if device is not None:
+        config = replace(config, device=device)
     if dry_run:
         typer.echo(dump_recipe(config))
         return

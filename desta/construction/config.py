@@ -67,7 +67,7 @@ class ConstructConfig:
     """Number format of the backbone; `auto` is bfloat16 where the device is fast in it."""
     backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
     """What its weights are rounded to; the same as in training, or it is another backbone."""
-    backbone_quantisation: Literal["int8", "nf4"] | None = None
+    backbone_quantization: Literal["int8", "nf4"] | None = None
     """Store its weights in 8 bits, or on a GPU in 4, to save memory; answers move a little."""
     engine: Engine = field(default_factory=LocalEngine)
     """What runs it: in this process, by vLLM, behind an endpoint, or not at all."""

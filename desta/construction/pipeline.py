@@ -7,16 +7,17 @@ of an uninterrupted run, and a changed recipe asks the backbone only for what is
 """
 
 import hashlib
-import importlib.resources
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from desta.config import to_plain
 from desta.construction.answers import Answerer, Answers, Plan
 from desta.construction.building import BUILDING, Building, publish
+from desta.construction.code import code_hash
 from desta.construction.config import ConstructConfig
 from desta.construction.journal import Journal
 from desta.construction.plan import Job, Planner
@@ -89,32 +90,48 @@ def construct_by(
         raise ConfigError(f"{out} cannot be answered anew in its place", fix="give another --out")
     else:
         planner = plan_rows(config.regenerate, config.prompts)
-    recipe = fingerprint(config, planner.prompt_pool, traits)
+    origin = _Origin(
+        recipe=fingerprint(config, planner.prompt_pool, traits), code=code_hash(__name__)
+    )
     out.mkdir(parents=True, exist_ok=True)
-    if not retry and not (out / BUILDING).exists() and _is_finished(out, recipe):
+    if not retry and not (out / BUILDING).exists() and _is_finished(out, origin):
         return verify(out)
-    _check_origin(out, recipe)
+    _check_origin(out, origin)
     for corpus in config.clips:
         if not corpus.root.is_dir():  # right where the recordings are on another machine
             log.warning("there is no folder %s here; the pairs will name it", corpus.root)
     with Journal(out / RESPONSES) as journal:
         publish(out)
         again = journal.forget_refusals() if retry else 0
-        if not again and _is_finished(out, recipe):
+        if not again and _is_finished(out, origin):
             return verify(out)
-        return _build(config, planner, lambda plan: answering(plan, journal), out, traits, recipe)
+        return _build(config, planner, lambda plan: answering(plan, journal), out, traits, origin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Origin:
+    """What decides what the shards hold, each as a SHA-256."""
+
+    recipe: str
+    """Of recipe, clips, prompts and backbone."""
+    code: str
+    """Of what turns them into pairs."""
 
 
 def fingerprint(config: ConstructConfig, prompt_pool: str, traits: GeneratorTraits) -> str:
-    """Return the SHA-256 of all that decides what the shards hold: recipe, clips, prompts, code."""
+    """Return the SHA-256 of all beside code that decides what the shards hold.
+
+    Where the backbone computes is not part of it: what it computes in is in its revision.
+    """
     recipe = to_plain(config)
+    recipe["engine"].pop("device", None)
     for name in ("max_dropped_share", "prompts"):
         del recipe[name]
     for corpus, plain in zip(config.clips, recipe["clips"], strict=True):
         plain["path"] = _sha256(corpus.path)
     if config.regenerate is not None:
         recipe["regenerate"] = [_sha256(path) for path in shard_paths(config.regenerate)]
-    parts = [traits.id, traits.revision, prompt_pool, _code(), recipe]
+    parts = [traits.id, traits.revision, prompt_pool, recipe]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -125,26 +142,28 @@ def _sha256(clips: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _code() -> str:
-    """Return the SHA-256 of the code that turns clips into pairs."""
-    digest = hashlib.sha256()
-    files = importlib.resources.files("desta.construction")
-    for file in sorted(files.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _is_finished(out: Path, recipe: str) -> bool:
+def _is_finished(out: Path, origin: _Origin) -> bool:
     manifest = Manifest.read(out)
-    return manifest is not None and manifest.recipe == recipe
+    return manifest is not None and (manifest.recipe, manifest.code) == (origin.recipe, origin.code)
 
 
-def _check_origin(out: Path, recipe: str) -> None:
-    """Refuse to touch shards whose responses are not in a journal."""
+def _check_origin(out: Path, origin: _Origin) -> None:
+    """Refuse to touch shards whose responses are not in a journal; say why others are replaced."""
+    manifest = Manifest.read(out)
     if (out / RESPONSES).exists():
-        if Manifest.read(out) is not None and not _is_finished(out, recipe):
-            log.warning("%s is built again: recipe, clips or code have changed", out)
+        if manifest is not None and not _is_finished(out, origin):
+            if not manifest.code:
+                why = "it was made by an older desta, which did not note by what code"
+            elif manifest.recipe == origin.recipe:
+                why = "desta has changed since"
+            else:
+                why = "its recipe, clips or prompts have changed"
+            log.warning("%s is built again from the responses that are there: %s", out, why)
+    elif manifest is not None and (manifest.recipe == origin.recipe or not manifest.code):
+        raise ConfigError(
+            f"{out} was made by another version of desta, and its {RESPONSES} is gone",
+            fix="use it as it is, or give another directory",
+        )
     elif any(out.glob("*.jsonl")):
         raise ConfigError(
             f"{out} holds shards of another origin or recipe, and no {RESPONSES}",
@@ -158,7 +177,7 @@ def _build(
     answering: Callable[[Plan[Any]], Answers],
     out: Path,
     traits: GeneratorTraits,
-    recipe: str,
+    origin: _Origin,
 ) -> Manifest:
     if isinstance(planner, RowPlan):
         verdicts, total = Verdicts(config, {}), planner.num_rows
@@ -191,7 +210,8 @@ def _build(
         revision=traits.revision,
         prompt_pool=planner.prompt_pool,
         sampling=to_plain(config.sampling),
-        recipe=recipe,
+        recipe=origin.recipe,
+        code=origin.code,
         shards=shards,
         dropped=verdicts.dropped,
         counts=verdicts.counts,

@@ -4,10 +4,11 @@ import base64
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -15,16 +16,18 @@ import soundfile
 from desta import audio
 from desta.errors import CheckpointError, ConfigError, DataError
 from desta.evaluation.attributes import EvalConfig
+from desta.evaluation.scores import PLAN, read_plan
 from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
 from desta.inference.engine import Engine
 from desta.isolation import half_of, holds_half
 from desta.llm.base import Outcome, Refusal, Sampling, TextGenerator
-from desta.llm.config import LocalEngine, OpenAIEngine
+from desta.llm.config import AUTO, LocalEngine, OpenAIEngine
 from desta.llm.openai import connect
-from desta.model.checkpoint import WEIGHTS
-from desta.model.config import Dtype, Quantisation
+from desta.model.checkpoint import WEIGHTS, find_stored_format
+from desta.model.config import Dtype, Quantization
 from desta.model.generators import load_generator
+from desta.model.precision import choose_device
 from desta.records import (
     END_AUDIO,
     LOCATOR,
@@ -33,6 +36,10 @@ from desta.records import (
     AudioRef,
     Message,
 )
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R", SuiteRecipe, EvalConfig)
 
 
 class Reader:
@@ -139,7 +146,7 @@ def load_answerers(recipe: SuiteRecipe | EvalConfig) -> Answerers:
         CheckpointError: a model cannot be loaded.
     """
     if isinstance(recipe, EvalConfig):
-        return Answerers(model=Engine.load(recipe.model))
+        return Answerers(model=Engine.load(recipe.model, device=recipe.device))
     names = recipe.systems
     hears = needs_model(names)
     model = None
@@ -151,6 +158,27 @@ def load_answerers(recipe: SuiteRecipe | EvalConfig) -> Answerers:
         backbone = Reader(load_generator(_Backbone(recipe.backbone, engine)))
     endpoints = {n: connect_hearer(e) for n, e in recipe.endpoints.items() if n in names}
     return Answerers(model=model, backbone=backbone, endpoints=endpoints)
+
+
+def on_device(recipe: R, out: Path) -> R:
+    """Return a recipe that says which device `auto` is: the one that its folder was begun on.
+
+    Args:
+        recipe: of any benchmark.
+        out: its folder, which need not be there.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    if recipe.device != AUTO:
+        return recipe
+    if (out / PLAN).is_file():
+        device = read_plan(out / PLAN)["config"].get("device", "cpu")
+        log.info("device: %s, on which %s was begun", device, out)
+        return replace(recipe, device=device)
+    model = recipe.model
+    device = choose_device(AUTO, stored=lambda: find_stored_format(model) if model else None)
+    return replace(recipe, device=str(device))
 
 
 def weights_of(model: str | Path | None) -> str | None:
@@ -178,7 +206,7 @@ class _Backbone:
     engine: LocalEngine
     dtype: Dtype = "auto"
     backbone_dtype: Dtype = "bfloat16"
-    backbone_quantisation: Quantisation | None = None
+    backbone_quantization: Quantization | None = None
 
 
 def _text(text: str) -> dict[str, Any]:

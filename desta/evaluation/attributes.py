@@ -34,6 +34,7 @@ from desta.evaluation.choices import named_choices
 from desta.evaluation.items import Item, Report, Score, count_notes, find, tabulate
 from desta.evaluation.metrics import Estimate, accuracy, balanced_accuracy, confusion_matrix
 from desta.evaluation.systems import check_names
+from desta.llm.config import AUTO
 from desta.records import (
     NO_TRANSCRIPTION,
     AudioRef,
@@ -85,6 +86,8 @@ class EvalConfig:
     """Who else answers, beside chance: names of `systems.BUILT_IN`."""
     max_new_tokens: int = 32
     batch_size: int = 16
+    device: str = AUTO
+    """Where the model computes: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
     max_skipped_share: float = 0.05
     """Share of questions whose clip may fail before the evaluation itself does, in [0, 1]."""
     seed: int = 0

@@ -1,9 +1,8 @@
 """The journal of an evaluation: results in the order of its plan, one a line.
 
 What an interrupted call has written whole is kept; a line that it tore is cut off. An answer is
-never changed. A line without an answer gives way to what was answered when it was asked again:
-these results are appended to `<journal>.again`, and put into the journal when all are there, or by
-the next call.
+never changed. A line without an answer gives way to what was answered when it was asked again, as
+`desta.lines.RetryFile` does it.
 """
 
 import json
@@ -15,8 +14,7 @@ from typing import Self
 
 from desta.errors import DataError
 from desta.evaluation.base import Result
-from desta.lines import LineFile, lock_of, whole_lines
-from desta.shards import write_atomic
+from desta.lines import RetryFile, filled
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +58,10 @@ class Journal:
         Raises:
             DataError: it holds other results, or another process writes it.
         """
-        self._path = path
         self._lines = lock(path)
-        self._again: LineFile | None = None
         try:
-            self.replace_skipped()  # by what a call that was cut off has asked again
-            read = [_read(line) for line in self._lines]
+            self._lines.replace()  # by what a call that was cut off has asked again
+            read = [read_line(line) for line in self._lines]
             keys = [key for key, _ in read]
             if keys != list(expected[: len(keys)]):
                 both = enumerate(zip(keys, expected, strict=False), start=1)
@@ -91,38 +87,28 @@ class Journal:
 
     def append_again(self, results: Iterable[Result]) -> None:
         """Write results that will take the place of lines without an answer."""
-        if self._again is None:
-            self._again = lock(_again(self._path))
-        self._again.append(map(line_of, results))
+        self._lines.append_again(map(line_of, results))
 
     def replace_skipped(self) -> None:
         """Put what was asked again into its place, before anything is appended."""
-        if self._again is not None:
-            self._again.close()
-            self._again = None
-        again = _again(self._path)
-        if again.exists():
-            write_lines(self._path, results_of(self._path))
-            again.unlink()
-        lock_of(again).unlink(missing_ok=True)  # only who holds the journal's lock takes it
+        self._lines.replace()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._again is not None:
-            self._again.close()
         self._lines.close()
 
 
-def lock(path: Path) -> LineFile:
+def lock(path: Path) -> RetryFile:
     """Keep other processes from writing a journal, until it is closed.
 
     Raises:
         DataError: one of them has it open.
     """
-    return LineFile(
+    return RetryFile(
         path,
+        read_line,
         busy=DataError(
             f"another process writes {path}",
             fix="let it finish; `desta eval` also takes --shard K/N, or another --out",
@@ -132,23 +118,7 @@ def lock(path: Path) -> LineFile:
 
 def results_of(path: Path) -> list[bytes]:
     """Return the lines of a journal; what was asked again already is in its place."""
-    return fill(whole_lines(path), whole_lines(_again(path)))
-
-
-def fill(lines: Iterable[bytes], others: Iterable[bytes]) -> list[bytes]:
-    """Let lines without an answer give way to what others hold of the same items."""
-    found = {key: line for line in others if (key := key_of(line))}
-    keys = ((line, *_read(line)) for line in lines)
-    return [found.get(key, line) if key and skipped else line for line, key, skipped in keys]
-
-
-def write_lines(path: Path, lines: Iterable[bytes]) -> None:
-    """Write a journal anew, whole or not at all."""
-    write_atomic(path, b"".join(line + b"\n" for line in lines))
-
-
-def _again(path: Path) -> Path:
-    return path.with_name(f"{path.name}.again")
+    return filled(path, read_line)
 
 
 def line_of(result: Result) -> str:
@@ -158,16 +128,16 @@ def line_of(result: Result) -> str:
 
 def key_of(line: bytes) -> tuple[str, str] | None:
     """Return who answered what; None where a line is damaged."""
-    return _read(line)[0]
+    return read_line(line)[0]
 
 
-def _read(line: bytes) -> tuple[tuple[str, str] | None, bool]:
+def read_line(line: bytes) -> tuple[tuple[str, str] | None, bool]:
     """Return who answered what, None where a line is damaged, and whether there is no answer."""
     try:
         record = json.loads(line)
         system, id = record["system"], record["id"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None, False
+        return None, False  # damaged: it is not known to have failed
     if not (isinstance(system, str) and isinstance(id, str)):
         return None, False
     return (system, id), bool(record.get("skipped"))

@@ -45,7 +45,7 @@ class JudgeRecipe:
     """Questions asked at once; what was replied to some of them is kept if the judge goes away."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
-    backbone_quantisation: Literal["int8", "nf4"] | None = None
+    backbone_quantization: Literal["int8", "nf4"] | None = None
 
     @property
     def replies(self) -> Path:

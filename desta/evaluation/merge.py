@@ -10,13 +10,13 @@ from desta.evaluation.journal import (
     RESULTS,
     Shard,
     batch_sizes,
-    fill,
     key_of,
     lock,
+    read_line,
     results_of,
-    write_lines,
 )
 from desta.evaluation.scores import PLAN, read_plan
+from desta.lines import fill
 
 _NAME = re.compile(r"results-(\d+)-of-(\d+)\.jsonl")
 
@@ -53,8 +53,8 @@ def merge(folders: Sequence[Path]) -> Path:
         merged += part
     _check(merged, plan, folders[0])
     target = folders[0] / RESULTS
-    with lock(target):
-        write_lines(target, fill(merged, results_of(target)))
+    with lock(target) as journal:
+        journal.rewrite(fill(merged, results_of(target), read_line))
     return target
 
 

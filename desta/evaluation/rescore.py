@@ -5,7 +5,7 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.evaluation.benchmarks import BENCHMARKS, rescore
-from desta.evaluation.journal import RESULTS, line_of, lock, write_lines
+from desta.evaluation.journal import RESULTS, line_of, lock
 from desta.evaluation.judge import JudgeRecipe, judge
 from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
 from desta.llm.base import TextGenerator
@@ -46,7 +46,7 @@ def score_again(
                 fix="finish the evaluation, then let it be judged",
             )
         return score(out, allow_missing=allow_missing)
-    with lock(path):  # what is asked again meanwhile would be overwritten
+    with lock(path) as lines:  # what is asked again meanwhile would be overwritten
         results = read_results(path, benchmark)
         if recipe is not None and generator is not None:
             scored, facts = judge(benchmark, results, recipe, generator)
@@ -54,5 +54,5 @@ def score_again(
         else:
             scored = [rescore(benchmark, result) for result in results]
         if scored != results:
-            write_lines(path, (line_of(result).encode(errors=UNWRITABLE) for result in scored))
+            lines.rewrite(line_of(result).encode(errors=UNWRITABLE) for result in scored)
         return score(out, scored, allow_missing=allow_missing)

@@ -306,6 +306,7 @@ def _write_plan(
     path = out / PLAN
     if path.exists():
         old = read_plan(path)
+        old["config"] = {"device": "cpu"} | old["config"]  # where all that do not say so were asked
         changed = sorted(key for key in plan if old.get(key) != plan[key])
         if changed:
             raise ConfigError(

@@ -10,7 +10,7 @@ from desta.errors import ConfigError, DataError
 from desta.evaluation.base import MODEL
 from desta.evaluation.items import Item, fetch
 from desta.evaluation.systems import check_names
-from desta.llm.config import OpenAIEngine
+from desta.llm.config import AUTO, OpenAIEngine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class SuiteRecipe:
     batch_size: int = 16
     max_new_tokens: int | None = None
     """Longest answer; null: as published."""
-    device: str = "cpu"
+    device: str = AUTO
+    """Where models compute: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
     max_skipped_share: float = 0.05
     """Share of items that may stay without an answer before the run fails, in [0, 1]."""
 

@@ -11,6 +11,7 @@ from desta.evaluation.scores import write_json
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling
 from desta.llm.chat import render_chat
+from desta.llm.config import AUTO
 from desta.model.backbones import load_backbone
 from desta.records import Message
 
@@ -36,6 +37,8 @@ class TextConfig:
     """Directory of a trained model."""
     prompts: tuple[str, ...] = PROMPTS
     max_new_tokens: int = 48
+    device: str = AUTO
+    """Where both compute: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
         if not self.prompts:

@@ -29,16 +29,18 @@ from desta.inference.requests import Answer, Reply, Request, Stream, with_audios
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves
 from desta.llm.base import Sampling
+from desta.llm.config import AUTO
 from desta.llm.decoding import end_ids, read, shared_length, write
 from desta.llm.fast_layers import pack
 from desta.llm.packing import pack_linears
 from desta.llm.writing import Writer
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
-from desta.model.config import Dtype, Quantisation
+from desta.model.config import Dtype, Quantization
 from desta.model.encoder import WhisperEncoder
 from desta.model.precision import find_device
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
+from desta.renamed import keywords
 
 T = TypeVar("T")
 
@@ -116,13 +118,14 @@ class Engine:
         self._loading = threading.Lock()
 
     @classmethod
+    @keywords(quantisation="quantization")
     def load(
         cls,
         name: str | Path,
         *,
         dtype: Dtype | None = None,
-        quantisation: Quantisation | None = None,
-        device: str = "cpu",
+        quantization: Quantization | None = None,
+        device: str = AUTO,
         language: str | None = None,
         limits: Limits | None = None,
     ) -> "Engine":
@@ -134,13 +137,13 @@ class Engine:
         """
         for what, value, kind in (
             ("dtype", dtype, Dtype),
-            ("quantisation", quantisation, Quantisation),
+            ("quantization", quantization, Quantization),
         ):
             if value is not None and value not in get_args(kind):
                 raise ConfigError(
                     f"{what} {value!r} is unknown", fix=suggest(str(value), get_args(kind))
                 )
-        loaded = checkpoint.load(name, dtype=dtype, quantisation=quantisation, device=device)
+        loaded = checkpoint.load(name, dtype=dtype, quantization=quantization, device=device)
         return cls(loaded, language=language, limits=limits)
 
     def _load_transcriber(self) -> Transcriber:
@@ -175,8 +178,7 @@ class Engine:
         Raises:
             ConfigError: this machine has no such device.
         """
-        find_device(device)
-        self.model.to(device)
+        self.model.to(find_device(device))
         self.hearing.forget()
         self._prefixes.forget()
         self._transcriber = None

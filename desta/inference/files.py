@@ -10,8 +10,7 @@ the output holds the `id` (the number of the line where none is given), `request
 and settings, by which an interrupted call is taken up) and either `answers` and `audios`, or
 `error`, `fix` and, where the error names things of its own, the `reason` that many share. Lines
 come in the order of the input, one for each, also for what is no JSON. One that failed stays so
-until it is asked again: these answers are appended to `OUT.again`, and put into their places when
-all are there, or by the next call.
+until it is asked again; its answer then takes its place, as `desta.lines.RetryFile` does it.
 
 The random numbers of a line that names no `seed` follow from its content, its id and the seed of
 the call, and from nothing before it: an interruption leaves no trace in the file, models draw
@@ -23,7 +22,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,12 +33,11 @@ from desta.inference.conversation import system_messages, user_message
 from desta.inference.engine import Engine
 from desta.inference.requests import Reply, Request
 from desta.isolation import error_of
-from desta.lines import LineFile, lock_of, whole_lines
+from desta.lines import RetryFile, whole_lines
 from desta.llm.base import Sampling
 from desta.paths import check_output
 from desta.progress import progress_bar
 from desta.records import Message, read_lines
-from desta.shards import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -120,25 +118,27 @@ def answer_file(
     asked = _read(source, [model, asdict(sampling), [m.to_json() for m in system], seed])
     busy = DataError(f"another process writes {target}", fix="let it finish, or give another file")
 
-    def ask(todo: Sequence[_Asked], lines: LineFile, done: int) -> None:
+    def ask(todo: Sequence[_Asked], add: Callable[[Iterator[str]], None], done: int) -> None:
         with progress_bar("answering", total=done + len(todo), done=done) as advance:
             for start in range(0, len(todo), batch_size):
                 batch = todo[start : start + batch_size]
-                lines.append(_answer(engine, batch, sampling, system, seed))
+                add(_answer(engine, batch, sampling, system, seed))
                 advance(items=len(batch))
 
-    with LineFile(target, busy=busy) as lines:
-        _put_in_place(target)  # what a call that was cut off has asked again
+    with RetryFile(target, _key_of, busy=busy) as lines:
+        if lines.again.exists():  # a call that was cut off has asked again
+            _finished(lines.again)  # nothing is touched where one of the two is not ours
+            _finished(target)
+            lines.replace()
         done = _finished(target)
         _check_same(done, asked, source, target, retry=retry)
         failed = [a for a, line in zip(asked, done, strict=False) if line.reason is not None]
         if failed and retry:
-            with LineFile(_again(target), busy=busy) as again:
-                ask(failed, again, 0)
-            _put_in_place(target)
+            ask(failed, lines.append_again, 0)
+            lines.replace()
         elif failed:
             log.info("%d have no answer; --retry asks them again", len(failed))
-        ask(asked[len(done) :], lines, len(done))
+        ask(asked[len(done) :], lines.append, len(done))
         tally = Tally(already_done=len(done) - (len(failed) if retry else 0))
         for line in _finished(target):
             tally.count(line.id, line.reason)
@@ -336,17 +336,23 @@ class _Done(NamedTuple):
     request: str
     reason: str | None
     """Why it failed; None where it was answered."""
-    line: bytes
+
+
+def _parse(line: bytes) -> _Done:
+    read = json.loads(line)
+    return _Done(read["id"], read["request"], read.get("reason", read.get("error")))
+
+
+def _key_of(line: bytes) -> tuple[str, bool]:
+    """Return whose line of the output it is, and whether it failed."""
+    done = _parse(line)
+    return done.id, done.reason is not None
 
 
 def _finished(path: Path) -> list[_Done]:
     """Return the lines of a file of answers that are whole."""
-    done = []
     try:
-        for line in whole_lines(path):
-            read = json.loads(line)
-            reason = read.get("reason", read.get("error"))
-            done.append(_Done(read["id"], read["request"], reason, line))
+        done = [_parse(line) for line in whole_lines(path)]
         if not done and not _may_be_ours(path):
             raise ValueError("no line of it is ours")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -354,26 +360,6 @@ def _finished(path: Path) -> list[_Done]:
             f"{path} is not a file of answers", fix="give another file for the answers"
         ) from error
     return done
-
-
-def _put_in_place(target: Path) -> None:
-    """Let lines that failed give way to what was asked again, which is then forgotten."""
-    again = _again(target)
-    if not again.exists():
-        return
-    found = {line.id: line.line for line in _finished(again)}
-    lines = [
-        line.line if line.reason is None else found.get(line.id, line.line)
-        for line in _finished(target)
-    ]
-    write_atomic(target.resolve(), b"".join(line + b"\n" for line in lines))
-    again.unlink()
-    lock_of(again).unlink(missing_ok=True)  # only who holds the lock of the answers takes it
-
-
-def _again(target: Path) -> Path:
-    real = target.resolve()  # a link to the file stays one
-    return real.with_name(f"{real.name}.again")
 
 
 def _may_be_ours(path: Path) -> bool:

@@ -9,8 +9,9 @@ from desta.errors import DataError
 from desta.inference.engine import Engine
 from desta.llm.base import Sampling
 from desta.model import checkpoint
-from desta.model.config import Dtype, Quantisation
+from desta.model.config import Dtype, Quantization
 from desta.records import Message
+from desta.renamed import keywords
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class DeSTA25AudioModel:
         self.engine = engine
 
     @classmethod
+    @keywords(quantisation="quantization")
     def from_pretrained(
         cls,
         name: str | Path,
         *,
         dtype: Dtype | None = None,
-        quantisation: Quantisation | None = None,
+        quantization: Quantization | None = None,
         device: str = "cpu",
     ) -> "DeSTA25AudioModel":
         """Load a model from a directory or a Hub id.
@@ -46,10 +48,10 @@ class DeSTA25AudioModel:
         Args:
             name: directory or id; published checkpoints and our own.
             dtype: precision of the frozen parts; None takes what the checkpoint says.
-            quantisation: of the backbone's weights; None takes what the checkpoint says.
-            device: where to compute.
+            quantization: of the backbone's weights; None takes what the checkpoint says.
+            device: where to compute; as published the CPU, until `to` moves it.
         """
-        return cls(Engine.load(name, dtype=dtype, quantisation=quantisation, device=device))
+        return cls(Engine.load(name, dtype=dtype, quantization=quantization, device=device))
 
     def to(self, device: str) -> "DeSTA25AudioModel":
         """Move the model."""

@@ -7,14 +7,17 @@ from typing import Any, Literal
 
 from desta.errors import ConfigError
 
+AUTO = "auto"
+"""As a device: the best one of the machine that can run the model."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalEngine:
     """The backbone in this process, by transformers."""
 
     kind: Literal["local"] = "local"
-    device: str = "cpu"
-    """Where it computes: cpu, cuda, cuda:1, ..."""
+    device: str = AUTO
+    """Where it computes: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ products, and keeps little.
 angles, caches), and so does every weight under its name. `pack` lets them and the head keep packed
 weights (`desta.llm.packing`) for answering.
 
-A layer falls back to its own `forward` wherever it is not what it was: on a GPU, quantised, with
+A layer falls back to its own `forward` wherever it is not what it was: on a GPU, quantized, with
 low-rank updates, trained, or so long that its scores would fill the memory (docs/decisions/0022).
 
 Shape suffixes: B sequences   S positions   K positions that are read, cached ones among them

@@ -20,15 +20,17 @@ from transformers import AutoConfig
 
 from desta.config import to_plain
 from desta.errors import CheckpointError
+from desta.llm.config import AUTO
 from desta.model import zoo
-from desta.model.backbones import load_backbone
-from desta.model.config import Dtype, ModelConfig, Quantisation, from_published, to_published
+from desta.model.backbones import load_backbone, stored_format
+from desta.model.config import Dtype, ModelConfig, Quantization, from_published, to_published
 from desta.model.desta import DestaModel
 from desta.model.encoders import load_encoder
 from desta.model.parts import find_local, gguf_options, load_part, locate
-from desta.model.precision import find_device, precision
+from desta.model.precision import choose_device, find_device, precision
 from desta.model.weights import fingerprint, sha256, write_tensors
 from desta.paths import check_folder
+from desta.renamed import keywords
 from desta.version import __version__
 
 log = logging.getLogger(__name__)
@@ -78,11 +80,12 @@ def fresh(config: ModelConfig, *, device: str | torch.device = "cpu") -> Loaded:
     return loaded
 
 
+@keywords(quantisation="quantization")
 def load(
     name: str | Path,
     *,
     dtype: Dtype | None = None,
-    quantisation: Quantisation | None = None,
+    quantization: Quantization | None = None,
     device: str | torch.device = "cpu",
 ) -> Loaded:
     """Load a trained model from a directory or a Hub id.
@@ -90,23 +93,25 @@ def load(
     Args:
         name: directory or id; written here or by the published code.
         dtype: precision in which the frozen parts compute; None takes the checkpoint's.
-        quantisation: number format of the backbone's weights; None takes the checkpoint's.
-        device: where to compute.
+        quantization: number format of the backbone's weights; None takes the checkpoint's.
+        device: where to compute; see `desta.model.precision.choose_device`.
 
     Raises:
         CheckpointError: the directory is incomplete, or its tensors are not exactly the
             connector's; at most ten differences are named.
         ConfigError: this machine has no such device.
     """
-    device = find_device(device)
+    if device != AUTO:
+        device = find_device(device)  # a wrong one is told before anything is fetched
     directory = local_directory(str(name))
     fields = read_config(directory)
     config = from_published(fields, where=str(directory))
     config = replace(
         config,
         dtype=dtype or config.dtype,
-        backbone_quantisation=quantisation or config.backbone_quantisation,
+        backbone_quantization=quantization or config.backbone_quantization,
     )
+    device = choose_device(device, stored=lambda: _stored_format(config, directory))
     state = read_weights(directory)
     check_sum(directory, fields)
     check_finite(state, where=str(directory / WEIGHTS))
@@ -307,6 +312,16 @@ def _warn_of_others(loaded: Loaded, fields: dict[str, Any]) -> None:
                 found[key],
                 trained,
             )
+
+
+def find_stored_format(name: str | Path) -> str | None:
+    """Return in how few bits the backbone of a trained model is stored; None where in floats."""
+    directory = local_directory(str(name))
+    return _stored_format(from_published(read_config(directory), where=str(directory)), directory)
+
+
+def _stored_format(config: ModelConfig, base: Path) -> str | None:
+    return stored_format(locate(config.backbone, base), config)
 
 
 def _revisions(loaded: Loaded) -> dict[str, str]:

@@ -11,7 +11,7 @@ from desta.records import LOCATOR
 
 Window = Literal["30s", "tight"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Quantisation = Literal["int8", "nf4"]
+Quantization = Literal["int8", "nf4"]
 
 FORMAT = 1
 """Number of the checkpoint format written here; the published checkpoints carry none."""
@@ -114,7 +114,7 @@ class ModelConfig:
     backbone_dtype: Dtype = "bfloat16"
     """Precision to which the backbone's weights are rounded before they are used in `dtype`; the
     connector was trained against these weights, so every later use rounds them the same way."""
-    backbone_quantisation: Quantisation | None = None
+    backbone_quantization: Quantization | None = None
     """Store the backbone's weights in 8 bits (CUDA or CPU) or in 4 (CUDA) to save memory; answers
     move a little. The connector stays as it is."""
 
@@ -135,7 +135,7 @@ _TOP = _PUBLISHED_TOP | {
     "encoder_window": "window",
     "desta_dtype": "dtype",
     "desta_backbone_dtype": "backbone_dtype",
-    "desta_backbone_quantisation": "backbone_quantisation",
+    "desta_backbone_quantisation": "backbone_quantization",
     "desta_transcriber": "transcriber",
 }
 _CONNECTOR = {
@@ -166,7 +166,7 @@ def to_published(config: ModelConfig, target_layers: tuple[int, ...]) -> dict[st
         "qformer_normalise_frames": config.connector.normalise_frames,
         "desta_dtype": config.dtype,
         "desta_backbone_dtype": config.backbone_dtype,
-        "desta_backbone_quantisation": config.backbone_quantisation,
+        "desta_backbone_quantisation": config.backbone_quantization,
         "desta_transcriber": config.transcriber,
         "desta_format": FORMAT,
     }

@@ -3,7 +3,7 @@
 Two formats, each for the one architecture that the zoo needs:
 
     CTranslate2 (`model.bin`, binary version 6)   Whisper
-    GGUF (any quantisation `gguf` knows)          Llama with a byte-level BPE tokenizer
+    GGUF (any quantization `gguf` knows)          Llama with a byte-level BPE tokenizer
 
 A converted directory holds what `save_pretrained` writes: safetensors, tokenizer, generation
 config and, for Whisper, the feature extractor.
@@ -244,9 +244,9 @@ def _generation_config(tokenizer: Any, settings: Mapping[str, Any]) -> Generatio
 
 
 def convert_llama(file: Path, target: Path) -> None:
-    """Write a Llama directory with the dequantised weights of a GGUF file, in float32.
+    """Write a Llama directory with the dequantized weights of a GGUF file, in float32.
 
-    float32 because a dequantised weight (scale times level plus offset) does not fit the eight
+    float32 because a dequantized weight (scale times level plus offset) does not fit the eight
     bits of bfloat16's mantissa, and greedy text changes when it is rounded
     (`benchmarks/proof_of_conversion.py`).
 
@@ -270,7 +270,7 @@ def convert_llama(file: Path, target: Path) -> None:
 
 
 def llama_from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LlamaForCausalLM:
-    """Build Llama from the metadata and the dequantised tensors of a GGUF file.
+    """Build Llama from the metadata and the dequantized tensors of a GGUF file.
 
     Raises:
         CheckpointError: a tensor is missing, unknown or of a wrong shape.

@@ -16,9 +16,15 @@ from desta.llm.local import LocalGenerator
 from desta.llm.openai import connect
 from desta.llm.scripted import ScriptedGenerator
 from desta.llm.vllm import VllmGenerator, load_vllm, vllm_version
-from desta.model.backbones import NumberFormats, load_backbone, load_tokenizer, revision
+from desta.model.backbones import (
+    NumberFormats,
+    load_backbone,
+    load_tokenizer,
+    revision,
+    stored_format,
+)
 from desta.model.parts import find_local, is_gguf, load_part, locate
-from desta.model.precision import precision
+from desta.model.precision import choose_device, precision
 from desta.model.weights import read_headers
 
 _SAFETENSORS_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
@@ -72,9 +78,10 @@ def _say(answer: str, _: str) -> str:
 
 def _local(recipe: GeneratorRecipe, engine: LocalEngine) -> LocalGenerator:
     place = locate(recipe.backbone, None)
-    model, tokenizer = load_backbone(place, recipe, engine.device)
-    pinned = revision(place, recipe, engine.device)
-    return LocalGenerator(model.to(engine.device), tokenizer, id=recipe.backbone, revision=pinned)
+    device = choose_device(engine.device, stored=lambda: stored_format(place, recipe))
+    model, tokenizer = load_backbone(place, recipe, device)
+    pinned = revision(place, recipe, device)
+    return LocalGenerator(model.to(device), tokenizer, id=recipe.backbone, revision=pinned)
 
 
 def _vllm(recipe: GeneratorRecipe, engine: VllmEngine) -> VllmGenerator:
@@ -102,10 +109,10 @@ def _dtype(recipe: GeneratorRecipe, place: str, device: str) -> str:
         raise ConfigError(
             "the engine vllm reads no GGUF file here", fix="give a directory, or `kind: local`"
         )
-    if recipe.backbone_quantisation is not None:
+    if recipe.backbone_quantization is not None:
         raise ConfigError(
-            "the engine vllm cannot quantise as training does",
-            fix="leave backbone_quantisation out, or use `kind: local`",
+            "the engine vllm cannot quantize as training does",
+            fix="leave backbone_quantization out, or use `kind: local`",
         )
     weights, compute = (precision(d, device) for d in (recipe.backbone_dtype, recipe.dtype))
     directory = find_local(place, None)

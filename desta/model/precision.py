@@ -1,9 +1,53 @@
-"""Number formats: which one a device computes fast in."""
+"""Devices: which one computes, and the number format it is fast in."""
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
 
 import torch
 
 from desta.errors import ConfigError
+from desta.llm.config import AUTO
 from desta.model.config import Dtype
+
+log = logging.getLogger(__name__)
+
+_FIX = "give auto, cpu, or cuda on a machine with a GPU and a PyTorch built for it"
+
+
+def choose_device(
+    name: str | torch.device, *, stored: Callable[[], str | None] = lambda: None
+) -> torch.device:
+    """Return the device that a name means; say in one line which one `auto` is.
+
+    `auto` is cuda where it can be used, else mps, else the CPU. A quantized backbone never goes to
+    mps, and one in int8 to a GPU only where bitsandbytes is installed.
+
+    Args:
+        name: `auto`, or a device as PyTorch names it.
+        stored: says in how few bits a backbone is stored, None where it is whole; only called if
+            there is more than a CPU.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    if name != AUTO:
+        return find_device(name)
+    device, why = torch.device("cpu"), ""
+    if torch.cuda.is_available():
+        fault = _fault("cuda")
+        if fault is None and stored() == "int8" and not importlib.util.find_spec("bitsandbytes"):
+            fault = 'int8 there needs: pip install "desta[quant-gpu]"'
+        device, why = _unless(fault, "cuda")
+    elif torch.backends.mps.is_available():
+        fault = _fault("mps")
+        if fault is None and stored() is not None:
+            fault = "a quantized backbone does not run there"
+        device, why = _unless(fault, "mps")
+    if os.environ.get("RANK", "0") == "0":  # the first process of a run speaks for all
+        log.info("device: %s%s", device, why)
+    return device
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -14,20 +58,36 @@ def find_device(name: str | torch.device) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # the second where CUDA was left out
-        raise ConfigError(
-            f'device "{name}" cannot be used: {str(error).splitlines()[0]}',
-            fix="give cpu, or cuda on a machine with a GPU and PyTorch built for it",
-        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f'unknown device "{name}"', fix=_FIX) from error
+    fault = "it computes nothing" if device.type == "meta" else _fault(device)
+    if fault is not None:
+        raise ConfigError(f'device "{name}" cannot be used: {fault}', fix=_FIX)
     return device
+
+
+def _fault(device: str | torch.device) -> str | None:
+    """Return why nothing can be computed there in the formats that models use; None if it can."""
+    try:
+        torch.zeros(1, dtype=torch.bfloat16, device=device)
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
+        return str(error).splitlines()[0].split(". ")[0]  # of a build without that device, mostly
+    return None
+
+
+def _unless(fault: str | None, kind: str) -> tuple[torch.device, str]:
+    """Return a device, or the CPU and why."""
+    if fault is None:
+        return torch.device(kind), ""
+    return torch.device("cpu"), f" ({kind} is not taken: {fault})"
 
 
 def precision(name: Dtype, device: str | torch.device = "cpu") -> torch.dtype:
     """Return the number format of a name; `auto` is bfloat16 where the device has it."""
     if name != "auto":
         return getattr(torch, name)
-    if torch.device(device).type == "cuda":
+    kind = torch.device(device).type
+    if kind == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    has_bfloat16 = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    has_bfloat16 = kind == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.bfloat16 if has_bfloat16 else torch.float32

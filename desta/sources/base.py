@@ -88,14 +88,13 @@ def spoken(text: str | None) -> tuple[Segment, ...]:
     return (Segment(start=0.0, end=math.inf, text=text),)
 
 
-def find_folder(
-    root: Path, inside: str, *, source: str, bring: str = "`make data` fetches it"
-) -> Path:
-    """Return a folder of the corpus.
+def find_folder(root: Path, inside: str, *, source: str, bring: str | None = None) -> Path:
+    """Return a folder of the corpus; if nothing is said of `bring`, it is in a Debian package.
 
     Raises:
         DataError: it is not there.
     """
+    bring = bring or f"`desta sources fetch {source}` fetches it"
     return _find(root, inside, source, bring, "folder")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from desta.errors import ConfigError
+from desta.llm.config import AUTO
 from desta.model.config import ModelConfig
 
 
@@ -83,6 +84,9 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     accumulate: int = 1
     """Micro-batches of a step, per process."""
+    device: str = AUTO
+    """Where it computes: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ...; of several
+    processes each takes a GPU of its own."""
     precision: Literal["auto", "bf16", "no"] = "auto"
     """Mixed precision of the connector; `auto` is bf16 where the device has it."""
     gradient_checkpointing: bool = False

@@ -22,11 +22,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from desta.config import dump_recipe
+from desta.config import dump_recipe, load_recipe
 from desta.data.dataset import PairDataset, Skipped
 from desta.errors import ConfigError, DataError
+from desta.llm.config import AUTO
 from desta.model import checkpoint
+from desta.model.backbones import stored_format
 from desta.model.layers import recompute
+from desta.model.parts import locate
 from desta.progress import progress_bar
 from desta.shards import write_atomic
 from desta.training import processes
@@ -78,7 +81,13 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         log.info("%s is finished; remove it to train again", run)
         return json.loads((run / SUMMARY).read_text(encoding="utf-8"))
     with processes.told():
-        return _run(config, run, processes.start(config.precision))
+        model = config.model
+        accelerator = processes.start(
+            config.precision,
+            config.device,
+            stored=lambda: stored_format(locate(model.backbone, None), model),
+        )
+        return _run(config, run, accelerator)
 
 
 def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, Any]:
@@ -237,7 +246,7 @@ def _is_finished(run: Path, config: TrainConfig) -> bool:
     """Say whether the run is finished; refuse a directory that holds something else."""
     recipe = run / RECIPE
     if recipe.exists():
-        if recipe.read_text(encoding="utf-8") != dump_recipe(config):
+        if _plain(load_recipe(recipe, TrainConfig)) != _plain(config):
             raise ConfigError(
                 f"{run} holds a run of another recipe",
                 fix="give another --out, or remove that directory",
@@ -245,6 +254,11 @@ def _is_finished(run: Path, config: TrainConfig) -> bool:
     elif run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise ConfigError(f"{run} is neither empty nor a run", fix="give another --out")
     return (run / SUMMARY).exists()
+
+
+def _plain(config: TrainConfig) -> str:
+    """Return what a run must go on with: it may move to another device."""
+    return dump_recipe(replace(config, device=AUTO))
 
 
 def _claim(run: Path, config: TrainConfig) -> None:

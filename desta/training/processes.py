@@ -4,9 +4,10 @@ Several processes are started by `torchrun`, which tells each its number.
 """
 
 import contextlib
+import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -16,10 +17,11 @@ from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from desta.errors import DataError, DestaError
+from desta.errors import ConfigError, DataError, DestaError
+from desta.llm.config import AUTO
 from desta.model.desta import DestaModel
 from desta.model.layers import decoder_layers
-from desta.model.precision import precision
+from desta.model.precision import choose_device, precision
 from desta.training.tally import Tally
 
 Strategy = Literal["ddp", "fsdp2"]
@@ -29,12 +31,37 @@ _NEWS_SECONDS = 1.0  # its connections break a moment before the signal says tha
 _NETWORK = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 
 
-def start(mixed: Literal["auto", "bf16", "no"]) -> Accelerator:
-    """Join the processes of the run; one that was started alone is alone."""
+def start(
+    mixed: Literal["auto", "bf16", "no"],
+    device: str = AUTO,
+    *,
+    stored: Callable[[], str | None] = lambda: None,
+) -> Accelerator:
+    """Join the processes of the run; one that was started alone is alone.
+
+    Args:
+        mixed: mixed precision; `auto` is bf16 where the device has it.
+        device: see `desta.model.precision.choose_device`.
+        stored: in how few bits the backbone is stored.
+
+    Raises:
+        ConfigError: this machine has no such device, or one GPU is named for several processes.
+    """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and ":" in device:
+        raise ConfigError(
+            f"device = {device} is one device, and every process has its own",
+            fix=f"give device: {device.partition(':')[0]}",
+        )
+    if several and device != "cpu" and torch.cuda.is_available():
+        number = int(os.environ.get("LOCAL_RANK", "0"))
+        torch.cuda.set_device(number % torch.cuda.device_count())  # or all of them try the first
+    place = choose_device(device, stored=stored)
+    if place.type == "cuda" and place.index is not None:
+        torch.cuda.set_device(place)
     if mixed == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        mixed = "bf16" if precision("auto", device) == torch.bfloat16 else "no"
-    return Accelerator(mixed_precision=mixed, cpu=not torch.accelerator.is_available())
+        mixed = "bf16" if precision("auto", place) == torch.bfloat16 else "no"
+    return Accelerator(mixed_precision=mixed, cpu=place.type == "cpu")
 
 
 def distribute(model: DestaModel, accelerator: Accelerator, strategy: Strategy) -> nn.Module:

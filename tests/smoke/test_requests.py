@@ -176,7 +176,7 @@ def test_messages_that_are_none_are_refused_before_anything_is_asked(messages: A
     ("options", "told"),
     [
         ({"dtype": "float8"}, "dtype 'float8' is unknown"),
-        ({"quantisation": "int4"}, "quantisation 'int4' is unknown"),
+        ({"quantization": "int4"}, "quantization 'int4' is unknown"),
     ],
 )
 def test_unknown_number_formats_are_refused(

@@ -12,7 +12,7 @@ from desta.llm.base import Completion, Sampling, TextGenerator
 from desta.llm.chat import encode_conversation
 from desta.llm.config import Engine, LocalEngine, VllmEngine
 from desta.model import zoo
-from desta.model.config import Dtype, Quantisation
+from desta.model.config import Dtype, Quantization
 from desta.model.generators import load_generator
 from desta.records import AudioRef, Message
 
@@ -43,7 +43,7 @@ class Recipe:
     backbone: str = BACKBONE
     dtype: Dtype = "bfloat16"
     backbone_dtype: Dtype = "bfloat16"
-    backbone_quantisation: Quantisation | None = None
+    backbone_quantization: Quantization | None = None
 
 
 def conversations() -> list[list[Message]]:

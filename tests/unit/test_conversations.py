@@ -173,7 +173,7 @@ def test_the_command_writes_with_the_backbone_as_training_loads_it(
     fields = {
         "clips": [{"path": str(clips.path), "root": "recordings"}],
         "backbone": str(place),
-        "backbone_quantisation": stored,
+        "backbone_quantization": stored,
         "dtype": "float32",
         "sampling": {"max_new_tokens": 4},
         "filters": [],

@@ -22,7 +22,7 @@ from desta.llm.decoding import end_ids
 from desta.llm.local import LocalGenerator
 from desta.llm.vllm import VllmGenerator
 from desta.model.backbones import load_backbone
-from desta.model.config import Dtype, ModelConfig, Quantisation
+from desta.model.config import Dtype, ModelConfig, Quantization
 from desta.model.generators import load_generator
 from desta.records import AudioRef, Message
 from support.commands import desta
@@ -40,7 +40,7 @@ class Recipe:
     engine: Engine = LocalEngine()  # noqa: RUF009
     dtype: Dtype = "float32"
     backbone_dtype: Dtype = "float32"
-    backbone_quantisation: Quantisation | None = None
+    backbone_quantization: Quantization | None = None
 
 
 # -- the engine section --------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def test_a_conversation_that_vllm_cannot_take_leaves_the_others_alone(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone_quantisation": "int8"}, "cannot quantise as training does"),
+        ({"backbone_quantization": "int8"}, "cannot quantize as training does"),
         ({"backbone_dtype": "bfloat16"}, "cannot round weights to bfloat16"),
     ],
 )

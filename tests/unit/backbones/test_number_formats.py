@@ -26,7 +26,7 @@ def test_a_model_trained_in_floats_answers_with_an_int8_backbone(
     pytest.importorskip("torchao")
     loaded = checkpoint.fresh(config(build("llama"), published_tiny, backbone_dtype="bfloat16"))
     checkpoint.save(loaded.model, tmp_path)
-    small = checkpoint.load(tmp_path, quantisation="int8")
+    small = checkpoint.load(tmp_path, quantization="int8")
 
     weight = small.model.llm_model.model.layers[0].mlp.up_proj.weight
     assert type(weight).__name__ == "Int8Tensor"
@@ -49,7 +49,7 @@ def test_an_int8_backbone_answers_in_bfloat16(
     pytest.importorskip("torchao")  # it says of its weights that they are bfloat16
     loaded = checkpoint.fresh(config(build("llama"), published_tiny, backbone_dtype="bfloat16"))
     checkpoint.save(loaded.model, tmp_path)
-    small = checkpoint.load(tmp_path, dtype="bfloat16", quantisation="int8")
+    small = checkpoint.load(tmp_path, dtype="bfloat16", quantization="int8")
     engine = Engine(small)
     [answer] = engine.respond([conversation("What?", published_tiny / "a.wav")], GREEDY)
     assert answer.ids
@@ -59,14 +59,14 @@ def test_gradients_pass_through_an_int8_backbone(
     build: Callable[[str], Path], published_tiny: Path
 ) -> None:
     pytest.importorskip("torchao")
-    loaded = checkpoint.fresh(config(build("qwen3"), published_tiny, backbone_quantisation="int8"))
+    loaded = checkpoint.fresh(config(build("qwen3"), published_tiny, backbone_quantization="int8"))
     embeddings = torch.randn(1, 5, 32, requires_grad=True)
     loaded.model.llm_model(inputs_embeds=embeddings).logits.sum().backward()
     assert embeddings.grad is not None
     assert bool((embeddings.grad != 0).any())
 
 
-def test_a_directory_that_is_quantised_already_loads_as_it_is(
+def test_a_directory_that_is_quantized_already_loads_as_it_is(
     build: Callable[[str], Path], published_tiny: Path, tmp_path: Path
 ) -> None:
     quantization = pytest.importorskip("torchao.quantization")
@@ -82,11 +82,11 @@ def test_a_directory_that_is_quantised_already_loads_as_it_is(
     ids = torch.arange(3, 40)[None]
     with torch.no_grad():
         torch.testing.assert_close(loaded.model.llm_model(ids).logits, stored(ids).logits)
-    with pytest.raises(ConfigError, match="quantised already"):
-        checkpoint.fresh(config(tmp_path, published_tiny, backbone_quantisation="int8"))
+    with pytest.raises(ConfigError, match="quantized already"):
+        checkpoint.fresh(config(tmp_path, published_tiny, backbone_quantization="int8"))
 
 
-def test_a_way_of_quantising_that_cannot_be_read_is_one_clear_sentence(
+def test_a_way_of_quantizing_that_cannot_be_read_is_one_clear_sentence(
     build: Callable[[str], Path], published_tiny: Path
 ) -> None:
     pytest.importorskip("accelerate")
@@ -99,18 +99,18 @@ def test_a_way_of_quantising_that_cannot_be_read_is_one_clear_sentence(
 
 def test_four_bits_need_a_gpu(build: Callable[[str], Path], published_tiny: Path) -> None:
     with pytest.raises(ConfigError, match="nf4 needs a CUDA device"):
-        checkpoint.fresh(config(build("llama"), published_tiny, backbone_quantisation="nf4"))
+        checkpoint.fresh(config(build("llama"), published_tiny, backbone_quantization="nf4"))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("how", ["int8", "nf4"])
-def test_a_backbone_is_quantised_on_a_gpu(
+def test_a_backbone_is_quantized_on_a_gpu(
     how: Any, build: Callable[[str], Path], published_tiny: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("bitsandbytes")
     trained = checkpoint.fresh(config(build("llama"), published_tiny, dtype="bfloat16"))
     checkpoint.save(trained.model, tmp_path)
-    loaded = checkpoint.load(tmp_path, quantisation=how, device="cuda")
+    loaded = checkpoint.load(tmp_path, quantization=how, device="cuda")
     [answer] = Engine(loaded).respond([conversation("What?", published_tiny / "a.wav")], GREEDY)
     assert answer.ids
 

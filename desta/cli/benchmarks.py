@@ -1,0 +1,49 @@
+"""The verb that tells which benchmarks there are, and what each needs."""
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+
+from desta.cli.app import benchmarks_app
+from desta.cli.options import AsJson
+from desta.cli.tables import print_rows
+from desta.errors import ConfigError
+
+
+@benchmarks_app.callback(invoke_without_command=True)
+def benchmarks(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the benchmarks of `desta eval`, or tell what one of them needs."""
+    verb = context.invoked_subcommand
+    if verb is None:
+        benchmarks_list(as_json)
+    elif as_json:
+        raise ConfigError("--json belongs behind the verb", fix=f"desta benchmarks {verb} --json")
+
+
+@benchmarks_app.command("list")
+def benchmarks_list(as_json: AsJson = False) -> None:
+    """List the benchmarks of `desta eval`."""
+    from desta.evaluation.catalogue import ABOUT
+
+    rows = [dataclasses.asdict(about) for about in ABOUT]
+    if not as_json:
+        rows = [{key: row[key] for key in ("name", "title")} for row in rows]
+    print_rows(rows, as_json)
+
+
+@benchmarks_app.command("show")
+def benchmarks_show(
+    name: Annotated[str, typer.Argument(help="Name from `desta benchmarks list`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a benchmark needs, what comes of it, and under which licence it is."""
+    from desta.evaluation.catalogue import find_about
+
+    facts = dataclasses.asdict(find_about(name))
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for key, value in facts.items():
+        typer.echo(f"{key:<10} {value}")

@@ -1,0 +1,65 @@
+"""Names of before that are still understood, each with a word about the new one."""
+
+import functools
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+from desta.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+KEYS = dict.fromkeys(
+    ("backbone_quantisation", "quantisation", "quantization", "quantise", "quantize"),
+    "backbone_quantization",
+)
+"""Key of a recipe -> what it is called."""
+
+
+def with_new_keys(tree: Mapping[Any, Any], known: Collection[str], *, where: str) -> dict[Any, Any]:
+    """Return keys of a recipe under the names that they have now.
+
+    Args:
+        tree: the keys.
+        known: names that there are; only what is missing among them is renamed.
+        where: opens every message.
+
+    Raises:
+        ConfigError: one stands there under two names.
+    """
+    renamed: dict[Any, Any] = {}
+    for key, value in tree.items():
+        name = KEYS.get(key, key)
+        if key in known or name not in known:
+            name = key
+        else:
+            log.warning('%s: "%s" is now called "%s"', where, key, name)
+        if name in renamed:
+            raise ConfigError(f'{where}: "{name}" stands there under two names', fix="keep one")
+        renamed[name] = value
+    return renamed
+
+
+def other_names(key: str) -> list[str]:
+    """Return by what other names a key of a recipe may be there."""
+    name = KEYS.get(key, key)
+    return [other for other in (*KEYS, name) if other != key and KEYS.get(other, other) == name]
+
+
+def keywords(**names: str) -> Callable[[F], F]:
+    """Let a function understand keywords of before: `keywords(old="new")`."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **given: Any) -> Any:
+            for old, new in names.items():
+                if old in given:
+                    log.warning("%s(%s=...) is now called %s", function.__name__, old, new)
+                    given.setdefault(new, given.pop(old))
+            return function(*args, **given)
+
+        return call  # type: ignore[return-value]
+
+    return decorate

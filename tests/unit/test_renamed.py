@@ -1,0 +1,121 @@
+"""Names of before are understood, and the new one is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from desta.config import load_recipe
+from desta.construction.config import ConstructConfig
+from desta.errors import ConfigError
+from desta.evaluation.judge import JudgeRecipe
+from desta.inference.engine import Engine
+from desta.inference.published import DeSTA25AudioModel
+from desta.model import checkpoint
+from desta.model.config import ModelConfig
+from desta.renamed import KEYS
+from desta.training.config import TrainConfig
+from support.commands import desta, run_desta
+
+RECIPES: dict[type[Any], dict[str, Any]] = {
+    JudgeRecipe: {"backbone": "b"},
+    ModelConfig: {"backbone": "b", "encoder": "e"},
+    ConstructConfig: {
+        "backbone": "b",
+        "clips": [{"path": "c", "root": "r"}],
+        "sampling": {"temperature": 0.0, "max_new_tokens": 1},
+    },
+}
+
+
+def load(tmp_path: Path, kind: type[Any], *overrides: str, **keys: Any) -> Any:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(RECIPES[kind] | keys))
+    return load_recipe(path, kind, overrides)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("kind", RECIPES)
+def test_an_older_key_of_a_recipe_counts_and_the_new_one_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: type[Any], key: str
+) -> None:
+    assert load(tmp_path, kind, **{key: "int8"}).backbone_quantization == "int8"
+    assert f'"{key}" is now called "backbone_quantization"' in caplog.text
+    with pytest.raises(ConfigError, match='"backbone_quantization" = '):
+        load(tmp_path, kind, **{key: "int3"})
+
+
+def test_the_new_key_is_taken_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load(tmp_path, ModelConfig, backbone_quantization="int8")
+    assert config.backbone_quantization == "int8"
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("key", [*KEYS, "backbone_quantization"])
+@pytest.mark.parametrize("override", [*KEYS, "backbone_quantization"])
+def test_an_override_counts_by_whatever_name_the_recipe_has_the_key(
+    tmp_path: Path, key: str, override: str
+) -> None:
+    config = load(tmp_path, JudgeRecipe, f"{override}=nf4", **{key: "int8"})
+    assert config.backbone_quantization == "nf4"
+    assert (
+        load(tmp_path, JudgeRecipe, f"{override}=null", **{key: "int8"}).backbone_quantization
+        is None
+    )
+
+
+def test_a_key_under_two_names_is_an_error(tmp_path: Path) -> None:
+    keys = {"backbone_quantization": "int8", "backbone_quantisation": "nf4"}
+    with pytest.raises(ConfigError, match="under two names"):
+        load(tmp_path, JudgeRecipe, **keys)
+
+
+def test_a_users_own_word_is_no_key_of_ours(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        ConstructConfig,
+        clips=[{"path": "c", "root": "r", "where": {"quantise": ["yes"]}}],
+    )
+    assert config.clips[0].where == {"quantise": ("yes",)}
+
+
+def test_a_training_recipe_of_before_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    model = RECIPES[ModelConfig] | {"backbone_quantisation": "int8"}
+    path.write_text(yaml.safe_dump({"model": model, "data": {"train": ["d"]}, "steps": 1}))
+    run = desta("train", path, "--dry-run")
+    assert "backbone_quantization: int8" in run.stdout
+    assert load_recipe(path, TrainConfig).model.backbone_quantization == "int8"
+
+
+@pytest.mark.parametrize(
+    "function", [Engine.load, DeSTA25AudioModel.from_pretrained, checkpoint.load]
+)
+def test_an_older_keyword_counts_and_the_new_one_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, function: Any
+) -> None:
+    with pytest.raises(Exception, match="nowhere"):  # only loading says that it is not there
+        function(tmp_path / "nowhere", quantisation="int8")
+    assert "(quantisation=...) is now called quantization" in caplog.text
+    if function is not checkpoint.load:
+        with pytest.raises(ConfigError, match="quantization 'int3' is unknown"):
+            function(tmp_path / "nowhere", quantisation="int3")
+
+
+@pytest.mark.parametrize("verb", [["ask", "What?"], ["chat"]])
+def test_one_spelling_of_the_option_is_shown_and_both_are_taken(
+    published_tiny: Path, verb: list[str]
+) -> None:
+    shown = desta(verb[0], "--help").stdout
+    assert "--quantize" in shown
+    assert "--quantise" not in shown
+    for option, told in (
+        ("--quantize", ""),
+        ("--quantise", "--quantise is now called --quantize\n"),
+    ):
+        run = run_desta(*verb, "--model", published_tiny, option, "int3")
+        assert run.returncode == 2
+        assert run.stderr.startswith(f"{told}error: quantization 'int3' is unknown"), run.stderr
