@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from desta.audio import AudioError
+from desta.audio import AudioError, Note
 from desta.errors import DataError
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
 from desta.shards import write_atomic
@@ -49,6 +49,8 @@ class Description:
     clips: tuple[Clip, ...]
     skipped: tuple[Left, ...]
     """The most frequent reason first."""
+    noted: tuple[Left, ...]
+    """What is odd about recordings that are kept."""
     shared: int
     """Texts and recordings in several splits; more than 0 only where the corpus splits itself."""
 
@@ -69,6 +71,9 @@ class Description:
             "skipped": [
                 {"reason": s.reason, "count": s.count, "example": s.example, "broken": s.broken}
                 for s in self.skipped
+            ],
+            "noted": [
+                {"reason": n.reason, "count": n.count, "example": n.example} for n in self.noted
             ],
         }
 
@@ -134,8 +139,17 @@ def describe(
         replace(item.clip, split=item.split or split)
         for item, split in zip(opened, drawn, strict=True)
     ]
+    noted = [
+        Skipped(id=item.clip.id, reason=note.reason, broken=False)
+        for item in opened
+        for note in item.notes
+    ]
     return Description(
-        source=source, clips=tuple(clips), skipped=left, shared=_count_shared(opened, clips)
+        source=source,
+        clips=tuple(clips),
+        skipped=left,
+        noted=_count(noted),
+        shared=_count_shared(opened, clips),
     )
 
 
@@ -160,6 +174,7 @@ class _Opened:
     clip: Clip
     sha256: str
     split: Split | None
+    notes: tuple[Note, ...]
 
     @property
     def words(self) -> str:
@@ -194,7 +209,7 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
         segments=segments,
         attributes=item.attributes,
     )
-    return _Opened(clip=clip, sha256=measured.sha256, split=item.split)
+    return _Opened(clip=clip, sha256=measured.sha256, split=item.split, notes=measured.notes)
 
 
 def _printable(text: str) -> str:
