@@ -147,6 +147,7 @@ def describe(
             err=True,
         )
     print_skipped(summary["skipped"])
+    print_skipped(summary["noted"], what="kept, though it")
 
 
 @app.command()

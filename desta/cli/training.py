@@ -65,7 +65,9 @@ def train(
     )
     for part in ("skipped", "skipped_in_validation"):
         print_skipped([{"reason": r, **entry} for r, entry in summary[part].items()])
-    print_skipped([{"reason": r, **entry} for r, entry in summary["cut"].items()], what="cut off")
+    print_skipped(
+        [{"reason": r, **entry} for r, entry in summary["cut"].items()], what="cut off, or odd"
+    )
 
 
 @app.command()

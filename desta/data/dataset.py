@@ -38,7 +38,7 @@ class Skipped(Remark):
 
 
 class Cut(Remark):
-    """A pair of which a part is left out, and which part."""
+    """A pair of which a part is left out, and which part; or whose recording is odd, and how."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,19 @@ class Example:
     tokens: Tokens
     windows: list[NDArray[np.float32]]
     """Audio of all windows of all clips, 16 kHz."""
+    notes: tuple[audio.Note, ...] = ()
+    """What is to be told of its recordings."""
 
     @property
     def cut(self) -> list[Cut]:
-        """What of it is left out."""
+        """What of it is left out, and what is odd about its recordings."""
         lost = {
             "transcription beyond data.max_text_tokens": self.tokens.num_cut_text,
             "response beyond data.max_tokens": self.tokens.num_cut_response,
         }
-        return [Cut(self.pair.id, reason) for reason, count in lost.items() if count]
+        reasons = [reason for reason, count in lost.items() if count]
+        reasons += [f"a recording {note.reason}" for note in self.notes]
+        return [Cut(self.pair.id, reason) for reason in reasons]
 
 
 class PairDataset:
@@ -130,7 +134,7 @@ class ExampleReader:
     def length(self, pair: AudioTextPair | Skipped) -> int:
         """Return about how many tokens a pair has, rather too many than too few.
 
-        Of its audio only the header is read. Where that is broken, the pair has the length that
+        Of its audio nothing is decoded. Where that is broken, the pair has the length that
         it would have: a length of their own would bring such pairs together in a batch.
         """
         longest = self._limits["max_tokens"] or 1
@@ -161,14 +165,16 @@ class ExampleReader:
         refs = [ref for message in pair.messages for ref in message.audios]
         for ref in refs:
             check_local(ref.audio)
-        clips = [audio.load(self.audio_root / ref.audio) for ref in refs]
+        sounds = [audio.read(self.audio_root / ref.audio) for ref in refs]
+        clips = [sound.samples for sound in sounds]
         per_clip = [[clip[start:end] for start, end in audio.split_windows(clip)] for clip in clips]
         num_windows = [len(windows) for windows in per_clip]
         try:
             tokens = self.layout.training(pair.messages, pair.response, num_windows, **self._limits)
         except DataError:
             return Skipped(pair.id, self._refusal(pair, num_windows))
-        return Example(pair, tokens, [window for windows in per_clip for window in windows])
+        notes = tuple(note for sound in sounds for note in sound.notes)
+        return Example(pair, tokens, [window for windows in per_clip for window in windows], notes)
 
     def _refusal(self, pair: AudioTextPair, num_windows: list[int]) -> str:
         """Return why a pair was not laid out, in words that hold none of its numbers."""

@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from desta.audio import AudioError, measure_duration
+from desta import audio
+from desta.audio import AudioError, Note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,8 @@ class Measured:
     """Seconds, from the decoded samples, to a microsecond."""
     sha256: str
     """Of the bytes of the file: equal for copies under different names."""
+    notes: tuple[Note, ...] = ()
+    """What is to be told of it."""
 
 
 def measure(path: Path) -> Measured:
@@ -23,10 +26,10 @@ def measure(path: Path) -> Measured:
     Raises:
         AudioError: it cannot be read to its end.
     """
-    duration = measure_duration(path)
+    duration, notes = audio.measure(path)
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:  # it could be read a moment ago
         raise AudioError(str(path), "vanished", fix="leave the corpus alone meanwhile") from error
-    return Measured(duration=round(duration, 6), sha256=digest)
+    return Measured(duration=round(duration, 6), sha256=digest, notes=notes)

@@ -5,10 +5,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
-from desta.audio import WINDOW_SECONDS, AudioError
+from desta.audio import WINDOW_SECONDS, AudioError, decoding, open_file
+from desta.audio.ogg import find_links
 from desta.records import Segment
 
 
@@ -54,21 +58,54 @@ def cut(source: Path, *, start: float, end: float, channel: int = 0) -> bytes:
     Raises:
         AudioError: the recording cannot be read, ends before the start or lacks the channel.
     """
+    samples: NDArray[Any]
     try:
-        with soundfile.SoundFile(source) as sound:
-            if channel >= sound.channels:
-                raise AudioError(str(source), "lacks a channel", fix="fetch it again")
-            first, last = (round(seconds * sound.samplerate) for seconds in (start, end))
-            sound.seek(min(first, sound.frames))
-            samples = sound.read(last - first, dtype="int16", always_2d=True)[:, channel]
-            rate = sound.samplerate
-    except soundfile.LibsndfileError as error:
-        raise AudioError(str(source), "cannot be read", fix="fetch it again") from error
+        file = open_file(source)
+    except AudioError as error:
+        raise AudioError(str(source), "cannot be read", fix=error.fix) from error
+    with file:
+        sound = decoding.open_exact(file, find_links(file))
+        if sound is None or sound.channels <= channel:
+            samples, rate = _decode(file, str(source), start, end, channel)
+        else:
+            with sound:
+                samples, rate = _seek(sound, str(source), start, end, channel)
     if not len(samples):
         raise AudioError(str(source), "ends before what is said in it", fix="fetch it again")
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format="FLAC")
     return buffer.getvalue()
+
+
+def _seek(
+    sound: soundfile.SoundFile, name: str, start: float, end: float, channel: int
+) -> tuple[NDArray[np.int16], int]:
+    rate = sound.samplerate
+    first, last = (round(seconds * rate) for seconds in (start, end))
+    try:
+        sound.seek(min(first, sound.frames))
+        return sound.read(last - first, dtype="int16", always_2d=True)[:, channel], rate
+    except soundfile.LibsndfileError as error:
+        raise AudioError(name, "cannot be read", fix="fetch it again") from error
+
+
+def _decode(
+    file: io.BufferedIOBase, name: str, start: float, end: float, channel: int
+) -> tuple[NDArray[np.float32], int]:
+    """Decode from the beginning: where a stretch begins is told by what comes before it alone."""
+    parts, rate, seconds = [np.zeros(0, np.float32)], 0, 0.0
+    for samples, piece_rate, _ in decoding.decode(file, name, []):
+        if channel >= samples.shape[1]:
+            raise AudioError(name, "lacks a channel", fix="fetch it again")
+        rate = rate or piece_rate
+        if piece_rate != rate:
+            raise AudioError(name, "changes its sample rate", fix="convert it to wav or flac")
+        first, last = (max(round((at - seconds) * rate), 0) for at in (start, end))
+        parts.append(samples[first:last, channel].astype(np.float32, copy=False))
+        seconds += len(samples) / rate
+        if seconds >= end:
+            break
+    return np.concatenate(parts), rate
 
 
 def _islands(segments: Sequence[Segment]) -> Iterator[list[Segment]]:

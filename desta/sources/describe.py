@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from desta.audio import Note
 from desta.errors import DataError
 from desta.isolation import HALF, error_of, holds_half, printable
 from desta.paths import check_folder, check_local
@@ -50,6 +51,8 @@ class Description:
     clips: tuple[Clip, ...]
     skipped: tuple[Left, ...]
     """The most frequent reason first."""
+    noted: tuple[Left, ...]
+    """What is odd about recordings that are kept."""
     shared: int
     """Texts and recordings in several splits; more than 0 only where the corpus splits itself."""
 
@@ -70,6 +73,9 @@ class Description:
             "skipped": [
                 {"reason": s.reason, "count": s.count, "example": s.example, "broken": s.broken}
                 for s in self.skipped
+            ],
+            "noted": [
+                {"reason": n.reason, "count": n.count, "example": n.example} for n in self.noted
             ],
         }
 
@@ -136,8 +142,17 @@ def describe(
         replace(item.clip, split=item.split or split)
         for item, split in zip(opened, drawn, strict=True)
     ]
+    noted = [
+        Skipped(id=item.clip.id, reason=note.reason, broken=False)
+        for item in opened
+        for note in item.notes
+    ]
     return Description(
-        source=source, clips=tuple(clips), skipped=left, shared=_count_shared(opened, clips)
+        source=source,
+        clips=tuple(clips),
+        skipped=left,
+        noted=_count(noted),
+        shared=_count_shared(opened, clips),
     )
 
 
@@ -163,6 +178,7 @@ class _Opened:
     clip: Clip
     sha256: str
     split: Split | None
+    notes: tuple[Note, ...]
 
     @property
     def words(self) -> str:
@@ -199,7 +215,7 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
     )
     if holds_half(json.dumps(clip.to_json(), ensure_ascii=False)):
         return Skipped(id=id, reason=f"what is told of it {HALF}", broken=True)
-    return _Opened(clip=clip, sha256=measured.sha256, split=item.split)
+    return _Opened(clip=clip, sha256=measured.sha256, split=item.split, notes=measured.notes)
 
 
 def _in_parallel(function: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:

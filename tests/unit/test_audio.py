@@ -99,13 +99,13 @@ def test_a_name_that_ends_in_raw_is_no_reason_to_read_samples_without_a_header(
             read(bad)
 
 
-def test_channels_are_averaged(tmp_path: Path) -> None:
-    left = tone(0.5, SAMPLE_RATE)
-    soundfile.write(
-        tmp_path / "stereo.wav", np.stack([left, -left], axis=1), SAMPLE_RATE, subtype="FLOAT"
-    )
+def test_two_channels_are_averaged(tmp_path: Path) -> None:
+    left, right = tone(0.5, SAMPLE_RATE), tone(0.5, SAMPLE_RATE, pitch=700)
+    both = np.stack([left, right], axis=1)
+    soundfile.write(tmp_path / "stereo.wav", both, SAMPLE_RATE, subtype="FLOAT")
 
-    assert np.abs(load(tmp_path / "stereo.wav")).max() < 1e-6
+    np.testing.assert_allclose(load(tmp_path / "stereo.wav"), (left + right) / 2, atol=1e-6)
+    np.testing.assert_allclose(load((both, SAMPLE_RATE)), (left + right) / 2, atol=1e-6)
 
 
 def test_path_bytes_and_array_give_the_same_samples(tmp_path: Path) -> None:

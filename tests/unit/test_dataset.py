@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from desta.audio import SAMPLE_RATE
-from desta.data.dataset import Example, ExampleReader, PairDataset, Skipped
+from desta.data.dataset import Cut, Example, ExampleReader, PairDataset, Skipped
 from desta.data.layout import Layout
 from desta.data.sampling import BucketSampler
 from desta.model.checkpoint import Loaded
@@ -46,6 +46,30 @@ def test_a_long_clip_counts_as_the_most_windows_it_can_become(
     assert spare in (0, 1)
     num_query_tokens = tiny.model.config.connector.num_query_tokens
     assert reader.length(pair("a.wav")) == len(example.tokens.ids) + spare * num_query_tokens
+
+
+def test_a_flac_file_without_a_count_has_the_tokens_of_its_sound(
+    tiny: Loaded, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.flac", np.full(2 * SAMPLE_RATE, 0.1), SAMPLE_RATE)
+    counted = (tmp_path / "a.flac").read_bytes()
+    uncounted = counted[:21] + bytes([counted[21] & 0xF0]) + bytes(4) + counted[26:]
+    (tmp_path / "b.flac").write_bytes(uncounted)
+    reader = ExampleReader(Layout(tiny.tokenizer, **tiny.layout_options), audio_root=tmp_path)
+
+    assert reader.length(pair("b.flac")) == reader.length(pair("a.flac"))
+    assert isinstance(reader.read(pair("b.flac")), Example)
+
+
+def test_what_is_odd_about_a_recording_is_counted(tiny: Loaded, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, SAMPLE_RATE)
+    soundfile.write(tmp_path / "a.wav", np.stack([noise, -noise], axis=1), SAMPLE_RATE)
+    reader = ExampleReader(Layout(tiny.tokenizer, **tiny.layout_options), audio_root=tmp_path)
+
+    example = reader.read(pair("a.wav"))
+
+    assert isinstance(example, Example)
+    assert example.cut == [Cut("1", "a recording has channels that cancel each other")]
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from desta.errors import DataError
 from desta.records import read_clips
@@ -66,6 +68,27 @@ def test_a_name_that_is_not_utf8_is_counted(tmp_path: Path) -> None:
     assert [clip.audio for clip in read_clips(tmp_path / "out/clips.jsonl")] == ["a.wav"]
     (left,) = json.loads((tmp_path / "out/describe.json").read_text())["skipped"]
     assert (left["reason"], left["example"]) == ("its name is not UTF-8", "made/caf\\udce9.wav")
+
+
+def test_what_is_odd_about_recordings_is_counted_and_their_length_is_what_is_heard(
+    tmp_path: Path,
+) -> None:
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 16_000)
+    soundfile.write(tmp_path / "a.wav", np.stack([noise, -noise], axis=1), 8_000)
+    record(tmp_path / "b.wav", seconds=4)
+    whole = (tmp_path / "b.wav").read_bytes()
+    (tmp_path / "b.wav").write_bytes(whole[: 44 + 32_000])
+    items = [Metadata(id=name, audio=f"{name}.wav", domain="sound") for name in "ab"]
+
+    description = describe(make_source(items), tmp_path)
+    write_description(description, tmp_path / "out")
+
+    assert [clip.duration for clip in description.clips] == [2.0, 2.0]
+    noted = json.loads((tmp_path / "out/describe.json").read_text())["noted"]
+    assert {(n["reason"], n["count"], n["example"]) for n in noted} == {
+        ("has channels that cancel each other", 1, "made/a"),
+        ("ends before the length its header states", 1, "made/b"),
+    }
 
 
 def test_written_clips_are_read_back_and_the_summary_adds_up(tmp_path: Path) -> None:

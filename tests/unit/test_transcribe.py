@@ -141,6 +141,14 @@ def test_a_voice_is_heard_where_it_is() -> None:
     assert 6.0 < spans[-1][1] < 8.5
 
 
+@pytest.mark.parametrize("loss", [30, 50, 60])
+def test_a_voice_is_heard_however_quiet_it_is(loss: float) -> None:
+    quiet = voice(4.0) * 10 ** (-loss / 20)
+    steps = (np.rint(quiet * 2**15) / 2**15).astype(np.float32)
+
+    assert sum(end - start for start, end in speech_seconds(steps)) > 1
+
+
 def test_the_detector_leaves_torch_its_threads() -> None:
     code = (
         "import numpy, torch; torch.set_num_threads(2)\n"

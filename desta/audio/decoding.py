@@ -1,0 +1,205 @@
+"""Files -> samples as they are recorded: by libsndfile where that is exact, else by FFmpeg.
+
+libsndfile reads plain samples and FLAC several times as fast. Its lengths of everything else are
+estimates, and it stops where they end.
+"""
+
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import soundfile
+
+from desta.audio import ffmpeg
+from desta.audio.errors import AudioError, Note, cut_off, too_long
+from desta.audio.ffmpeg import Piece
+from desta.audio.ogg import Link, find_links
+
+BLOCK_SECONDS = 30  # decoded at once, so that a long stereo file is never whole in memory
+
+_BEGINNINGS = {b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS"}
+"""First bytes of files that libsndfile may read exactly. It is not shown others: its decoder of MP3
+writes to the terminal."""
+_FLAC = b"fLaC"
+_PLAIN_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"}
+_PLAIN_ENCODINGS = {
+    *("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+}
+_FFMPEG_KNOWS = {*_PLAIN_FORMATS, "FLAC", "OGG", "MP3"}
+_COUNTED_FORMATS = {"FLAC", "OGG"}
+_NAMES = {1: ("FC",), 2: ("FL", "FR")}
+_MOST_FRAMES = 1 << 40  # libsndfile states 2**63 - 1 where it does not know
+_TRAILER_BYTES = 1 << 16  # tags behind the last frame, or what is read ahead of it
+_SHORT_DATA = re.compile(r"^\s*data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_BYTES = 0x7FFFF000  # lengths from here on stand for one that was not known yet
+
+
+def decode(
+    file: io.BufferedIOBase, name: str, notes: list[Note], max_seconds: float | None = None
+) -> Iterator[Piece]:
+    """Yield a recording until its stream ends.
+
+    Args:
+        file: read from its start.
+        name: what messages call it.
+        notes: what is told of it is appended.
+        max_seconds: it is refused before any of it is decoded where it is certain to be longer.
+
+    Raises:
+        AudioError: it is in no known format, cut off, or too little of it can be decoded.
+    """
+    links = find_links(file)
+    sound = open_exact(file, links)
+    if sound is not None and sound.channels in _NAMES:  # FFmpeg knows what more are
+        with sound:
+            if sound.format in _COUNTED_FORMATS:
+                yield from _decode_counted(sound, file, name, notes, links)
+            else:
+                yield from _decode_plain(sound, name, notes, max_seconds)
+        return
+    pieces = ffmpeg.decode(file, name, notes, links=links)
+    try:
+        first = next(pieces, None)
+    except AudioError as error:
+        with _rare(file, error) as sound:
+            yield from _blocks(sound)
+        return
+    if first is not None:
+        yield first
+        yield from pieces
+
+
+def probe(file: io.BufferedIOBase, name: str) -> float:
+    """Return about how many seconds a recording lasts without decoding it; 0 if nothing tells.
+
+    Raises:
+        AudioError: it is in no known format.
+    """
+    links = find_links(file)
+    sound = open_exact(file, links)
+    if sound is not None:
+        with sound:
+            return sound.frames / sound.samplerate
+    try:
+        return ffmpeg.duration(file, name, links)
+    except AudioError as error:
+        with _rare(file, error) as sound:
+            return sound.frames / sound.samplerate
+
+
+def open_exact(file: io.BufferedIOBase, links: Sequence[Link]) -> soundfile.SoundFile | None:
+    """Open a file whose length follows from its size or is a count of its samples, or return None.
+
+    Args:
+        file: opened from its start.
+        links: what `find_links` finds in it.
+    """
+    file.seek(0)
+    if file.read(4) not in _BEGINNINGS:
+        return None
+    sound = _open(file)
+    if sound is None or _is_exact(sound, len(links)):
+        return sound
+    sound.close()
+    return None
+
+
+def _rare(file: io.BufferedIOBase, error: AudioError) -> soundfile.SoundFile:
+    """Open a file that FFmpeg refuses, in one of the formats that only libsndfile knows.
+
+    Raises:
+        AudioError: it is in none of them.
+    """
+    sound = _open(file)
+    if sound is None or sound.format in _FFMPEG_KNOWS:
+        raise error
+    return sound
+
+
+def _open(file: io.BufferedIOBase) -> soundfile.SoundFile | None:
+    file.seek(0)
+    try:
+        return soundfile.SoundFile(file)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
+        return None
+
+
+def _is_exact(sound: soundfile.SoundFile, num_links: int) -> bool:
+    if not 0 < sound.frames < _MOST_FRAMES:
+        return False
+    if sound.format == "OGG":
+        return sound.subtype == "VORBIS" and num_links == 1
+    is_plain = sound.format in _PLAIN_FORMATS and sound.subtype in _PLAIN_ENCODINGS
+    return is_plain or sound.format == "FLAC"
+
+
+def _blocks(sound: soundfile.SoundFile) -> Iterator[Piece]:
+    dtype = "float64" if sound.subtype == "DOUBLE" else "float32"
+    names = _NAMES.get(sound.channels, ("NONE",) * sound.channels)
+    size = max(sound.samplerate, 1) * BLOCK_SECONDS
+    while len(block := sound.read(size, dtype=dtype, always_2d=True)):
+        yield Piece(block, sound.samplerate, names)
+
+
+def _decode_plain(
+    sound: soundfile.SoundFile, name: str, notes: list[Note], max_seconds: float | None
+) -> Iterator[Piece]:
+    if max_seconds is not None and sound.frames > max_seconds * sound.samplerate:
+        raise too_long(name, max_seconds)
+    done = 0
+    try:
+        for piece in _blocks(sound):
+            done += len(piece.samples)
+            yield piece
+    except soundfile.LibsndfileError as error:
+        raise cut_off(name) from error
+    if done < sound.frames:
+        raise cut_off(name)
+    if short := _SHORT_DATA.search(sound.extra_info):
+        stated, there = map(int, short.groups())
+        if there < stated < _UNKNOWN_BYTES:
+            seconds = done / sound.samplerate
+            missing = f"{seconds:.1f} of {seconds * stated / there:.1f} s are there"
+            notes.append(Note(ffmpeg.SHORT, f"{name} {ffmpeg.SHORT}: {missing}"))
+
+
+def _decode_counted(
+    sound: soundfile.SoundFile,
+    file: io.BufferedIOBase,
+    name: str,
+    notes: list[Note],
+    links: Sequence[Link],
+) -> Iterator[Piece]:
+    """Yield what libsndfile reads; where it fails or stops too early, FFmpeg goes on."""
+    done, failed = 0, False
+    try:
+        for piece in _blocks(sound):
+            done += len(piece.samples)
+            yield piece
+    except soundfile.LibsndfileError:
+        failed = True
+    missing = (sound.frames - done) / sound.samplerate
+    if not failed:
+        if links:  # the last page counts the samples; what lies between two pages may be lost
+            ffmpeg.judge(done / sound.samplerate, missing, name, notes)
+            return
+        if missing > 0:
+            raise cut_off(name)
+        if not _goes_on(file):
+            return
+    stated = sound.frames / sound.samplerate if failed and not links else None
+    for piece in ffmpeg.decode(file, name, notes, links=links, stated=stated):
+        if done < len(piece.samples):
+            yield piece._replace(samples=np.ascontiguousarray(piece.samples[done:]))
+        done = max(done - len(piece.samples), 0)
+
+
+def _goes_on(file: io.BufferedIOBase) -> bool:
+    """Tell whether there is more of a FLAC file than its header counts; moves its position."""
+    here = file.tell()
+    if file.seek(0, os.SEEK_END) - here >= _TRAILER_BYTES:
+        return True
+    file.seek(max(here - _TRAILER_BYTES, len(_FLAC)))
+    return _FLAC in file.read()

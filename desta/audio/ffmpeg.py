@@ -1,0 +1,316 @@
+"""Recordings that FFmpeg reads, through PyAV: every packet until the stream ends.
+
+A file may be damaged, and its header wrong. What can be decoded is given out; what is lost
+is counted in seconds, and said, or refused where it is too much.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from desta.audio.errors import AudioError, Note, cut_off, no_samples, unknown_format
+from desta.audio.ogg import Link
+
+MAX_LOST_SHARE = 0.2
+"""Of a recording of which more than this cannot be decoded, nothing is taken."""
+
+_FORMATS = (
+    "aac,ac3,adx,aiff,amr,amrnb,amrwb,ape,asf,au,avi,avr,caf,dsf,dts,dtshd,eac3,flac,flv,ircam,"
+    "loas,matroska,webm,mlp,mmf,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,nistsphere,nut,"
+    "ogg,oma,paf,pvf,qoa,rm,shn,sox,swf,tak,truehd,tta,voc,w64,wav,wtv,wv,xwma"
+)
+"""Containers that hold their sound themselves; playlists, concatenations and the like are left
+out, because they make the decoder open other files, and samples without a header as well."""
+_BEGINNINGS = (
+    *(b"RIFF", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b"wvpk", b"MAC "),
+    *(b"TTA1", b".snd", b"#!AMR", b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"FLV", b"tBaK"),
+)
+"""First bytes of files that are meant to be recordings, whatever has become of them."""
+
+_BLOCK_SECONDS = 5  # decoded before they are handed on
+_LEAST_SAID = 0.02  # seconds: about a packet
+_LEAST_GAP = 0.05  # seconds by which time stamps must jump; those of Vorbis waver by less
+
+PARTLY = "could not be decoded in part"
+GAPS = "has gaps between its time stamps"
+SHORT = "ends before the length its header states"
+
+
+class Piece(NamedTuple):
+    """Some seconds of a recording."""
+
+    samples: NDArray[Any]
+    """Floating, (T, channels)."""
+    rate: int
+    """Hz."""
+    channels: tuple[str, ...]
+    """Names as FFmpeg has them, such as FL; NONE where the file does not name them."""
+
+
+@dataclass
+class _Record:
+    """What became of a recording, in seconds."""
+
+    decoded: float = 0.0
+    lost: float = 0.0
+    """In packets that could not be decoded."""
+    gaps: float = 0.0
+    """Between the time stamps of packets that follow each other."""
+    breaks_off: bool = False
+    """Whether the last packet was not whole."""
+
+
+def decode(
+    file: io.BufferedIOBase,
+    name: str,
+    notes: list[Note],
+    *,
+    links: Sequence[Link] = (),
+    stated: float | None = None,
+) -> Iterator[Piece]:
+    """Yield a recording from its beginning.
+
+    Args:
+        file: read from its start.
+        name: what messages call it.
+        links: what `find_links` finds in it.
+        notes: what is told of it is appended at its end.
+        stated: seconds that the header of the file is known to state exactly, if any.
+
+    Raises:
+        AudioError: it has no sound, no format that is known, or too little can be decoded.
+    """
+    record = _Record()
+    if len(links) < 2:
+        file.seek(0)
+        yield from _decode_stream(file, name, notes, record, stated)
+    else:
+        for link in links:
+            yield from _decode_stream(_cut_out(file, link), name, notes, record, None)
+    if links and links[-1].is_cut:
+        reason = "is cut off in its last page"
+        notes.append(Note(reason, f"{name} {reason}: more may have followed"))
+    lost = record.lost
+    if stated is not None:
+        lost = max(stated - record.decoded, 0.0)
+        if lost >= _LEAST_SAID and (record.breaks_off or not record.decoded):
+            raise cut_off(name)
+    elif links:  # the time stamps of Ogg count samples
+        lost += record.gaps
+    elif record.gaps:
+        hold = _of(record.decoded, record.decoded + record.gaps)
+        notes.append(Note(GAPS, f"{name} {GAPS}: {hold} s hold sound"))
+    judge(record.decoded, lost, name, notes)
+
+
+def duration(file: io.BufferedIOBase, name: str, links: Sequence[Link] = ()) -> float:
+    """Return the seconds that the packets of a file say they last; nothing is decoded.
+
+    0 where a packet does not say it.
+
+    Raises:
+        AudioError: it has no sound, or no format that is known.
+    """
+    if len(links) < 2:
+        file.seek(0)
+        return _stream_duration(file, name)
+    parts = [_stream_duration(_cut_out(file, link), name) for link in links]
+    return sum(parts) if all(parts) else 0.0
+
+
+def _cut_out(file: io.BufferedIOBase, link: Link) -> io.BytesIO:
+    file.seek(link.start)
+    return io.BytesIO(file.read(link.end - link.start))
+
+
+def _decode_stream(
+    file: io.BufferedIOBase, name: str, notes: list[Note], record: _Record, stated: float | None
+) -> Iterator[Piece]:
+    try:
+        with _open(file) as container:
+            stream = _track(container, name, notes)
+            yield from _pieces(_frames(container, stream, record))
+            if record.breaks_off and stream.duration and stream.time_base:
+                missing = float(stream.duration * stream.time_base) - record.decoded - record.lost
+                record.lost += max(missing, 0.0)
+    except av.FFmpegError as error:
+        if stated is not None:
+            raise cut_off(name) from error
+        raise _unreadable(file, name) from error
+
+
+def _pieces(frames: Iterator[av.AudioFrame]) -> Iterator[Piece]:
+    """Join frames that are alike."""
+    waiting: list[NDArray[Any]] = []
+    rate, layout, length = 0, "", 0
+    names: tuple[str, ...] = ()
+    for frame in frames:
+        found = frame.sample_rate, frame.layout.name
+        if waiting and (found != (rate, layout) or length >= _BLOCK_SECONDS * rate):
+            yield Piece(np.concatenate(waiting), rate, names)
+            waiting, length = [], 0
+        if not waiting:
+            rate, layout = found
+            names = tuple(channel.name for channel in frame.layout.channels)
+        waiting.append(_samples(frame))
+        length += frame.samples
+    if waiting:
+        yield Piece(np.concatenate(waiting), rate, names)
+
+
+def _open(file: io.BufferedIOBase) -> av.container.InputContainer:
+    return av.open(file, "r", options={"format_whitelist": _FORMATS})
+
+
+def _unreadable(file: io.BufferedIOBase, name: str) -> AudioError:
+    """Return the refusal of a file that FFmpeg does not open."""
+    file.seek(0)
+    beginning = file.read(16)
+    if beginning.startswith(_BEGINNINGS) or beginning[4:8] == b"ftyp":
+        return AudioError(
+            name,
+            "is cut off or damaged: its header makes no sense",
+            fix="copy or download it again",
+        )
+    return unknown_format(name)
+
+
+def _track(container: av.container.InputContainer, name: str, notes: list[Note]) -> av.AudioStream:
+    """Return the sound track that is meant: the first that is marked as default, else the first."""
+    tracks = container.streams.audio
+    if not tracks:
+        raise AudioError(name, "holds no sound track", fix="give a file with sound")
+    default = av.stream.Disposition.default
+    number = next((i for i, track in enumerate(tracks) if track.disposition & default), 0)
+    if tracks[number].codec_context is None:
+        raise AudioError(
+            name,
+            "is in an encoding that cannot be read",
+            fix="convert it to wav, flac, ogg, mp3 or m4a",
+        )
+    if len(tracks) > 1:
+        reason = "has several sound tracks"
+        notes.append(
+            Note(reason, f"{name} has {len(tracks)} sound tracks: number {number + 1} is heard")
+        )
+    return tracks[number]
+
+
+def _frames(
+    container: av.container.InputContainer, stream: av.AudioStream, record: _Record
+) -> Iterator[av.AudioFrame]:
+    """Yield what can be decoded, and keep account of it."""
+    packets = container.demux(stream)
+    frame_seconds = 0.0
+    expected: float | None = None
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            record.breaks_off = True
+            return
+        if packet is None:
+            return
+        if packet.size:  # the last is empty: it lets the decoder give out what it holds
+            record.breaks_off = packet.is_corrupt
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            seconds = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
+            record.lost += seconds or frame_seconds
+            record.breaks_off = record.breaks_off or bool(packet.size)
+            expected = None if expected is None else expected + (seconds or frame_seconds)
+            continue
+        for frame in frames:
+            if not frame.sample_rate or not frame.samples:
+                continue
+            frame_seconds = frame.samples / frame.sample_rate
+            if frame.time is not None:
+                if expected is not None and frame.time > expected + _LEAST_GAP:
+                    record.gaps += frame.time - expected
+                expected = frame.time
+            expected = None if expected is None else expected + frame_seconds
+            record.decoded += frame_seconds
+            yield frame
+
+
+def _samples(frame: av.AudioFrame) -> NDArray[Any]:
+    """Return the samples of a frame, floating, (T, channels), full scale being 1."""
+    array = frame.to_ndarray()
+    array = array.T if frame.format.is_planar else array.reshape(frame.samples, -1)
+    if array.dtype.kind == "f":
+        return array
+    if array.dtype.kind == "u":  # 8 bits around 128
+        return (array.astype(np.float32) - 128) / 128
+    return array.astype(np.float32) / -float(np.iinfo(array.dtype).min)
+
+
+def judge(decoded: float, lost: float, name: str, notes: list[Note]) -> None:
+    """Tell what of a recording is lost.
+
+    Args:
+        decoded: seconds that are heard.
+        lost: seconds that are not.
+        name: what messages call it.
+        notes: what is told of it is appended.
+
+    Raises:
+        AudioError: nothing is left, or too little.
+    """
+    total = decoded + lost
+    if not total:
+        raise no_samples(name)
+    if not decoded:
+        raise AudioError(
+            name,
+            "has no packet that can be decoded",
+            fix="it is damaged, encrypted or of a rare kind: export it again as wav or flac",
+        )
+    if lost > MAX_LOST_SHARE * total:
+        raise AudioError(
+            name,
+            "has too few packets that can be decoded",
+            fix=f"{_of(decoded, total)} s can be; copy it again, or export it as wav or flac",
+        )
+    if lost >= _LEAST_SAID:
+        notes.append(Note(PARTLY, f"{name}: {_of(decoded, total)} s could be decoded"))
+
+
+def _of(part: float, whole: float) -> str:
+    """Return two durations, with as many digits as tell them apart.
+
+    >>> _of(5.6, 5.8), _of(5.76, 5.8)
+    ('5.6 of 5.8', '5.76 of 5.80')
+    """
+    digits = 1 if f"{part:.1f}" != f"{whole:.1f}" else 2
+    return f"{part:.{digits}f} of {whole:.{digits}f}"
+
+
+def _stream_duration(file: io.BufferedIOBase, name: str) -> float:
+    ticks: float = 0
+    try:
+        with _open(file) as container:
+            stream = _track(container, name, [])
+            for packet in container.demux(stream):
+                if packet.size:
+                    if not packet.duration or packet.time_base is None:
+                        return 0.0
+                    ticks += packet.duration * packet.time_base - _skipped(packet, stream.rate)
+    except av.FFmpegError as error:
+        if ticks:  # the rest is damaged, which decoding will tell
+            return float(ticks)
+        raise _unreadable(file, name) from error
+    return float(ticks)
+
+
+def _skipped(packet: av.Packet, rate: int) -> float:
+    """Return the seconds of a packet that its decoder drops at the beginning and end."""
+    if not packet.has_sidedata("skip_samples") or not rate:
+        return 0.0
+    first, last = np.frombuffer(packet.get_sidedata("skip_samples"), "<u4", 2)
+    return (int(first) + int(last)) / rate

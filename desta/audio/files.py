@@ -1,0 +1,86 @@
+"""What is given as a recording, and how its file is opened."""
+
+import io
+import stat
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desta.audio.errors import AudioError, no_bytes
+
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".webm", ".aac", ".aiff")
+"""How names of recordings end; a file is read whatever its name."""
+
+AudioInput = str | Path | bytes | tuple[NDArray[Any], int]
+"""A path, the bytes of a file, or samples (T,) or (T, channels) with their rate in Hz."""
+
+
+def check_input(source: object) -> None:
+    """Refuse what is no recording in any form.
+
+    Raises:
+        AudioError: it is neither a path, nor bytes, nor an array of NumPy with its rate.
+    """
+    if isinstance(source, str | Path | bytes):
+        return
+    if isinstance(source, tuple) and len(source) == 2:
+        samples, rate = source
+        if isinstance(samples, np.ndarray | np.generic) and isinstance(rate, Real):
+            return
+    raise AudioError(
+        "a clip",
+        "is no recording",
+        fix="give a path, the bytes of a file, or (samples, rate) with samples as a NumPy array",
+    )
+
+
+def name_of(source: AudioInput) -> str:
+    """Return what a message calls a recording: its path, if it has one."""
+    if isinstance(source, tuple):
+        return "the array"
+    return "the audio data" if isinstance(source, bytes) else str(source)
+
+
+def open_source(source: str | Path | bytes) -> io.BufferedIOBase:
+    """Open a file, or the bytes of one.
+
+    Raises:
+        AudioError: as `open_file`.
+    """
+    if not isinstance(source, bytes):
+        return open_file(source)
+    if not source:
+        raise no_bytes(name_of(source))
+    return io.BytesIO(source)
+
+
+def open_file(path: str | Path) -> io.BufferedReader:
+    """Open a recording.
+
+    Raises:
+        AudioError: it is missing, empty, no regular file, or must not be read.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        mode = status.st_mode
+        if stat.S_ISDIR(mode):
+            raise AudioError(str(path), "is a folder, not a recording", fix="name a file in it")
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            raise AudioError(str(path), "is a pipe or a device", fix="name a file")
+        if not status.st_size:
+            raise no_bytes(str(path))
+        return path.open("rb")
+    except FileNotFoundError:
+        raise AudioError(str(path), "does not exist", fix="check the path") from None
+    except OSError as error:
+        raise AudioError(
+            str(path), f"cannot be opened ({error.strerror})", fix="check its path and permissions"
+        ) from error
+    except ValueError as error:  # a zero byte, or half a character
+        raise AudioError(
+            repr(str(path)), "is a name that no file can have", fix="mend the path"
+        ) from error

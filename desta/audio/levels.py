@@ -1,0 +1,87 @@
+"""How loud samples are: in which scale they are written, and whether there is anything to hear."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desta.audio.errors import AudioError, Note
+
+SILENT_BELOW = 1e-4  # -80 dBFS: a recording without any sample above it holds nothing to hear
+
+MAX_PEAK = 16.0
+"""24 dB beyond full scale: as far as floating samples are taken to be merely too loud."""
+_CLIPPED = 4.0
+"""Whole numbers up to this may be a clipped recording; beyond it they count quantisation steps."""
+_SCALES = {2.0**15: "16-bit", 2.0**23: "24-bit", 2.0**31: "32-bit"}
+_OVERSHOOT = 1.25  # resampling makes peaks of full scale that much higher
+_FEWEST_STEPS = 256.0  # of a 16-bit recording whose samples are no whole numbers any more
+
+
+def is_silent(samples: NDArray[np.float32]) -> bool:
+    """Tell whether a recording, (samples,), holds nothing to hear.
+
+    >>> is_silent(np.zeros(3, dtype=np.float32)), is_silent(np.float32([0, -0.5]))
+    (True, False)
+    """
+    return bool(max(samples.max(), -samples.min()) < SILENT_BELOW)
+
+
+class Levels:
+    """The peak of floating samples, and whether those beyond full scale are whole numbers."""
+
+    def __init__(self) -> None:
+        self.peak = 0.0
+        self._whole = True
+
+    def add(self, samples: NDArray[Any]) -> None:
+        """Look at the next samples, (T,)."""
+        if not len(samples):
+            return
+        peak = float(max(samples.max(), -samples.min()))  # NaN if any is
+        self.peak = peak if not peak <= self.peak else self.peak
+        if 1.0 < peak < np.inf and self._whole:
+            doubled = 2 * samples  # the mean of two whole numbers may end in a half
+            self._whole = bool((doubled == np.rint(doubled)).all())
+
+    def full_scale(self, name: str) -> tuple[float, Note | None]:
+        """Return what the samples are to be divided by: 1 unless they are plainly of another scale.
+
+        Raises:
+            AudioError: they are not finite, or far beyond full scale in no known scale.
+        """
+        peak = self.peak
+        if not np.isfinite(peak):
+            raise AudioError(
+                name, "holds NaN or infinite samples", fix="export it again as 16-bit PCM"
+            )
+        counts_steps = self._whole and peak > _CLIPPED
+        if peak <= MAX_PEAK and not counts_steps:
+            return 1.0, None
+        if counts_steps:
+            scale = next((scale for scale in _SCALES if peak <= scale), None)
+        else:
+            is_16_bit = _FEWEST_STEPS < peak <= _OVERSHOOT * 2.0**15
+            scale = 2.0**15 if is_16_bit else None
+        if scale is None:
+            raise AudioError(
+                name,
+                "has samples far beyond full scale",
+                fix=f"they reach {peak:.3g} where full scale is 1; divide them by their full scale",
+            )
+        reason = f"has samples in the scale of {_SCALES[scale]} integers"
+        return scale, Note(reason, f"{name} {reason}: divided by {scale:.0f}")
+
+
+def integer_scale(samples: NDArray[Any]) -> float:
+    """Return full scale of whole numbers: that of their type, unless it is far too wide.
+
+    Nobody records 64 bits, and 32 of which only the lowest 16 are used are 16, too.
+    """
+    if samples.dtype.itemsize > 2 and len(samples):
+        peak = max(float(samples.max()), -float(samples.min()))
+        if _CLIPPED < peak <= 2.0**15:
+            return 2.0**15
+        if samples.dtype.itemsize > 4 and peak <= 2.0**31:
+            return 2.0**31
+    return float(np.iinfo(samples.dtype).max) + 1

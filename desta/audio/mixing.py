@@ -1,0 +1,89 @@
+"""Several channels -> one, as FFmpeg mixes them; where they cancel each other, the loudest."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desta.audio.errors import Note
+from desta.audio.levels import SILENT_BELOW
+
+_HALF = 0.5**0.5
+WEIGHTS = {
+    "FC": 1.0,
+    **dict.fromkeys(("FL", "FR", "FLC", "FRC", "TFL", "TFR"), _HALF),
+    **dict.fromkeys(("BL", "BR", "BC", "SL", "SR"), _HALF**2),
+}
+"""Weight of a channel in FFmpeg's mix to mono, before all are divided by their sum; the others,
+those of low-frequency effects among them, are left out."""
+_LAYOUTS = {
+    1: "FC",
+    2: "FL FR",
+    3: "FL FR LFE",
+    4: "FL FR FC BC",
+    5: "FL FR FC BL BR",
+    6: "FL FR FC LFE BL BR",
+    7: "FL FR FC LFE BC SL SR",
+    8: "FL FR FC LFE BL BR SL SR",
+}
+"""What FFmpeg takes so many channels to be where a file does not name them."""
+
+_CANCELLED = 0.1
+"""A mix of less than this share of the power that its loudest part has by itself has lost it."""
+_SECTION_SECONDS = 1.0
+REASON = "has channels that cancel each other"
+
+
+def weights(num_channels: int, names: Sequence[str] | None = None) -> NDArray[np.float32]:
+    """Return the share of each channel in the mix, (C,); they sum to 1."""
+    if names is None or not set(names) & WEIGHTS.keys():
+        names = _LAYOUTS.get(num_channels, "").split()
+    known = [WEIGHTS.get(name, 0.0) for name in names] or [1.0] * num_channels
+    return np.array(known, np.float32) / np.float32(sum(known))
+
+
+class Mixer:
+    """Mixes one recording, and keeps count of where its channels cancel."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._cancelled = 0.0
+
+    def mix(
+        self, samples: NDArray[Any], rate: int, names: Sequence[str] | None = None
+    ) -> NDArray[Any]:
+        """Return one channel, (T,), of several, (T, C)."""
+        length, num_channels = samples.shape
+        if num_channels == 1:
+            return samples[:, 0]
+        shares = weights(num_channels, names)
+        if not length:
+            return samples[:, 0]
+        mixed = samples @ shares.astype(samples.dtype)
+        self._seconds += length / rate
+        section = max(round(rate * _SECTION_SECONDS), 1)
+        for start in range(0, length, section):
+            part = slice(start, start + section)
+            self._cancelled += self._undo(samples[part], shares, mixed[part]) / rate
+        return mixed
+
+    def note(self, name: str) -> Note | None:
+        """Return what is to be told of the recording, if anything."""
+        if not self._cancelled:
+            return None
+        where = f"in {self._cancelled:.1f} of {self._seconds:.1f} s"
+        return Note(REASON, f"{name} {REASON} {where}: the loudest is taken there")
+
+    def _undo(self, samples: NDArray[Any], shares: NDArray[np.float32], mixed: NDArray[Any]) -> int:
+        """Put the loudest channel where the mix has lost it; return how many samples that are."""
+        num_samples = len(mixed)
+        powers = np.einsum("tc,tc->c", samples, samples) / num_samples
+        loudest = int(powers.argmax())
+        share = max(float(shares[loudest]), float(shares[shares > 0].min()))
+        enough = _CANCELLED * share**2 * float(powers[loudest])
+        # (a section below -80 dBFS has nothing to lose, and NaN are refused elsewhere)
+        if powers[loudest] < SILENT_BELOW**2 or not mixed @ mixed / num_samples < enough:
+            return 0
+        mixed[:] = samples[:, loudest]
+        return num_samples

@@ -1,0 +1,211 @@
+"""Recordings of any kind -> mono float32 at 16 kHz.
+
+A recording is what its decoder gives until the stream ends; a length in a header is a hint.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from desta.audio import decoding
+from desta.audio.errors import AudioError, Note, no_samples, too_long
+from desta.audio.files import AudioInput, check_input, name_of, open_source
+from desta.audio.levels import Levels, integer_scale
+from desta.audio.mixing import Mixer
+from desta.audio.windows import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
+
+MAX_SECONDS = 3600.0  # the longest recording a model is asked about, unless told otherwise
+RATES = range(1_000, 1_000_001)  # Hz; a header that states another rate is damaged
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recording that was read."""
+
+    samples: NDArray[np.float32]
+    """(T,), mono at `SAMPLE_RATE`, nominally in [-1, 1]; at least one."""
+    notes: tuple[Note, ...]
+    """What is to be told of it."""
+
+
+def load(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
+    """Read a recording; what is to be told of it is logged as a warning.
+
+    Args:
+        source: path, bytes of a file, or (samples, rate); whole-number samples are scaled by
+            the range of their type. Channels are mixed as FFmpeg does.
+        max_seconds: reading stops with an error beyond this; None reads all of it.
+
+    Returns:
+        Samples, (T,), mono at `SAMPLE_RATE`, nominally in [-1, 1]; at least one.
+
+    Raises:
+        AudioError: missing, a folder, empty, in no known format, cut off, too damaged, too long,
+            not finite, or far beyond full scale.
+    """
+    sound = read(source, max_seconds=max_seconds)
+    for note in sound.notes:
+        log.warning("%s", note.message)
+    return sound.samples
+
+
+def read(source: AudioInput, *, max_seconds: float | None = None) -> Sound:
+    """Read a recording, with what is to be told of it.
+
+    Raises:
+        AudioError: as `load`.
+    """
+    name, notes = name_of(source), list[Note]()
+    levels = Levels()
+    runs: list[tuple[int, list[NDArray[Any]]]] = []  # of one rate each
+    for samples, rate in _mono(source, name, notes, levels, max_seconds):
+        if not runs or runs[-1][0] != rate:
+            runs.append((rate, []))
+        runs[-1][1].append(samples)
+    scale = _full_scale(levels, name, notes)
+    parts = [
+        _resample(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), rate, scale)
+        for rate, blocks in runs
+    ]
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0, np.float32)])
+    if not len(whole):  # or a handful of samples at a high rate
+        raise no_samples(name)
+    return Sound(whole, tuple(notes))
+
+
+def measure(source: AudioInput) -> tuple[float, tuple[Note, ...]]:
+    """Return the length in seconds by decoding all of it, with what is to be told of it.
+
+    Raises:
+        AudioError: as `load`.
+    """
+    name, notes = name_of(source), list[Note]()
+    levels = Levels()
+    lengths: dict[int, int] = {}
+    for samples, rate in _mono(source, name, notes, levels, None):
+        lengths[rate] = lengths.get(rate, 0) + len(samples)
+    if not any(lengths.values()):
+        raise no_samples(name)
+    _full_scale(levels, name, notes)
+    return sum(length / rate for rate, length in lengths.items()), tuple(notes)
+
+
+def measure_duration(source: AudioInput) -> float:
+    """Return the length in seconds by decoding all of it, which proves that it can be.
+
+    Raises:
+        AudioError: as `load`.
+    """
+    return measure(source)[0]
+
+
+def probe_duration(source: AudioInput) -> float:
+    """Return about how long a recording lasts: as its packets say, else by decoding it.
+
+    Exact where samples are plain or counted; an estimate in a header is never used.
+
+    Raises:
+        AudioError: missing, a folder, empty, or in no known format.
+    """
+    if isinstance(source, tuple):
+        return measure_duration(source)
+    with open_source(source) as file:
+        seconds = decoding.probe(file, name_of(source))
+    return seconds if seconds > 0 else measure_duration(source)
+
+
+def seconds_stated(source: AudioInput) -> float:
+    """Return the length in seconds as far as it can be told without decoding; else 0.
+
+    Raises:
+        AudioError: as `probe_duration`.
+    """
+    check_input(source)
+    if isinstance(source, bytes):
+        return 0.0
+    if isinstance(source, tuple):
+        samples, rate = source
+        return len(samples) / max(rate, 1)
+    return probe_duration(source)
+
+
+def _mono(
+    source: AudioInput, name: str, notes: list[Note], levels: Levels, max_seconds: float | None
+) -> Iterator[tuple[NDArray[Any], int]]:
+    """Yield mono samples, (T,), and their rate in Hz."""
+    check_input(source)
+    mixer = Mixer()
+    if isinstance(source, tuple):
+        pieces: Iterator[tuple[Any, int, Any]] = iter([(_from_array(source[0]), source[1], None)])
+        yield from _checked(pieces, name, mixer, levels, max_seconds)
+    else:
+        with open_source(source) as file:
+            decoded = decoding.decode(file, name, notes, max_seconds)
+            yield from _checked(decoded, name, mixer, levels, max_seconds)
+    if note := mixer.note(name):
+        notes.append(note)
+
+
+def _checked(
+    pieces: Iterator[tuple[NDArray[Any], int, Any]],
+    name: str,
+    mixer: Mixer,
+    levels: Levels,
+    max_seconds: float | None,
+) -> Iterator[tuple[NDArray[Any], int]]:
+    seconds = 0.0
+    for samples, rate, channels in pieces:
+        if rate not in RATES:
+            raise AudioError(
+                name,
+                "has an impossible sample rate",
+                fix=f"{rate} Hz is outside {RATES.start} to {RATES.stop - 1}; export it again",
+            )
+        seconds += len(samples) / rate
+        if max_seconds is not None and seconds > max_seconds:
+            raise too_long(name, max_seconds)
+        mono = mixer.mix(samples, rate, channels)
+        levels.add(mono)
+        yield mono, rate
+
+
+def _from_array(samples: NDArray[Any]) -> NDArray[Any]:
+    """Return floating samples, (T, channels).
+
+    Raises:
+        AudioError: they are no samples.
+    """
+    channels = samples.shape[1] if samples.ndim == 2 else 1
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "if" or channels > len(samples) > 0:
+        raise AudioError(
+            "the array",
+            "is not audio",
+            fix="give signed samples as (T,) or (T, channels)",
+        )
+    columns = samples.reshape(len(samples), channels)
+    if samples.dtype.kind == "i":
+        return columns / integer_scale(samples)
+    return columns if samples.dtype in (np.float32, np.float64) else columns.astype(np.float32)
+
+
+def _full_scale(levels: Levels, name: str, notes: list[Note]) -> float:
+    scale, note = levels.full_scale(name)
+    if note is not None:
+        notes.append(note)
+    return scale
+
+
+def _resample(samples: NDArray[Any], rate: int, scale: float) -> NDArray[np.float32]:
+    if scale != 1:
+        samples = samples / samples.dtype.type(scale)
+    samples = samples.astype(np.float32, copy=False)
+    if rate == SAMPLE_RATE:
+        return samples
+    return soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32, copy=False)
