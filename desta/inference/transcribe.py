@@ -6,14 +6,19 @@ Shape suffixes:
 
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AutoConfig, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers import (
+    AutoConfig,
+    GenerationConfig,
+    WhisperForConditionalGeneration,
+    WhisperTokenizer,
+)
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from desta.audio import SAMPLE_RATE, WINDOW_SAMPLES
@@ -21,6 +26,7 @@ from desta.config import suggest
 from desta.errors import CheckpointError, ConfigError, DataError
 from desta.llm.packing import pack_linears
 from desta.model.config import Window
+from desta.model.control_tokens import COPY_TOKENIZER, ControlTokens, load_whisper_tokenizer
 from desta.model.decoder import DecoderState, WhisperDecoder
 from desta.model.encoder import WhisperEncoder
 from desta.model.mel import MelExtractor
@@ -46,7 +52,7 @@ class Transcriber:
         encoder: WhisperEncoder,
         decoder: WhisperDecoder,
         tokenizer: WhisperTokenizer,
-        generation: Any,
+        generation: GenerationConfig,
         *,
         window: Window = "30s",
     ) -> None:
@@ -56,7 +62,7 @@ class Transcriber:
             encoder: its last layer is what the decoder reads.
             decoder: of the same Whisper.
             tokenizer: its tokenizer.
-            generation: its generation configuration: languages, tasks, suppressed tokens.
+            generation: its generation configuration, which may state little or nothing.
             window: how windows are encoded where no frames are given.
         """
         self.encoder = encoder
@@ -66,8 +72,6 @@ class Transcriber:
         self._tokenizer = tokenizer
         self._generation = generation
         self._mel = MelExtractor(encoder.num_mel_bins, window)
-        languages = getattr(generation, "lang_to_id", {})  # none: English only
-        self._languages = {token.strip("<|>"): number for token, number in languages.items()}
 
     @classmethod
     def of(
@@ -120,8 +124,19 @@ class Transcriber:
                 fix="name a Whisper directory, or openai/whisper-base",
             )
         whisper = load_part(WhisperForConditionalGeneration, name, dtype=dtype)
-        tokenizer = load_part(WhisperTokenizer, name)
+        tokenizer = load_whisper_tokenizer(name)
         return cls.of(whisper.to(device), tokenizer, encoder=encoder, window=window)
+
+    @cached_property
+    def control(self) -> ControlTokens:
+        """Ids of its control tokens.
+
+        Raises:
+            CheckpointError: as `ControlTokens.of`.
+        """
+        return ControlTokens.of(
+            self._generation, self._tokenizer, vocab_size=self.decoder.proj_out.out_features
+        )
 
     def transcribe(
         self, windows: Sequence[NDArray[np.float32]], *, language: str | None = None
@@ -133,6 +148,7 @@ class Transcriber:
             language: English name or code of what is spoken; None lets Whisper find out.
 
         Raises:
+            CheckpointError: its files do not say how it is asked to transcribe.
             ConfigError: this Whisper does not know the language.
             DataError: a window is too long.
         """
@@ -176,9 +192,9 @@ class Transcriber:
         language_id = None if language is None else self._language_id(language)
         state = self.decoder.start(frames_BTD, mask_BT)
         logits_BV = self._begin(state, len(frames_BTD), language_id)
-        suppressed = list(self._generation.suppress_tokens or ())
-        first = [*suppressed, *(self._generation.begin_suppress_tokens or ())]
-        end = self._generation.eos_token_id
+        suppressed = list(self.control.suppressed)
+        first = [*suppressed, *self.control.suppressed_first]
+        end = self.control.end
         written: list[list[int]] = [[] for _ in range(len(frames_BTD))]
         rows = list(range(len(written)))
         for number in range(MAX_NEW_TOKENS):
@@ -206,36 +222,52 @@ class Transcriber:
                 logits_BV = self.decoder(tokens_B[:, None], state)
         if rows:
             log.warning("%d transcriptions were cut off at %d tokens", len(rows), MAX_NEW_TOKENS)
-        texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [self._text(ids) for ids in written]
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """Return a text without control tokens, which files of 2022 do not mark as such."""
+        ids = [token for token in ids if self.control.is_text(token)]
+        [text] = self._tokenizer.batch_decode([ids], skip_special_tokens=True)
+        if ids and not text:  # transformers makes an empty tokenizer where there are no files
+            raise CheckpointError(
+                f'the tokenizer of "{self._tokenizer.name_or_path}" has no words for what its '
+                "decoder writes",
+                fix=COPY_TOKENIZER,
+            )
+        return str(text).strip()
 
     def _begin(self, state: DecoderState, num_rows: int, language: int | None) -> Tensor:
         """Tell the decoder language and task; return what it wants to write first, (B, V)."""
-        generation = self._generation
+        control = self.control
         device = self.decoder.layer_norm.weight.device
-        start_B = torch.full((num_rows,), generation.decoder_start_token_id, device=device)
+        start_B = torch.full((num_rows,), control.start, device=device)
         columns = [start_B]
-        if self._languages:
+        if control.transcribe is not None:
             if language is None:
                 asked = DecoderState(state.frames, state.mask_B11T)
                 logits_BV = self.decoder(start_B[:, None], asked)
-                ids = torch.tensor(list(self._languages.values()), device=device)
+                ids = torch.tensor(list(control.languages.values()), device=device)
                 columns.append(ids[logits_BV[:, ids].argmax(dim=-1)])
             else:
                 columns.append(torch.full_like(start_B, language))
-            columns.append(torch.full_like(start_B, generation.task_to_id["transcribe"]))
-        columns.append(torch.full_like(start_B, generation.no_timestamps_token_id))
+            columns.append(torch.full_like(start_B, control.transcribe))
+        columns.append(torch.full_like(start_B, control.no_timestamps))
         return self.decoder(torch.stack(columns, dim=1), state)
 
-    def _language_id(self, language: str) -> int:
+    def _language_id(self, language: str) -> int | None:
+        """Return None where only English is known and meant."""
         code = TO_LANGUAGE_CODE.get(language.lower(), language.lower())
-        if code not in self._languages:
-            names = [name for name, code in TO_LANGUAGE_CODE.items() if code in self._languages]
+        languages = self.control.languages
+        if not languages and code == "en":
+            return None
+        if code not in languages:
+            known = languages or ("en",)
+            names = [name for name, code in TO_LANGUAGE_CODE.items() if code in known]
             raise ConfigError(
                 f'this Whisper does not know the language "{language}"',
                 fix=suggest(language.lower(), names),
             )
-        return self._languages[code]
+        return languages[code]
 
 
 def _repeats(ids: list[int], seconds: float) -> int | None:

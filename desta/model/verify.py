@@ -16,6 +16,7 @@ from desta.model.backbones import load_tokenizer
 from desta.model.checkpoint import BACKBONE_REVISION, ENCODER_REVISION, WEIGHTS
 from desta.model.config import LoraConfig, ModelConfig, from_published
 from desta.model.connector import QFormerConnector
+from desta.model.control_tokens import check_control_tokens
 from desta.model.encoders import build_encoder, check_mel_bins
 from desta.model.parts import find_local, is_gguf
 from desta.model.weights import fingerprint
@@ -63,7 +64,7 @@ def verify(name: str | Path) -> Verdict:
 
     Raises:
         CheckpointError: something is missing, changed, of another shape, or not a number, or the
-            files of the encoder contradict each other.
+            files of the encoder or of Whisper's tokenizer contradict each other.
         ConfigError: the backbone's tokenizer does not know what marks the places of clips.
     """
     directory = checkpoint.local_directory(str(name))
@@ -90,6 +91,7 @@ def verify(name: str | Path) -> Verdict:
     checkpoint.compare(expected, shapes, where=where)
     for what, missing in (
         ("mel bins of the encoder", _check_mel_bins(config, directory, encoder_config)),
+        ("control tokens of the transcriber", _check_transcriber(config, directory)),
         ("marks of clips against the tokenizer", _check_marks(config, directory, backbone_config)),
     ):
         if missing is None:
@@ -177,6 +179,17 @@ def _check_mel_bins(config: ModelConfig, base: Path, known: Any) -> str | None:
         return "it has none, it reads waveforms"
     check_mel_bins(str(place), known.num_mel_bins)
     return None
+
+
+def _check_transcriber(config: ModelConfig, base: Path) -> str | None:
+    """Return why Whisper's control tokens cannot be looked at; raise if they are wrong."""
+    name = config.transcriber or config.encoder
+    place, known = find_local(name, base), _architecture(name, base)
+    if place is None or known is None:
+        return "it is not on this machine"
+    if known.model_type != "whisper":
+        return "no Whisper is named, so that clips need their text"
+    return check_control_tokens(place, vocab_size=known.vocab_size)
 
 
 def _check_marks(config: ModelConfig, base: Path, known: Any) -> str | None:

@@ -288,6 +288,52 @@ def test_frames_of_an_encoder_that_is_shared_give_the_same_text(
     assert shared.read(encoded.last_BTD, encoded.mask_BT) == alone.transcribe(windows)
 
 
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("lang_to_id",),
+        ("task_to_id",),
+        ("no_timestamps_token_id",),
+        ("lang_to_id", "task_to_id", "no_timestamps_token_id", "is_multilingual"),
+    ],
+)
+@pytest.mark.parametrize("language", [None, "French"])
+def test_a_model_whose_files_state_fewer_ids_writes_the_same(
+    tokenizer: WhisperTokenizer,
+    transcriber: Transcriber,
+    windows: list[Audio],
+    missing: tuple[str, ...],
+    language: str | None,
+) -> None:
+    reduced = build(eos_bias=6.0)
+    for name in missing:
+        delattr(reduced.generation_config, name)
+
+    texts = make(reduced, tokenizer).transcribe(windows, language=language)
+
+    assert texts == transcriber.transcribe(windows, language=language)
+
+
+def test_a_model_of_english_alone_takes_english_and_nothing_else(
+    tokenizer: WhisperTokenizer, windows: list[Audio]
+) -> None:
+    model = build(eos_bias=6.0)
+    model.generation_config.is_multilingual = False
+    del model.generation_config.lang_to_id
+    english = make(model, tokenizer)
+
+    assert english.transcribe(windows, language="English") == english.transcribe(windows)
+    with pytest.raises(ConfigError, match="French"):
+        english.transcribe(windows, language="French")
+
+
+def test_words_that_the_tokenizer_does_not_have_are_an_error_not_an_empty_text(
+    windows: list[Audio],
+) -> None:
+    with pytest.raises(CheckpointError, match="no words for what its decoder writes"):
+        make(build(eos_bias=6.0), WhisperTokenizer()).transcribe(windows)
+
+
 def test_a_text_without_end_is_cut_off_and_said_so(
     tokenizer: WhisperTokenizer, windows: list[Audio], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import WhisperTokenizer
 
 from desta.errors import CheckpointError, ConfigError
 from desta.inference.engine import Engine
@@ -94,6 +95,19 @@ def test_a_backbone_without_a_tokenizer_here_is_said_not_passed_over(copy: Path)
         path.unlink()
     found = verify(copy)
     assert any("marks of clips" in reason and "has none" in reason for reason in found.not_checked)
+
+
+def test_a_whisper_whose_control_tokens_nobody_states_is_not_whole(copy: Path) -> None:
+    whisper = copy / "openai" / "whisper-tiny"
+    assert any("no tokenizer, and cannot transcribe" in why for why in verify(copy).not_checked)
+    for path in (copy / "backbone").glob("tokenizer*"):  # one of another kind
+        shutil.copy(path, whisper)
+    with pytest.raises(CheckpointError, match=r"lacks <\|startoftranscript\|>"):
+        verify(copy)
+    tokens = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>"]
+    vocab = {token: number for number, token in enumerate([*tokens, "<|notimestamps|>"])}
+    WhisperTokenizer(vocab, []).save_pretrained(whisper)
+    assert "control tokens of the transcriber" in verify(copy).checked
 
 
 def test_verify_finds_a_missing_tensor(published: Path) -> None:
