@@ -34,24 +34,22 @@ class HeldOut:
     """Pairs that are answered."""
     skipped: list[Skipped]
     """Unusable pairs."""
+    num_rows: int
+    """Of the data, usable or not."""
+    max_skipped_share: float
     collator: Collator
 
     def leave_out(self, batches: list[MicroBatch]) -> None:
         """Take batches of which some pairs are left out in place of the own ones.
 
         Raises:
-            DataError: nothing is left.
+            DataError: too large a share of the pairs is unusable by now.
         """
         self.skipped[:] = [item for batch in batches for item in batch.skipped]
         self.batches[:] = batches
         left = {pair.id for batch in self.batches for pair in batch.pairs}
         self.samples[:] = [example for example in self.samples if example.pair.id in left]
-        if not left:
-            raise DataError(
-                f"no validation pair can be used; the first, {self.skipped[0].id}: "
-                f"{self.skipped[0].reason}",
-                fix="mend the recordings, or leave data.validation out",
-            )
+        _check_skipped(self.skipped, self.num_rows, self.max_skipped_share)
 
     @classmethod
     def read(
@@ -74,15 +72,20 @@ class HeldOut:
         )
         batches = [collator([rows[row] for row in chosen]) for chosen in sampler.first_epoch()]
         skipped = [item for batch in batches for item in batch.skipped]
-        if len(skipped) == num_rows or len(skipped) > config.max_skipped_share * num_rows:
-            raise DataError(
-                f"{len(skipped)} of {num_rows} validation pairs are unusable; "
-                f"the first, {skipped[0].id}: {skipped[0].reason}",
-                fix="check data.audio_root and the audio files, or raise data.max_skipped_share",
-            )
+        _check_skipped(skipped, num_rows, config.max_skipped_share)
         read = (collator.reader.read(rows[row]) for row in range(num_rows))
         samples = islice((item for item in read if isinstance(item, Example)), num_samples)
-        return cls(batches, list(samples), skipped, collator)
+        share = config.max_skipped_share
+        return cls(batches, list(samples), skipped, num_rows, share, collator)
+
+
+def _check_skipped(skipped: Sequence[Skipped], num_rows: int, max_share: float) -> None:
+    if len(skipped) == num_rows or len(skipped) > max_share * num_rows:
+        raise DataError(
+            f"{len(skipped)} of {num_rows} validation pairs are unusable; "
+            f"the first, {skipped[0].id}: {skipped[0].reason}",
+            fix="check data.audio_root and the audio files, or raise data.max_skipped_share",
+        )
 
 
 def validate(
@@ -94,7 +97,7 @@ def validate(
 
     Raises:
         ConfigError: it makes no number of any.
-        DataError: no pair is left.
+        DataError: too large a share of the pairs is unusable.
     """
     model = loaded.model.eval()
 
