@@ -193,7 +193,8 @@ def _content(content: Any) -> tuple[str, str]:
     """
     if not isinstance(content, str | dict | list | None):
         raise TypeError
-    texts, thoughts = [], []
+    texts: list[str] = []
+    thoughts: list[str] = []
     for part in content if isinstance(content, list) else [content or ""]:
         kind = part.get("type") if isinstance(part, dict) else None
         (thoughts if kind in _REASONING else texts).append(_joined(part))

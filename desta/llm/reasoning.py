@@ -131,7 +131,8 @@ def _of_channels(text: str) -> tuple[str, str] | None:
         return thought.strip(), (unmarked["answer"] or "").strip()
     if not _CHANNELS.match(text):
         return None
-    thoughts, answers = [], []
+    thoughts: list[str] = []
+    answers: list[str] = []
     for match in _CHANNEL.finditer(text):
         (answers if match["name"] == "final" else thoughts).append(match["text"].strip())
     if not thoughts and not answers:  # cut off in a mark

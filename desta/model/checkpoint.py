@@ -25,7 +25,7 @@ from desta.model.backbones import load_backbone
 from desta.model.config import Dtype, ModelConfig, Quantisation, from_published, to_published
 from desta.model.desta import DestaModel
 from desta.model.encoders import load_encoder
-from desta.model.parts import find_local, gguf_options, load_part, locate
+from desta.model.parts import check_no_adapter, find_local, gguf_options, load_part, locate
 from desta.model.precision import find_device, precision
 from desta.model.weights import fingerprint, sha256, write_tensors
 from desta.version import __version__
@@ -164,6 +164,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     """Read the fields of `config.json` in a model directory."""
     path = directory / CONFIG
     if not path.is_file():
+        check_no_adapter(directory)
         raise CheckpointError(
             f"{directory} has no {CONFIG}", fix="give the directory that `desta train` wrote"
         )
