@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -146,24 +146,34 @@ class _Loader(yaml.SafeLoader):
         return found
 
 
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    return loader.construct_mapping(node)
+
+
+def _sequence(loader: _Loader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node, deep=True)
+
+
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
 def _scalar(loader: _Loader, node: yaml.ScalarNode) -> _Scalar | str:
-    text = loader.construct_scalar(node)
+    text = _text(loader, node)
     try:
         return _Scalar(text, yaml.SafeLoader.yaml_constructors[node.tag](loader, node))
     except (KeyError, ValueError):  # it only looks like one: `0x_`
         return text
 
 
-_Loader.add_constructor(
-    "tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node)
-)
-_Loader.add_constructor(
-    "tag:yaml.org,2002:seq", lambda loader, node: loader.construct_sequence(node, deep=True)
-)
-for _kind in ("bool", "int", "float", "null"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _scalar)
-for _kind in ("timestamp", "value", "merge"):  # no field takes a date; `=` and `<<` mean nothing
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", yaml.SafeLoader.construct_yaml_str)
+_CONSTRUCTORS: Mapping[str, Callable[[_Loader, Any], Any]] = {
+    **dict.fromkeys(("bool", "int", "float", "null"), _scalar),
+    **dict.fromkeys(("timestamp", "value", "merge"), _text),  # no field takes a date; `=` and `<<`
+    "map": _mapping,
+    "seq": _sequence,
+}
+for _kind, _constructor in _CONSTRUCTORS.items():
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _constructor)
 
 
 def _plain(tree: Any) -> Any:

@@ -4,6 +4,7 @@ Endpoints are looser than the protocol. Fields that are missing, null or of anot
 as far as they tell anything; only what holds no answer at all is `Unreadable`.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,12 +150,12 @@ def read_unreadable(response: "Response") -> Unreadable:
         what = "an empty body"
     elif text.startswith("<"):
         what = "a page of HTML"
-    elif text.startswith(("data:", "event:", ":")):
-        what = "a stream of events, for which nobody asked"
-    elif record is None:
-        what = "what is no JSON"
     elif in_protocol and record.get("error"):
         what = "an error"
+    elif _is_stream(response):
+        what = "a stream without an answer"
+    elif record is None:
+        what = "what is no JSON"
     elif choice := _choice(record):
         ending = _ending(choice.get("finish_reason"))
         what = f"finish_reason {ending}" if ending in _BROKEN else "a choice without an answer"
@@ -168,11 +169,33 @@ def read_unreadable(response: "Response") -> Unreadable:
 
 
 def _json(response: "Response") -> Any:
-    """Return what a body holds; None where it is no JSON."""
+    """Return what a body holds, a stream as one completion; None where it is no JSON."""
     try:
-        return response.json()
-    except (ValueError, RecursionError):
+        return _of_stream(response.text) if _is_stream(response) else response.json()
+    except (AttributeError, ValueError, RecursionError):
         return None
+
+
+def _is_stream(response: "Response") -> bool:
+    """Tell whether a body is a stream of events; some endpoints know nothing else."""
+    return response.content[:64].lstrip().startswith((b"data:", b"event:", b":", b"id:"))
+
+
+def _of_stream(text: str) -> dict[str, Any]:
+    """Join the pieces of a completion; one that breaks off has an ending that says so."""
+    lines = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    record: dict[str, Any] = {}
+    message: dict[str, str] = {}
+    ending = None if "[DONE]" in lines else "abort"
+    for piece in (json.loads(line) for line in lines if line not in ("", "[DONE]")):
+        record |= {name: value for name, value in piece.items() if value is not None}
+        choice = _choice(piece) or {}
+        delta = choice.get("delta") or choice.get("message") or {}
+        for name in ("content", *_REASONING):
+            message[name] = message.get(name, "") + _joined(delta.get(name))
+        ending = choice.get("finish_reason") or ending
+    choice = {"message": message, "finish_reason": ending}
+    return {**record, "choices": [choice] if any(message.values()) else []}
 
 
 def _choice(record: Any) -> dict[str, Any] | None:
@@ -193,7 +216,8 @@ def _content(content: Any) -> tuple[str, str]:
     """
     if not isinstance(content, str | dict | list | None):
         raise TypeError
-    texts, thoughts = [], []
+    texts: list[str] = []
+    thoughts: list[str] = []
     for part in content if isinstance(content, list) else [content or ""]:
         kind = part.get("type") if isinstance(part, dict) else None
         (thoughts if kind in _REASONING else texts).append(_joined(part))

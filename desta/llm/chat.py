@@ -19,10 +19,10 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError
 from tokenizers import Tokenizer
 
-from desta.errors import DataError
+from desta.errors import CheckpointError, DataError
 from desta.isolation import half_of, holds_half
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
@@ -34,6 +34,8 @@ _OPTIONS = {
     "enable_thinking": False,  # Qwen3, SmolLM3: responses are answers, not thoughts
 }
 _TODAY = re.compile(r"strftime_now\(\s*(['\"])(.+?)\1\s*\)")  # SmolLM3, Llama 3.2
+_SHOWN = 80
+"""Characters of a line of a template that an error repeats."""
 _GUARD = "\ue000{}\ue001"  # private use area: no tokenizer assigns it a control token
 _GUARDED = re.compile(_GUARD.format(r"\d+"))
 _CONTENT = "\ue002"
@@ -152,6 +154,7 @@ def render_chat(
 
     Raises:
         DataError: there are no messages, or the template refuses them.
+        CheckpointError: the template has a syntax error.
     """
     if not messages:
         raise DataError("a conversation has no messages", fix="give at least one")
@@ -183,6 +186,13 @@ def _rendered(
             add_generation_prompt=add_generation_prompt,
             **_OPTIONS,
         )
+    except TemplateSyntaxError as error:
+        line = (template.splitlines() or [""])[error.lineno - 1].strip()
+        raise CheckpointError(
+            f'the chat template of "{tokenizer.name_or_path}" has a syntax error in line '
+            f"{error.lineno}, `{line[:_SHOWN]}`: {error.message}",
+            fix="mend its chat_template.jinja, or chat_template in its tokenizer_config.json",
+        ) from error
     except TemplateError as error:
         return "", str(error) or type(error).__name__
     return text, ""

@@ -20,6 +20,7 @@ _TAGS = {
     "<|begin_of_thought|>": "<|end_of_thought|>",  # OpenThinker
     "<|START_THINKING|>": "<|END_THINKING|>",  # Command A Reasoning
     "◁think▷": "◁/think▷",  # Kimi
+    "<|channel>thought": "<channel|>",  # Gemma 4
 }
 _ANSWER_TAGS = {
     "<answer>": "</answer>",  # as many that were trained by reinforcement
@@ -29,13 +30,16 @@ _ANSWER_TAGS = {
 }
 _HARMONY = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>")
 """Marks of gpt-oss: every message goes to a channel, and the answer to `final`."""
+_TOKENS = (*_TAGS, *_TAGS.values(), *_ANSWER_TAGS, *_ANSWER_TAGS.values(), *_HARMONY, "<|channel>")
+"""What a vocabulary may have as a token."""
+_SPACE = r"[\s\ufeff\u200b]*"
 
 
 def _any(words: Sequence[str]) -> str:
     return "|".join(map(re.escape, words))
 
 
-_OPEN = re.compile(rf"\s*(?P<tag>{_any([*_TAGS])})(?:\s*(?P=tag))*", re.IGNORECASE)
+_OPEN = re.compile(rf"{_SPACE}(?P<tag>{_any([*_TAGS])})(?:\s*(?P=tag))*", re.IGNORECASE)
 _CLOSE = {tag: re.compile(re.escape(close), re.IGNORECASE) for tag, close in _TAGS.items()}
 _CLOSE_ANY = re.compile(_any([*_TAGS.values()]), re.IGNORECASE)
 _OPEN_ANY = re.compile(_any([*_TAGS]), re.IGNORECASE)
@@ -131,7 +135,8 @@ def _of_channels(text: str) -> tuple[str, str] | None:
         return thought.strip(), (unmarked["answer"] or "").strip()
     if not _CHANNELS.match(text):
         return None
-    thoughts, answers = [], []
+    thoughts: list[str] = []
+    answers: list[str] = []
     for match in _CHANNEL.finditer(text):
         (answers if match["name"] == "final" else thoughts).append(match["text"].strip())
     if not thoughts and not answers:  # cut off in a mark
@@ -148,8 +153,7 @@ class MarkingTokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         """Take a tokenizer with a chat template."""
-        known = {word.casefold() for word in (*_TAGS, *_TAGS.values(), *_HARMONY)}
-        known |= {word.casefold() for word in (*_ANSWER_TAGS, *_ANSWER_TAGS.values())}
+        known = {word.casefold() for word in _TOKENS}
         self._tokenizer = tokenizer
         self._marks = {
             index: str(token)

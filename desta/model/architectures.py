@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from desta.errors import CheckpointError
-from desta.model.parts import gguf_options
+from desta.model.parts import check_no_adapter, gguf_options
 from desta.model.zoo import UNLOADABLE
 
 
@@ -147,6 +147,7 @@ def architecture(name: str) -> PretrainedConfig:
         source, options = gguf_options(name)
         return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     except UNLOADABLE as error:
+        check_no_adapter(Path(name))
         raise CheckpointError(
             f'"{name}" is neither a model directory, nor a model known offline, nor on the Hub',
             fix=f"give a directory with a config.json, or one of {', '.join(ARCHITECTURES)}",

@@ -26,7 +26,7 @@ from desta.model.backbones import load_backbone, stored_format
 from desta.model.config import Dtype, ModelConfig, Quantization, from_published, to_published
 from desta.model.desta import DestaModel
 from desta.model.encoders import load_encoder
-from desta.model.parts import find_local, gguf_options, load_part, locate
+from desta.model.parts import check_no_adapter, find_local, gguf_options, load_part, locate
 from desta.model.precision import choose_device, find_device, precision
 from desta.model.weights import fingerprint, sha256, write_tensors
 from desta.paths import check_folder
@@ -171,6 +171,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     """Read the fields of `config.json` in a model directory."""
     path = directory / CONFIG
     if not path.is_file():
+        check_no_adapter(directory)
         raise CheckpointError(
             f"{directory} has no {CONFIG}", fix="give the directory that `desta train` wrote"
         )

@@ -1,12 +1,13 @@
 """Fetching the frozen parts by transformers: safetensors or GGUF, never pickles or code."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.utils.logging import disable_progress_bar
 
@@ -22,9 +23,11 @@ def load_part(kind: type[Any], name: str, **options: Any) -> Any:
     """Load a model, a tokenizer or a configuration.
 
     Raises:
-        CheckpointError: it cannot be had, is no safetensors model, or tensors of it are missing
-            or of another shape than its configuration says.
+        CheckpointError: it cannot be had, is no safetensors model but an adapter of one, or tensors
+            of it are missing or of another shape than its configuration says.
     """
+    if kind is not AutoTokenizer:  # transformers would fetch the model that it names
+        check_no_adapter(Path(name))
     disable_progress_bar()  # one bar per part would drown what the command has to say
     report: dict[str, Any] = {}
     if issubclass(kind, PreTrainedModel | _BaseAutoModelClass):
@@ -43,6 +46,7 @@ def load_part(kind: type[Any], name: str, **options: Any) -> Any:
         if missing:  # transformers would go on with random weights
             raise ValueError(f"it lacks {', '.join(missing[:_NAMED])}")
     except _UNREADABLE as error:
+        check_no_adapter(Path(name))
         raise CheckpointError(
             f'"{name}" cannot be loaded: {str(error).splitlines()[0]}',
             fix="give a directory with *.safetensors, or an id that the Hub serves to you",
@@ -50,6 +54,23 @@ def load_part(kind: type[Any], name: str, **options: Any) -> Any:
     if isinstance(part, nn.Module):
         part.eval()
     return part
+
+
+def check_no_adapter(directory: Path) -> None:
+    """Raise CheckpointError if a directory holds an adapter (peft), and not what it adapts."""
+    settings = directory / "adapter_config.json"
+    others = (path for path in directory.glob("*.safetensors") if "adapter" not in path.name)
+    if not settings.is_file() or any(others):
+        return
+    try:
+        model = json.loads(settings.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, LookupError, TypeError):
+        model = None
+    raise CheckpointError(
+        f"{directory} holds an adapter (LoRA) of {model or 'a model'}, and not the model itself",
+        fix="merge both by peft (`merge_and_unload`), save model and tokenizer, and give that "
+        "directory",
+    )
 
 
 def locate(name: str, base: Path | None) -> str:

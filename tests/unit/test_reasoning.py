@@ -50,6 +50,8 @@ HARMONY = "<|channel|>analysis<|message|>A bark.<|end|><|start|>assistant"
         "<|begin_of_solution|>A dog.<|end_of_solution|>",
         "<|START_THINKING|>A bark.<|END_THINKING|><|START_RESPONSE|>A dog.<|END_RESPONSE|>",
         "◁think▷A bark.◁/think▷A dog.",
+        "<|channel>thought\nA bark.\n<channel|>A dog.",
+        "\ufeff<think>A bark.</think>A dog.",
         HARMONY + "<|channel|>final<|message|>A dog.<|return|>",
         "<|start|>assistant" + HARMONY + "<|channel|>final<|message|>A dog.",
         "analysisA bark.assistantfinalA dog.",

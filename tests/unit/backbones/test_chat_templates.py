@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from desta.data.layout import Layout
-from desta.errors import ConfigError, DataError
+from desta.errors import CheckpointError, ConfigError, DataError
 from desta.llm.chat import DATE, encode_chat, encode_text, render_chat
 from desta.llm.decoding import end_ids
 from desta.records import LOCATOR, AudioRef, Message
@@ -176,3 +176,30 @@ def test_a_clip_in_a_merged_system_message_keeps_its_place(
     messages = [Message(role="system", content="Listen."), question]
     runs = encode_chat(speak("no system"), messages, locator=LOCATOR)
     assert len(runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("template", "line", "what"),
+    [
+        ("{% for m in messages %}\n{{ m.content }}\n", 2, "Unexpected end"),
+        ("{% for m in messages %}\n{{ m.content }\n{% endfor %}", 2, "unexpected '}'"),
+        ("\n{% loop m in messages %}", 2, "unknown tag 'loop'"),
+        (
+            "{% for m in messages %}{{ m.content | shout }}{% endfor %}",
+            1,
+            "No filter named 'shout'",
+        ),
+    ],
+)
+def test_a_syntax_error_of_a_template_is_said_with_its_line(
+    speak: Callable[[str], Any], template: str, line: int, what: str
+) -> None:
+    tokenizer = speak("plain")
+    tokenizer.name_or_path = "my/backbone"
+    tokenizer.chat_template = template
+    with pytest.raises(CheckpointError, match=what) as caught:
+        render_chat(tokenizer, [("user", "hello")])
+    start = f'the chat template of "my/backbone" has a syntax error in line {line}, `'
+    assert caught.value.message.startswith(start)
+    assert "turn" not in caught.value.fix
+    assert "chat_template.jinja" in caught.value.fix

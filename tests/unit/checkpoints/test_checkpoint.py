@@ -160,7 +160,7 @@ def test_weights_in_whole_numbers_are_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:99"])
 def test_a_device_that_is_not_here_is_one_clear_sentence(copy: Path, device: str) -> None:
-    with pytest.raises(ConfigError, match=f'device "{device}" cannot be used'):
+    with pytest.raises(ConfigError, match=f'device "{device}"'):
         checkpoint.load(copy, device=device)
 
 

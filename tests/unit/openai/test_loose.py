@@ -166,6 +166,19 @@ def test_names_of_other_types_are_no_reason_to_stop(endpoint: Endpoint) -> None:
     assert ask(generator, "a") == [Completion(text="A", num_tokens=1, finished=True)]
 
 
+def test_a_stream_that_nobody_asked_for_is_read_as_one_answer(endpoint: Endpoint) -> None:
+    pieces = [
+        {"choices": [{"delta": {"role": "assistant", "reasoning_content": "A "}}]},
+        {"choices": [{"delta": {"reasoning_content": "bark.", "content": None}}]},
+        {"choices": [{"delta": {"content": "A "}, "finish_reason": None}]},
+        {"choices": [{"delta": {"content": "dog."}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": {"completion_tokens": 7}},
+    ]
+    lines = [": processing", *(f"data: {json.dumps(piece)}" for piece in pieces), "data: [DONE]"]
+    found = one(endpoint, "\n\n".join(lines).encode())
+    assert found == Completion(text="A dog.", num_tokens=7, finished=True, reasoning="A bark.")
+
+
 # -- reasoning -------------------------------------------------------------------------------------
 
 
@@ -248,9 +261,12 @@ def test_reasoning_that_is_cut_off_in_a_character_can_be_written(endpoint: Endpo
         (b"", "an empty body"),
         (b"\n \n", "an empty body"),
         (b"<!DOCTYPE html><title>busy</title>", "a page of HTML"),
-        (b'data: {"choices": [{"delta": {"content": "A"}}]}\n\ndata: [DONE]\n\n',
-         "a stream of events, for which nobody asked"),
-        (b": keep alive\n\n", "a stream of events, for which nobody asked"),
+        (b'data: {"choices": [{"delta": {"content": "A"}}]}\n\n', "a stream without an answer"),
+        (b'data: {"choices": [{"delta": {"cont\n\ndata: [DONE]\n\n', "a stream without an answer"),
+        (b"data: 5\n\ndata: [DONE]\n\n", "a stream without an answer"),
+        (b"data: [DONE]\n\n", "a stream without an answer"),
+        (b": keep alive\n\n", "a stream without an answer"),
+        (b'data: {"error": {"message": "crashed"}}\n\n', "an error"),
         (b'{"choices": [{"mess', "what is no JSON"),
         (b"\xff\xfe\x00", "what is no JSON"),
         (b"[" * 100_000, "what is no JSON"),
@@ -281,7 +297,7 @@ def test_an_answer_that_cannot_be_read_is_counted_and_leaves_the_others_alone(
         ({"error": "the model has crashed"}, True),
         ({"hello": "world"}, False),
         (b"<html>welcome</html>", False),
-        (b"data: [DONE]\n\n", False),
+        (b"data: [DONE]\n\n", True),
     ],
 )
 def test_the_address_is_in_doubt_only_where_no_protocol_is_spoken(
