@@ -88,7 +88,7 @@ def measure(name: str, prompts: Sequence[str], dtype: Dtype) -> list[Row]:
     config = ModelConfig(backbone=name, encoder="", dtype=dtype)
     place = locate(name, None)
     exact, tokenizer = load_backbone(place, config)
-    small, _ = load_backbone(place, replace(config, backbone_quantisation="int8"))
+    small, _ = load_backbone(place, replace(config, backbone_quantization="int8"))
     clip = f"{START_AUDIO}{DESCRIPTION}{END_AUDIO}"
     asked = [
         encode_chat(tokenizer, [Message(role="user", content=f"{clip}\n\n{prompt}")])[0]
