@@ -19,9 +19,10 @@ FILES = {
         *("decontaminate", "nowhere.jsonl", "--root", ".", "--against", "nowhere", "--out", "OUT"),
     ],
 }
-PLAN = dict.fromkeys(
-    ("benchmark", "version", "weights", "num_items", "batch_size", "systems"), "mmau"
-)
+PLAN = {
+    **{"benchmark": "mmau", "version": "1", "weights": None},
+    **{"num_items": 1, "batch_size": 1, "systems": ["model"]},
+}
 FOLDERS = {
     "construct": ["construct", "nowhere.yaml", "--out", "OUT"],
     "describe": ["describe", "tuxpaint", "nowhere", "--out", "OUT"],
