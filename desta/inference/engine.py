@@ -299,7 +299,7 @@ class Engine:
             try:
                 clips = check_locators(request.messages, self.layout.locator)
                 if len(clips) > 1:  # of one clip, reading it tells
-                    self._check_seconds(map(audio.seconds_stated, (ref.audio for ref in clips)))
+                    self._check_together([ref.audio for ref in clips])
                 refs.append(clips)
             except DestaError as error:
                 refs.append(error)
@@ -335,6 +335,11 @@ class Engine:
             tokens.ids, list(zip(starts, (clip.audio_WQE for clip in good), strict=True))
         )
         return _Prepared(tokens, embeddings_SE, symbols, tuple(audios))
+
+    def _check_together(self, clips: Sequence[audio.AudioInput]) -> None:
+        """Refuse clips that are too long together before any is heard; a header may be wrong."""
+        if sum(map(audio.seconds_stated, clips)) > self._max_seconds:
+            self._check_seconds(map(audio.measure_duration, clips))
 
     def _check_seconds(self, seconds: Iterable[float]) -> None:
         total = sum(seconds)
