@@ -121,9 +121,29 @@ def _rare(file: io.BufferedIOBase, error: AudioError) -> soundfile.SoundFile:
 def _open(file: io.BufferedIOBase) -> soundfile.SoundFile | None:
     file.seek(0)
     try:
-        return soundfile.SoundFile(file)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: a name that ends in .raw
+        return soundfile.SoundFile(_Steady(file))
+    except soundfile.LibsndfileError:
         return None
+
+
+class _Steady:
+    """A file without a name; a seek to a place that a damaged header names leaves it where it is.
+
+    An error would be written to the terminal. A name that ends in .raw would mean plain samples.
+    """
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self._seek = file.seek
+        self.tell = file.tell
+        self.read = file.read
+        self.readinto = file.readinto
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move where that is possible; return the position."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return self.tell()
 
 
 def _is_exact(sound: soundfile.SoundFile, num_links: int) -> bool:
@@ -185,11 +205,10 @@ def _decode_counted(
         if links:  # the last page counts the samples; what lies between two pages may be lost
             ffmpeg.judge(done / sound.samplerate, missing, name, notes)
             return
-        if missing > 0:
-            raise cut_off(name)
-        if not _goes_on(file):
+        if missing <= 0 and not _goes_on(file):
             return
-    stated = sound.frames / sound.samplerate if failed and not links else None
+    is_short = missing > 0 and not links
+    stated = sound.frames / sound.samplerate if is_short else None
     for piece in ffmpeg.decode(file, name, notes, links=links, stated=stated):
         if done < len(piece.samples):
             yield piece._replace(samples=np.ascontiguousarray(piece.samples[done:]))

@@ -26,6 +26,8 @@ _FORMATS = (
 )
 """Containers that hold their sound themselves; playlists, concatenations and the like are left
 out, because they make the decoder open other files, and samples without a header as well."""
+_COUNTING_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "ape", "caf"}
+"""Containers that list their packets: where one breaks off, it is known how much is missing."""
 _BEGINNINGS = (
     *(b"RIFF", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b"wvpk", b"MAC "),
     *(b"TTA1", b".snd", b"#!AMR", b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"FLV", b"tBaK"),
@@ -35,6 +37,8 @@ _BEGINNINGS = (
 _BLOCK_SECONDS = 5  # decoded before they are handed on
 _LEAST_SAID = 0.02  # seconds: about a packet
 _LEAST_GAP = 0.05  # seconds by which time stamps must jump; those of Vorbis waver by less
+
+_DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 PARTLY = "could not be decoded in part"
 GAPS = "has gaps between its time stamps"
@@ -97,14 +101,21 @@ def decode(
         notes.append(Note(reason, f"{name} {reason}: more may have followed"))
     lost = record.lost
     if stated is not None:
-        lost = max(stated - record.decoded, 0.0)
-        if lost >= _LEAST_SAID and (record.breaks_off or not record.decoded):
+        missing = max(stated - record.decoded, 0.0)
+        if missing >= _LEAST_SAID and (record.breaks_off or not record.decoded):
             raise cut_off(name)
+        if lost or record.gaps:
+            lost = missing
+        elif missing:  # nothing is wrong but the count
+            there = _of(record.decoded, stated)
+            notes.append(Note(SHORT, f"{name} {SHORT}: {there} s are there"))
     elif links:  # the time stamps of Ogg count samples
         lost += record.gaps
     elif record.gaps:
         hold = _of(record.decoded, record.decoded + record.gaps)
         notes.append(Note(GAPS, f"{name} {GAPS}: {hold} s hold sound"))
+    if record.breaks_off and lost > MAX_LOST_SHARE * (record.decoded + lost) > 0:
+        raise cut_off(name)
     judge(record.decoded, lost, name, notes)
 
 
@@ -135,7 +146,8 @@ def _decode_stream(
         with _open(file) as container:
             stream = _track(container, name, notes)
             yield from _pieces(_frames(container, stream, record))
-            if record.breaks_off and stream.duration and stream.time_base:
+            is_counted = container.format.name in _COUNTING_FORMATS
+            if record.breaks_off and is_counted and stream.duration and stream.time_base:
                 missing = float(stream.duration * stream.time_base) - record.decoded - record.lost
                 record.lost += max(missing, 0.0)
     except av.FFmpegError as error:
@@ -145,20 +157,21 @@ def _decode_stream(
 
 
 def _pieces(frames: Iterator[av.AudioFrame]) -> Iterator[Piece]:
-    """Join frames that are alike."""
+    """Join frames of one rate and number of channels."""
     waiting: list[NDArray[Any]] = []
-    rate, layout, length = 0, "", 0
+    rate, width, length = 0, 0, 0
     names: tuple[str, ...] = ()
     for frame in frames:
-        found = frame.sample_rate, frame.layout.name
-        if waiting and (found != (rate, layout) or length >= _BLOCK_SECONDS * rate):
+        samples = _samples(frame)
+        found = frame.sample_rate, samples.shape[1]
+        if waiting and (found != (rate, width) or length >= _BLOCK_SECONDS * rate):
             yield Piece(np.concatenate(waiting), rate, names)
             waiting, length = [], 0
         if not waiting:
-            rate, layout = found
+            rate, width = found
             names = tuple(channel.name for channel in frame.layout.channels)
-        waiting.append(_samples(frame))
-        length += frame.samples
+        waiting.append(samples)
+        length += len(samples)
     if waiting:
         yield Piece(np.concatenate(waiting), rate, names)
 
@@ -173,9 +186,7 @@ def _unreadable(file: io.BufferedIOBase, name: str) -> AudioError:
     beginning = file.read(16)
     if beginning.startswith(_BEGINNINGS) or beginning[4:8] == b"ftyp":
         return AudioError(
-            name,
-            "is cut off or damaged: its header makes no sense",
-            fix="copy or download it again",
+            name, "begins like a recording and holds none", fix="copy or download it again"
         )
     return unknown_format(name)
 
@@ -240,14 +251,24 @@ def _frames(
 
 
 def _samples(frame: av.AudioFrame) -> NDArray[Any]:
-    """Return the samples of a frame, floating, (T, channels), full scale being 1."""
-    array = frame.to_ndarray()
-    array = array.T if frame.format.is_planar else array.reshape(frame.samples, -1)
-    if array.dtype.kind == "f":
+    """Return the samples of a frame, floating, (T, channels), full scale being 1.
+
+    `frame.to_ndarray` takes longer than decoding the frame.
+    """
+    packing = frame.format.packed.name
+    dtype = np.dtype(_DTYPES[packing])
+    if frame.format.is_planar:
+        planes = [np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes]
+        array = planes[0][:, None] if len(planes) == 1 else np.stack(planes, axis=1)
+    else:
+        num_channels = frame.layout.nb_channels
+        array = np.frombuffer(frame.planes[0], dtype, frame.samples * num_channels)
+        array = array.reshape(-1, num_channels)
+    if dtype.kind == "f":
         return array
-    if array.dtype.kind == "u":  # 8 bits around 128
+    if dtype.kind == "u":  # 8 bits around 128
         return (array.astype(np.float32) - 128) / 128
-    return array.astype(np.float32) / -float(np.iinfo(array.dtype).min)
+    return array.astype(np.float32) / -float(np.iinfo(dtype).min)
 
 
 def judge(decoded: float, lost: float, name: str, notes: list[Note]) -> None:

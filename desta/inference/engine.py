@@ -330,7 +330,7 @@ class Engine:
                 if len(clips) > 1:  # of one clip, reading it tells
                     for clip in clips:
                         check_recording(clip.audio)
-                    self._check_seconds(map(audio.seconds_stated, (ref.audio for ref in clips)))
+                    self._check_together([ref.audio for ref in clips])
                 refs.append(clips)
             except Exception as error:
                 refs.append(error_of(error, "the request"))
@@ -366,6 +366,11 @@ class Engine:
             tokens.ids, list(zip(starts, (clip.audio_WQE for clip in good), strict=True))
         )
         return _Prepared(tokens, embeddings_SE, symbols, tuple(audios))
+
+    def _check_together(self, clips: Sequence[audio.AudioInput]) -> None:
+        """Refuse clips that are too long together before any is heard; a header may be wrong."""
+        if sum(map(audio.seconds_stated, clips)) > self._max_seconds:
+            self._check_seconds(map(audio.measure_duration, clips))
 
     def _check_seconds(self, seconds: Iterable[float]) -> None:
         total = sum(seconds)

@@ -74,6 +74,21 @@ def test_a_clip_that_is_too_long_is_refused(tiny: Loaded, published_tiny: Path) 
     assert "last 10 s together" in str(replies[2].error)
 
 
+def test_a_length_that_a_header_states_wrongly_refuses_nothing(
+    tiny: Loaded, published_tiny: Path, tmp_path: Path
+) -> None:
+    clip = tmp_path / "a.flac"
+    soundfile.write(clip, audio.load(published_tiny / "a.wav"), audio.SAMPLE_RATE)
+    flac = bytearray(clip.read_bytes())
+    flac[22:26] = (3600 * audio.SAMPLE_RATE).to_bytes(4, "big")
+    clip.write_bytes(flac)
+    engine = Engine(tiny, limits=Limits(max_seconds=8.0))
+
+    (reply,) = engine.run([ask("What?", clip, clip)])
+
+    assert reply.error is None
+
+
 def test_every_clip_gets_its_own_words_whatever_is_heard_with_it(
     tight: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """A recording is what its decoder gives until the stream ends, whatever its header says."""
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -112,6 +113,29 @@ def test_a_flac_file_without_a_count_has_the_length_of_its_sound(tmp_path: Path)
     assert probe_duration(path) == pytest.approx(2.5, abs=0.01)
     with pytest.raises(AudioError, match=r"lasts longer than the 2 s"):
         load(path, max_seconds=2)
+
+
+@pytest.mark.parametrize("counted", [1.0, 30.0])
+def test_a_wrong_count_of_a_flac_file_is_no_bound(counted: float) -> None:
+    flac = bytearray(packed(NOISY, format="FLAC"))
+    flac[22:26] = round(counted * RATE).to_bytes(4, "big")
+
+    sound = read(bytes(flac))
+
+    assert len(sound.samples) == 8 * SAMPLE_RATE
+    assert [note.message.split(": ")[1] for note in sound.notes] == (
+        ["8.0 of 30.0 s are there"] if counted > 8 else []
+    )
+
+
+def test_a_damaged_header_is_not_told_by_libsndfile(capfd: pytest.CaptureFixture[str]) -> None:
+    w64 = bytearray(packed(tone(1), format="W64", subtype="PCM_16"))
+    for place in range(16, 120, 4):
+        spoilt = w64[:place] + b"\xff" * 8 + w64[place + 8 :]
+        with contextlib.suppress(AudioError):
+            load(bytes(spoilt))
+
+    assert capfd.readouterr() == ("", "")
 
 
 def test_flac_files_behind_each_other_are_heard_to_the_last() -> None:
@@ -235,10 +259,10 @@ def test_damage_is_not_told_by_the_decoder(capfd: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
-def test_a_recording_whose_index_is_missing_is_called_cut_off_or_damaged(share: float) -> None:
+def test_a_recording_whose_index_is_missing_is_not_called_of_another_format(share: float) -> None:
     data = muxed("mp4", "aac", (tone(4), RATE))
 
-    with pytest.raises(AudioError, match="is cut off or damaged: its header makes no sense"):
+    with pytest.raises(AudioError, match="begins like a recording and holds none"):
         load(data[: int(share * len(data))])
 
 
