@@ -7,7 +7,6 @@ limits, and all requests have to pause where one is told to (docs/decisions/0017
 import asyncio
 import json
 import logging
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from desta.config import suggest
-from desta.errors import ConfigError, DestaError, UnavailableError, need
+from desta.errors import ConfigError, DestaError, UnavailableError
 from desta.llm.answers import (
     Answer,
     UnknownModelError,
@@ -30,6 +29,7 @@ from desta.llm.answers import (
 )
 from desta.llm.base import Completion, OnOutcome, Outcome, Refusal, Sampling, as_text
 from desta.llm.chat import encode_conversation
+from desta.llm.client import client_library, open_client, served_models
 from desta.llm.config import OpenAIEngine
 from desta.llm.pacing import Pace
 from desta.records import Message
@@ -181,11 +181,11 @@ class OpenAIGenerator:
         return f"check engine.base_url = {self._engine.base_url}, which often ends in /v1"
 
     async def _introduce(self, body: dict[str, Any], *, hears: bool) -> Answer:
-        async with self._client() as client:
+        async with open_client(self._engine) as client:
             try:
                 answer = await self._ask(client, body, 1, await_server=False)
             except UnknownModelError as error:
-                served = await _served(client)
+                served = await served_models(client)
                 fix = f"{suggest(self.id, served)}; set engine.model" if served else self._address
                 raise ConfigError(error.message, fix=fix) from error
         if isinstance(answer, Unreadable):
@@ -229,7 +229,7 @@ class OpenAIGenerator:
             on_outcome(place, answer.completion)
 
         try:
-            async with self._client() as client:
+            async with open_client(self._engine) as client:
                 async with asyncio.TaskGroup() as group:
                     for place, (body, length) in enumerate(requests):
                         group.create_task(ask(client, place, body, length))
@@ -266,15 +266,6 @@ class OpenAIGenerator:
             self._told.add(kind)
             log.warning("%s %s", self._engine.base_url, what)
 
-    def _client(self) -> "AsyncClient":
-        key = os.environ.get(self._engine.key_variable, "").strip()
-        return _httpx().AsyncClient(
-            base_url=f"{self._engine.base_url.rstrip('/')}/",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=self._engine.timeout,
-            limits=_httpx().Limits(max_connections=self._engine.concurrency),
-        )
-
     async def _ask(
         self,
         client: "AsyncClient",
@@ -293,11 +284,11 @@ class OpenAIGenerator:
             refusal = None
             try:
                 response = await client.post("chat/completions", json=body)
-            except _httpx().TimeoutException:
+            except client_library().TimeoutException:
                 failure = f"gave no answer within {self._engine.timeout:g} s"
-            except _httpx().DecodingError as error:
+            except client_library().DecodingError as error:
                 failure = f"gave a body that cannot be unpacked: {error}"
-            except _httpx().TransportError as error:
+            except client_library().TransportError as error:
                 failure = f"cannot be reached: {str(error) or type(error).__name__}"
                 if not await_server:
                     break
@@ -403,17 +394,3 @@ def connect(
     generator = OpenAIGenerator(engine, model=model, tokenizer=tokenizer, content=content)
     generator.find_revision(question)
     return generator
-
-
-async def _served(client: "AsyncClient") -> list[str]:
-    """Return the models that an endpoint lists; none where it does not."""
-    try:
-        response = await client.get("models")
-        models = response.json()["data"] if response.is_success else []
-        return [str(model["id"]) for model in models]
-    except (_httpx().HTTPError, LookupError, TypeError, ValueError):
-        return []
-
-
-def _httpx() -> Any:
-    return need("httpx2", extra="api", to="ask an endpoint")

@@ -10,7 +10,8 @@ from desta.construction.building import DROPPED
 from desta.construction.journal import Journal
 from desta.errors import ConfigError, UnavailableError
 from desta.llm.base import Completion, Outcome, Refusal
-from desta.llm.openai import OpenAIGenerator
+from desta.llm.config import OpenAIEngine
+from desta.llm.openai import OpenAIGenerator, connect
 from desta.records import Message
 from desta.shards import RESPONSES
 from support.commands import desta
@@ -357,6 +358,23 @@ def test_a_key_with_a_line_break_is_sent_without_and_never_shown(
     endpoint.key = "secret-2"
     monkeypatch.setenv("OPENAI_API_KEY", "secret-2\n")
     assert ask(connected(endpoint), "a") == [Completion(text="A", num_tokens=500, finished=True)]
+
+
+@pytest.mark.parametrize("key", ["ключ-secret", "secret\n2"])
+def test_a_key_that_cannot_be_sent_is_one_sentence_that_does_not_show_it(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match="the key in OPENAI_API_KEY holds") as caught:
+        connected(endpoint)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://[::1/v1", "http://host:port/v1"])
+def test_an_address_that_is_none_is_one_sentence(url: str) -> None:
+    with pytest.raises(ConfigError, match="is no address") as caught:
+        connect(OpenAIEngine(base_url=url), model="tiny")
+    assert "/v1" in caught.value.fix
 
 
 # -- construction ----------------------------------------------------------------------------------
