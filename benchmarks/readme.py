@@ -1,6 +1,7 @@
 """Write every figure of README.md and docs/speed.md from what was measured.
 
     python benchmarks/readme.py [--demo demo] [--speed speed.json] [--proof proof.json]
+                                [--neighbour neighbour.json]
 
 Each option writes its own blocks, with the command and the commit that made the figures; what is
 not given stays as it is.
@@ -8,6 +9,7 @@ not given stays as it is.
     --demo   folder that `make demo` has filled          block `demo` of README.md
     --speed  file or files of `speed.py --json`          block `speed` of README.md, docs/speed.md
     --proof  file of `proof_of_conversion.py --json`     block `proof` of README.md
+    --neighbour  file of `neighbour.py --json`           block `neighbour` of docs/speed.md
 """
 
 import argparse
@@ -37,6 +39,7 @@ def main() -> int:
     parser.add_argument("--demo", type=Path, metavar="DIR")
     parser.add_argument("--speed", type=Path, nargs="+", metavar="FILE", help="one or a part each")
     parser.add_argument("--proof", type=Path, metavar="FILE")
+    parser.add_argument("--neighbour", type=Path, metavar="FILE")
     parser.add_argument("--root", type=Path, default=Path(), help="where README.md and docs/ lie")
     options = parser.parse_args()
     readme = options.root / "README.md"
@@ -50,6 +53,9 @@ def main() -> int:
             replace_block(options.root / "docs/speed.md", "speed", page)
         if options.proof:
             replace_block(readme, "proof", proof_block(read(options.proof)))
+        if options.neighbour:
+            block = neighbour_block(read(options.neighbour))
+            replace_block(options.root / "docs/speed.md", "neighbour", block)
     except DestaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -147,6 +153,12 @@ def proof_block(figures: dict[str, Any]) -> str:
     lines = [origin(figures["facts"]) + ":", "", "| claim | measured | wanted |", "|---|---|---|"]
     lines += [f"| {r['claim']} | {r['measured']} | {r['wanted']} |" for r in figures["rows"]]
     return "\n".join(lines)
+
+
+def neighbour_block(figures: dict[str, Any]) -> str:
+    """Show speed on an idle machine and beside a busy process."""
+    facts = "\n".join(f"- {name}: {value}" for name, value in figures["facts"].items())
+    return f"{figures['table']}\n\n{facts}"
 
 
 if __name__ == "__main__":

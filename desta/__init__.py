@@ -3,7 +3,10 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
+from desta.threads import limit_spinning
 from desta.version import __version__
+
+limit_spinning()  # before anything imports torch
 
 # transformers imports torchao where it is installed, which then tells of the GPU kernels that it
 # could not load and of what will change in PyTorch: nothing that a user of ours could mend.

@@ -132,6 +132,9 @@ class Scale:
     """Of the square matrices whose product shows the peak of the machine."""
 
 
+BUSY = Scale(seconds=(5,), num_pairs=24, batch_sizes=(1, 16))
+"""Of `neighbour.py`: enough to tell settings apart in a minute each."""
+
 QUICK = Scale(
     seconds=(2,),
     num_pairs=4,

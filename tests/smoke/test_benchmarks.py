@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, WhisperConfig
 
 import data_scale
+import neighbour
 import readme
 import speed
 import windows
@@ -83,6 +84,30 @@ def test_speed_measures_every_lever_of_both_ladders(
     assert f"| {SAMPLES} | 2 s | {row['published']:.3g} |" in capsys.readouterr().out
     assert f"{row['published']:.3g}" in readme.speed_block(figures)
     assert "+ head on labelled positions" in readme.speed_page(figures)
+
+
+def test_a_busy_neighbour_is_measured_beside_an_idle_machine(
+    published_tiny: Path,
+    tiny_whisper: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "neighbour.json"
+    command = f"neighbour.py --quick --rounds 1 --spins 1000 --encoder {tiny_whisper}"
+    command += f" --backbone {published_tiny / 'backbone'} --json {out}"
+    monkeypatch.setattr(sys, "argv", command.split())
+
+    assert neighbour.main() == 0
+
+    figures = json.loads(out.read_text())
+    measures = {neighbour.IDLE: set(), neighbour.BESIDE: set()}
+    for row in figures["rows"]:
+        assert row["spins"] == 1000
+        assert all(seconds > 0 for seconds in row["seconds"])
+        measures[row["neighbour"]].add(row["measure"])
+    assert measures[neighbour.IDLE] == measures[neighbour.BESIDE]
+    assert len(measures[neighbour.IDLE]) == 4
+    assert "(100%)" in readme.neighbour_block(figures)
 
 
 def test_the_measurement_of_scale_leaves_nothing_and_removes_nothing_of_others(
