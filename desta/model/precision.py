@@ -59,7 +59,9 @@ def find_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(f'unknown device "{name}"', fix=_FIX) from error
+        raise ConfigError(
+            f'device "{name}" cannot be used: there is none of that name', fix=_FIX
+        ) from error
     fault = "it computes nothing" if device.type == "meta" else _fault(device)
     if fault is not None:
         raise ConfigError(f'device "{name}" cannot be used: {fault}', fix=_FIX)

@@ -122,7 +122,7 @@ def test_one_process_of_a_run_speaks_for_all(
 def test_an_unknown_device_is_one_sentence(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         find_device(name)
-    assert caught.value.message == f'unknown device "{name}"'
+    assert caught.value.message == f'device "{name}" cannot be used: there is none of that name'
     assert caught.value.fix.startswith("give auto, cpu")
 
 
@@ -147,7 +147,9 @@ def test_every_verb_says_its_device_and_refuses_one_that_is_not_there(
 ) -> None:
     run = run_desta(*verb, published_tiny, "--device", "gpu", cwd=tmp_path)
     assert run.returncode == 2
-    assert run.stderr.startswith('error: unknown device "gpu"\n  fix: give auto, cpu')
+    assert run.stderr.startswith(
+        'error: device "gpu" cannot be used: there is none of that name\n  fix: give auto, cpu'
+    )
     assert run.stderr.count("\n") == 2
     run = run_desta(*verb, published_tiny, cwd=tmp_path)
     assert run.stderr.splitlines().count("device: cpu") == 1, run.stderr
