@@ -18,6 +18,7 @@ from desta.cli.options import (
     MaxTokens,
     Model,
     Quantise,
+    ReadAgain,
     System,
     Temperature,
 )
@@ -47,6 +48,7 @@ def ask(
     ] = None,
     system: System = None,
     language: Language = None,
+    read_again: ReadAgain = None,
     quantise: Quantise = None,
     device: Device = "cpu",
     max_seconds: MaxSeconds = 3600.0,
@@ -88,6 +90,7 @@ def ask(
         *(model, language, quantise, device, max_seconds, max_tokens, temperature),
         top_p=top_p,
         stop=tuple(stop or ()),
+        read_again=read_again,
     )
     if jsonl is not None:
         if text:
@@ -101,7 +104,8 @@ def ask(
             sampling=sampling,
             system_prompt=system,
             seed=seed,
-            model=f"{setup.model} {setup.language} {setup.quantise}",
+            model=f"{setup.model} {setup.language} {setup.quantise}"
+            + ("" if read_again is None else f" read_again={read_again}"),
             batch_size=batch_size,
             retry=retry,
         )
@@ -143,6 +147,7 @@ def chat(
     model: Model = DEMO_RUN,
     system: System = None,
     language: Language = None,
+    read_again: ReadAgain = None,
     quantise: Quantise = None,
     device: Device = "cpu",
     max_seconds: MaxSeconds = 3600.0,
@@ -152,7 +157,10 @@ def chat(
     """Talk about clips over several turns. `/add PATH` brings in a clip, `/help` tells the rest."""
     waiting = list(clips or ())
     _check_clips(waiting)
-    setup = Setup(model, language, quantise, device, max_seconds, max_tokens, temperature)
+    setup = Setup(
+        *(model, language, quantise, device, max_seconds, max_tokens, temperature),
+        read_again=read_again,
+    )
     conversation = setup.conversation(system)
     while True:
         try:
@@ -218,6 +226,7 @@ class Setup:
     temperature: float
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+    read_again: bool | None = None
 
     def sampling(self) -> Any:
         """Return how tokens are chosen."""
@@ -243,6 +252,7 @@ class Setup:
             quantisation=cast(Any, self.quantise),
             device=self.device,
             language=self.language,
+            read_again=self.read_again,
             limits=Limits(max_seconds=self.max_seconds),
         )
 
