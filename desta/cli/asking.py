@@ -19,6 +19,7 @@ from desta.cli.options import (
     Model,
     Quantise,
     Quantize,
+    ReadAgain,
     System,
     Temperature,
     new_file,
@@ -58,6 +59,7 @@ def ask(
     system: System = None,
     language: Language = None,
     quantize: Quantize = None,
+    read_again: ReadAgain = None,
     quantise: Quantise = None,
     device: Device = "auto",
     max_seconds: MaxSeconds = 3600.0,
@@ -101,6 +103,7 @@ def ask(
         *(model, language, quantize or quantise, device, max_seconds, max_tokens, temperature),
         top_p=top_p,
         stop=tuple(stop or ()),
+        read_again=read_again,
     )
     if jsonl is not None:
         if text:
@@ -114,7 +117,8 @@ def ask(
             sampling=sampling,
             system_prompt=system,
             seed=seed,
-            model=f"{setup.model} {setup.language} {setup.quantize}",
+            model=f"{setup.model} {setup.language} {setup.quantize}"
+            + ("" if read_again is None else f" read_again={read_again}"),
             batch_size=batch_size,
             retry=retry,
         )
@@ -157,6 +161,7 @@ def chat(
     system: System = None,
     language: Language = None,
     quantize: Quantize = None,
+    read_again: ReadAgain = None,
     quantise: Quantise = None,
     device: Device = "auto",
     max_seconds: MaxSeconds = 3600.0,
@@ -167,7 +172,8 @@ def chat(
     waiting = list(clips or ())
     _check_clips(waiting)
     setup = Setup(
-        *(model, language, quantize or quantise, device, max_seconds, max_tokens, temperature)
+        *(model, language, quantize or quantise, device, max_seconds, max_tokens, temperature),
+        read_again=read_again,
     )
     conversation = setup.conversation(system)
     while True:
@@ -234,6 +240,7 @@ class Setup:
     temperature: float
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+    read_again: bool | None = None
 
     def sampling(self) -> Any:
         """Return how tokens are chosen."""
@@ -259,6 +266,7 @@ class Setup:
             quantization=cast(Any, self.quantize),
             device=self.device,
             language=self.language,
+            read_again=self.read_again,
             limits=Limits(max_seconds=self.max_seconds),
         )
 

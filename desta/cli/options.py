@@ -53,6 +53,14 @@ System = Annotated[
 Language = Annotated[
     str | None, typer.Option(help="What is spoken, for transcribing; Whisper finds out if unset.")
 ]
+ReadAgain = Annotated[
+    bool | None,
+    typer.Option(
+        "--read-again/--no-read-again",
+        help="Transcribe once more, in pieces, where words seem to be missing; unless set, only "
+        "in windows of true length.",
+    ),
+]
 Quantize = Annotated[
     str | None,
     typer.Option(

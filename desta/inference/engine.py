@@ -81,13 +81,21 @@ class Engine:
     """Answers questions about clips with one model; may be used by several threads at once."""
 
     def __init__(
-        self, loaded: Loaded, *, language: str | None = None, limits: Limits | None = None
+        self,
+        loaded: Loaded,
+        *,
+        language: str | None = None,
+        read_again: bool | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Wrap a loaded model.
 
         Args:
             loaded: model and tokenizer.
             language: what is spoken, for transcribing; None lets Whisper find out.
+            read_again: transcribe windows with few words for their speech once more, in pieces
+                (docs/windows.md); None does so in windows of true length, not in those of 30 s,
+                which are transcribed as published.
             limits: what it may use.
         """
         limits = limits or Limits()
@@ -106,6 +114,7 @@ class Engine:
             self.model,
             self._load_transcriber,
             language=language,
+            read_again=self.model.config.window == "tight" if read_again is None else read_again,
             max_seconds=limits.max_seconds,
             cache_bytes=limits.audio_cache_bytes,
             num_threads=limits.num_threads,
@@ -127,6 +136,7 @@ class Engine:
         quantization: Quantization | None = None,
         device: str = AUTO,
         language: str | None = None,
+        read_again: bool | None = None,
         limits: Limits | None = None,
     ) -> "Engine":
         """Load a model directory or Hub id; see `desta.model.checkpoint.load`.
@@ -144,7 +154,7 @@ class Engine:
                     f"{what} {value!r} is unknown", fix=suggest(str(value), get_args(kind))
                 )
         loaded = checkpoint.load(name, dtype=dtype, quantization=quantization, device=device)
-        return cls(loaded, language=language, limits=limits)
+        return cls(loaded, language=language, read_again=read_again, limits=limits)
 
     def _load_transcriber(self) -> Transcriber:
         """Return Whisper with its decoder, the same every time.

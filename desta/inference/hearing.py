@@ -26,6 +26,7 @@ from torch import Tensor
 from desta import audio
 from desta.data.batching import similar_lengths
 from desta.errors import DestaError, NoNumberError
+from desta.inference.pieces import read_again
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves, no_number
 from desta.llm.decoding import damaged
@@ -120,6 +121,7 @@ class Hearing:
         transcriber: Callable[[], Transcriber],
         *,
         language: str | None = None,
+        read_again: bool = False,
         max_seconds: float = audio.MAX_SECONDS,
         cache_bytes: int = 256 * 2**20,
         num_threads: int = 4,
@@ -130,6 +132,7 @@ class Hearing:
             model: its encoder and its connector.
             transcriber: called when the first clip without text comes.
             language: what is spoken; None lets Whisper find out.
+            read_again: transcribe windows with few words for their speech once more, in pieces.
             max_seconds: longest clip that is taken.
             cache_bytes: memory for what clips became; 0 keeps nothing.
             num_threads: that decode recordings.
@@ -137,6 +140,7 @@ class Hearing:
         self._model = model
         self._transcriber = transcriber
         self._language = language
+        self._read_again = read_again
         self._max_seconds = max_seconds
         self._memory = _Memory(cache_bytes)
         self._pool = ThreadPoolExecutor(
@@ -306,15 +310,22 @@ class Hearing:
         if transcriber.window != self._model.config.window or transcriber.encoder is not (
             self._model.encoder
         ):
-            return transcriber.transcribe([windows[i] for i in chosen], language=self._language)
-        mask_BT = None if encoded.mask_BT is None else encoded.mask_BT[chosen]
-        seconds = [len(windows[i]) / audio.SAMPLE_RATE for i in chosen]
-        return transcriber.read(
-            encoded.last_BTD[chosen],
-            mask_BT,
-            language=self._language,
-            seconds=seconds if transcriber.window == "tight" else None,
-        )
+            texts = transcriber.transcribe([windows[i] for i in chosen], language=self._language)
+        else:
+            mask_BT = None if encoded.mask_BT is None else encoded.mask_BT[chosen]
+            seconds = [len(windows[i]) / audio.SAMPLE_RATE for i in chosen]
+            texts = transcriber.read(
+                encoded.last_BTD[chosen],
+                mask_BT,
+                language=self._language,
+                seconds=seconds if transcriber.window == "tight" else None,
+            )
+        if not self._read_again:
+            return texts
+        return [
+            read_again(transcriber, windows[i], text, language=self._language)
+            for i, text in zip(chosen, texts, strict=True)
+        ]
 
 
 def check_recording(recording: Any) -> None:

@@ -222,7 +222,14 @@ class Transcriber:
                 logits_BV = self.decoder(tokens_B[:, None], state)
         if rows:
             log.warning("%d transcriptions were cut off at %d tokens", len(rows), MAX_NEW_TOKENS)
+        for row in rows if seconds is not None else ():  # nobody says the same without end
+            if (length := _repeats(written[row], seconds=0.0)) is not None:
+                del written[row][length:]
         return [self._text(ids) for ids in written]
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text takes."""
+        return len(self._tokenizer(text, add_special_tokens=False).input_ids)
 
     def _text(self, ids: Sequence[int]) -> str:
         """Return a text without control tokens, which files of 2022 do not mark as such."""

@@ -15,7 +15,8 @@ from desta.errors import CheckpointError
 from desta.model import zoo
 
 _NAMED = 10  # missing tensors that an error lists
-_UNREADABLE: tuple[type[Exception], ...] = (*zoo.UNLOADABLE, SafetensorError)
+# TypeError: a configuration that is JSON, but no object
+_UNREADABLE: tuple[type[Exception], ...] = (*zoo.UNLOADABLE, SafetensorError, TypeError)
 _UNUSED = {"masked_spec_embed"}  # stands for hidden frames in the training of wav2vec 2.0 only
 
 

@@ -346,6 +346,21 @@ def test_a_text_without_end_is_cut_off_and_said_so(
     assert f"2 transcriptions were cut off at {MAX_NEW_TOKENS} tokens" in caplog.text
 
 
+def test_a_text_that_repeats_itself_without_end_is_cut_in_a_window_of_true_length(
+    tokenizer: WhisperTokenizer,
+) -> None:
+    model = build(eos_bias=-1e4)
+    model.proj_out.bias.data[65] = 1e4  # nothing else is ever written
+    transcriber = make(model, tokenizer)
+    encoded = transcriber.encoder(MelExtractor(80, "30s")([np.zeros(SAMPLE_RATE, np.float32)]))
+
+    def written(seconds: list[float] | None) -> str:
+        return transcriber.read(encoded.last_BTD, None, seconds=seconds)[0]
+
+    assert len(written(None)) == MAX_NEW_TOKENS  # as published
+    assert len(written([29.0])) == 4  # slow enough to be said, had it come to an end
+
+
 def test_a_window_of_more_than_30_seconds_is_refused(transcriber: Transcriber) -> None:
     with pytest.raises(DataError, match=r"30\.50 s"):
         transcriber.transcribe([np.zeros(int(30.5 * SAMPLE_RATE), np.float32)])
