@@ -163,7 +163,7 @@ def _read(source: Path, settings: Any) -> list[_Asked]:
         DataError: it cannot be read, or two lines have the same id.
     """
     asked = [
-        _ask(number, line, record, settings)
+        _take(number, line, record, settings)
         for number, (line, record) in enumerate(read_lines(source), start=1)
     ]
     broken = [a.record for a in asked if isinstance(a.record, DataError)]
@@ -173,7 +173,7 @@ def _read(source: Path, settings: Any) -> list[_Asked]:
     return asked
 
 
-def _ask(number: int, line: bytes, record: Mapping[str, Any] | DataError, settings: Any) -> _Asked:
+def _take(number: int, line: bytes, record: Mapping[str, Any] | DataError, settings: Any) -> _Asked:
     try:
         if isinstance(record, DataError):
             raise record

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from desta import audio
 from desta.data.batching import similar_lengths
-from desta.errors import DestaError, NoNumberError
+from desta.errors import CheckpointError, ConfigError, DestaError
 from desta.inference.pieces import read_again
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves, no_number
@@ -39,7 +39,7 @@ from desta.vad import spoken_windows
 log = logging.getLogger(__name__)
 
 _SILENCE = np.zeros(audio.SAMPLE_RATE // 10, dtype=np.float32)
-_FATAL = (NoNumberError,)  # raised where the model makes NaN of silence, too
+_FATAL = (CheckpointError, ConfigError)  # of the model, which makes NaN of silence too, or Whisper
 _MAX_WINDOWS = 16  # encoded at once: enough to keep the cores busy, little enough to fit
 
 
@@ -156,9 +156,8 @@ class Hearing:
 
     def hear(self, refs: Sequence[AudioRef]) -> list[Heard | DestaError]:
         """Hear clips; one that cannot be read is answered by its error, the others go on."""
-        contents = list(
-            self._pool.map(_attempt(_content, audio.name_of), [ref.audio for ref in refs])
-        )
+        content_of = _attempt(_content, audio.name_of)
+        contents = list(self._pool.map(content_of, [ref.audio for ref in refs]))
         results: list[Heard | DestaError | Future[Heard]] = []
         mine: dict[tuple[str, bool], tuple[AudioRef, Future[Heard]]] = {}
         with self._lock:

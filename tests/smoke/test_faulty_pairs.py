@@ -97,7 +97,7 @@ def test_a_run_without_the_faulty_pair_has_the_loss_of_one_that_left_it_out(
     plain = audio.load
     monkeypatch.setattr(audio, "load", gone)
     train(once, tmp_path / "missing")
-    both = [losses(tmp_path / name) for name in ("found", "missing")]
+    both = [dict(losses(tmp_path / name)) for name in ("found", "missing")]
     assert both[0] == pytest.approx(both[1], abs=1e-6)
 
 
