@@ -6,13 +6,13 @@ import json
 import math
 import reprlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from desta.errors import DataError
-from desta.isolation import HALF, holds_half
+from desta.isolation import HALF, holds_half, printable
 from desta.paths import check_local
 
 Domain = Literal["speech", "sound", "music"]
@@ -240,7 +240,7 @@ def find_flaw(record: Mapping[str, Any]) -> str | None:
 def find_departure(row: Mapping[str, Any]) -> str | None:
     """Return how a row departs from names, types and text of the published schema; None if not."""
     if extra := row.keys() - _ROW:
-        return f'has the field "{min(extra)}", which is not in the schema'
+        return f"has the field {_outside(extra)}"
     for name in _TEXTS:
         if not isinstance(row.get(name), str | None):
             return f'has something else than text as "{name}"'
@@ -249,7 +249,7 @@ def find_departure(row: Mapping[str, Any]) -> str | None:
         return "has messages that are no list of objects"
     for message in filter(None, messages or ()):
         if extra := message.keys() - _MESSAGE:
-            return f'has a message with the field "{min(extra)}", which is not in the schema'
+            return f"has a message with the field {_outside(extra)}"
         if not all(isinstance(message.get(name), str | None) for name in ("role", "content")):
             return "has a message whose role or content is no text"
         clips = message.get("audios")
@@ -257,12 +257,17 @@ def find_departure(row: Mapping[str, Any]) -> str | None:
             return "has audios that are no list of objects"
         for clip in filter(None, clips or ()):
             if extra := clip.keys() - _CLIP:
-                return f'has a clip with the field "{min(extra)}", which is not in the schema'
+                return f"has a clip with the field {_outside(extra)}"
             if not all(isinstance(value, str | None) for value in clip.values()):
                 return "has a clip whose path or transcription is no text"
     if holds_half(json.dumps(row, ensure_ascii=False)):
         return HALF
     return None
+
+
+def _outside(names: Set[str]) -> str:
+    """Return words on a field, one for rows that share it, also where its name cannot be stored."""
+    return f'"{printable(min(names))}", which is not in the schema'
 
 
 def _is_list_of_objects(value: Any) -> bool:

@@ -145,6 +145,27 @@ def test_a_row_that_lacks_something_is_skipped_with_its_reason(
         assert reader.length(row) == 60
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"\ud800": 1}, "the field"),
+        ({"messages": [MESSAGE | {"\ud800": 1}]}, "a message with the field"),
+        ({"messages": [MESSAGE | {"audios": [{"audio": "a.wav", "\ud800": 1}]}]}, "a clip with"),
+    ],
+)
+def test_half_a_character_in_a_name_costs_its_row_alone(
+    tmp_path: Path, change: dict[str, Any], what: str
+) -> None:
+    whole = {"id": "7", "response": "Noise.", "messages": [MESSAGE]}
+    lines = [json.dumps(row) for row in (whole, whole | change)]
+    (tmp_path / "audio.0.jsonl").write_text("\n".join(lines))
+    first, second = PairDataset([tmp_path])
+    assert not isinstance(first, Skipped)
+    assert isinstance(second, Skipped)
+    assert second.reason.startswith(f"has {what}")
+    assert r'"\ud800", which is not in the schema' in second.reason
+
+
 def test_a_row_without_an_id_is_named_by_its_number(tmp_path: Path) -> None:
     (tmp_path / "audio.0.jsonl").write_text(json.dumps({"id": None, "messages": [MESSAGE]}))
     assert PairDataset([tmp_path])[0] == Skipped("row 0", "has no response")
