@@ -59,27 +59,40 @@ class ControlTokens:
     ) -> "ControlTokens":
         """Find the ids of a model.
 
-        Ids that the generation configuration states are used as they stand. If it lacks one, all
-        are taken from the tokenizer. `forced_decoder_ids` are not read: the files of 2022 force
-        English in every model that was made from OpenAI's. Where nothing is said of what must not
-        be written, Whisper's own default holds; an empty list suppresses nothing.
+        Ids that the generation configuration states are used as they stand. If it lacks one, or
+        states one that the weights do not know, all are taken from the tokenizer.
+        `forced_decoder_ids` are not read: the files of 2022 force English in every model that was
+        made from OpenAI's. Where nothing is said of what must not be written, Whisper's own default
+        holds; an empty list suppresses nothing.
 
         Raises:
-            CheckpointError: an id is stated nowhere, or the files contradict each other.
+            CheckpointError: an id is stated nowhere, what is suppressed is no list, or the files
+                contradict each other.
         """
         ids = _stated(generation)
-        languages = _ids(getattr(generation, "lang_to_id", None))
-        english = getattr(generation, "is_multilingual", None) is False and not languages
+        languages = {
+            f"<|{code.strip('<|>')}|>": number  # some state the bare code
+            for code, number in _ids(getattr(generation, "lang_to_id", None)).items()
+        }
+        english = (
+            getattr(generation, "is_multilingual", None) is False
+            and not languages
+            and not _is_multilingual(tokenizer.get_vocab())
+        )
         needed = [_START, _END, _NO_TIMESTAMPS, *(() if english else (_TRANSCRIBE,))]
-        if not (ids.keys() >= set(needed) and (english or languages)):
+        if not (
+            ids.keys() >= set(needed)
+            and (english or languages)
+            and max(*ids.values(), *languages.values()) < vocab_size
+        ):
             ids = _in_tokenizer(tokenizer, ids, languages, vocab_size)
             if not (english or languages) and ids[_END] != _ENGLISH_END:
                 languages = {token: ids[token] for token in _LANGUAGES if token in ids}
-        suppressed = getattr(generation, "suppress_tokens", None)
+        suppressed = _listed(generation, "suppress_tokens", vocab_size)
         if suppressed is None:
             text = [token for token in _NON_SPEECH.get(ids[_END], ()) if token < ids[_END]]
             suppressed = [*text, *(ids[token] for token in _NEVER_WRITTEN if token in ids)]
-        first = getattr(generation, "begin_suppress_tokens", None)
+        first = _listed(generation, "begin_suppress_tokens", vocab_size)
         if first is None:
             first = [_BLANK, ids[_END]] if ids[_END] in _NON_SPEECH else []
         return cls(
@@ -88,8 +101,8 @@ class ControlTokens:
             no_timestamps=ids[_NO_TIMESTAMPS],
             transcribe=ids[_TRANSCRIBE] if languages else None,
             languages={token.strip("<|>"): number for token, number in languages.items()},
-            suppressed=tuple(token for token in suppressed if token < vocab_size),
-            suppressed_first=tuple(token for token in first if token < vocab_size),
+            suppressed=tuple(suppressed),
+            suppressed_first=tuple(first),
         )
 
     def is_text(self, token: int) -> bool:
@@ -110,7 +123,10 @@ def check_control_tokens(directory: Path, *, vocab_size: int) -> str | None:
     if (directory / "generation_config.json").is_file():
         generation = load_part(GenerationConfig, str(directory))
     tokens = ControlTokens.of(generation, tokenizer, vocab_size=vocab_size)
-    _compare(tokenizer, {_END: tokens.end})
+    used = {_END: tokens.end, _START: tokens.start, _NO_TIMESTAMPS: tokens.no_timestamps}
+    if tokens.transcribe is not None:
+        used[_TRANSCRIBE] = tokens.transcribe
+    _compare(tokenizer, used | {f"<|{code}|>": id for code, id in tokens.languages.items()})
     return None
 
 
@@ -139,9 +155,36 @@ def _stated(generation: GenerationConfig) -> _Ids:
 
 
 def _ids(stated: Any) -> _Ids:
-    """Return what a file states, without what is no id."""
+    """Return what a file states, without what is no id; one that is too large is kept."""
     fields = stated if isinstance(stated, dict) else {}
-    return {token: number for token, number in fields.items() if isinstance(number, int)}
+    return {token: number for token, number in fields.items() if _is_id(number)}
+
+
+def _is_id(value: Any) -> bool:
+    """Say whether it is a number from 0; `true` is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _listed(generation: GenerationConfig, field: str, vocab_size: int) -> list[int] | None:
+    """Return the ids in a list that a file states, None where it states none.
+
+    Raises:
+        CheckpointError: it is something else than a list.
+    """
+    stated = getattr(generation, field, None)
+    if stated is None:
+        return None
+    if not isinstance(stated, list):
+        raise CheckpointError(
+            f"generation_config.json states {field} as {stated!r}, which is no list of ids",
+            fix="write a list there, or take the field out: Whisper's own default holds then",
+        )
+    return [number for number in stated if _is_id(number) and number < vocab_size]
+
+
+def _is_multilingual(vocab: _Ids) -> bool:
+    """Say whether a tokenizer is of many languages; that of English has their tokens as well."""
+    return vocab.get(_END) != _ENGLISH_END and not vocab.keys().isdisjoint(_LANGUAGES)
 
 
 def _in_tokenizer(
@@ -149,9 +192,7 @@ def _in_tokenizer(
 ) -> _Ids:
     """Return the vocabulary, if it is that of the weights and agrees with what is stated."""
     vocab: _Ids = tokenizer.get_vocab()
-    several = languages or (
-        vocab.get(_END) != _ENGLISH_END and not vocab.keys().isdisjoint(_LANGUAGES)
-    )
+    several = languages or _is_multilingual(vocab)
     needed = [_START, _END, _NO_TIMESTAMPS, *([_TRANSCRIBE] if several else [])]
     if missing := [token for token in needed if token not in vocab]:
         raise CheckpointError(
@@ -181,5 +222,5 @@ def _compare(tokenizer: WhisperTokenizer, ids: _Ids) -> None:
             raise CheckpointError(
                 f'the tokenizer of "{tokenizer.name_or_path}" has {token} at {vocab.get(token)}, '
                 f"but the model's other files at {number}",
-                fix=COPY_TOKENIZER,
+                fix=f"{COPY_TOKENIZER}, and generation_config.json with them",
             )

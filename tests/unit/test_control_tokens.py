@@ -111,6 +111,45 @@ def test_what_is_never_written_is_whispers_own_default_unless_it_is_stated() -> 
     assert beyond.suppressed == (3,)
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"decoder_start_token_id": 99_999},
+        {"no_timestamps_token_id": -1},
+        {"no_timestamps_token_id": True},
+        {"eos_token_id": [50_257]},
+        {"task_to_id": {"transcribe": True}},
+        {"lang_to_id": {"<|en|>": -1}},
+    ],
+)
+def test_what_is_no_id_is_as_good_as_not_stated(stated: dict[str, Any]) -> None:
+    expected = find("99 languages", whole("99 languages"))
+    assert find("99 languages", whole("99 languages") | stated) == expected
+
+
+def test_a_model_whose_vocabulary_has_languages_is_prompted_with_one() -> None:
+    fields = whole("99 languages") | {"is_multilingual": False}
+    del fields["lang_to_id"], fields["task_to_id"]
+    assert find("99 languages", fields) == find("99 languages", whole("99 languages"))
+
+
+def test_languages_may_be_stated_without_their_brackets() -> None:
+    bare = {"lang_to_id": {"en": 50_259, "fr": 50_265}}
+    fields = whole("99 languages") | bare
+    for missing in ((), ("task_to_id",)):
+        found = find("99 languages", {k: v for k, v in fields.items() if k not in missing})
+        assert found.languages == bare["lang_to_id"]
+
+
+@pytest.mark.parametrize("field", ["suppress_tokens", "begin_suppress_tokens"])
+def test_what_is_suppressed_is_a_list_of_which_only_ids_count(field: str) -> None:
+    found = find("99 languages", {field: [-1, None, True, "3", 51_865, 3, 2.5]})
+    assert (3,) in (found.suppressed, found.suppressed_first)
+    for wrong in ("abc", {"a": 1}):
+        with pytest.raises(CheckpointError, match=f"{field} as .*, which is no list"):
+            find("99 languages", {field: wrong})
+
+
 def test_stated_languages_are_all_that_are_looked_for() -> None:
     some = {"<|en|>": 50_259, "<|fr|>": 50_265}
     assert find("99 languages", {"lang_to_id": some}).languages == {"en": 50_259, "fr": 50_265}
@@ -120,6 +159,8 @@ def test_stated_languages_are_all_that_are_looked_for() -> None:
     ("stated", "told"),
     [
         ({"no_timestamps_token_id": 50_364}, r"<\|notimestamps\|> at 50363, .* at 50364"),
+        ({"no_timestamps_token_id": 99_999}, r"<\|notimestamps\|> at 50363, .* at 99999"),
+        ({"lang_to_id": {"en": 99_999}}, r"<\|en\|> at 50259, .* at 99999"),
         ({"task_to_id": {"transcribe": 50_360}}, r"<\|transcribe\|> at 50359, .* at 50360"),
         ({"lang_to_id": {"<|yue|>": 50_358}}, r"<\|yue\|> at None, .* at 50358"),
     ],
@@ -202,4 +243,27 @@ def test_a_tokenizer_that_is_not_of_the_stated_ids_is_found(tmp_path: Path) -> N
     write(tmp_path, "English")
     GenerationConfig(**whole("99 languages")).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"<\|endoftext\|> at 50256, .* at 50257"):
+        check_control_tokens(tmp_path, vocab_size=51_865)
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ({"decoder_start_token_id": 50_259}, r"<\|startoftranscript\|> at 50258, .* at 50259"),
+        ({"no_timestamps_token_id": 50_364}, r"<\|notimestamps\|> at 50363, .* at 50364"),
+        ({"no_timestamps_token_id": 99_999}, r"<\|notimestamps\|> at 50363, .* at 99999"),
+        ({"task_to_id": {"transcribe": 50_360}}, r"<\|transcribe\|> at 50359, .* at 50360"),
+        ({"lang_to_id": {"<|de|>": 50_259}}, r"<\|de\|> at 50261, .* at 50259"),
+    ],
+)
+def test_every_id_of_the_prompt_is_compared_with_the_tokenizer(
+    stated: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    write(tmp_path, "99 languages")
+    file = tmp_path / "generation_config.json"
+    file.write_text(json.dumps(whole("99 languages")), encoding="utf-8")
+    assert check_control_tokens(tmp_path, vocab_size=51_865) is None
+
+    file.write_text(json.dumps(whole("99 languages") | stated), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=told):
         check_control_tokens(tmp_path, vocab_size=51_865)
