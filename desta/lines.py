@@ -84,7 +84,7 @@ class LineFile:
             busy: what to raise where another process has it open.
 
         Raises:
-            DataError: `busy`, or the file system keeps no locks.
+            DataError: `busy`, or the file system keeps no locks, or the folder takes no files.
             ConfigError: it is a folder, a pipe or a device.
             OSError: the folder is missing, or may not be written to.
         """
@@ -97,7 +97,12 @@ class LineFile:
         try:
             self._lock.acquire()
         except Timeout as error:
-            raise busy from error
+            if lock_of(path).exists():
+                raise busy from error
+            raise DataError(
+                f"{path} cannot be locked: its folder takes no files",
+                fix="give a path in a folder that can be written to",
+            ) from error
         except OSError as error:
             if error.filename is not None:
                 raise

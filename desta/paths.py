@@ -31,18 +31,27 @@ def check_local(path: str | Path) -> None:
         )
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, *, in_folder: bool = False) -> None:
     """Refuse what is no place for a file, before anything is read.
 
     A link is judged by what it leads to.
 
+    Args:
+        path: the file.
+        in_folder: its folder must be there; else who writes the file makes that.
+
     Raises:
         ConfigError: it is a folder, a pipe, a socket, a device or what this program prints to, or
-            lies in what is no folder.
+            lies in what is no folder, or a link leads to a folder that is not there.
         DataError: it is a URL.
     """
     found = _status(path)
     if found is None:
+        folder = Path(os.path.realpath(path)).parent
+        if (in_folder or path.is_symlink()) and not folder.is_dir():
+            raise ConfigError(
+                f"{path} cannot be written: the folder {folder} is not there", fix="make it first"
+            )
         return
     if stat.S_ISDIR(found.st_mode):
         raise ConfigError(f"{path} is a folder, not a file", fix="name a file in it")

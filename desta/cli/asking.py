@@ -22,12 +22,11 @@ from desta.cli.options import (
     ReadAgain,
     System,
     Temperature,
-    new_file,
 )
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError, DestaError
 from desta.isolation import error_of
-from desta.paths import check_local
+from desta.paths import check_local, check_output
 
 _CHAT_HELP = """\
 /add PATH   bring in a clip: the next question is about it, too
@@ -38,7 +37,7 @@ Ctrl-C      stop an answer; the clips stay for the next question"""
 
 def _new_answers(value: tuple[Path, Path] | None) -> tuple[Path, Path] | None:
     if value is not None:
-        new_file(value[1])
+        check_output(value[1], in_folder=True)
     return value
 
 

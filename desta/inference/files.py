@@ -109,7 +109,7 @@ def answer_file(
         DataError: the source cannot be read, two of its lines have the same id, another process
             writes the target, or too many requests fail.
     """
-    check_output(target)
+    check_output(target, in_folder=True)
     if target.exists() and target.samefile(source):
         raise ConfigError(
             "requests and answers are the same file", fix="give another file for the answers"

@@ -80,6 +80,12 @@ def test_a_file_in_a_folder_that_is_missing_is_refused_and_the_folder_not_made(
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that takes no files")
+def test_a_folder_that_takes_no_files_is_not_another_process() -> None:
+    with pytest.raises(DataError, match="its folder takes no files"):
+        LineFile(Path("/proc/lines"), busy=BUSY)
+
+
 def test_a_file_that_is_open_is_refused_until_it_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     with LineFile(path, busy=BUSY) as file:

@@ -67,6 +67,21 @@ def test_files_new_and_old_and_links_to_them_are_outputs(tmp_path: Path) -> None
         check_folder(dangling)
 
 
+def test_a_link_into_a_folder_that_is_missing_is_no_output(tmp_path: Path) -> None:
+    link, second = tmp_path / "link", tmp_path / "second"
+    link.symlink_to("nowhere/x")
+    second.symlink_to(link)
+    for path in (link, second):
+        with pytest.raises(ConfigError, match="nowhere is not there"):
+            check_output(path)
+
+
+def test_a_file_whose_folder_nobody_makes_is_no_output(tmp_path: Path) -> None:
+    check_output(tmp_path / "new", in_folder=True)
+    with pytest.raises(ConfigError, match="nowhere is not there"):
+        check_output(tmp_path / "nowhere" / "new", in_folder=True)
+
+
 def test_a_file_that_is_replaced_through_a_link_leaves_the_link(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()
