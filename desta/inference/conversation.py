@@ -32,6 +32,8 @@ def user_message(
     for name, given in (("clips", audios), ("transcriptions", texts)):
         if isinstance(given, str | bytes):  # a list of letters to Python
             raise DataError(f"the {name} are no list", fix=f"give a list, such as [{given!r}]")
+        if not isinstance(given, Sequence):
+            raise DataError(f"the {name} are no list", fix="give a list, also of one")
     if len(texts) > len(audios):
         raise DataError(
             f"{len(texts)} transcriptions for {len(audios)} clips", fix="give one per clip"

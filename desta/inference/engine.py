@@ -399,8 +399,13 @@ class Engine:
         num_audio = sum(span.num_audio_tokens for span in tokens.spans)
         num_text = sum(span.num_text_tokens for span in tokens.spans)
         num_other = len(tokens.ids) - num_audio - num_text
+        clips = (
+            "ask about fewer or shorter clips"
+            if num_audio >= num_text
+            else "shorten the transcriptions of the clips, or ask about fewer"
+        )
         shorter = {
-            "ask about fewer or shorter clips": num_audio + num_text,
+            clips: num_audio + num_text,
             "shorten the question, or the messages before it": num_other,
             "lower max_new_tokens": sampling.max_new_tokens,
         }

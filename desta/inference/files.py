@@ -268,15 +268,12 @@ def parse_request(
             fix='write {"audios": ["clip.wav"], "question": "What is heard?"}',
         )
     try:
+        _check_types(rest)
         if "messages" in rest:
             messages = [Message.from_json(m) for m in rest["messages"]]
         else:
             clips, texts = rest.get("audios") or [], rest.get("texts") or []
             turn = user_message(rest["question"], clips, locator=locator, texts=texts)
-            if not isinstance(rest["question"], str):
-                raise TypeError("the question must be text")
-            if not all(text is None or isinstance(text, str) for text in texts):
-                raise TypeError("the texts of clips must be text or null")
             messages = [*system, turn]
         if not all(isinstance(ref.audio, str) for m in messages for ref in m.audios):
             raise TypeError("a clip must be the path of a file")
@@ -292,12 +289,30 @@ def parse_request(
         )
     except ConfigError as error:
         raise DataError(error.message, fix=error.fix) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
+        told = f'"{error.args[0]}" is missing' if isinstance(error, KeyError) else error
         raise DataError(
-            f"a request is not in the format of a conversation or question: {error!r}",
+            f"a request is not in the format of a conversation or question: {told}",
             reason="a request is not in the format of a conversation or question",
             fix='write {"audios": ["clip.wav"], "question": "What is heard?"}',
         ) from error
+
+
+def _check_types(request: Mapping[str, Any]) -> None:
+    """Raise TypeError, in a reader's words, where a field is of another type."""
+    if "messages" in request:
+        turns = request["messages"]
+        if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+            raise TypeError("the messages must be a list of objects")
+        for clips in (turn.get("audios") or [] for turn in turns):
+            if not isinstance(clips, list) or not all(isinstance(clip, dict) for clip in clips):
+                raise TypeError("the audios of a message must be a list of objects")
+        return
+    if not isinstance(request["question"], str):
+        raise TypeError("the question must be text")
+    texts = request.get("texts")
+    if isinstance(texts, list) and not all(isinstance(text, str | None) for text in texts):
+        raise TypeError("the texts of clips must be text or null")
 
 
 def _attempt(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from desta.config import dump_recipe, load_recipe
+from desta.config import dump_recipe, load_recipe, suggest
 from desta.errors import ConfigError
 
 
@@ -148,7 +148,7 @@ def test_words_are_what_is_written(tmp_path: Path, word: str) -> None:
 def test_null_is_a_word_as_a_key_and_nothing_as_a_value(tmp_path: Path, word: str) -> None:
     loaded = load_words(tmp_path, f"values: {{a: {{{word}: b}}}}\ncolumn: {word}")
     assert loaded == Words(values={"a": {word: "b"}})
-    with pytest.raises(ConfigError, match=r'"values.a.b" = None is not text') as caught:
+    with pytest.raises(ConfigError, match=r'"values.a.b" = None is not text\n') as caught:
         load_words(tmp_path, f"values: {{a: {{b: {word}}}}}")
     assert f'"{word}" is in quotes' in caught.value.fix
 
@@ -268,3 +268,16 @@ def test_set_reaches_into_what_a_recipe_leaves_out_as_null() -> None:
     config = load_recipe(recipe, TrainConfig, ["model.lora=null", "model.lora.rank=8"])
     assert config.model.lora is not None
     assert config.model.lora.rank == 8
+
+
+@pytest.mark.parametrize("deep", ["[" * 3000, "{a: " * 3000, "[" * 3000 + "]" * 3000])
+def test_a_value_nested_thousands_deep_is_one_sentence(tmp_path: Path, deep: str) -> None:
+    with pytest.raises(ConfigError, match="nested too deep"):
+        load_words(tmp_path, f"values: {deep}")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_words(tmp_path, "name: a", f"values={deep}")
+
+
+def test_a_word_in_other_case_is_near_the_right_one() -> None:
+    assert suggest("MMAU", ["mmau", "mmar", "text"]) == 'did you mean "mmau"?'
+    assert suggest("text", ["MMAU", "Text"]) == 'did you mean "Text"?'
