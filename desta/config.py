@@ -67,8 +67,11 @@ def to_plain(value: Any) -> Any:
 
 def suggest(word: str, choices: Sequence[str]) -> str:
     """Return `did you mean "x"?`, or the list of choices if none is near."""
-    near = difflib.get_close_matches(word, choices, n=1)
-    return f'did you mean "{near[0]}"?' if near else f"choose from {', '.join(sorted(choices))}"
+    plain = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(word.lower(), plain, n=1)
+    return (
+        f'did you mean "{plain[near[0]]}"?' if near else f"choose from {', '.join(sorted(choices))}"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def _read(path: Path) -> dict[str, Any]:
         tree = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path} is not YAML: {' '.join(str(error).split())}", fix="mend the line it names"
+            f"{path} is not YAML: {' '.join(str(error).split())}", fix="mend what it names"
         ) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds no keys", fix="write `key: value` lines")
@@ -191,7 +194,10 @@ def _written(value: Any) -> Any:
 
 
 def _parse(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deep") from error
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -291,9 +297,9 @@ def _build_tagged(kinds: Sequence[Any], tree: Any, *, where: str, path: str) -> 
 
 
 def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
-    def wrong(expected: str) -> ConfigError:
+    def wrong(expected: str, remark: str = "") -> ConfigError:
         return ConfigError(
-            f'{where}: "{path}" = {value!r} is not {expected}', fix=f"give {expected}"
+            f'{where}: "{path}" = {value!r} is not {expected}', fix=f"give {expected}{remark}"
         )
 
     origin = get_origin(hint)
@@ -325,10 +331,10 @@ def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
         return _build_dataclass(hint, value, where=where, path=path)  # type: ignore[arg-type]
     if hint in (str, Path):
         text = _written(value)
-        if isinstance(text, _Scalar) and text.text:
-            raise wrong(f'{"text" if hint is str else "a path"}, which "{text.text}" is in quotes')
         if not isinstance(text, str):
-            raise wrong("text" if hint is str else "a path")
+            null = isinstance(text, _Scalar) and text.text
+            remark = f', which "{null}" is in quotes' if null else ""
+            raise wrong("text" if hint is str else "a path", remark)
         return hint(text)
     value = _plain(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -16,7 +16,7 @@ from desta.sources.recordings import keep
 Row = Mapping[str, Any]
 """Column -> value; a missing value is None, empty or absent."""
 
-_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_SEPARATOR = re.compile(r'"?sep= *([^\r\n"])[;,\t]*"?\s*', re.IGNORECASE)
 """A first line in which spreadsheets name what separates the columns; no row of the table."""
 
 csv.field_size_limit(1 << 24)  # biographies of artists may be longer than the default
