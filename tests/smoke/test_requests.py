@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from desta.errors import ConfigError, DataError
 from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine, Limits
+from desta.inference.files import parse_request
 from desta.inference.published import DeSTA25AudioModel
 from desta.inference.requests import Request
 from desta.llm import decoding
@@ -200,10 +201,43 @@ def test_a_temperature_near_nothing_is_greedy(engine: Engine) -> None:
     assert drawn.unwrap()[0].ids == greedy.unwrap()[0].ids
 
 
-@pytest.mark.parametrize("wrong", [{"audios": "a.wav"}, {"audios": ["a.wav"], "texts": "a"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"audios": "a.wav"}, {"audios": {"a": 1}}, {"audios": 5}),
+        *({"audios": ["a.wav"], "texts": "a"}, {"audios": ["a.wav"], "texts": {"a": 1}}),
+    ],
+)
 def test_a_word_is_not_a_list_of_letters(wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"the (clips|transcriptions) are no list"):
         user_message("What?", **{"audios": (), "texts": (), **wrong}, locator=LOCATOR)
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"messages": None}, "the messages must be a list of objects"),
+        ({"messages": [None]}, "the messages must be a list of objects"),
+        ({"messages": [{"role": "user", "content": "x", "audios": [None]}]}, "audios of a message"),
+        ({"messages": [{"content": "x"}]}, '"role" is missing'),
+        ({"messages": [{"role": "user", "content": "x", "audios": [{}]}]}, '"audio" is missing'),
+        ({"question": 5}, "the question must be text"),
+        ({"question": "x", "audios": ["a.wav"], "texts": [1]}, "the texts of clips must be text"),
+        ({"question": "x", "audios": [["a.wav"]]}, "a clip must be the path of a file"),
+    ],
+)
+def test_what_is_of_another_type_is_told_in_words(record: dict[str, Any], told: str) -> None:
+    with pytest.raises(DataError, match=told) as caught:
+        parse_request(record, locator=LOCATOR, sampling=Sampling())
+    assert "Error" not in caught.value.message
+
+
+def test_advice_is_to_shorten_a_transcription_that_takes_the_room(engine: Engine) -> None:
+    clip = (np.zeros(16_000, np.float32), 16_000)
+    turn = user_message("What?", [clip], locator=LOCATOR, texts=["w " * 20_000])
+    (reply,) = engine.run([Request(messages=[turn])])
+    assert reply.error is not None
+    assert reply.error.fix.startswith("shorten the transcriptions")
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])

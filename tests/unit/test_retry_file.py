@@ -142,7 +142,7 @@ def read(line):
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from desta.errors import ConfigError, DataError
+from desta.errors import DataError
 from desta.lines import RetryFile
 {read}
 if os.getuid() == 0:
@@ -190,7 +190,7 @@ CRASH = """
 import os, signal, sys
 from pathlib import Path
 from desta import lines as module
-from desta.errors import ConfigError, DataError
+from desta.errors import DataError
 {read}
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
