@@ -89,7 +89,10 @@ class ConstructConfig:
     unknown_share: float = 0.0
     """Share of clips whose last prompt asks for an attribute that nothing is known of, so that the
     model learns to say so."""
-    filters: tuple[str, ...] = ("empty", "cut off", "repeats itself", "talks about the text")
+    filters: tuple[str, ...] = (
+        *("empty", "cut off", "repeats itself", "talks about the text"),
+        "holds a mark of reasoning",
+    )
     """In this order; a response is counted under the first that it does not pass."""
     max_same: int = 5
     """Different kinds of clips that may draw the same response from a prompt; from then on it is a

@@ -21,6 +21,7 @@ from desta.construction.values import (
     split_words,
 )
 from desta.llm.base import Completion
+from desta.llm.reasoning import holds_mark
 from desta.records import Clip
 
 WRONG_LANGUAGE = "wrong language"
@@ -135,6 +136,11 @@ def talks_about_text(candidate: Candidate) -> bool:
     return bool(nouns) and any(noun not in candidate.prompt.text.casefold() for noun in nouns)
 
 
+def has_reasoning_mark(candidate: Candidate) -> bool:
+    """A mark of reasoning is left in it: part of it may be reasoning."""
+    return holds_mark(candidate.completion)
+
+
 def refuses(candidate: Candidate) -> bool:
     """It says that it cannot hear, is only a program, or will not answer.
 
@@ -198,6 +204,7 @@ FILTERS: Mapping[str, Callable[[Candidate], bool]] = {
     "cut off": cut_off,
     "repeats itself": repeats_itself,
     "talks about the text": talks_about_text,
+    "holds a mark of reasoning": has_reasoning_mark,
     "refuses": refuses,
     WRONG_LANGUAGE: is_in_wrong_language,
     "misses the attribute": misses_attribute,

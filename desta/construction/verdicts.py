@@ -105,11 +105,16 @@ class Verdicts:
         if self.num_kept and num_dropped <= self._most * total:
             return
         table = ", ".join(f"{r}: {d.count} (first: {d.example})" for r, d in self._dropped.items())
+        most = max(self._dropped, key=lambda reason: self._dropped[reason].count, default="")
+        change = (
+            "raise sampling.max_new_tokens, or have the model answer without reasoning"
+            if most == ONLY_REASONING
+            else "change prompts, description or filters in the recipe, or raise max_dropped_share"
+        )
         raise DataError(
             f"{num_dropped} of {total} responses were dropped, more than "
             f"max_dropped_share = {self._most}: {table}",
-            fix=f"read them in {rejects}; then change prompts, description or filters in the "
-            "recipe, or raise max_dropped_share",
+            fix=f"read them in {rejects}; then {change}",
         )
 
     def leave_out(self, reason: str, id: str) -> None:

@@ -7,15 +7,24 @@ as far as they tell anything; only what holds no answer at all is `Unreadable`.
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from desta.errors import ConfigError
+from desta.errors import ConfigError, DestaError, UnavailableError
 from desta.llm.base import Completion, Refusal
 from desta.llm.config import OpenAIEngine
+from desta.llm.contents import (
+    BROKEN,
+    CUT_OFF,
+    FILTERED,
+    FINISHED,
+    is_known,
+    read_ending,
+    read_message,
+)
 from desta.llm.reasoning import completion
 
 if TYPE_CHECKING:
@@ -26,43 +35,16 @@ QUOTED = 200
 
 
 _OF_ONE = frozenset({400, 413, 422})
-"""Statuses that may be the fault of one request.
+"""Statuses that are the fault of one request, or of the settings of all.
 
-All others are of key, account or address, but where they name a content filter.
+What others say of a request, but where they name a content filter, is `Unserved`.
 """
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
 _FILTER_WORDS = "Content violates usage guidelines"
 """How xAI begins, with 403 and the code that it gives to keys without permission as well."""
 _CODE = re.compile(r"[A-Za-z][\w.-]{0,60}")
-
-
-_FINISHED = frozenset(
-    {
-        *("stop", "eos", "eos_token", "stop_sequence", "stop_token", "stop_string", "end_turn"),
-        *("end", "end_of_text", "complete", "completed", "finish", "finished", "done", "success"),
-    }
-)
-_CUT_OFF = frozenset(
-    {
-        *("length", "max_tokens", "max_new_tokens", "max_output_tokens", "max_completion_tokens"),
-        *("max_length", "model_length", "token_limit", "model_context_window_exceeded"),
-    }
-)
-_FILTERED = frozenset(
-    {
-        *("content_filter", "content_filtered", "safety", "recitation", "blocklist", "spii"),
-        *("prohibited_content", "refusal", "guardrail_intervened", "sensitive"),
-    }
-)
-_BROKEN = frozenset(
-    {
-        *("error", "abort", "aborted", "cancelled", "canceled", "timeout", "network_error"),
-        *("insufficient_system_resource",),
-    }
-)
-"""Values of `finish_reason` in lower case, as endpoints and the servers behind them have them."""
-_REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
-"""Fields of a message, and kinds of its parts, in which endpoints keep reasoning apart."""
+_LINE_END = re.compile(r"\r\n|\n|\r")
+"""Lines of a stream; what else Unicode calls an end of line may stand in JSON."""
 
 
 class UnknownModelError(ConfigError):
@@ -78,6 +60,14 @@ class Unreadable(Refusal):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unserved(Refusal):
+    """What a request met that may be its own fault, or befall all: the first question tells."""
+
+    error: DestaError
+    """What to raise where it befalls all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """What is read of a chat completion."""
 
@@ -87,7 +77,7 @@ class Answer:
     """What the endpoint says has answered, often with a date."""
     fingerprint: str | None
     unknown_ending: str | None = None
-    """Its `finish_reason`, where that is none that is known; it counts as cut off."""
+    """Its `finish_reason`, where that is none that is known; it says as much as none."""
 
 
 def read_answer(response: "Response", limit: int) -> Answer | Refusal | None:
@@ -96,49 +86,48 @@ def read_answer(response: "Response", limit: int) -> Answer | Refusal | None:
     Args:
         response: of the endpoint.
         limit: tokens that were asked for at most. An endpoint that does not say why an answer has
-            ended, but counts as many, has cut it off.
+            ended, but counts as many or more, has cut it off.
     """
     record = _json(response)
     choice = _choice(record)
     if choice is None:
         return None
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        message = {"content": choice["text"]} if isinstance(choice.get("text"), str) else {}
-        if not message:
-            return None
+    message = _message(choice)
+    if message is None:
+        return None
     try:
-        text, reasoning = _content(message.get("content"))
+        text, reasoning = read_message(message, choice)
     except TypeError:
         return None
-    ending = _ending(choice.get("finish_reason"))
+    ending = read_ending(choice.get("finish_reason"))
     refused = message.get("refusal")
-    if ending in _FILTERED or (not text and isinstance(refused, str) and refused):
-        code = ending if ending in _FILTERED else "refusal"
+    filtered = ending in FILTERED
+    if filtered or (not text and isinstance(refused, str) and refused):
+        code = ending if filtered else "refusal"
         said = refused if isinstance(refused, str) else f"finish_reason {ending}"
         return Refusal(
             reason=f"refused by the endpoint: {response.status_code} {code}",
             message=f"{response.status_code} {' '.join(said.split())[:QUOTED]}",
         )
-    if ending in _BROKEN:
+    if BROKEN.search(ending):
         return None
-    fields = (_joined(message.get(name)) for name in _REASONING)
-    reasoning = reasoning or next(filter(None, fields), "")
     usage = record.get("usage")
     num_written = _number(usage, "completion_tokens", "output_tokens")
-    finished = ending in _FINISHED or (not ending and num_written != limit)
+    cut_off = ending not in FINISHED and (
+        bool(CUT_OFF.search(ending)) or (num_written or 0) >= limit
+    )
     model, fingerprint = record.get("model"), record.get("system_fingerprint")
     return Answer(
         completion=completion(
             _without_halves(text).strip(),
             reasoning=_without_halves(reasoning),
             num_tokens=len(f"{reasoning} {text}".split()) if num_written is None else num_written,
-            finished=finished,
+            finished=not cut_off,
         ),
         num_read=_number(usage, "prompt_tokens", "input_tokens") or 0,
         model=model if isinstance(model, str) else None,
         fingerprint=None if fingerprint is None else str(fingerprint),
-        unknown_ending=ending if ending and not finished and ending not in _CUT_OFF else None,
+        unknown_ending=None if is_known(ending) else ending,
     )
 
 
@@ -157,14 +146,24 @@ def read_unreadable(response: "Response") -> Unreadable:
     elif record is None:
         what = "what is no JSON"
     elif choice := _choice(record):
-        ending = _ending(choice.get("finish_reason"))
-        what = f"finish_reason {ending}" if ending in _BROKEN else "a choice without an answer"
+        ending = read_ending(choice.get("finish_reason"))
+        what = f"finish_reason {ending}" if BROKEN.search(ending) else "a choice without an answer"
     else:
         what = "JSON without choices"
     return Unreadable(
         reason=f"no answer that can be read: {what}",
         message=f"gave what is no chat completion, but {what}: {text[:QUOTED]!r}",
         in_protocol=in_protocol,
+    )
+
+
+def read_damaged(detail: str) -> Unreadable:
+    """Return what a response is whose body cannot be unpacked."""
+    what = "a body that cannot be unpacked"
+    return Unreadable(
+        reason=f"no answer that can be read: {what}",
+        message=f"gave {what}: {detail[:QUOTED]}",
+        in_protocol=True,
     )
 
 
@@ -183,19 +182,21 @@ def _is_stream(response: "Response") -> bool:
 
 def _of_stream(text: str) -> dict[str, Any]:
     """Join the pieces of a completion; one that breaks off has an ending that says so."""
-    lines = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    lines = [line[5:].strip() for line in _LINE_END.split(text) if line.startswith("data:")]
     record: dict[str, Any] = {}
-    message: dict[str, str] = {}
+    text, reasoning = "", ""
     ending = None if "[DONE]" in lines else "abort"
     for piece in (json.loads(line) for line in lines if line not in ("", "[DONE]")):
         record |= {name: value for name, value in piece.items() if value is not None}
         choice = _choice(piece) or {}
-        delta = choice.get("delta") or choice.get("message") or {}
-        for name in ("content", *_REASONING):
-            message[name] = message.get(name, "") + _joined(delta.get(name))
+        if choice.get("index") not in (0, None):
+            continue
+        said, thought = read_message(_message(choice) or {}, choice)
+        text, reasoning = text + said, reasoning + thought
         ending = choice.get("finish_reason") or ending
+    message = {"content": text, "reasoning": reasoning}
     choice = {"message": message, "finish_reason": ending}
-    return {**record, "choices": [choice] if any(message.values()) else []}
+    return {**record, "choices": [choice] if text or reasoning else []}
 
 
 def _choice(record: Any) -> dict[str, Any] | None:
@@ -203,52 +204,6 @@ def _choice(record: Any) -> dict[str, Any] | None:
     choices = record.get("choices") if isinstance(record, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     return first if isinstance(first, dict) else None
-
-
-def _content(content: Any) -> tuple[str, str]:
-    """Return text and reasoning of a content: text, parts of several kinds, or nothing.
-
-    >>> _content([{"type": "thinking", "thinking": "A bark."}, {"type": "text", "text": "A dog."}])
-    ('A dog.', 'A bark.')
-
-    Raises:
-        TypeError: it is none of these.
-    """
-    if not isinstance(content, str | dict | list | None):
-        raise TypeError
-    texts: list[str] = []
-    thoughts: list[str] = []
-    for part in content if isinstance(content, list) else [content or ""]:
-        kind = part.get("type") if isinstance(part, dict) else None
-        (thoughts if kind in _REASONING else texts).append(_joined(part))
-    return "".join(texts), "\n".join(thoughts)
-
-
-def _joined(value: Any) -> str:
-    """Return the texts in a value, whichever way they are nested."""
-    return "".join(_texts(value))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, dict):
-        names = ("text", "content", "summary", *_REASONING)
-        yield from _texts(next((value[name] for name in names if value.get(name)), None))
-
-
-def _ending(value: Any) -> str:
-    """Return why an answer has ended, in lower case; empty where that is not said.
-
-    >>> _ending("FINISH_REASON_STOP"), _ending({"type": "length"}), _ending(None)
-    ('stop', 'length', '')
-    """
-    found = value.get("type") if isinstance(value, Mapping) else value
-    text = "" if found is None else str(found).strip().lower().removeprefix("finish_reason_")
-    return "" if text in ("null", "none", "unspecified") else text
 
 
 def _number(usage: Any, *names: str) -> int | None:
@@ -259,6 +214,16 @@ def _number(usage: Any, *names: str) -> int | None:
         except (KeyError, TypeError, ValueError, OverflowError):
             continue
     return None
+
+
+def _message(choice: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the message of a choice; its words may stand there, or in the choice itself."""
+    found = choice.get("message") or choice.get("delta")
+    if isinstance(found, dict):
+        return found
+    words = (found, choice.get("content"), choice.get("text"))
+    text = next((value for value in words if isinstance(value, str)), None)
+    return None if text is None else {"content": text}
 
 
 def _without_halves(text: str) -> str:
@@ -276,6 +241,8 @@ def reason_of(response: "Response") -> str:
     """Return status and message of a refusal, as short as they come."""
     found = _error(response)
     message = found.get("message") or response.text if isinstance(found, dict) else found
+    if place := response.headers.get("location", "") if response.is_redirect else "":
+        message = f"to {place}"
     words = str(message).split()
     return f"{status_of(response)} {' '.join(words)[:QUOTED]}".strip()
 
@@ -297,11 +264,26 @@ def read_refusal(response: "Response") -> Refusal | None:
     filtered = _names_filter(found, codes)
     if status_of(response) not in _OF_ONE and not filtered:
         return None
-    code = next(iter(codes), "content_filter" if filtered else "")
-    return Refusal(
-        reason=f"refused by the endpoint: {response.status_code} {code}".strip(),
-        message=reason_of(response),
+    return Refusal(reason=_refused(response), message=reason_of(response))
+
+
+def read_unserved(response: "Response", error: DestaError) -> Unserved:
+    """Return what a status says that may be of one request or of all.
+
+    Args:
+        response: of the endpoint.
+        error: what to raise where it is of all.
+    """
+    return Unserved(
+        reason=_refused(response), message=f"answered {reason_of(response)}", error=error
     )
+
+
+def _refused(response: "Response") -> str:
+    found = _error(response)
+    codes = _codes(found)
+    code = next(iter(codes), "content_filter" if _names_filter(found, codes) else "")
+    return f"refused by the endpoint: {response.status_code} {code}".strip()
 
 
 def _codes(found: Any) -> list[str]:
@@ -347,10 +329,32 @@ def error_of(response: "Response", engine: OpenAIEngine, model: str) -> ConfigEr
         return UnknownModelError(
             f'{url} does not know the model "{model}": {reason}', fix="set engine.model"
         )
+    if 300 <= status < 400:
+        return ConfigError(
+            f"{url} sends requests elsewhere: {reason}",
+            fix="set engine.base_url to the address that answers",
+        )
     return ConfigError(
         f"{url} refuses to answer: {reason}",
         fix="mend what it names, then give the same command again; what was answered is kept",
     )
+
+
+def unanswered(message: str, tries: int | None) -> DestaError:
+    """Return the error for an endpoint that nobody gets an answer from.
+
+    Args:
+        message: what it does instead.
+        tries: how often it was asked; None where it was asked for the first time.
+    """
+    if tries is not None:
+        return UnavailableError(
+            f"{message} (tried {tries} times)",
+            fix="give the same command again when the endpoint is well; what was answered is kept",
+        )
+    if " answered " in message:
+        return ConfigError(message, fix="give the same command again when the endpoint is well")
+    return ConfigError(message, fix="start the endpoint, or mend engine.base_url")
 
 
 def _error(response: "Response") -> Any:

@@ -14,18 +14,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from desta.config import suggest
-from desta.errors import ConfigError, DestaError, UnavailableError
+from desta.errors import ConfigError, UnavailableError
 from desta.llm.answers import (
     Answer,
     UnknownModelError,
     Unreadable,
+    Unserved,
     error_of,
     read_answer,
+    read_damaged,
     read_refusal,
     read_unreadable,
+    read_unserved,
     reason_of,
     retry_after,
     status_of,
+    unanswered,
 )
 from desta.llm.base import Completion, OnOutcome, Outcome, Refusal, Sampling, as_text
 from desta.llm.chat import encode_conversation
@@ -43,6 +47,9 @@ _AGAIN = frozenset({408, 409, 425, 429})  # and all of 500 and above
 _FIRST_WAIT = 0.5  # seconds; doubled with every further try
 _LONGEST_WAIT = 60.0
 _LONGEST_HOLD = 600.0  # an endpoint that asks for more has used up a quota of hours or days
+_CHECK_RETRIES = 2
+"""Of the first question where a request is out of tries: an endpoint that is down is said soon."""
+_NO_ANSWER = "no answer from the endpoint"
 _SEEDS = 2**31  # some endpoints keep seeds in 32 bits
 
 HELLO = Message(role="user", content="Hello")
@@ -182,12 +189,13 @@ class OpenAIGenerator:
 
     async def _introduce(self, body: dict[str, Any], *, hears: bool) -> Answer:
         async with open_client(self._engine) as client:
-            try:
-                answer = await self._ask(client, body, 1, await_server=False)
-            except UnknownModelError as error:
+            answer = await self._ask(client, body, 1, await_server=False)
+            if isinstance(answer, Unserved) and isinstance(answer.error, UnknownModelError):
                 served = await served_models(client)
                 fix = f"{suggest(self.id, served)}; set engine.model" if served else self._address
-                raise ConfigError(error.message, fix=fix) from error
+                raise ConfigError(answer.error.message, fix=fix)
+        if isinstance(answer, Unserved):
+            raise answer.error
         if isinstance(answer, Unreadable):
             raise ConfigError(
                 f"{self._engine.base_url} {answer.message}",
@@ -217,12 +225,16 @@ class OpenAIGenerator:
             tokens = length + body[self._engine.token_limit]
             async with gate:  # kept while a try waits: a server in trouble gets no more of them
                 answer = await self._ask(client, body, tokens)
+                if is_checked := isinstance(answer, Unreadable | Unserved):  # perhaps it is of all
+                    await self._check_settings(client, body, retries=_CHECK_RETRIES)
+                    answer = await self._ask(client, body, tokens, retries=0)  # it may have passed
                 if isinstance(answer, Refusal):
                     refusals[place] = answer
                     nothing_yet = len(refusals) == 1 and not completions
-                    if nothing_yet or isinstance(answer, Unreadable):  # perhaps it is of all
+                    if nothing_yet and not is_checked:
                         await self._check_settings(client, body)
-                        num_checked += 1
+                        is_checked = True
+                    num_checked += is_checked
                     return
             self._check_fingerprint(answer)
             completions[place] = answer.completion
@@ -243,12 +255,18 @@ class OpenAIGenerator:
         outcomes: dict[int, Outcome] = {**completions, **refusals}
         return [outcomes[place] for place in range(len(requests))]
 
-    async def _check_settings(self, client: "AsyncClient", body: dict[str, Any]) -> None:
-        """Raise ConfigError where the first question, with these settings, is refused as well."""
+    async def _check_settings(
+        self, client: "AsyncClient", body: dict[str, Any], *, retries: int | None = None
+    ) -> None:
+        """Raise what befalls the first question, with these settings, as well."""
         question = {**body, "messages": self._messages([self._question])}
-        answer = await self._ask(client, question, body[self._engine.token_limit])
+        tokens = body[self._engine.token_limit]
+        answer = await self._ask(client, question, tokens, retries=retries)
+        if isinstance(answer, Unserved):
+            raise answer.error
         if isinstance(answer, Unreadable):
-            raise self._unanswered(answer.message, started=True)
+            message = f"{self._engine.base_url} {answer.message}"
+            raise unanswered(message, self._num_tries(retries))
         if isinstance(answer, Refusal):
             raise ConfigError(
                 f"{self._engine.base_url} refuses every request: {answer.message}",
@@ -257,8 +275,8 @@ class OpenAIGenerator:
 
     def _tell(self, refusal: Refusal) -> None:
         """Warn of the first refusal of its kind."""
-        does = "" if isinstance(refusal, Unreadable) else "refuses "
-        self._warn(refusal.reason, f"{does}a request, which is left out: {refusal.message}")
+        does = "" if isinstance(refusal, Unreadable | Unserved) else "refuses a request: "
+        self._warn(refusal.reason, f"{does}{refusal.message}; that request is left out")
 
     def _warn(self, kind: str, what: str) -> None:
         """Warn of the first of a kind."""
@@ -272,26 +290,35 @@ class OpenAIGenerator:
         body: dict[str, Any],
         tokens: int,
         *,
+        retries: int | None = None,
         await_server: bool = True,
     ) -> Answer | Refusal:
         """Send a request until it is answered; `await_server`: also where nobody listens."""
-        failure, refusal = "", None
-        for number in range(self._engine.max_retries + 1):
+        tries = self._num_tries(retries)
+
+        def unserved(kind: str, failure: str) -> Unserved:
+            message = f"{self._engine.base_url} {failure}"
+            error = unanswered(message, tries if await_server else None)
+            return Unserved(reason=f"{_NO_ANSWER}: {kind}", message=failure, error=error)
+
+        for number in range(tries):
             if number:
                 self._counts["retries"] += 1
             await self._pace.turn(tokens)
             wait = min(_FIRST_WAIT * 2**number, _LONGEST_WAIT) * self._jitter.uniform(0.5, 1)
-            refusal = None
+            refusal: Refusal
             try:
                 response = await client.post("chat/completions", json=body)
             except client_library().TimeoutException:
-                failure = f"gave no answer within {self._engine.timeout:g} s"
+                seconds = f"{self._engine.timeout:g} s"
+                refusal = unserved("time-out", f"gave no answer within {seconds}")
             except client_library().DecodingError as error:
-                failure = f"gave a body that cannot be unpacked: {error}"
+                refusal = read_damaged(str(error))
             except client_library().TransportError as error:
-                failure = f"cannot be reached: {str(error) or type(error).__name__}"
+                detail = str(error) or type(error).__name__
+                refusal = unserved("connection", f"cannot be reached: {detail}")
                 if not await_server:
-                    break
+                    return refusal
             else:
                 limit = body[self._engine.token_limit]
                 answer = read_answer(response, limit) if response.is_success else None
@@ -301,7 +328,7 @@ class OpenAIGenerator:
                     return answer
                 status = status_of(response)
                 if status in _AGAIN or status >= 500:
-                    failure = f"answered {reason_of(response)}"
+                    refusal = unserved(f"{status}", f"answered {reason_of(response)}")
                     self._check_quota(response)
                     wait = max(wait, self._hold(response))
                 elif refused := read_refusal(response):
@@ -309,12 +336,17 @@ class OpenAIGenerator:
                 elif 200 <= status < 300:
                     refusal = read_unreadable(response)
                 else:
-                    raise error_of(response, self._engine, self.id)
-            if number < self._engine.max_retries:
+                    refusing = error_of(response, self._engine, self.id)
+                    if status == 401:
+                        raise refusing
+                    return read_unserved(response, refusing)
+            if number + 1 < tries:
                 await asyncio.sleep(wait)
-        if refusal is not None:
-            return refusal
-        raise self._unanswered(failure, started=await_server)
+        return refusal
+
+    def _num_tries(self, retries: int | None) -> int:
+        most = self._engine.max_retries
+        return 1 + (most if retries is None else min(retries, most))
 
     def _hold(self, response: "Response") -> float:
         """Let all requests wait as long as the endpoint says; return the seconds."""
@@ -336,18 +368,6 @@ class OpenAIGenerator:
                 fix="raise its limit, then give the same command again; what was answered is kept",
             )
 
-    def _unanswered(self, failure: str, *, started: bool) -> DestaError:
-        message = f"{self._engine.base_url} {failure}"
-        if started:
-            return UnavailableError(
-                f"{message} (tried {self._engine.max_retries + 1} times)",
-                fix="give the same command again when the endpoint is well; "
-                "what was answered is kept",
-            )
-        if failure.startswith("answered"):
-            return ConfigError(message, fix="give the same command again when the endpoint is well")
-        return ConfigError(message, fix="start the endpoint, or mend engine.base_url")
-
     def _count(self, answer: Answer) -> None:
         self._counts["requests"] += 1
         self._counts["input"] += answer.num_read
@@ -355,7 +375,8 @@ class OpenAIGenerator:
         if ending := answer.unknown_ending:
             self._warn(
                 f"finish_reason {ending}",
-                f'ends a response by an unknown finish_reason, "{ending}": it counts as cut off',
+                f'ends a response by an unknown finish_reason, "{ending}": it counts as finished, '
+                "unless it has all the tokens that were allowed",
             )
 
     def _check_fingerprint(self, answer: Answer) -> None:

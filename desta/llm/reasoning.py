@@ -2,20 +2,25 @@
 
 Models that reason write it into their text, and endpoints leave it there or not. It is no part of
 a response: nobody asked for it, and a model that hears would learn to write it. Only what stands
-at the beginning is taken, so an answer may hold the same marks further on.
+at the beginning is taken, so an answer may hold the same marks further on; `holds_mark` tells of
+those, which are in doubt.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from desta.llm.base import Completion
 from desta.llm.chat import render_chat
 
-_NAMES = ("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "seed:think")
+_NAMES = (
+    *("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "analysis"),
+    *("scratchpad", "seed:think", "seed:cot_budget_reflect"),
+)
 _TAGS = {
     **{f"<{name}>": f"</{name}>" for name in _NAMES},  # DeepSeek R1, Qwen3, and most others
+    "<|think|>": "<|/think|>",
     "[THINK]": "[/THINK]",  # Magistral
     "<|begin_of_thought|>": "<|end_of_thought|>",  # OpenThinker
     "<|START_THINKING|>": "<|END_THINKING|>",  # Command A Reasoning
@@ -35,16 +40,41 @@ _TOKENS = (*_TAGS, *_TAGS.values(), *_ANSWER_TAGS, *_ANSWER_TAGS.values(), *_HAR
 _SPACE = r"[\s\ufeff\u200b]*"
 
 
-def _any(words: Sequence[str]) -> str:
+_ROLE = (
+    r"(?:(?:<\|im_start\|>|<\|start_header_id\|>|<\|?)?assistant(?:<\|end_header_id\|>|\|?>|:)?)?"
+)
+"""Begin of a turn, where a server leaves it in the text."""
+
+
+def _any(words: Iterable[str]) -> str:
     return "|".join(map(re.escape, words))
 
 
-_OPEN = re.compile(rf"{_SPACE}(?P<tag>{_any([*_TAGS])})(?:\s*(?P=tag))*", re.IGNORECASE)
-_CLOSE = {tag: re.compile(re.escape(close), re.IGNORECASE) for tag, close in _TAGS.items()}
-_CLOSE_ANY = re.compile(_any([*_TAGS.values()]), re.IGNORECASE)
-_OPEN_ANY = re.compile(_any([*_TAGS]), re.IGNORECASE)
+def _loose(tag: str) -> str:
+    """Return a pattern of a mark; one like `<think>` may have spaces and attributes in it."""
+    match = re.fullmatch(r"<(/?)([a-z_:]+)>", tag)
+    if match is None:
+        return re.escape(tag)
+    attributes = "" if match[1] else r"(?:\s+[\w:.-]+\s*=[^<>]*)?"
+    return rf"<\s*{match[1]}\s*{match[2]}{attributes}\s*>"
+
+
+_OPENS, _CLOSES = "|".join(map(_loose, _TAGS)), "|".join(map(_loose, _TAGS.values()))
+_OPEN = re.compile(rf"{_SPACE}{_ROLE}{_SPACE}(?P<tag>{_OPENS})(?:\s*(?P=tag))*", re.IGNORECASE)
+_PAIRS = [
+    (re.compile(_loose(tag), re.IGNORECASE), re.compile(_loose(close), re.IGNORECASE))
+    for tag, close in _TAGS.items()
+]
+_CLOSE_ANY = re.compile(_CLOSES, re.IGNORECASE)
+_OPEN_ANY = re.compile(_OPENS, re.IGNORECASE)
+_STRAY = re.compile(rf"\s*(?:{_CLOSES})\s*", re.IGNORECASE)
+_MARK = re.compile(rf"{_OPENS}|{_CLOSES}|{_any((*_HARMONY, '<|channel>'))}", re.IGNORECASE)
+_ANSWER_MARK = re.compile(_any((*_ANSWER_TAGS, *_ANSWER_TAGS.values())), re.IGNORECASE)
 _WRAPPED = [
-    re.compile(rf"\s*{re.escape(tag)}(.*?)(?:{re.escape(close)}\s*)?", re.IGNORECASE | re.DOTALL)
+    re.compile(
+        rf"\s*{re.escape(tag)}((?:(?!{re.escape(close)}).)*)(?:{re.escape(close)}\s*)?",
+        re.IGNORECASE | re.DOTALL,
+    )
     for tag, close in _ANSWER_TAGS.items()
 ]
 _CHANNELS = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>")
@@ -90,39 +120,69 @@ def separate(text: str) -> tuple[str, str]:
     """
     if found := _of_channels(text):
         return found
-    thoughts, rest = [], text
-    while block := _block(rest):
+    thoughts: list[str] = []
+    rest = text
+    while block := _block(rest, later=bool(thoughts)):
         thought, rest = block
         thoughts.append(thought.strip())
     if not thoughts:
         return "", text
+    stray = _CLOSE_ANY.search(rest)
+    if stray and _STRAY.fullmatch(rest, stray.start()) and not _OPEN_ANY.search(rest):
+        rest = rest[: stray.start()]
     for wrapped in _WRAPPED:
         if match := wrapped.fullmatch(rest):
             rest = match[1]
     return "\n\n".join(filter(None, thoughts)), rest.strip()
 
 
-def _block(text: str) -> tuple[str, str] | None:
-    """Return the reasoning with which a text begins and what follows; None if there is none."""
+def holds_mark(completion: Completion) -> bool:
+    """Tell whether a mark of reasoning is left in a response: part of it may be none.
+
+    >>> holds_mark(Completion(text="Sure! <think>Hm.</think> A dog.", num_tokens=9, finished=True))
+    True
+    """
+    text = completion.text
+    if not any(character in text for character in "<[◁"):
+        return False
+    return bool(_MARK.search(text) or (completion.reasoning and _ANSWER_MARK.search(text)))
+
+
+def _block(text: str, *, later: bool) -> tuple[str, str] | None:
+    """Return the reasoning with which a text begins and what follows; None if there is none.
+
+    Args:
+        text: what is left.
+        later: whether reasoning was found before; only a further block follows an end then.
+    """
     if begin := _OPEN.match(text):
         text = text[begin.end() :]
-        end = _CLOSE[_canonical(begin["tag"])].search(text)
+        close = next(close for tag, close in _PAIRS if tag.fullmatch(begin["tag"]))
+        end = close.search(text) or _border(text)
         return (text[: end.start()], text[end.end() :]) if end else (text or begin["tag"], "")
+    end = _border(text)
+    if end is None or (later and not _OPEN.match(text, end.end())):
+        return None
+    return text[: end.start()], text[end.end() :]
+
+
+def _border(text: str) -> re.Match[str] | None:
+    """Return the end of a block that no beginning belongs to."""
     end = _CLOSE_ANY.search(text)
     if end is None or _OPEN_ANY.search(text, 0, end.start()):
         return None
-    before, after = text[: end.start()], text[end.end() :]
-    return (before, after) if _parts(before, after) else None
-
-
-def _canonical(tag: str) -> str:
-    return next(known for known in _TAGS if known.casefold() == tag.casefold())
+    return end if _parts(text[: end.start()], text[end.end() :]) else None
 
 
 def _parts(before: str, after: str) -> bool:
     """Tell whether a mark between two texts parts them, and is no word of a sentence."""
-    last, first = before.rstrip(" \t")[-1:], after.lstrip(" \t")[:1]
-    if last in ("", "\n") or first in ("", "\n"):
+    last, follows = before.rstrip(" \t")[-1:], after.lstrip()
+    if last in ("", "\n"):
+        return True
+    if not follows:
+        return False  # a stray end behind an answer, or an answer that never came
+    gap, first = after[: -len(follows)], follows[0]
+    if "\n" in gap and (gap.count("\n") > 1 or not first.islower()):
         return True
     touches = before[-1].isalnum() and after[0].isalnum()
     return touches or (last in ".?!…:。！？" and not first.islower() and first not in "\"'`”’»).,;")

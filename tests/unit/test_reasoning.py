@@ -15,7 +15,7 @@ from desta.construction.journal import Journal
 from desta.llm import local
 from desta.llm.base import Completion, Sampling
 from desta.llm.local import LocalGenerator
-from desta.llm.reasoning import separate
+from desta.llm.reasoning import completion, holds_mark, separate
 from desta.llm.scripted import ScriptedGenerator
 from desta.llm.vllm import VllmGenerator
 from desta.llm.writing import Writer
@@ -55,6 +55,15 @@ HARMONY = "<|channel|>analysis<|message|>A bark.<|end|><|start|>assistant"
         HARMONY + "<|channel|>final<|message|>A dog.<|return|>",
         "<|start|>assistant" + HARMONY + "<|channel|>final<|message|>A dog.",
         "analysisA bark.assistantfinalA dog.",
+        "assistant\n<think>A bark.</think>\n\nA dog.",
+        "<|assistant|><think>A bark.</think>A dog.",
+        '<think duration="3">A bark.</think>A dog.',
+        "< think >A bark.</ think>A dog.",
+        "<analysis>A bark.</analysis>A dog.",
+        "<scratchpad>A bark.</scratchpad>A dog.",
+        "<|think|>A bark.<|/think|>A dog.",
+        "<think>A bark.</thinking>\n\nA dog.",
+        "<think>A bark.</think>A dog.</think>",
     ],
 )
 def test_reasoning_at_the_beginning_is_kept_apart(text: str) -> None:
@@ -78,6 +87,9 @@ def test_reasoning_at_the_beginning_is_kept_apart(text: str) -> None:
         "analysis of the sound: a dog.",
         "[thinks] A dog.",
         "A man says: the final <|channel|> is closed.",
+        "The html tag </think>\nis closed.",
+        "A dog.</think>",
+        "<think before you speak> is on the wall.",
     ],
 )
 def test_an_answer_that_holds_the_marks_stays_whole(text: str) -> None:
@@ -105,6 +117,35 @@ def test_reasoning_without_an_answer_is_nothing_but_reasoning(text: str, reasoni
 def test_several_blocks_are_all_reasoning() -> None:
     text = "<think>One </think> mark.\n</think>\n<think>Two.</think>\n\nA dog."
     assert separate(text) == ("One\n\nmark.\n\nTwo.", "A dog.")
+
+
+def test_words_behind_a_wrapped_answer_leave_it_whole() -> None:
+    text = "<answer>A dog.</answer>\n\nI hope this helps."
+    assert separate(f"<think>A bark.</think>\n{text}") == ("A bark.", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A dog.\n\n<think>Was that right?</think>\nA dog barks.",
+        "Sure!\n<think>A bark.</think>A dog.",
+        "The user wants a dog </think> A dog barks.",
+        "A dog.</think>",
+        "A dog. < Think >A bark",
+        "<think>A bark.</think><answer>A dog.</answer> I hope this helps.",
+        "A dog. <|channel|>final",
+    ],
+)
+def test_what_may_hold_reasoning_is_no_response(text: str) -> None:
+    assert holds_mark(completion(text, num_tokens=9, finished=True))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A dog.", "1 < 2 [dog] <thinker>", "<think>A bark.</think>A dog.", "<answer>A dog.</answer>"],
+)
+def test_an_answer_without_a_mark_of_reasoning_is_in_no_doubt(text: str) -> None:
+    assert not holds_mark(completion(text, num_tokens=9, finished=True))
 
 
 def test_an_empty_block_is_no_reasoning() -> None:
@@ -254,5 +295,14 @@ def test_reasoning_is_in_the_journal_and_in_no_response(tmp_path: Path) -> None:
 def test_nothing_but_reasoning_is_dropped_whatever_the_filters(tmp_path: Path, answer: str) -> None:
     result = construct(tmp_path, answer)
     assert "nothing but reasoning: 12 (first: c/0#0)" in str(result.exception)
+    assert "raise sampling.max_new_tokens" in str(result.exception)
     dropped = [json.loads(line) for line in (tmp_path / "out/building" / DROPPED).open()]
     assert {(row["reason"], row["response"]) for row in dropped} == {("nothing but reasoning", "")}
+
+
+def test_a_response_in_doubt_is_counted_and_whole_in_the_dropped(tmp_path: Path) -> None:
+    answer = "Sure! <think>A bark.</think> A dog."
+    result = construct(tmp_path, answer, filters="[empty, holds a mark of reasoning]")
+    assert "holds a mark of reasoning: 12" in str(result.exception)
+    dropped = [json.loads(line) for line in (tmp_path / "out/building" / DROPPED).open()]
+    assert {row["response"] for row in dropped} == {answer}

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError, DestaError
+from desta.llm.base import Completion, Refusal
 from desta.llm.config import OpenAIEngine
 from desta.llm.openai import connect
-from support.endpoint import Endpoint, ask, connected, engine
+from desta.records import Message
+from support.endpoint import SAMPLING, Endpoint, ask, connected, engine
 from support.server import Reply, nobody
 
 
@@ -47,29 +49,81 @@ def test_slow_answers_are_given_up_and_asked_for_again(endpoint: Endpoint) -> No
 def test_tries_end_with_one_error(endpoint: Endpoint) -> None:
     generator = connected(endpoint)
     endpoint.fail = lambda body, tries: (500, {}, {"error": {"message": "out of memory"}})
-    with pytest.raises(DataError, match=r"answered 500 out of memory \(tried 4 times\)") as caught:
+    with pytest.raises(DataError, match=r"answered 500 out of memory \(tried 3 times\)") as caught:
         ask(generator, ["a"])
     assert "what was answered is kept" in caught.value.fix
-    assert len(endpoint.questions) == 4
+    assert len(endpoint.questions) == 7  # four tries, and three of the first question
 
 
-@pytest.mark.parametrize(
-    ("failure", "message"),
-    [
-        ((500, {}, {}), "tried 2 times"),
-        ((401, {}, {"error": {"message": "revoked"}}), "wants a key"),
-        ((402, {}, {"error": {"message": "Insufficient balance"}}), "402 Insufficient balance"),
-        ((403, {}, {}), "wants a key"),
-        ((404, {}, {}), "does not know the model"),
-        ((302, {"Location": "https://example.com"}, b""), "refuses to answer: 302"),
-    ],
-)
-def test_one_failure_ends_a_batch(endpoint: Endpoint, failure: Reply, message: str) -> None:
-    generator = connected(endpoint, concurrency=2, max_retries=1)
+FAILURES: list[tuple[Reply, str, str]] = [
+    ((500, {}, {"error": "boom"}), "no answer from the endpoint: 500", "500 boom"),
+    ((200, {}, {"error": {"code": 500}}), "no answer from the endpoint: 500", "answered 500"),
+    ((402, {}, {"error": "No balance"}), "refused by the endpoint: 402", "402 No balance"),
+    ((403, {}, {"error": "blocked"}), "refused by the endpoint: 403", "wants a key"),
+    ((404, {}, b"nope"), "refused by the endpoint: 404", "does not know the model"),
+    ((405, {}, b"nope"), "refused by the endpoint: 405", "refuses to answer"),
+    ((451, {}, b"law"), "refused by the endpoint: 451", "refuses to answer"),
+    ((307, {"Location": "/v2"}, b""), "refused by the endpoint: 307", "elsewhere: 307 to /v2"),
+    (
+        (200, {"Content-Encoding": "gzip"}, b"no gzip"),
+        "no answer that can be read: a body that cannot be unpacked",
+        "cannot be unpacked",
+    ),
+]
+
+
+@pytest.mark.parametrize(("failure", "reason", "message"), FAILURES)
+def test_one_request_that_fails_is_counted_and_the_others_go_on(
+    endpoint: Endpoint, failure: Reply, reason: str, message: str
+) -> None:
+    generator = connected(endpoint, max_retries=1)
     endpoint.fail = lambda body, tries: failure if body["messages"][-1]["content"] == "1" else None
+    conversations = [[Message(role="user", content=f"{n}")] for n in range(4)]
+    found = generator.complete(conversations, SAMPLING, seeds=range(4))
+    assert isinstance(found[1], Refusal)
+    assert found[1].reason == reason
+    assert [o.text for o in found if isinstance(o, Completion)] == ["0", "2", "3"]
+
+
+@pytest.mark.parametrize(("failure", "reason", "message"), FAILURES)
+def test_a_failure_of_every_request_ends_the_run_soon(
+    endpoint: Endpoint, failure: Reply, reason: str, message: str
+) -> None:
+    generator = connected(endpoint, concurrency=1, max_retries=1)
+    endpoint.fail = lambda body, tries: failure
     with pytest.raises(DestaError, match=message):
         ask(generator, [f"{n}" for n in range(200)])
-    assert len(endpoint.questions) < 100
+    assert len(endpoint.questions) <= 4
+
+
+def test_a_key_that_is_revoked_ends_a_batch_at_once(endpoint: Endpoint) -> None:
+    generator = connected(endpoint, concurrency=1)
+    endpoint.fail = lambda body, tries: (401, {}, {"error": {"message": "revoked"}})
+    with pytest.raises(ConfigError, match="wants a key"):
+        ask(generator, [f"{n}" for n in range(200)])
+    assert len(endpoint.questions) == 1
+
+
+def test_one_request_that_is_never_answered_in_time_is_counted(endpoint: Endpoint) -> None:
+    generator = connected(endpoint, timeout=2.0, max_retries=0)
+
+    def sleep(body: dict[str, Any], tries: int) -> None:
+        time.sleep(3 if body["messages"][-1]["content"] == "b" else 0)
+
+    endpoint.fail = sleep
+    conversations = [[Message(role="user", content=text)] for text in "ab"]
+    answer, refusal = generator.complete(conversations, SAMPLING, seeds=[0, 1])
+    assert isinstance(answer, Completion)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "no answer from the endpoint: time-out"
+
+
+def test_a_request_is_sent_once_more_when_the_endpoint_is_well_again(endpoint: Endpoint) -> None:
+    generator = connected(endpoint, max_retries=1)
+    endpoint.fail = lambda body, tries: (
+        (500, {}, {}) if body["messages"][-1]["content"] == "a" and tries <= 2 else None
+    )
+    assert ask(generator, ["a", "b"]) == ["A", "B"]
 
 
 def test_an_endpoint_that_is_down_is_said_at_once() -> None:

@@ -54,6 +54,8 @@ def message(**fields: Any) -> dict[str, Any]:
     [
         *("stop", "eos", "eos_token", "EOS", "stop_sequence", "end_turn", "", None, "null"),
         *("STOP", "FINISH_REASON_STOP", "completed", {"type": "stop"}),
+        *("eos_token_id", "eot", "<|im_end|>", "end-turn", "FinishReason.STOP", ["stop"]),
+        *(True, 1, "other", "unknown", "normal", "never heard of"),
     ],
 )
 def test_an_answer_that_has_ended_is_finished(endpoint: Endpoint, ending: Any) -> None:
@@ -66,14 +68,14 @@ def test_an_answer_that_does_not_say_why_it_ended_is_finished(endpoint: Endpoint
     assert found == Completion(text="A", num_tokens=1, finished=True)
 
 
-@pytest.mark.parametrize("ending", ["length", "max_tokens", "MAX_TOKENS", "model_length"])
+@pytest.mark.parametrize("ending", ["length", "max-tokens", "MAX_TOKENS", "incomplete"])
 def test_an_answer_at_the_limit_is_cut_off(endpoint: Endpoint, ending: str) -> None:
     assert one(endpoint, chat_completion("A", ending)) == Completion(
         text="A", num_tokens=1, finished=False
     )
 
 
-@pytest.mark.parametrize(("ending", "finished"), [(None, False), ("", False), ("stop", True)])
+@pytest.mark.parametrize(("ending", "finished"), [(None, False), ("odd", False), ("stop", True)])
 def test_the_count_tells_where_the_ending_does_not(
     endpoint: Endpoint, ending: Any, finished: bool
 ) -> None:
@@ -82,15 +84,20 @@ def test_the_count_tells_where_the_ending_does_not(
     assert found == Completion(text="A", num_tokens=LIMIT, finished=finished)
 
 
-def test_an_unknown_ending_counts_as_cut_off_and_is_said_once(
+def test_an_answer_longer_than_allowed_is_cut_off(endpoint: Endpoint) -> None:
+    found = one(endpoint, chat_completion("A", None, usage={"completion_tokens": LIMIT + 1}))
+    assert found == Completion(text="A", num_tokens=LIMIT + 1, finished=False)
+
+
+def test_an_unknown_ending_says_as_much_as_none_and_is_said_once(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     generator = connected(endpoint)
     say(endpoint, chat_completion("A", "tired"))
     first, second = ask(generator, "a?", "b?")
-    assert first == second == Completion(text="A", num_tokens=1, finished=False)
+    assert first == second == Completion(text="A", num_tokens=1, finished=True)
     (warning,) = [r.getMessage() for r in caplog.records if "tired" in r.getMessage()]
-    assert "cut off" in warning
+    assert "counts as finished" in warning
 
 
 @pytest.mark.parametrize("ending", ["content_filter", "SAFETY", "refusal"])
@@ -114,6 +121,8 @@ def test_a_refusal_in_words_of_its_own_field_is_one(endpoint: Endpoint) -> None:
         ([{"type": "text", "text": "A "}, {"type": "text", "text": "dog."}], "A dog."),
         ([{"type": "output_text", "text": "A dog."}], "A dog."),
         ([{"type": "text", "text": {"value": "?", "content": "A dog."}}], "A dog."),
+        ([{"type": "text", "text": {"value": "A dog.", "annotations": []}}], "A dog."),
+        ({"parts": [{"text": "A "}, {"text": "dog."}]}, "A dog."),
         (["A ", "dog."], "A dog."),
         ({"type": "text", "text": "A dog."}, "A dog."),
         ([{"text": "A dog."}, {"type": "image_url", "image_url": {"url": "x"}}], "A dog."),
@@ -132,8 +141,9 @@ def test_a_content_may_be_text_or_parts_or_nothing(
 
 def test_a_content_that_is_missing_is_empty_and_a_plain_text_is_read(endpoint: Endpoint) -> None:
     assert one(endpoint, message()) == Completion(text="", num_tokens=0, finished=True)
-    plain = {"choices": [{"text": " A dog.", **ENDED}]}
-    assert one(endpoint, plain) == Completion(text="A dog.", num_tokens=2, finished=True)
+    for field in ("text", "content", "message"):
+        plain = {"choices": [{field: " A dog.", **ENDED}]}
+        assert one(endpoint, plain) == Completion(text="A dog.", num_tokens=2, finished=True)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +190,14 @@ def test_a_stream_that_nobody_asked_for_is_read_as_one_answer(endpoint: Endpoint
     assert found == Completion(text="A dog.", num_tokens=7, finished=True, reasoning="A bark.")
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\u0085"])
+def test_a_line_of_a_stream_ends_only_at_a_line_feed(endpoint: Endpoint, character: str) -> None:
+    piece = json.dumps({"choices": [{"delta": {"content": f"A{character}B"}}]}, ensure_ascii=False)
+    found = one(endpoint, f"data: {piece}\n\ndata: [DONE]\n\n".encode())
+    assert isinstance(found, Completion)
+    assert found.text == f"A{character}B"
+
+
 # -- reasoning -------------------------------------------------------------------------------------
 
 
@@ -201,6 +219,11 @@ def test_a_stream_that_nobody_asked_for_is_read_as_one_answer(endpoint: Endpoint
             ]
         },
         {"content": [{"type": "reasoning", "text": "A bark."}, "A dog."]},
+        {"content": [{"type": "reasoning_text", "text": "A bark."}, "A dog."]},
+        {"content": [{"text": "A bark.", "thought": True}, {"text": "A dog."}]},
+        {"content": [{"reasoningContent": {"reasoningText": {"text": "A bark."}}}, "A dog."]},
+        {"content": "A dog.", "thinking_blocks": [{"type": "thinking", "thinking": "A bark."}]},
+        {"content": "A dog.", "thought": "A bark."},
         {"content": [{"type": "text", "text": "<think>A bark."}, "</think>A dog."]},
     ],
 )
@@ -271,18 +294,14 @@ def test_reasoning_that_is_cut_off_in_a_character_can_be_written(endpoint: Endpo
         (b'{"choices": [{"mess', "what is no JSON"),
         (b"\xff\xfe\x00", "what is no JSON"),
         (b"[" * 100_000, "what is no JSON"),
-        ((200, {"Content-Encoding": "gzip"}, b"no gzip"), None),
+        ((200, {"Content-Encoding": "gzip"}, b"no gzip"), "a body that cannot be unpacked"),
     ],
 )  # fmt: skip
 def test_an_answer_that_cannot_be_read_is_counted_and_leaves_the_others_alone(
-    endpoint: Endpoint, reply: Any, what: str | None
+    endpoint: Endpoint, reply: Any, what: str
 ) -> None:
     generator = connected(endpoint, max_retries=1)
     say(endpoint, reply)
-    if what is None:
-        with pytest.raises(UnavailableError, match="cannot be unpacked"):
-            ask(generator, "a", "b?", "c")
-        return
     first, found, last = ask(generator, "a", "b?", "c")
     assert isinstance(found, Refusal)
     assert found.reason == f"no answer that can be read: {what}"
@@ -342,7 +361,7 @@ def test_an_error_that_comes_as_a_success_is_read_by_its_code(
 ) -> None:
     generator = connected(endpoint, max_retries=1)
     for body in ({"error": error}, {"choices": [{"error": error, "finish_reason": "error"}]}):
-        say(endpoint, body)
+        say(endpoint, body, to="")
         with pytest.raises(kind, match=message):
             ask(generator, "a", "b?")
 

@@ -127,14 +127,14 @@ def test_a_content_filter_refuses_one_request_whatever_the_status(
         b"<html>Forbidden: Content violates usage guidelines</html>",
     ],
 )
-def test_a_permission_that_is_missing_ends_the_run_at_once(
+def test_a_permission_that_is_missing_ends_the_run_soon(
     endpoint: Endpoint, body: dict[str, Any] | bytes
 ) -> None:
     generator = connected(endpoint, concurrency=1)
-    endpoint.fail = refuse("1", reply=(403, {}, body))
+    endpoint.fail = refuse("1", "Hello", reply=(403, {}, body))
     (failure,), told = outcomes(generator, [f"{n}" for n in range(200)])
     assert isinstance(failure, ConfigError)
-    assert list(map(question, endpoint.questions)) == ["0", "1"]
+    assert list(map(question, endpoint.questions)) == ["0", "1", "Hello"]
     assert list(told) == [0]
 
 
