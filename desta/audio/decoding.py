@@ -15,14 +15,15 @@ import soundfile
 from desta.audio import ffmpeg
 from desta.audio.errors import AudioError, Note, cut_off, too_long
 from desta.audio.ffmpeg import Piece
+from desta.audio.flac import goes_on
 from desta.audio.ogg import Link, find_links
+from desta.audio.parts import find_parts, note_beyond
 
 BLOCK_SECONDS = 30  # decoded at once, so that a long stereo file is never whole in memory
 
 _BEGINNINGS = {b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS"}
 """First bytes of files that libsndfile may read exactly. It is not shown others: its decoder of MP3
 writes to the terminal."""
-_FLAC = b"fLaC"
 _PLAIN_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"}
 _PLAIN_ENCODINGS = {
     *("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -31,7 +32,6 @@ _FFMPEG_KNOWS = {*_PLAIN_FORMATS, "FLAC", "OGG", "MP3"}
 _COUNTED_FORMATS = {"FLAC", "OGG"}
 _NAMES = {1: ("FC",), 2: ("FL", "FR")}
 _MOST_FRAMES = 1 << 40  # libsndfile states 2**63 - 1 where it does not know
-_TRAILER_BYTES = 1 << 16  # tags behind the last frame, or what is read ahead of it
 _SHORT_DATA = re.compile(r"^\s*data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _UNKNOWN_BYTES = 0x7FFFF000  # lengths from here on stand for one that was not known yet
 
@@ -50,6 +50,15 @@ def decode(
     Raises:
         AudioError: it is in no known format, cut off, or too little of it can be decoded.
     """
+    for part in find_parts(file):
+        if part.has_more:
+            note_beyond(name, notes)
+        yield from _decode_part(part.file, name, notes, max_seconds)
+
+
+def _decode_part(
+    file: io.BufferedIOBase, name: str, notes: list[Note], max_seconds: float | None
+) -> Iterator[Piece]:
     links = find_links(file)
     sound = open_exact(file, links)
     if sound is not None and sound.channels in _NAMES:  # FFmpeg knows what more are
@@ -77,6 +86,11 @@ def probe(file: io.BufferedIOBase, name: str) -> float:
     Raises:
         AudioError: it is in no known format.
     """
+    seconds = [_probe_part(part.file, name) for part in find_parts(file)]
+    return sum(seconds) if all(seconds) else 0.0
+
+
+def _probe_part(file: io.BufferedIOBase, name: str) -> float:
     links = find_links(file)
     sound = open_exact(file, links)
     if sound is not None:
@@ -100,7 +114,7 @@ def open_exact(file: io.BufferedIOBase, links: Sequence[Link]) -> soundfile.Soun
     if file.read(4) not in _BEGINNINGS:
         return None
     sound = _open(file)
-    if sound is None or _is_exact(sound, len(links)):
+    if sound is None or _is_exact(sound, links):
         return sound
     sound.close()
     return None
@@ -146,11 +160,11 @@ class _Steady:
             return self.tell()
 
 
-def _is_exact(sound: soundfile.SoundFile, num_links: int) -> bool:
+def _is_exact(sound: soundfile.SoundFile, links: Sequence[Link]) -> bool:
     if not 0 < sound.frames < _MOST_FRAMES:
         return False
     if sound.format == "OGG":
-        return sound.subtype == "VORBIS" and num_links == 1
+        return sound.subtype == "VORBIS" and len(links) == 1 and links[0].is_whole
     is_plain = sound.format in _PLAIN_FORMATS and sound.subtype in _PLAIN_ENCODINGS
     return is_plain or sound.format == "FLAC"
 
@@ -205,7 +219,7 @@ def _decode_counted(
         if links:  # the last page counts the samples; what lies between two pages may be lost
             ffmpeg.judge(done / sound.samplerate, missing, name, notes)
             return
-        if missing <= 0 and not _goes_on(file):
+        if missing <= 0 and not goes_on(file, sound.frames):
             return
     is_short = missing > 0 and not links
     stated = sound.frames / sound.samplerate if is_short else None
@@ -213,12 +227,3 @@ def _decode_counted(
         if done < len(piece.samples):
             yield piece._replace(samples=np.ascontiguousarray(piece.samples[done:]))
         done = max(done - len(piece.samples), 0)
-
-
-def _goes_on(file: io.BufferedIOBase) -> bool:
-    """Tell whether there is more of a FLAC file than its header counts; moves its position."""
-    here = file.tell()
-    if file.seek(0, os.SEEK_END) - here >= _TRAILER_BYTES:
-        return True
-    file.seek(max(here - _TRAILER_BYTES, len(_FLAC)))
-    return _FLAC in file.read()

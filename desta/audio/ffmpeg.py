@@ -65,6 +65,8 @@ class _Record:
     """In packets that could not be decoded."""
     gaps: float = 0.0
     """Between the time stamps of packets that follow each other."""
+    begins: float | None = None
+    """Time stamp of what was decoded first."""
     breaks_off: bool = False
     """Whether the last packet was not whole."""
 
@@ -90,12 +92,11 @@ def decode(
         AudioError: it has no sound, no format that is known, or too little can be decoded.
     """
     record = _Record()
-    if len(links) < 2:
+    if links:
+        yield from _decode_links(file, name, notes, record, links)
+    else:
         file.seek(0)
         yield from _decode_stream(file, name, notes, record, stated)
-    else:
-        for link in links:
-            yield from _decode_stream(_cut_out(file, link), name, notes, record, None)
     if links and links[-1].is_cut:
         reason = "is cut off in its last page"
         notes.append(Note(reason, f"{name} {reason}: more may have followed"))
@@ -109,9 +110,7 @@ def decode(
         elif missing:  # nothing is wrong but the count
             there = _of(record.decoded, stated)
             notes.append(Note(SHORT, f"{name} {SHORT}: {there} s are there"))
-    elif links:  # the time stamps of Ogg count samples
-        lost += record.gaps
-    elif record.gaps:
+    elif record.gaps and not links:
         hold = _of(record.decoded, record.decoded + record.gaps)
         notes.append(Note(GAPS, f"{name} {GAPS}: {hold} s hold sound"))
     if record.breaks_off and lost > MAX_LOST_SHARE * (record.decoded + lost) > 0:
@@ -137,6 +136,32 @@ def duration(file: io.BufferedIOBase, name: str, links: Sequence[Link] = ()) -> 
 def _cut_out(file: io.BufferedIOBase, link: Link) -> io.BytesIO:
     file.seek(link.start)
     return io.BytesIO(file.read(link.end - link.start))
+
+
+def _decode_links(
+    file: io.BufferedIOBase, name: str, notes: list[Note], record: _Record, links: Sequence[Link]
+) -> Iterator[Piece]:
+    """Yield the links of an Ogg file; what their time stamps count and nobody hears is lost."""
+    failure: AudioError | None = None
+    for link in links:
+        part = _Record()
+        data = file if len(links) == 1 else _cut_out(file, link)
+        data.seek(0)
+        try:
+            yield from _decode_stream(data, name, notes, part, None)
+        except AudioError as error:
+            if not link.seconds:
+                raise
+            failure = error
+        lost = part.lost + part.gaps
+        if link.seconds is not None:  # a stream that is recorded from its middle begins there
+            begins = (part.begins or 0.0) if link.starts_whole else 0.0
+            missing = link.seconds - begins - part.decoded
+            lost = missing if missing >= _LEAST_GAP else part.lost
+        record.lost += lost
+        record.decoded += part.decoded
+    if failure is not None and not record.decoded:
+        raise failure
 
 
 def _decode_stream(
@@ -242,6 +267,7 @@ def _frames(
                 continue
             frame_seconds = frame.samples / frame.sample_rate
             if frame.time is not None:
+                record.begins = frame.time if record.begins is None else record.begins
                 if expected is not None and frame.time > expected + _LEAST_GAP:
                     record.gaps += frame.time - expected
                 expected = frame.time

@@ -1,52 +1,175 @@
 """The links of an Ogg file: recordings that were put one behind the other, each whole by itself.
 
 FFmpeg reads on from one link to the next only where nothing changes between them, and takes the
-headers of the next for damage. So every link is decoded alone.
+headers of the next for damage. So every link is decoded alone. Its pages are numbered, have check
+sums, and count the samples up to their end: from them follows what of it must be heard.
 """
 
 import io
 import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _MAGIC = b"OggS"
-_HEADER_BYTES = 27  # of a page, before its table of segments
+_PAGE = _MAGIC + b"\0"  # with the only version there is
+_HEADER = struct.Struct("<4sBBqIIIB")  # of a page, before its table of segments
+_CHECK_SUM = slice(22, 26)
 _FIRST = 0x02  # flag of the page with which a stream begins
-_READ_BYTES = 1 << 16
+_READ_BYTES = 1 << 12
+_MOST_SECONDS = 60  # of sound in a page whose check sum is wrong, for its count to be believed
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Link(NamedTuple):
-    """Where a link lies in its file."""
+    """Where a link lies in its file, and what its pages say."""
 
     start: int
     end: int
     is_cut: bool
     """Whether its last page lacks bytes."""
+    is_whole: bool
+    """Whether it is one stream of which every page is there, with the check sum it should have."""
+    starts_whole: bool
+    """Whether nothing is damaged up to the first page of sound, which may have any number."""
+    seconds: float | None
+    """From time stamp 0 to the end; None if it has not just one sound track of a known kind."""
+
+
+class _Page(NamedTuple):
+    start: int
+    end: int
+    is_first: bool
+    samples: int
+    """Up to its end since the beginning of the stream; negative if no packet ends in it."""
+    stream: int
+    number: int
+    is_right: bool
+    """Whether it has its check sum and lies directly behind the page before."""
+    is_cut: bool
+    beginning: bytes
+
+
+@dataclass
+class _Count:
+    """What the pages of a link say, page by page."""
+
+    start: int
+    streams: dict[int, tuple[int, int] | None] = field(default_factory=dict)
+    """The rate and the samples to be skipped of each, None if it is no sound."""
+    is_whole: bool = True
+    is_damaged: bool = False
+    starts_whole: bool = True
+    is_cut: bool = False
+    done: int = 0
+    """Samples up to where a stream goes on whose beginning is lost."""
+    last: int = 0
+    stream: int | None = None
+    number: int = -1
+
+    def add(self, page: _Page) -> None:
+        """Count the next page."""
+        if page.is_first and page.is_right:
+            self.streams[page.stream] = _rate(page.beginning)
+        is_next = page.stream == self.stream and page.number == self.number + 1
+        self.is_damaged |= not page.is_right
+        if self.is_damaged or not (is_next or self.stream is None):
+            self.is_whole = False
+        self.is_cut = page.is_cut
+        if self.streams.get(page.stream, True) is None:  # pictures
+            self.is_whole = False
+            return
+        if self.stream not in (None, page.stream) or (
+            page.number <= self.number and 0 <= page.samples < self.last
+        ):
+            self.done, self.last = self.done + self.last, 0
+        self.stream, self.number = page.stream, page.number
+        if page.samples <= 0 or page.is_cut:
+            return
+        if not self.done + self.last:
+            self.starts_whole = not self.is_damaged
+        if page.is_right or page.samples - self.last <= _MOST_SECONDS * self._rate()[0]:
+            self.last = max(page.samples, self.last)
+
+    def link(self, end: int) -> Link:
+        """Return the link, which ends there."""
+        rate, skipped = self._rate()
+        seconds = max(self.done + self.last - skipped, 0) / rate if rate else None
+        whole = self.is_whole and not self.is_cut and len(self.streams) == 1
+        return Link(self.start, end, self.is_cut, whole, self.starts_whole, seconds)
+
+    def _rate(self) -> tuple[int, int]:
+        sounds = [sound for sound in self.streams.values() if sound is not None]
+        return sounds[0] if len(sounds) == 1 else (0, 0)
 
 
 def find_links(file: io.BufferedIOBase) -> list[Link]:
     """Return the links of a file, none if it is no Ogg file; moves its position."""
-    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if file.read(4) != _MAGIC:
         return []
-    starts, position, in_beginnings, is_cut = [0], 0, True, False
+    size = file.seek(0, os.SEEK_END)
+    links: list[Link] = []
+    count, in_beginnings = _Count(0), True
+    for page in _pages(file, size):
+        is_first = page.is_first and page.is_right
+        if is_first and not in_beginnings:
+            links.append(count.link(page.start))
+            count = _Count(page.start)
+        in_beginnings = is_first
+        count.add(page)
+    return [*links, count.link(size)]
+
+
+def _pages(file: io.BufferedIOBase, size: int) -> Iterator[_Page]:
+    position, expected = 0, 0
     while position < size:
         file.seek(position)
-        header = file.read(_HEADER_BYTES + 255)
-        if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        data = file.read(_HEADER.size + 255)
+        if len(data) < _HEADER.size or not data.startswith(_PAGE):
             position = _next_page(file, position + 1, size)
             continue
-        is_first = bool(header[5] & _FIRST)
-        if is_first and not in_beginnings:
-            starts.append(position)
-        in_beginnings = is_first
-        table = header[_HEADER_BYTES : _HEADER_BYTES + header[26]]
-        position += _HEADER_BYTES + header[26] + sum(table)
-        is_cut = position > size
-    ends = [*starts[1:], size]
-    return [
-        Link(start, end, is_cut and end == size) for start, end in zip(starts, ends, strict=True)
-    ]
+        _, _, flags, samples, stream, number, check_sum, num_segments = _HEADER.unpack_from(data)
+        length = _HEADER.size + num_segments
+        length += sum(data[_HEADER.size : length])
+        data = data[:length] + file.read(max(length - len(data), 0))
+        end = position + length
+        follows = position == expected
+        is_right = len(data) == length and check_sum == _check_sum(data)
+        if not is_right and end < size:  # believed if another page follows where it ends
+            file.seek(end)
+            if file.read(len(_PAGE)) != _PAGE:
+                position = _next_page(file, position + 1, size)
+                continue
+        beginning = data[_HEADER.size + num_segments :][:64]
+        is_first = bool(flags & _FIRST)
+        yield _Page(
+            *(position, end, is_first, samples, stream, number),
+            *(is_right and (follows or is_first), end > size, beginning),
+        )
+        position = expected = end
+
+
+def _check_sum(page: bytes) -> int:
+    """Return the check sum of a page: that of zlib with the bits of all bytes the other way."""
+    blank = page[: _CHECK_SUM.start] + bytes(4) + page[_CHECK_SUM.stop :]
+    reverse = zlib.crc32(blank.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(reverse.to_bytes(4, "little").translate(_REVERSED), "big")
+
+
+def _rate(header: bytes) -> tuple[int, int] | None:
+    """Return in Hz what the time stamps of a stream count, and how many of them are skipped."""
+    if header.startswith(b"OpusHead") and len(header) >= 12:
+        return 48_000, int.from_bytes(header[10:12], "little")
+    if header.startswith(b"\x01vorbis") and len(header) >= 16:
+        return int.from_bytes(header[12:16], "little"), 0
+    if header.startswith(b"Speex   ") and len(header) >= 40:
+        return int.from_bytes(header[36:40], "little"), 0
+    if header.startswith(b"\x7fFLAC") and len(header) >= 30:
+        return int.from_bytes(header[27:30], "big") >> 4, 0
+    return None
 
 
 def _next_page(file: io.BufferedIOBase, position: int, size: int) -> int:
@@ -54,8 +177,8 @@ def _next_page(file: io.BufferedIOBase, position: int, size: int) -> int:
     while position < size:
         file.seek(position)
         block = file.read(_READ_BYTES)
-        found = block.find(_MAGIC)
+        found = block.find(_PAGE)
         if found >= 0:
             return position + found
-        position += max(len(block) - len(_MAGIC) + 1, 1)
+        position += max(len(block) - len(_PAGE) + 1, 1)
     return size

@@ -147,6 +147,93 @@ def test_flac_files_behind_each_other_are_heard_to_the_last() -> None:
     assert pitch_of(samples[-SAMPLE_RATE // 2 :]) == pytest.approx(880, abs=2)
 
 
+@pytest.mark.parametrize("counts", [(True, False), (False, True), (False, False)])
+def test_flac_files_behind_each_other_may_be_counted_or_not(counts: tuple[bool, bool]) -> None:
+    flac = packed(tone(2), format="FLAC"), packed(tone(1, pitch=880), format="FLAC")
+    data = b"".join(
+        f if counted else without_count(f) for f, counted in zip(flac, counts, strict=True)
+    )
+
+    sound = read(data)
+
+    assert len(sound.samples) == 3 * SAMPLE_RATE
+    assert not sound.notes
+    assert probe_duration(data) == pytest.approx(3, abs=0.01)
+
+
+@pytest.mark.parametrize("counted", [1.0, 7.0, 7.9])
+def test_a_flac_file_of_few_bytes_behind_its_count_is_heard(counted: float) -> None:
+    flac = bytearray(packed(tone(8, 16_000), 16_000, format="FLAC"))
+    flac[22:26] = round(counted * 16_000).to_bytes(4, "big")
+
+    assert len(load(bytes(flac) + b"TAG" + bytes(125))) == 8 * SAMPLE_RATE
+
+
+WAV = packed(tone(6), format="WAV", subtype="PCM_16")
+AU = packed(tone(6), format="AU", subtype="PCM_16")
+RF64 = packed(tone(6), format="RF64", subtype="PCM_16")
+
+
+@pytest.mark.parametrize("stated", [1, 2, 2 * RATE, 2 * RATE + 1])
+@pytest.mark.parametrize("is_told_of_all", [False, True])
+def test_wav_that_counts_too_little_is_heard_to_its_end(stated: int, is_told_of_all: bool) -> None:
+    wav = bytearray(WAV)
+    wav[40:44] = stated.to_bytes(4, "little")
+    if not is_told_of_all:
+        wav[4:8] = (36 + stated).to_bytes(4, "little")
+
+    sound = read(bytes(wav))
+
+    assert len(sound.samples) == 6 * SAMPLE_RATE
+    assert [note.reason for note in sound.notes] == ["has more sound than its header counts"]
+
+
+@pytest.mark.parametrize("stated", [0, 2 * RATE])
+def test_au_that_counts_too_little_is_heard_to_its_end(stated: int) -> None:
+    sound = read(AU[:8] + stated.to_bytes(4, "big") + AU[12:])
+
+    assert len(sound.samples) == 6 * SAMPLE_RATE
+    assert len(sound.notes) == (stated > 0)
+
+
+def test_rf64_of_a_recorder_that_was_killed_is_heard_to_its_end() -> None:
+    place = RF64.index(b"ds64") + 8
+
+    sound = read(RF64[:place] + bytes(24) + RF64[place + 24 :])
+
+    assert len(sound.samples) == 6 * SAMPLE_RATE
+    assert not sound.notes
+
+
+@pytest.mark.parametrize("first", [WAV, AU])
+def test_wav_files_behind_each_other_are_heard_to_the_last(first: bytes) -> None:
+    kind = "WAV" if first is WAV else "AU"
+    other = packed(tone(2, 8000, pitch=880), 8000, format=kind, subtype="PCM_16")
+
+    samples = load(first + other)
+
+    assert len(samples) == 8 * SAMPLE_RATE
+    assert pitch_of(samples[-SAMPLE_RATE:]) == pytest.approx(880, abs=2)
+    assert probe_duration(first + other) == 8
+
+
+ID3V2 = b"ID3\x04\0\0\0\0\x01\x00" + bytes(128)
+
+
+@pytest.mark.parametrize("data", [WAV, AU, RF64, packed(tone(6), format="FLAC"), WAV + WAV])
+def test_tags_before_and_behind_are_no_sound(data: bytes) -> None:
+    whole = load(data)
+    chunk = b"LIST" + (2000).to_bytes(4, "little") + bytes(2000)
+
+    for tagged in (ID3V2 + data, data + b"TAG" + bytes(range(125)), data + bytes(3000)):
+        sound = read(tagged)
+        np.testing.assert_array_equal(sound.samples, whole)
+        assert not sound.notes
+    if data is WAV:
+        np.testing.assert_array_equal(load(data + chunk), whole)
+        np.testing.assert_array_equal(load(data + b"{'text': 1}" * 300), whole)
+
+
 @pytest.mark.parametrize("stated", [0, 0xFFFFFFFF, 0x7FFFFFFF])
 def test_the_length_of_a_recorder_that_was_killed_means_nothing(stated: int) -> None:
     wav = bytearray(packed(tone(2), format="WAV", subtype="PCM_16"))
@@ -215,6 +302,78 @@ def test_a_stretch_is_cut_out_of_what_only_ffmpeg_reads(tmp_path: Path) -> None:
 # damage
 
 
+def pages_of(ogg: bytes) -> list[bytes]:
+    return [b"OggS" + page for page in ogg.split(b"OggS")[1:]]
+
+
+def spoilt(page: bytes) -> bytes:
+    return page[:-60] + bytes(byte ^ 0xFF for byte in page[-60:])
+
+
+def tones(rate: int, first: int = 300) -> NDArray[np.float32]:
+    return np.concatenate([tone(1, rate, pitch=first + 100 * i) for i in range(8)])
+
+
+OPUS = packed(tones(48_000), 48_000, format="OGG", subtype="OPUS")
+VORBIS = packed(np.tile(tones(RATE), 2), format="OGG", subtype="VORBIS")
+
+
+@pytest.mark.parametrize("ogg", [OPUS, VORBIS])
+@pytest.mark.parametrize("links", [1, 2])
+@pytest.mark.parametrize("place", [3, -4, -3, -2, -1])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_a_damaged_page_held_is_missed_wherever_it_was(
+    ogg: bytes, links: int, place: int, is_gone: bool
+) -> None:
+    pages = pages_of(ogg)
+    pages[place] = b"" if is_gone else spoilt(pages[place])
+    data = ogg * (links - 1) + b"".join(pages)
+
+    sound = read(data)
+
+    seconds = len(sound.samples) / SAMPLE_RATE
+    if is_gone and place == -1:  # nothing tells that there was another
+        return
+    whole = links * (8 if ogg is OPUS else 16)
+    lost = whole - seconds
+    assert lost < 3
+    if lost > 0.05:
+        (note,) = sound.notes
+        assert note.reason == "could not be decoded in part"
+        assert f"of {whole}.0 s" in note.message
+    else:  # a page of a packet or two
+        assert place == -1
+
+
+def test_a_later_link_without_its_header_is_missed() -> None:
+    whole = packed(tone(30), format="OGG", subtype="VORBIS")
+    pages = pages_of(packed(tone(4), format="OGG", subtype="VORBIS"))
+
+    (note,) = read(whole + b"".join(pages[2:])).notes
+
+    assert note.message.endswith(": 30.0 of 34.0 s could be decoded")
+
+
+def test_a_stream_recorded_from_its_middle_lacks_nothing() -> None:
+    pages = pages_of(OPUS)
+
+    sound = read(b"".join(pages[:2] + pages[4:]))
+
+    assert not sound.notes
+
+
+def test_a_cut_page_of_vorbis_is_said() -> None:
+    (note,) = read(VORBIS[: len(VORBIS) * 2 // 3]).notes
+
+    assert note.reason == "is cut off in its last page"
+
+
+def test_many_false_beginnings_of_pages_take_no_time() -> None:
+    sound = read(OPUS + b"OggS" * 100_000 + b"OggS\0" * 20_000)
+
+    assert len(sound.samples) == 8 * SAMPLE_RATE
+
+
 @pytest.mark.parametrize(
     ("kind", "places", "data"),
     [
@@ -222,7 +381,7 @@ def test_a_stretch_is_cut_out_of_what_only_ffmpeg_reads(tmp_path: Path) -> None:
         ("aac", 12, muxed("adts", "aac", (tone(8), RATE))),
         ("flac", 3, packed(NOISY, format="FLAC")),
         ("opus", 3, packed(tone(30, 48_000), 48_000, format="OGG", subtype="OPUS")),
-        ("vorbis", 3, packed(tone(30), format="OGG", subtype="VORBIS")),
+        ("vorbis", 3, packed(tone(60), format="OGG", subtype="VORBIS")),
     ],
 )
 def test_what_is_left_of_a_damaged_recording_is_heard_and_it_is_said(

@@ -1,0 +1,179 @@
+"""Whole files that lie behind each other in one, and headers that count too little.
+
+A reader believes the length in a header and stops there: at the first of two files, or after the
+last second that a recorder had noted before it was killed.
+"""
+
+import io
+import os
+import re
+from typing import NamedTuple
+
+from desta.audio.errors import Note
+
+_FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with its first block, of 34 bytes
+_TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
+_MEANT = (b"RIFF", b"RF64", b"fLaC", b"OggS", b".snd", b"FORM", b"caff")
+_TAG_BYTES = 128  # of an ID3 tag of the first version, which lies at the end
+_TAGGED = (b"#!AMR", b"caff", b".snd")
+"""Files whose readers take a tag behind them for a part of them."""
+_LEAST_BYTES = 1024  # behind the stated length, to be sound that was not counted
+
+BEYOND = "has more sound than its header counts"
+
+
+class Part(NamedTuple):
+    """One file of those that lie in a file."""
+
+    file: io.BufferedIOBase
+    has_more: bool
+    """Whether it holds more than its header says."""
+
+
+def find_parts(file: io.BufferedIOBase) -> list[Part]:
+    """Return the files in a file: nearly always the file itself; moves its position."""
+    file.seek(0)
+    beginning = file.read(12)
+    if beginning.startswith(b"ID3"):
+        start = _after_tag(beginning)
+        file.seek(start)
+        if not file.read(4).startswith(_MEANT):
+            return [Part(file, False)]
+        return find_parts(_cut_out(file, start, None))
+    if beginning.startswith(b"fLaC"):
+        return _flac_parts(file)
+    if _is_wav(beginning):
+        return _wav_parts(file)
+    if beginning.startswith(_TAGGED):
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _TAG_BYTES, 0))
+        if file.read(3) == b"TAG":
+            file = _cut_out(file, 0, size - _TAG_BYTES)
+        if beginning.startswith(b".snd"):
+            return _au_parts(file)
+    return [Part(file, False)]
+
+
+def note_beyond(name: str, notes: list[Note]) -> None:
+    """Say once that a header counts too little."""
+    if all(note.reason != BEYOND for note in notes):
+        notes.append(Note(BEYOND, f"{name} {BEYOND}: it is heard to the end of the file"))
+
+
+def _after_tag(beginning: bytes) -> int:
+    size = 0
+    for byte in beginning[6:10]:  # seven bits of each
+        size = size << 7 | byte & 0x7F
+    return 10 + size + (10 if beginning[5] & 0x10 else 0)
+
+
+def _cut_out(file: io.BufferedIOBase, start: int, end: int | None) -> io.BytesIO:
+    file.seek(start)
+    return io.BytesIO(file.read(-1 if end is None else end - start))
+
+
+def _flac_parts(file: io.BufferedIOBase) -> list[Part]:
+    file.seek(0)
+    starts, position, before = list[int](), 0, b""
+    while block := file.read(1 << 20):
+        data = before + block
+        starts += [position - len(before) + m.start() for m in _FLAC_START.finditer(data)]
+        position += len(block)
+        before = data[-7:]
+    if len(starts) < 2:
+        return [Part(file, False)]
+    ends = [*starts[1:], None]
+    return [
+        Part(_cut_out(file, start, end), False) for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _wav_parts(file: io.BufferedIOBase) -> list[Part]:
+    size = file.seek(0, os.SEEK_END)
+    place, long_place = 12, 0
+    while (header := _read_at(file, place, 8))[:4] != b"data":
+        if len(header) < 8:
+            return [Part(file, False)]
+        if header.startswith(b"ds64"):
+            long_place = place + 8
+        place += 8 + _padded(header)
+    start, stated = place + 8, int.from_bytes(header[4:], "little")
+    if long_place and stated == 0xFFFFFFFF:
+        stated = int.from_bytes(_read_at(file, long_place + 8, 8), "little")
+    elif not stated:  # not known yet; its reader knows that
+        return [Part(file, False)]
+    end = start + stated
+    if end >= size:
+        return [Part(file, False)]
+    if not _is_chunk(_read_at(file, end, 12), size - end):
+        end += stated % 2
+    behind = end
+    while _is_chunk(header := _read_at(file, behind, 12), size - behind):
+        behind += 8 + _padded(header)
+    if _is_wav(header):
+        return _both(file, behind)
+    if behind > end or not _is_sound(file, end, size):
+        return [Part(file, False)]
+    if long_place:
+        lengths = (size - 8).to_bytes(8, "little") + (size - start).to_bytes(8, "little")
+        return [_restated(file, {long_place: lengths + bytes(8)}, stated)]
+    lengths = (min(length, 0xFFFFFFFF).to_bytes(4, "little") for length in (size - 8, size - start))
+    return [_restated(file, dict(zip((4, place + 4), lengths, strict=True)), stated)]
+
+
+def _au_parts(file: io.BufferedIOBase) -> list[Part]:
+    size = file.seek(0, os.SEEK_END)
+    head = _read_at(file, 4, 8)
+    start, stated = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big")
+    end = start + stated
+    if end >= size:
+        return [Part(file, False)]
+    if stated and _read_at(file, end, 4) == b".snd":
+        return _both(file, end)
+    if not _is_sound(file, end, size):
+        return [Part(file, False)]
+    return [_restated(file, {8: min(size - start, 0xFFFFFFFF).to_bytes(4, "big")}, stated)]
+
+
+def _both(file: io.BufferedIOBase, end: int) -> list[Part]:
+    return [Part(_cut_out(file, 0, end), False), *find_parts(_cut_out(file, end, None))]
+
+
+def _restated(file: io.BufferedIOBase, values: dict[int, bytes], stated: int) -> Part:
+    """Return the file with other values in its header."""
+    whole = _cut_out(file, 0, None)
+    for place, value in values.items():
+        whole.seek(place)
+        whole.write(value)
+    return Part(whole, stated > 0)
+
+
+def _read_at(file: io.BufferedIOBase, position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
+
+
+def _padded(header: bytes) -> int:
+    """Return how many bytes a chunk of WAV holds, which is even."""
+    length = int.from_bytes(header[4:8], "little")
+    return length + length % 2
+
+
+def _is_wav(beginning: bytes) -> bool:
+    return beginning.startswith((b"RIFF", b"RF64")) and beginning[8:12] == b"WAVE"
+
+
+def _is_chunk(header: bytes, left: int) -> bool:
+    """Tell whether a chunk of WAV begins there, which may lack its end."""
+    name = header[:4]
+    is_name = len(header) >= 8 and all(32 <= byte < 127 for byte in name) and name != b"RIFF"
+    return is_name and 8 + int.from_bytes(header[4:8], "little") <= left + 1
+
+
+def _is_sound(file: io.BufferedIOBase, start: int, size: int) -> bool:
+    """Tell whether bytes that nobody counts may be sound: no tag, no padding, no text."""
+    rest = _read_at(file, start, 1 << 14)
+    if size - start < _LEAST_BYTES or rest.startswith((*_TAGS, *_MEANT)):
+        return False
+    texts = sum(32 <= byte < 127 or byte in b"\t\r\n" for byte in rest)
+    return len(set(rest)) > 1 and texts < 0.95 * len(rest)
