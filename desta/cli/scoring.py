@@ -31,6 +31,10 @@ Subset = Annotated[
 ]
 
 
+_NUM_NAMED = 3
+"""Items that a printed comparison names of those that it leaves out; its JSON names all."""
+
+
 @app.command()
 def score(
     what: Annotated[
@@ -251,7 +255,11 @@ def _print_comparison(found: "Comparison") -> None:
         console.print("less than half of the answers can be compared: see what is left out below")
     print_skipped(
         [
-            {"reason": row.reason, "count": row.count, "example": "; ".join(row.examples)}
+            {
+                "reason": row.reason,
+                "count": row.count,
+                "example": "; ".join(row.examples[:_NUM_NAMED]),
+            }
             for row in found.left_out
         ],
         what="not compared because",

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from desta.errors import DataError, need
-from desta.evaluation.answered import Answered
+from desta.evaluation.answered import Answered, why_no_text
 from desta.evaluation.choices import check_offered, named_choices
 from desta.evaluation.items import (
     Item,
@@ -269,7 +269,14 @@ def read_answered(path: Path) -> list[Answered]:
         item = _item(id, instruction, "", label, [Path(id)], instance)
         item = item if item.choices else replace(item, choices=labels)
         output = text_of(record, "pred", "prediction")
-        answered.append(Answered(item=item, output=output, score=score_item(item, output)))
+        answered.append(
+            Answered(
+                item=item,
+                output=output,
+                score=score_item(item, output),
+                skipped=why_no_text(record, "pred", "prediction"),
+            )
+        )
     check_unique((a.item.id for a in answered), str(path))
     return answered
 

@@ -254,10 +254,16 @@ def read_published(path: Path) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        values = [_parse(line) for line in text.split("\n") if line.strip()]
-        if None in values:
-            raise DataError(f"{path} is not JSON: {error}", fix="fetch that file again") from error
-        return values
+        lines = [(n, _parse(line)) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+        values = [value for _, value in lines]
+        where, wrong = next(
+            ((f"line {n} of {path}", v) for n, v in lines if isinstance(v, Exception)), ("", None)
+        )
+        if wrong is None:
+            return values
+        if not any(isinstance(value, dict) for value in values):  # one value over several lines
+            where, wrong = str(path), error
+        raise DataError(f"{where} is not JSON: {wrong}", fix="mend or fetch it again") from error
 
 
 def read_published_rows(path: Path) -> list[dict[str, Any]]:
@@ -389,7 +395,10 @@ def _cell(reading: str, dimension: str, group: str, members: Sequence[Score]) ->
 
 
 def _parse(line: str) -> Any:
+    """Return the value of a line, or what is wrong with it."""
     try:
         return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+    except json.JSONDecodeError as error:
+        return ValueError(f"{error.msg} at column {error.colno}")
+    except (ValueError, RecursionError) as error:
+        return error

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
-from desta.evaluation.answered import Answered
+from desta.evaluation.answered import Answered, why_no_text
 from desta.evaluation.choices import check_offered
 from desta.evaluation.items import (
     Item,
@@ -193,7 +193,12 @@ def read_answered(path: Path, layout: Layout = MMAU) -> list[Answered]:
         output, stripped = text_of(record, layout.output), text_of(record, STRIPPED)
         score = score_item(item, output, stripped, layout)
         answered.append(
-            Answered(item=item, output=stripped if output is None else output, score=score)
+            Answered(
+                item=item,
+                output=stripped if output is None else output,
+                score=score,
+                skipped=why_no_text(record, layout.output, STRIPPED),
+            )
         )
     return answered
 

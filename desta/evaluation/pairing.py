@@ -20,7 +20,6 @@ ONLY_SECOND = "only B answers it"
 NEITHER = "neither A nor B answers it"
 NOT_ASKED = "it is not among the questions of --data"
 _NUMBERED = ("voicebench", "speech_ifeval")
-_EXAMPLES = 3
 
 Key = tuple[object, ...]
 _T = TypeVar("_T", Result, Item)
@@ -54,7 +53,7 @@ class LeftOut:
     reason: str
     count: int
     examples: tuple[str, ...]
-    """The first of them."""
+    """All of them, each with what differs."""
 
 
 def pair(
@@ -103,7 +102,7 @@ class _LeftOut:
 
     def rows(self) -> tuple[LeftOut, ...]:
         return tuple(
-            LeftOut(reason=reason, count=len(found), examples=tuple(found[:_EXAMPLES]))
+            LeftOut(reason=reason, count=len(found), examples=tuple(found))
             for reason, found in self._examples.items()
         )
 

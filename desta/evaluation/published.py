@@ -47,6 +47,7 @@ _ANY_SYSTEM = re.compile(
     )
 )
 """Words in names of files and folders that tell nothing of a system."""
+_NUM_NAMED = 3
 NOT_ANSWERED = "the results file does not answer it"
 PUBLISHED_OTHERWISE = "the file itself says otherwise of the score"
 
@@ -179,7 +180,7 @@ def _result(answered: Answered, system: str) -> Result:
         transcription=item.transcription,
         prompt=(),
         output=answered.output,
-        skipped=None if answered.output is not None else NOT_ANSWERED,
+        skipped=None if answered.output is not None else answered.skipped or NOT_ANSWERED,
         replies=answered.replies,
     )
     return result.scored(answered.score)
@@ -227,14 +228,24 @@ def name_of(paths: Sequence[Path]) -> str:
     'qwen'
     >>> name_of([Path("desta2/reports/rule_eval@creative_writing.jsonl")])
     'desta2'
+    >>> name_of([Path("salmonn-7b/results.json"), Path("salmonn-13b/results.json")])
+    'salmonn-7b + salmonn-13b'
     """
     stems = [path.name.split(".")[0] for path in paths]
     shared = os.path.commonprefix(stems)
     if len(set(stems)) > 1 and not shared.endswith(tuple(_BETWEEN)):
         shared = shared[: 1 + max(shared.rfind(sign) for sign in _BETWEEN)]
-    above = [folder.name for folder in paths[0].resolve().parents if folder.name]
-    names = [shared.rstrip(_BETWEEN), *above]
-    return next((name for name in names if _tells(name)), stems[0])
+    shared = shared.rstrip(_BETWEEN)
+    if _tells(shared):
+        return shared
+    folders = list(dict.fromkeys(_folder_of(path) or stems[0] for path in paths))
+    more = [f"{len(folders) - _NUM_NAMED} more"] if len(folders) > _NUM_NAMED else []
+    return " + ".join([*folders[:_NUM_NAMED], *more])
+
+
+def _folder_of(path: Path) -> str | None:
+    """Return the name of the nearest folder that tells anything."""
+    return next((folder.name for folder in path.resolve().parents if _tells(folder.name)), None)
 
 
 def _tells(name: str) -> bool:

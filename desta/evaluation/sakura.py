@@ -15,7 +15,7 @@ from typing import Any, Literal
 from desta import audio
 from desta.construction.description import describe
 from desta.errors import DataError
-from desta.evaluation.answered import Answered
+from desta.evaluation.answered import Answered, why_no_text
 from desta.evaluation.baselines import tell
 from desta.evaluation.choices import check_offered, named_choices
 from desta.evaluation.items import (
@@ -223,7 +223,15 @@ def read_answered(
             score = _score(item, output, judged, lenient.group().lower() if lenient else None)
         else:
             score = score_item(item, output)
-        answered.append(Answered(item=item, output=output, replies=replies, score=score))
+        answered.append(
+            Answered(
+                item=item,
+                output=output,
+                replies=replies,
+                score=score,
+                skipped=why_no_text(record, "model_response", "response"),
+            )
+        )
     return answered
 
 

@@ -57,7 +57,7 @@ def rules_of(text: str, language: str | None = None) -> Rules:
     >>> rules_of("hello"), rules_of("नमस्ते"), rules_of("你好"), rules_of("hallo", "de")
     ('English', 'words', 'characters', 'words')
     """
-    name = _language(language) if language else "English"
+    name = find_language(language) if language else "English"
     text = unicodedata.normalize("NFKC", text)
     spaced = _UNSPACED.sub(" ", text)
     num_words = sum(any(map(str.isalpha, word)) for word in spaced.split())
@@ -74,7 +74,7 @@ def normalise_marked(text: str, language: str | None = None) -> str:
     Compatible characters are made one (NFKC), digits ASCII; vowel points of Arabic and Hebrew,
     tatweel, invisible characters and what stands in brackets is left out.
     """
-    if language and _language(language) in ("Azerbaijani", "Turkish"):
+    if language and find_language(language) in ("Azerbaijani", "Turkish"):
         text = text.replace("İ", "i").replace("I", "ı")
     for written, character in _CHILLUS.items():
         text = text.replace(written, character)
@@ -114,6 +114,6 @@ def _is_mark(character: str) -> bool:
 
 
 @cache
-def _language(text: str) -> str | None:
+def find_language(text: str) -> str | None:
     """Return the English name of a language, by a code with or without region, or by a name."""
     return language_of_label(text.replace("_", "-").split("-")[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.answered import Answered
+from desta.evaluation.answered import Answered, why_no_text
 from desta.evaluation.baselines import tell
 from desta.evaluation.items import (
     Item,
@@ -96,7 +96,13 @@ def read_answered(path: Path, subset: str, seed: int = 0) -> list[Answered]:
         else:
             score = score_item(item, output, replies, _pedant(record, f"{path}: {item.id}"), seed)
         answered.append(
-            Answered(item=item, output=output, replies=tuple(map(str, replies)), score=score)
+            Answered(
+                item=item,
+                output=output,
+                replies=tuple(map(str, replies)),
+                score=score,
+                skipped=why_no_text(record, "response"),
+            )
         )
     return answered
 

@@ -224,3 +224,11 @@ def test_scores_of_several_scales_are_not_averaged() -> None:
     )
     rows = compare(first, second).differences
     assert [(row.group, row.difference.value) for row in rows] == [("a", -0.5), ("b", 1.0)]
+
+
+def test_json_names_every_item_that_is_left_out() -> None:
+    a, b = pair([1] * 9, [1] * 9)
+    found = compare(a, replace(b, results=b.results[:1])).to_json()
+    (row,) = json.loads(json.dumps(found))["left_out"]
+    assert row["count"] == 8
+    assert row["examples"] == [r.id for r in a.results[1:]]

@@ -266,13 +266,33 @@ def test_answers_and_judgements_that_are_no_text_are_not_there(tmp_path: Path) -
     published = read_results(find_benchmark("sakura"), [path])
     assert [(r.id, r.skipped, r.values["judge"]) for r in published.results] == [
         ("Animal/1.wav/single", None, None),
-        ("Animal/2.wav/single", NOT_ANSWERED, None),
+        ("Animal/2.wav/single", "its answer, `response`, is a number, not a text", None),
         ("Animal/3.wav/single", None, None),
     ]
 
     row = {"id": "SpeakerCounting_LibriTTS-TestClean_1.wav", "label": "one", "pred": "one"}
     path = write(tmp_path / "d.json", {"predictions": [{**row, "instruction": 5}]})
     assert figures("dynamic_superb", path)["exact match"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (["dog"], "a list"),
+        (3, "a number"),
+        ({"text": "dog"}, "an object"),
+        (True, "true or false"),
+        (None, None),
+        (float("nan"), None),
+    ],
+)
+def test_an_answer_that_is_no_text_is_told_by_its_kind(
+    tmp_path: Path, output: Any, told: str | None
+) -> None:
+    rows = [mmau("1", model_output="dog"), mmau("2") | {"model_output": output}]
+    results = read_results(find_benchmark("mmau"), [write(tmp_path / "m.json", rows)]).results
+    reason = f"its answer, `model_output`, is {told}, not a text" if told else NOT_ANSWERED
+    assert [r.skipped for r in results] == [None, reason]
 
 
 def test_dynamic_superb_tells_the_instance_by_the_path_where_ids_do_not(tmp_path: Path) -> None:
@@ -410,6 +430,9 @@ def test_systems_are_named_after_what_tells_them_apart(tmp_path: Path) -> None:
         (["whisper__A_B.json.gz", "whisper__C_D.json.gz"], "whisper"),
         (["desta2/eval/results/predictions.json"], "desta2"),
         (["mine.json"], "mine"),
+        (["salmonn-7b/animal.json", "salmonn-13b/animal.json"], "salmonn-7b + salmonn-13b"),
+        (["desta2/reports/a.json", "desta2/tmp/b.json"], "desta2"),
+        ([f"Instance{n}/p.json" for n in "ABCDE"], "InstanceA + InstanceB + InstanceC + 2 more"),
     ):
         assert name_of([tmp_path / name for name in names]) == expected
     path = write(tmp_path / "r.json", [mmau("1", model_output="dog")])

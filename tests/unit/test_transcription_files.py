@@ -200,7 +200,14 @@ def test_recordings_that_were_not_transcribed_are_counted(tmp_path: Path) -> Non
         ("t.jsonl", '{"id": "a", "reference": "b"}', "no column of hypotheses"),
         ("t.jsonl", '{"text": "a", "sentence": "b"}', "no column of references"),
         ("t.jsonl", '{"id": 1, "ref": "a", "hyp": "a"}\n' * 2, "id '1' occurs 2 times"),
-        ("t.jsonl", '{"ref": "a", "hyp": "a"}\n{', "is not JSON"),
+        ("t.jsonl", '{"ref": "a", "hyp": "a"}\n{', "line 2 of .*t.jsonl is not JSON: Expecting"),
+        ("t.jsonl", '{"ref": \n{"ref": "a", "hyp": "a"}\n', "line 1 of .*is not JSON: .* column 9"),
+        ("t.json", '[\n {"ref": "a",\n "hyp" "a"}]', "t.json is not JSON: .*line 3 column 8"),
+        ("t.jsonl", '{"ref": "a", "hyp": ["a"]}\n' * 2, r"'hyp' of row 1 is no text, but \['a'\]"),
+        ("t.jsonl", '{"ref": {"text": "a"}, "hyp": "a"}', "'ref' of row 1 is no text, but {'text'"),
+        ("t.jsonl", '{"ref": true, "hyp": "a"}', "'ref' of row 1 is no text, but True"),
+        ("t.json", '{"references": ["a", "b"], "hyp": ["a"]}', "holds 2 references and 1 hyp"),
+        ("t.stm", ";; comment\na 1 s 0 2 <o,f0> hello\n", "words with their times"),
         ("t.json", "[]", "is not a list of JSON objects"),
         ("t.csv", "utt1,hello\nutt2,day\n", r"no column of references \(it has utt1, hello\)"),
         ("t.csv", "ref,hyp\n", "has no rows"),
@@ -275,3 +282,115 @@ def test_texts_that_begin_with_numbers_are_not_taken_for_ids(tmp_path: Path) -> 
     (tmp_path / "hyp.txt").write_text("covid-19 is over\n")
     (tmp_path / "ref.txt").write_text("covid-20 is over\n")
     assert rate(tmp_path / "hyp.txt", tmp_path / "ref.txt") > 0
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("/x/A/1.wav", "/x/B/1.wav", "/x/B/2.wav"),
+        ("C:\\x\\A\\1.flac", "C:\\x\\B\\1.flac", "C:\\x\\B\\2.flac"),
+        ("A/1", "B/1", "2"),
+    ],
+)
+def test_paths_from_two_places_are_paired_by_the_ends_that_tell_them_apart(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    ends = ("/data/A/1.mp3", "/data/B/1.mp3", "/data/B/2.mp3")
+    said = [{"audio": a, "text": t} for a, t in zip(ends, SAID.values(), strict=True)]
+    understood = [{"path": a, "text": t} for a, t in zip(names, UNDERSTOOD.values(), strict=True)]
+    references = write(tmp_path / "ref.jsonl", said, lines=True)
+    hypotheses = write(tmp_path / "hyp.jsonl", understood[::-1], lines=True)
+    assert rate(hypotheses, references=references) == RATE
+
+
+def test_paths_that_the_references_do_not_tell_apart_are_refused(tmp_path: Path) -> None:
+    rows = [{"audio": f"/x/{name}/1.wav", "text": "good day"} for name in "AB"]
+    hypotheses = write(tmp_path / "hyp.jsonl", rows, lines=True)
+    references = write(tmp_path / "ref.jsonl", [{"audio": "1.wav", "text": "good day"}], lines=True)
+    with pytest.raises(DataError, match=r"has 2 recordings that .* for example '/x/A/1.wav'"):
+        rate(hypotheses, references=references)
+    with pytest.raises(DataError, match=r"has 1 recordings that .* for example '1.wav'"):
+        rate(references, references=hypotheses)
+
+
+def test_a_recording_in_two_files_of_transcriptions_is_refused(tmp_path: Path) -> None:
+    references = side(tmp_path / "ref.txt", SAID, "kaldi")
+    parts = [side(tmp_path / name, UNDERSTOOD, "kaldi") for name in ("a", "b")]
+    with pytest.raises(DataError, match=r"/a, .*/b: id 'utt-1' occurs 2 times"):
+        rate(*parts, references=references)
+    whole = [write(tmp_path / name, table("ref", "hyp")) for name in ("c.json", "d.json")]
+    with pytest.raises(DataError, match="id 'utt-1' occurs 2 times"):
+        rate(*whole)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "rec1 1 0.0 0.5 hello\nrec1 1 0.5 0.5 word 0.98\n",
+        ";; comment\nrec1 1 spk1 0 2 hello\n",
+        "rec1 A spk1 0.0 2.0 <o,f0,male> hello world\n",
+        "1\n00:00:00,000 --> 00:00:02,000\nhello word\n",
+        "WEBVTT\n\n00:00.000 --> 00:02.000\nhello word\n",
+    ],
+)
+def test_words_with_times_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "hyp.txt").write_text(content)
+    (tmp_path / "ref.txt").write_text("hello world\n")
+    with pytest.raises(DataError, match="holds words with their times"):
+        rate(tmp_path / "hyp.txt", references=tmp_path / "ref.txt")
+    with pytest.raises(DataError, match="holds words with their times"):
+        rate(tmp_path / "ref.txt", references=tmp_path / "hyp.txt")
+
+
+def test_lists_of_texts_are_read_as_columns(tmp_path: Path) -> None:
+    columns = {"predictions": list(UNDERSTOOD.values()), "references": list(SAID.values())}
+    more = {"model": "m", "language": "en", "wer": [0.5], "id": list(SAID)}
+    assert rate(write(tmp_path / "a.json", columns)) == RATE
+    path = write(tmp_path / "b.json", columns | more)
+    published = read_results(find_benchmark("transcription"), [path])
+    assert [r.id for r in published.results] == list(SAID)
+    alone = write(tmp_path / "hyp.json", {"predictions": columns["predictions"]})
+    assert rate(alone, references=side(tmp_path / "ref.txt", SAID, "lines")) == RATE
+
+
+def test_first_words_are_ids_where_the_other_file_has_them(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("alice hello world\n")
+    (tmp_path / "hyp.txt").write_text("alice hello word\n")
+    assert rate(tmp_path / "hyp.txt", references=tmp_path / "text") == 1 / 2
+    rows = [{"audio": "/x/alice.wav", "text": "hello world"}, {"audio": "bob.wav", "text": "yes"}]
+    references = write(tmp_path / "ref.jsonl", rows, lines=True)
+    (tmp_path / "hyp.txt").write_text("bob yes\nalice hello word\n")
+    assert rate(tmp_path / "hyp.txt", references=references) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("said", "understood"),
+    [
+        ("B52 is a plane\nMP3 is a file\n", "b52 is a plane\nmp3 is a file\n"),
+        ("B52 is a plane\nMP3 is a file\n", "B52 is a plane\nMP3 is a file\n"),
+        ("A4 is paper\nA5 is small\n", "a4 is paper\na5 is small\n"),
+        ("covid-19 is over\ncovid-20 is new\n", "Covid 19 is over\nCovid 20 is new\n"),
+    ],
+)
+def test_first_words_of_sentences_are_words(tmp_path: Path, said: str, understood: str) -> None:
+    (tmp_path / "ref.txt").write_text(said)
+    (tmp_path / "hyp.txt").write_text(understood)
+    published = read_results(
+        find_benchmark("transcription"), [tmp_path / "hyp.txt"], references=tmp_path / "ref.txt"
+    )
+    assert [r.target for r in published.results] == said.splitlines()
+    assert [r.output for r in published.results] == understood.splitlines()
+
+
+def test_a_language_that_is_not_known_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "t.json", [{"ref": "a", "hyp": "a", "lang": "hindy"}])
+    rate(path)
+    assert "language 'hindy' is not known" in caplog.text
+    assert 'did you mean "Hindi"?' in caplog.text
+    caplog.clear()
+    rate(path, language="hi-IN")
+    assert "not known" not in caplog.text
+    rate(path, language="klingon")
+    assert "language 'klingon' is not known" in caplog.text
