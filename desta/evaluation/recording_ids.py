@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from desta.errors import DataError
 
@@ -12,6 +12,7 @@ _JOINTS = re.compile(r"[-_/.]")
 _NUMBER = re.compile(r"\d+")
 _SUFFIX = re.compile(r"\.(?!\d+(?:@|$))\w{2,5}(?=@|$)")
 """Of a file, also where an offset follows."""
+_MOST_WORDS = 3  # that one with joints may be in another spelling
 
 
 def common_keys(said: Sequence[str], understood: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -64,21 +65,24 @@ def are_ids(words: Sequence[str], others: Sequence[str]) -> bool:
     return mine <= theirs or theirs <= mine
 
 
-def seem_ids(words: Sequence[str], others: Collection[str] = ()) -> bool:
+def seem_ids(words: Sequence[str], lines: Sequence[str] = ()) -> bool:
     """Tell whether the first words of lines look like ids: `utt-1`, `u1` and `u2`; not B52 and MP3.
 
     Args:
         words: the first word of every line.
-        others: those of the other file; if it has one of `words` in another spelling, and none as
-            it is, they are words.
+        lines: those of the other file, or its ids; if some begin with one of `words` in another
+            spelling, and none with one as it is, they are words.
     """
     if len(words) < 2 or len(set(words)) < len(words) or not all(map(_ID.fullmatch, words)):
         return False
     shapes = {_NUMBER.sub("0", word) for word in words}
     if len(shapes) > 1 and not all(map(_JOINTS.search, words)):
         return False
-    spoken = set(map(_spoken, words)) & set(map(_spoken, others))
-    return bool(set(words) & set(others)) or not spoken
+    begun = [line.split() for line in lines]
+    if {line[0] for line in begun if line} & set(words):
+        return True
+    said = {_spoken("".join(line[:count])) for line in begun for count in range(1, _MOST_WORDS + 1)}
+    return said.isdisjoint(map(_spoken, words))
 
 
 def is_id(word: str) -> bool:

@@ -74,7 +74,7 @@ def split_ids(
     if text.marked is not None:
         return list(text.marked)
     words = [id for id, _ in text.heads]
-    if are_ids(words, ids) or seem_ids(words, [id for id, _ in others.heads] if others else ids):
+    if are_ids(words, ids) or seem_ids(words, others.lines if others else ids):
         logger.info("%s: lines begin with ids, for example %s", text.path, words[0])
         return list(text.heads)
     return [(None, line) for line in text.lines]

@@ -432,7 +432,10 @@ def test_systems_are_named_after_what_tells_them_apart(tmp_path: Path) -> None:
         (["mine.json"], "mine"),
         (["salmonn-7b/animal.json", "salmonn-13b/animal.json"], "salmonn-7b + salmonn-13b"),
         (["desta2/reports/a.json", "desta2/tmp/b.json"], "desta2"),
-        ([f"Instance{n}/p.json" for n in "ABCDE"], "InstanceA + InstanceB + InstanceC + 2 more"),
+        (
+            [f"Instance{n}/results.json" for n in "ABCDE"],
+            "InstanceA + InstanceB + InstanceC + 2 more",
+        ),
     ):
         assert name_of([tmp_path / name for name in names]) == expected
     path = write(tmp_path / "r.json", [mmau("1", model_output="dog")])

@@ -316,7 +316,7 @@ def test_paths_that_the_references_do_not_tell_apart_are_refused(tmp_path: Path)
 def test_a_recording_in_two_files_of_transcriptions_is_refused(tmp_path: Path) -> None:
     references = side(tmp_path / "ref.txt", SAID, "kaldi")
     parts = [side(tmp_path / name, UNDERSTOOD, "kaldi") for name in ("a", "b")]
-    with pytest.raises(DataError, match=r"/a, .*/b: id 'utt-1' occurs 2 times"):
+    with pytest.raises(DataError, match=r"/a, .*/b: id 'utt-3' occurs 2 times"):
         rate(*parts, references=references)
     whole = [write(tmp_path / name, table("ref", "hyp")) for name in ("c.json", "d.json")]
     with pytest.raises(DataError, match="id 'utt-1' occurs 2 times"):
