@@ -94,7 +94,7 @@ def read_answered(
         if all(map(is_text, (references, *paths))) and _has_ids(said) != _has_ids(understood):
             one, other = (references, paths[0])[:: 1 if _has_ids(said) else -1]
             raise DataError(
-                f"lines of {one} begin with ids, and those of {other} do not, or with other ones",
+                f"lines of {one} begin with ids, and those of {other} do not, or have one twice",
                 fix="give both with the same ids, none of them twice, or both without",
             )
         entries = _pair(said, understood, str(references), where)
