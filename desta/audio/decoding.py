@@ -5,7 +5,6 @@ estimates, and it stops where they end.
 """
 
 import io
-import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +14,7 @@ import soundfile
 from desta.audio import ffmpeg
 from desta.audio.errors import AudioError, Note, cut_off, too_long
 from desta.audio.ffmpeg import Piece
+from desta.audio.files import Steady
 from desta.audio.flac import goes_on
 from desta.audio.ogg import Link, find_links
 from desta.audio.parts import find_parts, note_beyond
@@ -135,29 +135,9 @@ def _rare(file: io.BufferedIOBase, error: AudioError) -> soundfile.SoundFile:
 def _open(file: io.BufferedIOBase) -> soundfile.SoundFile | None:
     file.seek(0)
     try:
-        return soundfile.SoundFile(_Steady(file))
+        return soundfile.SoundFile(Steady(file))
     except soundfile.LibsndfileError:
         return None
-
-
-class _Steady:
-    """A file without a name; a seek to a place that a damaged header names leaves it where it is.
-
-    An error would be written to the terminal. A name that ends in .raw would mean plain samples.
-    """
-
-    def __init__(self, file: io.BufferedIOBase) -> None:
-        self._seek = file.seek
-        self.tell = file.tell
-        self.read = file.read
-        self.readinto = file.readinto
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move where that is possible; return the position."""
-        try:
-            return self._seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return self.tell()
 
 
 def _is_exact(sound: soundfile.SoundFile, links: Sequence[Link]) -> bool:

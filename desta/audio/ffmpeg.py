@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta.audio.errors import AudioError, Note, cut_off, no_samples, unknown_format
+from desta.audio.files import Steady
 from desta.audio.ogg import Link
 
 MAX_LOST_SHARE = 0.2
@@ -37,7 +38,6 @@ _BEGINNINGS = (
 _BLOCK_SECONDS = 5  # decoded before they are handed on
 _LEAST_SAID = 0.02  # seconds: about a packet
 _LEAST_GAP = 0.05  # seconds by which time stamps must jump; those of Vorbis waver by less
-
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 PARTLY = "could not be decoded in part"
@@ -171,8 +171,9 @@ def _decode_stream(
         with _open(file) as container:
             stream = _track(container, name, notes)
             yield from _pieces(_frames(container, stream, record))
-            is_counted = container.format.name in _COUNTING_FORMATS
-            if record.breaks_off and is_counted and stream.duration and stream.time_base:
+            if stated is None:
+                record.breaks_off &= container.format.name in _COUNTING_FORMATS
+            if stated is None and record.breaks_off and stream.duration and stream.time_base:
                 missing = float(stream.duration * stream.time_base) - record.decoded - record.lost
                 record.lost += max(missing, 0.0)
     except av.FFmpegError as error:
@@ -202,7 +203,7 @@ def _pieces(frames: Iterator[av.AudioFrame]) -> Iterator[Piece]:
 
 
 def _open(file: io.BufferedIOBase) -> av.container.InputContainer:
-    return av.open(file, "r", options={"format_whitelist": _FORMATS})
+    return av.open(Steady(file), "r", options={"format_whitelist": _FORMATS})
 
 
 def _unreadable(file: io.BufferedIOBase, name: str) -> AudioError:

@@ -1,6 +1,7 @@
 """What is given as a recording, and how its file is opened."""
 
 import io
+import os
 import stat
 from numbers import Real
 from pathlib import Path
@@ -84,3 +85,23 @@ def open_file(path: str | Path) -> io.BufferedReader:
         raise AudioError(
             repr(str(path)), "is a name that no file can have", fix="mend the path"
         ) from error
+
+
+class Steady:
+    """A file without a name; a seek to a place that a damaged header names leaves it where it is.
+
+    An error would be written to the terminal by the libraries that read it. A name that ends in .raw would mean plain samples.
+    """
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self._seek = file.seek
+        self.tell = file.tell
+        self.read = file.read
+        self.readinto = file.readinto
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move where that is possible; return the position."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return self.tell()

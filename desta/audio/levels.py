@@ -15,6 +15,8 @@ _CLIPPED = 4.0
 """Whole numbers up to this may be a clipped recording; beyond it they count quantisation steps."""
 _SCALES = {2.0**15: "16-bit", 2.0**23: "24-bit", 2.0**31: "32-bit"}
 _OVERSHOOT = 1.25  # resampling makes peaks of full scale that much higher
+_SUMS = 4.0  # adding channels makes peaks of whole numbers that much higher
+_UNSIGNED = 255.0  # whole numbers from 0 to here are 8 bits around 128
 _FEWEST_STEPS = 256.0  # of a 16-bit recording whose samples are no whole numbers any more
 
 
@@ -32,13 +34,16 @@ class Levels:
 
     def __init__(self) -> None:
         self.peak = 0.0
+        self._lowest = np.inf
         self._whole = True
 
     def add(self, samples: NDArray[Any]) -> None:
         """Look at the next samples, (T,)."""
         if not len(samples):
             return
-        peak = float(max(samples.max(), -samples.min()))  # NaN if any is
+        lowest = float(samples.min())
+        peak = max(float(samples.max()), -lowest)  # NaN if any is
+        self._lowest = min(lowest, self._lowest)
         self.peak = peak if not peak <= self.peak else self.peak
         if 1.0 < peak < np.inf and self._whole:
             doubled = 2 * samples  # the mean of two whole numbers may end in a half
@@ -58,8 +63,14 @@ class Levels:
         counts_steps = self._whole and peak > _CLIPPED
         if peak <= MAX_PEAK and not counts_steps:
             return 1.0, None
+        if counts_steps and self._lowest >= 0 and peak <= _UNSIGNED:
+            raise AudioError(
+                name,
+                "has samples in the scale of unsigned 8-bit integers",
+                fix="subtract 128 and divide by 128, or give them as signed integers",
+            )
         if counts_steps:
-            scale = next((scale for scale in _SCALES if peak <= scale), None)
+            scale = next((scale for scale in _SCALES if peak <= _SUMS * scale), None)
         else:
             is_16_bit = _FEWEST_STEPS < peak <= _OVERSHOOT * 2.0**15
             scale = 2.0**15 if is_16_bit else None
@@ -80,7 +91,7 @@ def integer_scale(samples: NDArray[Any]) -> float:
     """
     if samples.dtype.itemsize > 2 and len(samples):
         peak = max(float(samples.max()), -float(samples.min()))
-        if _CLIPPED < peak <= 2.0**15:
+        if _CLIPPED < peak <= _SUMS * 2.0**15:
             return 2.0**15
         if samples.dtype.itemsize > 4 and peak <= 2.0**31:
             return 2.0**31

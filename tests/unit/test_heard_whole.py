@@ -381,7 +381,7 @@ def test_many_false_beginnings_of_pages_take_no_time() -> None:
         ("aac", 12, muxed("adts", "aac", (tone(8), RATE))),
         ("flac", 3, packed(NOISY, format="FLAC")),
         ("opus", 3, packed(tone(30, 48_000), 48_000, format="OGG", subtype="OPUS")),
-        ("vorbis", 3, packed(tone(60), format="OGG", subtype="VORBIS")),
+        ("vorbis", 3, 2 * packed(tone(30), format="OGG", subtype="VORBIS")),
     ],
 )
 def test_what_is_left_of_a_damaged_recording_is_heard_and_it_is_said(
@@ -431,6 +431,28 @@ def test_a_recording_whose_index_is_missing_is_not_called_of_another_format(shar
 def test_what_is_no_recording_is_not_called_damaged(beginning: bytes) -> None:
     with pytest.raises(AudioError, match="is not a recording in a format that can be read"):
         load(beginning + bytes(5000))
+
+
+@pytest.mark.parametrize("kind", ["alac", "pcm_s16be"])
+def test_a_tag_behind_caf_is_no_error(
+    tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caf = muxed("caf", kind, (tone(2), RATE))
+    tags = b"TAG" + b"x" * 125, b"APETAGEX" + b"\xff" * 40, b"\xff" * 100
+    for tag in tags:
+        path = tmp_path / "a.caf"
+        path.write_bytes(caf + tag)
+        assert len(load(path)) == len(load(caf)) > 1.9 * SAMPLE_RATE
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_tag_behind_amr_is_no_lost_packets() -> None:
+    amr = b"#!AMR\n" + (b"\x3c" + bytes(31)) * 100
+
+    sound = read(amr + b"TAG" + b"x" * 125)
+
+    assert len(sound.samples) == 2 * SAMPLE_RATE
+    assert not sound.notes
 
 
 # tracks

@@ -103,6 +103,23 @@ def test_floating_samples_that_count_steps_are_scaled_and_it_is_said(bits: int, 
     ]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize("peak", [38_927, 65_536, 131_000])
+def test_sums_of_16_bit_channels_are_of_16_bits(dtype: type, peak: int) -> None:
+    steps = np.rint(2 * peak * tone()).astype(dtype)
+
+    assert np.abs(load((steps, SAMPLE_RATE))).max() == pytest.approx(peak / 2**15, rel=1e-3)
+
+
+def test_unsigned_bytes_are_refused_in_one_sentence() -> None:
+    steps = np.rint(128 + 200 * tone()).astype(np.float32)
+
+    with pytest.raises(AudioError) as caught:
+        load((steps, SAMPLE_RATE))
+
+    assert caught.value.reason == "has samples in the scale of unsigned 8-bit integers"
+
+
 def test_quiet_and_resampled_steps_are_recognised_as_well() -> None:
     quiet = np.rint(tone() * 200).astype(np.float32)
     uneven = (tone() * 2**15).astype(np.float32)
