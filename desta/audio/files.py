@@ -90,7 +90,8 @@ def open_file(path: str | Path) -> io.BufferedReader:
 class Steady:
     """A file without a name; a seek to a place that a damaged header names leaves it where it is.
 
-    An error would be written to the terminal by the libraries that read it. A name that ends in .raw would mean plain samples.
+    An error would be written to the terminal by the libraries that read it. A name that ends in
+    .raw would mean plain samples.
     """
 
     def __init__(self, file: io.BufferedIOBase) -> None:

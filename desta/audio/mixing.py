@@ -31,7 +31,7 @@ _LAYOUTS = {
 
 _CANCELLED = 0.1
 """A mix of less than this share of the power that its loudest part has by itself has lost it."""
-_SECTION_SECONDS = 1.0
+_SECTION_SECONDS = 0.1
 REASON = "has channels that cancel each other"
 
 

@@ -117,8 +117,12 @@ def _wav_parts(file: io.BufferedIOBase) -> list[Part]:
     if long_place:
         lengths = (size - 8).to_bytes(8, "little") + (size - start).to_bytes(8, "little")
         return [_restated(file, {long_place: lengths + bytes(8)}, stated)]
-    lengths = (min(length, 0xFFFFFFFF).to_bytes(4, "little") for length in (size - 8, size - start))
-    return [_restated(file, dict(zip((4, place + 4), lengths, strict=True)), stated)]
+    values = {4: _four_bytes(size - 8), place + 4: _four_bytes(size - start)}
+    return [_restated(file, values, stated)]
+
+
+def _four_bytes(length: int) -> bytes:
+    return min(length, 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def _au_parts(file: io.BufferedIOBase) -> list[Part]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from desta.audio import SAMPLE_RATE, AudioError, load, read
 from desta.audio.mixing import weights
-from desta.vad import speech_seconds
+from desta.vad import LEAST_LEVEL, _raise, speech_seconds
 
 LAYOUTS = "mono stereo 2.1 3.0 4.0 quad 5.0 5.0(side) 5.1 5.1(side) 6.1 7.0 7.1 7.1(wide) 5.1.2"
 
@@ -70,6 +70,17 @@ def test_channels_that_cancel_in_a_part_are_mixed_in_the_others() -> None:
 
     np.testing.assert_allclose(sound.samples, left, atol=1e-6)
     assert "in 2.0 of 4.0 s" in sound.notes[0].message
+
+
+def test_channels_that_cancel_for_less_than_a_second_are_heard() -> None:
+    left = tone(3)
+    right = left.copy()
+    right[SAMPLE_RATE // 2 : 3 * SAMPLE_RATE // 2] *= -1
+
+    sound = read((np.stack([left, right], axis=1), SAMPLE_RATE))
+
+    np.testing.assert_allclose(sound.samples, left, atol=1e-6)
+    assert "in 1.0 of 3.0 s" in sound.notes[0].message
 
 
 def test_a_channel_that_the_mix_leaves_out_is_heard_where_it_is_alone() -> None:
@@ -156,3 +167,35 @@ def test_noise_is_no_speech_however_quiet_it_is(level: float) -> None:
     noise = np.random.default_rng(0).standard_normal(5 * SAMPLE_RATE) * 10 ** (level / 20)
 
     assert not speech_seconds(noise.astype(np.float32))
+
+
+@pytest.mark.parametrize("level", [-30, -50, -70])
+def test_noise_beside_something_loud_is_no_speech(level: float) -> None:
+    noise = np.random.default_rng(0).standard_normal(6 * SAMPLE_RATE) * 10 ** (level / 20)
+    click, beep, offset = noise.copy(), noise.copy(), noise + 0.2
+    click[1000] = 0.9
+    beep[:SAMPLE_RATE] += tone(1)
+    hum = noise + 0.1 * np.sin(2 * np.pi * 50 * np.arange(len(noise)) / SAMPLE_RATE)
+
+    for samples in (click, beep, offset, hum):
+        assert not speech_seconds(samples.astype(np.float32))
+
+
+def test_what_is_quiet_is_raised_beside_something_loud() -> None:
+    quiet = tone(6) * 0.002
+    click, beep, offset = quiet.copy(), quiet.copy(), quiet + 0.2
+    click[1000] = 0.9
+    beep[:SAMPLE_RATE] = tone(1, 1000)
+    hum = quiet + 0.1 * np.sin(2 * np.pi * 50 * np.arange(len(quiet)) / SAMPLE_RATE)
+
+    for samples in (quiet, click, beep, offset, hum):
+        raised = _raise(samples.astype(np.float32))[3 * SAMPLE_RATE : -SAMPLE_RATE]
+        assert np.abs(raised).max() == pytest.approx(LEAST_LEVEL, rel=0.1)
+
+
+def test_a_loud_recording_is_left_as_it_is() -> None:
+    samples = tone(6).astype(np.float32)
+
+    assert _raise(samples) is samples
+    assert not len(_raise(samples[:0]))
+    assert len(_raise(samples[:7] * np.float32(0.01))) == 7
