@@ -25,6 +25,7 @@ from typing import Any
 
 import jiwer
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
@@ -32,14 +33,13 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 from desta import audio
 from desta.config import to_plain
 from desta.errors import DataError, DestaError
-from desta.inference.pieces import cut_at_pauses, read_again
+from desta.inference.pieces import cut_at_pauses, find_voices, read_again
 from desta.inference.transcribe import Transcriber
 from desta.model import checkpoint
 from desta.model.control_tokens import load_whisper_tokenizer
 from desta.model.parts import load_part
 from desta.progress import progress_bar
 from desta.training.tracking import environment
-from desta.vad import speech_seconds
 from measure.blocks import origin, replace_block
 from proof_of_conversion import read_prompts
 from windows import count_errors, rate
@@ -134,8 +134,8 @@ def ways(whisper: str) -> Iterator[tuple[str, Way]]:
             return read_again(transcriber, samples, whole(samples, transcriber), language=LANGUAGE)
 
         def pieces(samples: Samples, transcriber: Transcriber = transcriber) -> str:
-            speech = speech_seconds(samples)
-            cuts = cut_at_pauses(speech, seconds=len(samples) / audio.SAMPLE_RATE)
+            seconds = len(samples) / audio.SAMPLE_RATE
+            cuts = cut_at_pauses(find_voices(samples), seconds=seconds)
             windows = [
                 samples[round(start * audio.SAMPLE_RATE) : round(end * audio.SAMPLE_RATE)]
                 for start, end in cuts
@@ -149,7 +149,7 @@ def ways(whisper: str) -> Iterator[tuple[str, Way]]:
 
 def with_timestamps(directory: Path) -> Way:
     """Return Whisper's own way of reading on, as transformers has it."""
-    model = load_part(WhisperForConditionalGeneration, str(directory))
+    model = load_part(WhisperForConditionalGeneration, str(directory), dtype=torch.float32)
     tokenizer = load_whisper_tokenizer(str(directory))
     extract = WhisperFeatureExtractor(model.config.num_mel_bins)
 
@@ -169,7 +169,7 @@ def measure(whisper: str, clips: Sequence[tuple[Samples, str]]) -> list[Row]:
     references = [normalize(text) for _, text in clips]
     num_words = np.array([len(text.split()) for text in references])
     seconds = sum(len(samples) for samples, _ in clips) / audio.SAMPLE_RATE
-    speech_seconds(clips[0][0])  # loads the detector
+    find_voices(clips[0][0])  # loads the detector
     rows = []
     with progress_bar("transcribe", total=7 * len(clips)) as advance:
         for name, way in ways(whisper):

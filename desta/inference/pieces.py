@@ -1,27 +1,42 @@
-"""A window that is read again in pieces, where the decoder stopped at a pause.
+"""A window that is read again in pieces, where the decoder passed over what somebody said.
 
-Whisper's decoder sometimes takes a pause, or a quieter speaker behind it, for the end of what is
-said, and leaves out the rest of the window (docs/windows.md). Pieces cut at the pauses hold nothing
-to stop at; but a text in pieces has more errors than one of a whole window that was read to its
-end, so only windows with few words for their speech are read again.
+Whisper's decoder leaves out speech that is much quieter than the rest of its window, and sometimes
+stops at a pause (docs/windows.md). Pieces of one level each, cut at the pauses, bring it back. But
+a text in pieces has more errors than that of a whole window which lacks nothing, so only windows
+in which words may be missing are read again.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio import SAMPLE_RATE
+from desta.audio import SAMPLE_RATE, SILENT_BELOW
 from desta.inference.transcribe import Transcriber
-from desta.vad import Span, speech_seconds
+from desta.vad import speech_seconds
 
 MIN_TOKENS_A_SECOND = 2.5
 """Of speech: whoever speaks slowly writes 3, and a text without a third of its words 2."""
+MAX_DECIBELS = 15.0
+"""Between voices that are read together."""
 MIN_GAIN = 1.2
 """Times the tokens that pieces must bring to be believed."""
 MAX_PIECE_SECONDS = 10.0
 MARGIN_SECONDS = 0.5
 """Kept of the pauses around a piece."""
+_MIN_GAP_SECONDS = 1.0
+"""Of a pause in which a quieter voice is looked for."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A stretch in which somebody speaks."""
+
+    start: float
+    end: float
+    decibels: float
+    """How loud, of full scale."""
 
 
 def read_again(
@@ -31,50 +46,83 @@ def read_again(
 
     Args:
         transcriber: what wrote the text.
-        window: float32, mono, 16 kHz, at most 30 s.
+        window: float32, mono, 16 kHz, at most 30 s; up to `MAX_PIECE_SECONDS` its text stays.
         text: what is said in it.
         language: as in `Transcriber.transcribe`.
     """
     seconds = len(window) / SAMPLE_RATE
     if seconds <= MAX_PIECE_SECONDS:
         return text
-    num_tokens = transcriber.count_tokens(text)
-    if num_tokens >= MIN_TOKENS_A_SECOND * seconds:
-        return text  # enough even if nobody ever paused: the detector need not be asked
-    speech = speech_seconds(window)
-    if num_tokens >= MIN_TOKENS_A_SECOND * sum(end - start for start, end in speech):
-        return text
-    pieces = cut_at_pauses(speech, seconds=seconds)
+    voices = find_voices(window)
+    pieces = cut_at_pauses(voices, seconds=seconds)
     if len(pieces) < 2:
         return text
-    cuts = [(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)) for start, end in pieces]
-    texts = transcriber.transcribe([window[start:end] for start, end in cuts], language=language)
-    again = " ".join(filter(None, texts))
+    num_tokens = transcriber.count_tokens(text)
+    decibels = [voice.decibels for voice in voices]
+    if num_tokens >= MIN_TOKENS_A_SECOND * sum(voice.end - voice.start for voice in voices) and (
+        max(decibels) - min(decibels) <= MAX_DECIBELS
+    ):
+        return text
+    cuts = [_cut(window, start, end) for start, end in pieces]
+    again = " ".join(filter(None, transcriber.transcribe(cuts, language=language)))
     return again if transcriber.count_tokens(again) >= MIN_GAIN * num_tokens else text
 
 
-def cut_at_pauses(speech: Sequence[Span], *, seconds: float) -> list[Span]:
-    """Join speech into pieces of at most `MAX_PIECE_SECONDS`; longer speech stays whole.
+def find_voices(window: NDArray[np.float32]) -> list[Voice]:
+    """Find where somebody speaks, also far below the level of the others.
 
     Args:
-        speech: where somebody speaks.
+        window: float32, mono, 16 kHz.
+    """
+    spans = list(speech_seconds(window))
+    starts = [0.0, *(end for _, end in spans)]
+    ends = [*(start for start, _ in spans), len(window) / SAMPLE_RATE]
+    for start, end in zip(starts, ends, strict=True):
+        gap = _cut(window, start, end)
+        if end - start < _MIN_GAP_SECONDS or (peak := np.abs(gap).max()) < SILENT_BELOW:
+            continue
+        spans += [(start + since, start + until) for since, until in speech_seconds(gap / peak)]
+    return [Voice(start, end, _decibels(_cut(window, start, end))) for start, end in sorted(spans)]
+
+
+def cut_at_pauses(voices: Sequence[Voice], *, seconds: float) -> list[tuple[float, float]]:
+    """Join voices of one level into pieces of at most `MAX_PIECE_SECONDS`; longer ones stay whole.
+
+    Args:
+        voices: of a window, in order.
         seconds: length of the window.
 
-    >>> cut_at_pauses([(1.0, 4.0), (5.0, 9.0), (12.0, 13.0)], seconds=13.0)
-    [(0.5, 9.5), (11.5, 13.0)]
-    >>> cut_at_pauses([(0.0, 20.0), (20.4, 29.0)], seconds=30.0)  # half of the pause for each
-    [(0.0, 20.2), (20.2, 29.5)]
+    Returns:
+        Start and end of each piece in seconds.
+
+    >>> cut_at_pauses([Voice(1, 4, -20), Voice(5, 9, -22), Voice(12, 13, -20)], seconds=13)
+    [(0.5, 9.5), (11.5, 13)]
+    >>> cut_at_pauses([Voice(1, 4, -20), Voice(4.4, 9, -40)], seconds=30)  # half a pause for each
+    [(0.5, 4.2), (4.2, 9.5)]
     """
-    joined: list[Span] = []
-    for start, end in speech:
-        if joined and end - joined[-1][0] <= MAX_PIECE_SECONDS:
-            joined[-1] = joined[-1][0], end
+    groups: list[list[Voice]] = []
+    for voice in voices:
+        if (
+            groups
+            and abs(voice.decibels - groups[-1][0].decibels) <= MAX_DECIBELS
+            and voice.end - groups[-1][0].start <= MAX_PIECE_SECONDS
+        ):
+            groups[-1].append(voice)
         else:
-            joined.append((start, end))
-    middles = [(a[1] + b[0]) / 2 for a, b in zip(joined, joined[1:], strict=False)]
+            groups.append([voice])
+    spans = [(group[0].start, group[-1].end) for group in groups]
+    middles = [(a[1] + b[0]) / 2 for a, b in zip(spans, spans[1:], strict=False)]
     return [
         (max(start - MARGIN_SECONDS, earliest), min(end + MARGIN_SECONDS, latest))
         for (start, end), earliest, latest in zip(
-            joined, [0.0, *middles], [*middles, seconds], strict=True
+            spans, [0.0, *middles], [*middles, seconds], strict=False
         )
     ]
+
+
+def _decibels(said: NDArray[np.float32]) -> float:
+    return float(10 * np.log10(np.square(said, dtype=np.float64).mean() + SILENT_BELOW**2))
+
+
+def _cut(window: NDArray[np.float32], start: float, end: float) -> NDArray[np.float32]:
+    return window[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
