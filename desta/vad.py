@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import soxr
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -20,11 +19,8 @@ from desta.audio import SAMPLE_RATE, SILENT_BELOW
 MIN_SPEECH_SECONDS = 0.1
 """Less than this in a window is the margin that the detector adds to speech in its neighbour."""
 
-LEAST_LEVEL = 0.05
-"""Quieter stretches are raised to it before the detector hears them, and nobody else does."""
-_STRETCH = SAMPLE_RATE
-_HUM_RATE = 240
-"""Hz at which everything up to 100 Hz, and hardly more, can be written."""
+LEAST_PEAK = 0.1
+"""-20 dBFS: quieter recordings are raised to it before the detector hears them, and nobody else."""
 
 Span = tuple[float, float]
 """Start and end in seconds."""
@@ -53,30 +49,9 @@ def speech_seconds(audio: NDArray[np.float32]) -> list[Span]:
 
 
 def _raise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a recording louder where it is quiet: the detector misses speech 50 dB too quiet.
-
-    What is below voices counts for nothing: an offset, or hum of the mains. How loud a stretch is,
-    the loudest hundredth of its samples tells, so that no click hides what lies around it.
-    """
-    num_stretches = -(-len(audio) // _STRETCH)
-    if not num_stretches:
-        return audio
-    voices = audio - audio.mean()
-    below = soxr.resample(soxr.resample(voices, SAMPLE_RATE, _HUM_RATE), _HUM_RATE, SAMPLE_RATE)
-    voices[: len(below)] -= below[: len(audio)]
-    levels = np.array(
-        [
-            np.quantile(np.abs(voices[start : start + _STRETCH]), 0.99)
-            for start in range(0, len(audio), _STRETCH)
-        ]
-    )
-    gains = np.where(levels >= SILENT_BELOW / 2, LEAST_LEVEL / np.maximum(levels, 1e-9), 1.0)
-    gains = np.maximum(gains, 1.0)
-    if (gains == 1).all():
-        return audio
-    middles = (np.arange(num_stretches) + 0.5) * _STRETCH
-    gain = np.interp(np.arange(len(audio)), middles, gains).astype(np.float32)
-    return np.clip(voices * gain, -1, 1)
+    """Return a quiet recording louder: the detector misses speech that is 50 dB too quiet."""
+    peak = float(np.abs(audio).max(initial=0.0))
+    return audio * np.float32(LEAST_PEAK / peak) if SILENT_BELOW <= peak < LEAST_PEAK else audio
 
 
 def spoken_windows(audio: NDArray[np.float32], windows: Sequence[tuple[int, int]]) -> list[int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from desta.audio import SAMPLE_RATE, AudioError, load, read
 from desta.audio.mixing import weights
-from desta.vad import LEAST_LEVEL, _raise, speech_seconds
+from desta.vad import speech_seconds
 
 LAYOUTS = "mono stereo 2.1 3.0 4.0 quad 5.0 5.0(side) 5.1 5.1(side) 6.1 7.0 7.1 7.1(wide) 5.1.2"
 
@@ -179,23 +179,3 @@ def test_noise_beside_something_loud_is_no_speech(level: float) -> None:
 
     for samples in (click, beep, offset, hum):
         assert not speech_seconds(samples.astype(np.float32))
-
-
-def test_what_is_quiet_is_raised_beside_something_loud() -> None:
-    quiet = tone(6) * 0.002
-    click, beep, offset = quiet.copy(), quiet.copy(), quiet + 0.2
-    click[1000] = 0.9
-    beep[:SAMPLE_RATE] = tone(1, 1000)
-    hum = quiet + 0.1 * np.sin(2 * np.pi * 50 * np.arange(len(quiet)) / SAMPLE_RATE)
-
-    for samples in (quiet, click, beep, offset, hum):
-        raised = _raise(samples.astype(np.float32))[3 * SAMPLE_RATE : -SAMPLE_RATE]
-        assert np.abs(raised).max() == pytest.approx(LEAST_LEVEL, rel=0.1)
-
-
-def test_a_loud_recording_is_left_as_it_is() -> None:
-    samples = tone(6).astype(np.float32)
-
-    assert _raise(samples) is samples
-    assert not len(_raise(samples[:0]))
-    assert len(_raise(samples[:7] * np.float32(0.01))) == 7
