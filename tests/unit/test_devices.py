@@ -232,7 +232,7 @@ def test_an_evaluation_goes_on_by_the_device_that_it_was_begun_on(
     assert on_device(recipe, tmp_path).device == "cuda"
     assert on_device(replace(recipe, device="cpu"), tmp_path).device == "cpu"
     plan = {"benchmark": "mmau", "version": "1", "weights": None, "systems": ["model"]}
-    plan |= {"num_items": 1, "batch_size": 1, "items": "", "prompts": "", "order": []}
+    plan |= {"num_items": 1, "batch_size": 1, "items": "", "prompts": "", "order": ["a"]}
     for config, device in (({"device": "cpu"}, "cpu"), ({}, "cpu"), ({"device": "mps"}, "mps")):
         (tmp_path / "plan.json").write_text(json.dumps({**plan, "config": config}))
         assert on_device(recipe, tmp_path).device == device

@@ -88,10 +88,10 @@ class Judge:
     def say(self, body: dict[str, Any]) -> tuple[int, Any]:
         question = body["messages"][-1]["content"]
         with self._lock:
-            if question == "Hello":
-                return 200, "Hi"
             if self.down:
                 return 503, "closed"
+            if question == "Hello":
+                return 200, "Hi"
             self.questions.append(question)
             return self.reply(question, self.questions.count(question))
 
