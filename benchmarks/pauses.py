@@ -56,7 +56,7 @@ Way = Callable[[Samples], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one way of transcribing comes to."""
+    """Errors and cost of one way of transcribing."""
 
     way: str
     rate: float

@@ -1,4 +1,4 @@
-"""What can be wrong with a recording, and what can be odd about it."""
+"""Errors and notes about recordings."""
 
 from dataclasses import dataclass
 

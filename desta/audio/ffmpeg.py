@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta.audio.errors import AudioError, Note, cut_off, no_samples, unknown_format
-from desta.audio.files import Steady
+from desta.audio.files import Steady, cut_out
 from desta.audio.ogg import Link
 
 MAX_LOST_SHARE = 0.2
@@ -58,7 +58,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class _Record:
-    """What became of a recording, in seconds."""
+    """Seconds decoded and lost of a recording."""
 
     decoded: float = 0.0
     lost: float = 0.0
@@ -129,13 +129,8 @@ def duration(file: io.BufferedIOBase, name: str, links: Sequence[Link] = ()) -> 
     if len(links) < 2:
         file.seek(0)
         return _stream_duration(file, name)
-    parts = [_stream_duration(_cut_out(file, link), name) for link in links]
+    parts = [_stream_duration(cut_out(file, link.start, link.end), name) for link in links]
     return sum(parts) if all(parts) else 0.0
-
-
-def _cut_out(file: io.BufferedIOBase, link: Link) -> io.BytesIO:
-    file.seek(link.start)
-    return io.BytesIO(file.read(link.end - link.start))
 
 
 def _decode_links(
@@ -145,7 +140,7 @@ def _decode_links(
     failure: AudioError | None = None
     for link in links:
         part = _Record()
-        data = file if len(links) == 1 else _cut_out(file, link)
+        data = file if len(links) == 1 else cut_out(file, link.start, link.end)
         data.seek(0)
         try:
             yield from _decode_stream(data, name, notes, part, None)

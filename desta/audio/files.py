@@ -1,4 +1,4 @@
-"""What is given as a recording, and how its file is opened."""
+"""Forms of input for a recording, and opening of its file."""
 
 import io
 import os
@@ -85,6 +85,12 @@ def open_file(path: str | Path) -> io.BufferedReader:
         raise AudioError(
             repr(str(path)), "is a name that no file can have", fix="mend the path"
         ) from error
+
+
+def cut_out(file: io.BufferedIOBase, start: int, end: int | None = None) -> io.BytesIO:
+    """Copy the bytes from `start` to `end`, or to the end of the file, into a file of their own."""
+    file.seek(start)
+    return io.BytesIO(file.read(-1 if end is None else end - start))
 
 
 class Steady:

@@ -27,7 +27,7 @@ _LAYOUTS = {
     7: "FL FR FC LFE BC SL SR",
     8: "FL FR FC LFE BL BR SL SR",
 }
-"""What FFmpeg takes so many channels to be where a file does not name them."""
+"""FFmpeg's default layout for each number of channels."""
 
 _CANCELLED = 0.1
 """A mix of less than this share of the power that its loudest part has by itself has lost it."""

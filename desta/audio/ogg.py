@@ -24,7 +24,7 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Link(NamedTuple):
-    """Where a link lies in its file, and what its pages say."""
+    """Position and contents of one link."""
 
     start: int
     end: int
@@ -54,7 +54,7 @@ class _Page(NamedTuple):
 
 @dataclass
 class _Count:
-    """What the pages of a link say, page by page."""
+    """Running summary of the pages of a link."""
 
     start: int
     streams: dict[int, tuple[int, int] | None] = field(default_factory=dict)

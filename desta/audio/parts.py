@@ -7,9 +7,10 @@ last second that a recorder had noted before it was killed.
 import io
 import os
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from desta.audio.errors import Note
+from desta.audio.files import cut_out
 
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with its first block, of 34 bytes
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
@@ -39,7 +40,7 @@ def find_parts(file: io.BufferedIOBase) -> list[Part]:
         file.seek(start)
         if not file.read(4).startswith(_MEANT):
             return [Part(file, False)]
-        return find_parts(_cut_out(file, start, None))
+        return find_parts(cut_out(file, start))
     if beginning.startswith(b"fLaC"):
         return _flac_parts(file)
     if _is_wav(beginning):
@@ -48,14 +49,14 @@ def find_parts(file: io.BufferedIOBase) -> list[Part]:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - _TAG_BYTES, 0))
         if file.read(3) == b"TAG":
-            file = _cut_out(file, 0, size - _TAG_BYTES)
+            file = cut_out(file, 0, size - _TAG_BYTES)
         if beginning.startswith(b".snd"):
             return _au_parts(file)
     return [Part(file, False)]
 
 
 def note_beyond(name: str, notes: list[Note]) -> None:
-    """Say once that a header counts too little."""
+    """Add the note that a header counts too little, once."""
     if all(note.reason != BEYOND for note in notes):
         notes.append(Note(BEYOND, f"{name} {BEYOND}: it is heard to the end of the file"))
 
@@ -65,11 +66,6 @@ def _after_tag(beginning: bytes) -> int:
     for byte in beginning[6:10]:  # seven bits of each
         size = size << 7 | byte & 0x7F
     return 10 + size + (10 if beginning[5] & 0x10 else 0)
-
-
-def _cut_out(file: io.BufferedIOBase, start: int, end: int | None) -> io.BytesIO:
-    file.seek(start)
-    return io.BytesIO(file.read(-1 if end is None else end - start))
 
 
 def _flac_parts(file: io.BufferedIOBase) -> list[Part]:
@@ -83,9 +79,7 @@ def _flac_parts(file: io.BufferedIOBase) -> list[Part]:
     if len(starts) < 2:
         return [Part(file, False)]
     ends = [*starts[1:], None]
-    return [
-        Part(_cut_out(file, start, end), False) for start, end in zip(starts, ends, strict=True)
-    ]
+    return [Part(cut_out(file, start, end), False) for start, end in zip(starts, ends, strict=True)]
 
 
 def _wav_parts(file: io.BufferedIOBase) -> list[Part]:
@@ -117,12 +111,12 @@ def _wav_parts(file: io.BufferedIOBase) -> list[Part]:
     if long_place:
         lengths = (size - 8).to_bytes(8, "little") + (size - start).to_bytes(8, "little")
         return [_restated(file, {long_place: lengths + bytes(8)}, stated)]
-    values = {4: _four_bytes(size - 8), place + 4: _four_bytes(size - start)}
-    return [_restated(file, values, stated)]
+    lengths = {4: _four_bytes(size - 8, "little"), place + 4: _four_bytes(size - start, "little")}
+    return [_restated(file, lengths, stated)]
 
 
-def _four_bytes(length: int) -> bytes:
-    return min(length, 0xFFFFFFFF).to_bytes(4, "little")
+def _four_bytes(length: int, order: Literal["big", "little"]) -> bytes:
+    return min(length, 0xFFFFFFFF).to_bytes(4, order)
 
 
 def _au_parts(file: io.BufferedIOBase) -> list[Part]:
@@ -136,16 +130,16 @@ def _au_parts(file: io.BufferedIOBase) -> list[Part]:
         return _both(file, end)
     if not _is_sound(file, end, size):
         return [Part(file, False)]
-    return [_restated(file, {8: min(size - start, 0xFFFFFFFF).to_bytes(4, "big")}, stated)]
+    return [_restated(file, {8: _four_bytes(size - start, "big")}, stated)]
 
 
 def _both(file: io.BufferedIOBase, end: int) -> list[Part]:
-    return [Part(_cut_out(file, 0, end), False), *find_parts(_cut_out(file, end, None))]
+    return [Part(cut_out(file, 0, end), False), *find_parts(cut_out(file, end))]
 
 
 def _restated(file: io.BufferedIOBase, values: dict[int, bytes], stated: int) -> Part:
     """Return the file with other values in its header."""
-    whole = _cut_out(file, 0, None)
+    whole = cut_out(file, 0)
     for place, value in values.items():
         whole.seek(place)
         whole.write(value)

@@ -315,10 +315,12 @@ def test_a_model_whose_files_state_fewer_ids_writes_the_same(
 
 
 def test_a_model_of_english_alone_takes_english_and_nothing_else(
-    tokenizer: WhisperTokenizer, windows: list[Audio], monkeypatch: pytest.MonkeyPatch
+    tokenizer: WhisperTokenizer, windows: list[Audio]
 ) -> None:
-    # the tiny tokenizer has languages, which a vocabulary of English alone lacks
-    monkeypatch.setattr("desta.model.control_tokens._is_multilingual", lambda vocabulary: False)
+    renamed = {"<|en|>": "<|other 1|>", "<|fr|>": "<|other 2|>"}  # English alone has no languages
+    vocab = {renamed.get(token, token): id for token, id in tokenizer.get_vocab().items()}
+    special = [renamed.get(token, token) for token in SPECIAL[1:]]
+    tokenizer = WhisperTokenizer(vocab, [], extra_special_tokens=special)
     model = build(eos_bias=6.0)
     model.generation_config.is_multilingual = False
     del model.generation_config.lang_to_id
