@@ -28,7 +28,7 @@ from desta.inference.prefixes import PrefixCache, Symbol
 from desta.inference.requests import Answer, Reply, Request, Stream, with_audios
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves
-from desta.llm.base import Sampling
+from desta.llm.base import HELLO, Sampling
 from desta.llm.config import AUTO
 from desta.llm.decoding import end_ids, read, shared_length, write
 from desta.llm.fast_layers import pack
@@ -43,8 +43,6 @@ from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 from desta.renamed import keywords
 
 T = TypeVar("T")
-
-_HELLO = Message(role="user", content="Hello")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +253,7 @@ class Engine:
     def _check_model(self, error: Exception) -> None:
         """Raise an error if the simplest request meets one as well."""
         try:
-            tokens = self.layout.context([_HELLO], [])
+            tokens = self.layout.context([HELLO], [])
             read(self.model.llm_model, [self.model.sequence(tokens.ids, [])])
         except Exception:
             raise error from None

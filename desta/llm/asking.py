@@ -5,12 +5,11 @@ from typing import TypeVar
 
 from desta.errors import ConfigError, MissingExtraError, UnavailableError
 from desta.isolation import error_of, half_of, holds_half, in_halves
-from desta.llm.base import Completion, Outcome, Refusal, Sampling, TextGenerator
+from desta.llm.base import HELLO, Completion, Outcome, Refusal, Sampling, TextGenerator
 from desta.records import Message
 
 K = TypeVar("K")
 
-_HELLO = (Message(role="user", content="Hello"),)
 _FATAL = (ConfigError, MissingExtraError, UnavailableError)
 """What is never of one request."""
 
@@ -88,6 +87,6 @@ def _texts(messages: Sequence[Message]) -> Iterator[str]:
 def _check(generator: TextGenerator, error: Exception) -> None:
     """Raise the error if the generator fails at the simplest request as well."""
     try:
-        generator.complete([_HELLO], Sampling(max_new_tokens=1), seeds=[0])
+        generator.complete([[HELLO]], Sampling(max_new_tokens=1), seeds=[0])
     except Exception:
         raise error from None

@@ -9,6 +9,9 @@ from typing import Literal, Protocol
 from desta.errors import ConfigError
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
+HELLO = Message(role="user", content="Hello")
+"""The simplest question: a model or an endpoint that fails at it fails at everything."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:

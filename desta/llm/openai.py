@@ -31,7 +31,7 @@ from desta.llm.answers import (
     status_of,
     unanswered,
 )
-from desta.llm.base import Completion, OnOutcome, Outcome, Refusal, Sampling, as_text
+from desta.llm.base import HELLO, Completion, OnOutcome, Outcome, Refusal, Sampling, as_text
 from desta.llm.chat import encode_conversation
 from desta.llm.client import client_library, open_client, served_models
 from desta.llm.config import OpenAIEngine
@@ -51,9 +51,6 @@ _CHECK_RETRIES = 2
 """Of the first question where a request is out of tries: an endpoint that is down is said soon."""
 _NO_ANSWER = "no answer from the endpoint"
 _SEEDS = 2**31  # some endpoints keep seeds in 32 bits
-
-HELLO = Message(role="user", content="Hello")
-"""The first question to a model that reads."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from desta.llm.base import Sampling
+from desta.llm.base import Outcome, Sampling
 from desta.llm.config import OpenAIEngine
 from desta.llm.openai import OpenAIGenerator, connect
 from desta.records import Message
@@ -91,6 +91,32 @@ def connected(endpoint: Any, **changes: Any) -> OpenAIGenerator:
 
 
 def ask(generator: OpenAIGenerator, texts: Sequence[str]) -> list[str]:
-    conversations = [[Message(role="user", content=text)] for text in texts]
-    answers = generator.complete(conversations, SAMPLING, seeds=range(len(texts)))
+    answers = ask_all(generator, *texts)
     return [answer.text for answer in answers]
+
+
+def ask_all(generator: OpenAIGenerator, *texts: str) -> list[Outcome]:
+    """Return what becomes of questions that are asked as one batch."""
+    conversations = [[Message(role="user", content=text)] for text in texts]
+    return generator.complete(conversations, SAMPLING, seeds=range(len(texts)))
+
+
+def say(endpoint: Endpoint, reply: Any, to: str = "?") -> None:
+    """Answer the questions that hold a text with a reply, and others as always."""
+    whole: Reply = reply if isinstance(reply, tuple) else (200, {}, reply)
+    endpoint.fail = lambda body, tries: (
+        whole if to in str(body["messages"][-1]["content"]) else None
+    )
+
+
+def one(endpoint: Endpoint, reply: Any) -> Outcome:
+    """Return what becomes of a question that gets a reply."""
+    generator = connected(endpoint, max_retries=1)
+    say(endpoint, reply)
+    _, found = ask_all(generator, "a", "b?")
+    return found
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    """Return a chat completion that holds a message."""
+    return {"choices": [{"message": {"role": "assistant", **fields}, "finish_reason": "stop"}]}

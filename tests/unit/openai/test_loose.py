@@ -8,42 +8,14 @@ import pytest
 
 from desta.construction.building import DROPPED
 from desta.construction.journal import Journal
-from desta.errors import ConfigError, UnavailableError
-from desta.llm.base import Completion, Outcome, Refusal
-from desta.llm.config import OpenAIEngine
-from desta.llm.openai import OpenAIGenerator, connect
-from desta.records import Message
+from desta.llm.base import Completion, Refusal
 from desta.shards import RESPONSES
 from support.commands import desta
-from support.endpoint import SAMPLING, Endpoint, connected
+from support.endpoint import SAMPLING, Endpoint, ask_all, connected, message, one, say
 from support.server import Reply, chat_completion
 
 ENDED = {"finish_reason": "stop"}
 LIMIT = SAMPLING.max_new_tokens
-
-
-def ask(generator: OpenAIGenerator, *texts: str) -> list[Outcome]:
-    conversations = [[Message(role="user", content=text)] for text in texts]
-    return generator.complete(conversations, SAMPLING, seeds=range(len(texts)))
-
-
-def say(endpoint: Endpoint, reply: Any, to: str = "?") -> None:
-    """Let a question be answered so; all others as they are."""
-    whole: Reply = reply if isinstance(reply, tuple) else (200, {}, reply)
-    endpoint.fail = lambda body, tries: (
-        whole if to in str(body["messages"][-1]["content"]) else None
-    )
-
-
-def one(endpoint: Endpoint, reply: Any) -> Outcome:
-    generator = connected(endpoint, max_retries=1)
-    say(endpoint, reply)
-    _, found = ask(generator, "a", "b?")
-    return found
-
-
-def message(**fields: Any) -> dict[str, Any]:
-    return {"choices": [{"message": {"role": "assistant", **fields}, "finish_reason": "stop"}]}
 
 
 # -- endings ---------------------------------------------------------------------------------------
@@ -94,7 +66,7 @@ def test_an_unknown_ending_says_as_much_as_none_and_is_said_once(
 ) -> None:
     generator = connected(endpoint)
     say(endpoint, chat_completion("A", "tired"))
-    first, second = ask(generator, "a?", "b?")
+    first, second = ask_all(generator, "a?", "b?")
     assert first == second == Completion(text="A", num_tokens=1, finished=True)
     (warning,) = [r.getMessage() for r in caplog.records if "tired" in r.getMessage()]
     assert "counts as finished" in warning
@@ -174,7 +146,7 @@ def test_names_of_other_types_are_no_reason_to_stop(endpoint: Endpoint) -> None:
     )
     generator = connected(endpoint)
     assert generator.revision == "model tiny, fingerprint 7"
-    assert ask(generator, "a") == [Completion(text="A", num_tokens=1, finished=True)]
+    assert ask_all(generator, "a") == [Completion(text="A", num_tokens=1, finished=True)]
 
 
 def test_a_stream_that_nobody_asked_for_is_read_as_one_answer(endpoint: Endpoint) -> None:
@@ -259,141 +231,6 @@ def test_reasoning_that_is_cut_off_in_a_character_can_be_written(endpoint: Endpo
     found = one(endpoint, message(content="A", reasoning_content="so \ud83d"))
     assert isinstance(found, Completion)
     assert found.reasoning == "so \ufffd"
-
-
-# -- what cannot be read ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("reply", "what"),
-    [
-        ({"choices": []}, "JSON without choices"),
-        ({"choices": None}, "JSON without choices"),
-        ({"choices": [None]}, "JSON without choices"),
-        ({"choices": {"message": {"content": "A"}}}, "JSON without choices"),
-        ({"choices": [{"message": None}]}, "a choice without an answer"),
-        ({"choices": [{"message": {"content": 5}, **ENDED}]}, "a choice without an answer"),
-        ({"choices": [{"message": {"content": "A"}, "finish_reason": "error"}]},
-         "finish_reason error"),
-        ({"choices": [{"message": {"content": "A"}, "finish_reason": "abort"}]},
-         "finish_reason abort"),
-        ({"error": "the model has crashed"}, "an error"),
-        ({"error": {"message": "no", "code": None}}, "an error"),
-        ({"message": {"content": "A"}}, "JSON without choices"),
-        (["no object"], "JSON without choices"),
-        (b"null", "what is no JSON"),
-        (b"", "an empty body"),
-        (b"\n \n", "an empty body"),
-        (b"<!DOCTYPE html><title>busy</title>", "a page of HTML"),
-        (b'data: {"choices": [{"delta": {"content": "A"}}]}\n\n', "a stream without an answer"),
-        (b'data: {"choices": [{"delta": {"cont\n\ndata: [DONE]\n\n', "a stream without an answer"),
-        (b"data: 5\n\ndata: [DONE]\n\n", "a stream without an answer"),
-        (b"data: [DONE]\n\n", "a stream without an answer"),
-        (b": keep alive\n\n", "a stream without an answer"),
-        (b'data: {"error": {"message": "crashed"}}\n\n', "an error"),
-        (b'{"choices": [{"mess', "what is no JSON"),
-        (b"\xff\xfe\x00", "what is no JSON"),
-        (b"[" * 100_000, "what is no JSON"),
-        ((200, {"Content-Encoding": "gzip"}, b"no gzip"), "a body that cannot be unpacked"),
-    ],
-)  # fmt: skip
-def test_an_answer_that_cannot_be_read_is_counted_and_leaves_the_others_alone(
-    endpoint: Endpoint, reply: Any, what: str
-) -> None:
-    generator = connected(endpoint, max_retries=1)
-    say(endpoint, reply)
-    first, found, last = ask(generator, "a", "b?", "c")
-    assert isinstance(found, Refusal)
-    assert found.reason == f"no answer that can be read: {what}"
-    assert [first, last] == [
-        Completion(text=text, num_tokens=500, finished=True) for text in ("A", "C")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("reply", "in_protocol"),
-    [
-        ({"choices": []}, True),
-        ({"error": "the model has crashed"}, True),
-        ({"hello": "world"}, False),
-        (b"<html>welcome</html>", False),
-        (b"data: [DONE]\n\n", True),
-    ],
-)
-def test_the_address_is_in_doubt_only_where_no_protocol_is_spoken(
-    endpoint: Endpoint, reply: Any, in_protocol: bool
-) -> None:
-    endpoint.fail = lambda body, tries: (200, {}, reply)
-    with pytest.raises(ConfigError, match="is no chat completion, but") as caught:
-        connected(endpoint, max_retries=1)
-    assert ("engine.base_url" in caught.value.fix) is not in_protocol
-
-
-def test_an_endpoint_in_trouble_from_the_beginning_is_not_mistaken_for_a_wrong_address(
-    endpoint: Endpoint,
-) -> None:
-    endpoint.fail = lambda body, tries: (503, {}, {"error": {"message": "loading"}})
-    with pytest.raises(ConfigError, match="503 loading") as caught:
-        connected(endpoint, max_retries=1)
-    assert "base_url" not in caught.value.fix
-
-
-def test_an_endpoint_that_gives_nothing_to_read_any_more_ends_the_run(endpoint: Endpoint) -> None:
-    generator = connected(endpoint, max_retries=1, concurrency=1)
-    endpoint.fail = lambda body, tries: (200, {}, b"<html>closed</html>")
-    with pytest.raises(UnavailableError, match="a page of HTML") as caught:
-        ask(generator, *[f"{n}" for n in range(50)])
-    assert "what was answered is kept" in caught.value.fix
-    assert len(endpoint.questions) == 4  # two tries of the first, and two of the first question
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "message"),
-    [
-        ({"code": 401, "message": "No auth"}, ConfigError, "wants a key"),
-        ({"code": "402", "message": "Add credits"}, ConfigError, "402 Add credits"),
-        ({"code": 503, "message": "No provider"}, UnavailableError, "503 No provider"),
-        ({"code": 429, "message": "Slow down"}, UnavailableError, "429 Slow down"),
-    ],
-)
-def test_an_error_that_comes_as_a_success_is_read_by_its_code(
-    endpoint: Endpoint, error: dict[str, Any], kind: type[Exception], message: str
-) -> None:
-    generator = connected(endpoint, max_retries=1)
-    for body in ({"error": error}, {"choices": [{"error": error, "finish_reason": "error"}]}):
-        say(endpoint, body, to="")
-        with pytest.raises(kind, match=message):
-            ask(generator, "a", "b?")
-
-
-def test_a_request_refused_by_a_code_in_a_success_is_one(endpoint: Endpoint) -> None:
-    found = one(endpoint, {"error": {"code": 400, "message": "too long"}})
-    assert found == Refusal(reason="refused by the endpoint: 200", message="400 too long")
-
-
-def test_a_key_with_a_line_break_is_sent_without_and_never_shown(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    endpoint.key = "secret-2"
-    monkeypatch.setenv("OPENAI_API_KEY", "secret-2\n")
-    assert ask(connected(endpoint), "a") == [Completion(text="A", num_tokens=500, finished=True)]
-
-
-@pytest.mark.parametrize("key", ["ключ-secret", "secret\n2"])
-def test_a_key_that_cannot_be_sent_is_one_sentence_that_does_not_show_it(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, key: str
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(ConfigError, match="the key in OPENAI_API_KEY holds") as caught:
-        connected(endpoint)
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("url", ["http://[::1/v1", "http://host:port/v1"])
-def test_an_address_that_is_none_is_one_sentence(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no address") as caught:
-        connect(OpenAIEngine(base_url=url), model="tiny")
-    assert "/v1" in caught.value.fix
 
 
 # -- construction ----------------------------------------------------------------------------------
