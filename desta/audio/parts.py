@@ -111,8 +111,8 @@ def _wav_parts(file: io.BufferedIOBase) -> list[Part]:
     if long_place:
         lengths = (size - 8).to_bytes(8, "little") + (size - start).to_bytes(8, "little")
         return [_restated(file, {long_place: lengths + bytes(8)}, stated)]
-    lengths = {4: _four_bytes(size - 8, "little"), place + 4: _four_bytes(size - start, "little")}
-    return [_restated(file, lengths, stated)]
+    values = {4: _four_bytes(size - 8, "little"), place + 4: _four_bytes(size - start, "little")}
+    return [_restated(file, values, stated)]
 
 
 def _four_bytes(length: int, order: Literal["big", "little"]) -> bytes:
