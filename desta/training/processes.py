@@ -7,7 +7,9 @@ import contextlib
 import os
 import re
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from multiprocessing import connection
 from typing import Literal
 
 import torch
@@ -148,6 +150,7 @@ def told() -> Iterator[None]:
 
 def _death_of_a_reader(error: BaseException | None) -> str | None:
     """Return what PyTorch says of a reader that has died; None where none has."""
+    first = error
     try:
         if isinstance(error, ConnectionError | EOFError):
             time.sleep(_NEWS_SECONDS)
@@ -158,7 +161,17 @@ def _death_of_a_reader(error: BaseException | None) -> str | None:
         if _DEAD_READER.match(message):
             return message
         error = error.__cause__ or error.__context__
-    return None
+    return _broken_pipe(first)
+
+
+def _broken_pipe(error: BaseException | None) -> str | None:
+    """Return the message of a connection to a reader that broke, should no signal tell why."""
+    if not isinstance(error, ConnectionError | EOFError):
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any(frame.filename == connection.__file__ for frame in frames):
+        return None
+    return str(error) or type(error).__name__
 
 
 def _is_network(error: Exception) -> bool:

@@ -49,15 +49,15 @@ def make_loud(shard: Path, monkeypatch: pytest.MonkeyPatch, level: float) -> Non
     messages = json.loads(json.dumps(messages).replace("c.wav", "loud.wav"))
     assert "loud.wav" in json.dumps(messages)
     change(shard, messages=messages)
-    load = audio.load
+    read = audio.read
 
-    def plain(source: Any, **options: Any) -> np.ndarray:
+    def plain(source: Any, **options: Any) -> audio.Sound:
         if "loud" in str(source):
             noise = np.random.default_rng(0).standard_normal(audio.SAMPLE_RATE)
-            return (level * noise).astype(np.float32)
-        return load(source, **options)
+            return audio.Sound((level * noise).astype(np.float32), ())
+        return read(source, **options)
 
-    monkeypatch.setattr(audio, "load", plain)
+    monkeypatch.setattr(audio, "read", plain)
 
 
 @pytest.mark.parametrize("packing", [False, True])
@@ -89,13 +89,13 @@ def test_a_run_without_the_faulty_pair_has_the_loss_of_one_that_left_it_out(
     make_loud(shard, monkeypatch, 1e30)
     train(once, tmp_path / "found")
 
-    def gone(source: Any, **options: Any) -> np.ndarray:
+    def gone(source: Any, **options: Any) -> audio.Sound:
         if "loud" in str(source):
             raise audio.AudioError("loud.wav", "does not exist", fix="")
         return plain(source, **options)
 
-    plain = audio.load
-    monkeypatch.setattr(audio, "load", gone)
+    plain = audio.read
+    monkeypatch.setattr(audio, "read", gone)
     train(once, tmp_path / "missing")
     both = [dict(losses(tmp_path / name)) for name in ("found", "missing")]
     assert both[0] == pytest.approx(both[1], abs=1e-6)
@@ -131,7 +131,7 @@ def test_whatever_is_raised_for_the_clip_of_a_pair_is_counted(
     )
     pair = PairDataset(config.data.train)[0]
     assert isinstance(reader.read(pair), Example)
-    monkeypatch.setattr(audio, "load", failing)
+    monkeypatch.setattr(audio, "read", failing)
     monkeypatch.setattr(audio, "probe_duration", failing)
     reader.length(pair)
     found = reader.read(pair)

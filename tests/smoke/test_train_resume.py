@@ -1,6 +1,7 @@
 """A run that is killed: it goes on as if nothing had been, or says why it cannot."""
 
 import errno
+import multiprocessing
 import os
 import random
 import shutil
@@ -150,6 +151,18 @@ def test_a_connection_that_breaks_before_a_reader_is_known_to_be_dead_is_its_dea
             raise ConnectionResetError("Connection reset by peer")
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_connection_to_a_reader_that_breaks_without_a_signal_is_its_death(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "_NEWS_SECONDS", 0)
+    ours, theirs = multiprocessing.Pipe()
+    theirs.close()
+    with pytest.raises(DataError, match="has died: EOFError"), processes.told():
+        ours.recv()
+    with pytest.raises(ConnectionResetError), processes.told():
+        raise ConnectionResetError("of a tracker")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOENT, errno.EACCES])
