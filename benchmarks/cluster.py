@@ -22,8 +22,8 @@ from construct import synthetic_clips
 from desta.construction.cluster import construct_on_cluster
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.workers import ClusterConfig
-from desta.llm.base import Sampling
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.shards import RESPONSES
 
 PROMPTS_PER_CLIP = 2

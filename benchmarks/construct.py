@@ -30,8 +30,9 @@ from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.pipeline import construct
 from desta.construction.plan import Planner
 from desta.construction.survey import survey
-from desta.llm.base import OnOutcome, Outcome, Sampling, TextGenerator
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.base import OnOutcome, Outcome, TextGenerator
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.records import DOMAINS, Clip, Message, Segment
 
 PROMPTS_PER_CLIP = 2
@@ -147,9 +148,9 @@ def measure_scripted(folder: Path, num_rows: int) -> dict[str, Any]:
 
 def measure_backbone(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Make a data set with a real backbone; answer some of its requests one by one as well."""
-    from desta.llm.local import LocalGenerator
-    from desta.model.backbones import load_backbone, revision
-    from desta.model.parts import locate
+    from desta.generators.local import LocalGenerator
+    from desta.model.backbone.load import load_backbone, revision
+    from desta.model.hub.load import locate
 
     [num_rows] = options.rows
     path = folder / "clips.jsonl"

@@ -17,7 +17,7 @@ from desta.construction.faithfulness import Faithfulness
 from desta.construction.filters import FILTERS, Candidate, find_fault
 from desta.construction.prompts import load_pool, suits
 from desta.construction.values import closed_sets
-from desta.llm.base import Completion
+from desta.generators.base import Completion
 from desta.records import Clip, Segment
 from desta.sources.glossary import EMOTIONS
 from desta.sources.languages import LANGUAGES

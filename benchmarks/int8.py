@@ -26,10 +26,10 @@ from torch.nn import functional
 
 from desta.construction.prompts import load_pool
 from desta.errors import DestaError
-from desta.llm.chat import encode_chat
-from desta.model.backbones import load_backbone
+from desta.model.backbone.chat import encode_chat
+from desta.model.backbone.load import load_backbone
 from desta.model.config import Dtype, ModelConfig
-from desta.model.parts import locate
+from desta.model.hub.load import locate
 from desta.progress import progress_bar
 from desta.records import END_AUDIO, START_AUDIO, Message
 from desta.training.tracking import environment

@@ -36,8 +36,8 @@ from desta.errors import DataError, DestaError
 from desta.inference.pieces import cut_at_pauses, find_voices, read_again
 from desta.inference.transcribe import Transcriber
 from desta.model import checkpoint
-from desta.model.control_tokens import load_whisper_tokenizer
-from desta.model.parts import load_part
+from desta.model.encoder.control_tokens import load_whisper_tokenizer
+from desta.model.hub.load import load_part
 from desta.progress import progress_bar
 from desta.training.tracking import environment
 from measure.blocks import origin, replace_block

@@ -35,8 +35,8 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from desta import audio
 from desta.inference.transcribe import Transcriber
-from desta.llm.chat import encode_chat
-from desta.model import zoo
+from desta.model.backbone.chat import encode_chat
+from desta.model.hub import zoo
 from desta.records import Message
 from desta.training.tracking import environment
 

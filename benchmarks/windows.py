@@ -36,7 +36,7 @@ from desta.evaluation.base import MODEL
 from desta.inference.transcribe import Transcriber
 from desta.model import checkpoint
 from desta.model.config import Window
-from desta.model.mel import MelExtractor
+from desta.model.encoder.mel import MelExtractor
 from desta.progress import progress_bar
 from desta.training.tracking import environment
 from measure.blocks import origin, replace_block

@@ -14,8 +14,8 @@ from desta.inference.engine import Engine, Limits
 from desta.inference.hearing import Heard
 from desta.inference.requests import Answer, with_audios
 from desta.inference.transcribe import Transcriber
-from desta.llm.base import Sampling
-from desta.llm.decoding import end_ids
+from desta.model.backbone.decoding import end_ids
+from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import Loaded
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 from desta.vad import spoken_windows

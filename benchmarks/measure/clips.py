@@ -12,7 +12,7 @@ from desta import audio
 from desta.data.layout import wrap_locators
 from desta.errors import DataError
 from desta.inference.conversation import SYSTEM_PROMPT, user_message
-from desta.llm.chat import encode_text
+from desta.model.backbone.chat import encode_text
 from desta.model.checkpoint import Loaded
 from desta.records import LOCATOR, AudioTextPair, Message
 from measure.settings import Scale

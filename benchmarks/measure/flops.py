@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from desta.model.connector import QFormerConnector
+from desta.model.connector.connector import QFormerConnector
 from desta.model.desta import DestaModel
-from desta.model.encoder import WhisperEncoder
+from desta.model.encoder.whisper import WhisperEncoder
 
 
 def training_flops(

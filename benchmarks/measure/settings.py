@@ -37,7 +37,7 @@ class Settings:
     encode_once: bool = False
     """Answering: Whisper's decoder and the connector read the same pass of the encoder."""
     fast_layers: bool = False
-    """The backbone's layers run as `desta.llm.fast_layers` writes them, on the CPU."""
+    """The backbone's layers run as `desta.model.backbone.cpu.layers` writes them, on the CPU."""
     batched: bool = False
     """Answering: requests that come together are answered together."""
     clip_cache: bool = False
@@ -105,7 +105,7 @@ def build(config: ModelConfig, settings: Settings, device: str) -> Loaded:
 
 
 def _slow_down(backbone: Any) -> None:
-    """Take back what `desta.llm.fast_layers.speed_up` has exchanged."""
+    """Take back what `desta.model.backbone.cpu.layers.speed_up` has exchanged."""
     for module in backbone.modules():
         vars(module).pop("forward", None)
     backbone.get_output_embeddings()._forward_pre_hooks.clear()

@@ -9,8 +9,8 @@ from desta import audio
 from desta.attributes.labels import Label
 from desta.attributes.signal import Unmeasured
 from desta.errors import ConfigError
-from desta.model.parts import find_local, load_part, locate
-from desta.model.weights import fingerprint
+from desta.model.hub.load import find_local, load_part, locate
+from desta.model.hub.weights import fingerprint
 
 
 class Classifier:

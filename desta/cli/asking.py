@@ -243,7 +243,7 @@ class Setup:
 
     def sampling(self) -> Any:
         """Return how tokens are chosen."""
-        from desta.llm.base import Sampling
+        from desta.model.backbone.sampling import Sampling
 
         return Sampling(
             temperature=self.temperature,

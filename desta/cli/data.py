@@ -22,11 +22,12 @@ from desta.cli.options import (
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe, to_plain
 from desta.errors import ConfigError
-from desta.llm.config import AUTO, LocalEngine
+from desta.generators.config import LocalEngine
+from desta.model.config import AUTO
 
 if TYPE_CHECKING:
     from desta.construction.config import ConstructConfig
-    from desta.llm.base import TextGenerator
+    from desta.generators.base import TextGenerator
     from desta.shards import Manifest
 
 
@@ -283,7 +284,7 @@ def _construct(
         recipe, cluster = per_worker(config, address, workers)
         return construct_on_cluster(config, out, partial(_load, recipe), cluster, retry=retry)
     from desta.construction.pipeline import construct as run
-    from desta.llm.openai import OpenAIGenerator
+    from desta.generators.openai.client import OpenAIGenerator
 
     generator = _load(config)
     try:
@@ -295,6 +296,6 @@ def _construct(
 
 
 def _load(config: "ConstructConfig") -> "TextGenerator":
-    from desta.model.generators import load_generator  # torch: here, or in a worker
+    from desta.generators.load import load_generator  # torch: here, or in a worker
 
     return load_generator(config)

@@ -239,7 +239,7 @@ def _judge(path: Path | None, device: str | None, overrides: list[str] | None) -
 
     recipe = with_engine_on(load_recipe(path, JudgeRecipe, overrides or ()), device)
     check_output(recipe.replies)
-    from desta.model.generators import load_generator
+    from desta.generators.load import load_generator
 
     return recipe, load_generator(recipe)
 

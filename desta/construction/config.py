@@ -11,8 +11,8 @@ from desta.construction.duplicates import DUPLICATE
 from desta.construction.filters import FILTERS
 from desta.construction.groups import GroupsConfig
 from desta.errors import ConfigError
-from desta.llm.base import Sampling
-from desta.llm.config import Engine, LocalEngine
+from desta.generators.config import Engine, LocalEngine
+from desta.model.backbone.sampling import Sampling
 from desta.records import DOMAINS, Domain, Split
 
 

@@ -20,8 +20,8 @@ from desta.construction.values import (
     other_values,
     split_words,
 )
-from desta.llm.base import Completion
-from desta.llm.reasoning import holds_mark
+from desta.generators.base import Completion
+from desta.generators.reasoning import holds_mark
 from desta.records import Clip
 
 WRONG_LANGUAGE = "wrong language"

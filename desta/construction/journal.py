@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from desta.errors import DataError
-from desta.llm.base import Completion, Outcome, Refusal
-from desta.llm.reasoning import completion
+from desta.generators.base import Completion, Outcome, Refusal
+from desta.generators.reasoning import completion
 from desta.paths import check_output
 
 FORMAT = 3  # 1 held no refusals, and 2 reasoning as a part of the text

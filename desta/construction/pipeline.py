@@ -25,7 +25,7 @@ from desta.construction.regenerate import RowPlan, plan_rows
 from desta.construction.survey import Survey, survey
 from desta.construction.verdicts import ALONE, UNSUITED, Verdicts
 from desta.errors import ConfigError, DataError
-from desta.llm.base import GeneratorTraits, Refusal, TextGenerator
+from desta.generators.base import GeneratorTraits, Refusal, TextGenerator
 from desta.paths import check_folder
 from desta.progress import progress_bar
 from desta.shards import RESPONSES, Manifest, shard_paths, verify

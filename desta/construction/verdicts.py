@@ -10,8 +10,8 @@ from desta.construction.language import need_detector
 from desta.construction.plan import Job
 from desta.construction.values import ClosedSets
 from desta.errors import DataError, MissingExtraError
+from desta.generators.base import Completion, Outcome, Refusal
 from desta.isolation import error_of
-from desta.llm.base import Completion, Outcome, Refusal
 from desta.shards import Dropped
 
 ONLY_REASONING = "nothing but reasoning"

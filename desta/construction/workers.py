@@ -6,7 +6,7 @@ from typing import Any
 
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
-from desta.llm.config import LocalEngine, OpenAIEngine, VllmEngine
+from desta.generators.config import LocalEngine, OpenAIEngine, VllmEngine
 
 LOCAL = "local"
 """Address of a cluster that is this machine alone, and ends with the call."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from desta.errors import DataError
-from desta.llm.chat import encode_chat, encode_text, end_id
-from desta.llm.decoding import pad_id
-from desta.llm.marks import check_locator, placeholder_id
+from desta.model.backbone.audio_placeholders import check_locator, placeholder_id
+from desta.model.backbone.chat import encode_chat, encode_text, end_id
+from desta.model.backbone.decoding import pad_id
 from desta.records import END_AUDIO, NO_TRANSCRIPTION, START_AUDIO, AudioRef, Message
 
 

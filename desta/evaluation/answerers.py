@@ -19,14 +19,15 @@ from desta.evaluation.attributes import EvalConfig
 from desta.evaluation.scores import PLAN, read_plan
 from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
+from desta.generators.base import Outcome, Refusal, TextGenerator
+from desta.generators.config import LocalEngine, OpenAIEngine
+from desta.generators.load import load_generator
+from desta.generators.openai.client import connect
 from desta.inference.engine import Engine
 from desta.isolation import half_of, holds_half
-from desta.llm.base import Outcome, Refusal, Sampling, TextGenerator
-from desta.llm.config import AUTO, LocalEngine, OpenAIEngine
-from desta.llm.openai import connect
+from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import WEIGHTS, find_stored_format
-from desta.model.config import Dtype, Quantization
-from desta.model.generators import load_generator
+from desta.model.config import AUTO, Dtype, Quantization
 from desta.model.precision import choose_device
 from desta.records import (
     END_AUDIO,

@@ -34,7 +34,7 @@ from desta.evaluation.choices import named_choices
 from desta.evaluation.items import Item, Report, Score, count_notes, find, tabulate
 from desta.evaluation.metrics import Estimate, accuracy, balanced_accuracy, confusion_matrix
 from desta.evaluation.systems import check_names
-from desta.llm.config import AUTO
+from desta.model.config import AUTO
 from desta.records import (
     NO_TRANSCRIPTION,
     AudioRef,

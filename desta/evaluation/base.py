@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from desta.errors import DataError
 from desta.evaluation.items import Item, Report, Score
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Message
 
 MODEL = "model"

@@ -15,9 +15,10 @@ from desta.evaluation.base import Benchmark, Result
 from desta.evaluation.benchmarks import rescore
 from desta.evaluation.judge_questions import Questions, Template, find_questions, find_templates
 from desta.evaluation.replies import Replies, key_of
-from desta.llm.asking import ask
-from desta.llm.base import Completion, Outcome, Refusal, Sampling, TextGenerator
-from desta.llm.config import Engine, LocalEngine
+from desta.generators.base import Completion, Outcome, Refusal, TextGenerator
+from desta.generators.batch import ask
+from desta.generators.config import Engine, LocalEngine
+from desta.model.backbone.sampling import Sampling
 from desta.progress import progress_bar
 from desta.records import Message
 

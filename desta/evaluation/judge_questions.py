@@ -17,7 +17,7 @@ from desta.evaluation.items import fill
 from desta.evaluation.speech_ifeval_judge import read_judgement
 from desta.evaluation.voicebench import SUBSETS
 from desta.evaluation.voicebench_answers import read_rating
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, Message
 
 BUILT_IN = "own words"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
-from desta.llm.reasoning import separate
+from desta.generators.reasoning import separate
 from desta.paths import check_output
 from desta.shards import UNWRITABLE
 

@@ -8,7 +8,7 @@ from desta.evaluation.benchmarks import BENCHMARKS, rescore
 from desta.evaluation.journal import RESULTS, line_of, lock
 from desta.evaluation.judge import JudgeRecipe, judge
 from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
-from desta.llm.base import TextGenerator
+from desta.generators.base import TextGenerator
 from desta.records import read_jsonl
 from desta.shards import UNWRITABLE
 

@@ -40,7 +40,7 @@ from desta.evaluation.systems import (
     missing_clips,
 )
 from desta.isolation import error_of, in_halves
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.paths import check_folder, check_output
 from desta.progress import progress_bar
 from desta.records import AudioRef

@@ -10,7 +10,8 @@ from desta.errors import ConfigError, DataError
 from desta.evaluation.base import MODEL
 from desta.evaluation.items import Item, fetch
 from desta.evaluation.systems import check_names
-from desta.llm.config import AUTO, OpenAIEngine
+from desta.generators.config import OpenAIEngine
+from desta.model.config import AUTO
 
 
 @dataclass(frozen=True, kw_only=True)

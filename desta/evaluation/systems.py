@@ -18,7 +18,7 @@ from desta.evaluation.baselines import (
     tell,
 )
 from desta.evaluation.items import Item
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 
 CASCADE = "cascade"

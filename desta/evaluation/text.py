@@ -9,10 +9,10 @@ import torch
 from desta.errors import ConfigError
 from desta.evaluation.scores import write_json
 from desta.inference.engine import Engine
-from desta.llm.base import Sampling
-from desta.llm.chat import render_chat
-from desta.llm.config import AUTO
-from desta.model.backbones import load_backbone
+from desta.model.backbone.chat import render_chat
+from desta.model.backbone.load import load_backbone
+from desta.model.backbone.sampling import Sampling
+from desta.model.config import AUTO
 from desta.records import Message
 
 PROMPTS = (

@@ -8,7 +8,7 @@ from desta.audio import AudioInput
 from desta.errors import DataError
 from desta.inference.engine import Engine
 from desta.inference.requests import Request, with_audios
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Message
 
 SYSTEM_PROMPT = "Focus on the audio clips and instructions."

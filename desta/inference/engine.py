@@ -23,21 +23,21 @@ from desta.audio import MAX_SECONDS
 from desta.config import suggest
 from desta.data.layout import Layout, Tokens, check_locators, wrap_locators
 from desta.errors import ConfigError, DataError, DestaError
+from desta.generators.base import HELLO
 from desta.inference.hearing import Heard, Hearing, check_recording, with_text
 from desta.inference.prefixes import PrefixCache, Symbol
 from desta.inference.requests import Answer, Reply, Request, Stream, with_audios
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves
-from desta.llm.base import HELLO, Sampling
-from desta.llm.config import AUTO
-from desta.llm.decoding import end_ids, read, shared_length, write
-from desta.llm.fast_layers import pack
-from desta.llm.packing import pack_linears
-from desta.llm.writing import Writer
 from desta.model import checkpoint
+from desta.model.backbone.cpu.layers import pack
+from desta.model.backbone.cpu.packing import pack_linears
+from desta.model.backbone.decoding import end_ids, read, shared_length, write
+from desta.model.backbone.sampling import Sampling
+from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
-from desta.model.config import Dtype, Quantization
-from desta.model.encoder import WhisperEncoder
+from desta.model.config import AUTO, Dtype, Quantization
+from desta.model.encoder.whisper import WhisperEncoder
 from desta.model.precision import find_device
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 from desta.renamed import keywords

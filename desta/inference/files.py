@@ -34,7 +34,7 @@ from desta.inference.engine import Engine
 from desta.inference.requests import Reply, Request
 from desta.isolation import error_of
 from desta.lines import RetryFile, whole_lines
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.paths import check_output
 from desta.progress import progress_bar
 from desta.records import Message, read_lines

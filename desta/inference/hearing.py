@@ -29,9 +29,9 @@ from desta.errors import CheckpointError, ConfigError, DestaError
 from desta.inference.pieces import read_again
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves, no_number
-from desta.llm.decoding import damaged
+from desta.model.backbone.decoding import damaged
 from desta.model.desta import DestaModel
-from desta.model.encoder import Encoded
+from desta.model.encoder.whisper import Encoded
 from desta.paths import check_local
 from desta.records import NO_TRANSCRIPTION, AudioRef
 from desta.vad import spoken_windows

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from desta.llm.decoding import has_adaptive_rope, new_cache
+from desta.model.backbone.decoding import has_adaptive_rope, new_cache
 
 Symbol = int | str
 """A token id, or what identifies an audio token: two sequences are alike where these are."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.inference.engine import Engine
-from desta.llm.base import Sampling
 from desta.model import checkpoint
+from desta.model.backbone.sampling import Sampling
 from desta.model.config import Dtype, Quantization
 from desta.records import Message
 from desta.renamed import keywords

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from desta.errors import ConfigError, DestaError
-from desta.llm.base import Sampling
-from desta.llm.writing import Alternatives, Writer
+from desta.model.backbone.sampling import Sampling
+from desta.model.backbone.writer import Alternatives, Writer
 from desta.records import AudioRef, Message
 
 MAX_ANSWERS = 128
@@ -36,7 +36,7 @@ class Request:
                 fix="turn a dictionary into one with Message.from_json(...)",
             )
         if not isinstance(self.sampling, Sampling):
-            raise ConfigError("sampling is no desta.llm.base.Sampling", fix="give Sampling(...)")
+            raise ConfigError("sampling is no Sampling", fix="give Sampling(...)")
         for name, least, most in (
             ("num_answers", 1, MAX_ANSWERS),
             ("num_logprobs", 0, MAX_LOGPROBS),

@@ -24,13 +24,13 @@ from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 from desta.audio import SAMPLE_RATE, WINDOW_SAMPLES
 from desta.config import suggest
 from desta.errors import CheckpointError, ConfigError, DataError
-from desta.llm.packing import pack_linears
+from desta.model.backbone.cpu.packing import pack_linears
 from desta.model.config import Window
-from desta.model.control_tokens import COPY_TOKENIZER, ControlTokens, load_whisper_tokenizer
-from desta.model.decoder import DecoderState, WhisperDecoder
-from desta.model.encoder import WhisperEncoder
-from desta.model.mel import MelExtractor
-from desta.model.parts import load_part
+from desta.model.encoder.control_tokens import COPY_TOKENIZER, ControlTokens, load_whisper_tokenizer
+from desta.model.encoder.mel import MelExtractor
+from desta.model.encoder.whisper import WhisperEncoder
+from desta.model.encoder.whisper_decoder import DecoderState, WhisperDecoder
+from desta.model.hub.load import load_part
 
 log = logging.getLogger(__name__)
 

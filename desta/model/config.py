@@ -13,6 +13,9 @@ Window = Literal["30s", "tight"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["int8", "nf4"]
 
+AUTO = "auto"
+"""As a device: the best one of the machine that can run the model."""
+
 FORMAT = 1
 """Number of the checkpoint format written here; the published checkpoints carry none."""
 

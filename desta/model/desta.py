@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from desta.model import head, lora
+from desta.model.backbone import lm_head, lora
+from desta.model.backbone.prefix import longest_shareable, read_prefix
 from desta.model.config import ModelConfig
-from desta.model.connector import QFormerConnector
-from desta.model.encoder import Encoded
-from desta.model.encoders import Encoder, build_encoder
-from desta.model.fusion import fuse
-from desta.model.prefix import longest_shareable, read_prefix
+from desta.model.connector.connector import QFormerConnector
+from desta.model.encoder.load import Encoder, build_encoder
+from desta.model.encoder.whisper import Encoded
 
 NO_LABEL = -100
 _SAMPLED_IDS = 1 << 16  # embeddings that are looked at, of tables that can take gigabytes
@@ -195,7 +194,7 @@ class DestaModel(nn.Module):
         ).last_hidden_state
         targets_BS = labels_BS[:, 1:]
         labelled_BS = targets_BS != NO_LABEL
-        return head.loss_sum(
+        return lm_head.loss_sum(
             self.llm_model, hidden_BSE[:, :-1][labelled_BS], targets_BS[labelled_BS]
         )
 
@@ -223,3 +222,19 @@ def build(
     backbone = AutoModelForCausalLM.from_config(backbone_config)
     encoder = build_encoder(config, encoder_config)
     return DestaModel(config, encoder=encoder, backbone=backbone)
+
+
+def fuse(embeddings_BSE: Tensor, audio_WQE: Tensor, places_P2: Tensor) -> Tensor:
+    """Put audio tokens where the layout says, and leave every other embedding as it is.
+
+    Args:
+        embeddings_BSE: token embeddings of the sequences.
+        audio_WQE: audio tokens of all windows, in the order of the places.
+        places_P2: row and position of every audio token.
+
+    Returns:
+        Embeddings the backbone can read, (B, S, E); gradients flow into `audio_WQE`.
+    """
+    rows_P, positions_P = places_P2.to(embeddings_BSE.device).unbind(1)
+    audio_PE = audio_WQE.flatten(0, 1).to(embeddings_BSE.dtype)
+    return embeddings_BSE.index_put((rows_P, positions_P), audio_PE)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from desta.model.architectures import architecture
 from desta.model.config import ModelConfig
 from desta.model.desta import build
+from desta.model.hub.architectures import architecture
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 """Bytes of a parameter by number format."""

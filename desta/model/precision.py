@@ -8,8 +8,7 @@ from collections.abc import Callable
 import torch
 
 from desta.errors import ConfigError
-from desta.llm.config import AUTO
-from desta.model.config import Dtype
+from desta.model.config import AUTO, Dtype
 
 log = logging.getLogger(__name__)
 

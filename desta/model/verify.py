@@ -9,17 +9,18 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from desta.errors import CheckpointError
-from desta.llm.marks import check_locator, placeholder_id
-from desta.model import checkpoint, lora
-from desta.model.architectures import ARCHITECTURES, architecture
-from desta.model.backbones import load_tokenizer
+from desta.model import checkpoint
+from desta.model.backbone import lora
+from desta.model.backbone.audio_placeholders import check_locator, placeholder_id
+from desta.model.backbone.load import load_tokenizer
 from desta.model.checkpoint import BACKBONE_REVISION, ENCODER_REVISION, WEIGHTS
 from desta.model.config import LoraConfig, ModelConfig, from_published
-from desta.model.connector import QFormerConnector
-from desta.model.control_tokens import check_control_tokens
-from desta.model.encoders import build_encoder, check_mel_bins
-from desta.model.parts import find_local, is_gguf
-from desta.model.weights import fingerprint
+from desta.model.connector.connector import QFormerConnector
+from desta.model.encoder.control_tokens import check_control_tokens
+from desta.model.encoder.load import build_encoder, check_mel_bins
+from desta.model.hub.architectures import ARCHITECTURES, architecture
+from desta.model.hub.load import find_local, is_gguf
+from desta.model.hub.weights import fingerprint
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from desta.errors import ConfigError, DataError
-from desta.model.zoo import NO_HUB
+from desta.model.hub.zoo import NO_HUB
 from desta.publishing.card import CARD
 from desta.shards import MANIFEST, shard_paths
 

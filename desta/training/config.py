@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from desta.errors import ConfigError
-from desta.llm.config import AUTO
-from desta.model.config import ModelConfig
+from desta.model.config import AUTO, ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,11 +25,11 @@ from accelerate.utils import set_seed
 from desta.config import dump_recipe, load_recipe
 from desta.data.dataset import PairDataset, Skipped
 from desta.errors import ConfigError, DataError
-from desta.llm.config import AUTO
 from desta.model import checkpoint
-from desta.model.backbones import stored_format
-from desta.model.layers import recompute
-from desta.model.parts import locate
+from desta.model.backbone.layers import recompute
+from desta.model.backbone.load import stored_format
+from desta.model.config import AUTO
+from desta.model.hub.load import locate
 from desta.progress import progress_bar
 from desta.shards import write_atomic
 from desta.training import processes

@@ -20,9 +20,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from desta.errors import ConfigError, DataError, DestaError
-from desta.llm.config import AUTO
+from desta.model.backbone.layers import decoder_layers
+from desta.model.config import AUTO
 from desta.model.desta import DestaModel
-from desta.model.layers import decoder_layers
 from desta.model.precision import choose_device, precision
 from desta.training.tally import Tally
 

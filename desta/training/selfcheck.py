@@ -11,7 +11,7 @@ import torch
 from desta.data.batching import Batch, collate, pack
 from desta.data.layout import Tokens
 from desta.errors import ConfigError
-from desta.model import head
+from desta.model.backbone import lm_head
 from desta.model.desta import DestaModel
 
 _TEXTS = ([1, 2, 3, 4, 5], [1, 2, 6, 7])
@@ -27,7 +27,7 @@ def selfcheck(model: DestaModel, name: str, *, packing: bool, share_prefix: bool
         CheckpointError: the loss is not that of the backbone's own logits.
         ConfigError: texts that are packed, or share a prefix, have another loss.
     """
-    head.check(model.llm_model, name)
+    lm_head.check(model.llm_model, name)
     texts = [Tokens(ids=ids, spans=[], num_context=_COMMON + 1) for ids in _TEXTS]
     embedding = model.llm_model.get_input_embeddings().weight
     tolerance = _TOLERANCE if embedding.dtype == torch.float32 else 3e-2

@@ -14,9 +14,9 @@ from desta.data.dataset import Example, PairDataset, Skipped
 from desta.data.sampling import BucketSampler
 from desta.errors import DataError
 from desta.isolation import error_of, in_halves
-from desta.llm.base import Sampling
-from desta.llm.decoding import end_ids, read, write
-from desta.llm.writing import Writer
+from desta.model.backbone.decoding import end_ids, read, write
+from desta.model.backbone.sampling import Sampling
+from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
 from desta.training.batches import SILENCE, Collator, MicroBatch
 from desta.training.config import DataConfig

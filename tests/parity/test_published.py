@@ -16,7 +16,7 @@ from desta.data.batching import Batch, collate, num_shared, pack
 from desta.data.layout import Layout, wrap_locators
 from desta.inference.engine import Engine
 from desta.inference.requests import Request
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import Loaded, load
 from desta.records import Message
 

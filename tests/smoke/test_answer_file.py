@@ -12,7 +12,7 @@ from desta.errors import ConfigError, DataError
 from desta.inference.engine import Engine
 from desta.inference.files import answer_file
 from desta.lines import LineFile
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 
 WRONG: dict[str, dict[str, Any]] = {
     "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "What?"}]}]},

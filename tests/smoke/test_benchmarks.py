@@ -23,7 +23,7 @@ import windows
 from desta.errors import DataError
 from desta.model.config import ConnectorConfig, ModelConfig
 from desta.model.desta import build
-from desta.model.mel import Mel
+from desta.model.encoder.mel import Mel
 from measure.answering import FIRST_AGAIN
 from measure.blocks import replace_block
 from measure.flops import first_token_flops, training_flops

@@ -26,9 +26,10 @@ from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.pipeline import construct
 from desta.construction.workers import ClusterConfig, check_room, per_worker
 from desta.errors import ConfigError, DataError, UnavailableError
-from desta.llm.base import OnOutcome, Outcome, Refusal, Sampling, as_text
-from desta.llm.config import LocalEngine, OpenAIEngine, VllmEngine
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.base import OnOutcome, Outcome, Refusal, as_text
+from desta.generators.config import LocalEngine, OpenAIEngine, VllmEngine
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.records import Clip, Message
 from desta.shards import RESPONSES, Manifest
 from support.construction import contents

@@ -27,8 +27,8 @@ import hashlib, os, signal, sys, time
 from pathlib import Path
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.pipeline import construct
-from desta.llm.base import Sampling
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.base import Sampling
+from desta.generators.scripted import ScriptedGenerator
 
 folder, out = map(Path, sys.argv[1:3])
 filters, rename = sys.argv[3].split(","), int(sys.argv[4])

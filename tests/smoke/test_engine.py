@@ -16,8 +16,8 @@ from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine
 from desta.inference.hearing import Heard
 from desta.inference.requests import Request
-from desta.llm.base import Sampling
-from desta.model.backbones import load_backbone
+from desta.model.backbone.load import load_backbone
+from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import Loaded
 from desta.records import LOCATOR, AudioRef, Message
 

@@ -25,7 +25,7 @@ from desta.evaluation.merge import merge
 from desta.evaluation.rescore import score_again
 from desta.evaluation.scores import score
 from desta.evaluation.systems import Answerers
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message
 
 NUM_CLIPS = 40

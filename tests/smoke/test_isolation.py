@@ -16,7 +16,7 @@ from desta.inference.conversation import Conversation
 from desta.inference.engine import Engine
 from desta.inference.files import answer_file
 from desta.isolation import HALF, NO_NUMBER
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import Loaded
 from desta.records import AudioRef
 from support.asking import ask

@@ -17,8 +17,8 @@ from desta.inference.engine import Engine, Limits
 from desta.inference.files import parse_request
 from desta.inference.published import DeSTA25AudioModel
 from desta.inference.requests import Request
-from desta.llm import decoding
-from desta.llm.base import Sampling
+from desta.model.backbone import decoding
+from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import Loaded
 from desta.records import LOCATOR, AudioRef, Message
 from support.asking import GREEDY, ask, noise

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from desta.llm.base import Completion, Sampling, TextGenerator
-from desta.llm.chat import encode_conversation
-from desta.llm.config import Engine, LocalEngine, VllmEngine
-from desta.model import zoo
+from desta.generators.base import Completion, TextGenerator
+from desta.generators.config import Engine, LocalEngine, VllmEngine
+from desta.generators.load import load_generator
+from desta.model.backbone.chat import encode_conversation
+from desta.model.backbone.sampling import Sampling
 from desta.model.config import Dtype, Quantization
-from desta.model.generators import load_generator
+from desta.model.hub import zoo
 from desta.records import AudioRef, Message
 
 log = logging.getLogger(__name__)

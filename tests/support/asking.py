@@ -6,7 +6,7 @@ import numpy as np
 
 from desta.inference.conversation import user_message
 from desta.inference.requests import Request
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR
 
 GREEDY = Sampling(max_new_tokens=10)

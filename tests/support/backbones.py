@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from desta.inference.conversation import user_message
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.model.config import ConnectorConfig, ModelConfig
 from desta.records import LOCATOR, Message
 

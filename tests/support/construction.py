@@ -8,7 +8,7 @@ from typing import Any
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.plan import Job, Planner
 from desta.construction.survey import survey
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.records import Clip, Segment
 from desta.shards import RESPONSES
 

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from desta.llm.base import Outcome, Sampling
-from desta.llm.config import OpenAIEngine
-from desta.llm.openai import OpenAIGenerator, connect
+from desta.generators.base import Outcome
+from desta.generators.config import OpenAIEngine
+from desta.generators.openai.client import OpenAIGenerator, connect
+from desta.model.backbone.sampling import Sampling
 from desta.records import Message
 from support.server import Reply, Request, chat_completion
 

@@ -14,7 +14,7 @@ from desta.construction.code import DECIDES_NOTHING, find_code
 from desta.construction.config import ConstructConfig
 from desta.construction.pipeline import construct
 from desta.errors import ConfigError
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.scripted import ScriptedGenerator
 from desta.shards import RESPONSES, Manifest
 from support.construction import clip, corpus, recipe, speak
 
@@ -25,7 +25,7 @@ logging.basicConfig(format="%(message)s", stream=sys.stderr)
 from desta.config import load_recipe
 from desta.construction.config import ConstructConfig
 from desta.construction.pipeline import construct
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.scripted import ScriptedGenerator
 asked = []
 def speak(content):
     asked.append(content)

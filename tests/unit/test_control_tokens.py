@@ -11,7 +11,7 @@ from transformers import GenerationConfig, WhisperTokenizer
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from desta.errors import CheckpointError
-from desta.model.control_tokens import (
+from desta.model.encoder.control_tokens import (
     ControlTokens,
     check_control_tokens,
     load_whisper_tokenizer,

@@ -15,12 +15,13 @@ from desta.construction.description import describe
 from desta.construction.prompts import Prompt
 from desta.construction.responses import generation_messages, training_messages
 from desta.errors import ConfigError
-from desta.llm.base import Completion, Sampling, as_text
-from desta.llm.chat import encode_chat, encode_text
-from desta.llm.local import LocalGenerator
-from desta.model.backbones import load_backbone, revision
+from desta.generators.base import Completion, as_text
+from desta.generators.local import LocalGenerator
+from desta.model.backbone.chat import encode_chat, encode_text
+from desta.model.backbone.load import load_backbone, revision
+from desta.model.backbone.sampling import Sampling
 from desta.model.config import ModelConfig
-from desta.model.weights import fingerprint
+from desta.model.hub.weights import fingerprint
 from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message, Segment
 from desta.shards import Manifest
 from support.commands import desta

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from desta.errors import CheckpointError
-from desta.model.conversion import convert_llama, read_ctranslate2, whisper_from_ctranslate2
+from desta.model.hub.conversion import convert_llama, read_ctranslate2, whisper_from_ctranslate2
 from support.llamas import write_gguf
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

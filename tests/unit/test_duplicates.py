@@ -7,7 +7,7 @@ from desta.construction.duplicates import REMEMBERED, SIMILARITY, DuplicateFilte
 from desta.construction.filters import Candidate
 from desta.construction.prompts import Prompt
 from desta.construction.values import closed_sets
-from desta.llm.base import Completion
+from desta.generators.base import Completion
 from desta.records import Clip, Segment
 
 LANGUAGES = ("French", "Greek", "Danish", "Russian", "Spanish")

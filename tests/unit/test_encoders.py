@@ -27,12 +27,12 @@ from desta.data.layout import Layout
 from desta.errors import CheckpointError, ConfigError
 from desta.inference.conversation import user_message
 from desta.inference.engine import Engine
-from desta.llm.base import Sampling
 from desta.model import checkpoint
+from desta.model.backbone.sampling import Sampling
 from desta.model.config import ConnectorConfig, ModelConfig
-from desta.model.encoders import load_encoder
+from desta.model.encoder.load import load_encoder
+from desta.model.encoder.wav2vec import WaveEncoder
 from desta.model.plan import plan
-from desta.model.waves import WaveEncoder
 from desta.records import LOCATOR, AudioRef, Message
 
 SIZES: dict[str, Any] = {

@@ -2,7 +2,7 @@ from desta.construction.faithfulness import Faithfulness
 from desta.construction.filters import Candidate
 from desta.construction.prompts import Prompt
 from desta.construction.values import closed_sets
-from desta.llm.base import Completion
+from desta.generators.base import Completion
 from desta.records import Clip
 
 

@@ -17,14 +17,14 @@ from transformers import (
 )
 
 from desta.inference.engine import Engine
-from desta.llm import fast_layers, packing
-from desta.llm.attention import attend_by_kernel
-from desta.llm.fast_layers import pack, speed_up
-from desta.model.backbones import load_backbone
+from desta.model.backbone.cpu import layers, packing
+from desta.model.backbone.cpu.attention import attend_by_kernel
+from desta.model.backbone.cpu.layers import pack, speed_up
+from desta.model.backbone.layers import recompute
+from desta.model.backbone.load import load_backbone
+from desta.model.backbone.lora import inject
 from desta.model.checkpoint import load
 from desta.model.config import Dtype, LoraConfig, ModelConfig
-from desta.model.layers import recompute
-from desta.model.lora import inject
 
 SIZES: dict[str, Any] = {
     "vocab_size": 64,
@@ -73,13 +73,13 @@ def _models(request: Any) -> tuple[Any, Any]:
 def used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one for every layer that ran fast."""
     calls: list[int] = []
-    compute = fast_layers._compute
+    compute = layers._compute
 
     def counted(*arguments: Any) -> Tensor:
         calls.append(1)
         return compute(*arguments)
 
-    monkeypatch.setattr(fast_layers, "_compute", counted)
+    monkeypatch.setattr(layers, "_compute", counted)
     return calls
 
 
@@ -100,7 +100,7 @@ def test_outputs_and_gradients_are_those_of_transformers(
 @pytest.fixture(params=["by hand", "by kernel"])
 def _attention(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attend both ways, whatever this processor is better at."""
-    monkeypatch.setattr(fast_layers, "kernel_is_fast", lambda x: request.param == "by kernel")
+    monkeypatch.setattr(layers, "kernel_is_fast", lambda x: request.param == "by kernel")
 
 
 @pytest.mark.usefixtures("_attention")
@@ -199,7 +199,7 @@ def test_what_cannot_be_done_fast_is_left_to_transformers(
         elif how == "trained":
             model.requires_grad_(True)
     if how == "long":
-        monkeypatch.setattr(fast_layers, "_MAX_SCORES", 15)
+        monkeypatch.setattr(layers, "_MAX_SCORES", 15)
     embeddings = torch.randn(1, 4, 48, dtype=torch.float64)
     with torch.autocast("cpu", torch.bfloat16, enabled=how == "other format"):
         expected, found = run(slow, embeddings, None), run(fast, embeddings, None)

@@ -9,7 +9,7 @@ from desta.construction.filters import FILTERS, Candidate, find_fault
 from desta.construction.prompts import Prompt
 from desta.construction.values import closed_sets
 from desta.errors import ConfigError
-from desta.llm.base import Completion
+from desta.generators.base import Completion
 from desta.records import Clip, Domain, Segment
 
 CORPUS: list[tuple[Domain, dict[str, str]]] = [

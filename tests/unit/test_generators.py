@@ -16,14 +16,15 @@ from transformers import AutoTokenizer
 from desta.config import build, dump_recipe, load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError, MissingExtraError, UnavailableError
-from desta.llm.base import Completion, Refusal, Sampling
-from desta.llm.config import Engine, LocalEngine, OpenAIEngine, ScriptedEngine, VllmEngine
-from desta.llm.decoding import end_ids
-from desta.llm.local import LocalGenerator
-from desta.llm.vllm import VllmGenerator
-from desta.model.backbones import load_backbone
+from desta.generators.base import Completion, Refusal
+from desta.generators.config import Engine, LocalEngine, OpenAIEngine, ScriptedEngine, VllmEngine
+from desta.generators.load import load_generator
+from desta.generators.local import LocalGenerator
+from desta.generators.vllm import VllmGenerator
+from desta.model.backbone.decoding import end_ids
+from desta.model.backbone.load import load_backbone
+from desta.model.backbone.sampling import Sampling
 from desta.model.config import Dtype, ModelConfig, Quantization
-from desta.model.generators import load_generator
 from desta.records import AudioRef, Message
 from support.commands import desta
 

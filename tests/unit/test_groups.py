@@ -19,8 +19,9 @@ from desta.construction.prompts import Prompt, load_pool, suits
 from desta.construction.survey import survey
 from desta.construction.values import closed_sets
 from desta.errors import ConfigError
-from desta.llm.base import Completion, Sampling, as_text
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.base import Completion, as_text
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Clip, Segment
 from desta.shards import Manifest, read_pairs
 

@@ -18,10 +18,11 @@ from desta.construction import filters
 from desta.construction.pipeline import construct
 from desta.errors import ConfigError, DataError, NoNumberError, UnavailableError
 from desta.evaluation.answerers import Reader
+from desta.generators.base import Completion, OnOutcome, Outcome, Refusal, as_text
+from desta.generators.batch import ask
+from desta.generators.scripted import ScriptedGenerator
 from desta.isolation import HALF, NO_NUMBER, error_of, half_of, holds_half, in_halves, printable
-from desta.llm.asking import ask
-from desta.llm.base import Completion, OnOutcome, Outcome, Refusal, Sampling, as_text
-from desta.llm.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message, Segment
 from desta.shards import read_pairs
 from desta.sources import describe as describing

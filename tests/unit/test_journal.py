@@ -9,7 +9,7 @@ import pytest
 
 from desta.construction.journal import Journal
 from desta.errors import DataError
-from desta.llm.base import Completion, Refusal
+from desta.generators.base import Completion, Refusal
 
 REFUSAL = Refusal(reason="refused: 400", message="400 too long: 日本")
 
@@ -158,7 +158,7 @@ FILL = """
 import sys
 from pathlib import Path
 from desta.construction.journal import Journal
-from desta.llm.base import Completion
+from desta.generators.base import Completion
 
 with Journal(Path(sys.argv[1])) as journal:
     for number in range(10_000):

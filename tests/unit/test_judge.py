@@ -16,11 +16,12 @@ from desta.evaluation.benchmarks import find_benchmark
 from desta.evaluation.judge import NOT_IN_FORM, UNREADABLE, JudgeRecipe, judge
 from desta.evaluation.judge_questions import QUESTIONS, Template, read_template
 from desta.evaluation.replies import Replies
-from desta.llm import openai
-from desta.llm.base import Completion, Sampling
-from desta.llm.config import OpenAIEngine
-from desta.llm.openai import OpenAIGenerator, connect
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.base import Completion
+from desta.generators.config import OpenAIEngine
+from desta.generators.openai import client
+from desta.generators.openai.client import OpenAIGenerator, connect
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.records import Message
 from support.server import Reply, Request, chat_completion, serving
 
@@ -117,7 +118,7 @@ def endpoint() -> Iterator[Judge]:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(client, "_FIRST_WAIT", 0.001)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 

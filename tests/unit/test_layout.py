@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from desta.data.batching import NO_LABEL, collate
 from desta.data.layout import Layout, Tokens, expand, wrap_locators
 from desta.errors import DataError
-from desta.llm.chat import encode_chat, encode_text
+from desta.model.backbone.chat import encode_chat, encode_text
 from desta.model.checkpoint import Loaded
 from desta.records import LOCATOR, AudioRef, Message
 

@@ -9,10 +9,10 @@ from transformers.models.bert.modeling_bert import BertEncoder
 from desta.audio import SAMPLE_RATE
 from desta.model.checkpoint import Loaded
 from desta.model.config import ConnectorConfig, ModelConfig
-from desta.model.connector import QFormerConnector
-from desta.model.encoder import WhisperEncoder
-from desta.model.fusion import fuse
-from desta.model.mel import MelExtractor
+from desta.model.connector.connector import QFormerConnector
+from desta.model.desta import fuse
+from desta.model.encoder.mel import MelExtractor
+from desta.model.encoder.whisper import WhisperEncoder
 from desta.model.plan import plan
 
 

@@ -12,8 +12,9 @@ from desta.construction.building import BUILDING, DROPPED
 from desta.construction.config import ConstructConfig
 from desta.construction.pipeline import construct
 from desta.errors import ConfigError, DataError
-from desta.llm.base import OnOutcome, Outcome, Sampling, as_text
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.base import OnOutcome, Outcome, as_text
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.records import Message
 from desta.shards import RESPONSES, Manifest, read_pairs, verify
 from support.construction import clip, contents, corpus, plan, recipe, speak

@@ -14,8 +14,9 @@ from desta.construction.plan import Planner
 from desta.construction.pool import ticket
 from desta.construction.survey import survey
 from desta.errors import ConfigError, DataError
-from desta.llm.base import Sampling, as_text
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.base import as_text
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from support.construction import LANGUAGES, clip, corpus, plan, recipe, speak
 
 

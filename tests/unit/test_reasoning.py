@@ -12,14 +12,15 @@ from transformers import AutoTokenizer
 
 from desta.construction.building import DROPPED
 from desta.construction.journal import Journal
-from desta.llm import local
-from desta.llm.base import Completion, Sampling
-from desta.llm.local import LocalGenerator
-from desta.llm.reasoning import completion, holds_mark, separate
-from desta.llm.scripted import ScriptedGenerator
-from desta.llm.vllm import VllmGenerator
-from desta.llm.writing import Writer
-from desta.model.backbones import load_backbone
+from desta.generators import local
+from desta.generators.base import Completion
+from desta.generators.local import LocalGenerator
+from desta.generators.reasoning import completion, holds_mark, separate
+from desta.generators.scripted import ScriptedGenerator
+from desta.generators.vllm import VllmGenerator
+from desta.model.backbone.load import load_backbone
+from desta.model.backbone.sampling import Sampling
+from desta.model.backbone.writer import Writer
 from desta.model.config import ModelConfig
 from desta.records import Message
 from desta.shards import RESPONSES

@@ -12,8 +12,8 @@ from desta.construction.config import NEED_METADATA, ConstructConfig
 from desta.construction.filters import FILTERS
 from desta.construction.pipeline import construct
 from desta.errors import ConfigError
-from desta.llm.base import Sampling
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.records import read_jsonl
 from desta.shards import read_pairs
 

@@ -16,7 +16,7 @@ from desta.evaluation.answerers import weights_of
 from desta.evaluation.attributes import ATTRIBUTES, ClipSet, EvalConfig
 from desta.evaluation.runner import evaluate
 from desta.evaluation.systems import Answerers
-from desta.llm.base import Sampling
+from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message
 from desta.shards import Dropped, Manifest, Shard
 from desta.training.hearing import choose_clips

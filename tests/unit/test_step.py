@@ -22,11 +22,11 @@ from transformers import (
 from desta.data.batching import num_shared, pack
 from desta.data.layout import Span, Tokens
 from desta.errors import CheckpointError, ConfigError
-from desta.model import head
+from desta.model.backbone import lm_head
+from desta.model.backbone.layers import recompute
 from desta.model.checkpoint import Loaded
 from desta.model.config import ConnectorConfig, ModelConfig
 from desta.model.desta import NO_LABEL, DestaModel
-from desta.model.layers import recompute
 from desta.training.selfcheck import selfcheck
 
 SMALL = {
@@ -137,35 +137,35 @@ def test_the_head_in_chunks_equals_the_head_in_one(
     backbone = backbone_of(BACKBONES[name])
     hidden = torch.randn(11, 32, requires_grad=True)
     targets = torch.randint(96, (11,))
-    whole = functional.cross_entropy(head.logits(backbone, hidden), targets, reduction="sum")
+    whole = functional.cross_entropy(lm_head.logits(backbone, hidden), targets, reduction="sum")
     (expected,) = torch.autograd.grad(whole * 0.5, hidden)
 
-    monkeypatch.setattr(head, "_MAX_LOGITS", 3 * 96)
+    monkeypatch.setattr(lm_head, "_MAX_LOGITS", 3 * 96)
     widest: list[int] = []
     monkeypatch.setattr(
-        head, "logits", lambda b, h, f=head.logits: widest.append(len(h)) or f(b, h)
+        lm_head, "logits", lambda b, h, f=lm_head.logits: widest.append(len(h)) or f(b, h)
     )
-    loss = head.loss_sum(backbone, hidden, targets)
+    loss = lm_head.loss_sum(backbone, hidden, targets)
     (found,) = torch.autograd.grad(loss * 0.5, hidden)
 
     assert widest == [3, 3, 3, 2]
     torch.testing.assert_close(loss.detach(), whole.detach(), **EXACT)
     torch.testing.assert_close(found, expected, **EXACT)
     with torch.no_grad():
-        torch.testing.assert_close(head.loss_sum(backbone, hidden, targets), loss, **EXACT)
+        torch.testing.assert_close(lm_head.loss_sum(backbone, hidden, targets), loss, **EXACT)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_head_of_a_known_backbone_passes_the_check(name: str) -> None:
-    head.check(backbone_of(BACKBONES[name]), name)
+    lm_head.check(backbone_of(BACKBONES[name]), name)
 
 
 def test_a_backbone_with_a_rule_of_its_own_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = backbone_of(BACKBONES["granite"])
     plain = backbone.get_output_embeddings()
-    monkeypatch.setattr(head, "logits", lambda _, hidden: plain(hidden))  # as if it were Llama
+    monkeypatch.setattr(lm_head, "logits", lambda _, hidden: plain(hidden))  # as if it were Llama
     with pytest.raises(CheckpointError, match='backbone "ibm/some" does something to its logits'):
-        head.check(backbone, "ibm/some")
+        lm_head.check(backbone, "ibm/some")
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -191,7 +191,7 @@ def test_a_shared_prefix_changes_neither_loss_nor_gradients(tiny: Loaded, name: 
 
 
 def test_a_prefix_is_shared_only_where_the_cache_can_be() -> None:
-    from desta.model.prefix import longest_shareable
+    from desta.model.backbone.prefix import longest_shareable
 
     assert longest_shareable(BACKBONES["mistral"]) == 5
     assert longest_shareable(BACKBONES["llama"]) == float("inf")

@@ -18,9 +18,9 @@ from desta.evaluation.benchmarks import BENCHMARKS
 from desta.evaluation.items import Item, ask
 from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import Answerers, check_names, make_systems
-from desta.llm.base import Sampling
-from desta.llm.config import OpenAIEngine
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.config import OpenAIEngine
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, AudioRef, Message
 from support.recordings import tone
 from support.server import Reply, Request, chat_completion, serving

@@ -22,8 +22,8 @@ from transformers import (
 from desta.audio import SAMPLE_RATE
 from desta.errors import CheckpointError, ConfigError, DataError
 from desta.inference.transcribe import MAX_NEW_TOKENS, Transcriber
-from desta.model import decoder
-from desta.model.mel import MelExtractor
+from desta.model.encoder import whisper_decoder
+from desta.model.encoder.mel import MelExtractor
 from desta.vad import speech_seconds, spoken_windows
 
 Audio = NDArray[np.float32]
@@ -192,7 +192,7 @@ def features(windows: list[Audio]) -> Tensor:
 @pytest.fixture(params=["by hand", "by kernel"])
 def _attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attend both ways, whatever this processor is better at."""
-    monkeypatch.setattr(decoder, "kernel_is_fast", lambda x: request.param == "by kernel")
+    monkeypatch.setattr(whisper_decoder, "kernel_is_fast", lambda x: request.param == "by kernel")
 
 
 @pytest.mark.usefixtures("_attention")

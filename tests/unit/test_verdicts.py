@@ -13,8 +13,9 @@ from desta.construction.prompts import Prompt
 from desta.construction.values import closed_sets
 from desta.construction.verdicts import Verdicts
 from desta.errors import ConfigError, MissingExtraError
-from desta.llm.base import Completion, Outcome, Refusal, Sampling
-from desta.llm.scripted import ScriptedGenerator
+from desta.generators.base import Completion, Outcome, Refusal
+from desta.generators.scripted import ScriptedGenerator
+from desta.model.backbone.sampling import Sampling
 from desta.records import Clip
 from desta.shards import Dropped
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from desta.cli.app import app
 from desta.errors import CheckpointError, ConfigError
-from desta.model import zoo
-from desta.model.zoo import Original, Part, ZooModel
+from desta.model.hub import zoo
+from desta.model.hub.zoo import Original, Part, ZooModel
 
 
 def test_directories_and_ids_of_the_hub_resolve_to_themselves(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from desta.errors import CheckpointError
-from desta.model.architectures import architecture
-from desta.model.backbones import load_backbone
+from desta.generators.load import load_generator
+from desta.model.backbone.load import load_backbone
 from desta.model.checkpoint import load
 from desta.model.config import ModelConfig
-from desta.model.generators import load_generator
+from desta.model.hub.architectures import architecture
 from support.commands import desta
 from support.construction import recipe
 from support.recordings import record

@@ -14,8 +14,8 @@ from transformers import (
 
 from desta.data.layout import Layout
 from desta.errors import CheckpointError, ConfigError, DataError
-from desta.llm.chat import DATE, encode_chat, encode_text, render_chat
-from desta.llm.decoding import end_ids
+from desta.model.backbone.chat import DATE, encode_chat, encode_text, render_chat
+from desta.model.backbone.decoding import end_ids
 from desta.records import LOCATOR, AudioRef, Message
 from support.backbones import ADDED, SIZES, SPECIAL, TEMPLATES, conversation
 

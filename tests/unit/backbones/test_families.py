@@ -23,10 +23,10 @@ from desta.data.layout import Layout
 from desta.errors import CheckpointError
 from desta.inference.engine import Engine
 from desta.inference.prefixes import PrefixCache
-from desta.llm.base import Sampling
-from desta.llm.decoding import read, write
-from desta.llm.writing import Writer
 from desta.model import checkpoint
+from desta.model.backbone.decoding import read, write
+from desta.model.backbone.sampling import Sampling
+from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
 from desta.model.desta import DestaModel
 from support.backbones import FAMILIES, GREEDY, SIZES, config, conversation

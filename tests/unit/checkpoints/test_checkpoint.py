@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from desta.data.layout import Layout
 from desta.errors import CheckpointError, ConfigError, DestaError
 from desta.inference.engine import Engine
-from desta.llm.base import Sampling
 from desta.model import checkpoint
+from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import WEIGHTS, Loaded
 from desta.model.verify import verify
 from desta.records import LOCATOR, AudioRef, Message

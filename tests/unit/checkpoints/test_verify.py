@@ -13,8 +13,8 @@ from desta.errors import CheckpointError, ConfigError
 from desta.inference.engine import Engine
 from desta.model import checkpoint
 from desta.model.checkpoint import BACKBONE_REVISION
+from desta.model.hub.weights import fingerprint
 from desta.model.verify import verify
-from desta.model.weights import fingerprint
 from support.checkpoints import change
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError, DestaError
-from desta.llm.base import Completion, Refusal
-from desta.llm.config import OpenAIEngine
-from desta.llm.openai import connect
+from desta.generators.base import Completion, Refusal
+from desta.generators.config import OpenAIEngine
+from desta.generators.openai.client import connect
 from desta.records import Message
 from support.endpoint import SAMPLING, Endpoint, ask, connected, engine
 from support.server import Reply, nobody

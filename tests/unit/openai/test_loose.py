@@ -8,7 +8,7 @@ import pytest
 
 from desta.construction.building import DROPPED
 from desta.construction.journal import Journal
-from desta.llm.base import Completion, Refusal
+from desta.generators.base import Completion, Refusal
 from desta.shards import RESPONSES
 from support.commands import desta
 from support.endpoint import SAMPLING, Endpoint, ask_all, connected, message, one, say

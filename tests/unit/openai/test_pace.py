@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from desta.llm import openai
-from desta.llm.answers import retry_after
-from desta.llm.pacing import Pace
+from desta.generators.openai import client
+from desta.generators.openai.protocol import retry_after
+from desta.generators.openai.rate_limit import Pace
 from support.endpoint import Endpoint, ask, connected
 from support.server import Reply
 
@@ -40,7 +40,7 @@ def test_a_date_may_say_when_to_come_back() -> None:
 
 
 def test_waits_double_and_differ(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai, "_FIRST_WAIT", 0.05)
+    monkeypatch.setattr(client, "_FIRST_WAIT", 0.05)
     endpoint.fail = lambda body, tries: (500, {}, {}) if tries <= 3 else None
     generator = connected(endpoint, max_retries=4)
     endpoint.times.clear()

@@ -11,8 +11,8 @@ import pytest
 
 from desta.construction.building import DROPPED
 from desta.errors import ConfigError, DataError, UnavailableError
-from desta.llm.base import Completion, Outcome, Refusal
-from desta.llm.openai import OpenAIGenerator
+from desta.generators.base import Completion, Outcome, Refusal
+from desta.generators.openai.client import OpenAIGenerator
 from desta.records import Message
 from desta.shards import Manifest
 from support.commands import desta

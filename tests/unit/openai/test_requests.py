@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError
-from desta.llm.config import OpenAIEngine
+from desta.generators.config import OpenAIEngine
 from desta.records import AudioRef, Message
 from support.commands import desta
 from support.endpoint import SAMPLING, Endpoint, ask, connected

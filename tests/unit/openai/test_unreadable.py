@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, UnavailableError
-from desta.llm.base import Completion, Refusal
-from desta.llm.config import OpenAIEngine
-from desta.llm.openai import connect
+from desta.generators.base import Completion, Refusal
+from desta.generators.config import OpenAIEngine
+from desta.generators.openai.client import connect
 from support.endpoint import Endpoint, ask_all, connected, one, say
 
 ENDED = {"finish_reason": "stop"}

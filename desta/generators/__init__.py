@@ -1,0 +1,1 @@
+"""Text generators: one protocol, several engines."""

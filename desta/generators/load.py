@@ -1,0 +1,140 @@
+"""Loading the engine that a recipe names."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from transformers import AutoConfig, GenerationConfig
+
+from desta.errors import ConfigError
+from desta.generators.base import TextGenerator
+from desta.generators.config import Engine, LocalEngine, OpenAIEngine, ScriptedEngine, VllmEngine
+from desta.generators.local import LocalGenerator
+from desta.generators.openai.client import connect
+from desta.generators.scripted import ScriptedGenerator
+from desta.generators.vllm import VllmGenerator, load_vllm, vllm_version
+from desta.model.backbone.decoding import end_ids
+from desta.model.backbone.load import (
+    NumberFormats,
+    load_backbone,
+    load_tokenizer,
+    revision,
+    stored_format,
+)
+from desta.model.hub.load import find_local, is_gguf, load_part, locate
+from desta.model.hub.weights import read_headers
+from desta.model.precision import choose_device, precision
+
+_SAFETENSORS_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+class GeneratorRecipe(NumberFormats, Protocol):
+    """What a recipe says of who writes; see `desta.construction.config.ConstructConfig`."""
+
+    @property
+    def backbone(self) -> str:
+        """Hub id, zoo name, directory or GGUF file."""
+
+    @property
+    def engine(self) -> Engine:
+        """By what it is run."""
+
+
+def load_generator(recipe: GeneratorRecipe) -> TextGenerator:
+    """Load what writes the responses of a recipe.
+
+    Raises:
+        ConfigError: the engine cannot do what the recipe wants, or the endpoint refuses.
+        CheckpointError: the backbone cannot be loaded.
+        MissingExtraError: a package of the engine is not installed.
+    """
+    engine = recipe.engine
+    match engine:
+        case LocalEngine():
+            return _local(recipe, engine)
+        case VllmEngine():
+            return _vllm(recipe, engine)
+        case OpenAIEngine():
+            name = engine.tokenizer
+            tokenizer = None if name is None else load_tokenizer(locate(name, None))
+            return connect(engine, model=engine.model or recipe.backbone, tokenizer=tokenizer)
+        case ScriptedEngine():
+            return scripted(engine.answer)
+
+
+def scripted(answer: str | None) -> ScriptedGenerator:
+    """Return a generator that says the same every time; None repeats the last message."""
+    if answer is None:
+        return ScriptedGenerator(str, revision="echo")
+    digest = hashlib.sha256(answer.encode()).hexdigest()
+    return ScriptedGenerator(partial(_say, answer), revision=f"sentence {digest}")
+
+
+def _say(answer: str, _: str) -> str:
+    return answer
+
+
+def _local(recipe: GeneratorRecipe, engine: LocalEngine) -> LocalGenerator:
+    place = locate(recipe.backbone, None)
+    device = choose_device(engine.device, stored=lambda: stored_format(place, recipe))
+    model, tokenizer = load_backbone(place, recipe, device)
+    pinned = revision(place, recipe, device)
+    return LocalGenerator(model.to(device), tokenizer, id=recipe.backbone, revision=pinned)
+
+
+def _vllm(recipe: GeneratorRecipe, engine: VllmEngine) -> VllmGenerator:
+    place = locate(recipe.backbone, None)
+    version = vllm_version()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = _dtype(recipe, place, device)
+    tokenizer = load_tokenizer(place)
+    config = load_part(AutoConfig, place).get_text_config(decoder=True)
+    llm = load_vllm(
+        place, engine, dtype=dtype, longest=getattr(config, "max_position_embeddings", None)
+    )
+    return VllmGenerator(
+        llm,
+        tokenizer,
+        end_ids=end_ids(_Declared(place), tokenizer),
+        id=recipe.backbone,
+        revision=f"{revision(place, recipe, device)} by vllm {version}",
+    )
+
+
+def _dtype(recipe: GeneratorRecipe, place: str, device: str) -> str:
+    """Return vLLM's number format, in which it would be the backbone that training loads."""
+    if is_gguf(place):
+        raise ConfigError(
+            "the engine vllm reads no GGUF file here", fix="give a directory, or `kind: local`"
+        )
+    if recipe.backbone_quantization is not None:
+        raise ConfigError(
+            "the engine vllm cannot quantize as training does",
+            fix="leave backbone_quantization out, or use `kind: local`",
+        )
+    weights, compute = (precision(d, device) for d in (recipe.backbone_dtype, recipe.dtype))
+    directory = find_local(place, None)
+    headers = read_headers(directory) if directory is not None and directory.is_dir() else {}
+    stored = {header.dtype for header in headers.values()}
+    # vLLM keeps weights in what it computes in, and so would leave out a rounding.
+    if compute == torch.float32 != weights and stored != {_SAFETENSORS_NAMES[weights]}:
+        rounded = str(weights).removeprefix("torch.")
+        raise ConfigError(
+            f"the engine vllm cannot round weights to {rounded} and compute in float32",
+            fix=f"give dtype: {rounded}, or use `kind: local`",
+        )
+    return str(compute).removeprefix("torch.")
+
+
+class _Declared:
+    """What the files of a backbone declare about generation, without its weights."""
+
+    def __init__(self, place: str) -> None:
+        directory = find_local(place, None)
+        if directory is not None and (Path(directory) / "generation_config.json").is_file():
+            self.generation_config = load_part(GenerationConfig, place)
+        else:  # as transformers does for a model without that file
+            config = load_part(AutoConfig, place)
+            self.generation_config = GenerationConfig.from_model_config(config)

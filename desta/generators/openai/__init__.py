@@ -1,0 +1,1 @@
+"""Text generation by endpoints with OpenAI's chat completions."""

@@ -1,1 +1,0 @@
-"""Who can write text: one protocol, several engines."""

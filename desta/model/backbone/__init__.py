@@ -1,0 +1,1 @@
+"""The backbone: chat templates, decoding, LM head."""

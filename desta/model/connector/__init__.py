@@ -1,0 +1,1 @@
+"""The connector between encoder and backbone."""

