@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from desta.construction.prompts import load_pool
+from desta.environment import environment
 from desta.errors import DestaError
 from desta.model.backbone.chat import encode_chat
 from desta.model.backbone.load import load_backbone
@@ -32,7 +33,6 @@ from desta.model.config import Dtype, ModelConfig
 from desta.model.hub.load import locate
 from desta.progress import progress_bar
 from desta.records import END_AUDIO, START_AUDIO, Message
-from desta.training.tracking import environment
 
 BACKBONE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 DESCRIPTION = (

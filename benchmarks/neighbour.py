@@ -27,10 +27,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from desta.environment import environment
 from desta.errors import DestaError
 from desta.progress import progress_bar
 from desta.threads import SPIN_COUNT
-from desta.training.tracking import environment
 from measure.clips import write_clips
 from measure.rounds import cpu_name
 from measure.settings import BUSY, QUICK, Scale

@@ -32,6 +32,7 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from desta import audio
 from desta.config import to_plain
+from desta.environment import environment
 from desta.errors import DataError, DestaError
 from desta.inference.pieces import cut_at_pauses, find_voices, read_again
 from desta.inference.transcribe import Transcriber
@@ -39,7 +40,6 @@ from desta.model import checkpoint
 from desta.model.encoder.control_tokens import load_whisper_tokenizer
 from desta.model.hub.load import load_part
 from desta.progress import progress_bar
-from desta.training.tracking import environment
 from measure.blocks import origin, replace_block
 from proof_of_conversion import read_prompts
 from windows import count_errors, rate

@@ -34,11 +34,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from desta import audio
+from desta.environment import environment
 from desta.inference.transcribe import Transcriber
 from desta.model.backbone.chat import encode_chat
 from desta.model.hub import zoo
 from desta.records import Message
-from desta.training.tracking import environment
 
 WHISPER = "openai/whisper-base"
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"

@@ -38,9 +38,9 @@ from pathlib import Path
 
 import torch
 
+from desta.environment import environment
 from desta.errors import DestaError
 from desta.model.config import ConnectorConfig, ModelConfig
-from desta.training.tracking import environment
 from measure import table
 from measure.clips import write_clips
 from measure.rounds import PARTS, measure_device

@@ -31,6 +31,7 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from desta import audio
 from desta.config import to_plain
+from desta.environment import environment
 from desta.errors import DataError, DestaError
 from desta.evaluation.base import MODEL
 from desta.inference.transcribe import Transcriber
@@ -38,7 +39,6 @@ from desta.model import checkpoint
 from desta.model.config import Window
 from desta.model.encoder.mel import MelExtractor
 from desta.progress import progress_bar
-from desta.training.tracking import environment
 from measure.blocks import origin, replace_block
 from proof_of_conversion import read_prompts
 

@@ -19,7 +19,7 @@ from typing import Any
 import typer
 
 from desta.errors import ConfigError, DestaError
-from desta.shards import write_atomic
+from desta.files import write_atomic
 
 OUT = Path("demo")
 RECIPES = Path("recipes/demo")

@@ -20,8 +20,8 @@ from typing import BinaryIO, Self
 from filelock import FileLock, Timeout
 
 from desta.errors import DataError, DestaError
+from desta.files import UNWRITABLE, sync, write_atomic
 from desta.paths import check_output
-from desta.shards import UNWRITABLE, sync, write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypedDict
 
 from desta.errors import DataError
-from desta.paths import check_local, check_output
+from desta.files import UNWRITABLE, write_atomic
+from desta.paths import check_local
 from desta.records import AudioTextPair, read_jsonl
 from desta.schema import Json, check, read_json
 
@@ -29,8 +29,6 @@ FORMAT = 3
 """Of the directory; raised whenever an older reader would misread a newer directory."""
 MANIFEST = "manifest.json"
 RESPONSES = "responses.sqlite"
-UNWRITABLE = "backslashreplace"
-"""How JSON is encoded that holds halves of characters: as JSON writes them itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,41 +128,6 @@ class Manifest:
             return cls(**values)
         except TypeError as error:  # a key that is not known
             raise DataError(f"{path} is not a manifest: {error}", fix=again) from error
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole, or not at all, also if the power fails."""
-    with atomic_file(path) as file:
-        file.write(data)
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is there, whole, when the block ends, or else stays as it was.
-
-    A link to a file stays one.
-
-    Raises:
-        ConfigError: the path leads to a folder, a pipe or a device.
-    """
-    check_output(path)
-    real = path.resolve()
-    temporary = real.with_name(f".{real.name}.part")  # always the same: a rerun overwrites it
-    with temporary.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(real)
-    sync(real.parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until what a file holds, or which names a directory has, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class ShardWriter:

@@ -23,9 +23,9 @@ from desta.attributes.signal import MEASURES
 from desta.attributes.thresholds import Thresholds, fit
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
+from desta.files import atomic_file, write_atomic
 from desta.paths import check_folder
 from desta.records import CORPUS, MEASURED, MODEL, Clip
-from desta.shards import atomic_file, write_atomic
 from desta.sources.glossary import gender_name, noise_level
 
 CLIPS = "clips.jsonl"

@@ -14,7 +14,7 @@ import numpy as np
 
 from desta.attributes.signal import MEASURES
 from desta.errors import DataError
-from desta.shards import write_atomic
+from desta.files import write_atomic
 
 FORMAT = 1
 PERCENTILES = (10.0, 30.0, 70.0, 90.0)

@@ -87,8 +87,8 @@ def inspect(
     if card:
         typer.echo(f"card: {write_card(directory, data_card(found))}", err=True)
     if html:
-        from desta.publishing.samples import samples_page
-        from desta.shards import write_atomic
+        from desta.files import write_atomic
+        from desta.reports.data_set import samples_page
 
         html.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(html, samples_page(found, root=root).encode())

@@ -127,7 +127,7 @@ def score(
         folders[0], allow_missing=allow_missing, recipe=recipe, generator=generator
     )
     if report:
-        from desta.evaluation.report import read_evaluation, write_report
+        from desta.reports.evaluation import read_evaluation, write_report
 
         write_report(read_evaluation(folders[0]), report)
     print_scores(scores, as_json)
@@ -219,7 +219,7 @@ def _score_published(
         published, facts = replace(published, results=tuple(judged)), {"judge": found}
     scores = score_published(published, allow_missing=allow_missing) | facts
     if report:
-        from desta.evaluation.report import Evaluation, write_report
+        from desta.reports.evaluation import Evaluation, write_report
 
         told = ", ".join(str(path) for path in paths)
         write_report(Evaluation(name=told, scores=scores, results=published.results), report)

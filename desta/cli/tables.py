@@ -41,7 +41,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
         return
-    from desta.evaluation.report import counts_of, exceptions, rule_of
+    from desta.reports.evaluation import counts_of, exceptions, rule_of
 
     systems, shares = scores["systems"], scores["shares"]
     console = Console()

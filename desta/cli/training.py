@@ -84,13 +84,13 @@ def report(
     target = out or run / "report.html"
     check_output(target)
     if (run / "plan.json").is_file():
-        from desta.evaluation.report import read_evaluation
-        from desta.evaluation.report import write_report as write_evaluation
+        from desta.reports.evaluation import read_evaluation
+        from desta.reports.evaluation import write_report as write_evaluation
 
         for path in write_evaluation(read_evaluation(run), target):
             typer.echo(path)
         return
-    from desta.training.report import write_report
+    from desta.reports.run import write_report
 
     typer.echo(write_report(run, target))
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from desta.files import UNWRITABLE, sync
 from desta.records import AudioTextPair
-from desta.shards import MANIFEST, UNWRITABLE, Manifest, Shard, ShardWriter, sync
+from desta.shards import MANIFEST, Manifest, Shard, ShardWriter
 
 BUILDING = "building"
 DROPPED = "dropped.ndjson"

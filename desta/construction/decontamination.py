@@ -19,10 +19,11 @@ from desta.construction.testsets import (
     plain_name,
 )
 from desta.errors import ConfigError, DataError, DestaError
+from desta.files import UNWRITABLE, atomic_file
 from desta.isolation import error_of
 from desta.paths import check_output
 from desta.records import Clip, stream_clips
-from desta.shards import UNWRITABLE, Dropped, atomic_file
+from desta.shards import Dropped
 from desta.sources.files import load_clip
 
 BY_NAME = "is named in a benchmark"

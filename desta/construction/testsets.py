@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from desta.audio import SUFFIXES, AudioInput, load, name_of
 from desta.construction.fingerprint import FingerprintIndex, fingerprint
 from desta.errors import DataError, DestaError, need
+from desta.files import UNWRITABLE, write_atomic
 from desta.isolation import error_of
-from desta.shards import UNWRITABLE, Dropped, write_atomic
+from desta.shards import Dropped
 
 _VERSION = 1  # of the index on disk; raised when fingerprints or names change
 _LISTS = (".json", ".jsonl", ".csv", ".tsv")

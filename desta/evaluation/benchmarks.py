@@ -25,7 +25,7 @@ from desta.evaluation.base import Benchmark, Result
 from desta.evaluation.items import Item, Report, Score
 from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.voicebench_ifeval import ifeval_column
-from desta.shards import UNWRITABLE
+from desta.files import UNWRITABLE
 
 HUB = "hub"
 """As `data`: every part from its own place on the Hub, at the commit that is pinned here."""

@@ -37,8 +37,8 @@ from desta.evaluation.items import (
     text_of,
     texts_of,
 )
+from desta.files import UNWRITABLE
 from desta.records import LOCATOR
-from desta.shards import UNWRITABLE
 
 PREFIX = "The correct answer is: "
 """Words that the system prompt asks for, and that the second reading takes out again."""

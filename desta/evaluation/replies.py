@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
+from desta.files import UNWRITABLE
 from desta.generators.reasoning import separate
 from desta.paths import check_output
-from desta.shards import UNWRITABLE
 
 logger = logging.getLogger(__name__)
 

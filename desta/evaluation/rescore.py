@@ -8,9 +8,9 @@ from desta.evaluation.benchmarks import BENCHMARKS, rescore
 from desta.evaluation.journal import RESULTS, line_of, lock
 from desta.evaluation.judge import JudgeRecipe, judge
 from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
+from desta.files import UNWRITABLE
 from desta.generators.base import TextGenerator
 from desta.records import read_jsonl
-from desta.shards import UNWRITABLE
 
 
 def score_again(

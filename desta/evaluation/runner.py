@@ -19,6 +19,7 @@ from typing import Any
 
 from desta import audio
 from desta.config import to_plain
+from desta.environment import environment
 from desta.errors import (
     CheckpointError,
     ConfigError,
@@ -44,7 +45,6 @@ from desta.model.backbone.sampling import Sampling
 from desta.paths import check_folder, check_output
 from desta.progress import progress_bar
 from desta.records import AudioRef
-from desta.training.tracking import environment
 
 logger = logging.getLogger(__name__)
 

@@ -38,9 +38,9 @@ from desta.evaluation.journal import RESULTS
 from desta.evaluation.judge_questions import find_questions
 from desta.evaluation.metrics import Estimate
 from desta.evaluation.verdict import judge_systems
+from desta.files import UNWRITABLE, write_atomic
 from desta.records import numbered_jsonl
 from desta.schema import find_fault, read_json
-from desta.shards import UNWRITABLE, write_atomic
 
 PLAN = "plan.json"
 SCORES = "scores.json"

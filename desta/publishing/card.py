@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from desta.errors import ConfigError
+from desta.files import write_atomic
 from desta.publishing.survey import (
     LENGTHS,
     Contents,
@@ -16,7 +17,7 @@ from desta.publishing.survey import (
     quantiles,
     table_of,
 )
-from desta.shards import Dropped, write_atomic
+from desta.shards import Dropped
 from desta.sources import SOURCES
 from desta.sources.base import Source
 from desta.sources.languages import LANGUAGES

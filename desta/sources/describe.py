@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from desta.audio import Note
 from desta.errors import DataError
+from desta.files import write_atomic
 from desta.isolation import HALF, error_of, holds_half, printable
 from desta.paths import check_folder, check_local
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
-from desta.shards import write_atomic
 from desta.sources.attributes import measure
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.files import inside

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from desta.shards import write_atomic
+from desta.files import write_atomic
 
 RECORDINGS = "recordings"
 """Folder below the root."""

@@ -24,14 +24,15 @@ from accelerate.utils import set_seed
 
 from desta.config import dump_recipe, load_recipe
 from desta.data.dataset import PairDataset, Skipped
+from desta.environment import environment
 from desta.errors import ConfigError, DataError
+from desta.files import write_atomic
 from desta.model import checkpoint
 from desta.model.backbone.layers import recompute
 from desta.model.backbone.load import stored_format
 from desta.model.config import AUTO
 from desta.model.hub.load import locate
 from desta.progress import progress_bar
-from desta.shards import write_atomic
 from desta.training import processes
 from desta.training.batches import Collator, MicroBatch, stream
 from desta.training.card import model_card
@@ -48,7 +49,7 @@ from desta.training.state import (
     save_state,
 )
 from desta.training.tally import Tally
-from desta.training.tracking import Tracker, environment
+from desta.training.tracking import Tracker
 from desta.training.validation import HeldOut, validate
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from desta.data.dataset import Remark
 from desta.data.sampling import Position
 from desta.errors import DataError
+from desta.files import sync, write_atomic
 from desta.model.hub.weights import write_tensors
-from desta.shards import sync, write_atomic
 from desta.training.tally import Tally
 
 RESUME = "resume"

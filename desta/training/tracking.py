@@ -1,20 +1,13 @@
-"""What a run leaves behind beside its weights: metrics, recipe, environment."""
+"""Metrics of a run: `metrics.jsonl` and TensorBoard."""
 
 import json
-import os
-import platform
-import subprocess
-import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from desta.errors import need
-from desta.shards import write_atomic
-from desta.version import __version__
+from desta.files import write_atomic
 
 METRICS = "metrics.jsonl"
-_PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy")
 
 
 class Tracker:
@@ -44,43 +37,8 @@ class Tracker:
         self._board.close()
 
 
-def environment() -> dict[str, Any]:
-    """Return what a number depends on besides the recipe: command, commit, versions, machine."""
-    return {
-        "command": " ".join(["desta", *sys.argv[1:]]),
-        "desta": __version__,
-        "commit": _git("rev-parse", "HEAD"),
-        "modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "cpus": os.cpu_count(),
-        "machine": platform.machine(),
-    }
-
-
 def _step(line: str) -> float:
     try:
         return json.loads(line)["step"]
     except (json.JSONDecodeError, KeyError):
         return float("inf")  # a torn last line
-
-
-def _git(*arguments: str) -> str | None:
-    """Ask git about the checkout this package lies in; None outside one."""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

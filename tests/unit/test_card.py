@@ -12,8 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from desta.errors import ConfigError, DataError
 from desta.publishing.card import CARD, data_card, find_published, write_card
 from desta.publishing.hub import upload
-from desta.publishing.samples import samples_page
 from desta.publishing.survey import survey
+from desta.reports.data_set import samples_page
 from support.publishing import constructed, heard, published, row
 from support.recordings import tone
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from desta.evaluation import page as browser
 from desta.evaluation.base import Result
 from desta.evaluation.benchmarks import find_benchmark, rescore
-from desta.evaluation.page import BETWEEN, RIGHT, UNSCORED, WRONG, collect_sounds, outcome
-from desta.evaluation.report import Evaluation, write_report
 from desta.evaluation.scores import sum_up
 from desta.records import AudioRef, Message
+from desta.reports import browser as browser
+from desta.reports.browser import BETWEEN, RIGHT, UNSCORED, WRONG, collect_sounds, outcome
+from desta.reports.evaluation import Evaluation, write_report
 from support.recordings import tone
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)> | `a` \u2028'

@@ -8,9 +8,9 @@ import pytest
 
 from desta.errors import ConfigError, DataError
 from desta.publishing.parquet import PARQUET_FILES, export_parquet
-from desta.publishing.samples import samples_page
 from desta.publishing.survey import MISSING, OUTSIDE, survey
 from desta.records import AudioTextPair
+from desta.reports.data_set import samples_page
 from desta.shards import Dropped
 from support.publishing import BLOCK, heard, published, row
 from support.recordings import tone

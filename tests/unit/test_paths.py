@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from desta.errors import ConfigError, DataError
+from desta.files import atomic_file, write_atomic
 from desta.lines import LineFile, whole_lines
 from desta.paths import check_folder, check_local, check_output
-from desta.shards import atomic_file, write_atomic
 
 BUSY = DataError("busy", fix="wait")
 

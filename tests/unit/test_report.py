@@ -18,9 +18,9 @@ from desta.evaluation.runner import evaluate
 from desta.evaluation.systems import Answerers
 from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message
+from desta.reports.attributes import choose_clips
+from desta.reports.run import write_report
 from desta.shards import Dropped, Manifest, Shard
-from desta.training.hearing import choose_clips
-from desta.training.report import write_report
 
 LANGUAGES = ("Danish", "French", "Greek")
 HOSTILE = '</td><script>alert("x")</script>'

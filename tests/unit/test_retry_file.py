@@ -14,8 +14,8 @@ import pytest
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import Result
 from desta.evaluation.journal import Journal, lock
+from desta.files import write_atomic
 from desta.lines import RetryFile, again_of, filled
-from desta.shards import write_atomic
 
 BUSY = DataError("busy", fix="wait")
 ROOT = Path(__file__).parents[2]

@@ -14,10 +14,10 @@ from desta.publishing.survey import (
     table_of,
 )
 from desta.records import NO_TRANSCRIPTION
+from desta.reports.attributes import player
+from desta.reports.html import page, paragraph, section, table, tiles
 from desta.shards import Dropped
 from desta.sources.files import inside
-from desta.training.hearing import player
-from desta.training.page import page, paragraph, section, table, tiles
 
 MAX_SECONDS = 30.0
 """Longest stretch of a recording that the page holds."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from desta import audio
 from desta.errors import DataError
 from desta.records import NO_TRANSCRIPTION
-from desta.training.page import matrix, paragraph, percent, table
+from desta.reports.html import matrix, paragraph, percent, table
 
 NUM_CLIPS = 12
 _MODEL, _CHANCE = "model", "chance"  # systems, as scores.json names them

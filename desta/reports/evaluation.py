@@ -17,13 +17,13 @@ from desta.evaluation.formats import ScoresFile
 from desta.evaluation.items import TOTAL
 from desta.evaluation.journal import RESULTS
 from desta.evaluation.metrics import Estimate
-from desta.evaluation.page import Sounds, browser, collect_sounds, script, style
-from desta.evaluation.plots import draw_scores
 from desta.evaluation.scores import PLAN, SCORES, read_plan, read_results
+from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_output
+from desta.reports.browser import Sounds, browser, collect_sounds, script, style
+from desta.reports.figures import draw_scores
+from desta.reports.html import contents, figure, page, paragraph, section, table
 from desta.schema import Json, read_json
-from desta.shards import UNWRITABLE, write_atomic
-from desta.training.page import contents, figure, page, paragraph, section, table
 
 Row = Mapping[str, Any]
 Table = tuple[str, list[str], list[list[str]]]

@@ -22,11 +22,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from desta.errors import DataError
+from desta.files import UNWRITABLE, write_atomic
 from desta.records import numbered_jsonl
-from desta.schema import Json, check, read_json
-from desta.shards import UNWRITABLE, Manifest, write_atomic
-from desta.training.figures import draw_layer_weights, draw_loss
-from desta.training.formats import (
+from desta.reports.attributes import describe_clips, describe_scores, headline
+from desta.reports.figures import draw_layer_weights, draw_loss
+from desta.reports.html import figure, page, paragraph, percent, section, table, tiles
+from desta.reports.schemas import (
     AnswerLine,
     AttributeScores,
     LayerNames,
@@ -34,8 +35,8 @@ from desta.training.formats import (
     StepLine,
     ValidationLine,
 )
-from desta.training.hearing import describe_clips, describe_scores, headline
-from desta.training.page import figure, page, paragraph, percent, section, table, tiles
+from desta.schema import Json, check, read_json
+from desta.shards import Manifest
 
 REPORT = "report.html"
 _EVALUATION = Path("eval", "attributes")

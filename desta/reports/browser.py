@@ -20,7 +20,7 @@ from desta.evaluation.transcription import WER
 from desta.evaluation.voicebench import SUBSETS
 from desta.progress import progress_bar
 from desta.records import NO_TRANSCRIPTION
-from desta.training.hearing import embed
+from desta.reports.attributes import embed
 
 EMBEDDED_BYTES = 24 * 2**20
 """Of sounds in one page; clips beyond that are played from their files."""

@@ -1,0 +1,1 @@
+"""HTML pages: a run, an evaluation, a data set."""
