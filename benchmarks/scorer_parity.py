@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from desta.evaluation import dynamic_superb, mmau, sakura, voicebench
+from desta.evaluation.benchmarks import dynamic_superb, mmau, sakura
+from desta.evaluation.benchmarks.speech_ifeval.files import Answered, read_answered
+from desta.evaluation.benchmarks.speech_ifeval.judge import read_judgement
+from desta.evaluation.benchmarks.speech_ifeval.score import Score, aggregate, score_item
+from desta.evaluation.benchmarks.voicebench import score as voicebench
+from desta.evaluation.benchmarks.voicebench.parse import read_bbh, read_choice
 from desta.evaluation.metrics import Estimate
-from desta.evaluation.speech_ifeval import Score, aggregate, score_item
-from desta.evaluation.speech_ifeval_files import Answered, read_answered
-from desta.evaluation.speech_ifeval_judge import read_judgement
-from desta.evaluation.voicebench_answers import read_bbh, read_choice
 from desta.evaluation.wer import normalise_basically
 
 PHRASINGS = {

@@ -23,7 +23,7 @@ from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
 
 if TYPE_CHECKING:
-    from desta.evaluation.text import TextConfig
+    from desta.evaluation.benchmarks.text import TextConfig
 
 
 @app.command("eval")
@@ -78,15 +78,15 @@ def evaluate(
     changes = {name: value for name, value in given.items() if value is not None}
     find_about(benchmark)
     if benchmark == "text":
-        from desta.evaluation.text import TextConfig
+        from desta.evaluation.benchmarks.text import TextConfig
 
         journal = {"shard": shard, "allow_missing": allow_missing, "retry": retry}
         _check_options(benchmark, TextConfig, [*changes, *(k for k, v in journal.items() if v)])
         text = load_recipe(recipe, TextConfig, _overriding(changes, overrides))
         _evaluate_text(text, out, dry_run=dry_run, as_json=as_json)
         return
-    from desta.evaluation.benchmarks import find_benchmark
-    from desta.evaluation.suite import SuiteRecipe
+    from desta.evaluation.benchmarks.table import find_benchmark
+    from desta.evaluation.recipe import SuiteRecipe
 
     asked = find_benchmark(benchmark)
     _check_options(benchmark, asked.recipe, changes)
@@ -102,7 +102,7 @@ def evaluate(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    from desta.evaluation.answerers import load_answerers, on_device, weights_of
+    from desta.evaluation.models import load_answerers, on_device, weights_of
     from desta.evaluation.runner import evaluate as run
 
     folder = out or _inside(config.model, benchmark)
@@ -157,7 +157,7 @@ def _evaluate_text(config: "TextConfig", out: Path | None, *, dry_run: bool, as_
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    from desta.evaluation.text import evaluate_text
+    from desta.evaluation.benchmarks.text import evaluate_text
     from desta.inference.engine import Engine, Limits
 
     folder = out or config.model / "eval" / "text"

@@ -76,7 +76,7 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score stored answers again without the model, ours or as others published them."""
-    from desta.evaluation.benchmarks import BENCHMARKS
+    from desta.evaluation.benchmarks.table import BENCHMARKS
     from desta.evaluation.journal import RESULTS
     from desta.evaluation.scores import PLAN, read_plan
 
@@ -161,7 +161,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Say by how much SECOND is better than FIRST on the items that both answered."""
-    from desta.evaluation.benchmarks import find_benchmark, load_questions
+    from desta.evaluation.benchmarks.table import find_benchmark, load_questions
     from desta.evaluation.compare import compare as run
     from desta.evaluation.contenders import read_contender, split_sides
 
@@ -205,7 +205,7 @@ def _score_published(
 ) -> None:
     from dataclasses import replace
 
-    from desta.evaluation.benchmarks import find_benchmark
+    from desta.evaluation.benchmarks.table import find_benchmark
     from desta.evaluation.published import read_results, score_published
 
     benchmark = find_benchmark(name)
@@ -213,7 +213,7 @@ def _score_published(
     recipe, generator = _judge(judge, device, overrides)
     facts: dict[str, Any] = {}
     if recipe is not None:
-        from desta.evaluation.judge import judge as ask
+        from desta.evaluation.judge.ask import judge as ask
 
         judged, found = ask(benchmark, published.results, recipe, generator)
         published, facts = replace(published, results=tuple(judged)), {"judge": found}
@@ -235,7 +235,7 @@ def _judge(path: Path | None, device: str | None, overrides: list[str] | None) -
             option = "--set" if overrides else "--device"
             raise ConfigError(f"{option} changes the recipe of a judge", fix="add --judge RECIPE")
         return None, None
-    from desta.evaluation.judge import JudgeRecipe
+    from desta.evaluation.judge.ask import JudgeRecipe
 
     recipe = with_engine_on(load_recipe(path, JudgeRecipe, overrides or ()), device)
     check_output(recipe.replies)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta.errors import DataError
-from desta.evaluation.benchmarks import find_benchmark
+from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.items import TOTAL, Item
 from desta.evaluation.metrics import Estimate
 from desta.evaluation.pairing import (

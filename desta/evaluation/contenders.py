@@ -7,7 +7,7 @@ from pathlib import Path
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import MODEL, Result
-from desta.evaluation.benchmarks import BENCHMARKS, find_benchmark
+from desta.evaluation.benchmarks.table import BENCHMARKS, find_benchmark
 from desta.evaluation.journal import RESULTS
 from desta.evaluation.pairing import Contender
 from desta.evaluation.published import read_results as read_published_results

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from desta.errors import DataError
-from desta.evaluation import speech_ifeval_files
 from desta.evaluation.base import Result
-from desta.evaluation.instructions.following import read_instructions
-from desta.evaluation.voicebench import SUBSETS
-from desta.evaluation.voicebench_answers import REFERENCES, bbh_task
+from desta.evaluation.benchmarks.speech_ifeval import files as speech_ifeval_files
+from desta.evaluation.benchmarks.voicebench.parse import REFERENCES, bbh_task
+from desta.evaluation.benchmarks.voicebench.score import SUBSETS
+from desta.evaluation.ifeval.following import read_instructions
 from desta.schema import find_fault as find_fault_of_kind
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from desta.errors import DataError
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks import find_benchmark, rescore
+from desta.evaluation.benchmarks.table import find_benchmark, rescore
 from desta.evaluation.items import Item
 
 ONLY_FIRST = "only A answers it"

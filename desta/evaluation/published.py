@@ -19,18 +19,14 @@ from typing import Any, Literal
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
-from desta.evaluation import (
-    dynamic_superb,
-    mmau,
-    sakura,
-    speech_ifeval_items,
-    transcription_files,
-    voicebench,
-    voicebench_files,
-)
 from desta.evaluation.answered import Answered
 from desta.evaluation.base import Benchmark, Result
-from desta.evaluation.benchmarks import load_questions
+from desta.evaluation.benchmarks import dynamic_superb, mmau, sakura
+from desta.evaluation.benchmarks.speech_ifeval import items as speech_ifeval_items
+from desta.evaluation.benchmarks.table import load_questions
+from desta.evaluation.benchmarks.transcription import files as transcription_files
+from desta.evaluation.benchmarks.voicebench import files as voicebench_files
+from desta.evaluation.benchmarks.voicebench import score as voicebench
 from desta.evaluation.items import Item, Score, check_same
 from desta.evaluation.scores import sum_up
 

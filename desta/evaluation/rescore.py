@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
-from desta.evaluation.benchmarks import BENCHMARKS, rescore
+from desta.evaluation.benchmarks.table import BENCHMARKS, rescore
 from desta.evaluation.journal import RESULTS, line_of, lock
-from desta.evaluation.judge import JudgeRecipe, judge
+from desta.evaluation.judge.ask import JudgeRecipe, judge
 from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
 from desta.files import UNWRITABLE
 from desta.generators.base import TextGenerator

@@ -30,14 +30,14 @@ from typing import Any
 from desta.config import suggest
 from desta.errors import DataError
 from desta.evaluation.base import Benchmark, Result
-from desta.evaluation.benchmarks import BENCHMARKS, rescore
+from desta.evaluation.benchmarks.table import BENCHMARKS, rescore
+from desta.evaluation.conclusion import judge_systems
 from desta.evaluation.faults import find_fault as find_fault_of
 from desta.evaluation.formats import REMADE, MessageRow, PlanFile, Refused
 from desta.evaluation.items import Report
 from desta.evaluation.journal import RESULTS
-from desta.evaluation.judge_questions import find_questions
+from desta.evaluation.judge.templates import find_questions
 from desta.evaluation.metrics import Estimate
-from desta.evaluation.verdict import judge_systems
 from desta.files import UNWRITABLE, write_atomic
 from desta.records import numbered_jsonl
 from desta.schema import find_fault, read_json

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from desta import audio
 from desta.errors import DataError
 from desta.evaluation.base import Result
-from desta.evaluation.transcription import WER
-from desta.evaluation.voicebench import SUBSETS
+from desta.evaluation.benchmarks.transcription.score import WER
+from desta.evaluation.benchmarks.voicebench.score import SUBSETS
 from desta.progress import progress_bar
 from desta.records import NO_TRANSCRIPTION
 from desta.reports.attributes import embed

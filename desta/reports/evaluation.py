@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks import BENCHMARKS
+from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.formats import ScoresFile
 from desta.evaluation.items import TOTAL
 from desta.evaluation.journal import RESULTS

@@ -13,7 +13,7 @@ import typer
 import desta as package
 from desta.cli import app
 from desta.errors import ConfigError
-from desta.evaluation.benchmarks import BENCHMARKS
+from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.catalogue import ABOUT, find_about
 from desta.evaluation.published import FORMS
 from support.commands import desta

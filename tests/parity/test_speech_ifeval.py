@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from desta.evaluation.speech_ifeval import NUM_ITEMS, text_messages
-from desta.evaluation.speech_ifeval_files import load_items, read_answered
+from desta.evaluation.benchmarks.speech_ifeval.files import load_items, read_answered
+from desta.evaluation.benchmarks.speech_ifeval.score import NUM_ITEMS, text_messages
 from scorer_parity import OUTPUTS
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "speech_ifeval"

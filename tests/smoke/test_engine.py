@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from desta import DeSTA25AudioModel
 from desta.errors import DataError
-from desta.evaluation.text import TextConfig, evaluate_text
+from desta.evaluation.benchmarks.text import TextConfig, evaluate_text
 from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine
 from desta.inference.hearing import Heard
@@ -73,7 +73,7 @@ def test_text_alone_is_answered_as_by_the_bare_backbone(
         backbone.generation_config.repetition_penalty = 3.0  # Qwen2.5 asks for 1.1
         return backbone, tokenizer
 
-    monkeypatch.setattr("desta.evaluation.text.load_backbone", shy)
+    monkeypatch.setattr("desta.evaluation.benchmarks.text.load_backbone", shy)
     scores = evaluate_text(TextConfig(model=published_tiny, max_new_tokens=16), engine, tmp_path)
     assert (scores["equal"], scores["total"]) == (10, 10)
     assert any(row["model"] for row in scores["rows"])

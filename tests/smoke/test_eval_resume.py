@@ -18,10 +18,10 @@ from desta import audio
 from desta.config import dump_recipe
 from desta.errors import ConfigError, DataError
 from desta.evaluation import runner
-from desta.evaluation.answerers import weights_of
-from desta.evaluation.attributes import ATTRIBUTES, ClipSet, EvalConfig
+from desta.evaluation.benchmarks.attributes import ATTRIBUTES, ClipSet, EvalConfig
 from desta.evaluation.journal import Shard, lock
 from desta.evaluation.merge import merge
+from desta.evaluation.models import weights_of
 from desta.evaluation.rescore import score_again
 from desta.evaluation.scores import score
 from desta.evaluation.systems import Answerers
@@ -128,7 +128,7 @@ def balanced(scores: dict, system: str) -> float:
 def run_in_child(config: EvalConfig, out: Path, seconds: float) -> subprocess.Popen[bytes]:
     program = (
         "import importlib.util, pathlib, sys\n"
-        "from desta.evaluation.attributes import EvalConfig\n"
+        "from desta.evaluation.benchmarks.attributes import EvalConfig\n"
         "from desta.config import load_recipe\n"
         "spec = importlib.util.spec_from_file_location('this', sys.argv[1])\n"
         "this = importlib.util.module_from_spec(spec)\n"

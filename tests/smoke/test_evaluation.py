@@ -11,7 +11,7 @@ import soundfile
 
 from desta.errors import DataError, DestaError
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks import BENCHMARKS, rescore
+from desta.evaluation.benchmarks.table import BENCHMARKS, rescore
 from desta.evaluation.items import find
 from desta.evaluation.scores import read_results
 from support import commands

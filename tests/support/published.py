@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from desta.evaluation.benchmarks import find_benchmark
+from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.published import (
     read_results,
     score_published,

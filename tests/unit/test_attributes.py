@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from desta.config import build
 from desta.construction.prompts import load_pool
 from desta.errors import ConfigError, DataError
-from desta.evaluation.attributes import (
+from desta.evaluation.baselines import no_audio, transcription_only
+from desta.evaluation.benchmarks.attributes import (
     QUESTIONS,
     ClipSet,
     EvalConfig,
     load_examples,
     named_choice,
 )
-from desta.evaluation.baselines import no_audio, transcription_only
 from desta.records import DOMAINS, LOCATOR, Clip, Message, Segment
 
 LANGUAGES = ("Danish", "French", "Greek")

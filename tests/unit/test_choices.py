@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from desta.errors import DataError
-from desta.evaluation import dynamic_superb, mmau, sakura, voicebench
+from desta.evaluation.benchmarks import dynamic_superb, mmau, sakura
+from desta.evaluation.benchmarks.voicebench import score as voicebench
 from desta.evaluation.choices import NOT_OFFERED, check_offered, named_choices
 from desta.evaluation.items import Item, ask
 from support.commands import desta

@@ -197,9 +197,9 @@ def test_where_there_is_no_recipe_nobody_is_sent_to_it() -> None:
 
 def test_every_recipe_of_the_project_loads() -> None:
     from desta.construction.config import ConstructConfig
-    from desta.evaluation.attributes import EvalConfig
-    from desta.evaluation.suite import SuiteRecipe
-    from desta.evaluation.text import TextConfig
+    from desta.evaluation.benchmarks.attributes import EvalConfig
+    from desta.evaluation.benchmarks.text import TextConfig
+    from desta.evaluation.recipe import SuiteRecipe
     from desta.sources.custom import CustomRecipe
     from desta.sources.lhotse import LhotseRecipe
     from desta.training.config import TrainConfig

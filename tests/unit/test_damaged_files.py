@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from desta.errors import DestaError
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks import BENCHMARKS, rescore
+from desta.evaluation.benchmarks.table import BENCHMARKS, rescore
 from desta.evaluation.journal import Shard
 from desta.evaluation.scores import score
 from support.commands import desta

@@ -13,11 +13,11 @@ import yaml
 from desta.config import dump_recipe, load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
-from desta.evaluation.answerers import on_device
-from desta.evaluation.attributes import EvalConfig
-from desta.evaluation.judge import JudgeRecipe
-from desta.evaluation.suite import SuiteRecipe
-from desta.evaluation.text import TextConfig
+from desta.evaluation.benchmarks.attributes import EvalConfig
+from desta.evaluation.benchmarks.text import TextConfig
+from desta.evaluation.judge.ask import JudgeRecipe
+from desta.evaluation.models import on_device
+from desta.evaluation.recipe import SuiteRecipe
 from desta.inference.engine import Engine
 from desta.model import precision
 from desta.model.precision import choose_device, find_device

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation import dynamic_superb as ds
+from desta.evaluation.benchmarks import dynamic_superb as ds
 from desta.evaluation.items import find
 
 NAME = "SpeechTextMatching_LJSpeech"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks import find_benchmark, rescore
+from desta.evaluation.benchmarks.table import find_benchmark, rescore
 from desta.evaluation.scores import sum_up
 from desta.records import AudioRef, Message
 from desta.reports import browser as browser

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from desta.errors import DataError
-from desta.evaluation.instructions.checkers import CHECKERS, Variant
-from desta.evaluation.instructions.following import (
+from desta.evaluation.ifeval.checkers import CHECKERS, Variant
+from desta.evaluation.ifeval.following import (
     Instruction,
     follow,
     follow_strictly,
     following_rates,
     read_instructions,
 )
-from desta.evaluation.instructions.text import (
+from desta.evaluation.ifeval.text import (
     count_words,
     detect_language,
     split_sentences,
@@ -264,7 +264,7 @@ def test_text_is_counted_as_nltk_counts_it() -> None:
 
 def test_language_of_a_doubtful_text_is_the_same_in_every_process() -> None:
     code = (
-        "from desta.evaluation.instructions.text import detect_language as d;"
+        "from desta.evaluation.ifeval.text import detect_language as d;"
         "print([d(t) for t in ('no', 'ok so', 'la la la', 'more', 'hi all')])"
     )
     runs = {subprocess.check_output([sys.executable, "-c", code]) for _ in range(3)}

@@ -17,7 +17,7 @@ from desta.attributes.raw import NO_VALUE, measure_clip
 from desta.construction import filters
 from desta.construction.pipeline import construct
 from desta.errors import ConfigError, DataError, NoNumberError, UnavailableError
-from desta.evaluation.answerers import Reader
+from desta.evaluation.models import Reader
 from desta.generators.base import Completion, OnOutcome, Outcome, Refusal, as_text
 from desta.generators.batch import ask
 from desta.generators.scripted import ScriptedGenerator

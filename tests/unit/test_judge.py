@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, UnavailableError
-from desta.evaluation import sakura
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks import find_benchmark
-from desta.evaluation.judge import NOT_IN_FORM, UNREADABLE, JudgeRecipe, judge
-from desta.evaluation.judge_questions import QUESTIONS, Template, read_template
-from desta.evaluation.replies import Replies
+from desta.evaluation.benchmarks import sakura
+from desta.evaluation.benchmarks.table import find_benchmark
+from desta.evaluation.judge.ask import NOT_IN_FORM, UNREADABLE, JudgeRecipe, judge
+from desta.evaluation.judge.cache import Replies
+from desta.evaluation.judge.templates import QUESTIONS, Template, read_template
 from desta.generators.base import Completion
 from desta.generators.config import OpenAIEngine
 from desta.generators.openai import client

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from desta.errors import DataError
-from desta.evaluation import mmau
+from desta.evaluation.benchmarks import mmau
 from desta.evaluation.items import find
 
 ROW: dict[str, Any] = {

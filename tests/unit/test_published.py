@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.benchmarks import find_benchmark
+from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.published import (
     NOT_ANSWERED,
     name_of,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from desta.errors import DataError
-from desta.evaluation import speech_ifeval_items, voicebench_files
-from desta.evaluation.benchmarks import find_benchmark
+from desta.evaluation.benchmarks.speech_ifeval import items as speech_ifeval_items
+from desta.evaluation.benchmarks.table import find_benchmark
+from desta.evaluation.benchmarks.voicebench import files as voicebench_files
 from desta.evaluation.published import (
     NOT_ANSWERED,
     PUBLISHED_OTHERWISE,

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from desta.errors import DataError
-from desta.evaluation import dynamic_superb, voicebench, voicebench_files
-from desta.evaluation.benchmarks import find_benchmark
+from desta.evaluation.benchmarks import dynamic_superb
+from desta.evaluation.benchmarks.speech_ifeval.files import FILES
+from desta.evaluation.benchmarks.table import find_benchmark
+from desta.evaluation.benchmarks.voicebench import files as voicebench_files
+from desta.evaluation.benchmarks.voicebench import score as voicebench
 from desta.evaluation.published import NOT_ANSWERED, read_results
-from desta.evaluation.speech_ifeval_files import FILES
 from support.commands import desta
 from support.published import DATA, needs_data, rule, write
 

@@ -9,7 +9,7 @@ import yaml
 from desta.config import load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
-from desta.evaluation.judge import JudgeRecipe
+from desta.evaluation.judge.ask import JudgeRecipe
 from desta.inference.engine import Engine
 from desta.inference.published import DeSTA25AudioModel
 from desta.model import checkpoint

@@ -12,8 +12,8 @@ import soundfile
 from safetensors.numpy import save_file
 
 from desta.errors import DataError
-from desta.evaluation.answerers import weights_of
-from desta.evaluation.attributes import ATTRIBUTES, ClipSet, EvalConfig
+from desta.evaluation.benchmarks.attributes import ATTRIBUTES, ClipSet, EvalConfig
+from desta.evaluation.models import weights_of
 from desta.evaluation.runner import evaluate
 from desta.evaluation.systems import Answerers
 from desta.model.backbone.sampling import Sampling

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation import sakura
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks import BENCHMARKS
+from desta.evaluation.benchmarks import sakura
+from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.journal import Journal
 from desta.evaluation.rescore import score_again
 from desta.evaluation.scores import NOT_YET, UNJUDGED, read_results, sum_up

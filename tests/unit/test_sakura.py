@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from desta.errors import DataError
-from desta.evaluation import sakura
+from desta.evaluation.benchmarks import sakura
 from desta.evaluation.items import Item
 
 QUESTION = "Which animal is it? (a) dog (b) crow (c) cow (d) rooster"

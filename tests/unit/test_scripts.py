@@ -5,12 +5,17 @@ import logging
 
 import pytest
 
-from desta.evaluation import transcription
 from desta.evaluation.base import Result
+from desta.evaluation.benchmarks.transcription import score as transcription
+from desta.evaluation.benchmarks.transcription.score import CER, MISLEADS, SCRIPT_WER, WER
+from desta.evaluation.benchmarks.transcription.scripts import (
+    has_marks,
+    normalise_marked,
+    rules_of,
+    split_characters,
+)
 from desta.evaluation.compare import Contender, compare
 from desta.evaluation.items import Item, Score, ask
-from desta.evaluation.scripts import has_marks, normalise_marked, rules_of, split_characters
-from desta.evaluation.transcription import CER, MISLEADS, SCRIPT_WER, WER
 from desta.evaluation.wer import normalise
 
 

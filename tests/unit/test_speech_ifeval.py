@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.benchmarks import BENCHMARKS
-from desta.evaluation.speech_ifeval import (
+from desta.evaluation.benchmarks.speech_ifeval.files import FILES, load_items, read_answered
+from desta.evaluation.benchmarks.speech_ifeval.judge import Judgement, read_judgement
+from desta.evaluation.benchmarks.speech_ifeval.score import (
     GROUPS,
     NUM_ITEMS,
     aggregate,
@@ -18,9 +19,8 @@ from desta.evaluation.speech_ifeval import (
     score_item,
     text_messages,
 )
-from desta.evaluation.speech_ifeval_files import FILES, load_items, read_answered
-from desta.evaluation.speech_ifeval_judge import Judgement, read_judgement
-from desta.evaluation.suite import SuiteRecipe
+from desta.evaluation.benchmarks.table import BENCHMARKS
+from desta.evaluation.recipe import SuiteRecipe
 from desta.evaluation.wer import count_word_errors, normalise_basically, word_error_rate
 
 
@@ -246,6 +246,6 @@ def test_word_error_rate_is_over_all_words() -> None:
 
 
 def test_every_group_names_a_known_instruction() -> None:
-    from desta.evaluation.instructions.checkers import CHECKERS
+    from desta.evaluation.ifeval.checkers import CHECKERS
 
     assert GROUPS.keys() <= CHECKERS["speech_ifeval"].keys()

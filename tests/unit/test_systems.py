@@ -11,12 +11,12 @@ import pytest
 import soundfile
 
 from desta.errors import ConfigError, DataError, UnavailableError
-from desta.evaluation.answerers import Reader, connect_hearer
 from desta.evaluation.base import Benchmark
 from desta.evaluation.baselines import always_first, majority, tell
-from desta.evaluation.benchmarks import BENCHMARKS
+from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.items import Item, ask
-from desta.evaluation.suite import SuiteRecipe
+from desta.evaluation.models import Reader, connect_hearer
+from desta.evaluation.recipe import SuiteRecipe
 from desta.evaluation.systems import Answerers, check_names, make_systems
 from desta.generators.config import OpenAIEngine
 from desta.generators.scripted import ScriptedGenerator

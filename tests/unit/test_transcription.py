@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from desta.errors import DataError
-from desta.evaluation import transcription
+from desta.evaluation.benchmarks.transcription import score as transcription
 from desta.evaluation.items import Item, ask, find
 from desta.evaluation.wer import count_word_errors, normalise
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.benchmarks import find_benchmark
+from desta.evaluation.benchmarks.table import find_benchmark
+from desta.evaluation.benchmarks.transcription.score import CER, MISLEADS, NO_WORDS, SCRIPT_WER, WER
 from desta.evaluation.published import NOT_ANSWERED, read_results, score_published
-from desta.evaluation.transcription import CER, MISLEADS, NO_WORDS, SCRIPT_WER, WER
 from support.commands import desta
 from support.published import write
 

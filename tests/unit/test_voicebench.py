@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation import voicebench as vb
-from desta.evaluation import voicebench_files as vf
-from desta.evaluation.metrics import Estimate
-from desta.evaluation.voicebench_answers import (
+from desta.evaluation.benchmarks.voicebench import files as vf
+from desta.evaluation.benchmarks.voicebench import score as vb
+from desta.evaluation.benchmarks.voicebench.ifeval import IfevalColumn
+from desta.evaluation.benchmarks.voicebench.parse import (
     contains,
     is_refusal,
     read_bbh,
@@ -16,7 +16,7 @@ from desta.evaluation.voicebench_answers import (
     read_rating,
     read_votes,
 )
-from desta.evaluation.voicebench_ifeval import IfevalColumn
+from desta.evaluation.metrics import Estimate
 
 
 def write(folder: Path, subset: str, *rows: dict[str, Any], split: str = "test") -> Path:
@@ -276,7 +276,7 @@ def test_overall_is_reported_where_all_columns_are_there(tmp_path: Path) -> None
 
 
 def test_ifeval_is_the_mean_of_four_rates(tmp_path: Path) -> None:
-    pytest.importorskip("desta.evaluation.instructions.following")
+    pytest.importorskip("desta.evaluation.ifeval.following")
     words = {"num_words": 3, "relation": "at least", "keyword": None}
     rows = [
         {

@@ -15,9 +15,9 @@ import soundfile
 
 from desta import audio
 from desta.errors import CheckpointError, ConfigError, DataError
-from desta.evaluation.attributes import EvalConfig
+from desta.evaluation.benchmarks.attributes import EvalConfig
+from desta.evaluation.recipe import SuiteRecipe
 from desta.evaluation.scores import PLAN, read_plan
-from desta.evaluation.suite import SuiteRecipe
 from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
 from desta.generators.base import Outcome, Refusal, TextGenerator
 from desta.generators.config import LocalEngine, OpenAIEngine

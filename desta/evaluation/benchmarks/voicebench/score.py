@@ -24,6 +24,17 @@ from typing import Any, Literal, TypeVar
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
+from desta.evaluation.benchmarks.voicebench.ifeval import IfevalColumn
+from desta.evaluation.benchmarks.voicebench.parse import (
+    CHOICES,
+    REFERENCES,
+    contains,
+    is_refusal,
+    read_bbh,
+    read_choice,
+    read_rating,
+    read_votes,
+)
 from desta.evaluation.choices import NOT_OFFERED
 from desta.evaluation.items import (
     Item,
@@ -35,17 +46,6 @@ from desta.evaluation.items import (
     tabulate,
 )
 from desta.evaluation.metrics import Estimate, Figure, average
-from desta.evaluation.voicebench_answers import (
-    CHOICES,
-    REFERENCES,
-    contains,
-    is_refusal,
-    read_bbh,
-    read_choice,
-    read_rating,
-    read_votes,
-)
-from desta.evaluation.voicebench_ifeval import IfevalColumn
 
 OFFICIAL = "official"
 EXPECTED = "expected"

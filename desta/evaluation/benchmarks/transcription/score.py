@@ -14,6 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from desta.errors import DataError
+from desta.evaluation.benchmarks.transcription.scripts import (
+    Rules,
+    has_marks,
+    normalise_marked,
+    rules_of,
+    split_characters,
+)
 from desta.evaluation.items import (
     Item,
     Report,
@@ -24,13 +31,6 @@ from desta.evaluation.items import (
     find,
     join_notes,
     tabulate,
-)
-from desta.evaluation.scripts import (
-    Rules,
-    has_marks,
-    normalise_marked,
-    rules_of,
-    split_characters,
 )
 from desta.evaluation.wer import count_word_errors, is_english, is_split, normalise
 from desta.records import LOCATOR, NO_TRANSCRIPTION, read_clips

@@ -20,8 +20,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from desta.evaluation.instructions.arguments import Arguments
-from desta.evaluation.instructions.text import (
+from desta.evaluation.ifeval.arguments import Arguments
+from desta.evaluation.ifeval.text import (
     count_words,
     detect_language,
     split_sentences,

@@ -18,11 +18,10 @@ from typing import Any, Literal
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.answered import Answered
-from desta.evaluation.items import Item, ask
-from desta.evaluation.recording_ids import check_ids, common_keys
-from desta.evaluation.scripts import find_language
-from desta.evaluation.transcription import PROMPT, score_item
-from desta.evaluation.transcription_tables import (
+from desta.evaluation.benchmarks.transcription.recording_ids import check_ids, common_keys
+from desta.evaluation.benchmarks.transcription.score import PROMPT, score_item
+from desta.evaluation.benchmarks.transcription.scripts import find_language
+from desta.evaluation.benchmarks.transcription.tables import (
     AUDIOS,
     HYPOTHESES,
     IDS,
@@ -36,7 +35,8 @@ from desta.evaluation.transcription_tables import (
     tell_columns,
     text_in,
 )
-from desta.evaluation.transcription_texts import read_text, split_ids
+from desta.evaluation.benchmarks.transcription.texts import read_text, split_ids
+from desta.evaluation.items import Item, ask
 from desta.records import LOCATOR, Clip
 from desta.sources.languages import LANGUAGES as NAMES
 

@@ -9,22 +9,18 @@ from typing import Any
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
-from desta.evaluation import (
-    dynamic_superb,
-    mmau,
-    sakura,
-    speech_ifeval,
-    speech_ifeval_files,
-    speech_ifeval_items,
-    transcription,
-    voicebench,
-    voicebench_files,
-)
-from desta.evaluation.attributes import ATTRIBUTES
 from desta.evaluation.base import Benchmark, Result
+from desta.evaluation.benchmarks import dynamic_superb, mmau, sakura
+from desta.evaluation.benchmarks.attributes import ATTRIBUTES
+from desta.evaluation.benchmarks.speech_ifeval import files as speech_ifeval_files
+from desta.evaluation.benchmarks.speech_ifeval import items as speech_ifeval_items
+from desta.evaluation.benchmarks.speech_ifeval import score as speech_ifeval
+from desta.evaluation.benchmarks.transcription import score as transcription
+from desta.evaluation.benchmarks.voicebench import files as voicebench_files
+from desta.evaluation.benchmarks.voicebench import score as voicebench
+from desta.evaluation.benchmarks.voicebench.ifeval import ifeval_column
 from desta.evaluation.items import Item, Report, Score
-from desta.evaluation.suite import SuiteRecipe
-from desta.evaluation.voicebench_ifeval import ifeval_column
+from desta.evaluation.recipe import SuiteRecipe
 from desta.files import UNWRITABLE
 
 HUB = "hub"

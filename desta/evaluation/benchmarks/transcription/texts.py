@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from desta.errors import DataError
-from desta.evaluation.recording_ids import are_ids, is_id, seem_ids
+from desta.evaluation.benchmarks.transcription.recording_ids import are_ids, is_id, seem_ids
 
 _TRN = re.compile(r"(.*?)\s*\(([^\s()]+)\)\s*")
 _TIMED = (".stm", ".ctm", ".srt", ".vtt", ".rttm", ".textgrid", ".eaf")

@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
-from desta.evaluation import speech_ifeval, speech_ifeval_files
 from desta.evaluation.answered import Answered
 from desta.evaluation.base import Result
+from desta.evaluation.benchmarks.speech_ifeval import files as speech_ifeval_files
+from desta.evaluation.benchmarks.speech_ifeval import score as speech_ifeval
+from desta.evaluation.benchmarks.speech_ifeval.score import (
+    GROUPS,
+    audio_messages,
+    forgetting_rate,
+    text_messages,
+)
 from desta.evaluation.items import Item, Report, Score, count_notes, tabulate
 from desta.evaluation.metrics import Estimate, Figure, ratio
-from desta.evaluation.speech_ifeval import GROUPS, audio_messages, forgetting_rate, text_messages
 
 FOLLOWED = "followed"
 """Whether all instructions were followed, strictly; of a chain of thought the judge's word."""

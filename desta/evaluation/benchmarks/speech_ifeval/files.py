@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from desta.errors import DataError
-from desta.evaluation.instructions.following import read_instructions
+from desta.evaluation.benchmarks.speech_ifeval.score import FIX, RATED, Item, Metric, Section
+from desta.evaluation.ifeval.following import read_instructions
 from desta.evaluation.items import read_published_rows
-from desta.evaluation.speech_ifeval import FIX, RATED, Item, Metric, Section
 from desta.records import read_jsonl
 
 FILES: dict[Section, str] = {

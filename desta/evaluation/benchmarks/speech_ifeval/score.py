@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.instructions.following import (
+from desta.evaluation.benchmarks.speech_ifeval.judge import read_judgement
+from desta.evaluation.ifeval.following import (
     Instruction,
     follow_strictly,
 )
 from desta.evaluation.metrics import Estimate, average, mean
-from desta.evaluation.speech_ifeval_judge import read_judgement
 from desta.evaluation.wer import (
     WordErrors,
     count_word_errors,

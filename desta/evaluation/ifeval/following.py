@@ -10,8 +10,8 @@ from typing import Any
 
 from desta.config import suggest
 from desta.errors import DataError
-from desta.evaluation.instructions.arguments import Arguments
-from desta.evaluation.instructions.checkers import CHECKERS, Check, Variant
+from desta.evaluation.ifeval.arguments import Arguments
+from desta.evaluation.ifeval.checkers import CHECKERS, Check, Variant
 from desta.evaluation.metrics import Estimate, mean
 
 

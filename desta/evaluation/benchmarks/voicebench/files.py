@@ -9,6 +9,9 @@ from typing import Any
 from desta.errors import ConfigError, DataError
 from desta.evaluation.answered import Answered, why_no_text
 from desta.evaluation.baselines import tell
+from desta.evaluation.benchmarks.voicebench.ifeval import ifeval_column
+from desta.evaluation.benchmarks.voicebench.parse import CHOICES, REFERENCES, bbh_task
+from desta.evaluation.benchmarks.voicebench.score import SUBSETS, aggregate, find_subset, score_item
 from desta.evaluation.items import (
     Item,
     Report,
@@ -19,9 +22,6 @@ from desta.evaluation.items import (
     read_published_rows,
     text_of,
 )
-from desta.evaluation.voicebench import SUBSETS, aggregate, find_subset, score_item
-from desta.evaluation.voicebench_answers import CHOICES, REFERENCES, bbh_task
-from desta.evaluation.voicebench_ifeval import ifeval_column
 from desta.records import LOCATOR
 from desta.sources.base import Skipped
 from desta.sources.hub import column_names, read_rows

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta.errors import DataError
-from desta.evaluation.instructions.following import Following, follow, read_instructions
+from desta.evaluation.benchmarks.voicebench.parse import without_turn
+from desta.evaluation.ifeval.following import Following, follow, read_instructions
 from desta.evaluation.items import Item
 from desta.evaluation.metrics import Figure
-from desta.evaluation.voicebench_answers import without_turn
 
 
 @dataclass(frozen=True, kw_only=True)

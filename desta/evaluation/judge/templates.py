@@ -11,12 +11,14 @@ from pathlib import Path
 
 from desta.config import suggest
 from desta.errors import ConfigError
-from desta.evaluation import sakura, speech_ifeval_judge, voicebench_judge
 from desta.evaluation.base import Result
+from desta.evaluation.benchmarks import sakura
+from desta.evaluation.benchmarks.speech_ifeval import judge as speech_ifeval_judge
+from desta.evaluation.benchmarks.speech_ifeval.judge import read_judgement
+from desta.evaluation.benchmarks.voicebench import judge as voicebench_judge
+from desta.evaluation.benchmarks.voicebench.parse import read_rating
+from desta.evaluation.benchmarks.voicebench.score import SUBSETS
 from desta.evaluation.items import fill
-from desta.evaluation.speech_ifeval_judge import read_judgement
-from desta.evaluation.voicebench import SUBSETS
-from desta.evaluation.voicebench_answers import read_rating
 from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, Message
 

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from desta.errors import ConfigError
 from desta.evaluation.base import Benchmark, Result
-from desta.evaluation.benchmarks import rescore
-from desta.evaluation.judge_questions import Questions, Template, find_questions, find_templates
-from desta.evaluation.replies import Replies, key_of
+from desta.evaluation.benchmarks.table import rescore
+from desta.evaluation.judge.cache import Replies, key_of
+from desta.evaluation.judge.templates import Questions, Template, find_questions, find_templates
 from desta.generators.base import Completion, Outcome, Refusal, TextGenerator
 from desta.generators.batch import ask
 from desta.generators.config import Engine, LocalEngine

@@ -1,0 +1,1 @@
+"""Benchmarks: a file or a folder each, and the table."""

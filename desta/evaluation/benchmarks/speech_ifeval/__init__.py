@@ -1,0 +1,1 @@
+"""Speech-IFEval (Lu et al., arXiv 2505.19037)."""

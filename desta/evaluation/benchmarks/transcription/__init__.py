@@ -1,0 +1,1 @@
+"""Word error rates on any corpus whose clips say what is spoken."""

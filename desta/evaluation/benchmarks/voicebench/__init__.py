@@ -1,0 +1,1 @@
+"""VoiceBench (Chen et al., arXiv 2410.17196)."""

@@ -1,0 +1,1 @@
+"""Judges: models that say whether answers are right."""
