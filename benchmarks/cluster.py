@@ -20,8 +20,8 @@ from typing import Any
 
 from construct import synthetic_clips
 from desta.construction.cluster import construct_on_cluster
+from desta.construction.cluster_config import ClusterConfig
 from desta.construction.config import ClipsConfig, ConstructConfig
-from desta.construction.workers import ClusterConfig
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
 from desta.shards import RESPONSES

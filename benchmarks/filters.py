@@ -12,11 +12,11 @@ import random
 import time
 from collections import Counter
 
+from desta.construction.attribute_values import closed_sets
 from desta.construction.duplicates import DuplicateFilter
 from desta.construction.faithfulness import Faithfulness
 from desta.construction.filters import FILTERS, Candidate, find_fault
 from desta.construction.prompts import load_pool, suits
-from desta.construction.values import closed_sets
 from desta.generators.base import Completion
 from desta.records import Clip, Segment
 from desta.sources.glossary import EMOTIONS

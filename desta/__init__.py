@@ -16,13 +16,13 @@ for _noisy in ("torchao", "torch.utils._pytree"):
 __all__ = ["DeSTA25AudioModel", "__version__"]
 
 if TYPE_CHECKING:
-    from desta.inference.published import DeSTA25AudioModel
+    from desta.inference.desta25 import DeSTA25AudioModel
 
 
 def __getattr__(name: str) -> Any:
     """Import the model class on first use: `import desta` must not wait for torch."""
     if name == "DeSTA25AudioModel":
-        from desta.inference.published import DeSTA25AudioModel
+        from desta.inference.desta25 import DeSTA25AudioModel
 
         return DeSTA25AudioModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from desta import audio
 from desta.data.layout import wrap_locators
+from desta.inference.audio_encoding import Heard
 from desta.inference.engine import Engine, Limits
-from desta.inference.hearing import Heard
 from desta.inference.requests import Answer, with_audios
 from desta.inference.transcribe import Transcriber
 from desta.model.backbone.decoding import end_ids

@@ -107,7 +107,7 @@ def ask(
     if jsonl is not None:
         if text:
             raise ConfigError("--text says nothing to --jsonl", fix='write "texts" into its lines')
-        from desta.inference.files import answer_file
+        from desta.inference.batch_file import answer_file
 
         sampling = setup.sampling()
         tally = answer_file(

@@ -171,8 +171,8 @@ def decontaminate(
     as_json: AsJson = False,
 ) -> None:
     """Leave out clips that are in the test data of benchmarks, by name or by sound."""
-    from desta.construction.decontamination import check_files, clean_file
-    from desta.construction.testsets import read_benchmark
+    from desta.construction.decontamination.clean import check_files, clean_file
+    from desta.construction.decontamination.test_recordings import read_benchmark
     from desta.progress import counter
 
     out = out or clips.with_suffix(".clean.jsonl")
@@ -274,7 +274,7 @@ def _construct(
 ) -> "Manifest":
     if address is not None:
         from desta.construction.cluster import construct_on_cluster
-        from desta.construction.workers import LOCAL, per_worker
+        from desta.construction.cluster_config import LOCAL, per_worker
 
         if isinstance(config.engine, LocalEngine) and config.engine.device == AUTO:
             from desta.model.precision import choose_device

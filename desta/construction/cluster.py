@@ -27,7 +27,11 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.construction.answers import (
+from desta.construction.cluster_config import LOCAL, ClusterConfig, check_room
+from desta.construction.config import ConstructConfig
+from desta.construction.journal import Journal
+from desta.construction.pipeline import construct_by
+from desta.construction.requests import (
     Answers,
     HasRequest,
     J,
@@ -36,10 +40,6 @@ from desta.construction.answers import (
     Requests,
     complete,
 )
-from desta.construction.config import ConstructConfig
-from desta.construction.journal import Journal
-from desta.construction.pipeline import construct_by
-from desta.construction.workers import LOCAL, ClusterConfig, check_room
 from desta.errors import ConfigError, DataError, DestaError, need
 from desta.generators.base import Outcome, TextGenerator, as_text
 from desta.model.backbone.sampling import Sampling

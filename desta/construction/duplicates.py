@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from desta.construction.attribute_values import Vocabulary
 from desta.construction.filters import Candidate
-from desta.construction.values import Vocabulary
 
 DUPLICATE = "duplicate"
 """The reason, and the name in recipes."""

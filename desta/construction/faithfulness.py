@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from desta.construction.attribute_values import names_attribute, other_values
 from desta.construction.filters import Candidate
-from desta.construction.values import names_attribute, other_values
 
 
 @dataclass(kw_only=True)

@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from desta.construction.description import stated_attributes
-from desta.construction.language import in_wrong_language
-from desta.construction.prompts import Prompt, asks_unknown
-from desta.construction.values import (
+from desta.construction.attribute_values import (
     ClosedSets,
     named_values,
     names_attribute,
     other_values,
     split_words,
 )
+from desta.construction.description import stated_attributes
+from desta.construction.language import in_wrong_language
+from desta.construction.prompts import Prompt, asks_unknown
 from desta.generators.base import Completion
 from desta.generators.reasoning import holds_mark
 from desta.records import Clip

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from desta.config import to_plain
-from desta.construction.answers import Answerer, Answers, Plan
-from desta.construction.building import BUILDING, Building, publish
 from desta.construction.code import code_hash
 from desta.construction.config import ConstructConfig
+from desta.construction.filtering import ALONE, UNSUITED, Verdicts
 from desta.construction.journal import Journal
 from desta.construction.plan import Job, Planner
 from desta.construction.regenerate import RowPlan, plan_rows
+from desta.construction.requests import Answerer, Answers, Plan
+from desta.construction.staging import BUILDING, Building, publish
 from desta.construction.survey import Survey, survey
-from desta.construction.verdicts import ALONE, UNSUITED, Verdicts
 from desta.errors import ConfigError, DataError
 from desta.generators.base import GeneratorTraits, Refusal, TextGenerator
 from desta.paths import check_folder

@@ -8,6 +8,7 @@ from itertools import islice
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.description import describe
 from desta.construction.groups import BLOCK, Block, Group
+from desta.construction.messages import generation_messages, training_messages
 from desta.construction.pool import PromptPool, draw_system, ticket
 from desta.construction.prompts import (
     PoolName,
@@ -17,7 +18,6 @@ from desta.construction.prompts import (
     load_systems,
     pool_hash,
 )
-from desta.construction.responses import generation_messages, training_messages
 from desta.construction.survey import Survey, wanted
 from desta.records import (
     DOMAINS,

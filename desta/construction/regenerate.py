@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from desta.construction.filtering import Verdicts
 from desta.construction.groups import BLOCK
+from desta.construction.messages import generation_messages
 from desta.construction.plan import Job
 from desta.construction.prompts import PoolName, Prompt, load_pool
-from desta.construction.responses import generation_messages
-from desta.construction.rows import Row, clips_of, descriptions_of, find_fault
-from desta.construction.verdicts import Verdicts
+from desta.construction.row_checks import Row, clips_of, descriptions_of, find_fault
 from desta.errors import DataError
 from desta.isolation import printable
 from desta.records import DOMAINS, AudioTextPair, Clip, read_lines

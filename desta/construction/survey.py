@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta.config import suggest
+from desta.construction.attribute_values import ClosedSets, closed_sets
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.groups import WAYS
 from desta.construction.pool import ticket
-from desta.construction.values import ClosedSets, closed_sets
 from desta.errors import ConfigError, DataError
 from desta.records import Clip, stream_clips
 

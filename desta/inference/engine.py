@@ -24,8 +24,8 @@ from desta.config import suggest
 from desta.data.layout import Layout, Tokens, check_locators, wrap_locators
 from desta.errors import ConfigError, DataError, DestaError
 from desta.generators.base import HELLO
-from desta.inference.hearing import Heard, Hearing, check_recording, with_text
-from desta.inference.prefixes import PrefixCache, Symbol
+from desta.inference.audio_encoding import Heard, Hearing, check_recording, with_text
+from desta.inference.prefix_cache import PrefixCache, Symbol
 from desta.inference.requests import Answer, Reply, Request, Stream, with_audios
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves

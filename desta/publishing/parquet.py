@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from desta.construction.rows import Row, clips_of, find_fault
+from desta.construction.row_checks import Row, clips_of, find_fault
 from desta.errors import ConfigError, DataError, need
 from desta.paths import check_folder
 from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE, Reasons, count_reason

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from desta.construction.regenerate import OTHER_KIND, kinds_of_prompts
-from desta.construction.rows import (
+from desta.construction.row_checks import (
     Row,
     clips_of,
     descriptions_of,

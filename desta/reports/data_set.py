@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from desta.construction.rows import Row, clips_of
+from desta.construction.row_checks import Row, clips_of
 from desta.publishing.survey import (
     LENGTHS,
     Contents,

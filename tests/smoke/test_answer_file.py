@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from desta.errors import ConfigError, DataError
+from desta.inference.batch_file import answer_file
 from desta.inference.engine import Engine
-from desta.inference.files import answer_file
 from desta.lines import LineFile
 from desta.model.backbone.sampling import Sampling
 

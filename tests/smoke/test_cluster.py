@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 
 from desta.construction.cluster import construct_on_cluster
+from desta.construction.cluster_config import ClusterConfig, check_room, per_worker
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.pipeline import construct
-from desta.construction.workers import ClusterConfig, check_room, per_worker
 from desta.errors import ConfigError, DataError, UnavailableError
 from desta.generators.base import OnOutcome, Outcome, Refusal, as_text
 from desta.generators.config import LocalEngine, OpenAIEngine, VllmEngine

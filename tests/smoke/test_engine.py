@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from desta import DeSTA25AudioModel
 from desta.errors import DataError
 from desta.evaluation.benchmarks.text import TextConfig, evaluate_text
+from desta.inference.audio_encoding import Heard
 from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine
-from desta.inference.hearing import Heard
 from desta.inference.requests import Request
 from desta.model.backbone.load import load_backbone
 from desta.model.backbone.sampling import Sampling

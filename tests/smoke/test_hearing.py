@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from desta import audio
-from desta.inference import hearing
+from desta.inference import audio_encoding
 from desta.inference.engine import Engine, Limits
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
@@ -101,7 +101,9 @@ def test_every_clip_gets_its_own_words_whatever_is_heard_with_it(
         def transcribe(self, windows: Any, *, language: str | None = None) -> list[str]:
             return [f"{len(window)} samples" for window in windows]
 
-    monkeypatch.setattr(hearing, "spoken_windows", lambda audio, bounds: [0] * (len(audio) != 999))
+    monkeypatch.setattr(
+        audio_encoding, "spoken_windows", lambda audio, bounds: [0] * (len(audio) != 999)
+    )
     engine = Engine(tight)
     engine._transcriber = Counting()  # type: ignore[assignment]
     lengths = [5_000, 90_000, 999, 16_000, 40_000, 7_000]
@@ -111,7 +113,7 @@ def test_every_clip_gets_its_own_words_whatever_is_heard_with_it(
     ]
     heard = engine.hearing.hear(refs)
 
-    texts = [clip.text for clip in heard if isinstance(clip, hearing.Heard)]
+    texts = [clip.text for clip in heard if isinstance(clip, audio_encoding.Heard)]
     assert texts == ["5000 samples", "90000 samples", " ", "16000 samples", "40000 samples", None]
     known = AudioRef(audio=refs[0].audio, text="given")
     assert engine.hearing.hear([known, refs[0]])[1].text == "5000 samples"  # type: ignore[union-attr]
@@ -120,7 +122,7 @@ def test_every_clip_gets_its_own_words_whatever_is_heard_with_it(
 def test_a_clip_that_nobody_can_transcribe_fails_alone(
     tiny: Loaded, published_tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hearing, "spoken_windows", lambda audio, bounds: [0])
+    monkeypatch.setattr(audio_encoding, "spoken_windows", lambda audio, bounds: [0])
     engine = Engine(replace(tiny, transcriber_directory=None))
     replies = engine.run(
         [
@@ -141,7 +143,7 @@ def test_threads_that_decode_clips_take_no_core_from_the_model(
     try:
         engine = Engine(tiny)
         (heard,) = engine.hearing.hear([AudioRef(audio=str(published_tiny / "a.wav"), text="")])
-        assert isinstance(heard, hearing.Heard)
+        assert isinstance(heard, audio_encoding.Heard)
         with ThreadPoolExecutor() as later:
             assert later.submit(torch.get_num_threads).result() == 2
         assert torch.get_num_threads() == 2
@@ -157,7 +159,7 @@ def test_the_connector_computes_as_it_was_trained(
     loaded = checkpoint.load(published_tiny, dtype=dtype)
     model, clip = loaded.model, str(published_tiny / "a.wav")
     (heard,) = Engine(loaded).hearing.hear([AudioRef(audio=clip, text="")])
-    assert isinstance(heard, hearing.Heard)
+    assert isinstance(heard, audio_encoding.Heard)
 
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
         trained = model.audio_tokens(model.encode(model.mel([audio.load(clip)])))

@@ -12,9 +12,9 @@ import torch
 
 from desta import audio
 from desta.errors import CheckpointError, DataError, NoNumberError
+from desta.inference.batch_file import answer_file
 from desta.inference.conversation import Conversation
 from desta.inference.engine import Engine
-from desta.inference.files import answer_file
 from desta.isolation import HALF, NO_NUMBER
 from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import Loaded

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from desta.errors import ConfigError, DataError
+from desta.inference.batch_file import parse_request
 from desta.inference.conversation import Conversation, user_message
+from desta.inference.desta25 import DeSTA25AudioModel
 from desta.inference.engine import Engine, Limits
-from desta.inference.files import parse_request
-from desta.inference.published import DeSTA25AudioModel
 from desta.inference.requests import Request
 from desta.model.backbone import decoding
 from desta.model.backbone.sampling import Sampling

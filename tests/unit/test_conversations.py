@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from desta.construction.config import ConstructConfig
 from desta.construction.description import describe
+from desta.construction.messages import generation_messages, training_messages
 from desta.construction.prompts import Prompt
-from desta.construction.responses import generation_messages, training_messages
 from desta.errors import ConfigError
 from desta.generators.base import Completion, as_text
 from desta.generators.local import LocalGenerator

@@ -10,14 +10,14 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from desta.construction.decontamination import (
+from desta.construction.decontamination.clean import (
     BY_NAME,
     BY_SOUND,
     clean,
     clean_file,
 )
-from desta.construction.fingerprint import SILENT, FingerprintIndex, fingerprint
-from desta.construction.testsets import Benchmark, read_benchmark
+from desta.construction.decontamination.fingerprint import SILENT, FingerprintIndex, fingerprint
+from desta.construction.decontamination.test_recordings import Benchmark, read_benchmark
 from desta.errors import ConfigError, DataError
 from desta.records import Clip
 

@@ -3,10 +3,10 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
+from desta.construction.attribute_values import closed_sets
 from desta.construction.duplicates import REMEMBERED, SIMILARITY, DuplicateFilter, minhash
 from desta.construction.filters import Candidate
 from desta.construction.prompts import Prompt
-from desta.construction.values import closed_sets
 from desta.generators.base import Completion
 from desta.records import Clip, Segment
 

@@ -1,7 +1,7 @@
+from desta.construction.attribute_values import closed_sets
 from desta.construction.faithfulness import Faithfulness
 from desta.construction.filters import Candidate
 from desta.construction.prompts import Prompt
-from desta.construction.values import closed_sets
 from desta.generators.base import Completion
 from desta.records import Clip
 

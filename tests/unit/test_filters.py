@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 
 from desta.config import build
+from desta.construction.attribute_values import closed_sets
 from desta.construction.config import ConstructConfig
 from desta.construction.filters import FILTERS, Candidate, find_fault
 from desta.construction.prompts import Prompt
-from desta.construction.values import closed_sets
 from desta.errors import ConfigError
 from desta.generators.base import Completion
 from desta.records import Clip, Domain, Segment

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from desta.construction import plan as planning
+from desta.construction.attribute_values import closed_sets
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.filters import Candidate, find_fault
 from desta.construction.groups import Block, Group, GroupsConfig
@@ -17,7 +18,6 @@ from desta.construction.pipeline import construct
 from desta.construction.plan import Job, Planner
 from desta.construction.prompts import Prompt, load_pool, suits
 from desta.construction.survey import survey
-from desta.construction.values import closed_sets
 from desta.errors import ConfigError
 from desta.generators.base import Completion, as_text
 from desta.generators.scripted import ScriptedGenerator

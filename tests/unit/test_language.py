@@ -1,8 +1,8 @@
 import pytest
 
+from desta.construction.attribute_values import split_words
 from desta.construction.language import in_wrong_language
 from desta.construction.prompts import Prompt
-from desta.construction.values import split_words
 from desta.records import Clip, Segment
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from desta.audio import SAMPLE_RATE
-from desta.inference import hearing, pieces
+from desta.inference import audio_encoding, pieces
 from desta.inference.engine import Engine
 from desta.inference.pieces import (
     MARGIN_SECONDS,
@@ -177,7 +177,7 @@ def tight(published_tiny: Path) -> Loaded:
 def test_windows_of_true_length_are_read_again_and_published_ones_only_if_asked(
     tiny: Loaded, tight: Loaded, asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hearing, "spoken_windows", lambda audio, bounds: [0])
+    monkeypatch.setattr(audio_encoding, "spoken_windows", lambda audio, bounds: [0])
     clip = AudioRef(audio=(samples(25.0), SAMPLE_RATE))
 
     def text(loaded: Loaded, **options: Any) -> str:

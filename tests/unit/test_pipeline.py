@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import pytest
 
-from desta.construction.building import BUILDING, DROPPED
 from desta.construction.config import ConstructConfig
 from desta.construction.pipeline import construct
+from desta.construction.staging import BUILDING, DROPPED
 from desta.errors import ConfigError, DataError
 from desta.generators.base import OnOutcome, Outcome, as_text
 from desta.generators.scripted import ScriptedGenerator

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from desta.construction.building import DROPPED
 from desta.construction.journal import Journal
+from desta.construction.staging import DROPPED
 from desta.generators import local
 from desta.generators.base import Completion
 from desta.generators.local import LocalGenerator

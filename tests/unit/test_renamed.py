@@ -10,8 +10,8 @@ from desta.config import load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
 from desta.evaluation.judge.ask import JudgeRecipe
+from desta.inference.desta25 import DeSTA25AudioModel
 from desta.inference.engine import Engine
-from desta.inference.published import DeSTA25AudioModel
 from desta.model import checkpoint
 from desta.model.config import ModelConfig
 from desta.renamed import KEYS

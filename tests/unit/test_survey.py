@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from desta.construction.prompts import load_pool
-from desta.construction.rows import find_fault, find_oddities
+from desta.construction.row_checks import find_fault, find_oddities
 from desta.data.dataset import PairDataset, Skipped
 from desta.publishing.survey import MISSING, OUTSIDE, survey
 from desta.records import AudioTextPair, Message

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from desta.construction import language
+from desta.construction.attribute_values import closed_sets
 from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.filtering import Verdicts
 from desta.construction.pipeline import construct
 from desta.construction.plan import Job
 from desta.construction.prompts import Prompt
-from desta.construction.values import closed_sets
-from desta.construction.verdicts import Verdicts
 from desta.errors import ConfigError, MissingExtraError
 from desta.generators.base import Completion, Outcome, Refusal
 from desta.generators.scripted import ScriptedGenerator

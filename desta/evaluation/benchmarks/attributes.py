@@ -25,8 +25,8 @@ from typing import Any
 
 from desta.config import suggest
 from desta.construction.description import describe
+from desta.construction.messages import training_messages
 from desta.construction.prompts import Prompt
-from desta.construction.responses import training_messages
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import MODEL, Benchmark, Result
 from desta.evaluation.baselines import tell

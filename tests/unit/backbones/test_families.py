@@ -22,7 +22,7 @@ from desta.data.batching import NO_LABEL, collate
 from desta.data.layout import Layout
 from desta.errors import CheckpointError
 from desta.inference.engine import Engine
-from desta.inference.prefixes import PrefixCache
+from desta.inference.prefix_cache import PrefixCache
 from desta.model import checkpoint
 from desta.model.backbone.decoding import read, write
 from desta.model.backbone.sampling import Sampling

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from desta.construction.building import DROPPED
 from desta.construction.journal import Journal
+from desta.construction.staging import DROPPED
 from desta.generators.base import Completion, Refusal
 from desta.shards import RESPONSES
 from support.commands import desta

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from desta.construction.building import DROPPED
+from desta.construction.staging import DROPPED
 from desta.errors import ConfigError, DataError, UnavailableError
 from desta.generators.base import Completion, Outcome, Refusal
 from desta.generators.openai.client import OpenAIGenerator

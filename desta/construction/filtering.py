@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from desta.construction.attribute_values import ClosedSets
 from desta.construction.config import ConstructConfig
 from desta.construction.duplicates import DUPLICATE, DuplicateFilter
 from desta.construction.faithfulness import Faithfulness
 from desta.construction.filters import WRONG_LANGUAGE, Candidate, find_fault
 from desta.construction.language import need_detector
 from desta.construction.plan import Job
-from desta.construction.values import ClosedSets
 from desta.errors import DataError, MissingExtraError
 from desta.generators.base import Completion, Outcome, Refusal
 from desta.isolation import error_of

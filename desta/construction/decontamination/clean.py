@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.construction.fingerprint import MIN_FRAMES, SILENT, fingerprint
-from desta.construction.testsets import (
+from desta.construction.decontamination.fingerprint import MIN_FRAMES, SILENT, fingerprint
+from desta.construction.decontamination.test_recordings import (
     Benchmark,
     count_dropped,
     in_batches,

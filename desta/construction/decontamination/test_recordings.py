@@ -23,7 +23,7 @@ from huggingface_hub import constants
 from numpy.typing import NDArray
 
 from desta.audio import SUFFIXES, AudioInput, load, name_of
-from desta.construction.fingerprint import FingerprintIndex, fingerprint
+from desta.construction.decontamination.fingerprint import FingerprintIndex, fingerprint
 from desta.errors import DataError, DestaError, need
 from desta.files import UNWRITABLE, write_atomic
 from desta.isolation import error_of

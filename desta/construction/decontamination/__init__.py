@@ -1,0 +1,1 @@
+"""Clips that are in the test data of a benchmark."""
