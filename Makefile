@@ -46,7 +46,7 @@ golden: setup  ## write the golden files again; review the diff
 	git diff --stat tests/golden
 
 docs: setup  ## write docs/sources.md and the examples of `desta sources show`
-	$(BIN)/python benchmarks/sources_page.py
+	$(BIN)/python scripts/sources_page.py
 
 vllm-env: .vllm/.ready  ## make .vllm, an environment of its own in which the engine vllm runs
 

@@ -8,7 +8,7 @@ core that the last thread may need, when another program runs beside.
 import os
 
 SPIN_COUNT = 2_000
-"""Turns that a waiting thread stays awake; `benchmarks/neighbour.py` measures what it does."""
+"""Turns that a waiting thread stays awake; `scripts/neighbour.py` measures what it does."""
 
 _VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 

@@ -248,7 +248,7 @@ def convert_llama(file: Path, target: Path) -> None:
 
     float32 because a dequantized weight (scale times level plus offset) does not fit the eight
     bits of bfloat16's mantissa, and greedy text changes when it is rounded
-    (`benchmarks/proof_of_conversion.py`).
+    (`scripts/proof_of_conversion.py`).
 
     Raises:
         CheckpointError: the file is not a Llama model with the tokenizer of SmolLM.

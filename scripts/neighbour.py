@@ -1,6 +1,6 @@
 """Measure answers and training beside a process that keeps one core busy, and on an idle machine.
 
-    python benchmarks/neighbour.py [--clips DIR] [--json FILE] [--spins 300000 2000] [--rounds 3]
+    python scripts/neighbour.py [--clips DIR] [--json FILE] [--spins 300000 2000] [--rounds 3]
 
 OpenMP's threads wait for each other at the end of every operation: first awake, for as many turns
 of a loop as `GOMP_SPINCOUNT` says, then asleep. One that waits awake for a thread without a core

@@ -1,7 +1,7 @@
 """Measure construction: rows a second, memory over time, and what the pipeline adds to the engine.
 
-    python benchmarks/construct.py [--rows 100000 1000000] [--json FILE]
-    python benchmarks/construct.py --clips CLIPS.jsonl --root DIR --backbone ID --rows N
+    python scripts/construct.py [--rows 100000 1000000] [--json FILE]
+    python scripts/construct.py --clips CLIPS.jsonl --root DIR --backbone ID --rows N
 
 Without a backbone: synthetic clips of all domains and the scripted engine, so that everything but
 the engine is measured; the clips are written first and count for nothing. `survey` is the first

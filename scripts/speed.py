@@ -1,6 +1,6 @@
 """Measure what every lever between the published settings and ours gains, in one run.
 
-    python benchmarks/speed.py [--clips DIR] [--json FILE] [--seconds 5] [--rounds 3]
+    python scripts/speed.py [--clips DIR] [--json FILE] [--seconds 5] [--rounds 3]
 
             published settings                 ours
   window    30 s                               true length

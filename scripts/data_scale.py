@@ -1,6 +1,6 @@
 """Measure how a data set of the published size opens, shuffles and is taken up again.
 
-    python benchmarks/data_scale.py [--rows 5000000] [--out DIR] [--json FILE]
+    python scripts/data_scale.py [--rows 5000000] [--out DIR] [--json FILE]
 
 Writes synthetic rows in the published schema under the published file names, then starts a fresh
 process for each phase, so that time and memory are its own:

@@ -1,6 +1,6 @@
 """Measure how construction on Ray grows with its workers, on a step that only costs CPU time.
 
-    python benchmarks/cluster.py [--workers 1 2] [--rows 3000] [--milliseconds 20] [--json FILE]
+    python scripts/cluster.py [--workers 1 2] [--rows 3000] [--milliseconds 20] [--json FILE]
 
 Every answer of the scripted engine costs a fixed number of rounds of SHA-256, in one thread; how
 many rounds take so long is found out first. Starting Ray and the workers counts for nothing: the

@@ -1,6 +1,6 @@
 """How many responses a second the filters judge on one core.
 
-    python benchmarks/filters.py --rows 20000
+    python scripts/filters.py --rows 20000
 
 Synthetic clips with the attributes of speech corpora, prompts of this package's pool, and responses
 of 5 to 90 words that name the clip's values. All filters, duplicates and the faithfulness tally

@@ -1,6 +1,6 @@
 """Write every figure of README.md and docs/speed.md from what was measured.
 
-    python benchmarks/readme.py [--demo demo] [--speed speed.json] [--proof proof.json]
+    python scripts/readme.py [--demo demo] [--speed speed.json] [--proof proof.json]
                                 [--neighbour neighbour.json]
 
 Each option writes its own blocks, with the command and the commit that made the figures; what is

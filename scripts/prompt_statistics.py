@@ -1,6 +1,6 @@
 """Print what the prompt pools hold: counts, kinds, needs, lengths and near-duplicates.
 
-    python benchmarks/prompt_statistics.py [--pools DIR] [--json] [--show 10]
+    python scripts/prompt_statistics.py [--pools DIR] [--json] [--show 10]
 
 Near-duplicates are pairs whose shingles have a Jaccard similarity above 0.8. The comparison is
 exact, not estimated by MinHash: only pairs that share a rare shingle can be so similar (prefix

@@ -1,6 +1,6 @@
 """Prove that the models of the zoo survived their conversion from other runtimes.
 
-    python benchmarks/proof_of_conversion.py CORPUS [--llama-python PYTHON] [--json FILE]
+    python scripts/proof_of_conversion.py CORPUS [--llama-python PYTHON] [--json FILE]
 
 CORPUS is the root of the unpacked Asterisk packages (`make data`). PYTHON is an interpreter that
 has `llama-cpp-python`, for example of a virtual environment made for this purpose only; without

@@ -1,6 +1,6 @@
 """Measure how far a backbone's answers move when its weights are stored in 8 bits.
 
-    python benchmarks/int8.py [--backbone NAME] [--prompts N] [--json FILE]
+    python scripts/int8.py [--backbone NAME] [--prompts N] [--json FILE]
 
 Both sides are the same backbone, rounded to bfloat16 as in training, and compute in the same
 precision; one of them stores its matrices as int8 with one scale a row (torchao, CPU). They answer

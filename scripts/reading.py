@@ -1,6 +1,6 @@
 """How many clips a second are read on one core, and how that compares with another version.
 
-    python benchmarks/reading.py [--clips 1000] [--against DIR]
+    python scripts/reading.py [--clips 1000] [--against DIR]
 
 Clips of 2 to 12 s of wordless voice, the same for the same number: WAV of 16 bits at 16 kHz (and a
 tenth as many at 44.1 kHz in stereo), FLAC, MP3 and Opus. With `--against`, a checkout of another

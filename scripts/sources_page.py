@@ -1,6 +1,6 @@
 """Write docs/sources.md and the examples of `desta sources show` from the table of corpora.
 
-    python benchmarks/sources_page.py [--root .]
+    python scripts/sources_page.py [--root .]
 
 The seed descriptions come from the golden files, so that what is shown is what a test checks.
 """

@@ -2,7 +2,7 @@
 
 The exit code is 1 where anything differs.
 
-python benchmarks/scorer_parity.py ../shared/data docs/evaluation/scorers.md
+python scripts/scorer_parity.py ../shared/data docs/evaluation/scorers.md
 """
 
 import json
@@ -258,7 +258,7 @@ def page(data: Path) -> str:
         "",
         "## Case by case",
         "",
-        "Written by `python benchmarks/scorer_parity.py DATA docs/evaluation/scorers.md`. "
+        "Written by `python scripts/scorer_parity.py DATA docs/evaluation/scorers.md`. "
         "Expected is what the official scorers say: of result files that others published, of "
         "answers made by hand (by their number), of a leaderboard's rows. "
         "None means that the official code draws at random.",
