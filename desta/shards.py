@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Self, TypedDict
 from desta.errors import DataError
 from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_local
+from desta.reasons import Count, Reasons
 from desta.records import AudioTextPair, read_jsonl
 from desta.schema import Json, check, read_json
 
@@ -38,15 +39,6 @@ class Shard:
     name: str
     rows: int
     sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dropped:
-    """How many items were dropped for one reason."""
-
-    count: int
-    example: str
-    """Id of the first of them."""
 
 
 class Faithful(TypedDict):
@@ -74,8 +66,8 @@ class Manifest:
     shards: tuple[Shard, ...]
     code: str = ""
     """SHA-256 of the code that turned them into pairs; empty where it was not noted."""
-    dropped: Mapping[str, Dropped] = field(default_factory=dict)
-    """By reason."""
+    dropped: Reasons[str] = field(default_factory=Reasons)
+    """Items that did not become a pair."""
     counts: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     """Source -> kind of prompt -> responses that were `kept` and `dropped`."""
     faithfulness: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
@@ -93,7 +85,7 @@ class Manifest:
     @property
     def num_dropped(self) -> int:
         """Items that did not become a pair."""
-        return sum(dropped.count for dropped in self.dropped.values())
+        return self.dropped.total
 
     def write(self, directory: Path) -> None:
         """Write `manifest.json`: the shards count as finished from here on."""
@@ -119,13 +111,14 @@ class Manifest:
                 fix="install a newer version of desta",
             )
         where = f"{path} is not a manifest"
+        dropped = {"dropped": values.pop("dropped", {})}
+        check(dropped, dict[str, dict[str, Count]], where=where, fix=again)
         check(values, cls, where=where, fix=again)
         told = {"faithfulness": values.get("faithfulness", {})}
         check(told, dict[str, dict[str, dict[str, Faithful]]], where=where, fix=again)
         try:
             values["shards"] = tuple(Shard(**shard) for shard in values["shards"])
-            values["dropped"] = {k: Dropped(**v) for k, v in values.get("dropped", {}).items()}
-            return cls(**values)
+            return cls(**values, dropped=Reasons.from_json(dropped["dropped"]))
         except TypeError as error:  # a key that is not known
             raise DataError(f"{path} is not a manifest: {error}", fix=again) from error
 

@@ -25,6 +25,7 @@ from desta.config import suggest
 from desta.errors import ConfigError, DataError
 from desta.files import atomic_file, write_atomic
 from desta.paths import check_folder
+from desta.reasons import Reasons
 from desta.records import CORPUS, MEASURED, MODEL, Clip
 from desta.sources.glossary import gender_name, noise_level
 
@@ -38,18 +39,6 @@ _RATIO = "Signal-to-noise ratio"
 
 _Values = dict[str | None, "array[float]"]
 """Sex -> what was measured of its clips, in the order of the clips."""
-
-
-@dataclass(kw_only=True)
-class _Count:
-    """How often something befell, and whom first."""
-
-    count: int = 0
-    example: str = ""
-
-    def add(self, id: str) -> None:
-        self.count += 1
-        self.example = self.example or id
 
 
 @dataclass(kw_only=True)
@@ -75,19 +64,14 @@ class Tally:
     """Attribute -> value -> clips that got it."""
     ranges: dict[str, _Range] = field(default_factory=dict)
     """Measure -> what was measured, in its unit."""
-    missing: dict[tuple[str, str], _Count] = field(default_factory=dict)
-    """(attribute, reason) -> clips without a value."""
+    missing: Reasons[tuple[str, str]] = field(default_factory=Reasons)
+    """Clips without a value, by attribute and reason."""
     compared: Counter[str] = field(default_factory=Counter)
     """Attribute -> clips that had a value already."""
-    differing: dict[tuple[str, str, str], _Count] = field(default_factory=dict)
-    """(attribute, value of the clip, value found) -> clips in which they differ."""
-    broken: dict[str, _Count] = field(default_factory=dict)
-    """Reason -> recordings that cannot be read."""
-
-    @property
-    def num_broken(self) -> int:
-        """Recordings that cannot be read."""
-        return sum(item.count for item in self.broken.values())
+    differing: Reasons[tuple[str, str, str]] = field(default_factory=Reasons)
+    """Clips with another value, by attribute, value of the clip and value found."""
+    broken: Reasons[str] = field(default_factory=Reasons)
+    """Recordings that cannot be read."""
 
     def summary(self) -> dict[str, Any]:
         """Return all of it as JSON knows it."""
@@ -103,25 +87,10 @@ class Tally:
                 }
                 for name, found in self.ranges.items()
             },
-            "missing": [
-                {"attribute": name, "reason": reason, "count": n.count, "example": n.example}
-                for (name, reason), n in self.missing.items()
-            ],
-            "broken": [
-                {"reason": reason, "count": n.count, "example": n.example}
-                for reason, n in self.broken.items()
-            ],
+            "missing": self.missing.rows("attribute", "reason"),
+            "broken": self.broken.rows(),
             "compared": dict(self.compared),
-            "differing": [
-                {
-                    "attribute": name,
-                    "kept": kept,
-                    "found": found,
-                    "count": n.count,
-                    "example": n.example,
-                }
-                for (name, kept, found), n in self.differing.items()
-            ],
+            "differing": self.differing.rows("attribute", "kept", "found"),
         }
 
 
@@ -204,7 +173,7 @@ def _write(
     reasons: dict[str, Counter[str]] = {name: Counter() for name in worded}
     for clip, raw in labelled(tally):
         if raw.broken is not None:
-            tally.broken.setdefault(raw.broken, _Count()).add(clip.id)
+            tally.broken.add(raw.broken, clip.id)
         for name in worded:
             if name in raw.values:
                 group = values[name].setdefault(_sex(clip), array("d"))
@@ -238,10 +207,10 @@ def check_names(measures: Sequence[str], labels: Sequence[Label]) -> None:
 
 
 def _check_broken(tally: Tally, max_share: float) -> None:
-    if tally.num_broken > max_share * tally.clips:
-        reason, worst = max(tally.broken.items(), key=lambda item: item[1].count)
+    if tally.broken.total > max_share * tally.clips:
+        reason, worst = tally.broken.most_common()[0]
         raise DataError(
-            f"{tally.num_broken} of {tally.clips} recordings cannot be read, more than "
+            f"{tally.broken.total} of {tally.clips} recordings cannot be read, more than "
             f'{max_share:.0%}; {worst.count} times "{reason}", as {worst.example}',
             fix="check --root, mend or remove them, or allow a larger --max-broken-share",
         )
@@ -269,7 +238,7 @@ def _with_labels(clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: T
             found = {attribute: str(raw.values[key])}
             clip = _add(clip, found, f"{MODEL}{classifier.label.model}", tally)
         elif key in raw.missing:
-            tally.missing.setdefault((attribute, raw.missing[key]), _Count()).add(clip.id)
+            tally.missing.add((attribute, raw.missing[key]), clip.id)
     return clip
 
 
@@ -281,7 +250,7 @@ def _with_measures(
     for name in measures:
         attribute = MEASURES[name].attribute
         if name in raw.missing:
-            tally.missing.setdefault((attribute, raw.missing[name]), _Count()).add(clip.id)
+            tally.missing.add((attribute, raw.missing[name]), clip.id)
         if name not in raw.values:
             continue
         value = float(raw.values[name])
@@ -303,7 +272,7 @@ def _add(clip: Clip, found: Mapping[str, str], origin: str, tally: Tally) -> Cli
         tally.compared[name] += 1
         kept = clip.attributes[name]
         if kept.casefold() != value.casefold():
-            tally.differing.setdefault((name, kept, value), _Count()).add(clip.id)
+            tally.differing.add((name, kept, value), clip.id)
     return replace(
         clip,
         attributes={**clip.attributes, **new},

@@ -278,10 +278,7 @@ class Setup:
 
 
 def _print_tally(tally: Any, target: Path, as_json: bool) -> None:
-    rows = [
-        {"reason": reason, "count": count, "example": first}
-        for reason, (count, first) in tally.failures.items()
-    ]
+    rows = tally.failures.rows()
     if as_json:
         typer.echo(
             json.dumps(

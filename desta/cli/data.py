@@ -183,16 +183,13 @@ def decontaminate(
             benchmarks.append(read_benchmark(directory, on_progress=show))
     with counter(f"comparing {clips.name}") as show:
         cleaning = clean_file(clips, root, benchmarks, out=out, on_progress=show)
-    dropped = [
-        {"reason": reason, "count": d.count, "example": d.example}
-        for reason, d in cleaning.dropped.items()
-    ]
+    dropped = cleaning.dropped.rows()
     read = [
         {
             "name": benchmark.name,
             "recordings": len(benchmark.items),
             "names": len(benchmark.names),
-            "unreadable": sum(d.count for d in benchmark.unreadable.values()),
+            "unreadable": benchmark.unreadable.total,
         }
         for benchmark in benchmarks
     ]
@@ -257,10 +254,7 @@ def construct(
         raise ConfigError("--workers are of a cluster", fix="add --cluster local|ADDRESS")
     manifest = _construct(config, out, cluster, workers or 2, retry=retry)
     kept = manifest.num_kept
-    dropped = [
-        {"reason": reason, "count": d.count, "example": d.example}
-        for reason, d in manifest.dropped.items()
-    ]
+    dropped = manifest.dropped.rows()
     total = kept + manifest.num_dropped
     if as_json:
         typer.echo(json.dumps({"kept": kept, "asked": total, "dropped": dropped}))

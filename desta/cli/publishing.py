@@ -124,7 +124,7 @@ def export(
     from desta.publishing.card import CARD, data_card, write_card
     from desta.publishing.hub import check_access, upload
     from desta.publishing.parquet import PARQUET_FILES, export_parquet
-    from desta.publishing.survey import survey, table_of
+    from desta.publishing.survey import survey
 
     if parquet is None and hub is None:
         raise ConfigError(
@@ -143,13 +143,13 @@ def export(
         summary |= {
             "files": exported.num_files,
             "rows": exported.num_rows,
-            "left_out": table_of(exported.left_out),
-            "without_sound": table_of(exported.silent),
+            "left_out": exported.left_out.table(),
+            "without_sound": exported.silent.table(),
         }
         if not as_json:
             typer.echo(f"{parquet}: {exported.num_rows} rows in {exported.num_files} files")
-            print_skipped(table_of(exported.left_out), what="left out because it")
-            print_skipped(table_of(exported.silent), what="without sound because it")
+            print_skipped(exported.left_out.table(), what="left out because it")
+            print_skipped(exported.silent.table(), what="without sound because it")
     folder = parquet or directory
     if parquet is not None or not (directory / CARD).is_file():
         with counter("inspecting rows") as show:

@@ -21,6 +21,7 @@ from desta.cli.options import (
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe
 from desta.paths import check_output
+from desta.reasons import Reasons
 
 
 @app.command()
@@ -64,10 +65,8 @@ def train(
         f"{summary['pairs_read']} pairs in {summary['seconds']:.0f} s"
     )
     for part in ("skipped", "skipped_in_validation"):
-        print_skipped([{"reason": r, **entry} for r, entry in summary[part].items()])
-    print_skipped(
-        [{"reason": r, **entry} for r, entry in summary["cut"].items()], what="cut off, or odd"
-    )
+        print_skipped(Reasons.from_json(summary[part]).rows())
+    print_skipped(Reasons.from_json(summary["cut"]).rows(), what="cut off, or odd")
 
 
 @app.command()

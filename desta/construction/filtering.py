@@ -12,7 +12,7 @@ from desta.construction.plan import Job
 from desta.errors import DataError, MissingExtraError
 from desta.generators.base import Completion, Outcome, Refusal
 from desta.isolation import error_of
-from desta.shards import Dropped
+from desta.reasons import Reasons
 
 ONLY_REASONING = "nothing but reasoning"
 UNSUITED = "no prompt suits the clip"
@@ -42,8 +42,9 @@ class Verdicts:
         )
         self._most = config.max_dropped_share
         self._sets = sets
-        self._dropped: dict[str, Dropped] = {}
         self._counts: dict[str, dict[str, dict[str, int]]] = {}
+        self.dropped = Reasons[str]()
+        """What became no pair."""
         self.faithfulness = Faithfulness()
         """Right values among all responses and among those kept."""
         self.num_kept = 0
@@ -66,7 +67,7 @@ class Verdicts:
             self.num_unknown += job.unknown
         else:
             counts["dropped"] += 1
-            self.leave_out(fault, job.id)
+            self.dropped.add(fault, job.id)
         return fault
 
     def _fault(self, job: Job, completion: Completion) -> str | None:
@@ -82,11 +83,6 @@ class Verdicts:
         return fault
 
     @property
-    def dropped(self) -> Mapping[str, Dropped]:
-        """What was dropped, by reason."""
-        return self._dropped
-
-    @property
     def counts(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
         """Source -> kind of prompt -> responses that were `kept` and `dropped`."""
         return self._counts
@@ -100,28 +96,18 @@ class Verdicts:
         Raises:
             DataError: more was dropped, or nothing is left.
         """
-        num_dropped = sum(d.count for d in self._dropped.values())
+        num_dropped = self.dropped.total
         total = self.num_kept + num_dropped
         if self.num_kept and num_dropped <= self._most * total:
             return
-        table = ", ".join(f"{r}: {d.count} (first: {d.example})" for r, d in self._dropped.items())
-        most = max(self._dropped, key=lambda reason: self._dropped[reason].count, default="")
+        most = [reason for reason, _ in self.dropped.most_common()[:1]]
         change = (
             "raise sampling.max_new_tokens, or have the model answer without reasoning"
-            if most == ONLY_REASONING
+            if most == [ONLY_REASONING]
             else "change prompts, description or filters in the recipe, or raise max_dropped_share"
         )
         raise DataError(
             f"{num_dropped} of {total} responses were dropped, more than "
-            f"max_dropped_share = {self._most}: {table}",
+            f"max_dropped_share = {self._most}: {self.dropped}",
             fix=f"read them in {rejects}; then {change}",
-        )
-
-    def leave_out(self, reason: str, id: str) -> None:
-        """Count something that became no pair."""
-        before = self._dropped.get(reason)
-        self._dropped[reason] = (
-            Dropped(count=1, example=id)
-            if before is None
-            else Dropped(count=before.count + 1, example=before.example)
         )

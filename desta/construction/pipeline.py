@@ -225,5 +225,5 @@ def _build(
 def _jobs(planner: Planner, found: Survey, verdicts: Verdicts) -> Iterator[Job]:
     for clip, planned in planner.plan(found):
         if not planned:
-            verdicts.leave_out(ALONE if planned is None else UNSUITED, clip.id)
+            verdicts.dropped.add(ALONE if planned is None else UNSUITED, clip.id)
         yield from planned or ()

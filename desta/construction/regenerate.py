@@ -54,7 +54,7 @@ class RowPlan:
                 yield self._job(row, number)
             else:
                 id = None if isinstance(row, DataError) else row.get("id")
-                verdicts.leave_out(f"its row {fault}", printable(str(id or f"row {number}")))
+                verdicts.dropped.add(f"its row {fault}", printable(str(id or f"row {number}")))
 
     def blocks(self) -> Iterator[RowBlock]:
         """Yield all rows with their numbers."""

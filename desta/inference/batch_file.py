@@ -37,6 +37,7 @@ from desta.lines import RetryFile, whole_lines
 from desta.model.backbone.sampling import Sampling
 from desta.paths import check_output
 from desta.progress import progress_bar
+from desta.reasons import Reasons
 from desta.records import Message, read_lines
 
 log = logging.getLogger(__name__)
@@ -56,21 +57,8 @@ class Tally:
     already_done: int = 0
     """Lines of the output that an earlier call wrote, failed ones included; not those that this
     one asked again."""
-    failures: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Reason -> how many requests, and the id of the first."""
-
-    @property
-    def num_failed(self) -> int:
-        """Requests that failed."""
-        return sum(count for count, _ in self.failures.values())
-
-    def count(self, id: str, reason: str | None) -> None:
-        """Add what became of a request: it was answered, or failed for a reason."""
-        if reason is None:
-            self.answered += 1
-            return
-        number, first = self.failures.get(reason, (0, id))
-        self.failures[reason] = number + 1, first
+    failures: Reasons[str] = field(default_factory=Reasons)
+    """Requests that failed."""
 
 
 def answer_file(
@@ -141,7 +129,10 @@ def answer_file(
         ask(asked[len(done) :], lines.append, len(done))
         tally = Tally(already_done=len(done) - (len(failed) if retry else 0))
         for line in _finished(target):
-            tally.count(line.id, line.reason)
+            if line.reason is None:
+                tally.answered += 1
+            else:
+                tally.failures.add(line.reason, line.id)
     _check_failures(tally, len(asked), max_failed_share)
     return tally
 
@@ -189,11 +180,11 @@ def _take(number: int, line: bytes, record: Mapping[str, Any] | DataError, setti
 
 def _check_failures(tally: Tally, num_asked: int, max_share: float) -> None:
     """Raise DataError if too many requests failed."""
-    if tally.num_failed > max_share * num_asked:
-        reason, (count, first) = max(tally.failures.items(), key=lambda item: item[1][0])
+    if tally.failures.total > max_share * num_asked:
+        reason, worst = tally.failures.most_common()[0]
         raise DataError(
-            f"{tally.num_failed} of {num_asked} requests failed, more than "
-            f"{max_share:.0%}; {count} times: {reason} (first: {first})",
+            f"{tally.failures.total} of {num_asked} requests failed, more than "
+            f"{max_share:.0%}; {worst.count} times: {reason} (first: {worst.example})",
             fix="mend the requests and give the command again with --retry",
         )
 

@@ -1,7 +1,7 @@
 """The data card: README.md of a data set, with the front matter that the Hub reads."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from desta.publishing.survey import (
     faithful_rows,
     kept_rows,
     quantiles,
-    table_of,
 )
-from desta.shards import Dropped
+from desta.reasons import Reasons
 from desta.sources import SOURCES
 from desta.sources.base import Source
 from desta.sources.languages import LANGUAGES
@@ -209,8 +208,8 @@ def _left_out(found: Contents) -> str:
     return "\n\n".join(parts) or "Nothing that is known of."
 
 
-def _reasons(heading: str, reasons: Mapping[str, Dropped]) -> list[str]:
-    rows = [(row["reason"], f"{row['count']:,}", row["example"]) for row in table_of(reasons)]
+def _reasons(heading: str, reasons: Reasons[str]) -> list[str]:
+    rows = [(row["reason"], f"{row['count']:,}", row["example"]) for row in reasons.table()]
     return [_table((heading, "count", "example"), rows)] if rows else []
 
 

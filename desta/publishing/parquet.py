@@ -9,7 +9,8 @@ from typing import Any
 from desta.construction.row_checks import Row, clips_of, find_fault
 from desta.errors import ConfigError, DataError, need
 from desta.paths import check_folder
-from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE, Reasons, count_reason
+from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE
+from desta.reasons import Reasons
 from desta.records import read_jsonl
 from desta.shards import shard_paths
 from desta.sources.files import inside, is_file
@@ -30,9 +31,9 @@ class Exported:
 
     num_files: int = 0
     num_rows: int = 0
-    left_out: Reasons = field(default_factory=dict)
+    left_out: Reasons[str] = field(default_factory=Reasons)
     """Rows that are of no use, by reason."""
-    silent: Reasons = field(default_factory=dict)
+    silent: Reasons[str] = field(default_factory=Reasons)
     """Rows with a recording whose sound could not be put in, by reason."""
 
 
@@ -112,13 +113,13 @@ def _rows(
     """Yield rows of use, with about how many bytes they take."""
     for number, row in enumerate(itertools.chain.from_iterable(map(read_jsonl, paths))):
         if fault := find_fault(row):
-            count_reason(exported.left_out, fault, str(row.get("id") or f"row {number}"))
+            exported.left_out.add(fault, str(row.get("id") or f"row {number}"))
         elif audio_root is None:
             yield row, 0
         else:
             sounds = [_sound(audio_root, str(clip["audio"])) for clip in clips_of(row)]
             for reason in {sound for sound in sounds if isinstance(sound, str)}:
-                count_reason(exported.silent, reason, str(row.get("id") or f"row {number}"))
+                exported.silent.add(reason, str(row.get("id") or f"row {number}"))
             audios = [
                 {"bytes": None if isinstance(sound, str) else sound, "path": clip["audio"]}
                 for sound, clip in zip(sounds, clips_of(row), strict=True)

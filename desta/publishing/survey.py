@@ -23,8 +23,9 @@ from desta.construction.row_checks import (
     language_stated,
     seconds_stated,
 )
+from desta.reasons import Reasons
 from desta.records import read_jsonl
-from desta.shards import Dropped, Manifest, shard_paths, verify
+from desta.shards import Manifest, shard_paths, verify
 from desta.sources.files import inside, is_file
 
 LENGTHS = ("seed_description", "prompt", "response")
@@ -35,7 +36,6 @@ UNREADABLE = "has a recording that cannot be opened"
 
 _EVERY = 1000  # rows between two signs of progress
 
-Reasons = dict[str, Dropped]
 Sample = tuple[int, str, Row]
 """A ticket drawn by the row's content, the kind of its prompt, the row."""
 
@@ -51,10 +51,10 @@ class Contents:
     num_rows: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     """Source -> kind of prompt -> rows, of those of use."""
-    useless: Reasons = field(default_factory=dict)
-    """Rows that training cannot use, by reason."""
-    odd: Reasons = field(default_factory=dict)
-    """Rows that are of use but unusual, by reason; one row may have several."""
+    useless: Reasons[str] = field(default_factory=Reasons)
+    """Rows that training cannot use."""
+    odd: Reasons[str] = field(default_factory=Reasons)
+    """Rows that are of use but unusual; one row may have several reasons."""
     lengths: dict[str, Counter[int]] = field(
         default_factory=lambda: {n: Counter() for n in LENGTHS}
     )
@@ -85,9 +85,9 @@ class Contents:
             "clips": self.num_clips,
             "hours": round(self.hours, 3),
             "counts": {source: dict(kinds) for source, kinds in sorted(self.counts.items())},
-            "useless": table_of(self.useless),
-            "odd": table_of(self.odd),
-            "dropped": table_of(manifest.dropped) if manifest else [],
+            "useless": self.useless.table(),
+            "odd": self.odd.table(),
+            "dropped": manifest.dropped.table() if manifest else [],
             "judged": manifest.counts if manifest else {},
             "faithfulness": manifest.faithfulness if manifest else {},
             "words": {name: quantiles(found) for name, found in self.lengths.items()},
@@ -95,12 +95,6 @@ class Contents:
             "backbone": manifest and manifest.backbone,
             "revision": manifest and manifest.revision,
         }
-
-
-def table_of(reasons: Mapping[str, Dropped]) -> list[dict[str, Any]]:
-    """Return reasons as tables show them, the commonest first."""
-    rows = [{"reason": r, "count": d.count, "example": d.example} for r, d in reasons.items()]
-    return sorted(rows, key=lambda row: -row["count"])
 
 
 def kept_rows(manifest: Manifest) -> list[dict[str, str]]:
@@ -197,12 +191,12 @@ def survey(
         ticket = _digest(f"{row.get('id')}\0{row.get('prompt')}\0{row.get('dataset')}")
         rows.append(ticket)
         if fault := find_fault(row):
-            count_reason(found.useless, fault, name)
+            found.useless.add(fault, name)
             continue
         for oddity in find_oddities(row):
-            count_reason(found.odd, oddity, name)
+            found.odd.add(oddity, name)
         for reason in filter(None, {locate(clip["audio"]) for clip in clips_of(row)}):
-            count_reason(found.odd, reason, name)
+            found.odd.add(reason, name)
         source, kind = row.get("dataset") or "", kinds.get(row.get("prompt") or "", OTHER_KIND)
         found.counts.setdefault(source, Counter())[kind] += 1
         _measure(row, found, clips, seconds)
@@ -244,12 +238,6 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def count_reason(reasons: Reasons, reason: str, example: str, count: int = 1) -> None:
-    """Add to the rows of one reason; the first of them stays the example."""
-    before = reasons.get(reason, Dropped(count=0, example=example))
-    reasons[reason] = Dropped(count=before.count + count, example=before.example)
-
-
 def _clips_and_hours(clips: "array[int]", seconds: "array[float]") -> tuple[int, float]:
     """Return how many recordings there are, and their length; the longest statement counts."""
     digests, lengths = np.asarray(clips), np.asarray(seconds)
@@ -258,7 +246,7 @@ def _clips_and_hours(clips: "array[int]", seconds: "array[float]") -> tuple[int,
     return len(first), float(lengths[order][first].sum(dtype=np.float64)) / 3600
 
 
-def _count_repeated(rows: "array[int]", paths: list[Path], odd: Reasons) -> None:
+def _count_repeated(rows: "array[int]", paths: list[Path], odd: Reasons[str]) -> None:
     """Count rows that have the id, source and prompt of an earlier one; find the first of them."""
     digests = np.asarray(rows)
     order = np.argsort(digests, kind="stable")
@@ -267,7 +255,7 @@ def _count_repeated(rows: "array[int]", paths: list[Path], odd: Reasons) -> None
         records = itertools.chain.from_iterable(map(read_jsonl, paths))
         row = next(itertools.islice(records, int(repeated.min()), None))
         name = str(row.get("id") or f"row {repeated.min()}")
-        count_reason(odd, "asks what another row asks of the same clip", name, len(repeated))
+        odd.add("asks what another row asks of the same clip", name, len(repeated))
 
 
 def _in_turn(strata: Mapping[tuple[str, str], list[tuple[int, int, Row]]]) -> Iterator[Sample]:

@@ -1,6 +1,6 @@
 """One self-contained HTML page about a data set: its tables, and samples to play and search."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -11,12 +11,11 @@ from desta.publishing.survey import (
     faithful_rows,
     kept_rows,
     quantiles,
-    table_of,
 )
+from desta.reasons import Reasons
 from desta.records import NO_TRANSCRIPTION
 from desta.reports.attributes import player
 from desta.reports.html import page, paragraph, section, table, tiles
-from desta.shards import Dropped
 from desta.sources.files import inside
 
 MAX_SECONDS = 30.0
@@ -73,8 +72,9 @@ def samples_page(found: Contents, *, root: Path) -> str:
             if rows:
                 cells: list[list[str | int]] = [list(row.values()) for row in rows]
                 body.append(section(heading, table(list(rows[0]), cells)))
+    dropped = found.manifest.dropped if found.manifest else Reasons[str]()
     left_out = [
-        ("dropped in construction because", found.manifest.dropped if found.manifest else {}),
+        ("dropped in construction because", dropped),
         ("of no use because it", found.useless),
         ("unusual because it", found.odd),
     ]
@@ -164,8 +164,8 @@ def _lengths(found: Contents) -> str:
     return table(["text", "least", "median", "95 %", "most"], rows)
 
 
-def _reasons(what: str, reasons: Mapping[str, Dropped]) -> str:
+def _reasons(what: str, reasons: Reasons[str]) -> str:
     rows: list[list[str | int]] = [
-        [row["count"], row["reason"], row["example"]] for row in table_of(reasons)
+        [row["count"], row["reason"], row["example"]] for row in reasons.table()
     ]
     return table(["count", what, "example"], rows)

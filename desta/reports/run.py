@@ -233,8 +233,7 @@ def _data(run: Run) -> Iterator[str]:
             f"{percent(manifest.num_kept / max(total, 1))} of {total:,} items; "
             f"responses by {manifest.backbone}."
         )
-        by_count = sorted(manifest.dropped.items(), key=lambda item: -item[1].count)
-        if by_count:
+        if by_count := manifest.dropped.most_common():
             yield table(
                 ["dropped because", "count", "example"],
                 [[reason, dropped.count, dropped.example] for reason, dropped in by_count],

@@ -16,6 +16,7 @@ from desta.errors import DataError
 from desta.files import write_atomic
 from desta.isolation import HALF, error_of, holds_half, printable
 from desta.paths import check_folder, check_local
+from desta.reasons import Reasons
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
 from desta.sources.attributes import measure
 from desta.sources.base import Metadata, Skipped, Source
@@ -33,25 +34,14 @@ _BATCH = 256  # recordings measured at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Left:
-    """Recordings left out for one reason."""
-
-    reason: str
-    count: int
-    example: str
-    """Id of the first of them."""
-    broken: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Description:
     """A corpus as clips."""
 
     source: Source
     clips: tuple[Clip, ...]
-    skipped: tuple[Left, ...]
-    """The most frequent reason first."""
-    noted: tuple[Left, ...]
+    skipped: Reasons[tuple[str, bool]]
+    """By the reason, and whether the recording is broken."""
+    noted: Reasons[str]
     """What is odd about recordings that are kept."""
     shared: int
     """Texts and recordings in several splits; more than 0 only where the corpus splits itself."""
@@ -71,12 +61,10 @@ class Description:
             "domains": dict(Counter(clip.domain for clip in self.clips)),
             "attributes": {name: self._values(name) for name in names},
             "skipped": [
-                {"reason": s.reason, "count": s.count, "example": s.example, "broken": s.broken}
-                for s in self.skipped
+                {"reason": reason, "count": left.count, "example": left.example, "broken": broken}
+                for (reason, broken), left in self.skipped.most_common()
             ],
-            "noted": [
-                {"reason": n.reason, "count": n.count, "example": n.example} for n in self.noted
-            ],
+            "noted": self.noted.table(),
         }
 
     def _values(self, name: str) -> dict[str, Any]:
@@ -118,19 +106,18 @@ def describe(
     if not root.is_dir():
         raise DataError(f"{root} is not a folder", fix="give the folder of the corpus")
     opened: list[_Opened] = []
-    skipped: list[Skipped] = []
+    skipped = Reasons[tuple[str, bool]]()
     seen: set[str] = set()
     for done, item in enumerate(_in_parallel(partial(_open, root, source), source.read(root)), 1):
         if isinstance(item, Skipped):
-            skipped.append(item)
+            skipped.add((item.reason, item.broken), item.id)
         elif item.clip.id in seen:
-            skipped.append(Skipped(id=item.clip.id, reason="listed twice", broken=True))
+            skipped.add(("listed twice", True), item.clip.id)
         else:
             seen.add(item.clip.id)
             opened.append(item)
         on_progress(done)
-    left = _count(skipped)
-    _check(root, source, len(opened), left, max_broken_share)
+    _check(root, source, len(opened), skipped, max_broken_share)
 
     drawn = assign_splits(
         [item.words for item in opened],
@@ -142,16 +129,11 @@ def describe(
         replace(item.clip, split=item.split or split)
         for item, split in zip(opened, drawn, strict=True)
     ]
-    noted = [
-        Skipped(id=item.clip.id, reason=note.reason, broken=False)
-        for item in opened
-        for note in item.notes
-    ]
     return Description(
         source=source,
         clips=tuple(clips),
-        skipped=left,
-        noted=_count(noted),
+        skipped=skipped,
+        noted=Reasons.of((note.reason, item.clip.id) for item in opened for note in item.notes),
         shared=_count_shared(opened, clips),
     )
 
@@ -225,35 +207,26 @@ def _in_parallel(function: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:
             yield from pool.map(function, batch)
 
 
-def _count(skipped: Sequence[Skipped]) -> tuple[Left, ...]:
-    groups: dict[tuple[str, bool], list[str]] = {}
-    for item in skipped:
-        groups.setdefault((item.reason, item.broken), []).append(item.id)
-    left = [
-        Left(reason=reason, count=len(ids), example=ids[0], broken=broken)
-        for (reason, broken), ids in groups.items()
-    ]
-    return tuple(sorted(left, key=lambda item: -item.count))
-
-
 def _check(
-    root: Path, source: Source, kept: int, left: Sequence[Left], max_broken_share: float
+    root: Path,
+    source: Source,
+    kept: int,
+    skipped: Reasons[tuple[str, bool]],
+    max_broken_share: float,
 ) -> None:
-    broken = [item for item in left if item.broken]
-    num_broken = sum(item.count for item in broken)
-    if num_broken > max_broken_share * (kept + num_broken):
-        worst = broken[0]
+    broken = Reasons({reason: n for (reason, is_broken), n in skipped.items() if is_broken})
+    if broken.total > max_broken_share * (kept + broken.total):
+        reason, worst = broken.most_common()[0]
         raise DataError(
-            f"{source.name}: {num_broken} of {kept + num_broken} recordings are broken, more than "
-            f'{max_broken_share:.0%}; {worst.count} times "{worst.reason}", as {worst.example}',
+            f"{source.name}: {broken.total} of {kept + broken.total} recordings are broken, more "
+            f'than {max_broken_share:.0%}; {worst.count} times "{reason}", as {worst.example}',
             fix="mend or remove them, or allow a larger share",
         )
     if not kept:
+        left = [f"left out: {reason}, as {n.example}" for (reason, _), n in skipped.most_common()]
         raise DataError(
             f"{source.name}: no recordings are left in {root}",
-            fix=f"left out: {left[0].reason}, as {left[0].example}"
-            if left
-            else "check that this folder is the root of the corpus",
+            fix=left[0] if left else "check that this folder is the root of the corpus",
         )
 
 

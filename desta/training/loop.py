@@ -43,12 +43,11 @@ from desta.training.selfcheck import selfcheck
 from desta.training.state import (
     RESUME,
     Progress,
-    count_reasons,
     gather_state,
     load_state,
     save_state,
 )
-from desta.training.tally import Tally
+from desta.training.tally import Tally, count_remarks
 from desta.training.tracking import Tracker
 from desta.training.validation import HeldOut, validate
 
@@ -210,9 +209,9 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
         **metrics,
         "steps": progress.step,
         "pairs_read": progress.num_read,
-        "skipped": progress.skipped,
-        "skipped_in_validation": count_reasons(held_out.skipped if held_out else ()),
-        "cut": progress.cut,
+        "skipped": progress.skipped.to_json(),
+        "skipped_in_validation": count_remarks(held_out.skipped if held_out else ()).to_json(),
+        "cut": progress.cut.to_json(),
     }
     trained = checkpoint.gather(model)
     if tracker is not None:

@@ -2,10 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from desta.data.dataset import Remark
 from desta.data.sampling import Position
 from desta.errors import DataError
 from desta.files import sync, write_atomic
 from desta.model.hub.weights import write_tensors
+from desta.reasons import Reasons
 from desta.training.tally import Tally
 
 RESUME = "resume"
@@ -36,10 +34,10 @@ class Progress:
     """Time spent in steps, over all processes that worked on the run one after the other."""
     num_read: int = 0
     """Pairs read, usable or not."""
-    skipped: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Reason -> count and example id of unusable pairs."""
-    cut: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The same of parts of pairs that were left out."""
+    skipped: Reasons[str] = field(default_factory=Reasons)
+    """Unusable pairs."""
+    cut: Reasons[str] = field(default_factory=Reasons)
+    """Parts of pairs that were left out."""
     num_on_end: int = 0
     """Unusable pairs since the last usable one."""
 
@@ -54,34 +52,24 @@ class Progress:
         Raises:
             DataError: more were.
         """
-        self.num_read += tally.num_pairs + len(tally.skipped)
-        count_reasons(tally.skipped, into=self.skipped)
-        count_reasons(tally.cut, into=self.cut)
-        self.num_on_end = 0 if tally.num_pairs else self.num_on_end + len(tally.skipped)
-        num_skipped = sum(entry["count"] for entry in self.skipped.values())
+        self.num_read += tally.num_pairs + tally.skipped.total
+        self.skipped.merge(tally.skipped)
+        self.cut.merge(tally.cut)
+        self.num_on_end = 0 if tally.num_pairs else self.num_on_end + tally.skipped.total
+        num_skipped = self.skipped.total
         hopeless = self.num_on_end >= min(_HOPELESS, num_rows)
         too_many = tally.num_pairs and num_skipped > max_share * max(self.num_read, _ENOUGH)
         if hopeless or too_many:
-            reason, entry = next(iter(self.skipped.items()))
+            reason, found = next(iter(self.skipped.items()))
             what = (
                 f"{self.num_on_end} pairs on end cannot be used"
                 if hopeless
                 else f"{num_skipped} of {self.num_read} pairs are unusable"
             )
             raise DataError(
-                f"{what}; the first, {entry['example']}: {reason}",
+                f"{what}; the first, {found.example}: {reason}",
                 fix="check data.audio_root and the audio files, or raise data.max_skipped_share",
             )
-
-
-def count_reasons(
-    remarks: Sequence[Remark], into: dict[str, dict[str, Any]] | None = None
-) -> dict[str, dict[str, Any]]:
-    """Return reason -> count and the id of an example."""
-    counts = {} if into is None else into
-    for item in remarks:
-        counts.setdefault(item.reason, {"count": 0, "example": item.id})["count"] += 1
-    return counts
 
 
 def gather_state(
@@ -135,6 +123,7 @@ def load_state(
     try:
         tensors = load_file(states[-1] / "state.safetensors")
         fields = json.loads((states[-1] / "progress.json").read_text(encoding="utf-8"))
+        fields |= {name: Reasons.from_json(fields[name]) for name in ("skipped", "cut")}
         progress = Progress(**fields | {"position": Position(**fields["position"])})
         _check_shapes(tensors, parameters)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:

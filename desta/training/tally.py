@@ -1,10 +1,11 @@
 """What the micro-batches of a step hold, in numbers that can be added up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from desta.data.dataset import Cut, Skipped
+from desta.data.dataset import Remark
+from desta.reasons import Reasons
 from desta.training.batches import MicroBatch
 
 
@@ -17,8 +18,8 @@ class Tally:
     """Usable ones."""
     num_tokens: int = 0
     """Padding included."""
-    cut: list[Cut] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+    cut: Reasons[str] = field(default_factory=Reasons)
+    skipped: Reasons[str] = field(default_factory=Reasons)
 
     @classmethod
     def of(cls, micro_batches: Sequence[MicroBatch]) -> Self:
@@ -27,17 +28,24 @@ class Tally:
             num_labels=sum(m.batch.num_labels for m in micro_batches),
             num_pairs=sum(m.num_pairs for m in micro_batches),
             num_tokens=sum(m.batch.input_ids_BS.numel() for m in micro_batches),
-            cut=[part for m in micro_batches for part in m.cut],
-            skipped=[item for m in micro_batches for item in m.skipped],
+            cut=count_remarks(part for m in micro_batches for part in m.cut),
+            skipped=count_remarks(item for m in micro_batches for item in m.skipped),
         )
 
     @classmethod
     def sum(cls, tallies: Sequence["Tally"]) -> Self:
         """Add up the counts of several processes."""
-        return cls(
+        total = cls(
             num_labels=sum(t.num_labels for t in tallies),
             num_pairs=sum(t.num_pairs for t in tallies),
             num_tokens=sum(t.num_tokens for t in tallies),
-            cut=[part for t in tallies for part in t.cut],
-            skipped=[item for t in tallies for item in t.skipped],
         )
+        for tally in tallies:
+            total.cut.merge(tally.cut)
+            total.skipped.merge(tally.skipped)
+        return total
+
+
+def count_remarks(remarks: Iterable[Remark]) -> Reasons[str]:
+    """Count remarks by their reason."""
+    return Reasons.of((remark.reason, remark.id) for remark in remarks)

@@ -13,6 +13,7 @@ from desta.inference.batch_file import answer_file
 from desta.inference.engine import Engine
 from desta.lines import LineFile
 from desta.model.backbone.sampling import Sampling
+from desta.reasons import Count
 
 WRONG: dict[str, dict[str, Any]] = {
     "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "What?"}]}]},
@@ -69,7 +70,7 @@ def test_every_line_is_answered_or_says_why_not(
         *WRONG,
         "last",
     ]
-    assert (tally.answered, tally.num_failed) == (4, 4 + len(WRONG))
+    assert (tally.answered, tally.failures.total) == (4, 4 + len(WRONG))
     for id in WRONG:
         told = lines[id]["error"]
         assert any(
@@ -234,7 +235,7 @@ def test_what_failed_is_asked_again_in_its_place(
     write(*asked)
     clip.write_text("no sound")
     first = answer(target)
-    assert (first.answered, first.num_failed) == (2, 3)
+    assert (first.answered, first.failures.total) == (2, 3)
     before = target.read_bytes()
     answer(target)
     assert target.read_bytes() == before, "unless --retry says so, nothing is asked again"
@@ -252,10 +253,10 @@ def test_what_failed_is_asked_again_in_its_place(
         assert "--retry" not in caught.value.fix, "it would be refused as well"
     write(*asked)
     again = answer(target, retry=True)
-    assert (again.answered, again.num_failed, again.already_done) == (4, 1, 2)
+    assert (again.answered, again.failures.total, again.already_done) == (4, 1, 2)
     expected = answer(whole)
     assert target.read_bytes() == whole.read_bytes(), "as if it had been asked so at first"
-    assert again.failures == expected.failures == {"does not exist": (1, "d")}
+    assert again.failures == expected.failures == {"does not exist": Count(count=1, example="d")}
     assert not list(tmp_path.glob("*out.jsonl.again*")), "nor what locked it"
 
     # cut off after the first of what was to be asked again, within the second

@@ -18,6 +18,7 @@ from desta.inference.engine import Engine
 from desta.isolation import HALF, NO_NUMBER
 from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import Loaded
+from desta.reasons import Count
 from desta.records import AudioRef
 from support.asking import ask
 
@@ -73,13 +74,13 @@ def test_a_clip_that_makes_the_model_compute_nan_is_the_only_one_lost_at_every_c
     target = tmp_path / "out.jsonl"
     for retry in (False, False, True):
         tally = answer_file(engine, source, target, sampling=GREEDY, retry=retry)
-        assert (tally.answered, tally.failures) == (6, {NO_NUMBER: (1, "3")})
+        assert (tally.answered, tally.failures) == (6, {NO_NUMBER: Count(count=1, example="3")})
     told = answers(target)[3]
     assert told["error"].startswith(f"{bad} {NO_NUMBER}: its samples reach ")
 
     write_clip(tmp_path / "loud.wav", 0.1)  # it is mended
     tally = answer_file(engine, source, target, sampling=GREEDY, retry=True)
-    assert (tally.answered, tally.num_failed) == (7, 0)
+    assert (tally.answered, tally.failures.total) == (7, 0)
 
 
 @pytest.mark.usefixtures("raw")
@@ -193,8 +194,8 @@ def test_whatever_a_clip_raises_while_it_is_read_is_its_own_affair(
     monkeypatch.setattr(audio, "load", fail_on("odd.wav", error, audio.load))
     source = write_requests(tmp_path / "in.jsonl", clips(tmp_path, bad))
     tally = answer_file(engine, source, tmp_path / "out.jsonl", sampling=GREEDY)
-    [(reason, (count, id))] = tally.failures.items()
-    assert (tally.answered, count, id) == (6, 1, "3")
+    [(reason, failed)] = tally.failures.items()
+    assert (tally.answered, failed) == (6, Count(count=1, example="3"))
     assert ("memory" if isinstance(error, MemoryError) else type(error).__name__) in reason
 
 
@@ -216,7 +217,7 @@ def test_whatever_a_clip_raises_in_the_encoder_is_its_own_affair(
     assert others < 1.2 < loudest
     source = write_requests(tmp_path / "in.jsonl", clips(tmp_path, bad))
     tally = answer_file(Engine(tiny), source, tmp_path / "out.jsonl", sampling=GREEDY)
-    assert (tally.answered, tally.num_failed) == (6, 1)
+    assert (tally.answered, tally.failures.total) == (6, 1)
 
 
 def test_an_encoder_that_fails_at_silence_too_ends_the_work(
@@ -280,7 +281,7 @@ def test_an_odd_line_is_counted_and_all_others_are_answered(
     for place, line in enumerate(told):
         is_odd = place % 2 == 1 and place <= 2 * (len(ODD_LINES) + 1)
         assert ("error" in line) == is_odd, (place, line)
-    assert tally.num_failed == len(ODD_LINES) + 1
+    assert tally.failures.total == len(ODD_LINES) + 1
     reasons = dict(
         zip([*ODD_LINES, "half a text"], [x.get("error", "") for x in told[1::2]], strict=False)
     )
@@ -294,7 +295,7 @@ def test_an_odd_line_is_counted_and_all_others_are_answered(
         again = answer_file(
             engine, source, target, sampling=GREEDY, max_failed_share=1.0, retry=retry
         )
-        assert (again.answered, again.num_failed) == (tally.answered, tally.num_failed)
+        assert (again.answered, again.failures.total) == (tally.answered, tally.failures.total)
         assert target.read_bytes() == first
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from desta.reasons import Count, Reasons
 from desta.records import AudioTextPair
-from desta.shards import Dropped, Manifest, ShardWriter
+from desta.shards import Manifest, ShardWriter
 
 BLOCK = "<start_audio><|AUDIO|><end_audio>"
 
@@ -57,7 +58,7 @@ def constructed(directory: Path) -> Path:
         sampling={"temperature": 0.05, "top_p": 1.0},
         recipe="r" * 64,
         shards=shards.close(),
-        dropped={"empty": Dropped(count=3, example="clip | 7")},
+        dropped=Reasons({"empty": Count(count=3, example="clip | 7")}),
         counts={"IEMOCAP": {"ask": {"kept": 1, "dropped": 3}}},
         faithfulness={"ask": {"Gender": {"asked": 4, "right": 2, "kept": 1, "kept_right": 1}}},
     ).write(directory)

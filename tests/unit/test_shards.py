@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from desta.errors import DataError
+from desta.reasons import Count, Reasons
 from desta.records import AudioTextPair, Message
 from desta.shards import (
-    Dropped,
     Manifest,
     Shard,
     ShardWriter,
@@ -47,7 +47,7 @@ def data_set(directory: Path, num_pairs: int, rows_per_shard: int) -> Manifest:
         sampling={"temperature": 0.05},
         recipe="x",
         shards=write_shards(directory, map(pair, range(num_pairs)), rows_per_shard=rows_per_shard),
-        dropped={"empty": Dropped(count=2, example="clip/7")},
+        dropped=Reasons({"empty": Count(count=2, example="clip/7")}),
     )
     manifest.write(directory)
     return manifest

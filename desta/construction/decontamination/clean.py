@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from desta.construction.decontamination.fingerprint import MIN_FRAMES, SILENT, fingerprint
 from desta.construction.decontamination.test_recordings import (
     Benchmark,
-    count_dropped,
     in_batches,
     is_telling,
     plain_name,
@@ -22,8 +21,8 @@ from desta.errors import ConfigError, DataError, DestaError
 from desta.files import UNWRITABLE, atomic_file
 from desta.isolation import error_of
 from desta.paths import check_output
+from desta.reasons import Reasons
 from desta.records import Clip, stream_clips
-from desta.shards import Dropped
 from desta.sources.files import load_clip
 
 BY_NAME = "is named in a benchmark"
@@ -47,8 +46,8 @@ class Cleaning:
     """What became of the clips."""
 
     kept: int = 0
-    dropped: dict[str, Dropped] = field(default_factory=dict)
-    """By reason; the example names the benchmark's item too."""
+    dropped: Reasons[str] = field(default_factory=Reasons)
+    """The example names the benchmark's item too."""
     not_compared: int = 0
     """Kept clips that are too short or too quiet to be compared by sound."""
 
@@ -85,16 +84,13 @@ def clean(
             in_batches(pool, lambda c: (c, _read_words(root, c)), clips), start=1
         ):
             if isinstance(words, DestaError):
-                count_dropped(cleaning.dropped, words.reason, clip.id)
+                cleaning.dropped.add(words.reason, clip.id)
                 on_dropped({"id": clip.id, "reason": words.reason})
             else:
                 readable = True
                 if finding := find(clip, words, tested):
-                    count_dropped(
-                        cleaning.dropped,
-                        finding.reason,
-                        f"{clip.id} = {finding.benchmark}: {finding.item}",
-                    )
+                    found_as = f"{clip.id} = {finding.benchmark}: {finding.item}"
+                    cleaning.dropped.add(finding.reason, found_as)
                     on_dropped({"id": clip.id, **vars(finding)})
                 else:
                     cleaning.kept += 1
@@ -102,11 +98,8 @@ def clean(
                     on_kept(clip)
             on_progress(done)
     if not readable:
-        table = ", ".join(
-            f"{r}: {d.count} (first: {d.example})" for r, d in cleaning.dropped.items()
-        )
         raise DataError(
-            f"no clip under {root} could be read: {table or 'there is none'}",
+            f"no clip under {root} could be read: {cleaning.dropped or 'there is none'}",
             fix="give the folder that the paths in the clips are relative to",
         )
     return cleaning

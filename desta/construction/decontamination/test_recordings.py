@@ -27,7 +27,7 @@ from desta.construction.decontamination.fingerprint import FingerprintIndex, fin
 from desta.errors import DataError, DestaError, need
 from desta.files import UNWRITABLE, write_atomic
 from desta.isolation import error_of
-from desta.shards import Dropped
+from desta.reasons import Count, Reasons
 
 _VERSION = 1  # of the index on disk; raised when fingerprints or names change
 _LISTS = (".json", ".jsonl", ".csv", ".tsv")
@@ -46,8 +46,8 @@ class Benchmark:
     index: FingerprintIndex
     names: dict[str, str]
     """Key of a name -> the name itself."""
-    unreadable: dict[str, Dropped]
-    """Recordings that could not be read, by reason."""
+    unreadable: Reasons[str]
+    """Recordings that could not be read."""
 
 
 def read_benchmark(
@@ -78,13 +78,13 @@ def read_benchmark(
         return stored
     items: list[str] = []
     prints: list[NDArray[np.uint32]] = []
-    unreadable: dict[str, Dropped] = {}
+    unreadable = Reasons[str]()
     with ThreadPoolExecutor() as pool:
         for done, (name, words) in enumerate(
             in_batches(pool, lambda r: (r[0], read_words(r[1])), _recordings(directory, paths)), 1
         ):
             if isinstance(words, DestaError):
-                count_dropped(unreadable, words.reason, name)
+                unreadable.add(words.reason, name)
             else:
                 items.append(name)
                 prints.append(words)
@@ -121,14 +121,6 @@ def in_batches(
     stream = iter(things)
     while batch := list(islice(stream, _BATCH)):
         yield from pool.map(work, batch)
-
-
-def count_dropped(dropped: dict[str, Dropped], reason: str, example: str) -> None:
-    """Add one to a reason; its first example stays."""
-    before = dropped.get(reason)
-    dropped[reason] = Dropped(
-        count=before.count + 1 if before else 1, example=before.example if before else example
-    )
 
 
 def _recordings(directory: Path, paths: Iterable[Path]) -> Iterator[tuple[str, AudioInput]]:
@@ -241,5 +233,8 @@ def _load_index(place: Path, name: str) -> Benchmark | None:
             [words[start:end] for start, end in zip(starts, starts[1:], strict=False)]
         ),
         names=facts["names"],
-        unreadable={r: Dropped(count=c, example=e) for r, (c, e) in facts["unreadable"].items()},
+        unreadable=Reasons(
+            (reason, Count(count=count, example=example))
+            for reason, (count, example) in facts["unreadable"].items()
+        ),
     )

@@ -16,8 +16,8 @@ from desta.errors import ConfigError, MissingExtraError
 from desta.generators.base import Completion, Outcome, Refusal
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
+from desta.reasons import Count
 from desta.records import Clip
-from desta.shards import Dropped
 
 LANGUAGES = ("French", "Greek", "Danish", "Russian")
 
@@ -67,7 +67,7 @@ def test_refusals_are_counted_by_their_reasons_and_pass_no_filter() -> None:
     refusal = Refusal(reason="refused: 400", message="400 of 9001 tokens")
     faults = [judge(verdicts, n, s) for n, s in enumerate(["A voice.", refusal, refusal, ""])]
     assert faults == [None, "refused: 400", "refused: 400", "empty"]
-    assert verdicts.dropped["refused: 400"] == Dropped(count=2, example="1")
+    assert verdicts.dropped["refused: 400"] == Count(count=2, example="1")
     assert verdicts.counts == {"c": {"describe": {"kept": 1, "dropped": 3}}}
 
 

@@ -9,9 +9,9 @@ import pytest
 from desta.errors import ConfigError, DataError
 from desta.publishing.parquet import PARQUET_FILES, export_parquet
 from desta.publishing.survey import MISSING, OUTSIDE, survey
+from desta.reasons import Count
 from desta.records import AudioTextPair
 from desta.reports.data_set import samples_page
-from desta.shards import Dropped
 from support.publishing import BLOCK, heard, published, row
 from support.recordings import tone
 
@@ -31,7 +31,7 @@ def test_parquet_reads_back_row_by_row(tmp_path: Path) -> None:
         cache_dir=tmp_path,
     )
     assert (exported.num_files, exported.num_rows) == (1, 2500)
-    assert exported.left_out == {"has no response": Dropped(count=1, example="bad")}
+    assert exported.left_out == {"has no response": Count(count=1, example="bad")}
     assert read.column_names == list(row())
     for got, wanted in zip(read, rows, strict=True):
         assert AudioTextPair.from_json(got) == AudioTextPair.from_json(wanted)
@@ -65,8 +65,8 @@ def test_parquet_holds_recordings_that_are_there_and_counts_the_others(tmp_path:
     paths = ["a.wav", "../secret.wav", "gone.wav", *names]
     assert [r["audios"][0]["path"] for r in raw] == paths
     assert exported.silent == {
-        OUTSIDE: Dropped(count=1, example="2"),
-        MISSING: Dropped(count=4, example="3"),
+        OUTSIDE: Count(count=1, example="2"),
+        MISSING: Count(count=4, example="3"),
     }
     assert survey(directory, root=root).odd == exported.silent
     assert "is a name that no file can have" in samples_page(

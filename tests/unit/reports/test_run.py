@@ -17,10 +17,11 @@ from desta.evaluation.models import weights_of
 from desta.evaluation.runner import evaluate
 from desta.evaluation.systems import Answerers
 from desta.model.backbone.sampling import Sampling
+from desta.reasons import Count, Reasons
 from desta.records import AudioRef, Clip, Message
 from desta.reports.attributes import choose_clips
 from desta.reports.run import write_report
-from desta.shards import Dropped, Manifest, Shard
+from desta.shards import Manifest, Shard
 
 LANGUAGES = ("Danish", "French", "Greek")
 HOSTILE = '</td><script>alert("x")</script>'
@@ -90,7 +91,7 @@ def begun(tmp_path: Path) -> Path:
         sampling={},
         recipe="0" * 64,
         shards=(Shard(name="audio-00000.jsonl", rows=750, sha256="0" * 64),),
-        dropped={"repeats itself": Dropped(count=250, example=HOSTILE)},
+        dropped=Reasons({"repeats itself": Count(count=250, example=HOSTILE)}),
     ).write(data)
     (run / "recipe.yaml").write_text(
         f"model: {{backbone: small-backbone, encoder: small-encoder}}\ndata: {{train: [{data}]}}\n",
