@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and their hash."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,12 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
     temporary.replace(real)
     sync(real.parent)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a whole file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

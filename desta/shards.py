@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self, TypedDict
 
 from desta.errors import DataError
-from desta.files import UNWRITABLE, write_atomic
+from desta.files import UNWRITABLE, sha256, write_atomic
 from desta.paths import check_local
 from desta.reasons import Count, Reasons
 from desta.records import AudioTextPair, read_jsonl
@@ -234,9 +234,7 @@ def verify(directory: Path) -> Manifest:
         path = directory / shard.name
         if not path.is_file():
             raise DataError(f"shard {path} is missing", fix="construct the data set again")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != shard.sha256:
+        if (found := sha256(path)) != shard.sha256:
             raise DataError(
                 f"shard {path} was changed: its SHA-256 starts with {found[:12]}, "
                 f"the manifest says {shard.sha256[:12]}",

@@ -25,6 +25,7 @@ from desta.construction.requests import Answerer, Answers, Plan
 from desta.construction.staging import BUILDING, Building, publish
 from desta.construction.survey import Survey, survey
 from desta.errors import ConfigError, DataError
+from desta.files import sha256
 from desta.generators.base import GeneratorTraits, Refusal, TextGenerator
 from desta.paths import check_folder
 from desta.progress import progress_bar
@@ -138,8 +139,7 @@ def fingerprint(config: ConstructConfig, prompt_pool: str, traits: GeneratorTrai
 def _sha256(clips: Path) -> str:
     if not clips.is_file():
         raise DataError(f"{clips} is not a file", fix="write it with `desta describe`")
-    with clips.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(clips)
 
 
 def _is_finished(out: Path, origin: _Origin) -> bool:

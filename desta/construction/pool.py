@@ -121,10 +121,14 @@ def ticket(seed: int, id: str) -> float:
     return random.Random(f"{seed}/{id}").random()
 
 
+def hash64(text: str) -> int:
+    """Return a number below 2**64 that depends on the text alone."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
 def mix(hashes: Hashes, seed: int, id: str) -> Hashes:
     """Return the tickets that hashed texts have for an id (splitmix64 of Vigna, 2015)."""
-    digest = hashlib.blake2b(json.dumps([seed, id]).encode(), digest_size=8).digest()
-    mixed = hashes ^ np.uint64(int.from_bytes(digest))
+    mixed = hashes ^ np.uint64(hash64(json.dumps([seed, id])))
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
@@ -132,8 +136,7 @@ def mix(hashes: Hashes, seed: int, id: str) -> Hashes:
 
 @lru_cache(maxsize=8)
 def _hashes(texts: tuple[str, ...]) -> Hashes:
-    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
-    return np.fromiter((int.from_bytes(d) for d in digests), np.uint64, len(texts))
+    return np.fromiter(map(hash64, texts), np.uint64, len(texts))
 
 
 def _highest(tickets: Hashes, count: int) -> list[int]:

@@ -4,7 +4,6 @@ Nothing of a clip stays in memory but eight bytes of its id and, where a recipe 
 value, twelve more.
 """
 
-import hashlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from desta.config import suggest
 from desta.construction.attribute_values import ClosedSets, closed_sets
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.groups import WAYS
-from desta.construction.pool import ticket
+from desta.construction.pool import hash64, ticket
 from desta.errors import ConfigError, DataError
 from desta.records import Clip, stream_clips
 
@@ -88,7 +87,7 @@ class _Corpus:
                 if value := clip.attributes.get(name):
                     found.add(value)
             if wanted(clip, corpus, self._config):
-                self._ids.append(_digest(clip.id))
+                self._ids.append(hash64(clip.id))
                 if codes:
                     self._tickets.append(ticket(self._config.seed, clip.id))
                 for name, known in codes.items():
@@ -139,14 +138,10 @@ def _check_ids(digests: NDArray[np.uint64], config: ConstructConfig) -> None:
     seen: set[str] = set()
     for corpus in config.clips if twice else ():
         for clip in stream_clips(corpus.path):
-            if not wanted(clip, corpus, config) or _digest(clip.id) not in twice:
+            if not wanted(clip, corpus, config) or hash64(clip.id) not in twice:
                 continue
             if clip.id in seen:
                 raise DataError(
                     f"two clips have the id {clip.id!r}", fix="list every clips.jsonl once"
                 )
             seen.add(clip.id)
-
-
-def _digest(id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest())

@@ -20,13 +20,14 @@ from transformers import AutoConfig
 
 from desta.config import to_plain
 from desta.errors import CheckpointError
+from desta.files import sha256
 from desta.model.backbone.load import load_backbone, stored_format
 from desta.model.config import AUTO, Dtype, ModelConfig, Quantization, from_published, to_published
 from desta.model.desta import DestaModel
 from desta.model.encoder.load import load_encoder
 from desta.model.hub import zoo
 from desta.model.hub.load import check_no_adapter, find_local, gguf_options, load_part, locate
-from desta.model.hub.weights import fingerprint, sha256, write_tensors
+from desta.model.hub.weights import fingerprint, write_tensors
 from desta.model.precision import choose_device, find_device, precision
 from desta.paths import check_folder
 from desta.renamed import keywords

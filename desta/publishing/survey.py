@@ -1,6 +1,5 @@
 """A survey of a data set: is it whole, is every row of use, what is in it. Memory stays flat."""
 
-import hashlib
 import heapq
 import itertools
 from array import array
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from desta.construction.pool import hash64
 from desta.construction.regenerate import OTHER_KIND, kinds_of_prompts
 from desta.construction.row_checks import (
     Row,
@@ -188,7 +188,7 @@ def survey(
     rows, clips, seconds = array("Q"), array("Q"), array("f")
     for number, row in enumerate(itertools.chain.from_iterable(map(read_jsonl, paths))):
         name = str(row.get("id") or f"row {number}")
-        ticket = _digest(f"{row.get('id')}\0{row.get('prompt')}\0{row.get('dataset')}")
+        ticket = hash64(f"{row.get('id')}\0{row.get('prompt')}\0{row.get('dataset')}")
         rows.append(ticket)
         if fault := find_fault(row):
             found.useless.add(fault, name)
@@ -223,7 +223,7 @@ def _measure(row: Row, found: Contents, clips: "array[int]", seconds: "array[flo
     paths = [clip["audio"] for clip in clips_of(row)]
     own = descriptions if len(descriptions) == len(paths) else [""] * len(paths)
     for path, description in zip(paths, own, strict=True):
-        clips.append(_digest(path or ""))
+        clips.append(hash64(path or ""))
         seconds.append(seconds_stated(description) or 0.0)
 
 
@@ -232,10 +232,6 @@ def _place_fault(root: Path, path: str) -> str | None:
     if place is None:
         return OUTSIDE
     return None if is_file(root / place) else MISSING
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def _clips_and_hours(clips: "array[int]", seconds: "array[float]") -> tuple[int, float]:

@@ -8,7 +8,6 @@ plainly what is not there yet:
     eval/attributes/scores.json, results.jsonl                        of its evaluation
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -22,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from desta.errors import DataError
-from desta.files import UNWRITABLE, write_atomic
+from desta.files import UNWRITABLE, sha256, write_atomic
 from desta.records import numbered_jsonl
 from desta.reports.attributes import describe_clips, describe_scores, headline
 from desta.reports.figures import draw_layer_weights, draw_loss
@@ -148,11 +147,8 @@ def _headline(run: Run) -> list[tuple[str, str, str, str]]:
 def _stale(run: Run) -> Iterator[str]:
     """Warn if the weights are not those that were evaluated."""
     path = run.directory / "model.safetensors"
-    if run.scores and path.is_file():
-        with path.open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
-        if weights != run.scores["weights"]:
-            yield paragraph("These scores are of other weights: evaluate again.", "missing")
+    if run.scores and path.is_file() and sha256(path) != run.scores["weights"]:
+        yield paragraph("These scores are of other weights: evaluate again.", "missing")
 
 
 def _training(run: Run) -> Iterator[str]:

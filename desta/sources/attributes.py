@@ -1,11 +1,11 @@
 """What is measured on the recording itself, whatever the corpus says."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from desta import audio
 from desta.audio import AudioError, Note
+from desta.files import sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,7 @@ def measure(path: Path) -> Measured:
     """
     duration, notes = audio.measure(path)
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(path)
     except OSError as error:  # it could be read a moment ago
         raise AudioError(str(path), "vanished", fix="leave the corpus alone meanwhile") from error
     return Measured(duration=round(duration, 6), sha256=digest, notes=notes)

@@ -79,12 +79,6 @@ def fingerprint(place: Path) -> str | None:
     return digest.hexdigest() if paths else None
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a whole file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

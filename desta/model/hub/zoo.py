@@ -23,8 +23,8 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from desta.config import suggest
 from desta.errors import CheckpointError, ConfigError
+from desta.files import sha256
 from desta.model.hub.conversion import convert_llama, convert_whisper
-from desta.model.hub.weights import sha256
 
 log = logging.getLogger(__name__)
 
