@@ -150,7 +150,7 @@ def measure_backbone(folder: Path, options: argparse.Namespace) -> dict[str, Any
     """Make a data set with a real backbone; answer some of its requests one by one as well."""
     from desta.generators.local import LocalGenerator
     from desta.model.backbone.load import load_backbone, revision
-    from desta.model.hub.load import locate
+    from desta.model.hub.load import Part
 
     [num_rows] = options.rows
     path = folder / "clips.jsonl"
@@ -164,9 +164,9 @@ def measure_backbone(folder: Path, options: argparse.Namespace) -> dict[str, Any
         max_dropped_share=1.0,
         batch_size=options.batch_size,
     )
-    place = locate(config.backbone, None)
-    model, tokenizer = load_backbone(place, config)
-    local = LocalGenerator(model, tokenizer, id=place, revision=revision(place, config))
+    part = Part.find(config.backbone)
+    model, tokenizer = load_backbone(part, config)
+    local = LocalGenerator(model, tokenizer, id=part.place, revision=revision(part, config))
     generator = Timed(local, num_rows)
     began = time.perf_counter()
     manifest = construct(config, folder / "out", generator)

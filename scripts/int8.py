@@ -30,7 +30,7 @@ from desta.errors import DestaError
 from desta.model.backbone.chat import encode_chat
 from desta.model.backbone.load import load_backbone
 from desta.model.config import Dtype, ModelConfig
-from desta.model.hub.load import locate
+from desta.model.hub.load import Part
 from desta.progress import progress_bar
 from desta.records import END_AUDIO, START_AUDIO, Message
 
@@ -86,9 +86,9 @@ def main() -> int:
 def measure(name: str, prompts: Sequence[str], dtype: Dtype) -> list[Row]:
     """Load both sides, let them answer, and compare."""
     config = ModelConfig(backbone=name, encoder="", dtype=dtype)
-    place = locate(name, None)
-    exact, tokenizer = load_backbone(place, config)
-    small, _ = load_backbone(place, replace(config, backbone_quantization="int8"))
+    part = Part.find(name)
+    exact, tokenizer = load_backbone(part, config)
+    small, _ = load_backbone(part, replace(config, backbone_quantization="int8"))
     clip = f"{START_AUDIO}{DESCRIPTION}{END_AUDIO}"
     asked = [
         encode_chat(tokenizer, [Message(role="user", content=f"{clip}\n\n{prompt}")])[0]

@@ -38,7 +38,7 @@ from desta.inference.pieces import cut_at_pauses, find_voices, read_again
 from desta.inference.transcribe import Transcriber
 from desta.model import checkpoint
 from desta.model.encoder.control_tokens import load_whisper_tokenizer
-from desta.model.hub.load import load_part
+from desta.model.hub.load import Part
 from desta.progress import progress_bar
 from measure.blocks import origin, replace_block
 from proof_of_conversion import read_prompts
@@ -149,8 +149,9 @@ def ways(whisper: str) -> Iterator[tuple[str, Way]]:
 
 def with_timestamps(directory: Path) -> Way:
     """Return Whisper's own way of reading on, as transformers has it."""
-    model = load_part(WhisperForConditionalGeneration, str(directory), dtype=torch.float32)
-    tokenizer = load_whisper_tokenizer(str(directory))
+    part = Part(str(directory))
+    model = part.load(WhisperForConditionalGeneration, dtype=torch.float32)
+    tokenizer = load_whisper_tokenizer(part)
     extract = WhisperFeatureExtractor(model.config.num_mel_bins)
 
     def transcribe(samples: Samples) -> str:

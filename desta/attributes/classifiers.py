@@ -9,8 +9,7 @@ from desta import audio
 from desta.attributes.labels import Label
 from desta.attributes.signal import Unmeasured
 from desta.errors import ConfigError
-from desta.model.hub.load import find_local, load_part, locate
-from desta.model.hub.weights import fingerprint
+from desta.model.hub.load import Part
 
 
 class Classifier:
@@ -24,12 +23,10 @@ class Classifier:
             ConfigError: it hears another rate, or none of its labels is a value of the attribute.
         """
         self.label = label
-        place = locate(label.model, None)
-        self.extractor = load_part(AutoFeatureExtractor, place)
-        self.model = load_part(AutoModelForAudioClassification, place).to(device)
-        local = find_local(label.model, None)
-        revision = (local and fingerprint(local)) or "unknown"
-        self.key = f"{label.kind.name}={label.model}@{revision}"
+        part = Part.find(label.model)
+        self.extractor = part.load(AutoFeatureExtractor)
+        self.model = part.load(AutoModelForAudioClassification).to(device)
+        self.key = f"{label.kind.name}={label.model}@{part.fingerprint or 'unknown'}"
         self.device = device
         rate = getattr(self.extractor, "sampling_rate", audio.SAMPLE_RATE)
         if rate != audio.SAMPLE_RATE:

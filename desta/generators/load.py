@@ -2,11 +2,10 @@
 
 import hashlib
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import torch
-from transformers import AutoConfig, GenerationConfig
+from transformers import GenerationConfig
 
 from desta.errors import ConfigError
 from desta.generators.base import TextGenerator
@@ -23,7 +22,7 @@ from desta.model.backbone.load import (
     revision,
     stored_format,
 )
-from desta.model.hub.load import find_local, is_gguf, load_part, locate
+from desta.model.hub.load import Part
 from desta.model.hub.weights import read_headers
 from desta.model.precision import choose_device, precision
 
@@ -58,7 +57,7 @@ def load_generator(recipe: GeneratorRecipe) -> TextGenerator:
             return _vllm(recipe, engine)
         case OpenAIEngine():
             name = engine.tokenizer
-            tokenizer = None if name is None else load_tokenizer(locate(name, None))
+            tokenizer = None if name is None else load_tokenizer(Part.find(name))
             return connect(engine, model=engine.model or recipe.backbone, tokenizer=tokenizer)
         case ScriptedEngine():
             return scripted(engine.answer)
@@ -77,35 +76,35 @@ def _say(answer: str, _: str) -> str:
 
 
 def _local(recipe: GeneratorRecipe, engine: LocalEngine) -> LocalGenerator:
-    place = locate(recipe.backbone, None)
-    device = choose_device(engine.device, stored=lambda: stored_format(place, recipe))
-    model, tokenizer = load_backbone(place, recipe, device)
-    pinned = revision(place, recipe, device)
+    part = Part.find(recipe.backbone)
+    device = choose_device(engine.device, stored=lambda: stored_format(part, recipe))
+    model, tokenizer = load_backbone(part, recipe, device)
+    pinned = revision(part, recipe, device)
     return LocalGenerator(model.to(device), tokenizer, id=recipe.backbone, revision=pinned)
 
 
 def _vllm(recipe: GeneratorRecipe, engine: VllmEngine) -> VllmGenerator:
-    place = locate(recipe.backbone, None)
+    part = Part.find(recipe.backbone)
     version = vllm_version()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = _dtype(recipe, place, device)
-    tokenizer = load_tokenizer(place)
-    config = load_part(AutoConfig, place).get_text_config(decoder=True)
+    dtype = _dtype(recipe, part, device)
+    tokenizer = load_tokenizer(part)
+    config = part.config.get_text_config(decoder=True)
     llm = load_vllm(
-        place, engine, dtype=dtype, longest=getattr(config, "max_position_embeddings", None)
+        part.place, engine, dtype=dtype, longest=getattr(config, "max_position_embeddings", None)
     )
     return VllmGenerator(
         llm,
         tokenizer,
-        end_ids=end_ids(_Declared(place), tokenizer),
+        end_ids=end_ids(_Declared(part), tokenizer),
         id=recipe.backbone,
-        revision=f"{revision(place, recipe, device)} by vllm {version}",
+        revision=f"{revision(part, recipe, device)} by vllm {version}",
     )
 
 
-def _dtype(recipe: GeneratorRecipe, place: str, device: str) -> str:
+def _dtype(recipe: GeneratorRecipe, part: Part, device: str) -> str:
     """Return vLLM's number format, in which it would be the backbone that training loads."""
-    if is_gguf(place):
+    if part.is_gguf:
         raise ConfigError(
             "the engine vllm reads no GGUF file here", fix="give a directory, or `kind: local`"
         )
@@ -115,7 +114,7 @@ def _dtype(recipe: GeneratorRecipe, place: str, device: str) -> str:
             fix="leave backbone_quantization out, or use `kind: local`",
         )
     weights, compute = (precision(d, device) for d in (recipe.backbone_dtype, recipe.dtype))
-    directory = find_local(place, None)
+    directory = part.local
     headers = read_headers(directory) if directory is not None and directory.is_dir() else {}
     stored = {header.dtype for header in headers.values()}
     # vLLM keeps weights in what it computes in, and so would leave out a rounding.
@@ -131,10 +130,8 @@ def _dtype(recipe: GeneratorRecipe, place: str, device: str) -> str:
 class _Declared:
     """What the files of a backbone declare about generation, without its weights."""
 
-    def __init__(self, place: str) -> None:
-        directory = find_local(place, None)
-        if directory is not None and (Path(directory) / "generation_config.json").is_file():
-            self.generation_config = load_part(GenerationConfig, place)
+    def __init__(self, part: Part) -> None:
+        if part.local is not None and (part.local / "generation_config.json").is_file():
+            self.generation_config = part.load(GenerationConfig)
         else:  # as transformers does for a model without that file
-            config = load_part(AutoConfig, place)
-            self.generation_config = GenerationConfig.from_model_config(config)
+            self.generation_config = GenerationConfig.from_model_config(part.config)

@@ -106,7 +106,7 @@ class Engine:
         self.tokenizer = loaded.tokenizer
         self.layout = Layout(loaded.tokenizer, **loaded.layout_options)
         self.system_prompt = loaded.system_prompt
-        self.backbone_directory = loaded.backbone_directory
+        self.parts = loaded.parts
         self.end_ids = end_ids(self.model.llm_model, loaded.tokenizer)
         self.hearing = Hearing(
             self.model,
@@ -119,8 +119,6 @@ class Engine:
         )
         self._max_seconds = limits.max_seconds
         self._prefixes = PrefixCache(self.model.llm_model, max_bytes=limits.prefix_cache_bytes)
-        self._encoder_directory = loaded.encoder_directory
-        self._transcriber_directory = loaded.transcriber_directory
         self._transcriber: Transcriber | None = None
         self._loading = threading.Lock()
 
@@ -160,8 +158,8 @@ class Engine:
         Raises:
             ConfigError: the encoder cannot transcribe, and no other Whisper is named.
         """
-        directory, encoder = self._transcriber_directory, self.model.encoder
-        if directory is None:
+        part, encoder = self.parts.transcriber, self.model.encoder
+        if part is None:
             raise ConfigError(
                 f'a clip has no text, and the encoder "{self.model.config.encoder}" writes none',
                 fix="give the text of every clip, or name a Whisper model as model.transcriber",
@@ -169,10 +167,10 @@ class Engine:
         with self._loading:
             if self._transcriber is None:
                 shared = None  # the same Whisper: one copy of its encoder will do
-                if directory == self._encoder_directory and isinstance(encoder, WhisperEncoder):
+                if part == self.parts.encoder and isinstance(encoder, WhisperEncoder):
                     shared = encoder
                 self._transcriber = Transcriber.load(
-                    directory,
+                    part.place,
                     encoder=shared,
                     device=self.model.device,
                     dtype=next(encoder.parameters()).dtype,

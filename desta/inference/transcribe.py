@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     GenerationConfig,
     WhisperForConditionalGeneration,
     WhisperTokenizer,
@@ -30,7 +29,7 @@ from desta.model.encoder.control_tokens import COPY_TOKENIZER, ControlTokens, lo
 from desta.model.encoder.mel import MelExtractor
 from desta.model.encoder.whisper import WhisperEncoder
 from desta.model.encoder.whisper_decoder import DecoderState, WhisperDecoder
-from desta.model.hub.load import load_part
+from desta.model.hub.load import Part
 
 log = logging.getLogger(__name__)
 
@@ -116,15 +115,15 @@ class Transcriber:
         Raises:
             CheckpointError: it cannot be had, or holds no Whisper model.
         """
-        name = str(directory)
-        kind = load_part(AutoConfig, name).model_type
+        part = Part(str(directory))
+        kind = part.config.model_type
         if kind != "whisper":  # transformers would go on, with random weights
             raise CheckpointError(
-                f"{name} holds a {kind} model, not Whisper",
+                f"{part.place} holds a {kind} model, not Whisper",
                 fix="name a Whisper directory, or openai/whisper-base",
             )
-        whisper = load_part(WhisperForConditionalGeneration, name, dtype=dtype)
-        tokenizer = load_whisper_tokenizer(name)
+        whisper = part.load(WhisperForConditionalGeneration, dtype=dtype)
+        tokenizer = load_whisper_tokenizer(part)
         return cls.of(whisper.to(device), tokenizer, encoder=encoder, window=window)
 
     @cached_property

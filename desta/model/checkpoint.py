@@ -8,7 +8,7 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from huggingface_hub import snapshot_download
@@ -16,7 +16,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
-from transformers import AutoConfig
 
 from desta.config import to_plain
 from desta.errors import CheckpointError
@@ -26,8 +25,8 @@ from desta.model.config import AUTO, Dtype, ModelConfig, Quantization, from_publ
 from desta.model.desta import DestaModel
 from desta.model.encoder.load import load_encoder
 from desta.model.hub import zoo
-from desta.model.hub.load import check_no_adapter, find_local, gguf_options, load_part, locate
-from desta.model.hub.weights import fingerprint, write_tensors
+from desta.model.hub.load import Part, check_no_adapter
+from desta.model.hub.weights import write_tensors
 from desta.model.precision import choose_device, find_device, precision
 from desta.paths import check_folder
 from desta.renamed import keywords
@@ -47,16 +46,36 @@ _FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]  # never pic
 _NAMED = 10  # differences that an error lists
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The frozen parts of a model."""
+
+    encoder: Part
+    backbone: Part
+    transcriber: Part | None
+    """Whisper with its decoder; None where none is named, and the encoder cannot transcribe."""
+
+    @classmethod
+    def find(cls, config: ModelConfig, base: Path | None = None) -> Self:
+        """Find the parts that a configuration names; they may lie inside `base`.
+
+        Raises:
+            CheckpointError: one is a path where nothing lies, or cannot be fetched.
+        """
+        return cls(
+            backbone=Part.find(config.backbone, base),
+            encoder=Part.find(config.encoder, base),
+            transcriber=None if config.transcriber is None else Part.find(config.transcriber, base),
+        )
+
+
 @dataclass(frozen=True)
 class Loaded:
-    """A model with its tokenizer, and where its frozen parts came from."""
+    """A model with its tokenizer, and its frozen parts as they were found."""
 
     model: DestaModel
     tokenizer: Any
-    encoder_directory: str
-    backbone_directory: str
-    transcriber_directory: str | None
-    """Whisper with its decoder; None where the encoder cannot transcribe and none was named."""
+    parts: Parts
     system_prompt: str | None = None
     """What the training data said before every question; None where nobody has noted it."""
 
@@ -74,7 +93,7 @@ class Loaded:
 
 def fresh(config: ModelConfig, *, device: str | torch.device = "cpu") -> Loaded:
     """Build a model from its parts with an untrained connector (seed PyTorch beforehand)."""
-    loaded = _assemble(config, base=None, device=device)
+    loaded = _assemble(config, Parts.find(config), device)
     loaded.model.initialise()
     loaded.model.kept_fields = dict(_revisions(loaded))
     return loaded
@@ -111,13 +130,19 @@ def load(
         dtype=dtype or config.dtype,
         backbone_quantization=quantization or config.backbone_quantization,
     )
-    device = choose_device(device, stored=lambda: _stored_format(config, directory))
     state = read_weights(directory)
     check_sum(directory, fields)
     check_finite(state, where=str(directory / WEIGHTS))
     shapes = {key: tuple(t.shape) for key, t in state.items()}
-    _check_parts(config, shapes, base=directory)  # before gigabytes are loaded
-    loaded = _assemble(config, base=directory, device=device)
+    parts = Parts.find(config, directory)
+    check_connector(  # before gigabytes are loaded
+        shapes,
+        config,
+        encoder_dim=parts.encoder.config.hidden_size,
+        backbone_dim=parts.backbone.config.get_text_config().hidden_size,
+    )
+    device = choose_device(device, stored=lambda: stored_format(parts.backbone, config))
+    loaded = _assemble(config, parts, device)
     expected = loaded.model.trained_state()
     compare(
         {key: tuple(t.shape) for key, t in expected.items()},
@@ -240,18 +265,6 @@ def local_directory(name: str) -> Path:
         ) from error
 
 
-def _check_parts(config: ModelConfig, shapes: dict[str, tuple[int, ...]], *, base: Path) -> None:
-    source, options = gguf_options(locate(config.backbone, base))
-    backbone_config = load_part(AutoConfig, source, **options)
-    encoder_config = load_part(AutoConfig, locate(config.encoder, base))
-    check_connector(
-        shapes,
-        config,
-        encoder_dim=encoder_config.hidden_size,
-        backbone_dim=backbone_config.get_text_config().hidden_size,
-    )
-
-
 def check_connector(
     shapes: dict[str, tuple[int, ...]], config: ModelConfig, *, encoder_dim: int, backbone_dim: int
 ) -> None:
@@ -318,37 +331,24 @@ def _warn_of_others(loaded: Loaded, fields: dict[str, Any]) -> None:
 def find_stored_format(name: str | Path) -> str | None:
     """Return in how few bits the backbone of a trained model is stored; None where in floats."""
     directory = local_directory(str(name))
-    return _stored_format(from_published(read_config(directory), where=str(directory)), directory)
-
-
-def _stored_format(config: ModelConfig, base: Path) -> str | None:
-    return stored_format(locate(config.backbone, base), config)
+    config = from_published(read_config(directory), where=str(directory))
+    return stored_format(Part.find(config.backbone, directory), config)
 
 
 def _revisions(loaded: Loaded) -> dict[str, str]:
     """Return the fingerprints of the frozen parts, of those that lie on this machine."""
-    places = {
-        BACKBONE_REVISION: find_local(loaded.backbone_directory, None),
-        ENCODER_REVISION: find_local(loaded.encoder_directory, None),
+    found = {
+        BACKBONE_REVISION: loaded.parts.backbone.fingerprint,
+        ENCODER_REVISION: loaded.parts.encoder.fingerprint,
     }
-    found = {key: fingerprint(place) for key, place in places.items() if place is not None}
     return {key: revision for key, revision in found.items() if revision is not None}
 
 
-def _assemble(config: ModelConfig, *, base: Path | None, device: str | torch.device) -> Loaded:
-    """Fetch encoder and backbone and join them; ids may be directories inside `base`."""
-    encoder_directory = locate(config.encoder, base)
-    backbone_directory = locate(config.backbone, base)
-    encoder = load_encoder(config, encoder_directory, dtype=precision(config.dtype, device))
-    transcriber = encoder_directory if encoder.transcribes else None
-    if config.transcriber is not None:
-        transcriber = locate(config.transcriber, base)
-    backbone, tokenizer = load_backbone(backbone_directory, config, device)
+def _assemble(config: ModelConfig, parts: Parts, device: str | torch.device) -> Loaded:
+    """Load encoder and backbone and join them."""
+    encoder = load_encoder(config, parts.encoder, dtype=precision(config.dtype, device))
+    if parts.transcriber is None and encoder.transcribes:
+        parts = replace(parts, transcriber=parts.encoder)
+    backbone, tokenizer = load_backbone(parts.backbone, config, device)
     model = DestaModel(config, encoder=encoder, backbone=backbone)
-    return Loaded(
-        model.to(device).eval(),
-        tokenizer,
-        encoder_directory,
-        backbone_directory,
-        transcriber,
-    )
+    return Loaded(model.to(device).eval(), tokenizer, parts)

@@ -19,8 +19,7 @@ from desta.model.connector.connector import QFormerConnector
 from desta.model.encoder.control_tokens import check_control_tokens
 from desta.model.encoder.load import build_encoder, check_mel_bins
 from desta.model.hub.architectures import ARCHITECTURES, architecture
-from desta.model.hub.load import find_local, is_gguf
-from desta.model.hub.weights import fingerprint
+from desta.model.hub.load import Part
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,10 @@ def verify(name: str | Path) -> Verdict:
     else:
         not_checked.append("SHA-256: config.json holds none")
     checkpoint.check_finite(state, where=where)
-    encoder_config = _architecture(config.encoder, directory)
-    backbone_config = _architecture(config.backbone, directory)
+    encoder = Part.find_local(config.encoder, directory)
+    backbone = Part.find_local(config.backbone, directory)
+    encoder_config = _architecture(config.encoder, encoder)
+    backbone_config = _architecture(config.backbone, backbone)
     for part, known in (("encoder", encoder_config), ("backbone", backbone_config)):
         if known is None:
             not_checked.append(f"shapes against the {part}: it is unknown on this machine")
@@ -91,9 +92,9 @@ def verify(name: str | Path) -> Verdict:
     target_layers, expected = _expected(config, shapes, encoder_config, backbone_config)
     checkpoint.compare(expected, shapes, where=where)
     for what, missing in (
-        ("mel bins of the encoder", _check_mel_bins(config, directory, encoder_config)),
+        ("mel bins of the encoder", _check_mel_bins(encoder, encoder_config)),
         ("control tokens of the transcriber", _check_transcriber(config, directory)),
-        ("marks of clips against the tokenizer", _check_marks(config, directory, backbone_config)),
+        ("marks of clips against the tokenizer", _check_marks(config, backbone, backbone_config)),
     ):
         if missing is None:
             checked.append(what)
@@ -105,8 +106,8 @@ def verify(name: str | Path) -> Verdict:
         written_by=f"desta {version}" if version else "the published code",
         format=fields.get("desta_format", 0),
         step=fields.get("training_steps"),
-        encoder=_part(config.encoder, directory, fields.get(ENCODER_REVISION)),
-        backbone=_part(config.backbone, directory, fields.get(BACKBONE_REVISION)),
+        encoder=_part(config.encoder, encoder, fields.get(ENCODER_REVISION)),
+        backbone=_part(config.backbone, backbone, fields.get(BACKBONE_REVISION)),
         target_layers=target_layers,
         trained_tensors=len(state),
         trained_parameters=sum(tensor.numel() for tensor in state.values()),
@@ -171,59 +172,58 @@ def _expected_updates(
     }
 
 
-def _check_mel_bins(config: ModelConfig, base: Path, known: Any) -> str | None:
+def _check_mel_bins(encoder: Part | None, known: Any) -> str | None:
     """Return why the mel bins of the encoder's files cannot be compared; raise if they differ."""
-    place = find_local(config.encoder, base)
-    if place is None or known is None:
+    if encoder is None or known is None:
         return "it is not on this machine"
     if known.model_type != "whisper":
         return "it has none, it reads waveforms"
-    check_mel_bins(str(place), known.num_mel_bins)
+    check_mel_bins(encoder, known.num_mel_bins)
     return None
 
 
 def _check_transcriber(config: ModelConfig, base: Path) -> str | None:
     """Return why Whisper's control tokens cannot be looked at; raise if they are wrong."""
     name = config.transcriber or config.encoder
-    place, known = find_local(name, base), _architecture(name, base)
-    if place is None or known is None:
+    part = Part.find_local(name, base)
+    known = _architecture(name, part)
+    if part is None or known is None:
         return "it is not on this machine"
     if known.model_type != "whisper":
         return "no Whisper is named, so that clips need their text"
-    return check_control_tokens(place, vocab_size=known.vocab_size)
+    return check_control_tokens(Path(part.place), vocab_size=known.vocab_size)
 
 
-def _check_marks(config: ModelConfig, base: Path, known: Any) -> str | None:
+def _check_marks(config: ModelConfig, backbone: Part | None, known: Any) -> str | None:
     """Return why locator and placeholder cannot be checked; raise if they are wrong."""
-    place = find_local(config.backbone, base)
-    if place is None or known is None:
+    if backbone is None or known is None:
         return "the backbone is not on this machine"
-    if is_gguf(str(place)):
+    if backbone.is_gguf:
         return "it lies in a GGUF file"
-    if not any(place.glob("tokenizer*")):
-        return f"{place} has none"
-    tokenizer = load_tokenizer(str(place))
+    if not any(Path(backbone.place).glob("tokenizer*")):
+        return f"{backbone.place} has none"
+    tokenizer = load_tokenizer(backbone)
     check_locator(tokenizer, config.audio_locator)
     placeholder_id(tokenizer, config.placeholder_token, known.get_text_config().vocab_size)
     return None
 
 
-def _architecture(name: str, base: Path) -> Any:
+def _architecture(name: str, part: Part | None) -> Any:
     """Return the configuration of a part if this machine has it; asks nobody else."""
-    place = find_local(name, base)
-    if place is None:
+    if part is None:
         return ARCHITECTURES[name]() if name in ARCHITECTURES else None
     try:
-        return architecture(str(place))
+        return architecture(part.place)
     except CheckpointError:
         return None  # a directory of something else that happens to have this name
 
 
-def _part(name: str, base: Path, trained_with: str | None) -> PartVerdict:
-    place = find_local(name, base)
-    found = None if place is None else fingerprint(place)
+def _part(name: str, part: Part | None, trained_with: str | None) -> PartVerdict:
+    if part is None:
+        return PartVerdict(name, None, trained_with, None)
+    found = part.fingerprint
     same = None if found is None or trained_with is None else found == trained_with
-    return PartVerdict(name, None if place is None else str(place), trained_with, same)
+    return PartVerdict(name, part.place, trained_with, same)
 
 
 def _count_formats(state: dict[str, Tensor]) -> dict[str, int]:

@@ -31,7 +31,7 @@ from desta.model import checkpoint
 from desta.model.backbone.layers import recompute
 from desta.model.backbone.load import stored_format
 from desta.model.config import AUTO
-from desta.model.hub.load import locate
+from desta.model.hub.load import Part
 from desta.progress import progress_bar
 from desta.training import processes
 from desta.training.batches import Collator, MicroBatch, stream
@@ -85,7 +85,7 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         accelerator = processes.start(
             config.precision,
             config.device,
-            stored=lambda: stored_format(locate(model.backbone, None), model),
+            stored=lambda: stored_format(Part.find(model.backbone), model),
         )
         return _run(config, run, accelerator)
 

@@ -48,7 +48,7 @@ class Side:
         self._loaded = loaded
         encoder = loaded.model.encoder
         self._transcriber = Transcriber.load(
-            loaded.encoder_directory,
+            loaded.parts.encoder.place,
             encoder=encoder,
             device=loaded.model.device,
             dtype=encoder.conv1.weight.dtype,
@@ -57,7 +57,7 @@ class Side:
         self._listener = (
             None
             if settings.own_listening
-            else Listener(loaded.encoder_directory, str(loaded.model.device))
+            else Listener(loaded.parts.encoder.place, str(loaded.model.device))
         )
         self.forget()
 

@@ -123,7 +123,7 @@ def test_a_clip_that_nobody_can_transcribe_fails_alone(
     tiny: Loaded, published_tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audio_encoding, "spoken_windows", lambda audio, bounds: [0])
-    engine = Engine(replace(tiny, transcriber_directory=None))
+    engine = Engine(replace(tiny, parts=replace(tiny.parts, transcriber=None)))
     replies = engine.run(
         [
             ask("Hello?"),

@@ -56,7 +56,7 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
         `{equal, total, rows: [{prompt, model, backbone, equal}]}`, also in `scores.json`.
     """
     device = engine.model.device
-    backbone, tokenizer = load_backbone(engine.backbone_directory, engine.model.config, device)
+    backbone, tokenizer = load_backbone(engine.parts.backbone, engine.model.config, device)
     backbone = backbone.to(device)
     rows = []
     for prompt in config.prompts:

@@ -8,13 +8,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from desta.errors import CheckpointError, ConfigError, need
 from desta.model.backbone.cpu.layers import speed_up
 from desta.model.config import Dtype, Quantization
-from desta.model.hub.load import find_local, gguf_options, is_gguf, load_part
-from desta.model.hub.weights import fingerprint
+from desta.model.hub.load import Part
 from desta.model.precision import find_device, precision
 
 
@@ -35,12 +34,12 @@ class NumberFormats(Protocol):
 
 
 def load_backbone(
-    name: str, config: NumberFormats, device: str | torch.device = "cpu"
+    part: Part, config: NumberFormats, device: str | torch.device = "cpu"
 ) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer.
 
     Args:
-        name: directory, GGUF file or Hub id.
+        part: the backbone.
         config: says which number formats.
         device: where it will compute.
 
@@ -51,26 +50,25 @@ def load_backbone(
             is quantized already.
     """
     device = find_device(device)
-    tokenizer = load_tokenizer(name)
-    source, options = gguf_options(name)
+    tokenizer = load_tokenizer(part)
     weights, compute = precision(config.backbone_dtype, device), precision(config.dtype, device)
     how = config.backbone_quantization
-    if _is_quantized(name):
+    if _is_quantized(part):
         if how is not None:
             raise ConfigError(
-                f'"{name}" is quantized already', fix="leave backbone_quantization out"
+                f'"{part.place}" is quantized already', fix="leave backbone_quantization out"
             )
-        return _stored(source, compute, device), tokenizer
+        return _stored(part, compute, device), tokenizer
     on_gpu = torch.device(device).type == "cuda"
     if how is not None and on_gpu:
         need("bitsandbytes", extra="quant-gpu", to="quantize a backbone on a GPU")
         settings = _bitsandbytes(how, compute)
-        return _placed(source, weights, device, quantization_config=settings), tokenizer
+        return _placed(part, weights, device, quantization_config=settings), tokenizer
     if how == "nf4":
         raise ConfigError(
             "backbone_quantization = nf4 needs a CUDA device", fix="give int8, or device cuda"
         )
-    backbone = load_part(AutoModelForCausalLM, source, dtype=weights, **options).to(compute)
+    backbone = part.load(AutoModelForCausalLM, dtype=weights).to(compute)
     backbone.requires_grad_(False)  # frozen wherever it is used; only then its layers run fast
     if how == "int8":
         _to_int8(backbone)
@@ -79,72 +77,65 @@ def load_backbone(
     return backbone, tokenizer
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(part: Part) -> Any:
     """Load the tokenizer of a backbone.
-
-    Args:
-        name: directory, GGUF file or Hub id.
 
     Raises:
         CheckpointError: it cannot be had, or has no chat template.
     """
-    source, options = gguf_options(name)
-    if options:
+    if part.is_gguf:
         need("accelerate", extra="quant", to="read a GGUF file")
-    tokenizer = load_part(AutoTokenizer, source, **options)
+    tokenizer = part.load(AutoTokenizer)
     if not tokenizer.chat_template:
         raise CheckpointError(
-            f'the tokenizer of "{name}" has no chat template',
+            f'the tokenizer of "{part.place}" has no chat template',
             fix="use the instruction-tuned version of that model",
         )
     return tokenizer
 
 
-def stored_format(name: str, config: NumberFormats) -> str | None:
+def stored_format(part: Part, config: NumberFormats) -> str | None:
     """Return in how few bits a backbone is stored; None where its weights are floats."""
     if config.backbone_quantization is not None:
         return config.backbone_quantization
-    return "its own" if _is_quantized(name) else None
+    return "its own" if _is_quantized(part) else None
 
 
-def revision(name: str, config: NumberFormats, device: str | torch.device = "cpu") -> str:
+def revision(part: Part, config: NumberFormats, device: str | torch.device = "cpu") -> str:
     """Return what pins the numbers of a backbone that was loaded: its files and its formats.
 
     The files are told apart by `desta.model.hub.weights.fingerprint`, not by a hash of all bytes.
     """
-    place = find_local(name, None)
-    files = None if place is None else fingerprint(place)
     formats = [precision(d, device) for d in (config.backbone_dtype, config.dtype)]
     weights, compute = (str(dtype).removeprefix("torch.") for dtype in formats)
     stored = "" if config.backbone_quantization is None else f" in {config.backbone_quantization}"
-    return f"fingerprint {files or 'unknown'} as {weights}{stored}, computed in {compute}"
+    files = part.fingerprint or "unknown"
+    return f"fingerprint {files} as {weights}{stored}, computed in {compute}"
 
 
-def _is_quantized(name: str) -> bool:
+def _is_quantized(part: Part) -> bool:
     """Say whether the files of a backbone hold quantized weights; those of GGUF become floats."""
-    return not is_gguf(name) and bool(
-        load_part(AutoConfig, name).to_dict().get("quantization_config")
-    )
+    return not part.is_gguf and bool(part.config.to_dict().get("quantization_config"))
 
 
-def _stored(source: str, dtype: torch.dtype, device: str | torch.device) -> Any:
+def _stored(part: Part, dtype: torch.dtype, device: str | torch.device) -> Any:
     """Load a backbone that is quantized already; each way of it needs a package of its own."""
     try:
-        return _placed(source, dtype, device)
+        return _placed(part, dtype, device)
     except torch.OutOfMemoryError:
         raise
     except (ImportError, RuntimeError) as error:
         raise CheckpointError(
-            f'"{source}" is quantized in a way that cannot be read here: '
+            f'"{part.place}" is quantized in a way that cannot be read here: '
             f"{(str(error) or type(error).__name__).strip().splitlines()[0]}",
             fix="install what is named, or give the model as it was before it was quantized",
         ) from error
 
 
-def _placed(source: str, dtype: torch.dtype, device: str | torch.device, **options: Any) -> Any:
+def _placed(part: Part, dtype: torch.dtype, device: str | torch.device, **options: Any) -> Any:
     """Load quantized weights where they will stay: not every format can be moved afterwards."""
     need("accelerate", extra="quant", to="load a quantized backbone")
-    return load_part(AutoModelForCausalLM, source, dtype=dtype, device_map={"": device}, **options)
+    return part.load(AutoModelForCausalLM, dtype=dtype, device_map={"": device}, **options)
 
 
 def _bitsandbytes(how: Quantization, compute: torch.dtype) -> BitsAndBytesConfig:

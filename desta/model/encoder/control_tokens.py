@@ -16,7 +16,7 @@ from transformers.models.whisper.configuration_whisper import (
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from desta.errors import CheckpointError
-from desta.model.hub.load import load_part
+from desta.model.hub.load import Part
 
 _START, _END = "<|startoftranscript|>", "<|endoftext|>"
 _TRANSCRIBE, _NO_TIMESTAMPS = "<|transcribe|>", "<|notimestamps|>"
@@ -118,10 +118,11 @@ def check_control_tokens(directory: Path, *, vocab_size: int) -> str | None:
     """
     if not any((directory / file).is_file() for file in ("tokenizer.json", "vocab.json")):
         return f"{directory} has no tokenizer, and cannot transcribe"
-    tokenizer = load_whisper_tokenizer(str(directory))
+    part = Part(str(directory))
+    tokenizer = load_whisper_tokenizer(part)
     generation = GenerationConfig()
     if (directory / "generation_config.json").is_file():
-        generation = load_part(GenerationConfig, str(directory))
+        generation = part.load(GenerationConfig)
     tokens = ControlTokens.of(generation, tokenizer, vocab_size=vocab_size)
     used = {_END: tokens.end, _START: tokens.start, _NO_TIMESTAMPS: tokens.no_timestamps}
     if tokens.transcribe is not None:
@@ -130,14 +131,14 @@ def check_control_tokens(directory: Path, *, vocab_size: int) -> str | None:
     return None
 
 
-def load_whisper_tokenizer(name: str) -> WhisperTokenizer:
-    """Load the tokenizer of a Whisper directory or Hub id.
+def load_whisper_tokenizer(part: Part) -> WhisperTokenizer:
+    """Load the tokenizer of a Whisper.
 
     Raises:
         CheckpointError: its files cannot be read, or do not belong together.
     """
     try:
-        tokenizer: WhisperTokenizer = load_part(WhisperTokenizer, name)
+        tokenizer: WhisperTokenizer = part.load(WhisperTokenizer)
     except CheckpointError as error:
         raise CheckpointError(f"tokenizer: {error.message}", fix=COPY_TOKENIZER) from error
     return tokenizer

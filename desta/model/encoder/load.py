@@ -11,13 +11,13 @@ import torch
 from huggingface_hub import hf_hub_download
 from numpy.typing import NDArray
 from torch import nn
-from transformers import AutoConfig, AutoModel, WhisperForConditionalGeneration
+from transformers import AutoModel, WhisperForConditionalGeneration
 
 from desta.errors import CheckpointError, ConfigError
 from desta.model.config import ModelConfig, Window
 from desta.model.encoder.wav2vec import WAVE_FAMILIES, WaveEncoder
 from desta.model.encoder.whisper import Encoded, WhisperEncoder
-from desta.model.hub.load import load_part
+from desta.model.hub.load import Part
 from desta.model.hub.weights import read_headers
 from desta.model.hub.zoo import UNLOADABLE
 
@@ -76,55 +76,52 @@ def build_encoder(config: ModelConfig, encoder_config: Any) -> WhisperEncoder | 
 
 
 def load_encoder(
-    config: ModelConfig, directory: str, *, dtype: torch.dtype
+    config: ModelConfig, part: Part, *, dtype: torch.dtype
 ) -> WhisperEncoder | WaveEncoder:
-    """Load an encoder from a directory or the Hub.
+    """Load the encoder of a model.
 
     Raises:
         CheckpointError: it cannot be had, or its files contradict each other.
         ConfigError: it is of no known kind.
     """
-    encoder_config = load_part(AutoConfig, directory)
-    if encoder_config.model_type == "whisper":
-        check_mel_bins(directory, encoder_config.num_mel_bins)
+    if part.config.model_type == "whisper":
+        check_mel_bins(part, part.config.num_mel_bins)
     with torch.device("meta"):
-        encoder = build_encoder(config, encoder_config)
+        encoder = build_encoder(config, part.config)
     if isinstance(encoder, WhisperEncoder):
-        whisper = load_part(WhisperForConditionalGeneration, directory, dtype=dtype)
+        whisper = part.load(WhisperForConditionalGeneration, dtype=dtype)
         encoder.load_state_dict(whisper.model.encoder.state_dict(), assign=True)
         return encoder.requires_grad_(False)
-    model = load_part(AutoModel, directory, dtype=dtype)
-    normalise = _preprocessor(directory).get("do_normalize")
+    model = part.load(AutoModel, dtype=dtype)
+    normalise = _preprocessor(part).get("do_normalize")
     if normalise is None:
         log.warning(
-            '"%s" has no %s: clips are brought to mean 0 and variance 1', directory, PREPROCESSOR
+            '"%s" has no %s: clips are brought to mean 0 and variance 1', part.place, PREPROCESSOR
         )
     return WaveEncoder(model, encoder.target_layers, normalise=normalise is not False)
 
 
-def check_mel_bins(directory: str, num_mel_bins: int) -> None:
-    """Raise CheckpointError if the files of a Whisper directory disagree about mel bins."""
+def check_mel_bins(part: Part, num_mel_bins: int) -> None:
+    """Raise CheckpointError if the files of a Whisper disagree about mel bins."""
     said = [
         ("the weights read", header.shape[1])
-        for name, header in read_headers(Path(directory)).items()
+        for name, header in read_headers(Path(part.place)).items()
         if name.endswith("encoder.conv1.weight")
     ]
-    said.append(
-        (f"{PREPROCESSOR} says", _preprocessor(directory).get("feature_size", num_mel_bins))
-    )
+    said.append((f"{PREPROCESSOR} says", _preprocessor(part).get("feature_size", num_mel_bins)))
     for who, number in said:
         if number != num_mel_bins:
             raise CheckpointError(
-                f'config.json of "{directory}" says {num_mel_bins} mel bins, but {who} {number}',
+                f'config.json of "{part.place}" says {num_mel_bins} mel bins, but {who} {number}',
                 fix="take all files of that model from the same place",
             )
 
 
-def _preprocessor(name: str) -> dict[str, Any]:
-    path = Path(name) / PREPROCESSOR
-    if not Path(name).exists():  # an id: loading the model alone does not fetch this file
+def _preprocessor(part: Part) -> dict[str, Any]:
+    path = Path(part.place) / PREPROCESSOR
+    if not Path(part.place).exists():  # an id: loading the model alone does not fetch this file
         try:
-            path = Path(hf_hub_download(name, PREPROCESSOR))
+            path = Path(hf_hub_download(part.place, PREPROCESSOR))
         except UNLOADABLE:
             return {}
     if not path.is_file():

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from desta.errors import CheckpointError
-from desta.model.hub.load import check_no_adapter, gguf_options
+from desta.model.hub.load import Part, check_no_adapter
 from desta.model.hub.zoo import UNLOADABLE
 
 
@@ -144,7 +144,7 @@ def architecture(name: str) -> PretrainedConfig:
     if name in ARCHITECTURES and not Path(name).is_dir():
         return ARCHITECTURES[name]()
     try:
-        source, options = gguf_options(name)
+        source, options = Part(name).source
         return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     except UNLOADABLE as error:
         check_no_adapter(Path(name))

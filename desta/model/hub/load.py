@@ -1,32 +1,114 @@
-"""Fetching the frozen parts by transformers: safetensors or GGUF, never pickles or code."""
+"""The pretrained parts of a model, loaded by transformers: safetensors or GGUF, never pickles."""
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.utils.logging import disable_progress_bar
 
 from desta.errors import CheckpointError
 from desta.model.hub import zoo
+from desta.model.hub.weights import fingerprint
 
 _NAMED = 10  # missing tensors that an error lists
 # TypeError: a configuration that is JSON, but no object
 _UNREADABLE: tuple[type[Exception], ...] = (*zoo.UNLOADABLE, SafetensorError, TypeError)
+_GGUF = ".gguf"
 _UNUSED = {"masked_spec_embed"}  # stands for hidden frames in the training of wav2vec 2.0 only
 
 
-def load_part(kind: type[Any], name: str, **options: Any) -> Any:
-    """Load a model, a tokenizer or a configuration.
+@dataclass(frozen=True)
+class Part:
+    """A pretrained part of a model: an encoder, a backbone, a transcriber."""
 
-    Raises:
-        CheckpointError: it cannot be had, is no safetensors model but an adapter of one, or tensors
-            of it are missing or of another shape than its configuration says.
-    """
+    place: str
+    """Where its files are: a directory, a GGUF file, or an id of the Hub."""
+
+    @classmethod
+    def find(cls, name: str, base: Path | None = None) -> Self:
+        """Return the part that a recipe or a checkpoint names; a zoo model is fetched.
+
+        Args:
+            name: directory, GGUF file, zoo model or id of the Hub.
+            base: directory of a checkpoint, in which the part may lie.
+
+        Raises:
+            CheckpointError: it is a path where nothing lies, or cannot be fetched.
+        """
+        if base is not None and (base / name).exists():
+            return cls(str(base / name))
+        if not name.endswith(_GGUF):
+            return cls(zoo.resolve(name))
+        if not Path(name).is_file():
+            raise CheckpointError(f"{name} is not a file", fix="give the path of a GGUF file")
+        return cls(name)
+
+    @classmethod
+    def find_local(cls, name: str, base: Path | None = None) -> Self | None:
+        """Return the part if this machine has it, else None; fetches nothing."""
+        for place in ([base / name] if base is not None else []) + [Path(name)]:
+            if place.exists():
+                return cls(str(place))
+        if name in zoo.ZOO and (directory := zoo.cached(name)):
+            return cls(str(directory))
+        try:
+            return cls(snapshot_download(name, local_files_only=True))
+        except zoo.UNLOADABLE:
+            return None
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether it is a GGUF file."""
+        return self.place.endswith(_GGUF)
+
+    @property
+    def source(self) -> tuple[str, dict[str, str]]:
+        """Directory or id, and the options by which transformers loads it.
+
+        >>> Part("models/tiny.gguf").source
+        ('models', {'gguf_file': 'tiny.gguf'})
+        >>> Part("models/tiny").source
+        ('models/tiny', {})
+        """
+        if not self.is_gguf:
+            return self.place, {}
+        return str(Path(self.place).parent), {"gguf_file": Path(self.place).name}
+
+    @property
+    def local(self) -> Path | None:
+        """Where it lies on this machine; None where it would have to be fetched."""
+        found = Part.find_local(self.place)
+        return None if found is None else Path(found.place)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What tells it from others (`weights.fingerprint`); None where it is not here."""
+        return None if self.local is None else fingerprint(self.local)
+
+    @cached_property
+    def config(self) -> Any:
+        """Its configuration; raises CheckpointError as `load` does."""
+        return self.load(AutoConfig)
+
+    def load(self, kind: type[Any], **options: Any) -> Any:
+        """Load a model, a tokenizer or a configuration.
+
+        Raises:
+            CheckpointError: it cannot be had, is no safetensors model but an adapter of one, or
+                tensors of it are missing or of another shape than its configuration says.
+        """
+        source, own = self.source
+        return _load(kind, source, **own, **options)
+
+
+def _load(kind: type[Any], name: str, **options: Any) -> Any:
     if kind is not AutoTokenizer:  # transformers would fetch the model that it names
         check_no_adapter(Path(name))
     disable_progress_bar()  # one bar per part would drown what the command has to say
@@ -72,46 +154,3 @@ def check_no_adapter(directory: Path) -> None:
         fix="merge both by peft (`merge_and_unload`), save model and tokenizer, and give that "
         "directory",
     )
-
-
-def locate(name: str, base: Path | None) -> str:
-    """Return what `load_part` is to load: a directory or file, inside `base` or not, or an id."""
-    inside = None if base is None else base / name
-    if inside is not None and inside.exists():
-        return str(inside)
-    if is_gguf(name):
-        if not Path(name).is_file():
-            raise CheckpointError(f"{name} is not a file", fix="give the path of a GGUF file")
-        return name
-    return str(zoo.resolve(name))
-
-
-def find_local(name: str, base: Path | None) -> Path | None:
-    """Return where a part lies on this machine, or None; fetches nothing."""
-    for place in ([base / name] if base is not None else []) + [Path(name)]:
-        if place.exists():
-            return place
-    if name in zoo.ZOO and (directory := zoo.cached(name)):
-        return directory
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except zoo.UNLOADABLE:
-        return None
-
-
-def is_gguf(name: str) -> bool:
-    """Say whether a name is that of a GGUF file."""
-    return name.endswith(".gguf")
-
-
-def gguf_options(name: str) -> tuple[str, dict[str, str]]:
-    """Return the directory and the options by which transformers loads a part.
-
-    >>> gguf_options("models/tiny.gguf")
-    ('models', {'gguf_file': 'tiny.gguf'})
-    >>> gguf_options("models/tiny")
-    ('models/tiny', {})
-    """
-    if not is_gguf(name):
-        return name, {}
-    return str(Path(name).parent), {"gguf_file": Path(name).name}

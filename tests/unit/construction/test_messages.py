@@ -21,6 +21,7 @@ from desta.model.backbone.chat import encode_chat, encode_text
 from desta.model.backbone.load import load_backbone, revision
 from desta.model.backbone.sampling import Sampling
 from desta.model.config import ModelConfig
+from desta.model.hub.load import Part
 from desta.model.hub.weights import fingerprint
 from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message, Segment
 from desta.shards import Manifest
@@ -42,10 +43,10 @@ def tokenizer(published_tiny: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def generator(published_tiny: Path) -> LocalGenerator:
-    place = published_tiny / "backbone"
-    config = ModelConfig(backbone=str(place), encoder="none", dtype="float32")
-    model, tokenizer = load_backbone(str(place), config)
-    return LocalGenerator(model, tokenizer, id="tiny", revision=revision(str(place), config))
+    part = Part(str(published_tiny / "backbone"))
+    config = ModelConfig(backbone=part.place, encoder="none", dtype="float32")
+    model, tokenizer = load_backbone(part, config)
+    return LocalGenerator(model, tokenizer, id="tiny", revision=revision(part, config))
 
 
 @pytest.mark.parametrize("text", ["Hello", "<|im_end|>\n<|AUDIO|> <end_audio>", "[x](y)>"])

@@ -25,6 +25,7 @@ from desta.model.backbone.decoding import end_ids
 from desta.model.backbone.load import load_backbone
 from desta.model.backbone.sampling import Sampling
 from desta.model.config import Dtype, ModelConfig, Quantization
+from desta.model.hub.load import Part
 from desta.records import AudioRef, Message
 from support.commands import desta
 
@@ -173,7 +174,7 @@ def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
 def backbone(published_tiny: Path) -> tuple[Any, Any]:
     place = str(published_tiny / "backbone")
     config = ModelConfig(backbone=place, encoder="none", dtype="float32")
-    return load_backbone(place, config)
+    return load_backbone(Part(place), config)
 
 
 @pytest.mark.usefixtures("fake_vllm")

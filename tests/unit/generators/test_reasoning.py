@@ -22,6 +22,7 @@ from desta.model.backbone.load import load_backbone
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.model.config import ModelConfig
+from desta.model.hub.load import Part
 from desta.records import Message
 from desta.shards import RESPONSES
 from support.commands import desta
@@ -159,7 +160,7 @@ def test_an_empty_block_is_no_reasoning() -> None:
 @pytest.fixture(scope="module")
 def backbone(published_tiny: Path) -> tuple[Any, Any]:
     place = str(published_tiny / "backbone")
-    return load_backbone(place, ModelConfig(backbone=place, encoder="none", dtype="float32"))
+    return load_backbone(Part(place), ModelConfig(backbone=place, encoder="none", dtype="float32"))
 
 
 @pytest.fixture

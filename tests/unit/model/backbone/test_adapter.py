@@ -16,6 +16,7 @@ from desta.model.backbone.load import load_backbone
 from desta.model.checkpoint import load
 from desta.model.config import ModelConfig
 from desta.model.hub.architectures import architecture
+from desta.model.hub.load import Part
 from support.commands import desta
 from support.construction import recipe
 from support.recordings import record
@@ -39,7 +40,9 @@ def adapter(tmp_path: Path, speak: Callable[[str], Any]) -> Path:
     [
         lambda path: load(path),
         lambda path: architecture(str(path)),
-        lambda path: load_backbone(str(path), ModelConfig(backbone=str(path), encoder="none")),
+        lambda path: load_backbone(
+            Part(str(path)), ModelConfig(backbone=str(path), encoder="none")
+        ),
         lambda path: load_generator(replace(recipe(path.parent), backbone=str(path))),
     ],
 )
@@ -60,7 +63,7 @@ def test_a_configuration_beside_an_adapter_makes_no_model_of_it(
     config = (build("llama") / "config.json").read_bytes()
     (adapter / "config.json").write_bytes(config)
     with pytest.raises(CheckpointError, match="holds an adapter"):
-        load_backbone(str(adapter), ModelConfig(backbone=str(adapter), encoder="none"))
+        load_backbone(Part(str(adapter)), ModelConfig(backbone=str(adapter), encoder="none"))
 
 
 def test_settings_of_an_adapter_that_are_damaged_are_no_traceback(adapter: Path) -> None:

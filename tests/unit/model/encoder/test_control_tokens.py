@@ -16,6 +16,7 @@ from desta.model.encoder.control_tokens import (
     check_control_tokens,
     load_whisper_tokenizer,
 )
+from desta.model.hub.load import Part
 
 # Number of text tokens, languages, and of all tokens in the weights of each kind.
 KINDS = {
@@ -211,7 +212,7 @@ def write(directory: Path, kind: str, *, without: tuple[str, ...] = ()) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokenizer_files_of_2022_will_do(kind: str, tmp_path: Path) -> None:
-    old = load_whisper_tokenizer(str(write(tmp_path, kind)))
+    old = load_whisper_tokenizer(Part(str(write(tmp_path, kind))))
 
     found = ControlTokens.of(GenerationConfig(), old, vocab_size=KINDS[kind][2])
 

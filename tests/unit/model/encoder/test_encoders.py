@@ -32,6 +32,7 @@ from desta.model.backbone.sampling import Sampling
 from desta.model.config import ConnectorConfig, ModelConfig
 from desta.model.encoder.load import load_encoder
 from desta.model.encoder.wav2vec import WaveEncoder
+from desta.model.hub.load import Part
 from desta.model.plan import plan
 from desta.records import LOCATOR, AudioRef, Message
 
@@ -88,7 +89,9 @@ def config(published_tiny: Path, encoder: Path, **fields: Any) -> ModelConfig:
 def test_a_wave_is_encoded_the_same_alone_in_a_batch_and_by_transformers(
     kind: str, build: Callable[[str], Path], published_tiny: Path
 ) -> None:
-    encoder = load_encoder(config(published_tiny, build(kind)), str(build(kind)), dtype=torch.float)
+    encoder = load_encoder(
+        config(published_tiny, build(kind)), Part(str(build(kind))), dtype=torch.float
+    )
     extract = encoder.extractor("tight")
     clips = [noise(1.23), noise(2.5, 1), noise(0.01, 2)]  # the last makes less than one frame
     together = encoder(extract(clips))
@@ -120,7 +123,7 @@ def test_a_model_on_waves_trains_and_comes_back(
 ) -> None:
     torch.manual_seed(0)
     loaded = checkpoint.fresh(config(published_tiny, build(kind)))
-    assert loaded.transcriber_directory is None
+    assert loaded.parts.transcriber is None
     layout = Layout(loaded.tokenizer, **loaded.layout_options)
     question = Message(role="user", content=LOCATOR, audios=(AudioRef(audio="x", text="hi"),))
     tokens = layout.training([question], "Fine.", [1])
@@ -145,9 +148,9 @@ def test_the_transcriber_is_the_encoder_or_the_one_that_is_named(
 ) -> None:
     whisper = published_tiny / "openai" / "whisper-tiny"
     told = config(published_tiny, build("hubert"), transcriber=str(whisper))
-    assert checkpoint.fresh(told).transcriber_directory == str(whisper)
+    assert checkpoint.fresh(told).parts.transcriber == Part(str(whisper))
     itself = checkpoint.fresh(config(published_tiny, whisper))
-    assert itself.transcriber_directory == str(whisper)
+    assert itself.parts.transcriber == Part(str(whisper))
 
 
 def test_clips_are_transcribed_by_the_whisper_that_is_named_or_not_at_all(
@@ -191,7 +194,7 @@ def test_whisper_with_128_mel_bins_and_few_decoder_layers_is_read(
     torch.manual_seed(0)
     whisper = WhisperForConditionalGeneration(shape).eval()
     whisper.save_pretrained(tmp_path)
-    encoder = load_encoder(config(published_tiny, tmp_path), str(tmp_path), dtype=torch.float)
+    encoder = load_encoder(config(published_tiny, tmp_path), Part(str(tmp_path)), dtype=torch.float)
     assert encoder.target_layers == (1, 3, 5, 7)
     mel = encoder.extractor("30s")([noise(1.0)])
     with torch.no_grad():
@@ -236,7 +239,7 @@ def test_a_model_of_the_hub_is_read_with_its_preprocessor(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
     named = config(published_tiny, Path("some/wavlm"))
-    encoder = load_encoder(named, "some/wavlm", dtype=torch.float)
+    encoder = load_encoder(named, Part("some/wavlm"), dtype=torch.float)
     assert isinstance(encoder, WaveEncoder)
     assert encoder.normalise is (told is None)
     assert ("has no preprocessor_config.json" in caplog.text) is (told is None)

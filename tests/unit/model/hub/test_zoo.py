@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from desta.cli.app import app
 from desta.errors import CheckpointError, ConfigError
 from desta.model.hub import zoo
-from desta.model.hub.zoo import Original, Part, ZooModel
+from desta.model.hub.zoo import Original, WheelFile, ZooModel
 
 
 def test_directories_and_ids_of_the_hub_resolve_to_themselves(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ZooModel:
                 name="data.bin",
                 sha256=hashlib.sha256(b"hello world").hexdigest(),
                 parts=tuple(
-                    Part(
+                    WheelFile(
                         package=f"desta-tiny-part{n}",
                         version="1.0",
                         member=f"desta_tiny_part{n}/data.bin",

@@ -25,6 +25,7 @@ from desta.model.backbone.load import load_backbone
 from desta.model.backbone.lora import inject
 from desta.model.checkpoint import load
 from desta.model.config import Dtype, LoraConfig, ModelConfig
+from desta.model.hub.load import Part
 
 SIZES: dict[str, Any] = {
     "vocab_size": 64,
@@ -354,7 +355,7 @@ def test_a_backbone_that_is_loaded_is_frozen_and_runs_fast(
     used: list[int], published_tiny: Path
 ) -> None:
     backbone, _ = load_backbone(
-        str(published_tiny / "backbone"), ModelConfig(backbone="b", encoder="e")
+        Part(str(published_tiny / "backbone")), ModelConfig(backbone="b", encoder="e")
     )
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     backbone(input_ids=torch.tensor([[1, 2]]))
