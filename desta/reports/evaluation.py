@@ -22,7 +22,7 @@ from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_output
 from desta.reports.browser import Sounds, browser, collect_sounds, script, style
 from desta.reports.figures import draw_scores
-from desta.reports.html import contents, figure, page, paragraph, section, table
+from desta.reports.html import contents, figure, flatten, page, paragraph, section, table
 from desta.schema import Json, read_json
 
 Row = Mapping[str, Any]
@@ -329,16 +329,8 @@ def _provenance(evaluation: Evaluation) -> list[list[str]]:
     ]
     return [
         [name, str(value)]
-        for name, value in [*facts, *_flatten(plan), *_flatten(evaluation.environment)]
+        for name, value in [*facts, *flatten(plan), *flatten(evaluation.environment)]
     ]
-
-
-def _flatten(values: Row, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name} ")
-        else:
-            yield f"{prefix}{name}", "unknown" if value is None else str(value)
 
 
 def _title(evaluation: Evaluation) -> str:

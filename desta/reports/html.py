@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from typing import Any
 
 _STYLE = """
 :root { color-scheme: light dark;
@@ -187,6 +188,19 @@ def figure(svg: str, caption: str) -> str:
 def percent(share: float) -> str:
     """Return a share in [0, 1] as text."""
     return f"{100 * share:.1f} %"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield rows of a table from nested values, each under the names that lead to it.
+
+    >>> list(flatten({"torch": "2.13", "gpu": {"name": None}}))
+    [('torch', '2.13'), ('gpu name', 'unknown')]
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", "unknown" if value is None else str(value)
 
 
 def _anchor(title: str) -> str:

@@ -25,7 +25,7 @@ from desta.files import UNWRITABLE, sha256, write_atomic
 from desta.records import numbered_jsonl
 from desta.reports.attributes import describe_clips, describe_scores, headline
 from desta.reports.figures import draw_layer_weights, draw_loss
-from desta.reports.html import figure, page, paragraph, percent, section, table, tiles
+from desta.reports.html import figure, flatten, page, paragraph, percent, section, table, tiles
 from desta.reports.schemas import (
     AnswerLine,
     AttributeScores,
@@ -243,17 +243,9 @@ def _provenance(run: Run) -> Iterator[str]:
             yield paragraph("No environment.json: command and versions are not known.", "missing")
             continue
         yield f"<pre>{escape(str(facts.get('command', '')))}</pre>"
-        yield table(["environment", ""], [r for r in _flatten(facts) if r[0] != "command"])
+        yield table(["environment", ""], [r for r in flatten(facts) if r[0] != "command"])
     recipe = yaml.safe_dump(dict(run.recipe), sort_keys=False, allow_unicode=True, width=100)
     yield f"<h3>recipe.yaml</h3><pre>{escape(recipe)}</pre>"
-
-
-def _flatten(values: Row, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name} ")
-        else:
-            yield f"{prefix}{name}", "unknown" if value is None else str(value)
 
 
 def _read_recipe(path: Path) -> Any:
