@@ -13,6 +13,7 @@ from desta.construction.groups import GroupsConfig
 from desta.errors import ConfigError
 from desta.generators.config import Engine, LocalEngine
 from desta.model.backbone.sampling import Sampling
+from desta.model.config import Dtype, Quantization
 from desta.records import DOMAINS, Domain, Split
 
 
@@ -63,11 +64,11 @@ class ConstructConfig:
     the responses."""
     sampling: Sampling
     """How it writes them (published: temperature 0.05, top-p 1.0)."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Dtype = "auto"
     """Number format of the backbone; `auto` is bfloat16 where the device is fast in it."""
-    backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
+    backbone_dtype: Dtype = "bfloat16"
     """What its weights are rounded to; the same as in training, or it is another backbone."""
-    backbone_quantization: Literal["int8", "nf4"] | None = None
+    backbone_quantization: Quantization | None = None
     """Store its weights in 8 bits, or on a GPU in 4, to save memory; answers move a little."""
     engine: Engine = field(default_factory=LocalEngine)
     """What runs it: in this process, by vLLM, behind an endpoint, or not at all."""
