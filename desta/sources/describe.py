@@ -11,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from desta.audio import Note
+from desta import audio
+from desta.audio import AudioError, Note
 from desta.errors import DataError
-from desta.files import write_atomic
+from desta.files import sha256, write_atomic
 from desta.isolation import HALF, error_of, holds_half, printable
 from desta.paths import check_folder, check_local
 from desta.reasons import Reasons
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
-from desta.sources.attributes import measure
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.files import inside
 from desta.sources.splits import SHARES, assign_splits, normalise
@@ -167,6 +167,32 @@ class _Opened:
         return "" if self.clip.transcription == NO_TRANSCRIPTION else self.clip.transcription
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Facts about a recording."""
+
+    duration: float
+    """Seconds, from the decoded samples, to a microsecond."""
+    sha256: str
+    """Of the bytes of the file: equal for copies under different names."""
+    notes: tuple[Note, ...] = ()
+    """What is to be told of it."""
+
+
+def measure(path: Path) -> Measured:
+    """Open a recording, decode all of it and say what it is.
+
+    Raises:
+        AudioError: it cannot be read to its end.
+    """
+    duration, notes = audio.measure(path)
+    try:
+        digest = sha256(path)
+    except OSError as error:  # it could be read a moment ago
+        raise AudioError(str(path), "vanished", fix="leave the corpus alone meanwhile") from error
+    return Measured(duration=round(duration, 6), sha256=digest, notes=notes)
+
+
 def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Skipped:
     """Open the recording that the metadata speak of."""
     if isinstance(item, Skipped):
@@ -174,11 +200,11 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
     id = f"{source.name}/{item.id}"
     if printable(id + item.audio) != id + item.audio:  # no shard could hold it
         return Skipped(id=printable(id), reason="its name is not UTF-8", broken=True)
-    audio = inside(root, item.audio)
-    if audio is None:  # links are followed on purpose
+    place = inside(root, item.audio)
+    if place is None:  # links are followed on purpose
         return Skipped(id=id, reason="the recording lies outside the root", broken=True)
     try:
-        measured = measure(root / audio)
+        measured = measure(root / place)
     except Exception as error:
         return Skipped(id=id, reason=error_of(error, id).reason, broken=True)
     if any(segment.start >= measured.duration for segment in item.segments):
@@ -189,7 +215,7 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
     clip = Clip(
         id=id,
         source=source.name,
-        audio=audio,
+        audio=place,
         duration=measured.duration,
         domain=item.domain,
         segments=segments,

@@ -1,5 +1,6 @@
-"""The files of a corpus: found, listed in an order that does not change, small texts read."""
+"""The files of a corpus: found, listed in an order that does not change, read, and added to."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,12 @@ from numpy.typing import NDArray
 
 from desta.audio import AudioError, load
 from desta.errors import DataError
+from desta.files import write_atomic
 from desta.records import Clip
 from desta.sources.base import find_file, find_folder
+
+RECORDINGS = "recordings"
+"""Folder below the root of a corpus for sounds that are taken out of something larger."""
 
 
 def find_any(root: Path, *inside: str, source: str, bring: str) -> Path:
@@ -114,3 +119,24 @@ def load_clip(root: Path, clip: Clip) -> NDArray[np.float32]:
             clip.audio, "lies outside the root", fix="give the folder that all recordings lie in"
         )
     return load(root / path)
+
+
+def keep(root: Path, prefix: str, suffix: str, sound: bytes) -> str:
+    """Return where a sound lies, relative to the root; it is written where it is not there yet.
+
+    The name ends in a hash of the content, so that the rows of a newer release never meet the
+    sounds of an older one.
+
+    Args:
+        root: folder of the corpus.
+        prefix: how the path below `recordings` begins.
+        suffix: of the file, such as ".wav".
+        sound: the bytes of the file.
+    """
+    digest = hashlib.sha256(sound).hexdigest()[:16]
+    path = Path(RECORDINGS, f"{prefix}{digest}{suffix}")
+    target = root / path
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, sound)
+    return path.as_posix()

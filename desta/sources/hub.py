@@ -9,8 +9,7 @@ from typing import Any
 
 from desta.errors import DataError, need
 from desta.sources.base import Metadata, Reader, Skipped, of_split
-from desta.sources.files import visible
-from desta.sources.recordings import keep
+from desta.sources.files import keep, visible
 
 _SUFFIX = re.compile(r"\.\w{1,5}")
 _ROWS_AT_ONCE = 64

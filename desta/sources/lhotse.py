@@ -15,9 +15,8 @@ from desta.records import Domain, Split, read_jsonl
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.custom import Columns, RowMap, check_name, group_rows
 from desta.sources.cuts import cut as cut_out
-from desta.sources.files import inside
+from desta.sources.files import inside, keep
 from desta.sources.glossary import gender_name
-from desta.sources.recordings import keep
 from desta.sources.tables import Row
 
 _TOLERANCE = 0.05  # seconds by which times in a manifest are off

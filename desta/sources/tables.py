@@ -11,7 +11,7 @@ from typing import Any, Literal
 from desta.errors import DataError, need
 from desta.paths import check_local
 from desta.records import read_jsonl
-from desta.sources.recordings import keep
+from desta.sources.files import keep
 
 Row = Mapping[str, Any]
 """Column -> value; a missing value is None, empty or absent."""

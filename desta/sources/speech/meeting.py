@@ -18,9 +18,8 @@ from desta.sources.base import (
     stated,
 )
 from desta.sources.cuts import cut, group_segments, shift
-from desta.sources.files import list_files, read_text, unpacked, visible
+from desta.sources.files import keep, list_files, read_text, unpacked, visible
 from desta.sources.glossary import JOINED, gender_name
-from desta.sources.recordings import keep
 from desta.sources.tables import read_json
 
 _TIER = re.compile(r'class = "IntervalTier"\s+name = "(?P<name>[^"]*)"')

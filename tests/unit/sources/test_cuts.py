@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from desta.audio import AudioError
 from desta.records import Segment
 from desta.sources.cuts import cut, group_segments
-from desta.sources.recordings import keep
+from desta.sources.files import keep
 
 TIMES = st.tuples(st.integers(0, 300), st.integers(1, 12))
 
