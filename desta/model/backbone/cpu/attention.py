@@ -22,7 +22,7 @@ def kernel_is_fast(x: Tensor) -> bool:
 
 @lru_cache(maxsize=1)
 def _has_amx() -> bool:
-    return torch.cpu._is_amx_tile_supported()
+    return bool(torch.cpu.get_capabilities().get("amx_tile", False))
 
 
 def attend_by_kernel(

@@ -7,6 +7,7 @@ results are the same bit for bit (docs/decisions/0022).
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +34,25 @@ def worth_packing(weights: Iterable[Tensor], dtype: torch.dtype | None = None) -
     """
     weights = list(weights)
     return (
-        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        _can_pack()
         and all(weight.is_cpu and (dtype or weight.dtype) == torch.bfloat16 for weight in weights)
         and sum(weight.numel() * torch.bfloat16.itemsize for weight in weights) <= MAX_BYTES
     )
+
+
+@lru_cache(maxsize=1)
+def _can_pack() -> bool:
+    """Say whether this CPU computes in bfloat16, and this PyTorch has operators to pack with.
+
+    They are private: a PyTorch in which they are gone, or called otherwise, computes as usual.
+    """
+    try:
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return False
+        ones = torch.ones(64, 64, dtype=torch.bfloat16)
+        return bool((packed_linear(ones, packed(ones), None) == 64).all())
+    except (AttributeError, RuntimeError, TypeError):
+        return False
 
 
 def packed(weight: Tensor) -> Tensor:

@@ -260,6 +260,19 @@ def test_packed_weights_give_the_same_bits(family: str) -> None:
         assert fast.get_decoder().layers[0].fused.weights().packed is not None
 
 
+def test_a_pytorch_whose_private_operators_have_changed_packs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(*_: object) -> None:
+        raise AttributeError("no attribute '_reorder_linear_weight'")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr(packing, "packed", gone)
+    monkeypatch.setattr(packing, "_can_pack", packing._can_pack.__wrapped__)
+
+    assert not packing.pack_linears([torch.nn.Linear(8, 4, dtype=torch.bfloat16)])
+
+
 def test_packed_layers_that_are_converted_or_differentiated_compute_as_ever() -> None:
     linear = torch.nn.Linear(8, 4, dtype=torch.bfloat16).requires_grad_(False).eval()
     assert packing.pack_linears([linear]) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
