@@ -19,6 +19,7 @@ from desta.evaluation.benchmarks.attributes import EvalConfig
 from desta.evaluation.recipe import SuiteRecipe
 from desta.evaluation.scores import PLAN, read_plan
 from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
+from desta.files import sha256
 from desta.generators.base import Outcome, Refusal, TextGenerator
 from desta.generators.config import LocalEngine, OpenAIEngine
 from desta.generators.load import load_generator
@@ -195,8 +196,7 @@ def weights_of(model: str | Path | None) -> str | None:
     path = Path(model) / WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file", fix="give the directory of a trained model")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Who is evaluated: a model that hears, its baselines, endpoints that hear, and fixed answers."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from desta.evaluation.baselines import (
     tell,
 )
 from desta.evaluation.items import Item
+from desta.files import sha256
 from desta.model.backbone.sampling import Sampling
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 
@@ -291,8 +291,7 @@ def _pairs(items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
         if not _clips(item) or missing_clips(item):
             continue
         clip = str(_clips(item)[0].audio)
-        with Path(clip).open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        content = sha256(Path(clip))
         if last is not None and content != last[1]:
             yield last[0], clip
         if last is None or content != last[1]:
