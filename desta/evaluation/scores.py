@@ -39,6 +39,7 @@ from desta.evaluation.journal import RESULTS
 from desta.evaluation.judge.templates import find_questions
 from desta.evaluation.metrics import Estimate
 from desta.files import UNWRITABLE, write_atomic
+from desta.reasons import Count, Reasons
 from desta.records import numbered_jsonl
 from desta.schema import find_fault, read_json
 
@@ -283,21 +284,18 @@ def _report(
 def _count_left_out(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Count the items that some readings have no score of, each with its reason."""
     readings = dict.fromkeys(name for r in results for name in r.values)
-    table: dict[tuple[str, str], dict[str, Any]] = {}
+    reasons = Reasons[tuple[str, str]]()
     for r in results:
         for reading in readings if r.skipped is not None else r.values:
             if r.values.get(reading) is None:
-                reason = r.skipped or r.note or NOT_MEANT
-                row = {"readings": [reading], "reason": reason, "count": 0, "example": r.id}
-                table.setdefault((reading, reason), row)["count"] += 1
-    joined: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in table.values():
-        key = row["reason"], row["count"], row["example"]
-        if key in joined:
-            joined[key]["readings"] += row["readings"]
-        else:
-            joined[key] = row
-    return list(joined.values())
+                reasons.add((reading, r.skipped or r.note or NOT_MEANT), r.id)
+    joined: dict[tuple[str, Count], list[str]] = {}
+    for (reading, reason), found in reasons.items():
+        joined.setdefault((reason, found), []).append(reading)
+    return [
+        {"readings": names, "reason": reason, "count": found.count, "example": found.example}
+        for (reason, found), names in joined.items()
+    ]
 
 
 def _chance(results: Sequence[Result]) -> list[Result]:
@@ -339,22 +337,18 @@ def _without_errors(report: Report) -> Report:
 
 
 def _count_skipped(results: Iterable[Result]) -> list[dict[str, Any]]:
-    table: dict[tuple[str, str], dict[str, Any]] = {}
-    for r in results:
-        if r.skipped is not None:
-            row = {"system": r.system, "reason": r.skipped, "count": 0, "example": r.id}
-            table.setdefault((r.system, r.skipped), row)["count"] += 1
-    return list(table.values())
+    skipped = (((r.system, r.skipped), r.id) for r in results if r.skipped is not None)
+    return Reasons.of(skipped).rows("system", "reason")
 
 
 def _count_unasked(
     by_system: Mapping[str, Sequence[Result]], wanted: Mapping[str, int]
 ) -> list[dict[str, Any]]:
     known = dict.fromkeys(r.id for these in by_system.values() for r in these)
-    rows = []
+    reasons = Reasons[tuple[str, str]]()
     for system, these in by_system.items():
         if count := wanted[system] - len(these):
             asked = {r.id for r in these}
             example = next((id for id in known if id not in asked), "-")
-            rows.append({"system": system, "reason": NOT_YET, "count": count, "example": example})
-    return rows
+            reasons.add((system, NOT_YET), example, count)
+    return reasons.rows("system", "reason")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from desta.errors import ConfigError
 from desta.evaluation.base import Benchmark, Result
@@ -19,7 +19,9 @@ from desta.generators.base import Completion, Outcome, Refusal, TextGenerator
 from desta.generators.batch import ask
 from desta.generators.config import Engine, LocalEngine
 from desta.model.backbone.sampling import Sampling
+from desta.model.config import Dtype, Quantization
 from desta.progress import progress_bar
+from desta.reasons import Reasons
 from desta.records import Message
 
 NOT_IN_FORM = "not in the official form"
@@ -44,9 +46,9 @@ class JudgeRecipe:
     """Folder in which replies are kept, for all evaluations."""
     batch_size: int = 16
     """Questions asked at once; what was replied to some of them is kept if the judge goes away."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
-    backbone_quantization: Literal["int8", "nf4"] | None = None
+    dtype: Dtype = "auto"
+    backbone_dtype: Dtype = "bfloat16"
+    backbone_quantization: Quantization | None = None
 
     @property
     def replies(self) -> Path:
@@ -124,13 +126,15 @@ def judge(
         "num_cached": len(wanted) - len(missing),
         **_count(questions, [judged[number] for number in asked]),
     }
+    unread: Reasons[str] = facts["unread"]
     facts["refused"] = {}
     for number, requests in asked.items():
         if not judged[number].replies:
             facts["refused"].setdefault(results[number].system, []).append(results[number].id)
         for request in requests:
             if request.key in refused:
-                _note(facts["unread"], f"no reply: {refused[request.key]}", results[number].id)
+                unread.add(f"no reply: {refused[request.key]}", results[number].id)
+    facts["unread"] = unread.rows()
     return judged, facts
 
 
@@ -199,7 +203,7 @@ def _no_reply(outcome: Outcome) -> str | None:
 def _count(questions: Questions, judged: Sequence[Result]) -> dict[str, Any]:
     """Count the replies that can be read, and those that cannot, with an example."""
     counts: Counter[str] = Counter()
-    unread: list[dict[str, Any]] = []
+    unread = Reasons[str]()
     for result in judged:
         for reply in result.replies:
             reading = questions.read(questions.kind(result) or "", reply)
@@ -207,14 +211,6 @@ def _count(questions: Questions, judged: Sequence[Result]) -> dict[str, Any]:
             counts["in_form"] += reading.in_form
             counts["read"] += reading.read
             if not reading.in_form:
-                _note(unread, NOT_IN_FORM if reading.read else UNREADABLE, result.id)
+                unread.add(NOT_IN_FORM if reading.read else UNREADABLE, result.id)
     names = ("replies", "in_form", "read")
     return {**{f"num_{name}": counts[name] for name in names}, "unread": unread}
-
-
-def _note(rows: list[dict[str, Any]], reason: str, example: str) -> None:
-    for row in rows:
-        if row["reason"] == reason:
-            row["count"] += 1
-            return
-    rows.append({"reason": reason, "count": 1, "example": example})
