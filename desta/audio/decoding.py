@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from desta.audio import ffmpeg
-from desta.audio.errors import AudioError, Note, cut_off, too_long
+from desta.audio.errors import AudioError, AudioNote, cut_off, too_long
 from desta.audio.ffmpeg import Piece
 from desta.audio.files import Steady
 from desta.audio.flac import goes_on
@@ -37,7 +37,7 @@ _UNKNOWN_BYTES = 0x7FFFF000  # lengths from here on stand for one that was not k
 
 
 def decode(
-    file: io.BufferedIOBase, name: str, notes: list[Note], max_seconds: float | None = None
+    file: io.BufferedIOBase, name: str, notes: list[AudioNote], max_seconds: float | None = None
 ) -> Iterator[Piece]:
     """Yield a recording until its stream ends.
 
@@ -57,7 +57,7 @@ def decode(
 
 
 def _decode_part(
-    file: io.BufferedIOBase, name: str, notes: list[Note], max_seconds: float | None
+    file: io.BufferedIOBase, name: str, notes: list[AudioNote], max_seconds: float | None
 ) -> Iterator[Piece]:
     links = find_links(file)
     sound = open_exact(file, links)
@@ -68,7 +68,7 @@ def _decode_part(
             else:
                 yield from _decode_plain(sound, name, notes, max_seconds)
         return
-    pieces = ffmpeg.decode(file, name, notes, links=links)
+    pieces = ffmpeg.decode_packets(file, name, notes, links=links)
     try:
         first = next(pieces, None)
     except AudioError as error:
@@ -158,7 +158,7 @@ def _blocks(sound: soundfile.SoundFile) -> Iterator[Piece]:
 
 
 def _decode_plain(
-    sound: soundfile.SoundFile, name: str, notes: list[Note], max_seconds: float | None
+    sound: soundfile.SoundFile, name: str, notes: list[AudioNote], max_seconds: float | None
 ) -> Iterator[Piece]:
     if max_seconds is not None and sound.frames > max_seconds * sound.samplerate:
         raise too_long(name, max_seconds)
@@ -176,14 +176,14 @@ def _decode_plain(
         if there < stated < _UNKNOWN_BYTES:
             seconds = done / sound.samplerate
             missing = f"{seconds:.1f} of {seconds * stated / there:.1f} s are there"
-            notes.append(Note(ffmpeg.SHORT, f"{name} {ffmpeg.SHORT}: {missing}"))
+            notes.append(AudioNote(ffmpeg.SHORT, f"{name} {ffmpeg.SHORT}: {missing}"))
 
 
 def _decode_counted(
     sound: soundfile.SoundFile,
     file: io.BufferedIOBase,
     name: str,
-    notes: list[Note],
+    notes: list[AudioNote],
     links: Sequence[Link],
 ) -> Iterator[Piece]:
     """Yield what libsndfile reads; where it fails or stops too early, FFmpeg goes on."""
@@ -197,13 +197,13 @@ def _decode_counted(
     missing = (sound.frames - done) / sound.samplerate
     if not failed:
         if links:  # the last page counts the samples; what lies between two pages may be lost
-            ffmpeg.judge(done / sound.samplerate, missing, name, notes)
+            ffmpeg.note_losses(done / sound.samplerate, missing, name, notes)
             return
         if missing <= 0 and not goes_on(file, sound.frames):
             return
     is_short = missing > 0 and not links
     stated = sound.frames / sound.samplerate if is_short else None
-    for piece in ffmpeg.decode(file, name, notes, links=links, stated=stated):
+    for piece in ffmpeg.decode_packets(file, name, notes, links=links, stated=stated):
         if done < len(piece.samples):
             yield piece._replace(samples=np.ascontiguousarray(piece.samples[done:]))
         done = max(done - len(piece.samples), 0)

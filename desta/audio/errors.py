@@ -13,7 +13,7 @@ class AudioError(DataError):
 
 
 @dataclass(frozen=True)
-class Note:
+class AudioNote:
     """Something about a recording that is used all the same."""
 
     reason: str

@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio.errors import AudioError, Note, cut_off, no_samples, unknown_format
+from desta.audio.errors import AudioError, AudioNote, cut_off, no_samples, unknown_format
 from desta.audio.files import Steady, cut_out
 from desta.audio.ogg import Link
 
@@ -71,10 +71,10 @@ class _Record:
     """Whether the last packet was not whole."""
 
 
-def decode(
+def decode_packets(
     file: io.BufferedIOBase,
     name: str,
-    notes: list[Note],
+    notes: list[AudioNote],
     *,
     links: Sequence[Link] = (),
     stated: float | None = None,
@@ -99,7 +99,7 @@ def decode(
         yield from _decode_stream(file, name, notes, record, stated)
     if links and links[-1].is_cut:
         reason = "is cut off in its last page"
-        notes.append(Note(reason, f"{name} {reason}: more may have followed"))
+        notes.append(AudioNote(reason, f"{name} {reason}: more may have followed"))
     lost = record.lost
     if stated is not None:
         missing = max(stated - record.decoded, 0.0)
@@ -109,13 +109,13 @@ def decode(
             lost = missing
         elif missing:  # nothing is wrong but the count
             there = _of(record.decoded, stated)
-            notes.append(Note(SHORT, f"{name} {SHORT}: {there} s are there"))
+            notes.append(AudioNote(SHORT, f"{name} {SHORT}: {there} s are there"))
     elif record.gaps and not links:
         hold = _of(record.decoded, record.decoded + record.gaps)
-        notes.append(Note(GAPS, f"{name} {GAPS}: {hold} s hold sound"))
+        notes.append(AudioNote(GAPS, f"{name} {GAPS}: {hold} s hold sound"))
     if record.breaks_off and lost > MAX_LOST_SHARE * (record.decoded + lost) > 0:
         raise cut_off(name)
-    judge(record.decoded, lost, name, notes)
+    note_losses(record.decoded, lost, name, notes)
 
 
 def duration(file: io.BufferedIOBase, name: str, links: Sequence[Link] = ()) -> float:
@@ -134,7 +134,11 @@ def duration(file: io.BufferedIOBase, name: str, links: Sequence[Link] = ()) -> 
 
 
 def _decode_links(
-    file: io.BufferedIOBase, name: str, notes: list[Note], record: _Record, links: Sequence[Link]
+    file: io.BufferedIOBase,
+    name: str,
+    notes: list[AudioNote],
+    record: _Record,
+    links: Sequence[Link],
 ) -> Iterator[Piece]:
     """Yield the links of an Ogg file; what their time stamps count and nobody hears is lost."""
     failure: AudioError | None = None
@@ -160,7 +164,11 @@ def _decode_links(
 
 
 def _decode_stream(
-    file: io.BufferedIOBase, name: str, notes: list[Note], record: _Record, stated: float | None
+    file: io.BufferedIOBase,
+    name: str,
+    notes: list[AudioNote],
+    record: _Record,
+    stated: float | None,
 ) -> Iterator[Piece]:
     try:
         with _open(file) as container:
@@ -212,7 +220,9 @@ def _unreadable(file: io.BufferedIOBase, name: str) -> AudioError:
     return unknown_format(name)
 
 
-def _track(container: av.container.InputContainer, name: str, notes: list[Note]) -> av.AudioStream:
+def _track(
+    container: av.container.InputContainer, name: str, notes: list[AudioNote]
+) -> av.AudioStream:
     """Return the sound track that is meant: the first that is marked as default, else the first."""
     tracks = container.streams.audio
     if not tracks:
@@ -228,7 +238,9 @@ def _track(container: av.container.InputContainer, name: str, notes: list[Note])
     if len(tracks) > 1:
         reason = "has several sound tracks"
         notes.append(
-            Note(reason, f"{name} has {len(tracks)} sound tracks: number {number + 1} is heard")
+            AudioNote(
+                reason, f"{name} has {len(tracks)} sound tracks: number {number + 1} is heard"
+            )
         )
     return tracks[number]
 
@@ -293,7 +305,7 @@ def _samples(frame: av.AudioFrame) -> NDArray[Any]:
     return array.astype(np.float32) / -float(np.iinfo(dtype).min)
 
 
-def judge(decoded: float, lost: float, name: str, notes: list[Note]) -> None:
+def note_losses(decoded: float, lost: float, name: str, notes: list[AudioNote]) -> None:
     """Tell what of a recording is lost.
 
     Args:
@@ -321,7 +333,7 @@ def judge(decoded: float, lost: float, name: str, notes: list[Note]) -> None:
             fix=f"{_of(decoded, total)} s can be; copy it again, or export it as wav or flac",
         )
     if lost >= _LEAST_SAID:
-        notes.append(Note(PARTLY, f"{name}: {_of(decoded, total)} s could be decoded"))
+        notes.append(AudioNote(PARTLY, f"{name}: {_of(decoded, total)} s could be decoded"))
 
 
 def _of(part: float, whole: float) -> str:

@@ -38,7 +38,7 @@ def check_input(source: object) -> None:
     )
 
 
-def name_of(source: AudioInput) -> str:
+def audio_name(source: AudioInput) -> str:
     """Return what a message calls a recording: its path, if it has one."""
     if isinstance(source, tuple):
         return "the array"
@@ -54,7 +54,7 @@ def open_source(source: str | Path | bytes) -> io.BufferedIOBase:
     if not isinstance(source, bytes):
         return open_file(source)
     if not source:
-        raise no_bytes(name_of(source))
+        raise no_bytes(audio_name(source))
     return io.BytesIO(source)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio.errors import AudioError, Note
+from desta.audio.errors import AudioError, AudioNote
 
 SILENT_BELOW = 1e-4  # -80 dBFS: a recording without any sample above it holds nothing to hear
 
@@ -49,7 +49,7 @@ class Levels:
             doubled = 2 * samples  # the mean of two whole numbers may end in a half
             self._whole = bool((doubled == np.rint(doubled)).all())
 
-    def full_scale(self, name: str) -> tuple[float, Note | None]:
+    def full_scale(self, name: str) -> tuple[float, AudioNote | None]:
         """Return what the samples are to be divided by: 1 unless they are plainly of another scale.
 
         Raises:
@@ -81,7 +81,7 @@ class Levels:
                 fix=f"they reach {peak:.3g} where full scale is 1; divide them by their full scale",
             )
         reason = f"has samples in the scale of {_SCALES[scale]} integers"
-        return scale, Note(reason, f"{name} {reason}: divided by {scale:.0f}")
+        return scale, AudioNote(reason, f"{name} {reason}: divided by {scale:.0f}")
 
 
 def integer_scale(samples: NDArray[Any]) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio.errors import Note
+from desta.audio.errors import AudioNote
 from desta.audio.levels import SILENT_BELOW
 
 _HALF = 0.5**0.5
@@ -68,12 +68,12 @@ class Mixer:
             self._cancelled += self._undo(samples[part], shares, mixed[part]) / rate
         return mixed
 
-    def note(self, name: str) -> Note | None:
+    def note(self, name: str) -> AudioNote | None:
         """Return what is to be told of the recording, if anything."""
         if not self._cancelled:
             return None
         where = f"in {self._cancelled:.1f} of {self._seconds:.1f} s"
-        return Note(REASON, f"{name} {REASON} {where}: the loudest is taken there")
+        return AudioNote(REASON, f"{name} {REASON} {where}: the loudest is taken there")
 
     def _undo(self, samples: NDArray[Any], shares: NDArray[np.float32], mixed: NDArray[Any]) -> int:
         """Put the loudest channel where the mix has lost it; return how many samples that are."""

@@ -13,8 +13,8 @@ import soxr
 from numpy.typing import NDArray
 
 from desta.audio import decoding
-from desta.audio.errors import AudioError, Note, no_samples, too_long
-from desta.audio.files import AudioInput, check_input, name_of, open_source
+from desta.audio.errors import AudioError, AudioNote, no_samples, too_long
+from desta.audio.files import AudioInput, audio_name, check_input, open_source
 from desta.audio.levels import Levels, integer_scale
 from desta.audio.mixing import Mixer
 from desta.audio.windows import SAMPLE_RATE
@@ -31,11 +31,11 @@ class Sound:
 
     samples: NDArray[np.float32]
     """(T,), mono at `SAMPLE_RATE`, nominally in [-1, 1]; at least one."""
-    notes: tuple[Note, ...]
+    notes: tuple[AudioNote, ...]
     """What is to be told of it."""
 
 
-def load(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
+def load_audio(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
     """Read a recording; what is to be told of it is logged as a warning.
 
     Args:
@@ -50,19 +50,19 @@ def load(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.
         AudioError: missing, a folder, empty, in no known format, cut off, too damaged, too long,
             not finite, or far beyond full scale.
     """
-    sound = read(source, max_seconds=max_seconds)
+    sound = read_audio(source, max_seconds=max_seconds)
     for note in sound.notes:
         log.warning("%s", note.message)
     return sound.samples
 
 
-def read(source: AudioInput, *, max_seconds: float | None = None) -> Sound:
+def read_audio(source: AudioInput, *, max_seconds: float | None = None) -> Sound:
     """Read a recording, with what is to be told of it.
 
     Raises:
-        AudioError: as `load`.
+        AudioError: as `load_audio`.
     """
-    name, notes = name_of(source), list[Note]()
+    name, notes = audio_name(source), list[AudioNote]()
     levels = Levels()
     runs: list[tuple[int, list[NDArray[Any]]]] = []  # of one rate each
     for samples, rate in _mono(source, name, notes, levels, max_seconds):
@@ -80,13 +80,13 @@ def read(source: AudioInput, *, max_seconds: float | None = None) -> Sound:
     return Sound(whole, tuple(notes))
 
 
-def measure(source: AudioInput) -> tuple[float, tuple[Note, ...]]:
+def measure_audio(source: AudioInput) -> tuple[float, tuple[AudioNote, ...]]:
     """Return the length in seconds by decoding all of it, with what is to be told of it.
 
     Raises:
-        AudioError: as `load`.
+        AudioError: as `load_audio`.
     """
-    name, notes = name_of(source), list[Note]()
+    name, notes = audio_name(source), list[AudioNote]()
     levels = Levels()
     lengths: dict[int, int] = {}
     for samples, rate in _mono(source, name, notes, levels, None):
@@ -101,9 +101,9 @@ def measure_duration(source: AudioInput) -> float:
     """Return the length in seconds by decoding all of it, which proves that it can be.
 
     Raises:
-        AudioError: as `load`.
+        AudioError: as `load_audio`.
     """
-    return measure(source)[0]
+    return measure_audio(source)[0]
 
 
 def probe_duration(source: AudioInput) -> float:
@@ -117,11 +117,11 @@ def probe_duration(source: AudioInput) -> float:
     if isinstance(source, tuple):
         return measure_duration(source)
     with open_source(source) as file:
-        seconds = decoding.probe(file, name_of(source))
+        seconds = decoding.probe(file, audio_name(source))
     return seconds if seconds > 0 else measure_duration(source)
 
 
-def seconds_stated(source: AudioInput) -> float:
+def stated_duration(source: AudioInput) -> float:
     """Return the length in seconds as far as it can be told without decoding; else 0.
 
     Raises:
@@ -137,7 +137,7 @@ def seconds_stated(source: AudioInput) -> float:
 
 
 def _mono(
-    source: AudioInput, name: str, notes: list[Note], levels: Levels, max_seconds: float | None
+    source: AudioInput, name: str, notes: list[AudioNote], levels: Levels, max_seconds: float | None
 ) -> Iterator[tuple[NDArray[Any], int]]:
     """Yield mono samples, (T,), and their rate in Hz."""
     check_input(source)
@@ -195,7 +195,7 @@ def _from_array(samples: NDArray[Any]) -> NDArray[Any]:
     return columns if samples.dtype in (np.float32, np.float64) else columns.astype(np.float32)
 
 
-def _full_scale(levels: Levels, name: str, notes: list[Note]) -> float:
+def _full_scale(levels: Levels, name: str, notes: list[AudioNote]) -> float:
     scale, note = levels.full_scale(name)
     if note is not None:
         notes.append(note)

@@ -49,7 +49,7 @@ class Example:
     tokens: Tokens
     windows: list[NDArray[np.float32]]
     """Audio of all windows of all clips, 16 kHz."""
-    notes: tuple[audio.Note, ...] = ()
+    notes: tuple[audio.AudioNote, ...] = ()
     """What is to be told of its recordings."""
 
     @property
@@ -165,7 +165,7 @@ class ExampleReader:
         refs = [ref for message in pair.messages for ref in message.audios]
         for ref in refs:
             check_local(ref.audio)
-        sounds = [audio.read(self.audio_root / ref.audio) for ref in refs]
+        sounds = [audio.read_audio(self.audio_root / ref.audio) for ref in refs]
         clips = [sound.samples for sound in sounds]
         per_clip = [[clip[start:end] for start, end in audio.split_windows(clip)] for clip in clips]
         num_windows = [len(windows) for windows in per_clip]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from desta import audio
-from desta.audio import AudioError, Note
+from desta.audio import AudioError, AudioNote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class Measured:
     """Seconds, from the decoded samples, to a microsecond."""
     sha256: str
     """Of the bytes of the file: equal for copies under different names."""
-    notes: tuple[Note, ...] = ()
+    notes: tuple[AudioNote, ...] = ()
     """What is to be told of it."""
 
 
@@ -26,7 +26,7 @@ def measure(path: Path) -> Measured:
     Raises:
         AudioError: it cannot be read to its end.
     """
-    duration, notes = audio.measure(path)
+    duration, notes = audio.measure_audio(path)
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

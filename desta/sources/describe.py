@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from desta.audio import Note
+from desta.audio import AudioNote
 from desta.errors import DataError
 from desta.files import write_atomic
 from desta.isolation import HALF, error_of, holds_half, printable
@@ -178,7 +178,7 @@ class _Opened:
     clip: Clip
     sha256: str
     split: Split | None
-    notes: tuple[Note, ...]
+    notes: tuple[AudioNote, ...]
 
     @property
     def words(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio import AudioError, load
+from desta.audio import AudioError, load_audio
 from desta.errors import DataError
 from desta.records import Clip
 from desta.sources.base import find_file, find_folder
@@ -113,4 +113,4 @@ def load_clip(root: Path, clip: Clip) -> NDArray[np.float32]:
         raise AudioError(
             clip.audio, "lies outside the root", fix="give the folder that all recordings lie in"
         )
-    return load(root / path)
+    return load_audio(root / path)

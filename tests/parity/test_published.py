@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from desta.audio import load as load_audio
+from desta.audio import load_audio
 from desta.data.batching import Batch, collate, num_shared, pack
 from desta.data.layout import Layout, wrap_locators
 from desta.inference.engine import Engine

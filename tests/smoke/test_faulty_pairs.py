@@ -49,7 +49,7 @@ def make_loud(shard: Path, monkeypatch: pytest.MonkeyPatch, level: float) -> Non
     messages = json.loads(json.dumps(messages).replace("c.wav", "loud.wav"))
     assert "loud.wav" in json.dumps(messages)
     change(shard, messages=messages)
-    read = audio.read
+    read = audio.read_audio
 
     def plain(source: Any, **options: Any) -> audio.Sound:
         if "loud" in str(source):
@@ -57,7 +57,7 @@ def make_loud(shard: Path, monkeypatch: pytest.MonkeyPatch, level: float) -> Non
             return audio.Sound((level * noise).astype(np.float32), ())
         return read(source, **options)
 
-    monkeypatch.setattr(audio, "read", plain)
+    monkeypatch.setattr(audio, "read_audio", plain)
 
 
 @pytest.mark.parametrize("packing", [False, True])
@@ -94,8 +94,8 @@ def test_a_run_without_the_faulty_pair_has_the_loss_of_one_that_left_it_out(
             raise audio.AudioError("loud.wav", "does not exist", fix="")
         return plain(source, **options)
 
-    plain = audio.read
-    monkeypatch.setattr(audio, "read", gone)
+    plain = audio.read_audio
+    monkeypatch.setattr(audio, "read_audio", gone)
     train(once, tmp_path / "missing")
     both = [dict(losses(tmp_path / name)) for name in ("found", "missing")]
     assert both[0] == pytest.approx(both[1], abs=1e-6)
@@ -131,7 +131,7 @@ def test_whatever_is_raised_for_the_clip_of_a_pair_is_counted(
     )
     pair = PairDataset(config.data.train)[0]
     assert isinstance(reader.read(pair), Example)
-    monkeypatch.setattr(audio, "read", failing)
+    monkeypatch.setattr(audio, "read_audio", failing)
     monkeypatch.setattr(audio, "probe_duration", failing)
     reader.length(pair)
     found = reader.read(pair)

@@ -22,7 +22,7 @@ import numpy as np
 from huggingface_hub import constants
 from numpy.typing import NDArray
 
-from desta.audio import SUFFIXES, AudioInput, load, name_of
+from desta.audio import SUFFIXES, AudioInput, audio_name, load_audio
 from desta.construction.decontamination.fingerprint import FingerprintIndex, fingerprint
 from desta.errors import DataError, DestaError, need
 from desta.files import UNWRITABLE, write_atomic
@@ -109,9 +109,9 @@ def read_benchmark(
 def read_words(source: AudioInput) -> NDArray[np.uint32] | DestaError:
     """Return the fingerprint of a recording, (F,), or why it cannot be read."""
     try:
-        return fingerprint(load(source))
+        return fingerprint(load_audio(source))
     except Exception as error:
-        return error_of(error, name_of(source))
+        return error_of(error, audio_name(source))
 
 
 def in_batches(

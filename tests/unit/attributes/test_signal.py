@@ -18,7 +18,7 @@ from desta.attributes.signal import (
     signal_to_noise,
     speaking_rate,
 )
-from desta.audio import SAMPLE_RATE, load
+from desta.audio import SAMPLE_RATE, load_audio
 from desta.errors import MissingExtraError
 from desta.records import Clip, Segment
 from desta.vad import Span
@@ -151,7 +151,7 @@ TEXT = "The quick brown fox jumps over the lazy dog, and then it goes home and s
 def say(folder: Path, *options: str) -> NDArray[np.float32]:
     path = folder / "said.wav"
     subprocess.run(["espeak-ng", "-v", "en", *options, "-w", str(path), TEXT], check=True)
-    return load(path)
+    return load_audio(path)
 
 
 @needs_espeak
