@@ -19,7 +19,7 @@ import torch
 
 from desta.attributes.corpus import Corpus
 from desta.attributes.findings import Findings
-from desta.attributes.journal import Journal
+from desta.attributes.journal import MeasurementJournal
 from desta.attributes.labels import Labeller
 from desta.attributes.raw import NO_SPEECH, Raw, measure_clip
 from desta.attributes.signal import Unmeasured
@@ -35,7 +35,7 @@ _BATCH = 64  # clips between two entries of the journal
 
 def collect(
     corpus: Corpus,
-    journal: Journal,
+    journal: MeasurementJournal,
     *,
     measures: Sequence[str],
     classifiers: Sequence[Labeller],
@@ -71,7 +71,7 @@ _Work = tuple[int, int, Iterator[tuple[str, Raw]]]
 """Items in all, items that were done before, and what is found in the others."""
 
 
-def _extend(found: Findings, label: str, journal: Journal, work: _Work) -> None:
+def _extend(found: Findings, label: str, journal: MeasurementJournal, work: _Work) -> None:
     """Add what is found to the journal, a batch at a time."""
     total, done, items = work
     with progress_bar(label, total=total, done=done) as advance:

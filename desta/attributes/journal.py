@@ -9,7 +9,7 @@ from desta.errors import ConfigError, DataError
 from desta.lines import LineFile
 
 
-class Journal:
+class MeasurementJournal:
     """Record of finished batches, on the disk and nowhere else.
 
     The first line holds a fingerprint of the work, every other line one record.

@@ -16,7 +16,7 @@ from typing import Any
 from desta.attributes.collect import collect
 from desta.attributes.corpus import Corpus
 from desta.attributes.findings import Findings
-from desta.attributes.journal import Journal
+from desta.attributes.journal import MeasurementJournal
 from desta.attributes.labels import Label, Labeller
 from desta.attributes.raw import Raw
 from desta.attributes.signal import MEASURES
@@ -67,7 +67,7 @@ class _Range:
 
 
 @dataclass(kw_only=True)
-class Tally:
+class MeasureSummary:
     """What became of the clips."""
 
     clips: int = 0
@@ -155,7 +155,7 @@ def measure(
     thresholds: Path | None = None,
     max_broken_share: float = 0.05,
     workers: int | None = None,
-) -> Tally:
+) -> MeasureSummary:
     """Write `clips.jsonl`, `thresholds.json`, `measure.json` and the raw `measured.ndjson`.
 
     Args:
@@ -175,14 +175,16 @@ def measure(
     """
     check_folder(out)
     wanted = _Wanted(measures, classifiers)
-    check_names(measures, wanted.labels)
+    check_measures(measures, wanted.labels)
     if thresholds is not None:
         given = Thresholds.read(thresholds)
         given.require(wanted.worded, thresholds)
         wanted = replace(wanted, thresholds=given)
     corpus = Corpus(clips, root)
     out.mkdir(parents=True, exist_ok=True)
-    with Journal(out / JOURNAL, FORMAT) as journal:  # nobody else works here until all is written
+    with MeasurementJournal(
+        out / JOURNAL, FORMAT
+    ) as journal:  # nobody else works here until all is written
         found = collect(
             corpus, journal, measures=measures, classifiers=classifiers, workers=workers
         )
@@ -191,15 +193,15 @@ def measure(
 
 def _write(
     corpus: Corpus, found: Findings, out: Path, wanted: _Wanted, max_broken_share: float
-) -> Tally:
+) -> MeasureSummary:
     """Turn what was found into attributes of clips, and write all but the journal."""
     worded = wanted.worded
 
-    def labelled(tally: Tally) -> Iterator[tuple[Clip, Raw]]:
+    def labelled(tally: MeasureSummary) -> Iterator[tuple[Clip, Raw]]:
         for clip, raw in zip(corpus, found, strict=True):
             yield _with_labels(_without(clip, wanted), raw, wanted.classifiers, tally), raw
 
-    tally = Tally(clips=len(corpus))
+    tally = MeasureSummary(clips=len(corpus))
     values: dict[str, _Values] = {name: {} for name in worded}
     reasons: dict[str, Counter[str]] = {name: Counter() for name in worded}
     for clip, raw in labelled(tally):
@@ -214,7 +216,7 @@ def _write(
     _check_broken(tally, max_broken_share)
     borders = wanted.thresholds or fit(values, reasons)
     with atomic_file(out / CLIPS) as file:
-        for clip, raw in labelled(Tally()):  # the labels are counted already
+        for clip, raw in labelled(MeasureSummary()):  # the labels are counted already
             done = _with_measures(clip, raw, wanted.measures, borders, tally)
             file.write(f"{json.dumps(done.to_json(), ensure_ascii=False)}\n".encode())
         borders.write(out / THRESHOLDS)
@@ -223,7 +225,7 @@ def _write(
     return tally
 
 
-def check_names(measures: Sequence[str], labels: Sequence[Label]) -> None:
+def check_measures(measures: Sequence[str], labels: Sequence[Label]) -> None:
     """Raise ConfigError if a measure is unknown, or anything is asked for twice or nothing."""
     for name in measures:
         if name not in MEASURES:
@@ -237,7 +239,7 @@ def check_names(measures: Sequence[str], labels: Sequence[Label]) -> None:
         )
 
 
-def _check_broken(tally: Tally, max_share: float) -> None:
+def _check_broken(tally: MeasureSummary, max_share: float) -> None:
     if tally.num_broken > max_share * tally.clips:
         reason, worst = max(tally.broken.items(), key=lambda item: item[1].count)
         raise DataError(
@@ -262,7 +264,9 @@ def _without(clip: Clip, wanted: _Wanted) -> Clip:
     )
 
 
-def _with_labels(clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: Tally) -> Clip:
+def _with_labels(
+    clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: MeasureSummary
+) -> Clip:
     for classifier in classifiers:
         key, attribute = classifier.key, classifier.label.kind.attribute
         if key in raw.values:
@@ -274,7 +278,7 @@ def _with_labels(clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: T
 
 
 def _with_measures(
-    clip: Clip, raw: Raw, measures: Sequence[str], thresholds: Thresholds, tally: Tally
+    clip: Clip, raw: Raw, measures: Sequence[str], thresholds: Thresholds, tally: MeasureSummary
 ) -> Clip:
     sex = _sex(clip)
     found: dict[str, str] = {}
@@ -293,7 +297,7 @@ def _with_measures(
     return _add(clip, found, MEASURED, tally)
 
 
-def _add(clip: Clip, found: Mapping[str, str], origin: str, tally: Tally) -> Clip:
+def _add(clip: Clip, found: Mapping[str, str], origin: str, tally: MeasureSummary) -> Clip:
     """Add attributes; one that the clip has already stays, and a difference is counted."""
     new = {name: value for name, value in found.items() if name not in clip.attributes}
     for name, value in found.items():

@@ -28,7 +28,7 @@ class Raw:
     """Why the recording cannot be read."""
 
     def knows(self, name: str) -> bool:
-        """Say whether there is nothing left to find out."""
+        """Return whether there is nothing left to find out."""
         return self.broken is not None or name in self.values or name in self.missing
 
 

@@ -105,16 +105,16 @@ def speaking_rate(recording: Recording) -> float:
     """Return words per second of speech: of the time in which the detector hears somebody speak."""
     if recording.clip.transcription == NO_TRANSCRIPTION:
         raise Unmeasured("the words are not known")
-    num_words = count_words(recording.clip.transcription)
+    words = num_words(recording.clip.transcription)
     if recording.speech_time < MIN_SPEECH_SECONDS:
         raise Unmeasured("less than 0.3 s of speech is heard")
-    return num_words / recording.speech_time
+    return words / recording.speech_time
 
 
-def count_words(text: str) -> int:
+def num_words(text: str) -> int:
     """Count what stands between spaces and holds a letter or a digit.
 
-    >>> count_words("Don't go - it's 5 o'clock!")
+    >>> num_words("Don't go - it's 5 o'clock!")
     5
 
     Raises:

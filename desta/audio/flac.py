@@ -11,7 +11,7 @@ _VARIABLE = 0xF9  # second byte of frames that are numbered by samples
 
 
 def goes_on(file: io.BufferedIOBase, counted: int) -> bool:
-    """Tell whether a frame begins at or behind the counted samples.
+    """Return whether a frame begins at or behind the counted samples.
 
     Args:
         file: where its reader has left it; its position is moved.

@@ -21,7 +21,7 @@ _FEWEST_STEPS = 256.0  # of a 16-bit recording whose samples are no whole number
 
 
 def is_silent(samples: NDArray[np.float32]) -> bool:
-    """Tell whether a recording, (samples,), holds nothing to hear.
+    """Return whether a recording, (samples,), holds nothing to hear.
 
     >>> is_silent(np.zeros(3, dtype=np.float32)), is_silent(np.float32([0, -0.5]))
     (True, False)

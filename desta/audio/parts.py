@@ -165,14 +165,14 @@ def _is_wav(beginning: bytes) -> bool:
 
 
 def _is_chunk(header: bytes, left: int) -> bool:
-    """Tell whether a chunk of WAV begins there, which may lack its end."""
+    """Return whether a chunk of WAV begins there, which may lack its end."""
     name = header[:4]
     is_name = len(header) >= 8 and all(32 <= byte < 127 for byte in name) and name != b"RIFF"
     return is_name and 8 + int.from_bytes(header[4:8], "little") <= left + 1
 
 
 def _is_sound(file: io.BufferedIOBase, start: int, size: int) -> bool:
-    """Tell whether bytes that nobody counts may be sound: no tag, no padding, no text."""
+    """Return whether bytes that nobody counts may be sound: no tag, no padding, no text."""
     rest = _read_at(file, start, 1 << 14)
     if size - start < _LEAST_BYTES or rest.startswith((*_TAGS, *_MEANT)):
         return False

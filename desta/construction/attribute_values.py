@@ -109,7 +109,7 @@ def split_words(text: str) -> list[str]:
 
 
 def spelt_out(value: str) -> bool:
-    """Say whether a value is a word: "c#" and "a" cannot be looked for among words."""
+    """Return whether a value is a word: "c#" and "a" cannot be looked for among words."""
     return len(value) > 1 and not value.endswith("#")
 
 
@@ -136,7 +136,7 @@ def named_values(text: str, values: frozenset[str]) -> frozenset[str]:
 
 
 def names_attribute(text: str, words: Sequence[str], clip: Clip, attribute: str) -> bool:
-    """Say whether a response names a value that the clip has for the attribute.
+    """Return whether a response names a value that the clip has for the attribute.
 
     Args:
         text: the response.

@@ -29,15 +29,15 @@ from numpy.typing import NDArray
 
 from desta.construction.cluster_config import LOCAL, ClusterConfig, check_room
 from desta.construction.config import ConstructConfig
-from desta.construction.journal import Journal
+from desta.construction.journal import ResponseJournal
 from desta.construction.pipeline import construct_by
 from desta.construction.requests import (
-    Answers,
     HasRequest,
     J,
-    Plan,
     Request,
-    Requests,
+    RequestBatcher,
+    RequestPlan,
+    Responder,
     complete,
 )
 from desta.errors import ConfigError, DataError, DestaError, need
@@ -87,13 +87,13 @@ def construct_on_cluster(
         check_room(ray.nodes(), cluster)
         traits = _ask_for_traits(ray, load, cluster)
 
-        def answering(plan: Plan[Any], journal: Journal) -> Answers:
-            requests = Requests(config, traits)
+        def answering(plan: RequestPlan[Any], journal: ResponseJournal) -> Responder:
+            requests = RequestBatcher(config, traits)
             answered = np.sort(np.frombuffer(b"".join(journal.keys()), _KEY))
             batches = _plan_on_cluster(ray, plan, requests, answered)
             worker = (load, traits, config.sampling)
             arrivals = stack.enter_context(closing(_arrivals(ray, batches, worker, cluster)))
-            return ClusterAnswers(requests, journal, arrivals)
+            return ClusterGenerator(requests, journal, arrivals)
 
         return construct_by(config, out, traits, answering, retry=retry)
 
@@ -111,13 +111,13 @@ class _Traits:
         return sum(len(as_text(message)) for message in messages)
 
 
-class ClusterAnswers:
+class ClusterGenerator:
     """Completions and refusals that arrive in any order, and are journalled as they do."""
 
     def __init__(
         self,
-        requests: Requests,
-        journal: Journal,
+        requests: RequestBatcher,
+        journal: ResponseJournal,
         arrivals: Iterator[dict[bytes, Outcome]],
     ) -> None:
         """Take the journal, and all that it does not hold yet."""
@@ -196,7 +196,7 @@ def _plan_block(
     row: dict[str, bytes],
     *,
     jobs_of: Callable[[Any], Iterable[HasRequest]],
-    requests: Requests,
+    requests: RequestBatcher,
     answered: Any,
 ) -> list[dict[str, bytes]]:
     """Turn a block into the batches of what was not answered before, a row each."""
@@ -237,7 +237,7 @@ def _ask_for_traits(ray: Any, load: Load, cluster: ClusterConfig) -> _Traits:
 
 
 def _plan_on_cluster(
-    ray: Any, plan: Plan[Any], requests: Requests, answered: NDArray[np.bytes_]
+    ray: Any, plan: RequestPlan[Any], requests: RequestBatcher, answered: NDArray[np.bytes_]
 ) -> Any:
     """Return the data set of batches to be answered; nothing is planned yet."""
     arrow = _need("pyarrow")

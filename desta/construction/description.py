@@ -51,7 +51,7 @@ class DescriptionConfig:
             raise ConfigError(f"description.drop = {self.drop} is no share", fix="give 0 to 1")
 
 
-def describe(
+def describe_clip(
     clip: Clip,
     config: DescriptionConfig = DescriptionConfig(),  # noqa: B008
     *,

@@ -8,7 +8,7 @@ from desta.construction.filters import Candidate
 
 
 @dataclass(kw_only=True)
-class Tally:
+class FaithfulCounts:
     """Responses to prompts of one kind about one attribute."""
 
     asked: int = 0
@@ -27,7 +27,7 @@ class Faithfulness:
     """
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._tallies: dict[tuple[str, str], FaithfulCounts] = {}
 
     def add(self, candidate: Candidate, *, kept: bool) -> None:
         """Count a response."""
@@ -36,7 +36,7 @@ class Faithfulness:
             sets = candidate.closed_sets
             if not (clip.attributes.get(name) and sets.get((clip.domain, name))):
                 continue
-            tally = self._tallies.setdefault((prompt.kind, name), Tally())
+            tally = self._tallies.setdefault((prompt.kind, name), FaithfulCounts())
             right = names_attribute(
                 candidate.completion.text, candidate.words, clip, name
             ) and not other_values(
@@ -50,7 +50,7 @@ class Faithfulness:
     def merge(self, other: "Faithfulness") -> None:
         """Add the counts of another part of the same data set."""
         for key, theirs in other._tallies.items():
-            ours = self._tallies.setdefault(key, Tally())
+            ours = self._tallies.setdefault(key, FaithfulCounts())
             ours.asked += theirs.asked
             ours.right += theirs.right
             ours.kept += theirs.kept
@@ -69,5 +69,5 @@ class Faithfulness:
         faithfulness = cls()
         for kind, tallies in record.items():
             for name, counts in tallies.items():
-                faithfulness._tallies[kind, name] = Tally(**counts)
+                faithfulness._tallies[kind, name] = FaithfulCounts(**counts)
         return faithfulness

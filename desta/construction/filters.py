@@ -98,17 +98,17 @@ class Candidate:
         return asks_unknown(self.prompt, self.clip)
 
 
-def find_fault(candidate: Candidate, filters: Sequence[str]) -> str | None:
+def first_failed(candidate: Candidate, filters: Sequence[str]) -> str | None:
     """Return the first of the filters that the response does not pass."""
     return next((name for name in filters if FILTERS[name](candidate)), None)
 
 
-def empty(candidate: Candidate) -> bool:
+def is_empty(candidate: Candidate) -> bool:
     """Nothing was written."""
     return not candidate.words
 
 
-def cut_off(candidate: Candidate) -> bool:
+def is_cut_off(candidate: Candidate) -> bool:
     """The length limit came before the end."""
     return not candidate.completion.finished
 
@@ -200,8 +200,8 @@ def states_other_value(candidate: Candidate) -> bool:
 
 
 FILTERS: Mapping[str, Callable[[Candidate], bool]] = {
-    "empty": empty,
-    "cut off": cut_off,
+    "empty": is_empty,
+    "cut off": is_cut_off,
     "repeats itself": repeats_itself,
     "talks about the text": talks_about_text,
     "holds a mark of reasoning": has_reasoning_mark,

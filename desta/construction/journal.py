@@ -23,7 +23,7 @@ _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-class Journal:
+class ResponseJournal:
     """What came of requests, by their keys; it survives `kill -9` and a full disk.
 
     While it is open no other process may open it, so nothing else writes to the data set either.

@@ -93,7 +93,7 @@ def detect(text: str) -> tuple[str, float]:
 
 
 def in_wrong_language(text: str, words: Sequence[str], prompt: Prompt, clip: Clip) -> bool:
-    """Say whether a response is in a language that its prompt does not let it use.
+    """Return whether a response is in a language that its prompt does not let it use.
 
     Args:
         text: the response.

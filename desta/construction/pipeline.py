@@ -17,22 +17,22 @@ from typing import Any
 from desta.config import to_plain
 from desta.construction.code import code_hash
 from desta.construction.config import ConstructConfig
-from desta.construction.filtering import ALONE, UNSUITED, Verdicts
-from desta.construction.journal import Journal
+from desta.construction.filtering import ALONE, UNSUITED, ResponseFilter
+from desta.construction.journal import ResponseJournal
 from desta.construction.plan import Job, Planner
 from desta.construction.regenerate import RowPlan, plan_rows
-from desta.construction.requests import Answerer, Answers, Plan
+from desta.construction.requests import BatchedGenerator, RequestPlan, Responder
 from desta.construction.staging import BUILDING, Building, publish
-from desta.construction.survey import Survey, survey
+from desta.construction.survey import Survey, survey_clips
 from desta.errors import ConfigError, DataError
 from desta.generators.base import GeneratorTraits, Refusal, TextGenerator
 from desta.paths import check_folder
 from desta.progress import progress_bar
-from desta.shards import RESPONSES, Manifest, shard_paths, verify
+from desta.shards import RESPONSES, Manifest, shard_paths, verify_shards
 
 log = logging.getLogger(__name__)
 
-Answering = Callable[[Plan[Any], Journal], Answers]
+Answering = Callable[[RequestPlan[Any], ResponseJournal], Responder]
 """Makes what brings responses, and knows those that are there from the journal."""
 
 
@@ -60,8 +60,8 @@ def construct(
             allows. The journal stays: other filters judge the same responses.
     """
 
-    def answering(plan: Plan[Any], journal: Journal) -> Answers:
-        return Answerer(config, generator, journal)
+    def answering(plan: RequestPlan[Any], journal: ResponseJournal) -> Responder:
+        return BatchedGenerator(config, generator, journal)
 
     return construct_by(config, out, generator, answering, retry=retry)
 
@@ -91,20 +91,20 @@ def construct_by(
     else:
         planner = plan_rows(config.regenerate, config.prompts)
     origin = _Origin(
-        recipe=fingerprint(config, planner.prompt_pool, traits), code=code_hash(__name__)
+        recipe=recipe_hash(config, planner.prompt_pool, traits), code=code_hash(__name__)
     )
     out.mkdir(parents=True, exist_ok=True)
     if not retry and not (out / BUILDING).exists() and _is_finished(out, origin):
-        return verify(out)
+        return verify_shards(out)
     _check_origin(out, origin)
     for corpus in config.clips:
         if not corpus.root.is_dir():  # right where the recordings are on another machine
             log.warning("there is no folder %s here; the pairs will name it", corpus.root)
-    with Journal(out / RESPONSES) as journal:
+    with ResponseJournal(out / RESPONSES) as journal:
         publish(out)
         again = journal.forget_refusals() if retry else 0
         if not again and _is_finished(out, origin):
-            return verify(out)
+            return verify_shards(out)
         return _build(config, planner, lambda plan: answering(plan, journal), out, traits, origin)
 
 
@@ -118,7 +118,7 @@ class _Origin:
     """Of what turns them into pairs."""
 
 
-def fingerprint(config: ConstructConfig, prompt_pool: str, traits: GeneratorTraits) -> str:
+def recipe_hash(config: ConstructConfig, prompt_pool: str, traits: GeneratorTraits) -> str:
     """Return the SHA-256 of all beside code that decides what the shards hold.
 
     Where the backbone computes is not part of it: what it computes in is in its revision.
@@ -174,20 +174,20 @@ def _check_origin(out: Path, origin: _Origin) -> None:
 def _build(
     config: ConstructConfig,
     planner: Planner | RowPlan,
-    answering: Callable[[Plan[Any]], Answers],
+    answering: Callable[[RequestPlan[Any]], Responder],
     out: Path,
     traits: GeneratorTraits,
     origin: _Origin,
 ) -> Manifest:
     if isinstance(planner, RowPlan):
-        verdicts, total = Verdicts(config, {}), planner.num_rows
-        jobs = planner.jobs(verdicts)
-        plan: Plan[Any] = Plan(blocks=planner.blocks(), jobs_of=planner.jobs_of)
+        response_filter, total = ResponseFilter(config, {}), planner.num_rows
+        jobs = planner.jobs(response_filter)
+        plan: RequestPlan[Any] = RequestPlan(blocks=planner.blocks(), jobs_of=planner.jobs_of)
     else:
-        found = survey(config)
-        verdicts, total = Verdicts(config, found.closed_sets), found.num_prompts
-        jobs = _jobs(planner, found, verdicts)
-        plan = Plan(blocks=planner.blocks(found), jobs_of=planner.jobs_of)
+        found = survey_clips(config)
+        response_filter, total = ResponseFilter(config, found.closed_sets), found.num_prompts
+        jobs = _jobs(planner, found, response_filter)
+        plan = RequestPlan(blocks=planner.blocks(found), jobs_of=planner.jobs_of)
     with (
         Building(out, rows_per_shard=config.shard_rows) as building,
         progress_bar("constructing", total=total) as advance,
@@ -198,13 +198,13 @@ def _build(
                 ("", outcome.message) if isinstance(outcome, Refusal) else (outcome.text, None)
             )
             pair = job.pair(text)
-            fault = verdicts.judge(job, outcome)
+            fault = response_filter.check(job, outcome)
             if fault is None:
                 building.keep(pair)
             else:
                 building.drop(pair, fault, message=message)
         shards = building.close()
-    verdicts.check_share(rejects=str(building.rejects))
+    response_filter.check_share(rejects=str(building.rejects))
     manifest = Manifest(
         backbone=traits.id,
         revision=traits.revision,
@@ -213,17 +213,17 @@ def _build(
         recipe=origin.recipe,
         code=origin.code,
         shards=shards,
-        dropped=verdicts.dropped,
-        counts=verdicts.counts,
-        faithfulness=verdicts.faithfulness.to_json(),
-        num_unknown=verdicts.num_unknown,
+        dropped=response_filter.dropped,
+        counts=response_filter.counts,
+        faithfulness=response_filter.faithfulness.to_json(),
+        num_unknown=response_filter.num_unknown,
     )
     building.finish(manifest)
     return manifest
 
 
-def _jobs(planner: Planner, found: Survey, verdicts: Verdicts) -> Iterator[Job]:
+def _jobs(planner: Planner, found: Survey, response_filter: ResponseFilter) -> Iterator[Job]:
     for clip, planned in planner.plan(found):
         if not planned:
-            verdicts.leave_out(ALONE if planned is None else UNSUITED, clip.id)
+            response_filter.leave_out(ALONE if planned is None else UNSUITED, clip.id)
         yield from planned or ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from desta.construction.config import ClipsConfig, ConstructConfig
-from desta.construction.description import describe
+from desta.construction.description import describe_clip
 from desta.construction.groups import BLOCK, Block, Group
 from desta.construction.messages import generation_messages, training_messages
 from desta.construction.pool import PromptPool, draw_system, ticket
@@ -169,7 +169,7 @@ class Planner:
         config = self._config
         id = f"{group.id}#{number}"
         descriptions = [
-            describe(clip, config.description, needs=prompt.needs, pair=id, seed=config.seed)
+            describe_clip(clip, config.description, needs=prompt.needs, pair=id, seed=config.seed)
             for clip in group.clips
         ]
         withheld = config.withhold > 0 and ticket(config.seed, id) < config.withhold

@@ -91,14 +91,14 @@ def load_systems(directory: Path | None = None) -> tuple[str, ...]:
 
 
 def suits(prompt: Prompt, clip: Clip) -> bool:
-    """Say whether the clip has all that the prompt speaks of."""
+    """Return whether the clip has all that the prompt speaks of."""
     if prompt.needs_transcription and clip.transcription == NO_TRANSCRIPTION:
         return False
     return all(_known(name, clip) for name in prompt.needs)
 
 
 def asks_unknown(prompt: Prompt, clip: Clip) -> bool:
-    """Say whether the prompt asks for the value of an attribute that the clip has not."""
+    """Return whether the prompt asks for the value of an attribute that the clip has not."""
     return prompt.kind == "ask" and not all(_known(name, clip) for name in prompt.needs)
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from desta.construction.filtering import Verdicts
+from desta.construction.filtering import ResponseFilter
 from desta.construction.groups import BLOCK
 from desta.construction.messages import generation_messages
 from desta.construction.plan import Job
 from desta.construction.prompts import PoolName, Prompt, load_pool
-from desta.construction.row_checks import Row, clips_of, descriptions_of, find_fault
+from desta.construction.row_checks import Row, clips_of, descriptions_of, find_row_fault
 from desta.errors import DataError
 from desta.isolation import printable
 from desta.records import DOMAINS, AudioTextPair, Clip, read_lines
@@ -46,7 +46,7 @@ class RowPlan:
                 count += sum(1 for _ in file)
         return count
 
-    def jobs(self, verdicts: Verdicts) -> Iterator[Job]:
+    def jobs(self, response_filter: ResponseFilter) -> Iterator[Job]:
         """Yield the rows that can be answered, in their order; the others are counted."""
         for number, row in self._rows():
             fault = _why_not(row)
@@ -54,7 +54,7 @@ class RowPlan:
                 yield self._job(row, number)
             else:
                 id = None if isinstance(row, DataError) else row.get("id")
-                verdicts.leave_out(f"its row {fault}", printable(str(id or f"row {number}")))
+                response_filter.leave_out(f"its row {fault}", printable(str(id or f"row {number}")))
 
     def blocks(self) -> Iterator[RowBlock]:
         """Yield all rows with their numbers."""
@@ -130,7 +130,7 @@ def _why_not(row: Row | DataError) -> str | None:
     if isinstance(row, DataError):
         return row.reason
     # No response is needed here: that of the row is replaced.
-    if fault := find_fault({**row, "response": "-"}):
+    if fault := find_row_fault({**row, "response": "-"}):
         return fault
     clips = clips_of(row)
     if clips and not (row.get("seed_description") or "").strip():

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from desta.config import to_plain
 from desta.construction.config import ConstructConfig
-from desta.construction.journal import Journal
+from desta.construction.journal import ResponseJournal
 from desta.generators.base import GeneratorTraits, Outcome, TextGenerator, as_text
 from desta.generators.batch import ask
 from desta.model.backbone.sampling import Sampling
@@ -41,7 +41,7 @@ B = TypeVar("B")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(Generic[B]):
+class RequestPlan(Generic[B]):
     """All jobs once more, in blocks that can be planned anywhere."""
 
     blocks: Iterable[B]
@@ -50,7 +50,7 @@ class Plan(Generic[B]):
     """A function that other processes can be given."""
 
 
-class Answers(Protocol):
+class Responder(Protocol):
     """Where completions and refusals come from."""
 
     def answer(
@@ -64,7 +64,7 @@ class Answers(Protocol):
         """
 
 
-class Requests:
+class RequestBatcher:
     """What requests are known by, and in which batches they are answered."""
 
     def __init__(self, config: ConstructConfig, traits: GeneratorTraits) -> None:
@@ -114,15 +114,17 @@ def complete(
     return ask(generator, sampling, requests, seeds=seeds, keep=keep)
 
 
-class Answerer:
+class BatchedGenerator:
     """A backbone that never answers the same request twice."""
 
-    def __init__(self, config: ConstructConfig, generator: TextGenerator, journal: Journal) -> None:
+    def __init__(
+        self, config: ConstructConfig, generator: TextGenerator, journal: ResponseJournal
+    ) -> None:
         """Take a loaded backbone and the journal of what it has answered."""
         self._generator = generator
         self._sampling = config.sampling
         self._journal = journal
-        self._requests = Requests(config, generator)
+        self._requests = RequestBatcher(config, generator)
 
     def answer(
         self, jobs: Iterable[J], *, on_progress: Callable[[int], None]

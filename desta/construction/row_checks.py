@@ -15,7 +15,7 @@ _LANGUAGE = re.compile(r"[(,] ?Language: ?([^,()]+)", re.IGNORECASE)
 Row = Mapping[str, Any]
 
 
-def find_fault(row: Row) -> str | None:
+def find_row_fault(row: Row) -> str | None:
     """Return why a row is of no use, in the same words for every row; None if it is of use.
 
     Training leaves it out.
@@ -97,6 +97,6 @@ def _locator_fault(row: Row) -> str | None:
 
 
 def _loose_tags(content: str) -> bool:
-    """Say whether tags are left beside whole blocks."""
+    """Return whether tags are left beside whole blocks."""
     rest = content.replace(_BLOCK, "")
     return START_AUDIO in rest or END_AUDIO in rest

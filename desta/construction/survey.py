@@ -33,7 +33,7 @@ class Survey:
     share."""
 
 
-def survey(config: ConstructConfig) -> Survey:
+def survey_clips(config: ConstructConfig) -> Survey:
     """Read all clips once.
 
     Raises:
@@ -60,7 +60,7 @@ def survey(config: ConstructConfig) -> Survey:
 
 
 def wanted(clip: Clip, corpus: ClipsConfig, config: ConstructConfig) -> bool:
-    """Say whether a clip is of the split and has the values that the recipe asks for."""
+    """Return whether a clip is of the split and has the values that the recipe asks for."""
     return clip.split == config.split and all(
         clip.attributes.get(name) in values for name, values in corpus.where.items()
     )

@@ -60,7 +60,7 @@ def collate(sequences: Sequence[Tokens], *, pad_id: int) -> Batch:
     return Batch(input_ids, attention_mask, labels, places_P2)
 
 
-def pack(sequences: Sequence[Tokens]) -> Batch:
+def collate_packed(sequences: Sequence[Tokens]) -> Batch:
     """Lay sequences end to end in one row, without padding; positions restart at each of them."""
     starts = np.cumsum([0, *(len(s.ids) for s in sequences)])
     ids_S = torch.tensor([token for s in sequences for token in s.ids])

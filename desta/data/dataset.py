@@ -33,7 +33,7 @@ class Remark:
     """The same words for every pair."""
 
 
-class Skipped(Remark):
+class SkippedPair(Remark):
     """A pair that cannot be used, and why."""
 
 
@@ -103,13 +103,13 @@ class PairDataset:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> AudioTextPair | Skipped:
+    def __getitem__(self, index: int) -> AudioTextPair | SkippedPair:
         record = self._rows[index]  # a field that a shard lacks is None
         texts = {name: record[name] or "" for name in _TEXTS}
         texts["id"] = texts["id"] or f"row {index}"
         reason = record.get("flaw") or find_flaw(record)
         if reason is not None:
-            return Skipped(texts["id"], reason)
+            return SkippedPair(texts["id"], reason)
         return AudioTextPair.from_json(record | texts)
 
 
@@ -131,14 +131,14 @@ class ExampleReader:
             "max_tokens": max_tokens,
         }
 
-    def length(self, pair: AudioTextPair | Skipped) -> int:
+    def length(self, pair: AudioTextPair | SkippedPair) -> int:
         """Return about how many tokens a pair has, rather too many than too few.
 
         Of its audio nothing is decoded. Where that is broken, the pair has the length that
         it would have: a length of their own would bring such pairs together in a batch.
         """
         longest = self._limits["max_tokens"] or 1
-        if isinstance(pair, Skipped):
+        if isinstance(pair, SkippedPair):
             return longest
         refs = [ref for message in pair.messages for ref in message.audios]
         try:
@@ -148,20 +148,20 @@ class ExampleReader:
             return longest
         return len(tokens.ids)
 
-    def read(self, pair: AudioTextPair | Skipped) -> Example | Skipped:
+    def read(self, pair: AudioTextPair | SkippedPair) -> Example | SkippedPair:
         """Read the audio of a pair and lay out its tokens; what is unusable says why."""
-        if isinstance(pair, Skipped):
+        if isinstance(pair, SkippedPair):
             return pair
         try:
             return self._read(pair)
         except Exception as error:
-            return Skipped(pair.id, error_of(error, pair.id).reason)
+            return SkippedPair(pair.id, error_of(error, pair.id).reason)
 
-    def _read(self, pair: AudioTextPair) -> Example | Skipped:
+    def _read(self, pair: AudioTextPair) -> Example | SkippedPair:
         try:
             check_locators(pair.messages, self.layout.locator)
         except DataError:
-            return Skipped(pair.id, "has more or fewer locators than clips")
+            return SkippedPair(pair.id, "has more or fewer locators than clips")
         refs = [ref for message in pair.messages for ref in message.audios]
         for ref in refs:
             check_local(ref.audio)
@@ -172,7 +172,7 @@ class ExampleReader:
         try:
             tokens = self.layout.training(pair.messages, pair.response, num_windows, **self._limits)
         except DataError:
-            return Skipped(pair.id, self._refusal(pair, num_windows))
+            return SkippedPair(pair.id, self._refusal(pair, num_windows))
         notes = tuple(note for sound in sounds for note in sound.notes)
         return Example(pair, tokens, [window for windows in per_clip for window in windows], notes)
 

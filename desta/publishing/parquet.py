@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from desta.construction.row_checks import Row, clips_of, find_fault
+from desta.construction.row_checks import Row, clips_of, find_row_fault
 from desta.errors import ConfigError, DataError, need
 from desta.paths import check_folder
 from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE, Reasons, count_reason
@@ -111,7 +111,7 @@ def _rows(
 ) -> Iterator[tuple[Row, Size]]:
     """Yield rows of use, with about how many bytes they take."""
     for number, row in enumerate(itertools.chain.from_iterable(map(read_jsonl, paths))):
-        if fault := find_fault(row):
+        if fault := find_row_fault(row):
             count_reason(exported.left_out, fault, str(row.get("id") or f"row {number}"))
         elif audio_root is None:
             yield row, 0

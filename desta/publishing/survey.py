@@ -18,13 +18,13 @@ from desta.construction.row_checks import (
     Row,
     clips_of,
     descriptions_of,
-    find_fault,
     find_oddities,
+    find_row_fault,
     language_stated,
     seconds_stated,
 )
 from desta.records import read_jsonl
-from desta.shards import Dropped, Manifest, shard_paths, verify
+from desta.shards import Dropped, Manifest, shard_paths, verify_shards
 from desta.sources.files import inside, is_file
 
 LENGTHS = ("seed_description", "prompt", "response")
@@ -164,7 +164,7 @@ def quantiles(counts: Mapping[int, int]) -> dict[str, int]:
     return {"least": values[0], "median": median, "p95": p95, "most": values[-1]}
 
 
-def survey(
+def survey_data_set(
     directory: Path,
     *,
     root: Path = Path(),
@@ -186,7 +186,7 @@ def survey(
         ConfigError: a prompt pool is broken.
     """
     paths = shard_paths(directory)
-    manifest = verify(directory) if Manifest.read(directory) else None
+    manifest = verify_shards(directory) if Manifest.read(directory) else None
     found = Contents(directory=directory, manifest=manifest, num_shards=len(paths))
     kinds = kinds_of_prompts(prompts)
     locate = lru_cache(maxsize=1 << 16)(lambda path: _place_fault(root, path))
@@ -196,7 +196,7 @@ def survey(
         name = str(row.get("id") or f"row {number}")
         ticket = _digest(f"{row.get('id')}\0{row.get('prompt')}\0{row.get('dataset')}")
         rows.append(ticket)
-        if fault := find_fault(row):
+        if fault := find_row_fault(row):
             count_reason(found.useless, fault, name)
             continue
         for oddity in find_oddities(row):

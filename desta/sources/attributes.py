@@ -20,7 +20,7 @@ class Measured:
     """What is to be told of it."""
 
 
-def measure(path: Path) -> Measured:
+def measure_recording(path: Path) -> Measured:
     """Open a recording, decode all of it and say what it is.
 
     Raises:

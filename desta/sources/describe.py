@@ -17,10 +17,10 @@ from desta.files import write_atomic
 from desta.isolation import HALF, error_of, holds_half, printable
 from desta.paths import check_folder, check_local
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
-from desta.sources.attributes import measure
+from desta.sources.attributes import measure_recording
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.files import inside
-from desta.sources.splits import SHARES, assign_splits, normalise
+from desta.sources.splits import SHARES, assign_splits, plain_words
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -196,7 +196,7 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
     if audio is None:  # links are followed on purpose
         return Skipped(id=id, reason="the recording lies outside the root", broken=True)
     try:
-        measured = measure(root / audio)
+        measured = measure_recording(root / audio)
     except Exception as error:
         return Skipped(id=id, reason=error_of(error, id).reason, broken=True)
     if any(segment.start >= measured.duration for segment in item.segments):
@@ -261,6 +261,6 @@ def _count_shared(opened: Sequence[_Opened], clips: Sequence[Clip]) -> int:
     splits: dict[str, set[Split]] = {}
     for item, clip in zip(opened, clips, strict=True):
         splits.setdefault(item.sha256, set()).add(clip.split)
-        if words := normalise(item.words):
+        if words := plain_words(item.words):
             splits.setdefault(words, set()).add(clip.split)
     return sum(len(found) > 1 for found in splits.values())

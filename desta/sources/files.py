@@ -82,13 +82,13 @@ def read_fields(path: Path, delimiter: str | None = None) -> Iterator[list[str]]
                 yield [field.strip() for field in line.rstrip("\r\n").split(delimiter)]
 
 
-def read_pairs(path: Path) -> dict[str, str]:
+def read_kaldi(path: Path) -> dict[str, str]:
     """Return first word -> rest of the line, as in the `text` and `wav.scp` of Kaldi."""
     return {fields[0]: " ".join(fields[1:]) for fields in read_fields(path)}
 
 
 def is_file(path: Path) -> bool:
-    """Say whether a file is there; a path that is too long to be one is none, too."""
+    """Return whether a file is there; a path that is too long to be one is none, too."""
     try:
         return path.is_file()
     except OSError:

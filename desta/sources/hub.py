@@ -82,7 +82,7 @@ def hub_reader(
     return read
 
 
-def read_rows(
+def read_parquet_rows(
     shard: Path, root: Path, columns: Sequence[str], *, audio: str, to: str
 ) -> Iterator[HubRow | Skipped]:
     """Yield the rows of one parquet file, the sound of each kept below `root/recordings`.

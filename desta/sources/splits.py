@@ -20,7 +20,7 @@ def assign_splits(
 ) -> list[Split]:
     """Decide a split for every clip.
 
-    Clips with equal words (`normalise`) or equal recordings form groups, and a group stays
+    Clips with equal words (`plain_words`) or equal recordings form groups, and a group stays
     together. The hash of its smallest text (of its smallest recording, where nothing is said)
     decides. So the split of a clip stays when others are added, unless they join two groups, and
     is the same in every corpus that knows the text.
@@ -50,16 +50,16 @@ def assign_splits(
     keys = [f"1{recording}" for recording in recordings]
     for key, text in zip(keys, texts, strict=True):
         find(key)
-        if words := normalise(text):
+        if words := plain_words(text):
             first, second = sorted((find(f"0{words}"), find(key)))
             parent[second] = first  # the root of a group is its smallest key
     return [_draw(find(key), shares, seed) for key in keys]
 
 
-def normalise(text: str) -> str:
+def plain_words(text: str) -> str:
     """Return the words in lower case without punctuation, so that equal speech is equal.
 
-    >>> normalise("«Hello,  World!»")
+    >>> plain_words("«Hello,  World!»")
     'hello world'
     """
     kept = (

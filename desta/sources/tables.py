@@ -133,7 +133,7 @@ def read_records(path: Path, *keys: str) -> Iterator[dict[str, str]]:
         yield dict.fromkeys(keys, "") | texts
 
 
-def read_json(path: Path) -> Any:
+def load_json(path: Path) -> Any:
     """Read a JSON file that is there.
 
     Raises:

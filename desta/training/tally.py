@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from desta.data.dataset import Cut, Skipped
+from desta.data.dataset import Cut, SkippedPair
 from desta.training.batches import MicroBatch
 
 
@@ -18,7 +18,7 @@ class Tally:
     num_tokens: int = 0
     """Padding included."""
     cut: list[Cut] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[SkippedPair] = field(default_factory=list)
 
     @classmethod
     def of(cls, micro_batches: Sequence[MicroBatch]) -> Self:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from desta import audio
-from desta.data.dataset import Example, ExampleReader, PairDataset, Skipped
+from desta.data.dataset import Example, ExampleReader, PairDataset, SkippedPair
 from desta.data.layout import Layout
 from desta.errors import ConfigError, DataError
 from desta.isolation import HALF
@@ -135,7 +135,7 @@ def test_whatever_is_raised_for_the_clip_of_a_pair_is_counted(
     monkeypatch.setattr(audio, "probe_duration", failing)
     reader.length(pair)
     found = reader.read(pair)
-    assert isinstance(found, Skipped)
+    assert isinstance(found, SkippedPair)
     assert ("memory" if isinstance(error, MemoryError) else type(error).__name__) in found.reason
 
 
@@ -197,8 +197,8 @@ def test_a_line_of_a_shard_is_lost_alone(
 
     read = [reader.read(rows[number]) for number in range(len(rows))]
 
-    assert [type(found) for found in read] == [Example, Skipped, Example]
-    assert isinstance(read[1], Skipped)
+    assert [type(found) for found in read] == [Example, SkippedPair, Example]
+    assert isinstance(read[1], SkippedPair)
     assert read[1].reason == reason
     if name in ("no JSON", "no object", "an id that is no text"):
         assert read[1].id == "row 1"
@@ -207,9 +207,9 @@ def test_a_line_of_a_shard_is_lost_alone(
 def test_a_shard_that_is_mended_is_read_anew(tmp_path: Path) -> None:
     shard = tmp_path / "audio.0.jsonl"
     shard.write_text('{"id": \n{"id": \n')
-    assert [type(PairDataset([tmp_path])[n]) for n in (0, 1)] == [Skipped] * 2
+    assert [type(PairDataset([tmp_path])[n]) for n in (0, 1)] == [SkippedPair] * 2
     shard.write_text(f'{{"id": \n{json.dumps(ROW)}\n')
-    assert not isinstance(PairDataset([tmp_path])[1], Skipped)
+    assert not isinstance(PairDataset([tmp_path])[1], SkippedPair)
 
 
 def test_a_run_goes_on_beside_a_line_that_is_no_row(

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.construction.decontamination.fingerprint import MIN_FRAMES, SILENT, fingerprint
+from desta.construction.decontamination.fingerprint import MIN_FRAMES, SILENT, audio_fingerprint
 from desta.construction.decontamination.test_recordings import (
-    Benchmark,
+    BenchmarkRecordings,
     count_dropped,
     in_batches,
     is_telling,
@@ -56,7 +56,7 @@ class Cleaning:
 def clean(
     clips: Iterable[Clip],
     root: Path,
-    benchmarks: Iterable[Benchmark],
+    benchmarks: Iterable[BenchmarkRecordings],
     *,
     on_kept: Callable[[Clip], None],
     on_dropped: Callable[[dict[str, Any]], None],
@@ -89,7 +89,7 @@ def clean(
                 on_dropped({"id": clip.id, "reason": words.reason})
             else:
                 readable = True
-                if finding := find(clip, words, tested):
+                if finding := find_in_benchmarks(clip, words, tested):
                     count_dropped(
                         cleaning.dropped,
                         finding.reason,
@@ -115,7 +115,7 @@ def clean(
 def clean_file(
     clips: Path,
     root: Path,
-    benchmarks: Iterable[Benchmark],
+    benchmarks: Iterable[BenchmarkRecordings],
     *,
     out: Path,
     on_progress: Callable[[int], None] = lambda done: None,
@@ -178,12 +178,14 @@ def _rejects(out: Path) -> Path:
 def _read_words(root: Path, clip: Clip) -> NDArray[np.uint32] | DestaError:
     """Return the fingerprint of a clip, (F,), or why it cannot be read."""
     try:
-        return fingerprint(load_clip(root, clip))
+        return audio_fingerprint(load_clip(root, clip))
     except Exception as error:
         return error_of(error, clip.id)
 
 
-def find(clip: Clip, words: NDArray[np.uint32], benchmarks: Iterable[Benchmark]) -> Finding | None:
+def find_in_benchmarks(
+    clip: Clip, words: NDArray[np.uint32], benchmarks: Iterable[BenchmarkRecordings]
+) -> Finding | None:
     """Say where a clip is tested; a name counts before the sound.
 
     Args:

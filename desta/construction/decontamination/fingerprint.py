@@ -36,7 +36,7 @@ _WINDOW = np.hanning(FRAME).astype(np.float32)
 _BLOCK = 1_024  # frames whose spectra are held at once
 
 
-def fingerprint(audio: NDArray[np.float32]) -> NDArray[np.uint32]:
+def audio_fingerprint(audio: NDArray[np.float32]) -> NDArray[np.uint32]:
     """Return the words of a recording, (F,).
 
     Args:

@@ -23,7 +23,7 @@ from huggingface_hub import constants
 from numpy.typing import NDArray
 
 from desta.audio import SUFFIXES, AudioInput, audio_name, load_audio
-from desta.construction.decontamination.fingerprint import FingerprintIndex, fingerprint
+from desta.construction.decontamination.fingerprint import FingerprintIndex, audio_fingerprint
 from desta.errors import DataError, DestaError, need
 from desta.files import UNWRITABLE, write_atomic
 from desta.isolation import error_of
@@ -37,7 +37,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
+class BenchmarkRecordings:
     """What is known of the recordings of one benchmark."""
 
     name: str
@@ -55,7 +55,7 @@ def read_benchmark(
     *,
     cache: Path | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
-) -> Benchmark:
+) -> BenchmarkRecordings:
     """Read the recordings and lists of a benchmark, or its index from an earlier call.
 
     Args:
@@ -81,7 +81,10 @@ def read_benchmark(
     unreadable: dict[str, Dropped] = {}
     with ThreadPoolExecutor() as pool:
         for done, (name, words) in enumerate(
-            in_batches(pool, lambda r: (r[0], read_words(r[1])), _recordings(directory, paths)), 1
+            in_batches(
+                pool, lambda r: (r[0], read_fingerprint(r[1])), _recordings(directory, paths)
+            ),
+            1,
         ):
             if isinstance(words, DestaError):
                 count_dropped(unreadable, words.reason, name)
@@ -95,7 +98,7 @@ def read_benchmark(
             f"{directory} neither holds nor names a recording",
             fix="give the folder of a benchmark with its recordings or its lists of them",
         )
-    benchmark = Benchmark(
+    benchmark = BenchmarkRecordings(
         name=directory.name,
         items=tuple(items),
         index=FingerprintIndex(prints),
@@ -106,10 +109,10 @@ def read_benchmark(
     return benchmark
 
 
-def read_words(source: AudioInput) -> NDArray[np.uint32] | DestaError:
+def read_fingerprint(source: AudioInput) -> NDArray[np.uint32] | DestaError:
     """Return the fingerprint of a recording, (F,), or why it cannot be read."""
     try:
-        return fingerprint(load_audio(source))
+        return audio_fingerprint(load_audio(source))
     except Exception as error:
         return error_of(error, audio_name(source))
 
@@ -193,7 +196,7 @@ def plain_name(name: str) -> str:
 
 
 def is_telling(name: str) -> bool:
-    """Say whether a name belongs to one recording: "dog7" and "0001" are in many corpora."""
+    """Return whether a name belongs to one recording: "dog7" and "0001" are in many corpora."""
     digits = sum(character.isdigit() for character in name)
     return digits >= 5 or (digits >= 4 and len(name) >= 12)
 
@@ -207,7 +210,7 @@ def _state(directory: Path, paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _store_index(place: Path, benchmark: Benchmark) -> None:
+def _store_index(place: Path, benchmark: BenchmarkRecordings) -> None:
     facts = {
         "items": benchmark.items,
         "names": benchmark.names,
@@ -224,7 +227,7 @@ def _store_index(place: Path, benchmark: Benchmark) -> None:
     write_atomic(place, buffer.getvalue())
 
 
-def _load_index(place: Path, name: str) -> Benchmark | None:
+def _load_index(place: Path, name: str) -> BenchmarkRecordings | None:
     """Return a stored index; None where there is none, or it cannot be read."""
     if not place.is_file():
         return None
@@ -234,7 +237,7 @@ def _load_index(place: Path, name: str) -> Benchmark | None:
             facts = json.loads(stored["facts"].tobytes())
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):  # made again
         return None
-    return Benchmark(
+    return BenchmarkRecordings(
         name=name,
         items=tuple(facts["items"]),
         index=FingerprintIndex(

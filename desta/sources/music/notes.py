@@ -18,7 +18,7 @@ from desta.sources.base import (
 )
 from desta.sources.files import list_files
 from desta.sources.glossary import JOINED
-from desta.sources.tables import read_json
+from desta.sources.tables import load_json
 
 _PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
@@ -60,7 +60,7 @@ def read_nsynth(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _examples(path: Path) -> dict[str, dict[str, Any]]:
-    examples = read_json(path)
+    examples = load_json(path)
     if not isinstance(examples, dict):
         raise DataError(f"nsynth: {path} does not list notes", fix="unpack the archive again")
     return examples

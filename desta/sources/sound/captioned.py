@@ -20,7 +20,7 @@ from desta.sources.base import (
     of_split,
 )
 from desta.sources.files import visible
-from desta.sources.tables import read_json, read_rows
+from desta.sources.tables import load_json, read_rows
 
 _AUDIOCAPS_TABLES = "its tables are in the folder `dataset` of cdjkim/audiocaps"
 _AUDIOCAPS_COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
@@ -151,7 +151,7 @@ def _wavcaps_tested(root: Path, parts: Sequence[str]) -> dict[str, set[str]]:
     tested: dict[str, set[str]] = {part: set() for part in _WAVCAPS_LISTED}
     for inside in _WAVCAPS_BLACKLISTS:
         path = find_file(root, inside, source="wavcaps", bring=_WAVCAPS_BRING)
-        listed = read_json(path)
+        listed = load_json(path)
         for part, key in _WAVCAPS_LISTED.items():
             try:
                 tested[part] |= {str(name).removesuffix(".wav") for name in listed[key]}
@@ -167,7 +167,7 @@ def _wavcaps_tested(root: Path, parts: Sequence[str]) -> dict[str, set[str]]:
 
 
 def _wavcaps_entries(path: Path) -> list[Any]:
-    captions = read_json(path)
+    captions = load_json(path)
     if isinstance(captions, dict) and isinstance(captions.get("data"), list):
         return captions["data"]
     raise DataError(f"wavcaps: {path} does not hold captions", fix=_WAVCAPS_BRING)

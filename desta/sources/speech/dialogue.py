@@ -20,7 +20,7 @@ from desta.sources.base import (
 )
 from desta.sources.files import list_files, read_text, read_words
 from desta.sources.glossary import emotion_name, gender_name, out_of
-from desta.sources.tables import read_json, read_rows
+from desta.sources.tables import load_json, read_rows
 
 _IEMOCAP_BRING = "unpack IEMOCAP_full_release.tar.gz"
 _IEMOCAP_LABEL = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\w+)\t(\w+)\t\[.*\]")
@@ -165,7 +165,7 @@ def read_dailytalk(root: Path) -> Iterator[Metadata | Skipped]:
     """
     table = find_file(root, "metadata.json", source="dailytalk", bring=_DAILYTALK_BRING)
     find_folder(root, "data", source="dailytalk", bring=_DAILYTALK_BRING)
-    dialogues = read_json(table)
+    dialogues = load_json(table)
     if not isinstance(dialogues, dict) or not all(isinstance(d, dict) for d in dialogues.values()):
         raise DataError(f"{table} does not hold dialogues", fix=_DAILYTALK_BRING)
     for dialogue in sorted(dialogues, key=_in_numbers):

@@ -21,7 +21,7 @@ from desta.sources.cuts import cut, group_segments, shift
 from desta.sources.files import list_files, read_text, unpacked, visible
 from desta.sources.glossary import JOINED, gender_name
 from desta.sources.recordings import keep
-from desta.sources.tables import read_json
+from desta.sources.tables import load_json
 
 _TIER = re.compile(r'class = "IntervalTier"\s+name = "(?P<name>[^"]*)"')
 _INTERVAL = re.compile(
@@ -114,7 +114,7 @@ def read_libricount(root: Path) -> Iterator[Metadata | Skipped]:
             yield Skipped(id=path.stem, reason="its JSON file is missing", broken=True)
             continue
         try:
-            speakers = len(read_json(listed))
+            speakers = len(load_json(listed))
         except (DataError, TypeError):  # one of thousands: no reason to stop
             yield Skipped(id=path.stem, reason=NOT_WHOLE, broken=True)
             continue

@@ -12,8 +12,8 @@ from desta.attributes.signal import (
     MEASURES,
     Recording,
     Unmeasured,
-    count_words,
     loudness,
+    num_words,
     pitch,
     signal_to_noise,
     speaking_rate,
@@ -102,13 +102,13 @@ def test_the_rate_counts_words_in_the_time_of_speech_only() -> None:
     ("text", "words"), [("Don't - stop", 2), ("Скажи, «где» он?", 3), ("हिन्दी में", 2), ("3 ½ m", 3)]
 )
 def test_words_are_what_stands_between_spaces(text: str, words: int) -> None:
-    assert count_words(text) == words
+    assert num_words(text) == words
 
 
 @pytest.mark.parametrize("text", ["我每个月打一次电话。", "これはペンです", "สวัสดีครับ"])
 def test_scripts_without_spaces_have_no_words_to_count(text: str) -> None:
     with pytest.raises(Unmeasured, match="no spaces"):
-        count_words(text)
+        num_words(text)
 
 
 SILENCE = np.zeros(2 * SAMPLE_RATE)

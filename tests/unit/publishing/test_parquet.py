@@ -8,7 +8,7 @@ import pytest
 
 from desta.errors import ConfigError, DataError
 from desta.publishing.parquet import PARQUET_FILES, export_parquet
-from desta.publishing.survey import MISSING, OUTSIDE, survey
+from desta.publishing.survey import MISSING, OUTSIDE, survey_data_set
 from desta.records import AudioTextPair
 from desta.reports.data_set import samples_page
 from desta.shards import Dropped
@@ -68,9 +68,9 @@ def test_parquet_holds_recordings_that_are_there_and_counts_the_others(tmp_path:
         OUTSIDE: Dropped(count=1, example="2"),
         MISSING: Dropped(count=4, example="3"),
     }
-    assert survey(directory, root=root).odd == exported.silent
+    assert survey_data_set(directory, root=root).odd == exported.silent
     assert "is a name that no file can have" in samples_page(
-        survey(directory, root=root, num_samples=9), root=root
+        survey_data_set(directory, root=root, num_samples=9), root=root
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from desta.config import build, load_recipe
+from desta.config import build_config, load_recipe
 from desta.errors import ConfigError, DataError
 from desta.sources.custom import Columns, CustomRecipe, custom_source
 from desta.sources.describe import describe
@@ -54,7 +54,7 @@ def make_corpus(root: Path, table: str, rows: Iterable[Mapping[str, Any]] = ROWS
 
 
 def recipe(**values: Any) -> CustomRecipe:
-    return build(CustomRecipe, {"name": "mine", **values}, where="recipe")
+    return build_config(CustomRecipe, {"name": "mine", **values}, where="recipe")
 
 
 @pytest.mark.parametrize("table", ["rows.csv", "rows.tsv", "rows.jsonl"])

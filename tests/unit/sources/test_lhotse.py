@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from desta.config import build
+from desta.config import build_config
 from desta.errors import ConfigError, DataError
 from desta.sources.describe import Description, describe
 from desta.sources.lhotse import LhotseRecipe, lhotse_source
@@ -52,7 +52,7 @@ def cut(of: Mapping[str, Any], *supervisions: Any, start: float = 0.0, **more: A
 
 
 def described(root: Path, **values: Any) -> Description:
-    recipe = build(LhotseRecipe, {"name": "mine", **values}, where="recipe")
+    recipe = build_config(LhotseRecipe, {"name": "mine", **values}, where="recipe")
     return describe(lhotse_source(recipe), root, max_broken_share=0.6)
 
 
@@ -269,4 +269,4 @@ def test_a_gzipped_manifest_that_is_cut_is_named(tmp_path: Path) -> None:
 )
 def test_a_wrong_recipe_is_a_config_error(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(LhotseRecipe, {"name": "mine", **values}, where="recipe")
+        build_config(LhotseRecipe, {"name": "mine", **values}, where="recipe")
