@@ -1,4 +1,4 @@
-"""Recordings of any kind -> mono float32 at 16 kHz, and the windows a long clip is heard in."""
+"""Audio files of any format -> mono float32 at 16 kHz, and the windows of a long clip."""
 
 from desta.audio.errors import AudioError, AudioNote
 from desta.audio.files import SUFFIXES, AudioInput, audio_name, check_input, open_file

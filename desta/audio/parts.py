@@ -1,7 +1,7 @@
-"""Whole files that lie behind each other in one, and headers that count too little.
+"""Concatenated files, and headers that count too little.
 
-A reader believes the length in a header and stops there: at the first of two files, or after the
-last second that a recorder had noted before it was killed.
+Audio libraries trust the length in a header and stop there: at the first of two files, or at the
+last second that a recorder had written to the header before it was killed.
 """
 
 import io
@@ -15,24 +15,24 @@ from desta.audio.files import cut_out
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with its first block, of 34 bytes
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 _MEANT = (b"RIFF", b"RF64", b"fLaC", b"OggS", b".snd", b"FORM", b"caff")
-_TAG_BYTES = 128  # of an ID3 tag of the first version, which lies at the end
+_TAG_BYTES = 128  # of an ID3v1 tag, at the end of a file
 _TAGGED = (b"#!AMR", b"caff", b".snd")
-"""Files whose readers take a tag behind them for a part of them."""
-_LEAST_BYTES = 1024  # behind the stated length, to be sound that was not counted
+"""Formats whose decoders take a trailing tag for sound."""
+_LEAST_BYTES = 1024  # beyond the stated length, to count as sound
 
 BEYOND = "has more sound than its header counts"
 
 
 class EmbeddedFile(NamedTuple):
-    """One file of those that lie in a file."""
+    """A complete file inside a file."""
 
     file: io.BufferedIOBase
     has_more: bool
-    """Whether it holds more than its header says."""
+    """Whether it holds more than its header states."""
 
 
 def find_parts(file: io.BufferedIOBase) -> list[EmbeddedFile]:
-    """Return the files in a file: nearly always the file itself; moves its position."""
+    """Return the files inside a file, nearly always only itself; moves its position."""
     file.seek(0)
     beginning = file.read(12)
     if beginning.startswith(b"ID3"):
@@ -56,14 +56,14 @@ def find_parts(file: io.BufferedIOBase) -> list[EmbeddedFile]:
 
 
 def note_beyond(name: str, notes: list[AudioNote]) -> None:
-    """Add the note that a header counts too little, once."""
+    """Append the note that a header counts too little, once."""
     if all(note.reason != BEYOND for note in notes):
         notes.append(AudioNote(BEYOND, f"{name} {BEYOND}: it is heard to the end of the file"))
 
 
 def _after_tag(beginning: bytes) -> int:
     size = 0
-    for byte in beginning[6:10]:  # seven bits of each
+    for byte in beginning[6:10]:  # seven bits each
         size = size << 7 | byte & 0x7F
     return 10 + size + (10 if beginning[5] & 0x10 else 0)
 
@@ -97,7 +97,7 @@ def _wav_parts(file: io.BufferedIOBase) -> list[EmbeddedFile]:
     start, stated = place + 8, int.from_bytes(header[4:], "little")
     if long_place and stated == 0xFFFFFFFF:
         stated = int.from_bytes(_read_at(file, long_place + 8, 8), "little")
-    elif not stated:  # not known yet; its reader knows that
+    elif not stated:  # not known yet, which decoders handle
         return [EmbeddedFile(file, False)]
     end = start + stated
     if end >= size:
@@ -141,7 +141,7 @@ def _both(file: io.BufferedIOBase, end: int) -> list[EmbeddedFile]:
 
 
 def _restated(file: io.BufferedIOBase, values: dict[int, bytes], stated: int) -> EmbeddedFile:
-    """Return the file with other values in its header."""
+    """Return a file with other values in its header."""
     whole = cut_out(file, 0)
     for place, value in values.items():
         whole.seek(place)
@@ -155,7 +155,7 @@ def _read_at(file: io.BufferedIOBase, position: int, size: int) -> bytes:
 
 
 def _padded(header: bytes) -> int:
-    """Return how many bytes a chunk of WAV holds, which is even."""
+    """Return the number of bytes of a WAV chunk, padded to even."""
     length = int.from_bytes(header[4:8], "little")
     return length + length % 2
 
@@ -165,14 +165,14 @@ def _is_wav(beginning: bytes) -> bool:
 
 
 def _is_chunk(header: bytes, left: int) -> bool:
-    """Return whether a chunk of WAV begins there, which may lack its end."""
+    """Return whether a WAV chunk begins here; it may be truncated."""
     name = header[:4]
     is_name = len(header) >= 8 and all(32 <= byte < 127 for byte in name) and name != b"RIFF"
     return is_name and 8 + int.from_bytes(header[4:8], "little") <= left + 1
 
 
 def _is_sound(file: io.BufferedIOBase, start: int, size: int) -> bool:
-    """Return whether bytes that nobody counts may be sound: no tag, no padding, no text."""
+    """Return whether uncounted bytes may be sound: neither a tag, nor padding, nor text."""
     rest = _read_at(file, start, 1 << 14)
     if size - start < _LEAST_BYTES or rest.startswith((*_TAGS, *_MEANT)):
         return False

@@ -1,6 +1,6 @@
-"""Recordings of any kind -> mono float32 at 16 kHz.
+"""Reading of recordings as mono float32 at 16 kHz, and their durations.
 
-A recording is what its decoder gives until the stream ends; a length in a header is a hint.
+A recording is everything that its decoder returns; a length in a header is only a hint.
 """
 
 import logging
@@ -21,34 +21,34 @@ from desta.audio.windows import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 
-MAX_SECONDS = 3600.0  # the longest recording a model is asked about, unless told otherwise
+MAX_SECONDS = 3600.0  # default limit of a recording at inference
 RATES = range(1_000, 1_000_001)  # Hz; a header that states another rate is damaged
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A recording that was read."""
+    """A decoded recording."""
 
     samples: NDArray[np.float32]
     """(T,), mono at `SAMPLE_RATE`, nominally in [-1, 1]; at least one."""
     notes: tuple[AudioNote, ...]
-    """What is to be told of it."""
+    """Notes about the recording."""
 
 
 def load_audio(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
-    """Read a recording; what is to be told of it is logged as a warning.
+    """Read a recording; notes about it are logged as warnings.
 
     Args:
-        source: path, bytes of a file, or (samples, rate); whole-number samples are scaled by
-            the range of their type. Channels are mixed as FFmpeg does.
-        max_seconds: reading stops with an error beyond this; None reads all of it.
+        source: path, bytes of a file, or (samples, rate); integer samples are scaled by the range
+            of their type. Channels are mixed as FFmpeg does.
+        max_seconds: longer recordings are an error; None for no limit.
 
     Returns:
         Samples, (T,), mono at `SAMPLE_RATE`, nominally in [-1, 1]; at least one.
 
     Raises:
-        AudioError: missing, a folder, empty, in no known format, cut off, too damaged, too long,
-            not finite, or far beyond full scale.
+        AudioError: missing, a folder, empty, in an unknown format, truncated, too damaged, too
+            long, not finite, or far beyond full scale.
     """
     sound = read_audio(source, max_seconds=max_seconds)
     for note in sound.notes:
@@ -57,14 +57,14 @@ def load_audio(source: AudioInput, *, max_seconds: float | None = None) -> NDArr
 
 
 def read_audio(source: AudioInput, *, max_seconds: float | None = None) -> Sound:
-    """Read a recording, with what is to be told of it.
+    """Read a recording with notes about it.
 
     Raises:
         AudioError: as `load_audio`.
     """
     name, notes = audio_name(source), list[AudioNote]()
     levels = Levels()
-    runs: list[tuple[int, list[NDArray[Any]]]] = []  # of one rate each
+    runs: list[tuple[int, list[NDArray[Any]]]] = []  # consecutive pieces of one rate
     for samples, rate in _mono(source, name, notes, levels, max_seconds):
         if not runs or runs[-1][0] != rate:
             runs.append((rate, []))
@@ -81,7 +81,7 @@ def read_audio(source: AudioInput, *, max_seconds: float | None = None) -> Sound
 
 
 def measure_audio(source: AudioInput) -> tuple[float, tuple[AudioNote, ...]]:
-    """Return the length in seconds by decoding all of it, with what is to be told of it.
+    """Return the seconds of a recording, found by decoding all of it, and notes about it.
 
     Raises:
         AudioError: as `load_audio`.
@@ -98,7 +98,7 @@ def measure_audio(source: AudioInput) -> tuple[float, tuple[AudioNote, ...]]:
 
 
 def measure_duration(source: AudioInput) -> float:
-    """Return the length in seconds by decoding all of it, which proves that it can be.
+    """Return the seconds of a recording, found by decoding all of it.
 
     Raises:
         AudioError: as `load_audio`.
@@ -107,12 +107,12 @@ def measure_duration(source: AudioInput) -> float:
 
 
 def probe_duration(source: AudioInput) -> float:
-    """Return about how long a recording lasts: as its packets say, else by decoding it.
+    """Return the approximate seconds of a recording from its packets, else by decoding it.
 
-    Exact where samples are plain or counted; an estimate in a header is never used.
+    Exact for PCM and for formats that count samples; an estimate in a header is never used.
 
     Raises:
-        AudioError: missing, a folder, empty, or in no known format.
+        AudioError: missing, a folder, empty, or in an unknown format.
     """
     if isinstance(source, tuple):
         return measure_duration(source)
@@ -122,7 +122,7 @@ def probe_duration(source: AudioInput) -> float:
 
 
 def stated_duration(source: AudioInput) -> float:
-    """Return the length in seconds as far as it can be told without decoding; else 0.
+    """Return the seconds of a recording if known without decoding; else 0.
 
     Raises:
         AudioError: as `probe_duration`.
@@ -180,7 +180,7 @@ def _from_array(samples: NDArray[Any]) -> NDArray[Any]:
     """Return floating samples, (T, channels).
 
     Raises:
-        AudioError: they are no samples.
+        AudioError: they are not samples.
     """
     channels = samples.shape[1] if samples.ndim == 2 else 1
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "if" or channels > len(samples) > 0:
