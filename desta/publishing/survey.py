@@ -1,4 +1,4 @@
-"""A survey of a data set: is it whole, is every row of use, what is in it. Memory stays flat."""
+"""Survey of a data set: integrity, faulty rows, contents. Memory stays flat."""
 
 import hashlib
 import heapq
@@ -33,48 +33,48 @@ OUTSIDE = "has a recording outside the root"
 MISSING = "has a recording that is not there"
 UNREADABLE = "has a recording that cannot be opened"
 
-_EVERY = 1000  # rows between two signs of progress
+_EVERY = 1000  # rows between two progress updates
 
 Reasons = dict[str, Dropped]
 Sample = tuple[int, str, Row]
-"""A ticket drawn by the row's content, the kind of its prompt, the row."""
+"""Random number that the row's content determines, kind of its prompt, row."""
 
 
 @dataclass(kw_only=True)
 class Contents:
-    """What is in a data set directory."""
+    """Contents of a data set directory."""
 
     directory: Path
     manifest: Manifest | None
-    """Its shards have the hashes it states; None in published directories, which have none."""
+    """The manifest, its hashes verified; None in published directories, which have none."""
     num_shards: int
     num_rows: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=dict)
-    """Source -> kind of prompt -> rows, of those of use."""
+    """Source -> kind of prompt -> usable rows."""
     useless: Reasons = field(default_factory=dict)
-    """Rows that training cannot use, by reason."""
+    """Reason -> rows that training cannot use."""
     odd: Reasons = field(default_factory=dict)
-    """Rows that are of use but unusual, by reason; one row may have several."""
+    """Reason -> usable but unusual rows; a row may have several reasons."""
     lengths: dict[str, Counter[int]] = field(
         default_factory=lambda: {n: Counter() for n in LENGTHS}
     )
-    """Text -> words -> rows."""
+    """Text -> number of words -> rows."""
     languages: Counter[str] = field(default_factory=Counter)
-    """As seed descriptions name them -> rows."""
+    """Language in the seed description -> rows."""
     num_clips: int = 0
-    """Different recordings."""
+    """Number of different recordings."""
     hours: float = 0.0
-    """Their length as the seed descriptions state it."""
+    """Their total duration according to the seed descriptions."""
     samples: list[Sample] = field(default_factory=list)
-    """Rows to look at, in turn from every source and kind."""
+    """Sample rows, in turn from every source and kind of prompt."""
 
     @property
     def num_useful(self) -> int:
-        """Rows that training can use, if their recordings are there."""
+        """Number of rows that training can use if their recordings exist."""
         return sum(kinds.total() for kinds in self.counts.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the samples."""
+        """Return the survey as JSON, without the samples."""
         manifest = self.manifest
         return {
             "directory": str(self.directory),
@@ -98,13 +98,13 @@ class Contents:
 
 
 def table_of(reasons: Mapping[str, Dropped]) -> list[dict[str, Any]]:
-    """Return reasons as tables show them, the commonest first."""
+    """Return the rows of a table of reasons, the most frequent first."""
     rows = [{"reason": r, "count": d.count, "example": d.example} for r, d in reasons.items()]
     return sorted(rows, key=lambda row: -row["count"])
 
 
 def kept_rows(manifest: Manifest) -> list[dict[str, str]]:
-    """Return how many responses of those written were kept, by source and kind of prompt."""
+    """Return the rows of a table of kept responses by source and kind of prompt."""
     counts = manifest.counts
     kinds = sorted({kind for of_source in counts.values() for kind in of_source})
     return [
@@ -119,7 +119,7 @@ def kept_rows(manifest: Manifest) -> list[dict[str, str]]:
 
 
 def kept_by(manifest: Manifest, what: Literal["source", "kind of prompt"]) -> list[dict[str, str]]:
-    """Return how many responses of those written were kept, by one of the two."""
+    """Return the rows of a table of kept responses by source or by kind of prompt."""
     kept, written = Counter[str](), Counter[str]()
     for source, kinds in manifest.counts.items():
         for kind, found in kinds.items():
@@ -130,9 +130,9 @@ def kept_by(manifest: Manifest, what: Literal["source", "kind of prompt"]) -> li
 
 
 def faithful_rows(manifest: Manifest) -> list[dict[str, str]]:
-    """Return how many responses name the right value, of all and of those kept.
+    """Return the rows of a table of responses that name the right value, of all and of those kept.
 
-    By kind of prompt and attribute: `desta.construction.faithfulness` says what is counted.
+    The counts are those of `desta.construction.faithfulness`, by kind of prompt and attribute.
     """
     return [
         {
@@ -151,7 +151,7 @@ def _of(part: int, whole: int) -> str:
 
 
 def quantiles(counts: Mapping[int, int]) -> dict[str, int]:
-    """Return the least, median, 95th percentile and largest of values that are counted.
+    """Return minimum, median, 95th percentile and maximum of counted values.
 
     >>> quantiles({2: 1, 3: 1, 10: 2})
     {'least': 2, 'median': 3, 'p95': 10, 'most': 10}
@@ -172,17 +172,17 @@ def survey_data_set(
     num_samples: int = 0,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Contents:
-    """Look at every row of a data set.
+    """Survey every row of a data set.
 
     Args:
         directory: shards, with or without a manifest.
         root: folder that the paths of recordings are relative to.
         prompts: folder with the prompt pools; None for those of this package.
-        num_samples: rows to keep as samples.
-        on_progress: is told the number of rows done.
+        num_samples: number of sample rows to keep.
+        on_progress: called with the number of finished rows.
 
     Raises:
-        DataError: a shard is missing or not as the manifest has it, or a line is no JSON.
+        DataError: a shard is missing or differs from the manifest, or a line is not JSON.
         ConfigError: a prompt pool is broken.
     """
     paths = shard_paths(directory)
@@ -221,7 +221,7 @@ def survey_data_set(
 
 
 def _measure(row: Row, found: Contents, clips: "array[int]", seconds: "array[float]") -> None:
-    """Count words, languages and recordings; a description with several clips has no length."""
+    """Count words, languages and recordings; descriptions of several clips have no duration."""
     for name in LENGTHS:
         found.lengths[name][len((row.get(name) or "").split())] += 1
     descriptions = descriptions_of(row)
@@ -245,13 +245,13 @@ def _digest(text: str) -> int:
 
 
 def count_reason(reasons: Reasons, reason: str, example: str, count: int = 1) -> None:
-    """Add to the rows of one reason; the first of them stays the example."""
+    """Add to the count of a reason; its first example is kept."""
     before = reasons.get(reason, Dropped(count=0, example=example))
     reasons[reason] = Dropped(count=before.count + count, example=before.example)
 
 
 def _clips_and_hours(clips: "array[int]", seconds: "array[float]") -> tuple[int, float]:
-    """Return how many recordings there are, and their length; the longest statement counts."""
+    """Return the number of recordings and their hours; the longest stated duration counts."""
     digests, lengths = np.asarray(clips), np.asarray(seconds)
     order = np.lexsort((-lengths, digests))
     _, first = np.unique(digests[order], return_index=True)
@@ -259,7 +259,7 @@ def _clips_and_hours(clips: "array[int]", seconds: "array[float]") -> tuple[int,
 
 
 def _count_repeated(rows: "array[int]", paths: list[Path], odd: Reasons) -> None:
-    """Count rows that have the id, source and prompt of an earlier one; find the first of them."""
+    """Count rows with the id, source and prompt of an earlier row; the first is the example."""
     digests = np.asarray(rows)
     order = np.argsort(digests, kind="stable")
     repeated = order[1:][digests[order][1:] == digests[order][:-1]]

@@ -153,5 +153,5 @@ def test_what_the_hub_refuses_is_one_sentence(tmp_path: Path) -> None:
     Exception.__init__(refusal, "403 Forbidden:\n no right")
     with pytest.raises(ConfigError, match=r"refuses me/data: .*403 Forbidden: no right"):
         upload(directory, "me/data", api=Hub(refusal))
-    with pytest.raises(DataError, match="broken off: no route"):
+    with pytest.raises(DataError, match="interrupted: no route"):
         upload(directory, "me/data", api=Hub(ConnectionError("no route")))

@@ -89,5 +89,5 @@ def test_files_end_where_they_are_large_and_know_how_many_they_are(
 
 
 def test_nothing_of_use_makes_no_parquet(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no row of use"):
+    with pytest.raises(DataError, match="no usable row"):
         export_parquet(published(tmp_path / "d", [row(messages=[])]), tmp_path / "out")
