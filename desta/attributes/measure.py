@@ -1,7 +1,7 @@
 """clips.jsonl -> clips.jsonl with more attributes, each with its origin.
 
-What the corpus says is never overwritten; where a measurement or a model says something else, that
-is counted. Clips are read from the disk again for every step, and never held.
+Attributes of the corpus are never overwritten; measurements and labels that differ from them are
+counted. Clips are read from the disk again for every step, so that memory stays small.
 """
 
 import json
@@ -31,18 +31,18 @@ from desta.sources.glossary import gender_name, noise_level
 CLIPS = "clips.jsonl"
 JOURNAL = "measured.ndjson"
 FORMAT = "measured 1"
-"""Raised whenever a value means something else than before."""
+"""Raised whenever the meaning of a value changes."""
 THRESHOLDS = "thresholds.json"
 SUMMARY = "measure.json"
 _RATIO = "Signal-to-noise ratio"
 
 _Values = dict[str | None, "array[float]"]
-"""Sex -> what was measured of its clips, in the order of the clips."""
+"""Sex -> values of its clips, in the order of the clips."""
 
 
 @dataclass(kw_only=True)
 class _Count:
-    """How often something befell, and whom first."""
+    """Number of cases, and the id of the first."""
 
     count: int = 0
     example: str = ""
@@ -54,7 +54,7 @@ class _Count:
 
 @dataclass(kw_only=True)
 class _Range:
-    """How many values there are, and between what they lie."""
+    """Number of values, and their range."""
 
     count: int = 0
     lowest: float = math.inf
@@ -68,17 +68,17 @@ class _Range:
 
 @dataclass(kw_only=True)
 class MeasureSummary:
-    """What became of the clips."""
+    """Summary of a call: values found, missing and differing."""
 
     clips: int = 0
     values: dict[str, Counter[str]] = field(default_factory=dict)
-    """Attribute -> value -> clips that got it."""
+    """Attribute -> value -> number of clips that got it."""
     ranges: dict[str, _Range] = field(default_factory=dict)
-    """Measure -> what was measured, in its unit."""
+    """Measure -> range of its values, in its unit."""
     missing: dict[tuple[str, str], _Count] = field(default_factory=dict)
     """(attribute, reason) -> clips without a value."""
     compared: Counter[str] = field(default_factory=Counter)
-    """Attribute -> clips that had a value already."""
+    """Attribute -> number of clips that already had a value."""
     differing: dict[tuple[str, str, str], _Count] = field(default_factory=dict)
     """(attribute, value of the clip, value found) -> clips in which they differ."""
     broken: dict[str, _Count] = field(default_factory=dict)
@@ -86,11 +86,11 @@ class MeasureSummary:
 
     @property
     def num_broken(self) -> int:
-        """Recordings that cannot be read."""
+        """Number of recordings that cannot be read."""
         return sum(item.count for item in self.broken.values())
 
     def summary(self) -> dict[str, Any]:
-        """Return all of it as JSON knows it."""
+        """Return the summary as JSON."""
         return {
             "clips": self.clips,
             "attributes": {name: dict(found.most_common()) for name, found in self.values.items()},
@@ -127,21 +127,21 @@ class MeasureSummary:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What the clips are to get."""
+    """Requested measures and labels."""
 
     measures: Sequence[str]
     classifiers: Sequence[Labeller]
     thresholds: Thresholds | None = None
-    """Of an earlier call; None finds new ones."""
+    """Thresholds of an earlier call; None finds new ones."""
 
     @property
     def labels(self) -> list[Label]:
-        """What the classifiers tell."""
+        """Labels of the classifiers."""
         return [classifier.label for classifier in self.classifiers]
 
     @property
     def worded(self) -> list[str]:
-        """Measures that become words by thresholds."""
+        """Measures whose values become words by thresholds."""
         return [name for name in self.measures if MEASURES[name].words]
 
 
@@ -156,22 +156,24 @@ def measure(
     max_broken_share: float = 0.05,
     workers: int | None = None,
 ) -> MeasureSummary:
-    """Write `clips.jsonl`, `thresholds.json`, `measure.json` and the raw `measured.ndjson`.
+    """Measure and label clips; write `clips.jsonl`, `thresholds.json` and `measure.json`.
+
+    The raw findings are kept in `measured.ndjson` for later calls.
 
     Args:
-        clips: a `clips.jsonl`; it may be the one in `out`.
+        clips: a `clips.jsonl`, which may be the one in `out`.
         root: folder that its paths are relative to.
-        out: folder, made where it is missing.
+        out: folder, created if missing.
         measures: names from `MEASURES`.
-        classifiers: who are asked for pseudo-labels.
-        thresholds: of an earlier call; None finds new ones.
+        classifiers: classifiers for pseudo-labels.
+        thresholds: thresholds of an earlier call; None finds new ones.
         max_broken_share: share of recordings that may be unreadable.
-        workers: processes; as many as there are cores by default.
+        workers: number of processes, by default one per core.
 
     Raises:
         ConfigError: a name is unknown or given twice.
         DataError: clips or thresholds cannot be read, too few clips have a value for percentiles,
-            or too many recordings are broken. What was measured stays, and is not measured again.
+            or too many recordings are broken. Measurements are kept for the next call.
     """
     check_folder(out)
     wanted = _Wanted(measures, classifiers)
@@ -194,7 +196,7 @@ def measure(
 def _write(
     corpus: Corpus, found: Findings, out: Path, wanted: _Wanted, max_broken_share: float
 ) -> MeasureSummary:
-    """Turn what was found into attributes of clips, and write all but the journal."""
+    """Write clips with the attributes that follow from the findings, thresholds and summary."""
     worded = wanted.worded
 
     def labelled(tally: MeasureSummary) -> Iterator[tuple[Clip, Raw]]:
@@ -226,7 +228,7 @@ def _write(
 
 
 def check_measures(measures: Sequence[str], labels: Sequence[Label]) -> None:
-    """Raise ConfigError if a measure is unknown, or anything is asked for twice or nothing."""
+    """Raise ConfigError if a measure is unknown, a name is repeated, or nothing is requested."""
     for name in measures:
         if name not in MEASURES:
             raise ConfigError(f'"{name}" cannot be measured', fix=suggest(name, list(MEASURES)))
@@ -250,7 +252,7 @@ def _check_broken(tally: MeasureSummary, max_share: float) -> None:
 
 
 def _without(clip: Clip, wanted: _Wanted) -> Clip:
-    """Take away what an earlier call added and this one will add again."""
+    """Remove attributes of an earlier call that this one adds again."""
     again = {MEASURES[name].attribute for name in wanted.measures}
     again |= {label.kind.attribute for label in wanted.labels}
     again |= {_RATIO} if "snr" in wanted.measures else set()
@@ -298,7 +300,7 @@ def _with_measures(
 
 
 def _add(clip: Clip, found: Mapping[str, str], origin: str, tally: MeasureSummary) -> Clip:
-    """Add attributes; one that the clip has already stays, and a difference is counted."""
+    """Add attributes; existing ones are kept, and differences counted."""
     new = {name: value for name, value in found.items() if name not in clip.attributes}
     for name, value in found.items():
         if name in new:

@@ -203,10 +203,10 @@ def _left_out(found: Contents) -> str:
                 parts += [heading, _table(tuple(rows[0]), [tuple(row.values()) for row in rows])]
     for heading, reasons in (
         ("rows that cannot be trained on", found.useless),
-        ("rows of use that are unusual", found.odd),
+        ("usable but unusual rows", found.odd),
     ):
         parts += _reasons(heading, reasons)
-    return "\n\n".join(parts) or "Nothing that is known of."
+    return "\n\n".join(parts) or "No contents are known."
 
 
 def _reasons(heading: str, reasons: Mapping[str, Dropped]) -> list[str]:
