@@ -1,4 +1,4 @@
-"""What is measured on the recording itself, whatever the corpus says."""
+"""Facts about a recording that do not depend on its corpus: duration and hash."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ class Measured:
     """Facts about a recording."""
 
     duration: float
-    """Seconds, from the decoded samples, to a microsecond."""
+    """Seconds of decoded samples, rounded to a microsecond."""
     sha256: str
-    """Of the bytes of the file: equal for copies under different names."""
+    """SHA-256 of the file, equal for copies under different names."""
     notes: tuple[AudioNote, ...] = ()
-    """What is to be told of it."""
+    """Notes about the recording."""
 
 
 def measure_recording(path: Path) -> Measured:
-    """Open a recording, decode all of it and say what it is.
+    """Decode all of a recording and return the facts about it.
 
     Raises:
         AudioError: it cannot be read to its end.
@@ -30,6 +30,6 @@ def measure_recording(path: Path) -> Measured:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:  # it could be read a moment ago
+    except OSError as error:  # it was readable a moment ago
         raise AudioError(str(path), "vanished", fix="leave the corpus alone meanwhile") from error
     return Measured(duration=round(duration, 6), sha256=digest, notes=notes)

@@ -1,4 +1,4 @@
-"""A corpus -> `clips.jsonl`: recordings measured, split, and what was left out counted."""
+"""Description of a corpus as `clips.jsonl`: measures recordings, assigns splits, counts skips."""
 
 import json
 import os
@@ -28,7 +28,7 @@ R = TypeVar("R")
 CLIPS = "clips.jsonl"
 SUMMARY = "describe.json"
 
-_MAX_VALUES = 200  # an attribute with more values (a speaker's number) is counted, not listed
+_MAX_VALUES = 200  # attributes with more values (such as speaker numbers) are not listed
 _BATCH = 256  # recordings measured at once
 
 
@@ -52,12 +52,12 @@ class Description:
     skipped: tuple[Left, ...]
     """The most frequent reason first."""
     noted: tuple[Left, ...]
-    """What is odd about recordings that are kept."""
+    """Notes about recordings that are kept."""
     shared: int
-    """Texts and recordings in several splits; more than 0 only where the corpus splits itself."""
+    """Texts and recordings in several splits; above 0 only if the corpus prescribes splits."""
 
     def summary(self) -> dict[str, Any]:
-        """Return counts by split, domain and attribute, hours, and what was left out."""
+        """Return counts by split, domain and attribute, hours, and skipped recordings."""
         names = dict.fromkeys(name for clip in self.clips for name in clip.attributes)
         return {
             "source": self.source.name,
@@ -80,7 +80,7 @@ class Description:
         }
 
     def _values(self, name: str) -> dict[str, Any]:
-        """Return value -> clips in each split; of an attribute with many values, their number."""
+        """Return value -> clips per split; for an attribute with many values only their number."""
         having = [clip for clip in self.clips if name in clip.attributes]
         totals = Counter(clip.attributes[name] for clip in having)
         if len(totals) > _MAX_VALUES:
@@ -101,18 +101,18 @@ def describe(
     seed: int = 0,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Description:
-    """Read a corpus, open every recording, and decide its split.
+    """Read a corpus, measure every recording, and assign its split.
 
     Args:
         source: `find_source(name)` or `custom_source(recipe)`.
         root: folder of the corpus; paths in the clips are relative to it.
         max_broken_share: share of recordings that may be missing or unreadable.
-        shares: of train, validation and test.
-        seed: of the splits.
-        on_progress: told how many recordings are done, after each.
+        shares: shares of train, validation and test.
+        seed: seed of the splits.
+        on_progress: called with the number of finished recordings.
 
     Raises:
-        DataError: the root or the corpus is not there, it holds no clip, or too much is broken.
+        DataError: the root or the corpus is missing, no clip is left, or too much is broken.
     """
     check_local(root)
     if not root.is_dir():
@@ -157,11 +157,11 @@ def describe(
 
 
 def write_description(description: Description, out: Path) -> None:
-    """Write `clips.jsonl` and `describe.json`, each whole or not at all.
+    """Write `clips.jsonl` and `describe.json`, each atomically.
 
     Args:
-        description: what `describe` returned.
-        out: folder, made where it is missing.
+        description: from `describe`.
+        out: folder, created if missing.
     """
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def write_description(description: Description, out: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Opened:
-    """A clip that waits for its split."""
+    """A clip without its split."""
 
     clip: Clip
     sha256: str
@@ -186,14 +186,14 @@ class _Opened:
 
 
 def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Skipped:
-    """Open the recording that the metadata speak of."""
+    """Measure the recording of an item, and return its clip."""
     if isinstance(item, Skipped):
         return replace(item, id=printable(f"{source.name}/{item.id}"))
     id = f"{source.name}/{item.id}"
-    if printable(id + item.audio) != id + item.audio:  # no shard could hold it
+    if printable(id + item.audio) != id + item.audio:  # cannot be stored in a shard
         return Skipped(id=printable(id), reason="its name is not UTF-8", broken=True)
     audio = inside(root, item.audio)
-    if audio is None:  # links are followed on purpose
+    if audio is None:  # symbolic links may lead outside on purpose
         return Skipped(id=id, reason="the recording lies outside the root", broken=True)
     try:
         measured = measure_recording(root / audio)
@@ -219,7 +219,7 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
 
 
 def _in_parallel(function: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:
-    """Map in order on all cores (decoding releases the interpreter), a batch at a time."""
+    """Map in order, a batch at a time, on all cores: decoding releases the interpreter lock."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while batch := list(islice(items, _BATCH)):
             yield from pool.map(function, batch)

@@ -1,4 +1,4 @@
-"""Sounds that are taken out of something larger, kept as files below the root of the corpus."""
+"""Storage of sounds extracted from larger files, below the root of the corpus."""
 
 import hashlib
 from pathlib import Path
@@ -10,15 +10,15 @@ RECORDINGS = "recordings"
 
 
 def keep(root: Path, prefix: str, suffix: str, sound: bytes) -> str:
-    """Return where a sound lies, relative to the root; it is written where it is not there yet.
+    """Store a sound, unless it exists already; return its path relative to the root.
 
-    The name ends in a hash of the content, so that the rows of a newer release never meet the
-    sounds of an older one.
+    The name ends in a hash of the content, so that rows of a newer release never get sounds of an
+    older one.
 
     Args:
         root: folder of the corpus.
-        prefix: how the path below `recordings` begins.
-        suffix: of the file, such as ".wav".
+        prefix: beginning of the path below `recordings`.
+        suffix: ending of the file, such as ".wav".
         sound: the bytes of the file.
     """
     digest = hashlib.sha256(sound).hexdigest()[:16]

@@ -69,7 +69,7 @@ def _examples(path: Path) -> dict[str, dict[str, Any]]:
 def read_mridangam(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield strokes on a South Indian drum: `B/224030__akshaylaya__bheem-b-001.wav`.
 
-    The folder is the pitch the drum is tuned to, the file name tells the stroke.
+    The folder is the pitch the drum is tuned to, the file name holds the stroke.
     """
     bring = "unpack mridangam_stroke_1.5.zip"
     for path in list_files(root, _MRIDANGAM, "*/*.wav", source="mridangam", bring=bring):

@@ -173,7 +173,7 @@ def read_vocalsound(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _vocal_names(path: Path) -> list[str]:
-    """Return the names of the recordings; where they lay is the authors' own folder."""
+    """Return the names of the recordings, without the authors' own folder."""
     try:
         return [Path(entry["wav"]).stem for entry in load_json(path)["data"]]
     except (KeyError, TypeError) as error:

@@ -52,7 +52,7 @@ _KINDS = {
     "noise": "Everyday sounds",
     "speech": "Other voices",
 }
-"""Part of MUSAN -> what is heard of it."""
+"""Part of MUSAN -> kind of noise."""
 _QUALITIES = {1: "Bad", 2: "Poor", 3: "Fair", 4: "Good", 5: "Excellent"}
 _TMHINT_SPEAKER = re.compile(r"TMHINT_(?P<sex>[bg])\d")  # FCN_snr0_street_TMHINT_b2_22_03
 _TMHINT_SEXES = {"b": "Male", "g": "Female"}
