@@ -1,4 +1,4 @@
-"""Faithfulness: how often responses name the right value where their prompt is about it."""
+"""Faithfulness: counts of responses that name the right value of the attribute asked for."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,21 +9,21 @@ from desta.construction.filters import Candidate
 
 @dataclass(kw_only=True)
 class FaithfulCounts:
-    """Responses to prompts of one kind about one attribute."""
+    """Counts of responses to prompts of one kind about one attribute."""
 
     asked: int = 0
     right: int = 0
-    """Of those asked: name a value that the clip has, and none that it has not."""
+    """Responses that name a value of the clip, and no wrong one."""
     kept: int = 0
     kept_right: int = 0
 
 
 class Faithfulness:
-    """Counts of right responses, before and after the filters, by kind of prompt and attribute.
+    """Counts of right responses, before and after filtering, by kind of prompt and attribute.
 
-    Counted are prompts that need an attribute with a closed set of values: language, sex,
-    instrument, sound class, ... Only prompts of the kind "ask" must name the value; of the other
-    kinds the counts tell how often it is mentioned.
+    Only prompts that need an attribute with a closed set of values are counted: language, sex,
+    instrument, sound class, ... Responses to prompts of the kind "ask" must name the value; for the
+    other kinds the counts are frequencies of mentions.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Faithfulness:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Mapping[str, Mapping[str, int]]]) -> "Faithfulness":
-        """Build the counts from what `to_json` returned."""
+        """Build the counts from the result of `to_json`."""
         faithfulness = cls()
         for kind, tallies in record.items():
             for name, counts in tallies.items():

@@ -1,9 +1,9 @@
 """Construction: clips -> seed descriptions -> prompts -> responses -> shards.
 
-The clips are read twice: once for what must be known of all of them, and once to make pairs of
-them, a few thousand at a time, so that memory does not grow with the data set. Every response goes
-to a journal before anything else. So `kill -9` at any moment, then the same call, gives the bytes
-of an uninterrupted run, and a changed recipe asks the backbone only for what is new.
+The clips are read twice: first for facts about all of them (`survey_clips`), then to make pairs, a
+few thousand clips at a time, so that memory does not grow with the data set. Every response is
+stored in a journal first. So `kill -9` at any moment, then the same call, gives the bytes of an
+uninterrupted run, and a changed recipe only sends new requests to the backbone.
 """
 
 import hashlib
@@ -32,56 +32,56 @@ from desta.shards import RESPONSES, Manifest, shard_paths, verify_shards
 
 log = logging.getLogger(__name__)
 
-Answering = Callable[[RequestPlan[Any], ResponseJournal], Responder]
-"""Makes what brings responses, and knows those that are there from the journal."""
+ResponderFactory = Callable[[RequestPlan[Any], ResponseJournal], Responder]
+"""Creates the responder for a plan of requests; earlier responses are in the journal."""
 
 
 def construct(
     config: ConstructConfig, out: Path, generator: TextGenerator, *, retry: bool = False
 ) -> Manifest:
-    """Make a data set, continue where an earlier call was interrupted, or bring it up to date.
+    """Construct a data set, continue an interrupted call, or update the data set.
 
     Beside the shards, `dropped.ndjson` holds every dropped response with its reason, and
-    `responses.sqlite` every response. A finished data set of another recipe is replaced, at once
-    and as a whole, by one for which only new requests were answered.
+    `responses.sqlite` every response. A finished data set of another recipe is replaced as a whole;
+    only new requests are sent to the backbone.
 
     Args:
         config: the recipe.
-        out: directory of the data set; made if it is missing.
+        out: directory of the data set, created if missing.
         generator: the loaded backbone.
-        retry: ask again what was refused, also if the data set is finished.
+        retry: retry refused requests, also if the data set is finished.
 
     Returns:
         The manifest, with the number of kept pairs and the table of dropped items.
 
     Raises:
-        ConfigError: the directory holds shards that were not made here.
+        ConfigError: the directory holds shards of another origin, without their journal.
         DataError: no clips, a damaged journal, a full disk, or more was dropped than the recipe
-            allows. The journal stays: other filters judge the same responses.
+            allows. The journal is kept, so that other filters can be tried on the same responses.
     """
 
-    def answering(plan: RequestPlan[Any], journal: ResponseJournal) -> Responder:
+    def make_responder(plan: RequestPlan[Any], journal: ResponseJournal) -> Responder:
         return BatchedGenerator(config, generator, journal)
 
-    return construct_by(config, out, generator, answering, retry=retry)
+    return construct_with(config, out, generator, make_responder, retry=retry)
 
 
-def construct_by(
+def construct_with(
     config: ConstructConfig,
     out: Path,
     traits: GeneratorTraits,
-    answering: Answering,
+    make_responder: ResponderFactory,
     *,
     retry: bool = False,
 ) -> Manifest:
-    """Do what `construct` does by a generator that is elsewhere.
+    """Construct a data set with a remote generator; else like `construct`.
 
     Args:
         config: the recipe.
-        out: directory of the data set; made if it is missing.
-        traits: of the generator.
-        answering: makes what brings the responses; only called if the data set is not finished.
-        retry: ask again what was refused, also if it is.
+        out: directory of the data set, created if missing.
+        traits: traits of the generator.
+        make_responder: creates the responder; only called if the data set is not finished.
+        retry: retry refused requests, also if the data set is finished.
     """
     check_folder(out)
     if config.regenerate is None:
@@ -98,30 +98,32 @@ def construct_by(
         return verify_shards(out)
     _check_origin(out, origin)
     for corpus in config.clips:
-        if not corpus.root.is_dir():  # right where the recordings are on another machine
+        if not corpus.root.is_dir():  # fine if the recordings are on another machine
             log.warning("there is no folder %s here; the pairs will name it", corpus.root)
     with ResponseJournal(out / RESPONSES) as journal:
         publish(out)
         again = journal.forget_refusals() if retry else 0
         if not again and _is_finished(out, origin):
             return verify_shards(out)
-        return _build(config, planner, lambda plan: answering(plan, journal), out, traits, origin)
+        return _build(
+            config, planner, lambda plan: make_responder(plan, journal), out, traits, origin
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Origin:
-    """What decides what the shards hold, each as a SHA-256."""
+    """Hashes that determine the content of the shards."""
 
     recipe: str
-    """Of recipe, clips, prompts and backbone."""
+    """SHA-256 of recipe, clips, prompts and backbone."""
     code: str
-    """Of what turns them into pairs."""
+    """SHA-256 of the code that makes pairs of them."""
 
 
 def recipe_hash(config: ConstructConfig, prompt_pool: str, traits: GeneratorTraits) -> str:
-    """Return the SHA-256 of all beside code that decides what the shards hold.
+    """Return the SHA-256 of everything but code that determines the content of the shards.
 
-    Where the backbone computes is not part of it: what it computes in is in its revision.
+    The device of the backbone is not included; its number format is part of its revision.
     """
     recipe = to_plain(config)
     recipe["engine"].pop("device", None)
@@ -148,7 +150,7 @@ def _is_finished(out: Path, origin: _Origin) -> bool:
 
 
 def _check_origin(out: Path, origin: _Origin) -> None:
-    """Refuse to touch shards whose responses are not in a journal; say why others are replaced."""
+    """Refuse to replace shards without a journal; log why others are replaced."""
     manifest = Manifest.read(out)
     if (out / RESPONSES).exists():
         if manifest is not None and not _is_finished(out, origin):
@@ -174,7 +176,7 @@ def _check_origin(out: Path, origin: _Origin) -> None:
 def _build(
     config: ConstructConfig,
     planner: Planner | RowPlan,
-    answering: Callable[[RequestPlan[Any]], Responder],
+    make_responder: Callable[[RequestPlan[Any]], Responder],
     out: Path,
     traits: GeneratorTraits,
     origin: _Origin,
@@ -192,7 +194,7 @@ def _build(
         Building(out, rows_per_shard=config.shard_rows) as building,
         progress_bar("constructing", total=total) as advance,
     ):
-        answers = answering(plan).answer(jobs, on_progress=lambda count: advance(items=count))
+        answers = make_responder(plan).respond(jobs, on_progress=lambda count: advance(items=count))
         for job, outcome in answers:
             text, message = (
                 ("", outcome.message) if isinstance(outcome, Refusal) else (outcome.text, None)

@@ -1,7 +1,7 @@
-"""A finished data set as the plan of another: the same prompts, for another backbone to answer.
+"""Regeneration: the prompts of a finished data set, with new responses by another backbone.
 
-Rows say no more of a clip than their seed description, so filters that compare a response with the
-clip's metadata have nothing to go by (`NEED_METADATA`).
+Rows hold no metadata of a clip beside the seed description, so filters that compare a response with
+the metadata cannot be used (`NEED_METADATA`).
 """
 
 import itertools
@@ -21,25 +21,25 @@ from desta.records import DOMAINS, AudioTextPair, Clip, read_lines
 from desta.shards import Manifest, shard_paths
 
 OTHER_KIND = "other"
-"""Kind of the prompts that are not in the pools."""
+"""Kind of prompts that are not in the pools."""
 
 RowBlock = list[tuple[int, Row | DataError]]
-"""Rows that stand beside each other, with their numbers."""
+"""Consecutive rows with their numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowPlan:
-    """Rows whose prompts are to be answered anew."""
+    """Rows that get new responses."""
 
     paths: tuple[Path, ...]
     kinds: dict[str, str]
     """Prompt -> kind."""
     prompt_pool: str
-    """SHA-256 of the prompt pools, as the manifest of the rows has it; empty without one."""
+    """SHA-256 of the prompt pools in the manifest of the rows; empty without a manifest."""
 
     @property
     def num_rows(self) -> int:
-        """Lines of the files."""
+        """Number of rows."""
         count = 0
         for path in self.paths:
             with path.open("rb") as file:
@@ -47,7 +47,7 @@ class RowPlan:
         return count
 
     def jobs(self, response_filter: ResponseFilter) -> Iterator[Job]:
-        """Yield the rows that can be answered, in their order; the others are counted."""
+        """Yield the jobs of usable rows, in order; the others are counted."""
         for number, row in self._rows():
             fault = _why_not(row)
             if fault is None:
@@ -57,13 +57,13 @@ class RowPlan:
                 response_filter.leave_out(f"its row {fault}", printable(str(id or f"row {number}")))
 
     def blocks(self) -> Iterator[RowBlock]:
-        """Yield all rows with their numbers."""
+        """Yield all rows in blocks."""
         rows = self._rows()
         while block := list(itertools.islice(rows, BLOCK)):
             yield block
 
     def jobs_of(self, block: RowBlock) -> Iterator[Job]:
-        """Yield the rows of a block that can be answered."""
+        """Yield the jobs of the usable rows of a block."""
         for number, row in block:
             if _why_not(row) is None:
                 yield self._job(row, number)
@@ -95,11 +95,11 @@ class RowPlan:
 
 
 def plan_rows(directory: Path, prompts: Path | None) -> RowPlan:
-    """Take the rows of a data set, with or without a manifest.
+    """Plan the regeneration of a data set, with or without a manifest.
 
     Args:
-        directory: shards.
-        prompts: folder with the prompt pools; None for those of this package.
+        directory: shards of the data set.
+        prompts: folder with custom prompt pools; None for those of this package.
 
     Raises:
         DataError: a shard is missing.
@@ -114,7 +114,7 @@ def plan_rows(directory: Path, prompts: Path | None) -> RowPlan:
 
 
 def kinds_of_prompts(prompts: Path | None) -> dict[str, str]:
-    """Return prompt -> kind of all pools; a folder of one's own need not have `multi.txt`.
+    """Return prompt -> kind of all pools; a custom folder need not have `multi.txt`.
 
     Raises:
         ConfigError: a pool is missing or broken.
@@ -126,10 +126,10 @@ def kinds_of_prompts(prompts: Path | None) -> dict[str, str]:
 
 
 def _why_not(row: Row | DataError) -> str | None:
-    """Return why the request of a row cannot be told, in the same words for every row."""
+    """Return the countable reason why a row has no request; None if it has one."""
     if isinstance(row, DataError):
         return row.reason
-    # No response is needed here: that of the row is replaced.
+    # The response of the row is replaced, so it may be missing.
     if fault := find_row_fault({**row, "response": "-"}):
         return fault
     clips = clips_of(row)

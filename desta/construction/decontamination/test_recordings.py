@@ -1,7 +1,7 @@
-"""A benchmark as it lies on disk: the recordings in it and the names of recordings in its lists.
+"""Recordings of a benchmark on disk, and the names of recordings in its lists.
 
-A folder as it was published: recordings, Parquet files that hold recordings, and lists (JSON,
-JSONL, CSV, TSV, plain or gzipped) that name recordings. What is found is kept on disk.
+A benchmark is a folder as published: recordings, Parquet files with recordings, and lists (JSON,
+JSONL, CSV, TSV, plain or gzipped) with names of recordings. The index is cached on disk.
 """
 
 import gzip
@@ -29,7 +29,7 @@ from desta.files import UNWRITABLE, write_atomic
 from desta.isolation import error_of
 from desta.shards import Dropped
 
-_VERSION = 1  # of the index on disk; raised when fingerprints or names change
+_VERSION = 1  # of the cached index; raised when fingerprints or names change
 _LISTS = (".json", ".jsonl", ".csv", ".tsv")
 _FILE_NAME = re.compile(rf"[^\s\"'\\,:;|<>]+(?:{'|'.join(map(re.escape, SUFFIXES))})\b", re.I)
 _MICROPHONE = re.compile(r"_mic\d$")  # VCTK 0.92 has each sentence from two microphones
@@ -38,16 +38,16 @@ _BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRecordings:
-    """What is known of the recordings of one benchmark."""
+    """Fingerprints and names of the recordings of one benchmark."""
 
     name: str
     items: tuple[str, ...]
     """Recordings, in the order of the index."""
     index: FingerprintIndex
     names: dict[str, str]
-    """Key of a name -> the name itself."""
+    """Key of a name -> name."""
     unreadable: dict[str, Dropped]
-    """Recordings that could not be read, by reason."""
+    """Reason -> recordings that could not be read."""
 
 
 def read_benchmark(
@@ -56,17 +56,17 @@ def read_benchmark(
     cache: Path | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> BenchmarkRecordings:
-    """Read the recordings and lists of a benchmark, or its index from an earlier call.
+    """Read the recordings and lists of a benchmark, or its cached index.
 
     Args:
-        directory: the benchmark, as it was published.
-        cache: folder of indices; None for `HF_HOME/desta/fingerprints`. An index counts as long as
-            the paths, sizes and times of the benchmark's files stay what they were.
-        on_progress: told how many recordings are done.
+        directory: folder of the benchmark, as published.
+        cache: folder of indices; None for `HF_HOME/desta/fingerprints`. An index is valid while
+            paths, sizes and times of the benchmark's files are unchanged.
+        on_progress: called with the number of finished recordings.
 
     Raises:
-        DataError: it is no folder, or names and holds no recording.
-        MissingExtraError: it holds Parquet files, and pyarrow is not there.
+        DataError: it is not a folder, or neither holds nor names a recording.
+        MissingExtraError: it holds Parquet files, and pyarrow is not installed.
     """
     if not directory.is_dir():
         raise DataError(f"{directory} is not a folder", fix="give the folder of a benchmark")
@@ -110,7 +110,7 @@ def read_benchmark(
 
 
 def read_fingerprint(source: AudioInput) -> NDArray[np.uint32] | DestaError:
-    """Return the fingerprint of a recording, (F,), or why it cannot be read."""
+    """Return the fingerprint of a recording, (F,), or the error if it cannot be read."""
     try:
         return audio_fingerprint(load_audio(source))
     except Exception as error:
@@ -120,14 +120,14 @@ def read_fingerprint(source: AudioInput) -> NDArray[np.uint32] | DestaError:
 def in_batches(
     pool: ThreadPoolExecutor, work: Callable[[Any], Any], things: Iterable[Any]
 ) -> Iterator[Any]:
-    """Yield what work makes of things, in their order; a batch of them is held at once."""
+    """Yield the results of a function in order, a batch at a time."""
     stream = iter(things)
     while batch := list(islice(stream, _BATCH)):
         yield from pool.map(work, batch)
 
 
 def count_dropped(dropped: dict[str, Dropped], reason: str, example: str) -> None:
-    """Add one to a reason; its first example stays."""
+    """Add one to the count of a reason; its first example is kept."""
     before = dropped.get(reason)
     dropped[reason] = Dropped(
         count=before.count + 1 if before else 1, example=before.example if before else example
@@ -155,12 +155,12 @@ def _in_parquet(path: Path, name: str) -> Iterator[tuple[str, AudioInput]]:
                         stem = PurePosixPath(value.get("path") or "").name
                         yield f"{name}#{row}{'/' if stem else ''}{stem}", value["bytes"]
                 row += 1
-    except (ValueError, OSError) as error:  # as pyarrow says that the bytes are not Parquet
+    except (ValueError, OSError) as error:  # pyarrow's errors for bytes that are not Parquet
         raise _broken(path, error) from error
 
 
 def _listed(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield the file names of recordings that lists speak of."""
+    """Yield the file names of recordings in lists."""
     for path in paths:
         if path.suffix in _LISTS or (path.suffix == ".gz" and Path(path.stem).suffix in _LISTS):
             for line in _text_lines(path):
@@ -181,14 +181,14 @@ def _broken(path: Path, error: Exception) -> DataError:
 
 
 def _keys(name: str) -> Iterator[str]:
-    """Yield a name and its endings: benchmarks put task, split and corpus in front of it."""
+    """Yield a name and its endings: benchmarks put task, split and corpus in front."""
     plain = plain_name(name)
     starts = [0, *(match.end() for match in re.finditer("_", plain))]
     yield from (plain[start:] for start in starts if is_telling(plain[start:]))
 
 
 def plain_name(name: str) -> str:
-    """Return the last part of a path or id, case folded, without the ending of a recording."""
+    """Return the last part of a path or id, case folded, without an audio suffix."""
     stem = PurePosixPath(name).name
     suffix = PurePosixPath(stem).suffix
     stem = stem.removesuffix(suffix) if suffix.lower() in SUFFIXES else stem
@@ -196,7 +196,7 @@ def plain_name(name: str) -> str:
 
 
 def is_telling(name: str) -> bool:
-    """Return whether a name belongs to one recording: "dog7" and "0001" are in many corpora."""
+    """Return whether a name identifies a recording, unlike "dog7" and "0001"."""
     digits = sum(character.isdigit() for character in name)
     return digits >= 5 or (digits >= 4 and len(name) >= 12)
 
@@ -228,7 +228,7 @@ def _store_index(place: Path, benchmark: BenchmarkRecordings) -> None:
 
 
 def _load_index(place: Path, name: str) -> BenchmarkRecordings | None:
-    """Return a stored index; None where there is none, or it cannot be read."""
+    """Return a cached index; None if there is none, or it cannot be read."""
     if not place.is_file():
         return None
     try:
