@@ -82,7 +82,8 @@ def _read(path: Path) -> dict[str, Any]:
         tree = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path} is not YAML: {' '.join(str(error).split())}", fix="mend what it names"
+            f"{path} is not YAML: {' '.join(str(error).split())}",
+            fix="correct the line that it names",
         ) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds no keys", fix="write `key: value` lines")
@@ -121,7 +122,7 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.composer.ComposerError(
                     "while reading keys",
                     node.start_mark,
-                    f'"{key.value}" stands twice',
+                    f'"{key.value}" appears twice',
                     key.start_mark,
                 )
             seen.add(word)
@@ -238,7 +239,7 @@ def _place(items: list[Any], key: str, override: str) -> int:
     """Return the list index that a part of a path names."""
     if not key.isdigit() or int(key) >= len(items):
         raise ConfigError(
-            f'"{key}" in --set {override} is no place in a list of {len(items)}',
+            f'"{key}" in --set {override} is not an index of a list of {len(items)}',
             fix=f"give a number from 0 to {len(items) - 1}",
         )
     return int(key)

@@ -10,7 +10,7 @@ from desta.errors import ConfigError, DataError
 
 _URL = re.compile(r"(https?|ftps?|s3|gs|hf|file):/+(?=[^/])", re.IGNORECASE)
 _NOT_FETCHED = "is a URL, and URLs are not fetched"
-_NOT_WHOLE = "give the path of a regular file, or of one that is not there yet"
+_NOT_WHOLE = "give the path of a regular or a new file"
 _STREAMS = (1, 2)  # what this program prints
 
 
@@ -50,7 +50,8 @@ def check_output(path: Path, *, in_folder: bool = False) -> None:
         folder = Path(os.path.realpath(path)).parent
         if (in_folder or path.is_symlink()) and not folder.is_dir():
             raise ConfigError(
-                f"{path} cannot be written: the folder {folder} is not there", fix="make it first"
+                f"{path} cannot be written: the folder {folder} does not exist",
+                fix="create it first",
             )
         return
     if stat.S_ISDIR(found.st_mode):
@@ -77,9 +78,7 @@ def check_folder(path: Path) -> None:
     if found is None and path.is_symlink():
         raise ConfigError(f"{path} is a link that leads nowhere", fix="give another folder")
     if found is not None and not stat.S_ISDIR(found.st_mode):
-        raise ConfigError(
-            f"{path} is not a folder", fix="give a folder, or one that is not there yet"
-        )
+        raise ConfigError(f"{path} is not a folder", fix="give a folder, or the path of a new one")
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -113,16 +113,16 @@ class Clip:
         if not all(isinstance(text, str) for text in (clip.id, clip.source, clip.audio)):
             raise TypeError("id, source and audio must be text")
         if not _is_time(clip.duration) or clip.duration < 0:
-            raise TypeError(f"duration {clip.duration!r} is no number of seconds")
+            raise TypeError(f"duration {clip.duration!r} is not a number of seconds")
         for segment in clip.segments:
             if not (_is_time(segment.start) and _is_time(segment.end)):
-                raise TypeError("a segment starts or ends at no number of seconds")
+                raise TypeError("the start or end of a segment is not a number of seconds")
             if not all(isinstance(text, str | None) for text in (segment.speaker, segment.text)):
                 raise TypeError("the speaker and the text of a segment must be text")
         if clip.domain not in DOMAINS or clip.split not in SPLITS:
             raise TypeError(f"domain {clip.domain!r} or split {clip.split!r} is unknown")
         if stray := sorted(clip.origins.keys() - clip.attributes.keys()):
-            raise TypeError(f"the origin of {stray[0]!r} is told, but no value of it")
+            raise TypeError(f"the origin of {stray[0]!r} is given without its value")
         return clip
 
 
@@ -250,20 +250,20 @@ def find_departure(row: Mapping[str, Any]) -> str | None:
             return f'has something else than text as "{name}"'
     messages = row.get("messages")
     if not _is_list_of_objects(messages):
-        return "has messages that are no list of objects"
+        return "has messages that are not a list of objects"
     for message in filter(None, messages or ()):
         if extra := message.keys() - _MESSAGE:
             return f"has a message with the field {_outside(extra)}"
         if not all(isinstance(message.get(name), str | None) for name in ("role", "content")):
-            return "has a message whose role or content is no text"
+            return "has a message whose role or content is not text"
         clips = message.get("audios")
         if not _is_list_of_objects(clips):
-            return "has audios that are no list of objects"
+            return "has audios that are not a list of objects"
         for clip in filter(None, clips or ()):
             if extra := clip.keys() - _CLIP:
                 return f"has a clip with the field {_outside(extra)}"
             if not all(isinstance(value, str | None) for value in clip.values()):
-                return "has a clip whose path or transcription is no text"
+                return "has a clip whose path or transcription is not text"
     if holds_half(json.dumps(row, ensure_ascii=False)):
         return HALF
     return None
@@ -329,7 +329,7 @@ def _parse(line: bytes, where: str) -> dict[str, Any] | DataError:
         record = json.loads(line.decode())
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or far too deep
         return DataError(
-            f"{where} is not JSON: {error}", fix="mend or delete that line", reason="is not JSON"
+            f"{where} is not JSON: {error}", fix="correct or delete that line", reason="is not JSON"
         )
     if not isinstance(record, dict):
         return DataError(

@@ -37,7 +37,7 @@ def with_new_keys(tree: Mapping[Any, Any], known: Collection[str], *, where: str
         else:
             log.warning('%s: "%s" is now called "%s"', where, key, name)
         if name in renamed:
-            raise ConfigError(f'{where}: "{name}" stands there under two names', fix="keep one")
+            raise ConfigError(f'{where}: "{name}" is given under two names', fix="keep one")
         renamed[name] = value
     return renamed
 

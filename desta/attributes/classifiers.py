@@ -73,5 +73,5 @@ class Classifier:
         found = self.model.config.id2label[best]
         value = self.label.kind.value(found)
         if value is None:
-            raise Unmeasured(f'the label "{found}" is no value of {self.label.kind.attribute}')
+            raise Unmeasured(f'the label "{found}" is not a value of {self.label.kind.attribute}')
         return value, float(probabilities_C[best])

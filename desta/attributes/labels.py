@@ -82,7 +82,7 @@ class Label:
         name, _, model = text.partition("=")
         kind = KINDS.get(name)
         if kind is None:
-            raise ConfigError(f'"{name}" is no pseudo-label', fix=suggest(name, list(KINDS)))
+            raise ConfigError(f'"{name}" is not a pseudo-label', fix=suggest(name, list(KINDS)))
         if not (model or kind.model):
             raise ConfigError(
                 f"no classifier is known for {name}",

@@ -247,7 +247,7 @@ def _check_broken(tally: MeasureSummary, max_share: float) -> None:
         raise DataError(
             f"{tally.num_broken} of {tally.clips} recordings cannot be read, more than "
             f'{max_share:.0%}; {worst.count} times "{reason}", as {worst.example}',
-            fix="check --root, mend or remove them, or allow a larger --max-broken-share",
+            fix="check --root, repair or remove them, or allow a larger --max-broken-share",
         )
 
 

@@ -10,8 +10,8 @@ from desta.isolation import error_of
 from desta.records import Clip
 from desta.sources.files import load_clip
 
-NO_VALUE = "what is measured is no number"
-NO_SPEECH = "nobody is meant to speak in it"
+NO_VALUE = "the measured value is not a number"
+NO_SPEECH = "it is not a speech clip"
 
 
 @dataclass(kw_only=True)

@@ -33,7 +33,7 @@ def check_input(source: object) -> None:
             return
     raise AudioError(
         "a clip",
-        "is no recording",
+        "is not a recording",
         fix="give a path, the bytes of a file, or (samples, rate) with samples as a NumPy array",
     )
 
@@ -83,7 +83,7 @@ def open_file(path: str | Path) -> io.BufferedReader:
         ) from error
     except ValueError as error:  # a zero byte, or a lone surrogate
         raise AudioError(
-            repr(str(path)), "is a name that no file can have", fix="mend the path"
+            repr(str(path)), "is not a possible file name", fix="correct the path"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The recipe of a data set."""
+"""Recipe of a data set."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -117,7 +117,9 @@ class ConstructConfig:
                 raise ConfigError(f"{name} = {getattr(self, name)}", fix="give 1 or more")
         for name in ("withhold", "unknown_share", "max_dropped_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} = {getattr(self, name)} is no share", fix="give 0 to 1")
+                raise ConfigError(
+                    f"{name} = {getattr(self, name)} is not a share", fix="give 0 to 1"
+                )
         if self.regenerate is not None:
             self._check_regenerate()
         elif not self.clips:

@@ -48,7 +48,7 @@ class DescriptionConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop <= 1:
-            raise ConfigError(f"description.drop = {self.drop} is no share", fix="give 0 to 1")
+            raise ConfigError(f"description.drop = {self.drop} is not a share", fix="give 0 to 1")
 
 
 def describe_clip(

@@ -37,11 +37,11 @@ class GroupsConfig:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ConfigError(
-                f"groups: share = {self.share} is no share of clips",
+                f"groups: share = {self.share} is not a share of clips",
                 fix="give more than 0, up to 1",
             )
         if self.size < 2:
-            raise ConfigError(f"groups: size = {self.size} is no group", fix="give 2 or more")
+            raise ConfigError(f"groups: size = {self.size} is not a group", fix="give 2 or more")
 
 
 @dataclass(frozen=True)

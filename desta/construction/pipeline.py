@@ -160,7 +160,7 @@ def _check_origin(out: Path, origin: _Origin) -> None:
                 why = "desta has changed since"
             else:
                 why = "its recipe, clips or prompts have changed"
-            log.warning("%s is built again from the responses that are there: %s", out, why)
+            log.warning("%s is built again from its stored responses: %s", out, why)
     elif manifest is not None and (manifest.recipe == origin.recipe or not manifest.code):
         raise ConfigError(
             f"{out} was made by another version of desta, and its {RESPONSES} is gone",

@@ -105,7 +105,7 @@ def data_card(found: Contents, *, files: str = SHARD_FILES) -> str:
         _origin(found),
         "## Sources",
         _sources(found),
-        "## What is in it",
+        "## Contents",
         _contents(found),
         "## What was left out",
         _left_out(found),

@@ -74,7 +74,7 @@ class RowMap:
         for name in self.values:
             if name not in self.attributes:
                 raise ConfigError(
-                    f'values names "{name}", which is no attribute',
+                    f'values names "{name}", which is not an attribute',
                     fix=suggest(name, list(self.attributes)),
                 )
 

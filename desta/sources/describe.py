@@ -246,7 +246,7 @@ def _check(
         raise DataError(
             f"{source.name}: {num_broken} of {kept + num_broken} recordings are broken, more than "
             f'{max_broken_share:.0%}; {worst.count} times "{worst.reason}", as {worst.example}',
-            fix="mend or remove them, or allow a larger share",
+            fix="repair or remove them, or allow a larger share",
         )
     if not kept:
         raise DataError(

@@ -149,7 +149,7 @@ def _rows(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[str, Row] | Skippe
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         manifest = root / (recipe.cuts or recipe.recordings or "")
         raise DataError(
-            f"{manifest} is no manifest of lhotse: {error!r}",
+            f"{manifest} is not a manifest of lhotse: {error!r}",
             fix="give a CutSet as `cuts`, a RecordingSet as `recordings`, a SupervisionSet as "
             "`supervisions`",
         ) from error

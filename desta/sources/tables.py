@@ -113,7 +113,7 @@ def read_cells(
         ) from error
     except csv.Error as error:
         raise DataError(
-            f"{path} is not a table: {error}", fix="unpack that file again, or mend its quotes"
+            f"{path} is not a table: {error}", fix="unpack that file again, or correct its quotes"
         ) from error
 
 

@@ -141,7 +141,7 @@ def test_whatever_is_raised_for_the_clip_of_a_pair_is_counted(
 
 GOOD = {"role": "user", "content": "<|AUDIO|>", "audios": [{"audio": "a.wav", "text": "hi"}]}
 ROW = {"id": "7", "response": "Noise.", "messages": [GOOD]}
-NO_TEXT = "has a message whose role or content is no text"
+NO_TEXT = "has a message whose role or content is not text"
 LINES = {
     "half a response": (json.dumps(ROW | {"response": "a\ud800b"}), HALF),
     "half a message": (json.dumps(ROW | {"messages": [GOOD | {"content": "\udfff"}]}), HALF),
@@ -163,7 +163,7 @@ LINES = {
     ),
     "messages in a word": (
         json.dumps(ROW | {"messages": "hi"}),
-        "has messages that are no list of objects",
+        "has messages that are not a list of objects",
     ),
     "parts": (json.dumps(ROW | {"messages": [GOOD | {"content": [{"type": "text"}]}]}), NO_TEXT),
     "no JSON": ('{"id": ', "is not JSON"),
@@ -178,7 +178,7 @@ LINES = {
     ),
     "a zero in a path": (
         json.dumps(ROW | {"messages": [GOOD | {"audios": [{"audio": "a\0.wav"}]}]}),
-        "is a name that no file can have",
+        "is not a possible file name",
     ),
 }
 

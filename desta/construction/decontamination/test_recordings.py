@@ -176,8 +176,8 @@ def _text_lines(path: Path) -> Iterator[str]:
 
 
 def _broken(path: Path, error: Exception) -> DataError:
-    told = " ".join(str(error).split())
-    return DataError(f"{path} is not whole: {told}", fix="fetch that file again, or remove it")
+    why = " ".join(str(error).split())
+    return DataError(f"{path} is not whole: {why}", fix="fetch that file again, or remove it")
 
 
 def _keys(name: str) -> Iterator[str]:

@@ -136,5 +136,5 @@ def test_a_duration_that_the_published_line_has_not_is_stated_where_a_prompt_nee
 
 @pytest.mark.parametrize("drop", [-0.1, 1.5])
 def test_a_share_to_drop_outside_0_to_1_is_an_error(drop: float) -> None:
-    with pytest.raises(ConfigError, match=f"description.drop = {drop} is no share"):
+    with pytest.raises(ConfigError, match=f"description.drop = {drop} is not a share"):
         DescriptionConfig(drop=drop)

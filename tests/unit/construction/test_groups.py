@@ -276,9 +276,9 @@ def test_clips_that_find_no_partners_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"share": 0.0}, "share = 0.0 is no share of clips"),
-        ({"share": 1.1}, "share = 1.1 is no share of clips"),
-        ({"share": 0.1, "size": 1}, "size = 1 is no group"),
+        ({"share": 0.0}, "share = 0.0 is not a share of clips"),
+        ({"share": 1.1}, "share = 1.1 is not a share of clips"),
+        ({"share": 0.1, "size": 1}, "size = 1 is not a group"),
     ],
 )
 def test_a_wrong_wish_is_an_error(wish: dict[str, Any], message: str) -> None:

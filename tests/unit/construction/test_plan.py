@@ -136,9 +136,9 @@ def test_a_pool_gives_pairs_different_system_prompts(config: ConstructConfig) ->
 
 @pytest.mark.parametrize("name", ["withhold", "unknown_share", "max_dropped_share"])
 def test_a_share_outside_0_to_1_is_an_error(config: ConstructConfig, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} = 1.5 is no share"):
+    with pytest.raises(ConfigError, match=f"{name} = 1.5 is not a share"):
         replace(config, **{name: 1.5})
-    with pytest.raises(ConfigError, match=f"{name} = nan is no share"):
+    with pytest.raises(ConfigError, match=f"{name} = nan is not a share"):
         replace(config, **{name: math.nan})
 
 

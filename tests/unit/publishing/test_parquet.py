@@ -69,7 +69,7 @@ def test_parquet_holds_recordings_that_are_there_and_counts_the_others(tmp_path:
         MISSING: Dropped(count=4, example="3"),
     }
     assert survey_data_set(directory, root=root).odd == exported.silent
-    assert "is a name that no file can have" in samples_page(
+    assert "is not a possible file name" in samples_page(
         survey_data_set(directory, root=root, num_samples=9), root=root
     )
 

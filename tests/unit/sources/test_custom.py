@@ -262,7 +262,7 @@ def test_codes_and_names_of_one_language_are_one_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"table": "a.csv", "values": {"Mood": {"a": "b"}}}, "which is no attribute"),
+        ({"table": "a.csv", "values": {"Mood": {"a": "b"}}}, "which is not an attribute"),
         ({"table": "a.csv", "dataset": "b"}, "either a table or a dataset"),
         ({}, "either a table or a dataset"),
         ({"table": "a.xlsx"}, "not a table that can be read"),

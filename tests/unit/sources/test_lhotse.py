@@ -235,8 +235,8 @@ def test_a_supervision_without_its_recording_is_damage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"id": "a"}\n', "is no manifest of lhotse"),
-        (b'{"id": "a", "sources": 3}\n', "is no manifest of lhotse"),
+        (b'{"id": "a"}\n', "is not a manifest of lhotse"),
+        (b'{"id": "a", "sources": 3}\n', "is not a manifest of lhotse"),
         (b"[]\n", "is not a JSON object"),
         (None, "is not a file"),
     ],
