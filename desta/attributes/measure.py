@@ -184,9 +184,7 @@ def measure(
         wanted = replace(wanted, thresholds=given)
     corpus = Corpus(clips, root)
     out.mkdir(parents=True, exist_ok=True)
-    with MeasurementJournal(
-        out / JOURNAL, FORMAT
-    ) as journal:  # nobody else works here until all is written
+    with MeasurementJournal(out / JOURNAL, FORMAT) as journal:  # locked until all is written
         found = collect(
             corpus, journal, measures=measures, classifiers=classifiers, workers=workers
         )

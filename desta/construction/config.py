@@ -46,7 +46,7 @@ _DRAWN = (
 )
 """Keys that choose and word prompts."""
 NEED_METADATA = frozenset({"misses the attribute", "invents the attribute", "states another value"})
-"""Filters that compare a response with what the corpus says of the clip."""
+"""Filters that compare a response with the metadata of the clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,6 @@ class ConstructConfig:
             )
         if blind := [name for name in self.filters if name in NEED_METADATA]:
             raise ConfigError(
-                f'the filter "{blind[0]}" needs what a corpus says of a clip, and rows do not '
-                "hold that",
+                f'the filter "{blind[0]}" needs the metadata of clips, which rows do not hold',
                 fix="take it out of the recipe's filters",
             )

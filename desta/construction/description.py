@@ -124,9 +124,9 @@ def _heard(clip: Clip, config: DescriptionConfig, sentence: str, spelling: Spell
     parts = []
     for number, segment in enumerate(spoken or [whole]):
         words, speaker = _one_line(segment.text), _one_line(segment.speaker)
-        said = [sentence if not number else "", f"{speaker}:" if speaker and words else ""]
-        said.append(f'"{words}"' if quoted and words else words)
-        heard = " ".join(filter(None, said))
+        line = [sentence if not number else "", f"{speaker}:" if speaker and words else ""]
+        line.append(f'"{words}"' if quoted and words else words)
+        heard = " ".join(filter(None, line))
         parts.append(f"{_span(segment, quoted)}{'' if quoted or not heard else ' '}{heard}")
     return " ".join(parts)
 

@@ -222,7 +222,7 @@ def _has_loop(words: Sequence[str]) -> bool:
     """
     runs: Sequence[object] = words
     if len(set(zip(words, words[1:], words[2:], strict=False))) >= len(words) - 2:
-        return False  # a loop says the same three words twice
+        return False  # a loop repeats a run of three words
     size = 1
     while size <= len(words):
         last: dict[object, int] = {}

@@ -87,7 +87,7 @@ def construct_with(
     if config.regenerate is None:
         planner: Planner | RowPlan = Planner(config)
     elif config.regenerate.resolve() == out.resolve():
-        raise ConfigError(f"{out} cannot be answered anew in its place", fix="give another --out")
+        raise ConfigError(f"{out} cannot be regenerated in place", fix="give another --out")
     else:
         planner = plan_rows(config.regenerate, config.prompts)
     origin = _Origin(
