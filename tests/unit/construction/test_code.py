@@ -40,12 +40,12 @@ sampling: {temperature: 0.05, max_new_tokens: 40}
 """
 DECIDERS = (
     *("construction.pipeline", "construction.plan", "construction.description", "records"),
-    *("construction.filters", "construction.verdicts", "shards", "sources.glossary"),
-    *("sources.languages", "construction.prompts", "construction.duplicates", "llm.base"),
+    *("construction.filters", "construction.filtering", "shards", "sources.glossary"),
+    *("sources.languages", "construction.prompts", "construction.duplicates", "generators.base"),
 )
 OTHERS = (
-    *("construction.cluster", "construction.workers", "construction.decontamination", "cli"),
-    *("construction.testsets", "construction.fingerprint", "model.generators", "audio", "sources"),
+    *("construction.cluster", "construction.cluster_config", "construction.decontamination.clean"),
+    *("construction.decontamination.fingerprint", "generators.load", "audio", "sources", "cli"),
 )
 
 
@@ -106,17 +106,17 @@ def test_a_data_set_is_made_again_when_what_decides_its_rows_has_changed(tmp_pat
 def test_a_module_that_is_moved_into_a_folder_still_counts(tmp_path: Path) -> None:
     copy = Copy(tmp_path)
     copy.construct()
-    folder = copy.package / "construction" / "filtering"
+    folder = copy.package / "construction" / "checks"
     folder.mkdir()
     (folder / "__init__.py").touch()
     (copy.package / "construction" / "filters.py").rename(folder / "filters.py")
     for path in copy.package.rglob("*.py"):
-        old, new = "desta.construction.filters", "desta.construction.filtering.filters"
+        old, new = "desta.construction.filters", "desta.construction.checks.filters"
         path.write_text(path.read_text().replace(old, new))
     assert "desta has changed" in copy.construct()[1]
     assert copy.construct() == (0, "")
 
-    copy.change("construction/filtering/filters.py", "import re\n", "import re  # a remark\n")
+    copy.change("construction/checks/filters.py", "import re\n", "import re  # a remark\n")
     assert "desta has changed" in copy.construct()[1]
 
 

@@ -157,10 +157,10 @@ def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 FILL = """
 import sys
 from pathlib import Path
-from desta.construction.journal import Journal
+from desta.construction.journal import ResponseJournal
 from desta.generators.base import Completion
 
-with Journal(Path(sys.argv[1])) as journal:
+with ResponseJournal(Path(sys.argv[1])) as journal:
     for number in range(10_000):
         text = f"{number} " * 200
         key = number.to_bytes(32)
