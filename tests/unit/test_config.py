@@ -177,8 +177,8 @@ def test_set_reaches_into_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("values: {a: {1: x, '1': y}}", '"1" stands twice'),
-        ("values: {a: {no: x, no: y}}", '"no" stands twice'),
+        ("values: {a: {1: x, '1': y}}", '"1" appears twice'),
+        ("values: {a: {no: x, no: y}}", '"no" appears twice'),
         ("? [a]\n: 1", "a key is a list or a mapping"),
         ("more: &m {x: *m}", "recursive"),
         ("no: x", 'unknown key "no"'),

@@ -264,7 +264,7 @@ def test_a_gzipped_manifest_that_is_cut_is_named(tmp_path: Path) -> None:
         ({"cuts": "c.jsonl", "recordings": "r.jsonl"}, "either cuts or recordings"),
         ({"cuts": "c.jsonl", "supervisions": "s.jsonl"}, "their own supervisions"),
         ({"cuts": "c.jsonl", "name": "two words"}, "not one word"),
-        ({"cuts": "c.jsonl", "values": {"Mood": {"a": "b"}}}, "no attribute"),
+        ({"cuts": "c.jsonl", "values": {"Mood": {"a": "b"}}}, "not an attribute"),
     ],
 )
 def test_a_wrong_recipe_is_a_config_error(values: dict[str, Any], message: str) -> None:
