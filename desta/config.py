@@ -1,10 +1,10 @@
 """Recipes: strict YAML files that become frozen dataclasses.
 
-Unknown, missing and ill-typed keys are errors that name the key and the nearest right one.
+Unknown, missing and ill-typed keys are errors that name the key and the nearest known one.
 `--set key.path=value` is the only way to override a value; the value is read as YAML.
-Keys and texts are what is written: YAML alone would read `no`, `1_000` and `2020-01-01` as a
-boolean, a number and a date, and a table that holds these words would never match.
-Where a value may be one of several dataclasses, its key `kind` says which.
+Keys and texts are taken as written: plain YAML reads `no`, `1_000` and `2020-01-01` as a boolean, a
+number and a date, which would never match these words in a table.
+The key `kind` selects the dataclass where a value may be one of several.
 """
 
 import dataclasses
@@ -29,21 +29,21 @@ def load_recipe(path: Path | None, kind: type[T], overrides: Sequence[str] = ())
     """Read a recipe.
 
     Args:
-        path: YAML file; None: the overrides are all there is.
-        kind: the dataclass that the file describes.
+        path: YAML file; None reads the overrides alone.
+        kind: dataclass to build.
         overrides: `key.path=value`, applied in order.
 
     Raises:
-        ConfigError: the file is missing or no YAML, or a key is unknown, missing or ill-typed.
+        ConfigError: the file is missing or not YAML, or a key is unknown, missing or ill-typed.
     """
     tree = {} if path is None else _read(path)
     for override in overrides:
         _override(tree, override)
-    return build(kind, tree, where=_COMMAND_LINE if path is None else str(path))
+    return build_config(kind, tree, where=_COMMAND_LINE if path is None else str(path))
 
 
-def build(kind: type[T], tree: Mapping[str, Any], *, where: str) -> T:
-    """Turn a tree of plain values into a dataclass; `where` opens every error message."""
+def build_config(kind: type[T], tree: Mapping[str, Any], *, where: str) -> T:
+    """Build a dataclass from a tree of plain values; `where` opens every error message."""
     return _build_dataclass(kind, tree, where=where, path="")
 
 
@@ -53,7 +53,7 @@ def dump_recipe(config: Any) -> str:
 
 
 def to_plain(value: Any) -> Any:
-    """Turn dataclasses, tuples and paths into what YAML and JSON know."""
+    """Convert dataclasses, tuples and paths to types of YAML and JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -66,7 +66,7 @@ def to_plain(value: Any) -> Any:
 
 
 def suggest(word: str, choices: Sequence[str]) -> str:
-    """Return `did you mean "x"?`, or the list of choices if none is near."""
+    """Return `did you mean "x"?`, or the list of choices if none is close."""
     plain = {choice.lower(): choice for choice in choices}
     near = difflib.get_close_matches(word.lower(), plain, n=1)
     return (
@@ -82,7 +82,8 @@ def _read(path: Path) -> dict[str, Any]:
         tree = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path} is not YAML: {' '.join(str(error).split())}", fix="mend what it names"
+            f"{path} is not YAML: {' '.join(str(error).split())}",
+            fix="correct the line that it names",
         ) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds no keys", fix="write `key: value` lines")
@@ -91,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _Scalar:
-    """A boolean, a number or nothing, with its text: which of them is meant, its field decides."""
+    """A boolean, a number or null with its text; the type of its field selects one of them."""
 
     text: str
     value: bool | int | float | None
@@ -101,16 +102,16 @@ class _Scalar:
 
 
 class _Loader(yaml.SafeLoader):
-    """Keeps keys as they are written, and the text of a value beside what YAML reads in it.
+    """YAML loader that keeps keys as written, and the text of a value beside its parsed form.
 
-    It refuses a key that stands twice: of two values YAML would keep the last without a word.
+    A duplicate key is an error; plain YAML silently keeps the last value.
     """
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Read a mapping, before `<<` brings in the keys of others, which may stand there twice.
+        """Compose a mapping, and check its keys before `<<` merges in others, which may repeat.
 
         Raises:
-            yaml.YAMLError: a key stands in it twice.
+            yaml.YAMLError: a key appears twice.
         """
         node = super().compose_mapping_node(anchor)
         seen = set()
@@ -121,17 +122,17 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.composer.ComposerError(
                     "while reading keys",
                     node.start_mark,
-                    f'"{key.value}" stands twice',
+                    f'"{key.value}" appears twice',
                     key.start_mark,
                 )
             seen.add(word)
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping from keys as they are written.
+        """Construct a mapping with its keys as written.
 
         Raises:
-            yaml.YAMLError: it is no mapping, or a key is a list or a mapping.
+            yaml.YAMLError: the node is not a mapping, or a key is a list or a mapping.
         """
         if not isinstance(node, yaml.MappingNode):
             return super().construct_mapping(node, deep)
@@ -165,7 +166,7 @@ def _scalar(loader: _Loader, node: yaml.ScalarNode) -> _Scalar | str:
     text = _text(loader, node)
     try:
         return _Scalar(text, yaml.SafeLoader.yaml_constructors[node.tag](loader, node))
-    except (KeyError, ValueError):  # it only looks like one: `0x_`
+    except (KeyError, ValueError):  # text that looks like a number: `0x_`
         return text
 
 
@@ -180,7 +181,7 @@ for _kind, _constructor in _CONSTRUCTORS.items():
 
 
 def _plain(tree: Any) -> Any:
-    """Return what YAML reads, where no field says what is meant."""
+    """Return the values as YAML parses them."""
     if isinstance(tree, _Scalar):
         return tree.value
     if isinstance(tree, Mapping):
@@ -189,7 +190,7 @@ def _plain(tree: Any) -> Any:
 
 
 def _written(value: Any) -> Any:
-    """Return the text of a value, if it has one that is meant: `null` is no text."""
+    """Return a value as its text; null, lists and mappings stay."""
     return value.text if isinstance(value, _Scalar) and value.value is not None else value
 
 
@@ -228,17 +229,17 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 
 def _below(node: dict[str, Any], key: str) -> Any:
-    """Return what a key holds; keys that are yet to come, if that is nothing."""
+    """Return the value of a key; an empty mapping takes the place of a missing or null one."""
     if _plain(node.get(key)) is None:
         node[key] = {}
     return node[key]
 
 
 def _place(items: list[Any], key: str, override: str) -> int:
-    """Return the place in a list that a part of a path names."""
+    """Return the list index that a part of a path names."""
     if not key.isdigit() or int(key) >= len(items):
         raise ConfigError(
-            f'"{key}" in --set {override} is no place in a list of {len(items)}',
+            f'"{key}" in --set {override} is not an index of a list of {len(items)}',
             fix=f"give a number from 0 to {len(items) - 1}",
         )
     return int(key)
@@ -262,7 +263,7 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
         if required and name not in tree:
             raise ConfigError(
                 f'{where}: missing key "{_join(path, name)}"',
-                fix=f"give --set {_join(path, name)}=..., or a recipe that says it"
+                fix=f"give --set {_join(path, name)}=..., or a recipe that holds it"
                 if where == _COMMAND_LINE
                 else f'add "{name}: ..." to the recipe, or give --set {_join(path, name)}=...',
             )
@@ -277,7 +278,7 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
 
 
 def _build_tagged(kinds: Sequence[Any], tree: Any, *, where: str, path: str) -> Any:
-    """Build the one of several dataclasses that `kind` names."""
+    """Build the dataclass that `kind` names among several."""
     tags = {get_args(typing.get_type_hints(kind)["kind"])[0]: kind for kind in kinds}
     if not isinstance(tree, Mapping):
         raise ConfigError(

@@ -45,7 +45,7 @@ STEPS = (
 
 @dataclass(frozen=True)
 class Step:
-    """What one command took."""
+    """Cost of one command."""
 
     command: str
     seconds: float
@@ -105,7 +105,7 @@ def _use(corpora: Path) -> None:
 
 
 def _run(command: str) -> Step:
-    """Run a command in a process of its own, so that its memory can be told."""
+    """Run a command in a process of its own, whose peak memory can be measured."""
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "desta.cli", *shlex.split(command)[1:]])
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,4 +1,4 @@
-"""The environment that a figure was made in."""
+"""Environment of a run, stored beside its results."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ _PACKAGES = ("torch", "transformers", "accelerate", "datasets", "numpy")
 
 
 def environment() -> dict[str, Any]:
-    """Return what a number depends on besides the recipe: command, commit, versions, machine."""
+    """Return command, commit, versions and machine, on which results depend besides the recipe."""
     return {
         "command": " ".join(["desta", *sys.argv[1:]]),
         "desta": __version__,
@@ -28,7 +28,7 @@ def environment() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    """Ask git about the checkout this package lies in; None outside one."""
+    """Return the output of a git command in this package's checkout; None outside one."""
     try:
         answer = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), *arguments],

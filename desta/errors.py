@@ -1,11 +1,11 @@
-"""What a user can cause and mend; everything else is a bug and keeps its traceback.
+"""Errors that a user can cause and fix; any other exception is a bug and keeps its traceback.
 
 DestaError
 ├── ConfigError       a recipe or an option
 ├── DataError         a corpus, a recording, a shard
-│   └── UnavailableError  a service that may be well again later
+│   └── UnavailableError  a service that does not respond for now
 ├── CheckpointError   weights that do not fit
-│   └── NoNumberError     weights that make NaN of what they are given
+│   └── NoNumberError     a model that computes NaN
 └── MissingExtraError a package that belongs to an extra
 """
 
@@ -15,17 +15,17 @@ from typing import Any
 
 
 class DestaError(Exception):
-    """One sentence that says what is wrong, and one that says what to do."""
+    """Base class of user errors: one sentence with the fault, one with the fix."""
 
     def __init__(self, message: str, *, fix: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.fix = fix
         self.reason = reason or message
-        """The same words for everything it befalls, by which it can be counted."""
+        """Fixed text, without names or numbers, by which errors are counted."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let errors cross processes: pickling would lose the keywords."""
+        """Support pickling between processes, which would lose the keywords."""
         return _rebuild, (type(self), self.message, self.fix, self.reason)
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class DataError(DestaError):
 
 
 class UnavailableError(DataError):
-    """A service does not answer now; the same command goes on when it is well again."""
+    """A service does not respond; the same command continues once it does."""
 
 
 class CheckpointError(DestaError):
@@ -55,20 +55,23 @@ class CheckpointError(DestaError):
 
 
 class NoNumberError(CheckpointError):
-    """A model computes NaN: it is damaged, or what it was given is beyond it."""
+    """A model computes NaN: it is damaged, or its input is out of range."""
 
 
 class MissingExtraError(DestaError):
-    """A package is missing that one of the extras brings."""
+    """A package of one of the extras is not installed."""
 
 
 def need(module: str, *, extra: str, to: str) -> ModuleType:
-    """Import a package that belongs to an extra, or say which extra to install.
+    """Import a package that belongs to an extra.
 
     Args:
         module: name to import, for example `accelerate`.
         extra: the extra of this package that brings it.
-        to: what the user wanted, an infinitive clause: `train a connector`.
+        to: purpose for the error message, an infinitive clause: `train a connector`.
+
+    Raises:
+        MissingExtraError: the package is not installed.
     """
     try:
         return importlib.import_module(module)

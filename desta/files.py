@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and their hash."""
+"""Atomic writing and hashing of files."""
 
 import hashlib
 import os
@@ -10,23 +10,23 @@ from typing import BinaryIO
 from desta.paths import check_output
 
 UNWRITABLE = "backslashreplace"
-"""`errors=` for text that may hold unpaired surrogates: they become JSON's own escapes."""
+"""`errors=` for text that may hold unpaired surrogates: they are written as JSON escapes."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole, or not at all, also if the power fails."""
+    """Write a file atomically: whole or not at all, even if the power fails."""
     with atomic_file(path) as file:
         file.write(data)
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is there, whole, when the block ends, or else stays as it was.
+    """Open a file for writing that replaces the old one when the block ends without an error.
 
-    A link to a file stays one.
+    A symbolic link is kept, and the file it points to replaced.
 
     Raises:
-        ConfigError: the path leads to a folder, a pipe or a device.
+        ConfigError: the path is a folder, a pipe or a device.
     """
     check_output(path)
     real = path.resolve()
@@ -46,7 +46,7 @@ def sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Wait until what a file holds, or which names a directory has, is on the disk."""
+    """Flush the content of a file, or the entries of a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

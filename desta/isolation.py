@@ -1,7 +1,7 @@
-"""What one item of many does is its own affair: a batch that fails is tried again in halves.
+"""Isolation of faulty items: a batch that fails is tried again in halves.
 
-Errors of the machine, of a model or of a recipe are no item's own; who works on items knows which
-those are, and lets them end the work.
+Errors of the machine, of a model or of a recipe concern all items; callers name these, and they
+end the work.
 """
 
 import logging
@@ -16,9 +16,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 NO_NUMBER = "makes the model compute NaN"
-"""Why an item has no answer although the model is whole."""
+"""Reason for an item without an answer although the model is intact."""
 HALF = "holds half a character"
-"""Why a text is of no use in which a surrogate stands alone, as JSON can write it."""
+"""Reason for refusing a text with a lone surrogate, which JSON can express."""
 
 
 def in_halves(
@@ -28,13 +28,14 @@ def in_halves(
     alone: Callable[[T, Exception], R],
     fatal: tuple[type[Exception], ...] = (),
 ) -> list[R]:
-    """Work on items together; where that fails, on halves of them, so that one alone is lost.
+    """Process items as one batch; if that fails, in halves, until only faulty items fail.
 
     Args:
-        work: gives a result for each item.
+        work: returns a result for each item.
         items: one or more.
-        alone: gives the result of an item whose work failed alone, or raises what is not its fault.
-        fatal: errors that are never of one item.
+        alone: returns the result of an item that failed alone, or raises an error that is not the
+            item's fault.
+        fatal: errors that end the work.
     """
     try:
         return list(work(items))
@@ -52,12 +53,12 @@ def in_halves(
 
 
 def error_of(error: Exception, what: str) -> DestaError:
-    """Return an error that a user can read and that can be counted, whatever befell an item.
+    """Convert any exception about an item to a readable error with a countable reason.
 
     Args:
-        error: what was raised for it; a `NoNumberError` of a model that is whole is the item's,
-            any other `DestaError` is returned as it is.
-        what: the item, as a message begins: `clip.wav`.
+        error: raised for the item; a `NoNumberError` becomes an error of the item, any other
+            `DestaError` is returned unchanged.
+        what: name of the item, which opens the message: `clip.wav`.
     """
     if isinstance(error, NoNumberError):
         return no_number(what)
@@ -76,7 +77,7 @@ def error_of(error: Exception, what: str) -> DestaError:
 
 
 def no_number(what: str, detail: str = "") -> DataError:
-    """Return the error of an item that makes a model that is whole compute what is no number."""
+    """Return the error of an item for which an intact model computes NaN."""
     return DataError(
         f"{what} {NO_NUMBER}{detail}",
         fix="leave it out, or export its sound again as 16-bit PCM",
@@ -85,7 +86,7 @@ def no_number(what: str, detail: str = "") -> DataError:
 
 
 def holds_half(text: str) -> bool:
-    r"""Say whether half a character stands alone in a text: no file and no tokenizer takes it.
+    r"""Return whether a text has a lone surrogate, which no file and no tokenizer accepts.
 
     >>> holds_half("a\ud800b"), holds_half("a😀b")
     (True, False)
@@ -98,7 +99,7 @@ def holds_half(text: str) -> bool:
 
 
 def half_of(what: str) -> DataError:
-    """Return the error of a text that holds half a character."""
+    """Return the error of a text with a lone surrogate."""
     return DataError(
         f"{what} {HALF}: a surrogate that stands alone",
         fix="write the whole character, or take it out",
@@ -107,5 +108,5 @@ def half_of(what: str) -> DataError:
 
 
 def printable(text: str) -> str:
-    """Return a text with escapes in place of halves of characters."""
+    """Return a text with lone surrogates escaped."""
     return text.encode(errors="backslashreplace").decode()

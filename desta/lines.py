@@ -1,12 +1,12 @@
-"""A file of lines that grows while work is done, and survives `kill -9` at any moment.
+"""Append-only files of lines that survive `kill -9` at any moment.
 
-A line counts once its newline is on the disk. What follows the last newline was being written when
-a process died: nobody is given it, and it is cut off before another line is added. What the lines
-mean, and whether a file may be added to at all, its users know.
+A line counts once its newline is on the disk. Text after the last newline is the rest of a write
+that was killed: it is never returned, and is cut off before the next line is appended. The meaning
+of the lines is left to the callers.
 
-A link to a file stays a link: the file that it leads to is read, locked and written, and all that
-stands beside it for a while stands there. Where a file is written anew, another name of it (a hard
-link) keeps what was there before, and a warning says so.
+Symbolic links are followed: the file that they point to is read, locked and written, with its
+temporary files beside it. If a file is rewritten, other hard links to it keep the old content, and
+a warning is logged.
 """
 
 import codecs
@@ -26,16 +26,16 @@ from desta.paths import check_output
 log = logging.getLogger(__name__)
 
 Reading = Callable[[bytes], tuple[Hashable | None, bool]]
-"""Says what a line is about, None where that cannot be told, and whether it failed."""
+"""Line -> key of its item (None if it cannot be read), and whether the item failed."""
 
 _BLOCK = 1 << 16  # bytes read at once in search of the last newline
 
 
 def whole_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file without their newlines; none where there is no file.
+    """Yield the complete lines of a file without their newlines; nothing if there is no file.
 
     Raises:
-        ConfigError: it is a folder, a pipe or a device: lines of these may never end.
+        ConfigError: the path is a folder, a pipe or a device, whose lines may never end.
     """
     check_output(path)
     if not path.exists():
@@ -46,58 +46,58 @@ def whole_lines(path: Path) -> Iterator[bytes]:
                 yield line[:-1].removeprefix(codecs.BOM_UTF8)  # of an editor that saved it
 
 
-def lock_of(path: Path) -> Path:
-    """Return the file that locks another; whatever links lead to that, it is the same."""
+def lock_path(path: Path) -> Path:
+    """Return the path of the lock of a file, the same for all links to it."""
     real = _real(path)
     return real.with_name(f".{real.name}.lock")
 
 
-def again_of(path: Path) -> Path:
-    """Return the file of what was asked again of another, until it is in its place."""
+def retry_path(path: Path) -> Path:
+    """Return the path where retried lines of a file are kept until they replace failed ones."""
     real = _real(path)
     return real.with_name(f"{real.name}.again")
 
 
-def filled(path: Path, read: Reading) -> list[bytes]:
-    """Return the lines of a file; what was asked again already is in its place."""
-    return fill(whole_lines(path), whole_lines(again_of(path)), read)
+def current_lines(path: Path, read: Reading) -> list[bytes]:
+    """Return the lines of a file, failed ones replaced by retried ones where there are any."""
+    return replace_failed(whole_lines(path), whole_lines(retry_path(path)), read)
 
 
-def fill(lines: Iterable[bytes], others: Iterable[bytes], read: Reading) -> list[bytes]:
-    """Let lines that failed give way to what others hold of the same."""
+def replace_failed(lines: Iterable[bytes], others: Iterable[bytes], read: Reading) -> list[bytes]:
+    """Return the lines, each failed one replaced by the line of the same key in `others`."""
     found = {key: line for line in others if (key := read(line)[0]) is not None}
     keys = ((line, *read(line)) for line in lines)
     return [found.get(key, line) if failed else line for line, key, failed in keys]
 
 
 class LineFile:
-    """A file of lines that no other process adds to while it is open here.
+    """A file of lines with an exclusive lock between processes.
 
-    The lock is a file beside it, `.NAME.lock`, which stays; what holds it dies with its process.
+    The lock file `.NAME.lock` beside it stays; the lock itself ends with its process.
     """
 
     def __init__(self, path: Path, *, busy: DestaError) -> None:
-        """Lock the file; it is neither made nor changed before the first `append`.
+        """Lock the file; it is neither created nor changed before the first `append`.
 
         Args:
-            path: the file; its folder must be there.
-            busy: what to raise where another process has it open.
+            path: the file; its folder must exist.
+            busy: error to raise if another process has it open.
 
         Raises:
-            DataError: `busy`, or the file system keeps no locks, or the folder takes no files.
-            ConfigError: it is a folder, a pipe or a device.
-            OSError: the folder is missing, or may not be written to.
+            DataError: `busy`, or the file system has no locks, or the folder takes no files.
+            ConfigError: the path is a folder, a pipe or a device.
+            OSError: the folder is missing or not writable.
         """
         check_output(path)
         self.path = _real(path)
         self._file: BinaryIO | None = None
-        self._lock = FileLock(lock_of(path), timeout=0)
+        self._lock = FileLock(lock_path(path), timeout=0)
         if not self.path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         try:
             self._lock.acquire()
         except Timeout as error:
-            if lock_of(path).exists():
+            if lock_path(path).exists():
                 raise busy from error
             raise DataError(
                 f"{path} cannot be locked: its folder takes no files",
@@ -112,11 +112,11 @@ class LineFile:
             ) from error
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the whole lines that are on the disk, without their newlines."""
+        """Yield the complete lines on the disk, without their newlines."""
         return whole_lines(self.path)
 
     def append(self, lines: Iterable[str]) -> None:
-        """Add lines; they are on the disk when this returns."""
+        """Append lines; they are on the disk when this returns."""
         text = "".join(f"{line}\n" for line in lines)
         if self._file is None:
             self._file = self.path.open("a+b")
@@ -127,8 +127,8 @@ class LineFile:
         os.fsync(self._file.fileno())
 
     def rewrite(self, lines: Iterable[bytes]) -> None:
-        """Put other lines in the place of all, whole or not at all."""
-        self._release()  # or what is appended next would go to the file that was
+        """Replace all lines, atomically."""
+        self._release()  # else the next append would go to the replaced file
         if self.path.exists() and self.path.stat().st_nlink > 1:
             log.warning(
                 "%s has another name (a hard link), under which the old lines stay", self.path
@@ -136,7 +136,7 @@ class LineFile:
         write_atomic(self.path, b"".join(line + b"\n" for line in lines))
 
     def close(self) -> None:
-        """Let other processes have the file."""
+        """Close the file and release its lock."""
         try:
             self._release()
         finally:
@@ -155,44 +155,44 @@ class LineFile:
 
 
 class RetryFile(LineFile):
-    """A file of lines of which those that failed can be asked again.
+    """A file of lines in which failed items can be retried.
 
-    What is asked again is appended to `NAME.again`, and put into the places of the lines that
-    failed when all is there, or by the next process that opens the file. A line that did not fail
-    is never changed.
+    Retried lines are appended to `NAME.again`; `replace`, in this process or the next one that
+    opens the file, puts them in the places of the failed lines. Other lines are never changed.
     """
 
     def __init__(self, path: Path, read: Reading, *, busy: DestaError) -> None:
         """Lock the file, as `LineFile` does; nothing is changed yet.
 
         Args:
-            path: the file; its folder must be there.
-            read: tells lines apart, and those that failed from others.
-            busy: what to raise where another process has it open.
+            path: the file; its folder must exist.
+            read: returns the key of a line, and whether it failed.
+            busy: error to raise if another process has it open.
         """
         super().__init__(path, busy=busy)
-        self.again = again_of(path)
+        self.again = retry_path(path)
         self._read = read
         self._busy = busy
         self._retried: LineFile | None = None
 
     def append_again(self, lines: Iterable[str]) -> None:
-        """Keep lines that will take the place of others; they are on the disk when this returns."""
+        """Append retried lines to `NAME.again`; they are on the disk when this returns."""
         if self._retried is None:
             self._retried = LineFile(self.again, busy=self._busy)
         self._retried.append(lines)
 
     def replace(self) -> None:
-        """Put what was asked again, by this process or one that was cut off, into its place."""
+        """Replace failed lines by those in `NAME.again`, also of a process that was killed."""
         self._close_retried()
         if self.again.exists():
-            if lines := filled(self.path, self._read):
+            if lines := current_lines(self.path, self._read):
                 self.rewrite(lines)
             self.again.unlink()
-        lock_of(self.again).unlink(missing_ok=True)  # only who holds the lock of the file takes it
+        # Safe to remove: only the holder of this file's lock takes it.
+        lock_path(self.again).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let other processes have the file; what was asked again waits for the next one."""
+        """Close the file and release its lock; retried lines are kept for the next process."""
         try:
             self._close_retried()
         finally:
@@ -205,12 +205,12 @@ class RetryFile(LineFile):
 
 
 def _real(path: Path) -> Path:
-    """Return where links lead; a circle of links stays as it is, and opening it says so."""
+    """Return the path with links resolved; a circle of links is kept, and fails when opened."""
     return Path(os.path.realpath(path))
 
 
 def _end_of_lines(file: BinaryIO) -> int:
-    """Return the bytes up to the last newline, and with it."""
+    """Return the number of bytes up to and including the last newline."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - _BLOCK)

@@ -1,4 +1,4 @@
-"""Paths that a user gives: files of this machine, and outputs that can be written whole."""
+"""Checks of paths that a user gives: local files, and outputs that can be written atomically."""
 
 import os
 import re
@@ -10,15 +10,15 @@ from desta.errors import ConfigError, DataError
 
 _URL = re.compile(r"(https?|ftps?|s3|gs|hf|file):/+(?=[^/])", re.IGNORECASE)
 _NOT_FETCHED = "is a URL, and URLs are not fetched"
-_NOT_WHOLE = "give the path of a regular file, or of one that is not there yet"
+_NOT_WHOLE = "give the path of a regular or a new file"
 _STREAMS = (1, 2)  # what this program prints
 
 
 def check_local(path: str | Path) -> None:
-    """Refuse a URL, also one of whose slashes `Path` has left only one.
+    """Refuse a URL, also one whose `//` was reduced to `/` by `Path`.
 
     Raises:
-        DataError: it is a URL.
+        DataError: the path is a URL.
     """
     text = str(path)
     if found := _URL.match(text):
@@ -32,25 +32,26 @@ def check_local(path: str | Path) -> None:
 
 
 def check_output(path: Path, *, in_folder: bool = False) -> None:
-    """Refuse what is no place for a file, before anything is read.
+    """Refuse a path that no regular file can be written to, before anything is read.
 
-    A link is judged by what it leads to.
+    Links are followed.
 
     Args:
-        path: the file.
-        in_folder: its folder must be there; else who writes the file makes that.
+        path: output file.
+        in_folder: whether its folder must exist already.
 
     Raises:
-        ConfigError: it is a folder, a pipe, a socket, a device or what this program prints to, or
-            lies in what is no folder, or a link leads to a folder that is not there.
-        DataError: it is a URL.
+        ConfigError: the path is a folder, a pipe, a socket, a device or this program's own output,
+            or its parent is not a folder, or a link points into a missing folder.
+        DataError: the path is a URL.
     """
     found = _status(path)
     if found is None:
         folder = Path(os.path.realpath(path)).parent
         if (in_folder or path.is_symlink()) and not folder.is_dir():
             raise ConfigError(
-                f"{path} cannot be written: the folder {folder} is not there", fix="make it first"
+                f"{path} cannot be written: the folder {folder} does not exist",
+                fix="create it first",
             )
         return
     if stat.S_ISDIR(found.st_mode):
@@ -67,30 +68,28 @@ def check_output(path: Path, *, in_folder: bool = False) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse what is no place for a folder of files, before anything is read.
+    """Refuse a path that is not, and cannot become, a folder, before anything is read.
 
     Raises:
-        ConfigError: it is something else than a folder, or lies in what is none.
-        DataError: it is a URL.
+        ConfigError: the path or its parent is something other than a folder.
+        DataError: the path is a URL.
     """
     found = _status(path)
     if found is None and path.is_symlink():
         raise ConfigError(f"{path} is a link that leads nowhere", fix="give another folder")
     if found is not None and not stat.S_ISDIR(found.st_mode):
-        raise ConfigError(
-            f"{path} is not a folder", fix="give a folder, or one that is not there yet"
-        )
+        raise ConfigError(f"{path} is not a folder", fix="give a folder, or the path of a new one")
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Return what a path leads to; None where there is nothing yet."""
+    """Return the status of a path, links followed; None if it does not exist."""
     check_local(path)
     try:
         return path.stat()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte, or half a character
-        told = error.strerror if isinstance(error, OSError) else error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte, or a lone surrogate
+        why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            f"{str(path)!r} cannot be written: {told}", fix="give another path"
+            f"{str(path)!r} cannot be written: {why}", fix="give another path"
         ) from error

@@ -1,4 +1,4 @@
-"""The progress bar of all long work: rate and time left, on stderr."""
+"""Progress bars on stderr, with rate and remaining time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +27,9 @@ def progress_bar(label: str, *, total: int, done: int = 0) -> Iterator[Callable[
     """Show a bar while the block runs.
 
     Args:
-        label: what is being done.
-        total: items in all.
-        done: items that an earlier, interrupted call has done.
+        label: text in front of the bar.
+        total: number of items.
+        done: items finished by an earlier, interrupted call.
 
     Yields:
         A function to call after each item: `advance()`, `advance("a note")` or
@@ -57,10 +57,10 @@ def progress_bar(label: str, *, total: int, done: int = 0) -> Iterator[Callable[
 
 @contextmanager
 def counter(label: str) -> Iterator[Callable[[int], None]]:
-    """Show how many items are done while the block runs, where nobody knows how many there are.
+    """Show a count of finished items while the block runs, for work of unknown size.
 
     Yields:
-        A function to call with the number done so far.
+        A function to call with the number of items finished so far.
     """
     bar = Progress(
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""The two records that travel through the system: clips and audio-text pairs."""
+"""Records of a data set: clips and audio-text pairs, and their JSON lines."""
 
 import codecs
 import gzip
@@ -23,25 +23,25 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 CORPUS = "corpus"
 MEASURED = "measured"
 MODEL = "model:"
-"""Origins of an attribute: who says its value. `model:` is followed by the id of the model."""
+"""Origins of the value of an attribute; `model:` is followed by the id of the model."""
 
 LOCATOR = "<|AUDIO|>"
-"""Marks in the text of a message where a clip is heard."""
+"""Marks the position of a clip in the text of a message."""
 START_AUDIO = "<start_audio>"
 END_AUDIO = "<end_audio>"
-"""Literal text around every clip; ordinary tokens to the backbone."""
+"""Literal text around every clip; ordinary tokens for the backbone."""
 _TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
 _CLIP = frozenset({"audio", "text"})
 _MESSAGE = frozenset({"role", "content", "audios"})
 _ROW = frozenset({*_TEXTS, "messages"})
 
 NO_TRANSCRIPTION = " "
-"""Stands for the transcription where nothing is spoken (one token follows the audio tokens)."""
+"""Transcription of a clip without speech: one token after the audio tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A stretch of a clip in which one speaker speaks."""
+    """Part of a clip in which one speaker speaks."""
 
     start: float
     """Seconds from the start of the clip."""
@@ -52,7 +52,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """What a corpus knows of one recording; a line of `clips.jsonl`."""
+    """Metadata of one recording; a line of `clips.jsonl`."""
 
     id: str
     source: str
@@ -63,10 +63,10 @@ class Clip:
     domain: Domain
     segments: tuple[Segment, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """In the order in which they are to be written."""
+    """Attribute -> value, in the order of the seed description."""
     split: Split = "train"
     origins: Mapping[str, str] = field(default_factory=dict)
-    """Attribute -> `measured` or `model:<id>`; what is not listed is of the corpus."""
+    """Attribute -> `measured` or `model:<id>`; attributes not listed are the corpus's."""
 
     @property
     def transcription(self) -> str:
@@ -75,7 +75,7 @@ class Clip:
         return words or NO_TRANSCRIPTION
 
     def origin(self, attribute: str) -> str:
-        """Return who says the value of an attribute: `corpus`, `measured` or `model:<id>`.
+        """Return the origin of an attribute: `corpus`, `measured` or `model:<id>`.
 
         Raises:
             KeyError: the clip has no such attribute.
@@ -85,7 +85,7 @@ class Clip:
         return self.origins.get(attribute, CORPUS)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object; unset fields of segments, and no origins, are left out."""
+        """Return a JSON object; unset fields of segments and empty origins are left out."""
         record = asdict(self)
         record["segments"] = [
             {k: v for k, v in asdict(s).items() if v is not None} for s in self.segments
@@ -113,40 +113,40 @@ class Clip:
         if not all(isinstance(text, str) for text in (clip.id, clip.source, clip.audio)):
             raise TypeError("id, source and audio must be text")
         if not _is_time(clip.duration) or clip.duration < 0:
-            raise TypeError(f"duration {clip.duration!r} is no number of seconds")
+            raise TypeError(f"duration {clip.duration!r} is not a number of seconds")
         for segment in clip.segments:
             if not (_is_time(segment.start) and _is_time(segment.end)):
-                raise TypeError("a segment starts or ends at no number of seconds")
+                raise TypeError("the start or end of a segment is not a number of seconds")
             if not all(isinstance(text, str | None) for text in (segment.speaker, segment.text)):
                 raise TypeError("the speaker and the text of a segment must be text")
         if clip.domain not in DOMAINS or clip.split not in SPLITS:
             raise TypeError(f"domain {clip.domain!r} or split {clip.split!r} is unknown")
         if stray := sorted(clip.origins.keys() - clip.attributes.keys()):
-            raise TypeError(f"the origin of {stray[0]!r} is told, but no value of it")
+            raise TypeError(f"the origin of {stray[0]!r} is given without its value")
         return clip
 
 
 def _is_texts(value: Any) -> bool:
-    """Say whether it is an object whose values are text."""
+    """Return whether a value is an object whose values are text."""
     return isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values())
 
 
 def _is_time(value: Any) -> bool:
-    """Say whether it is a number, and neither NaN nor infinite, which Python's JSON reads."""
+    """Return whether a value is a finite number; Python's JSON also reads NaN and infinity."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioRef:
-    """A clip inside a message: where it lies and what is said in it."""
+    """A clip inside a message: its audio and its transcription."""
 
     audio: Any
-    """Path; when a model is asked also the bytes of a file, or samples and their rate in Hz."""
+    """Path; at inference also the bytes of a file, or samples and their rate in Hz."""
     text: str | None = None
-    """The transcription; None means that nobody has said yet (the engine will transcribe)."""
+    """The transcription; None if it is not known yet (the engine will transcribe)."""
 
     def __repr__(self) -> str:
-        """Name the clip: the bytes of a recording would fill the screen."""
+        """Return a short form: the bytes of a recording would fill the screen."""
         clip = repr(self.audio) if isinstance(self.audio, str) else reprlib.repr(self.audio)
         return f"AudioRef(audio={clip}, text={self.text!r})"
 
@@ -160,7 +160,7 @@ class Message:
     audios: tuple[AudioRef, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the published form: `audios` only where there are any."""
+        """Return the published form: `audios` only if there are any."""
         record: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.audios:
             record["audios"] = [
@@ -170,7 +170,11 @@ class Message:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Message":
-        """Build a message from its published form."""
+        """Build a message from its published form.
+
+        Raises:
+            KeyError, TypeError: a field is missing or of another type.
+        """
         audios = tuple(
             AudioRef(audio=a["audio"], text=a.get("text")) for a in record.get("audios") or ()
         )
@@ -219,10 +223,10 @@ class AudioTextPair:
 
 
 def find_flaw(record: Mapping[str, Any]) -> str | None:
-    """Return why a row cannot be trained on, in the same words for every row; None if it can.
+    """Return the reason why a row cannot be trained on, countable over rows; None if it can.
 
     Args:
-        record: a line of a shard; a field that is missing counts as null.
+        record: a line of a shard; a missing field counts as null.
     """
     messages = record.get("messages")
     if not messages or None in messages:
@@ -238,7 +242,7 @@ def find_flaw(record: Mapping[str, Any]) -> str | None:
 
 
 def find_departure(row: Mapping[str, Any]) -> str | None:
-    """Return how a row departs from names, types and text of the published schema; None if not."""
+    """Return how a row departs from the published schema; None if it does not."""
     if extra := row.keys() - _ROW:
         return f"has the field {_outside(extra)}"
     for name in _TEXTS:
@@ -246,32 +250,32 @@ def find_departure(row: Mapping[str, Any]) -> str | None:
             return f'has something else than text as "{name}"'
     messages = row.get("messages")
     if not _is_list_of_objects(messages):
-        return "has messages that are no list of objects"
+        return "has messages that are not a list of objects"
     for message in filter(None, messages or ()):
         if extra := message.keys() - _MESSAGE:
             return f"has a message with the field {_outside(extra)}"
         if not all(isinstance(message.get(name), str | None) for name in ("role", "content")):
-            return "has a message whose role or content is no text"
+            return "has a message whose role or content is not text"
         clips = message.get("audios")
         if not _is_list_of_objects(clips):
-            return "has audios that are no list of objects"
+            return "has audios that are not a list of objects"
         for clip in filter(None, clips or ()):
             if extra := clip.keys() - _CLIP:
                 return f"has a clip with the field {_outside(extra)}"
             if not all(isinstance(value, str | None) for value in clip.values()):
-                return "has a clip whose path or transcription is no text"
+                return "has a clip whose path or transcription is not text"
     if holds_half(json.dumps(row, ensure_ascii=False)):
         return HALF
     return None
 
 
 def _outside(names: Set[str]) -> str:
-    """Return words on a field, one for rows that share it, also where its name cannot be stored."""
+    """Return the description of an unknown field, its name escaped where it cannot be stored."""
     return f'"{printable(min(names))}", which is not in the schema'
 
 
 def _is_list_of_objects(value: Any) -> bool:
-    """Say whether it is that, or null; objects in it may be null too."""
+    """Return whether a value is null or a list of objects, which may be null too."""
     return value is None or (
         isinstance(value, list) and all(isinstance(item, dict | None) for item in value)
     )
@@ -281,17 +285,17 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of a file, one a line; blank lines and byte order marks are skipped.
 
     Args:
-        path: plain, or gzipped where its name ends in .gz.
+        path: plain, or gzipped if its name ends in .gz.
 
     Raises:
-        DataError: the file is missing or cut, or a line is not a JSON object.
+        DataError: the file is missing or truncated, or a line is not a JSON object.
     """
     for _, record in numbered_jsonl(path):
         yield record
 
 
 def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield what `read_jsonl` does, each with the number of its line, from 1."""
+    """Yield the objects of `read_jsonl` with their line numbers, from 1."""
     for number, _, record in _numbered_lines(path):
         if isinstance(record, DataError):
             raise record
@@ -299,13 +303,13 @@ def numbered_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | DataError]]:
-    """Yield the lines of a JSONL file, each with its object, or with the error of this line alone.
+    """Yield the lines of a JSONL file, each with its object or the error of this line.
 
     Args:
-        path: as of `read_jsonl`.
+        path: as for `read_jsonl`.
 
     Raises:
-        DataError: the file is missing or cut.
+        DataError: the file is missing or truncated.
     """
     return ((line, record) for _, line, record in _numbered_lines(path))
 
@@ -325,7 +329,7 @@ def _parse(line: bytes, where: str) -> dict[str, Any] | DataError:
         record = json.loads(line.decode())
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or far too deep
         return DataError(
-            f"{where} is not JSON: {error}", fix="mend or delete that line", reason="is not JSON"
+            f"{where} is not JSON: {error}", fix="correct or delete that line", reason="is not JSON"
         )
     if not isinstance(record, dict):
         return DataError(
@@ -339,7 +343,7 @@ def _parse(line: bytes, where: str) -> dict[str, Any] | DataError:
 def _lines(file: Iterable[bytes], path: Path) -> Iterator[bytes]:
     try:
         for line in file:
-            yield line.removeprefix(codecs.BOM_UTF8)  # also within: of files that were joined
+            yield line.removeprefix(codecs.BOM_UTF8)  # also inside: files may have been joined
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is not whole: {error}", fix="fetch that file again") from error
 
@@ -365,5 +369,5 @@ def stream_clips(path: Path) -> Iterator[Clip]:
 
 
 def read_clips(path: Path) -> list[Clip]:
-    """Read `clips.jsonl` whole; raises what `stream_clips` does."""
+    """Return the clips of `clips.jsonl`; raises the errors of `stream_clips`."""
     return list(stream_clips(path))

@@ -1,4 +1,4 @@
-"""Names of before that are still understood, each with a word about the new one."""
+"""Old names that are still accepted, each with a warning that gives the new one."""
 
 import functools
 import logging
@@ -15,19 +15,19 @@ KEYS = dict.fromkeys(
     ("backbone_quantisation", "quantisation", "quantization", "quantise", "quantize"),
     "backbone_quantization",
 )
-"""Key of a recipe -> what it is called."""
+"""Old key of a recipe -> new key."""
 
 
 def with_new_keys(tree: Mapping[Any, Any], known: Collection[str], *, where: str) -> dict[Any, Any]:
-    """Return keys of a recipe under the names that they have now.
+    """Rename old keys of a recipe.
 
     Args:
-        tree: the keys.
-        known: names that there are; only what is missing among them is renamed.
+        tree: keys and values.
+        known: current names; only keys that are not among them are renamed.
         where: opens every message.
 
     Raises:
-        ConfigError: one stands there under two names.
+        ConfigError: a key is given under two names.
     """
     renamed: dict[Any, Any] = {}
     for key, value in tree.items():
@@ -37,19 +37,19 @@ def with_new_keys(tree: Mapping[Any, Any], known: Collection[str], *, where: str
         else:
             log.warning('%s: "%s" is now called "%s"', where, key, name)
         if name in renamed:
-            raise ConfigError(f'{where}: "{name}" stands there under two names', fix="keep one")
+            raise ConfigError(f'{where}: "{name}" is given under two names', fix="keep one")
         renamed[name] = value
     return renamed
 
 
 def other_names(key: str) -> list[str]:
-    """Return by what other names a key of a recipe may be there."""
+    """Return the other names under which a key of a recipe is accepted."""
     name = KEYS.get(key, key)
     return [other for other in (*KEYS, name) if other != key and KEYS.get(other, other) == name]
 
 
 def keywords(**names: str) -> Callable[[F], F]:
-    """Let a function understand keywords of before: `keywords(old="new")`."""
+    """Create a decorator that accepts old keyword arguments: `keywords(old="new")`."""
 
     def decorate(function: F) -> F:
         @functools.wraps(function)

@@ -1,8 +1,8 @@
-"""JSON that comes from a file, checked against the types that its reader counts on.
+"""Validation of JSON files against type hints.
 
-A hint is a type as Python writes it: `str`, `float`, `list[str]`, `dict[str, int]`, unions,
-`Literal`, a `TypedDict` or a dataclass. Where a file may hold keys of others, they pass; a number
-is finite, and `Json` is anything that holds finite numbers.
+A hint is a Python type: `str`, `float`, `list[str]`, `dict[str, int]`, a union, a `Literal`, a
+`TypedDict` or a dataclass. Unknown keys are accepted. Numbers must be finite; `Json` is any value
+with finite numbers.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_or
 from desta.errors import DataError
 
 Json = Annotated[Any, "finite"]
-"""Any JSON value all of whose numbers are finite; `Any` itself is not looked at."""
+"""Any JSON value with finite numbers; `Any` itself is not checked."""
 MOST = 10**15
-"""Numbers beyond it are no counts, scores or seconds: they were damaged."""
+"""Largest magnitude of a count, score or number of seconds; anything beyond is damage."""
 _NAMES: dict[Any, str] = {
     str: "a text",
     int: "a whole number",
@@ -34,12 +34,12 @@ def read_json(path: Path, hint: Any, *, fix: str, what: str = "JSON") -> Any:
 
     Args:
         path: the file.
-        hint: what it must hold.
-        fix: what to do where it does not.
-        what: what the file should be, as an error says it.
+        hint: type of its content.
+        fix: fix of the error.
+        what: kind of file, for the error message.
 
     Raises:
-        DataError: it is missing, is no JSON, or a value in it is of another kind.
+        DataError: the file is missing, is not JSON, or does not match the hint.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -49,20 +49,20 @@ def read_json(path: Path, hint: Any, *, fix: str, what: str = "JSON") -> Any:
         raise DataError(f"{path}:{error.lineno} is not {what}: {error.msg}", fix=fix) from error
     except (ValueError, RecursionError) as error:  # no text, a number without end, far too deep
         raise DataError(f"{path} is not {what}: {error}", fix=fix) from error
-    check(value, hint, where=str(path) if what == "JSON" else f"{path} is not {what}", fix=fix)
+    check_json(value, hint, where=str(path) if what == "JSON" else f"{path} is not {what}", fix=fix)
     return value
 
 
-def check(value: Any, hint: Any, *, where: str, fix: str) -> None:
-    """Raise DataError, which opens with `where`, if a value is not what its reader counts on."""
-    if fault := find_fault(value, hint):
+def check_json(value: Any, hint: Any, *, where: str, fix: str) -> None:
+    """Raise DataError, which opens with `where`, if a value does not match a hint."""
+    if fault := find_json_fault(value, hint):
         raise DataError(f"{where}: {fault}", fix=fix)
 
 
-def find_fault(value: Any, hint: Any, key: str = "") -> str | None:
-    """Return what is wrong with a JSON value, by the key it stands under; None if nothing is.
+def find_json_fault(value: Any, hint: Any, key: str = "") -> str | None:
+    """Return the first mismatch between a JSON value and a hint, with its key; None if it matches.
 
-    >>> find_fault({"systems": [{"name": 3}]}, dict[str, list[dict[str, str]]])
+    >>> find_json_fault({"systems": [{"name": 3}]}, dict[str, list[dict[str, str]]])
     'systems[0].name is 3, not a text'
     """
     origin, args = get_origin(hint), get_args(hint)
@@ -71,13 +71,13 @@ def find_fault(value: Any, hint: Any, key: str = "") -> str | None:
     if hint == Json:
         return _infinite(value, key)
     if origin in (NotRequired, typing.Required):
-        return find_fault(value, args[0], key)
+        return find_json_fault(value, args[0], key)
     if origin in (Union, types.UnionType):
-        faults = [find_fault(value, option, key) for option in args]
+        faults = [find_json_fault(value, option, key) for option in args]
         if None in faults:
             return None
         rest = [option for option in args if option is not type(None)]
-        return find_fault(value, rest[0], key) if len(rest) == 1 else _is_not(value, hint, key)
+        return find_json_fault(value, rest[0], key) if len(rest) == 1 else _is_not(value, hint, key)
     if origin is Literal:
         return None if value in args else _is_not(value, hint, key)
     if fields := _fields(hint):
@@ -87,7 +87,7 @@ def find_fault(value: Any, hint: Any, key: str = "") -> str | None:
     if origin is not None and issubclass(origin, Sequence):
         if not isinstance(value, list | tuple):
             return _is_not(value, hint, key)
-        found = (find_fault(each, args[0], f"{key}[{n}]") for n, each in enumerate(value))
+        found = (find_json_fault(each, args[0], f"{key}[{n}]") for n, each in enumerate(value))
         return next(filter(None, found), None)
     return None if _is(value, hint) else _is_not(value, hint, key)
 
@@ -100,7 +100,7 @@ def _is(value: Any, hint: Any) -> bool:
 
 
 def _fields(hint: Any) -> dict[str, tuple[Any, bool]]:
-    """Return the fields of a TypedDict or a dataclass: hint, and whether it must be there."""
+    """Return field -> hint, and whether it is required, of a TypedDict or a dataclass."""
     if typing.is_typeddict(hint):
         hints = typing.get_type_hints(hint, include_extras=True)
         return {name: (each, name in hint.__required_keys__) for name, each in hints.items()}
@@ -123,13 +123,13 @@ def _fault_in_object(value: Any, fields: Mapping[str, tuple[Any, bool]], key: st
         if name not in value:
             if required:
                 return f"{_below(key, name)} is missing"
-        elif fault := find_fault(value[name], hint, _below(key, name)):
+        elif fault := find_json_fault(value[name], hint, _below(key, name)):
             return fault
     return None
 
 
 def _first(value: Mapping[str, Any], args: Sequence[Any], key: str) -> str | None:
-    found = (find_fault(each, args[1], _below(key, name)) for name, each in value.items())
+    found = (find_json_fault(each, args[1], _below(key, name)) for name, each in value.items())
     return next(filter(None, found), None)
 
 
@@ -160,7 +160,7 @@ def _name(hint: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a sentence can hold it."""
+    """Return a value in a short form for messages."""
     text = "NaN" if isinstance(value, float) and math.isnan(value) else json.dumps(value)
     return text if len(text) <= 40 else f"{text[:40]}..."
 

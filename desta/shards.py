@@ -1,13 +1,13 @@
-"""A data set directory: shards of audio-text pairs, the manifest, and what made them.
+"""Data set directories: shards of audio-text pairs and their manifest.
 
     audio-00000.jsonl ...  shards, one pair a line, in the order of the clips
-    manifest.json          what the shards are and where they come from; written last
+    manifest.json          shards with their hashes, recipe and counts; written last
     dropped.ndjson         the pairs that were not kept, each with its reason
     responses.sqlite       every response of the backbone, by request; may be deleted at the end
-    building/              the next shards; only while construction is under way
+    building/              the next shards; only while construction is running
 
-Published directories hold `*.jsonl` shards without a manifest, and are read as they are. Nothing
-else in a data set directory ends in `.jsonl`.
+Published directories hold `*.jsonl` shards without a manifest, and can be read too. No other file
+of a data set directory ends in `.jsonl`.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from desta.files import UNWRITABLE, sha256, write_atomic
 from desta.paths import check_local
 from desta.reasons import Count, Reasons
 from desta.records import AudioTextPair, read_jsonl
-from desta.schema import Json, check, read_json
+from desta.schema import Json, check_json, read_json
 
 FORMAT = 3
-"""Of the directory; raised whenever an older reader would misread a newer directory."""
+"""Format of the directory; raised whenever older code would misread a newer directory."""
 MANIFEST = "manifest.json"
 RESPONSES = "responses.sqlite"
 
@@ -42,7 +42,7 @@ class Shard:
 
 
 class Faithful(TypedDict):
-    """Responses that were asked for an attribute, and those that name the right value."""
+    """Counts of responses to prompts about an attribute, and of those that name the right value."""
 
     asked: int
     right: int
@@ -52,12 +52,12 @@ class Faithful(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What the shards of a directory are and where they come from."""
+    """Shards of a data set directory, their origin, and counts."""
 
     backbone: str
-    """Model id of the backbone that wrote the responses."""
+    """Id of the backbone that wrote the responses."""
     revision: str
-    """What pins its weights."""
+    """Revision of its weights."""
     prompt_pool: str
     """SHA-256 of the prompt pools."""
     sampling: Mapping[str, Any]
@@ -69,17 +69,17 @@ class Manifest:
     dropped: Reasons[str] = field(default_factory=Reasons)
     """Items that did not become a pair."""
     counts: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
-    """Source -> kind of prompt -> responses that were `kept` and `dropped`."""
+    """Source -> kind of prompt -> numbers of responses `kept` and `dropped`."""
     faithfulness: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
-    """Kind of prompt -> attribute -> responses `asked` for it that are `right`, and of those `kept`
-    the ones that are, `kept_right`."""
+    """Kind of prompt -> attribute -> responses to prompts about it (`asked`) and the `right` ones
+    among them, and the same of those `kept`."""
     num_unknown: int = 0
-    """Pairs whose prompt asks for an attribute that nothing is known of."""
+    """Pairs whose prompt asks for an attribute that the clip does not have."""
     format: int = FORMAT
 
     @property
     def num_kept(self) -> int:
-        """Pairs in the shards."""
+        """Number of pairs in the shards."""
         return sum(shard.rows for shard in self.shards)
 
     @property
@@ -88,16 +88,16 @@ class Manifest:
         return self.dropped.total
 
     def write(self, directory: Path) -> None:
-        """Write `manifest.json`: the shards count as finished from here on."""
+        """Write `manifest.json`, which marks the shards as finished."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True)
         write_atomic(directory / MANIFEST, f"{text}\n".encode(errors=UNWRITABLE))
 
     @classmethod
     def read(cls, directory: Path) -> Self | None:
-        """Read `manifest.json`; None where there is none.
+        """Read `manifest.json`; return None if there is none.
 
         Raises:
-            DataError: it is broken, or of a format that this version does not know.
+            DataError: it is broken, or of a newer format.
         """
         path = directory / MANIFEST
         if not path.is_file():
@@ -112,10 +112,10 @@ class Manifest:
             )
         where = f"{path} is not a manifest"
         dropped = {"dropped": values.pop("dropped", {})}
-        check(dropped, dict[str, dict[str, Count]], where=where, fix=again)
-        check(values, cls, where=where, fix=again)
+        check_json(dropped, dict[str, dict[str, Count]], where=where, fix=again)
+        check_json(values, cls, where=where, fix=again)
         told = {"faithfulness": values.get("faithfulness", {})}
-        check(told, dict[str, dict[str, dict[str, Faithful]]], where=where, fix=again)
+        check_json(told, dict[str, dict[str, dict[str, Faithful]]], where=where, fix=again)
         try:
             values["shards"] = tuple(Shard(**shard) for shard in values["shards"])
             return cls(**values, dropped=Reasons.from_json(dropped["dropped"]))
@@ -124,15 +124,15 @@ class Manifest:
 
 
 class ShardWriter:
-    """Writes pairs in order as `<prefix>-00000.jsonl` and so on, each when it comes."""
+    """Writer of shards named `<prefix>-00000.jsonl` and so on; pairs are written at once."""
 
     def __init__(self, directory: Path, *, rows_per_shard: int, prefix: str = "audio") -> None:
-        """Begin with the first shard.
+        """Create a writer; the first shard is opened with the first pair.
 
         Args:
-            directory: where shards go; no reader may look there before `close`.
-            rows_per_shard: pairs after which the next shard begins.
-            prefix: what their names begin with.
+            directory: folder of the shards; not to be read before `close`.
+            rows_per_shard: pairs in each shard but the last.
+            prefix: beginning of their names.
         """
         self._directory = directory
         self._rows_per_shard = rows_per_shard
@@ -154,13 +154,13 @@ class ShardWriter:
             self._end_shard()
 
     def close(self) -> tuple[Shard, ...]:
-        """End the last shard and return all; they are on the disk when this returns."""
+        """Finish the last shard and return all shards, which are on the disk then."""
         if self._file is not None:
             self._end_shard()
         return tuple(self._shards)
 
     def abandon(self) -> None:
-        """Close a shard that will not be finished; nothing can be added any more."""
+        """Close the unfinished shard after an error."""
         if self._file is not None:
             self._file.close()
 
@@ -205,7 +205,7 @@ def shard_paths(directory: Path) -> list[Path]:
 
 
 def read_pairs(directory: Path) -> Iterator[AudioTextPair]:
-    """Yield the pairs of a directory in order.
+    """Yield the pairs of a directory, in the order of its shards.
 
     Raises:
         DataError: a shard is missing, or a line is not an audio-text pair.
@@ -221,11 +221,11 @@ def read_pairs(directory: Path) -> Iterator[AudioTextPair]:
                 ) from error
 
 
-def verify(directory: Path) -> Manifest:
+def verify_shards(directory: Path) -> Manifest:
     """Compare every shard with the manifest.
 
     Raises:
-        DataError: there is no manifest, or a shard is missing or not what was written.
+        DataError: there is no manifest, or a shard is missing or was changed.
     """
     manifest = Manifest.read(directory)
     if manifest is None:

@@ -1,22 +1,22 @@
-"""How threads of OpenMP wait for each other, set before PyTorch loads its runtime.
+"""Waiting of OpenMP threads, configured before PyTorch loads its runtime.
 
-Every operation of PyTorch on several cores ends at a barrier. Threads wait there awake for a while
-(turns of an empty loop), then asleep. By libgomp's default they stay awake for milliseconds: on a
-core that the last thread may need, when another program runs beside.
+Every operation of PyTorch on several cores ends at a barrier. Threads spin there for a while, then
+sleep. libgomp's default spins for milliseconds, on a core that the last thread may need when
+another program is running.
 """
 
 import os
 
 SPIN_COUNT = 2_000
-"""Turns that a waiting thread stays awake; `scripts/neighbour.py` measures what it does."""
+"""Iterations that a waiting thread spins; measured by `scripts/neighbour.py`."""
 
 _VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
 def limit_spinning() -> None:
-    """Set `GOMP_SPINCOUNT`, unless the environment says how threads wait.
+    """Set `GOMP_SPINCOUNT`, unless the environment already configures waiting.
 
-    libgomp reads it once, when it is loaded; later it changes child processes only.
+    libgomp reads it once, when it is loaded; afterwards only child processes are affected.
     """
     if not any(name in os.environ for name in _VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)

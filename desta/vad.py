@@ -1,7 +1,7 @@
-"""Where somebody speaks: silero's voice activity detector.
+"""Voice activity detection with silero.
 
-Whisper invents words where nobody speaks, so a window in which the detector hears nothing is not
-transcribed at all.
+Whisper invents words where nobody speaks, so a window without detected speech is not transcribed
+at all.
 """
 
 import threading
@@ -17,23 +17,23 @@ from torch import nn
 from desta.audio import SAMPLE_RATE, SILENT_BELOW
 
 MIN_SPEECH_SECONDS = 0.1
-"""Less than this in a window is the margin that the detector adds to speech in its neighbour."""
+"""Less speech in a window is the margin that the detector adds to speech in the next window."""
 
 LEAST_PEAK = 0.1
-"""-20 dBFS: quieter recordings are raised to it before the detector hears them, and nobody else."""
+"""-20 dBFS: quieter recordings are amplified to it, for the detector only."""
 
 Span = tuple[float, float]
 """Start and end in seconds."""
 
 _loading = threading.Lock()  # importing silero changes PyTorch's threads for a moment
 _CHUNK = 512
-"""Samples that the detector judges at a time."""
+"""Samples per decision of the detector."""
 _CONTEXT = 64
-"""Samples before them that it hears as well."""
+"""Samples before a chunk that the detector reads as well."""
 
 
 def speech_seconds(audio: NDArray[np.float32]) -> list[Span]:
-    """Find where somebody speaks; nothing in silence, tones and most noises.
+    """Return the spans with speech; none in silence, tones and most noises.
 
     Args:
         audio: float32, mono, 16 kHz, (samples,), of any length.
@@ -49,13 +49,13 @@ def speech_seconds(audio: NDArray[np.float32]) -> list[Span]:
 
 
 def _raise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a quiet recording louder: the detector misses speech that is 50 dB too quiet."""
+    """Amplify a quiet recording: the detector misses speech that is 50 dB too quiet."""
     peak = float(np.abs(audio).max(initial=0.0))
     return audio * np.float32(LEAST_PEAK / peak) if SILENT_BELOW <= peak < LEAST_PEAK else audio
 
 
 def spoken_windows(audio: NDArray[np.float32], windows: Sequence[tuple[int, int]]) -> list[int]:
-    """Return which windows of a clip (first sample, one after the last) somebody speaks in."""
+    """Return the indices of windows with speech; a window is (first sample, one after the last)."""
     speech = speech_seconds(audio)
     return [i for i, w in enumerate(windows) if _seconds_inside(w, speech) >= MIN_SPEECH_SECONDS]
 
@@ -68,8 +68,8 @@ def _seconds_inside(window: tuple[int, int], speech: Sequence[Span]) -> float:
 class _Detector(nn.Module):
     """The detector's own layers, run over all chunks of a clip at once.
 
-    As it comes it takes a chunk at a time, in interpreted code. Only its recurrent cell needs that,
-    and a whole LSTM takes the chunks one after the other by itself.
+    The published detector takes one chunk at a time, in interpreted code. Only its recurrent cell
+    needs that order, and an LSTM layer goes through the chunks by itself.
     """
 
     def __init__(self, model: Any) -> None:
@@ -81,7 +81,7 @@ class _Detector(nn.Module):
 
     @torch.inference_mode()
     def shares(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return how likely it is that somebody speaks in each chunk, (chunks,)."""
+        """Return the probability of speech in each chunk, (chunks,)."""
         if not len(audio):
             return audio
         num_chunks = -(-len(audio) // _CHUNK)
@@ -93,13 +93,13 @@ class _Detector(nn.Module):
 
 
 class _Reader:
-    """Stands in for the detector where silero's rules ask it chunk by chunk."""
+    """Stand-in for the detector: returns precomputed probabilities chunk by chunk."""
 
     def __init__(self, shares: NDArray[np.float32]) -> None:
         self._left = iter(shares)
 
     def reset_states(self) -> None:
-        """Forget nothing: every clip has a reader of its own."""
+        """Do nothing: every clip has a reader of its own."""
 
     def __call__(self, chunk: torch.Tensor, rate: int) -> np.float32:
         return next(self._left)

@@ -29,7 +29,7 @@ from typing import Any, Literal
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.pipeline import construct
 from desta.construction.plan import Planner
-from desta.construction.survey import survey
+from desta.construction.survey import survey_clips
 from desta.generators.base import OnOutcome, Outcome, TextGenerator
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
@@ -122,7 +122,7 @@ def measure_scripted(folder: Path, num_rows: int) -> dict[str, Any]:
     )
     figures: dict[str, Any] = {"rows": num_rows, "MiB before": resident()}
     began = time.perf_counter()
-    survey(config)
+    survey_clips(config)
     figures["survey seconds"] = round(time.perf_counter() - began, 2)
 
     generator = Timed(ScriptedGenerator(speak), num_rows)
@@ -193,7 +193,7 @@ def one_by_one(
     """Return responses a second of a plain loop over `generate`, for requests of all lengths."""
     import torch
 
-    jobs = [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs]
+    jobs = [job for _, jobs in Planner(config).plan(survey_clips(config)) for job in jobs]
     drawn = random.Random(0).sample(jobs, min(num_requests, len(jobs)))
     began = time.perf_counter()
     for job in drawn:

@@ -15,7 +15,7 @@ from collections import Counter
 from desta.construction.attribute_values import closed_sets
 from desta.construction.duplicates import DuplicateFilter
 from desta.construction.faithfulness import Faithfulness
-from desta.construction.filters import FILTERS, Candidate, find_fault
+from desta.construction.filters import FILTERS, Candidate, first_failed
 from desta.construction.prompts import load_pool, suits
 from desta.generators.base import Completion
 from desta.records import Clip, Segment
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     rows = parser.parse_args().rows
     for candidate in make(100):
-        find_fault(candidate, list(FILTERS))  # loads the language model
+        first_failed(candidate, list(FILTERS))  # loads the language model
     candidates = make(rows)
     for name, fault in FILTERS.items():
         start = time.process_time()
@@ -85,7 +85,7 @@ def main() -> None:
     candidates = make(rows)  # nothing cached in them
     start = time.process_time()
     for candidate in candidates:
-        fault = find_fault(candidate, list(FILTERS)) or duplicates.fault(candidate)
+        fault = first_failed(candidate, list(FILTERS)) or duplicates.fault(candidate)
         faithfulness.add(candidate, kept=fault is None)
         faults[fault] += 1
     seconds = time.process_time() - start

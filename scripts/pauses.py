@@ -112,7 +112,7 @@ def join(
     for number in random.permutation(len(prompts)):
         path, text = prompts[number]
         pause = np.zeros(round(random.uniform(*PAUSE_SECONDS) * audio.SAMPLE_RATE), np.float32)
-        said = audio.load(path) * np.float32(10 ** (random.choice(levels) / 20))
+        said = audio.load_audio(path) * np.float32(10 ** (random.choice(levels) / 20))
         if sum(map(len, parts)) + len(pause) + len(said) > LONGEST and parts:
             yield np.concatenate(parts), " ".join(texts)
             parts, texts = [], []

@@ -123,7 +123,7 @@ def measure_whisper(corpus: Path) -> Row:
     started = time.perf_counter()
     texts = []
     for path, _ in clips:
-        samples = audio.load(path)
+        samples = audio.load_audio(path)
         windows = [samples[start:end] for start, end in audio.split_windows(samples)]
         texts.append(" ".join(transcriber.transcribe(windows, language="English")))
     seconds = time.perf_counter() - started

@@ -53,13 +53,13 @@ def write_clips(folder: Path, count: int) -> dict[str, list[Path]]:
 
 def serve() -> None:
     """Read the files that each line of standard input names; answer with the seconds it took."""
-    from desta.audio import load
+    from desta.audio import load_audio
 
     for line in sys.stdin:
         paths = line.rstrip("\n").split("\t")
         start = time.process_time()
         for path in paths:
-            load(path)
+            load_audio(path)
         print(time.process_time() - start, flush=True)
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from desta.construction.description import describe
+from desta.construction.description import describe_clip
 from desta.records import read_clips
 from desta.sources import SOURCES
 from desta.sources.base import Source
@@ -51,7 +51,7 @@ def examples(root: Path) -> dict[str, str]:
     """Return corpus -> seed description of its first golden clip, for corpora that are known."""
     found: dict[str, str] = {}
     for clip in read_clips(root / GOLDEN / "clips.jsonl"):
-        found.setdefault(clip.source, describe(clip))
+        found.setdefault(clip.source, describe_clip(clip))
     for path in sorted((root / GOLDEN).glob("*_descriptions.json")):
         stored = json.loads(path.read_text(encoding="utf-8"))
         found |= {name: texts[0] for name, texts in stored.items() if texts}

@@ -114,7 +114,7 @@ def compare(whisper: str, clips: Sequence[tuple[Path, str]]) -> list[Row]:
     errors_by_way = np.zeros((len(WAYS), len(clips)), dtype=np.int64)
     with progress_bar("transcribe", total=len(WAYS) * len(clips)) as advance:
         for number, (path, text) in enumerate(clips):
-            samples = audio.load(path)
+            samples = audio.load_audio(path)
             for way, (name, window, silence) in enumerate(WAYS):
                 said = transcribe(transcriber, samples, window, silence)
                 errors_by_way[way, number] = count_errors(normalize(text), normalize(said))

@@ -1,1 +1,1 @@
-"""What is heard in a recording beside what its corpus says: measured, or said by a classifier."""
+"""Attributes beside those of the corpus: measured on the recording, or labelled by a classifier."""

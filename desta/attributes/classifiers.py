@@ -1,4 +1,4 @@
-"""Pseudo-labels: what an audio classifier of the Hub, or one in a folder, hears in a clip."""
+"""Pseudo-labels from audio classifiers of the Hub or in a local folder."""
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ from desta.model.hub.load import Part
 
 
 class Classifier:
-    """A loaded model that says one attribute; a clip at a time, for padding would change it."""
+    """A loaded classifier for one attribute; takes a clip at a time, as padding changes results."""
 
     def __init__(self, label: Label, *, device: str | torch.device = "cpu") -> None:
-        """Load it.
+        """Load the classifier.
 
         Raises:
-            CheckpointError: it cannot be had, is no classifier, or has no safetensors.
-            ConfigError: it hears another rate, or none of its labels is a value of the attribute.
+            CheckpointError: it cannot be loaded, is not a classifier, or has no safetensors.
+            ConfigError: its sample rate differs, or none of its labels is a value of the attribute.
         """
         self.label = label
         part = Part.find(label.model)
@@ -31,7 +31,7 @@ class Classifier:
         rate = getattr(self.extractor, "sampling_rate", audio.SAMPLE_RATE)
         if rate != audio.SAMPLE_RATE:
             raise ConfigError(
-                f'"{label.model}" hears sound at {rate} Hz, not at {audio.SAMPLE_RATE} Hz',
+                f'"{label.model}" takes sound at {rate} Hz, not at {audio.SAMPLE_RATE} Hz',
                 fix="name another classifier",
             )
         labels = list(self.model.config.id2label.values())
@@ -44,13 +44,13 @@ class Classifier:
 
     @torch.inference_mode()
     def __call__(self, samples: NDArray[np.float32]) -> tuple[str, float]:
-        """Return the value and its probability; a long clip is heard in windows.
+        """Return the value and its probability, a mean over the windows of a long clip.
 
         Args:
             samples: (T,), mono at 16 kHz.
 
         Raises:
-            Unmeasured: the label that won is no value of the attribute, or the clip is too short.
+            Unmeasured: the best label is not a value of the attribute, or the clip is too short.
         """
         windows = audio.split_windows(samples)
         shares = []
@@ -67,8 +67,8 @@ class Classifier:
             shares.append(logits_C.float().softmax(-1).cpu() * ((end - start) / len(samples)))
         probabilities_C = torch.stack(shares).sum(0)
         best = int(probabilities_C.argmax())
-        said = self.model.config.id2label[best]
-        value = self.label.kind.value(said)
+        found = self.model.config.id2label[best]
+        value = self.label.kind.value(found)
         if value is None:
-            raise Unmeasured(f'the label "{said}" is no value of {self.label.kind.attribute}')
+            raise Unmeasured(f'the label "{found}" is not a value of {self.label.kind.attribute}')
         return value, float(probabilities_C[best])

@@ -1,7 +1,7 @@
-"""What is found in every clip, as numbers and labels, in a journal that survives `kill -9`.
+"""Collection of measurements and labels of all clips, in a journal that survives `kill -9`.
 
-Borders between words come later: they need all numbers. So the journal stays after the work, and
-a later call with other measures, more clips or other thresholds only does what is new.
+Borders between words need all numbers, and are found later. So the journal is kept, and a later
+call with other measures, more clips or other thresholds only measures what is missing.
 """
 
 import math
@@ -19,7 +19,7 @@ import torch
 
 from desta.attributes.corpus import Corpus
 from desta.attributes.findings import Findings
-from desta.attributes.journal import Journal
+from desta.attributes.journal import MeasurementJournal
 from desta.attributes.labels import Labeller
 from desta.attributes.raw import NO_SPEECH, Raw, measure_clip
 from desta.attributes.signal import Unmeasured
@@ -30,32 +30,32 @@ from desta.progress import progress_bar
 from desta.records import Clip
 from desta.sources.files import load_clip
 
-_BATCH = 64  # clips between two entries of the journal
+_BATCH = 64  # clips per journal entry
 
 
 def collect(
     corpus: Corpus,
-    journal: Journal,
+    journal: MeasurementJournal,
     *,
     measures: Sequence[str],
     classifiers: Sequence[Labeller],
     workers: int | None = None,
 ) -> Findings:
-    """Find what is asked for in every clip, or continue where an earlier call was interrupted.
+    """Measure and label every clip, or continue where an earlier call was interrupted.
 
     Args:
         corpus: clips in any order.
-        journal: what was found already; it is added to.
+        journal: earlier findings; new ones are appended.
         measures: names from `MEASURES`; measured on all cores.
-        classifiers: asked one after the other in this process.
-        workers: processes; as many as there are cores by default; 1 measures in this one.
+        classifiers: run one after the other in this process.
+        workers: number of processes, by default one per core; 1 measures in this process.
 
     Raises:
         DataError: the journal is damaged, the clips change meanwhile, or a process was killed.
         MissingExtraError: a package is missing.
     """
     for name, package in (("pitch", "parselmouth"), ("loudness", "pyloudnorm")):
-        if name in measures:  # told before the work, not by every process
+        if name in measures:  # fail before the work, not in every process
             need(package, extra="measure", to=f"measure {name}")
     found = Findings(corpus.keys, [*measures, *(classifier.key for classifier in classifiers)])
     for batch in journal.records():
@@ -68,11 +68,11 @@ def collect(
 
 
 _Work = tuple[int, int, Iterator[tuple[str, Raw]]]
-"""Items in all, items that were done before, and what is found in the others."""
+"""Total number of items, number of finished ones, and findings of the others."""
 
 
-def _extend(found: Findings, label: str, journal: Journal, work: _Work) -> None:
-    """Add what is found to the journal, a batch at a time."""
+def _extend(found: Findings, label: str, journal: MeasurementJournal, work: _Work) -> None:
+    """Append findings to the journal, a batch at a time."""
     total, done, items = work
     with progress_bar(label, total=total, done=done) as advance:
         while batch := dict(islice(items, _BATCH)):
@@ -90,7 +90,7 @@ def _measured(
 ) -> _Work:
     lacking = found.lacking(measures)
     todo = (
-        (found.key(number), clip, [name for name in measures if not found[number].knows(name)])
+        (found.key(number), clip, [name for name in measures if not found[number].is_settled(name)])
         for number, clip in enumerate(corpus)
         if lacking[number]
     )
@@ -107,7 +107,7 @@ def _in_processes(
     if count == 1:
         yield from ((key, measure_clip(root, clip, names)) for key, clip, names in todo)
         return
-    # "spawn": a process that is forked off one in which PyTorch has threads may never end
+    # "spawn": a process forked from one in which PyTorch has threads may hang
     with ProcessPoolExecutor(
         count, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:

@@ -1,4 +1,4 @@
-"""The clips that are measured: read from the disk as often as they are needed, and never held."""
+"""Clips to measure, read from the disk again for every pass, so that memory stays small."""
 
 import hashlib
 import json
@@ -22,11 +22,11 @@ class Corpus:
         """Read all clips once.
 
         Args:
-            path: of `clips.jsonl`.
+            path: `clips.jsonl`.
             root: folder that its paths are relative to.
 
         Raises:
-            DataError: clips are missing or not in the clip format, or the root is no folder.
+            DataError: clips are missing or not in the clip format, or the root is not a folder.
         """
         self.root = root
         self._path = path
@@ -39,16 +39,16 @@ class Corpus:
                 f"{root} is not a folder", fix="give the folder of the corpus as --root"
             )
         self.keys: NDArray[np.bytes_] = np.frombuffer(digests, f"S{KEY_BYTES}")
-        """(N,): what the values of each clip depend on, in their order."""
+        """(N,): hash of all that the values of each clip depend on."""
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __iter__(self) -> Iterator[Clip]:
-        """Read the clips once more.
+        """Read the clips again.
 
         Raises:
-            DataError: they are others by now.
+            DataError: the file has changed.
         """
         yield from islice(stream_clips(self._path), len(self))
         if self._look() != self._state:
@@ -58,22 +58,22 @@ class Corpus:
             )
 
     def _look(self) -> tuple[int, int] | None:
-        if not self._path.is_file():  # reading it will say so
+        if not self._path.is_file():  # reading it raises the error
             return None
         found = self._path.stat()
         return found.st_size, found.st_mtime_ns
 
 
 def _digest(root: Path, clip: Clip) -> bytes:
-    """Return what a value depends on: another recording or other words, another key.
+    """Return a hash of the recording and the words of a clip.
 
-    A recording is known by size and time of change: to hash it is to read the whole corpus, each
-    time the command goes on.
+    A recording is identified by size and modification time: hashing its content would read the
+    whole corpus each time the command is resumed.
     """
     try:
         state = (root / clip.audio).stat()
         stamp = [state.st_size, state.st_mtime_ns]
-    except (OSError, ValueError):  # reading it will say why
+    except (OSError, ValueError):  # reading it raises the error
         stamp = None
-    told = [clip.id, clip.audio, stamp, clip.domain, [vars(s) for s in clip.segments]]
-    return hashlib.sha256(json.dumps(told).encode()).digest()[:KEY_BYTES]
+    parts = [clip.id, clip.audio, stamp, clip.domain, [vars(s) for s in clip.segments]]
+    return hashlib.sha256(json.dumps(parts).encode()).digest()[:KEY_BYTES]

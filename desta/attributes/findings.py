@@ -1,4 +1,4 @@
-"""What is found in all clips of a corpus, in columns: some bytes a clip and a value."""
+"""Measurements and labels of all clips of a corpus, in columns: a few bytes per value."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from desta.attributes.corpus import KEY_BYTES
 from desta.attributes.raw import Raw
 
 _UNKNOWN, _FOUND = 0, 1
-"""States of a value that was not looked for yet, and of one that is there. Others are codes."""
+"""States of a value: not yet measured, and found. Other states are codes of reasons."""
 
 
 @dataclass(kw_only=True)
 class _Column:
-    """What was found under one name; clips that are alike share a row. All are (R,)."""
+    """Values of one name, (R,); equal clips share a row."""
 
     states: NDArray[np.int32]
-    """Also codes of reasons why there is no value."""
+    """`_UNKNOWN`, `_FOUND`, or the code of the reason why there is no value."""
     values: NDArray[np.float64]
     """Numbers, or codes of labels."""
     is_label: bool = False
 
 
 class Findings:
-    """What is found in every clip, in their order, as it becomes known."""
+    """Table of the findings of every clip, filled batch by batch."""
 
     def __init__(self, keys: NDArray[np.bytes_], names: Sequence[str]) -> None:
-        """Begin with nothing.
+        """Create an empty table.
 
         Args:
-            keys: (N,), what the values of each clip depend on.
-            names: of what is looked for; others are not remembered.
+            keys: (N,), `Corpus.keys`.
+            names: names of the values to keep.
         """
         self._keys, first, rows = np.unique(keys, return_index=True, return_inverse=True)
         self._rows = rows.astype(np.int32)  # (N,)
@@ -43,12 +43,12 @@ class Findings:
         self._columns = {
             name: _Column(states=np.zeros(size, np.int32), values=np.zeros(size)) for name in names
         }
-        self._broken = np.zeros(size, np.int32)  # 0, or the code of a reason
-        self._texts = ["", ""]  # by code; the first two are states
+        self._broken = np.zeros(size, np.int32)  # 0 or the code of a reason
+        self._texts = ["", ""]  # code -> text; the first two are states
         self._codes: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[Raw]:
-        """Yield what is known of every clip; scores of labels are not remembered."""
+        """Yield the findings of every clip; scores of labels are not kept."""
         return map(self._at, self._rows)
 
     def __getitem__(self, clip: int) -> Raw:
@@ -59,14 +59,14 @@ class Findings:
         return bytes(self._keys[self._rows[clip]]).ljust(KEY_BYTES, b"\0").hex()
 
     def lacking(self, names: Sequence[str]) -> NDArray[np.bool_]:
-        """Return (N,): which clips have something to be found; of several alike, the first."""
+        """Return (N,): whether a clip lacks a value; of equal clips only the first counts."""
         known = [self._columns[name].states != _UNKNOWN for name in names]
         complete = (self._broken != 0) | np.logical_and.reduce(known)
         lacking: NDArray[np.bool_] = self._is_first & ~complete[self._rows]
         return lacking
 
     def add(self, batch: Mapping[str, Raw]) -> None:
-        """Take over what was found under some keys; those of other corpora do not matter."""
+        """Add findings by key; keys of other corpora are ignored."""
         keys = np.array([bytes.fromhex(key) for key in batch], self._keys.dtype)
         rows = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
         for row, there, raw in zip(rows, self._keys[rows] == keys, batch.values(), strict=True):

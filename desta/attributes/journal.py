@@ -1,4 +1,4 @@
-"""The journal of measurements: one line for every batch that is finished."""
+"""Journal of measurements: one line per finished batch."""
 
 import json
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from desta.errors import ConfigError, DataError
 from desta.lines import LineFile
 
 
-class Journal:
-    """Record of finished batches, on the disk and nowhere else.
+class MeasurementJournal:
+    """File of finished batches.
 
     The first line holds a fingerprint of the work, every other line one record.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
-        """Open the journal, or begin one.
+        """Open or create the journal.
 
         Raises:
             ConfigError: it belongs to other work.
@@ -45,7 +45,7 @@ class Journal:
             raise
 
     def records(self) -> Iterator[Any]:
-        """Read what is on the disk.
+        """Yield the records on the disk.
 
         Raises:
             DataError: a line is broken.
@@ -55,7 +55,7 @@ class Journal:
         yield from records
 
     def append(self, record: Any) -> None:
-        """Add a record; it is on the disk when this returns."""
+        """Append a record; it is on the disk when this returns."""
         self._lines.append([json.dumps(record, ensure_ascii=False)])
 
     def _read(self) -> Iterator[Any]:

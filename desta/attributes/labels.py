@@ -1,4 +1,4 @@
-"""Which pseudo-labels there are: an attribute, how its labels read, and who is asked by default."""
+"""Kinds of pseudo-labels: attribute, meaning of labels, and default classifier."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from desta.sources.languages import language_of_label
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """An attribute that classifiers can say, and the one that is asked unless told otherwise."""
+    """An attribute that classifiers can label, with a default classifier."""
 
     name: str
-    """What `--label` calls it."""
+    """Name in `--label`."""
     attribute: str
-    """What descriptions call it."""
+    """Name in seed descriptions."""
     value: Callable[[str], str | None]
-    """The label of a classifier -> the value of the attribute; None for what is none."""
+    """Label of a classifier -> value of the attribute; None if it is not one."""
     model: str | None = None
-    """Its id on the Hub; None where no classifier is known that loads without code of its own."""
+    """Default classifier, an id on the Hub; None if none loads without remote code."""
     licence: str = ""
     source: str = ""
-    """What it was trained on."""
+    """Training data of the default classifier."""
 
 
 KINDS = {
@@ -66,7 +66,7 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """One pseudo-label that is asked for: an attribute and the model that says it."""
+    """A requested pseudo-label: its kind and the classifier."""
 
     kind: Kind
     model: str
@@ -74,7 +74,7 @@ class Label:
 
     @classmethod
     def parse(cls, text: str) -> "Label":
-        """Read `NAME` or `NAME=MODEL`.
+        """Parse `NAME` or `NAME=MODEL`.
 
         Raises:
             ConfigError: the name is unknown, or needs a model.
@@ -82,7 +82,7 @@ class Label:
         name, _, model = text.partition("=")
         kind = KINDS.get(name)
         if kind is None:
-            raise ConfigError(f'"{name}" is no pseudo-label', fix=suggest(name, list(KINDS)))
+            raise ConfigError(f'"{name}" is not a pseudo-label', fix=suggest(name, list(KINDS)))
         if not (model or kind.model):
             raise ConfigError(
                 f"no classifier is known for {name}",
@@ -92,15 +92,15 @@ class Label:
 
 
 class Labeller(Protocol):
-    """Who says a pseudo-label; `desta.attributes.classifiers.Classifier` is one."""
+    """Source of a pseudo-label, such as `desta.attributes.classifiers.Classifier`."""
 
     label: Label
     key: str
-    """What its values are kept under: other weights, another key."""
+    """Key of its values in the journal, which depends on its weights."""
 
     def __call__(self, samples: NDArray[np.float32]) -> tuple[str, float]:
         """Return the value and its probability for a recording, (T,), mono at 16 kHz.
 
         Raises:
-            Unmeasured: it has none.
+            Unmeasured: the recording has no value.
         """

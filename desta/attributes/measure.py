@@ -1,7 +1,7 @@
 """clips.jsonl -> clips.jsonl with more attributes, each with its origin.
 
-What the corpus says is never overwritten; where a measurement or a model says something else, that
-is counted. Clips are read from the disk again for every step, and never held.
+Attributes of the corpus are never overwritten; measurements and labels that differ from them are
+counted. Clips are read from the disk again for every step, so that memory stays small.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from desta.attributes.collect import collect
 from desta.attributes.corpus import Corpus
 from desta.attributes.findings import Findings
-from desta.attributes.journal import Journal
+from desta.attributes.journal import MeasurementJournal
 from desta.attributes.labels import Label, Labeller
 from desta.attributes.raw import Raw
 from desta.attributes.signal import MEASURES
@@ -32,18 +32,18 @@ from desta.sources.glossary import gender_name, noise_level
 CLIPS = "clips.jsonl"
 JOURNAL = "measured.ndjson"
 FORMAT = "measured 1"
-"""Raised whenever a value means something else than before."""
+"""Raised whenever the meaning of a value changes."""
 THRESHOLDS = "thresholds.json"
 SUMMARY = "measure.json"
 _RATIO = "Signal-to-noise ratio"
 
 _Values = dict[str | None, "array[float]"]
-"""Sex -> what was measured of its clips, in the order of the clips."""
+"""Sex -> values of its clips, in the order of the clips."""
 
 
 @dataclass(kw_only=True)
 class _Range:
-    """How many values there are, and between what they lie."""
+    """Number of values, and their range."""
 
     count: int = 0
     lowest: float = math.inf
@@ -56,12 +56,12 @@ class _Range:
 
 
 @dataclass(kw_only=True)
-class Tally:
-    """What became of the clips."""
+class MeasureSummary:
+    """Summary of a call: values found, missing and differing."""
 
     clips: int = 0
     values: dict[str, Counter[str]] = field(default_factory=dict)
-    """Attribute -> value -> clips that got it."""
+    """Attribute -> value -> number of clips that got it."""
     ranges: dict[str, _Range] = field(default_factory=dict)
     """Measure -> what was measured, in its unit."""
     missing: Reasons[tuple[str, str]] = field(default_factory=Reasons)
@@ -74,7 +74,7 @@ class Tally:
     """Recordings that cannot be read."""
 
     def summary(self) -> dict[str, Any]:
-        """Return all of it as JSON knows it."""
+        """Return the summary as JSON."""
         return {
             "clips": self.clips,
             "attributes": {name: dict(found.most_common()) for name, found in self.values.items()},
@@ -96,21 +96,21 @@ class Tally:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What the clips are to get."""
+    """Requested measures and labels."""
 
     measures: Sequence[str]
     classifiers: Sequence[Labeller]
     thresholds: Thresholds | None = None
-    """Of an earlier call; None finds new ones."""
+    """Thresholds of an earlier call; None finds new ones."""
 
     @property
     def labels(self) -> list[Label]:
-        """What the classifiers tell."""
+        """Labels of the classifiers."""
         return [classifier.label for classifier in self.classifiers]
 
     @property
     def worded(self) -> list[str]:
-        """Measures that become words by thresholds."""
+        """Measures whose values become words by thresholds."""
         return [name for name in self.measures if MEASURES[name].words]
 
 
@@ -124,34 +124,36 @@ def measure(
     thresholds: Path | None = None,
     max_broken_share: float = 0.05,
     workers: int | None = None,
-) -> Tally:
-    """Write `clips.jsonl`, `thresholds.json`, `measure.json` and the raw `measured.ndjson`.
+) -> MeasureSummary:
+    """Measure and label clips; write `clips.jsonl`, `thresholds.json` and `measure.json`.
+
+    The raw findings are kept in `measured.ndjson` for later calls.
 
     Args:
-        clips: a `clips.jsonl`; it may be the one in `out`.
+        clips: a `clips.jsonl`, which may be the one in `out`.
         root: folder that its paths are relative to.
-        out: folder, made where it is missing.
+        out: folder, created if missing.
         measures: names from `MEASURES`.
-        classifiers: who are asked for pseudo-labels.
-        thresholds: of an earlier call; None finds new ones.
+        classifiers: classifiers for pseudo-labels.
+        thresholds: thresholds of an earlier call; None finds new ones.
         max_broken_share: share of recordings that may be unreadable.
-        workers: processes; as many as there are cores by default.
+        workers: number of processes, by default one per core.
 
     Raises:
         ConfigError: a name is unknown or given twice.
         DataError: clips or thresholds cannot be read, too few clips have a value for percentiles,
-            or too many recordings are broken. What was measured stays, and is not measured again.
+            or too many recordings are broken. Measurements are kept for the next call.
     """
     check_folder(out)
     wanted = _Wanted(measures, classifiers)
-    check_names(measures, wanted.labels)
+    check_measures(measures, wanted.labels)
     if thresholds is not None:
         given = Thresholds.read(thresholds)
         given.require(wanted.worded, thresholds)
         wanted = replace(wanted, thresholds=given)
     corpus = Corpus(clips, root)
     out.mkdir(parents=True, exist_ok=True)
-    with Journal(out / JOURNAL, FORMAT) as journal:  # nobody else works here until all is written
+    with MeasurementJournal(out / JOURNAL, FORMAT) as journal:  # locked until all is written
         found = collect(
             corpus, journal, measures=measures, classifiers=classifiers, workers=workers
         )
@@ -160,15 +162,15 @@ def measure(
 
 def _write(
     corpus: Corpus, found: Findings, out: Path, wanted: _Wanted, max_broken_share: float
-) -> Tally:
-    """Turn what was found into attributes of clips, and write all but the journal."""
+) -> MeasureSummary:
+    """Write clips with the attributes that follow from the findings, thresholds and summary."""
     worded = wanted.worded
 
-    def labelled(tally: Tally) -> Iterator[tuple[Clip, Raw]]:
+    def labelled(tally: MeasureSummary) -> Iterator[tuple[Clip, Raw]]:
         for clip, raw in zip(corpus, found, strict=True):
             yield _with_labels(_without(clip, wanted), raw, wanted.classifiers, tally), raw
 
-    tally = Tally(clips=len(corpus))
+    tally = MeasureSummary(clips=len(corpus))
     values: dict[str, _Values] = {name: {} for name in worded}
     reasons: dict[str, Counter[str]] = {name: Counter() for name in worded}
     for clip, raw in labelled(tally):
@@ -183,7 +185,7 @@ def _write(
     _check_broken(tally, max_broken_share)
     borders = wanted.thresholds or fit(values, reasons)
     with atomic_file(out / CLIPS) as file:
-        for clip, raw in labelled(Tally()):  # the labels are counted already
+        for clip, raw in labelled(MeasureSummary()):  # the labels are counted already
             done = _with_measures(clip, raw, wanted.measures, borders, tally)
             file.write(f"{json.dumps(done.to_json(), ensure_ascii=False)}\n".encode())
         borders.write(out / THRESHOLDS)
@@ -192,8 +194,8 @@ def _write(
     return tally
 
 
-def check_names(measures: Sequence[str], labels: Sequence[Label]) -> None:
-    """Raise ConfigError if a measure is unknown, or anything is asked for twice or nothing."""
+def check_measures(measures: Sequence[str], labels: Sequence[Label]) -> None:
+    """Raise ConfigError if a measure is unknown, a name is repeated, or nothing is requested."""
     for name in measures:
         if name not in MEASURES:
             raise ConfigError(f'"{name}" cannot be measured', fix=suggest(name, list(MEASURES)))
@@ -206,18 +208,18 @@ def check_names(measures: Sequence[str], labels: Sequence[Label]) -> None:
         )
 
 
-def _check_broken(tally: Tally, max_share: float) -> None:
+def _check_broken(tally: MeasureSummary, max_share: float) -> None:
     if tally.broken.total > max_share * tally.clips:
         reason, worst = tally.broken.most_common()[0]
         raise DataError(
             f"{tally.broken.total} of {tally.clips} recordings cannot be read, more than "
             f'{max_share:.0%}; {worst.count} times "{reason}", as {worst.example}',
-            fix="check --root, mend or remove them, or allow a larger --max-broken-share",
+            fix="check --root, repair or remove them, or allow a larger --max-broken-share",
         )
 
 
 def _without(clip: Clip, wanted: _Wanted) -> Clip:
-    """Take away what an earlier call added and this one will add again."""
+    """Remove attributes of an earlier call that this one adds again."""
     again = {MEASURES[name].attribute for name in wanted.measures}
     again |= {label.kind.attribute for label in wanted.labels}
     again |= {_RATIO} if "snr" in wanted.measures else set()
@@ -231,7 +233,9 @@ def _without(clip: Clip, wanted: _Wanted) -> Clip:
     )
 
 
-def _with_labels(clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: Tally) -> Clip:
+def _with_labels(
+    clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: MeasureSummary
+) -> Clip:
     for classifier in classifiers:
         key, attribute = classifier.key, classifier.label.kind.attribute
         if key in raw.values:
@@ -243,7 +247,7 @@ def _with_labels(clip: Clip, raw: Raw, classifiers: Sequence[Labeller], tally: T
 
 
 def _with_measures(
-    clip: Clip, raw: Raw, measures: Sequence[str], thresholds: Thresholds, tally: Tally
+    clip: Clip, raw: Raw, measures: Sequence[str], thresholds: Thresholds, tally: MeasureSummary
 ) -> Clip:
     sex = _sex(clip)
     found: dict[str, str] = {}
@@ -262,8 +266,8 @@ def _with_measures(
     return _add(clip, found, MEASURED, tally)
 
 
-def _add(clip: Clip, found: Mapping[str, str], origin: str, tally: Tally) -> Clip:
-    """Add attributes; one that the clip has already stays, and a difference is counted."""
+def _add(clip: Clip, found: Mapping[str, str], origin: str, tally: MeasureSummary) -> Clip:
+    """Add attributes; existing ones are kept, and differences counted."""
     new = {name: value for name, value in found.items() if name not in clip.attributes}
     for name, value in found.items():
         if name in new:

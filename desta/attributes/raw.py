@@ -1,4 +1,4 @@
-"""What is found in one clip, as numbers and labels; the part that runs in many processes."""
+"""Measurements and labels of one clip; the part that runs in many processes."""
 
 import math
 from collections.abc import Sequence
@@ -10,30 +10,30 @@ from desta.isolation import error_of
 from desta.records import Clip
 from desta.sources.files import load_clip
 
-NO_VALUE = "what is measured is no number"
-NO_SPEECH = "nobody is meant to speak in it"
+NO_VALUE = "the measured value is not a number"
+NO_SPEECH = "it is not a speech clip"
 
 
 @dataclass(kw_only=True)
 class Raw:
-    """What was found in one clip."""
+    """Findings of one clip."""
 
     values: dict[str, float | str] = field(default_factory=dict)
-    """By measure, or by attribute, model and revision of a classifier."""
+    """Measure, or attribute, model and revision of a classifier -> value."""
     missing: dict[str, str] = field(default_factory=dict)
-    """Why there is no such value."""
+    """The same names -> reason why there is no value."""
     scores: dict[str, float] = field(default_factory=dict)
-    """Probability that a classifier gives its label."""
+    """Classifier -> probability of its label."""
     broken: str | None = None
-    """Why the recording cannot be read."""
+    """Reason why the recording cannot be read."""
 
-    def knows(self, name: str) -> bool:
-        """Say whether there is nothing left to find out."""
+    def is_settled(self, name: str) -> bool:
+        """Return whether the name needs no further work."""
         return self.broken is not None or name in self.values or name in self.missing
 
 
 def measure_clip(root: Path, clip: Clip, names: Sequence[str]) -> Raw:
-    """Measure one clip; the recording is only opened where a measure can be had of it."""
+    """Measure one clip; the recording is only opened if a measure applies to it."""
     if clip.domain != "speech":
         return Raw(missing=dict.fromkeys(names, NO_SPEECH))
     try:

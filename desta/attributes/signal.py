@@ -1,7 +1,7 @@
-"""Pitch, loudness, speaking rate and noise of a recording, measured with the field's tools.
+"""Pitch, loudness, speaking rate and noise of a recording, measured with established tools.
 
-Each is one number in the unit that `MEASURES` names; which word a number gets is decided by
-`desta.attributes.thresholds` once all clips are measured.
+Each is one number in the unit given in `MEASURES`. `desta.attributes.thresholds` turns numbers into
+words once all clips are measured.
 """
 
 import re
@@ -21,18 +21,18 @@ from desta.vad import Span, speech_seconds
 EXTRA = "measure"
 
 PITCH_FLOOR, PITCH_CEILING = 60.0, 700.0  # Hz: from a creaky man to a child
-MIN_PITCH_SECONDS = 0.1  # Praat wants three periods of the lowest pitch
-MIN_VOICED_FRAMES = 10  # fewer say nothing of a voice
-BLOCK_SECONDS = 0.4  # the gating block of BS.1770: nothing shorter has a loudness
+MIN_PITCH_SECONDS = 0.1  # Praat needs three periods of the lowest pitch
+MIN_VOICED_FRAMES = 10  # fewer are too few for a voice
+BLOCK_SECONDS = 0.4  # gating block of BS.1770: loudness is undefined for shorter recordings
 MIN_SPEECH_SECONDS = 0.3
 MIN_PAUSE_SECONDS = 0.2
 
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-"""Letters of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, han."""
+"""Letters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, han."""
 
 
 class Unmeasured(Exception):
-    """A recording has no such value; the message is the same for all that lack it for a reason."""
+    """A recording has no value of a measure; the message is a fixed text that can be counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,28 +45,28 @@ class Recording:
 
     @cached_property
     def speech(self) -> list[Span]:
-        """Where somebody speaks, in seconds."""
+        """Spans with speech, in seconds."""
         return speech_seconds(self.audio)
 
     @property
     def speech_time(self) -> float:
-        """Seconds in which somebody speaks."""
+        """Seconds of speech."""
         return sum(end - start for start, end in self.speech)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Something that can be measured."""
+    """A measure of recordings."""
 
     name: str
-    """What `--attributes` calls it."""
+    """Name in `--attributes`."""
     attribute: str
-    """What descriptions call it."""
+    """Name in seed descriptions."""
     unit: str
     words: tuple[str, ...]
-    """From the lowest values to the highest; empty where fixed borders decide (noise)."""
+    """Words from the lowest values to the highest; empty for fixed borders (noise)."""
     of: Callable[[Recording], float]
-    """Raises Unmeasured where the recording has no such value."""
+    """Returns the value; raises Unmeasured if the recording has none."""
 
 
 def pitch(recording: Recording) -> float:
@@ -78,7 +78,7 @@ def pitch(recording: Recording) -> float:
     parselmouth = need("parselmouth", extra=EXTRA, to="measure pitch")
     sound = parselmouth.Sound(recording.audio.astype(np.float64), SAMPLE_RATE)
     track = sound.to_pitch_ac(pitch_floor=PITCH_FLOOR, pitch_ceiling=PITCH_CEILING)
-    frames = track.selected_array["frequency"]  # 0 where nothing is voiced
+    frames = track.selected_array["frequency"]  # 0 if unvoiced
     voiced = frames[frames > 0]
     if len(voiced) < MIN_VOICED_FRAMES:
         raise Unmeasured("hardly any voiced sound")
@@ -102,23 +102,23 @@ def _meter() -> Any:
 
 
 def speaking_rate(recording: Recording) -> float:
-    """Return words per second of speech: of the time in which the detector hears somebody speak."""
+    """Return words per second of detected speech."""
     if recording.clip.transcription == NO_TRANSCRIPTION:
         raise Unmeasured("the words are not known")
-    num_words = count_words(recording.clip.transcription)
+    words = num_words(recording.clip.transcription)
     if recording.speech_time < MIN_SPEECH_SECONDS:
         raise Unmeasured("less than 0.3 s of speech is heard")
-    return num_words / recording.speech_time
+    return words / recording.speech_time
 
 
-def count_words(text: str) -> int:
-    """Count what stands between spaces and holds a letter or a digit.
+def num_words(text: str) -> int:
+    """Count the runs between spaces that hold a letter or a digit.
 
-    >>> count_words("Don't go - it's 5 o'clock!")
+    >>> num_words("Don't go - it's 5 o'clock!")
     5
 
     Raises:
-        Unmeasured: there is no word, or a script without spaces is used.
+        Unmeasured: there is no word, or the script has no spaces.
     """
     if _UNSPACED.search(text):
         raise Unmeasured("the script puts no spaces between words")
@@ -129,11 +129,11 @@ def count_words(text: str) -> int:
 
 
 def signal_to_noise(recording: Recording) -> float:
-    """Return the ratio of speech to background in dB, with the background heard in the pauses.
+    """Return the ratio of speech to background in dB, the background measured in pauses.
 
-    The detector says where somebody speaks; the power elsewhere is that of the noise, and the
-    power of the speech is what exceeds it (Vondrášek and Pollák 2005, section 2). Samples that
-    are exactly 0 are no noise but a gate.
+    The power outside of detected speech is that of the noise; the power of the speech is what
+    exceeds it (Vondrášek and Pollák 2005, section 2). Samples that are exactly 0 come from a noise
+    gate, and are ignored.
     """
     speaking = np.zeros(len(recording.audio), dtype=bool)
     for start, end in recording.speech:

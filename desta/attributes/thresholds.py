@@ -1,6 +1,6 @@
-"""From numbers to words: borders by percentiles, one set for each sex, kept in a file.
+"""Thresholds that turn numbers into words: percentiles per sex, kept in a file.
 
-The same borders can be used for another corpus, so that `Very high` means the same in both.
+The same thresholds can be used for another corpus, so that `Very high` means the same in both.
 """
 
 import json
@@ -18,21 +18,21 @@ from desta.files import write_atomic
 
 FORMAT = 1
 PERCENTILES = (10.0, 30.0, 70.0, 90.0)
-"""Between the five words: the middle one is for 40 % of the clips, the outer ones for 10 % each."""
+"""Borders of the five words: the middle one covers 40 % of the clips, the outer ones 10 % each."""
 ANY = "any"
-"""All speakers: for those whose sex is not known, and for a sex that is heard too rarely."""
+"""All speakers: used if the sex is unknown or too rare."""
 MIN_CLIPS = 20
-"""Fewer have no percentiles worth the name."""
+"""Least number of clips for percentiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Borders:
-    """Where the words of one measure meet, for one sex."""
+    """Borders between the words of one measure, for one sex."""
 
     borders: tuple[float, ...]
-    """In the unit of the measure, ascending; what lies on a border belongs to the upper word."""
+    """Ascending, in the unit of the measure; a value on a border gets the upper word."""
     clips: int
-    """How many were measured for it."""
+    """Number of clips that they were found on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,13 @@ class Thresholds:
     groups: Mapping[str, Mapping[str, Borders]]
 
     def word(self, measure: str, value: float, sex: str | None) -> str:
-        """Return the word for a value of a measure that has borders."""
+        """Return the word for a value of a measure with borders."""
         groups = self.groups[measure]
         found = groups.get(sex or ANY) or groups[ANY]
         return MEASURES[measure].words[int(np.searchsorted(found.borders, value, side="right"))]
 
     def write(self, path: Path) -> None:
-        """Write them to a JSON file."""
+        """Write the thresholds to a JSON file."""
         tree = {
             "format": FORMAT,
             "percentiles": PERCENTILES,
@@ -65,10 +65,10 @@ class Thresholds:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read them from a file that an earlier `desta measure` wrote.
+        """Read the thresholds that an earlier `desta measure` wrote.
 
         Raises:
-            DataError: it is missing, or not such a file.
+            DataError: the file is missing, or does not hold thresholds.
         """
         if not path.is_file():
             raise DataError(
@@ -88,7 +88,7 @@ class Thresholds:
         return cls(groups=groups)
 
     def require(self, measures: Iterable[str], where: Path) -> None:
-        """Raise DataError if a measure has no borders here."""
+        """Raise DataError if a measure has no borders."""
         for name in measures:
             if name not in self.groups:
                 raise DataError(
@@ -101,11 +101,11 @@ def fit(
     values: Mapping[str, Mapping[str | None, Sequence[float]]],
     missing: Mapping[str, Mapping[str, int]],
 ) -> Thresholds:
-    """Find the borders of every measure.
+    """Compute the borders of every measure.
 
     Args:
-        values: measure -> sex -> values of the clips that have one.
-        missing: measure -> reason -> clips that have none, for the error.
+        values: measure -> sex -> values of the clips.
+        missing: measure -> reason -> number of clips without a value, for the error message.
 
     Raises:
         DataError: too few clips have a value.
@@ -140,7 +140,7 @@ def _fit(
 
 
 def _groups(name: str, measure: Mapping[str, Any]) -> dict[str, Borders]:
-    """Check what a file says of one measure."""
+    """Check and return the borders of one measure in a file."""
     if name not in MEASURES:
         raise ValueError(f"{name!r} is no measure")
     if tuple(measure["words"]) != MEASURES[name].words:

@@ -1,17 +1,17 @@
-"""Recordings of any kind -> mono float32 at 16 kHz, and the windows a long clip is heard in."""
+"""Audio files of any format -> mono float32 at 16 kHz, and the windows of a long clip."""
 
-from desta.audio.errors import AudioError, Note
-from desta.audio.files import SUFFIXES, AudioInput, check_input, name_of, open_file
+from desta.audio.errors import AudioError, AudioNote
+from desta.audio.files import SUFFIXES, AudioInput, audio_name, check_input, open_file
 from desta.audio.levels import SILENT_BELOW, is_silent
 from desta.audio.reading import (
     MAX_SECONDS,
     Sound,
-    load,
-    measure,
+    load_audio,
+    measure_audio,
     measure_duration,
     probe_duration,
-    read,
-    seconds_stated,
+    read_audio,
+    stated_duration,
 )
 from desta.audio.windows import (
     FRAME_SAMPLES,
@@ -33,17 +33,17 @@ __all__ = [
     "WINDOW_SECONDS",
     "AudioError",
     "AudioInput",
-    "Note",
+    "AudioNote",
     "Sound",
     "check_input",
     "is_silent",
-    "load",
-    "measure",
+    "load_audio",
+    "measure_audio",
     "measure_duration",
-    "name_of",
+    "audio_name",
     "open_file",
     "probe_duration",
-    "read",
-    "seconds_stated",
+    "read_audio",
+    "stated_duration",
     "split_windows",
 ]

@@ -1,7 +1,7 @@
-"""Files -> samples as they are recorded: by libsndfile where that is exact, else by FFmpeg.
+"""Files -> samples as recorded: by libsndfile where that is exact, else by FFmpeg.
 
-libsndfile reads plain samples and FLAC several times as fast. Its lengths of everything else are
-estimates, and it stops where they end.
+libsndfile reads PCM and FLAC several times as fast. For other formats it estimates the length, and
+stops there.
 """
 
 import io
@@ -12,18 +12,18 @@ import numpy as np
 import soundfile
 
 from desta.audio import ffmpeg
-from desta.audio.errors import AudioError, Note, cut_off, too_long
+from desta.audio.errors import AudioError, AudioNote, cut_off, too_long
 from desta.audio.ffmpeg import Piece
 from desta.audio.files import Steady
 from desta.audio.flac import goes_on
 from desta.audio.ogg import Link, find_links
 from desta.audio.parts import find_parts, note_beyond
 
-BLOCK_SECONDS = 30  # decoded at once, so that a long stereo file is never whole in memory
+BLOCK_SECONDS = 30  # decoded at once, so that a long stereo file never fills the memory
 
 _BEGINNINGS = {b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS"}
-"""First bytes of files that libsndfile may read exactly. It is not shown others: its decoder of MP3
-writes to the terminal."""
+"""First bytes of files that libsndfile may read exactly. It gets no others: its MP3 decoder writes
+to the terminal."""
 _PLAIN_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"}
 _PLAIN_ENCODINGS = {
     *("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -31,24 +31,24 @@ _PLAIN_ENCODINGS = {
 _FFMPEG_KNOWS = {*_PLAIN_FORMATS, "FLAC", "OGG", "MP3"}
 _COUNTED_FORMATS = {"FLAC", "OGG"}
 _NAMES = {1: ("FC",), 2: ("FL", "FR")}
-_MOST_FRAMES = 1 << 40  # libsndfile states 2**63 - 1 where it does not know
+_MOST_FRAMES = 1 << 40  # libsndfile returns 2**63 - 1 for an unknown length
 _SHORT_DATA = re.compile(r"^\s*data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_BYTES = 0x7FFFF000  # lengths from here on stand for one that was not known yet
+_UNKNOWN_BYTES = 0x7FFFF000  # lengths from here on are placeholders of an unfinished file
 
 
 def decode(
-    file: io.BufferedIOBase, name: str, notes: list[Note], max_seconds: float | None = None
+    file: io.BufferedIOBase, name: str, notes: list[AudioNote], max_seconds: float | None = None
 ) -> Iterator[Piece]:
-    """Yield a recording until its stream ends.
+    """Yield the samples of a recording until its stream ends.
 
     Args:
         file: read from its start.
-        name: what messages call it.
-        notes: what is told of it is appended.
-        max_seconds: it is refused before any of it is decoded where it is certain to be longer.
+        name: name of the recording in messages.
+        notes: list that notes about the recording are appended to.
+        max_seconds: a recording that is certainly longer is refused before decoding.
 
     Raises:
-        AudioError: it is in no known format, cut off, or too little of it can be decoded.
+        AudioError: the format is unknown, or the recording is truncated or too damaged.
     """
     for part in find_parts(file):
         if part.has_more:
@@ -57,18 +57,18 @@ def decode(
 
 
 def _decode_part(
-    file: io.BufferedIOBase, name: str, notes: list[Note], max_seconds: float | None
+    file: io.BufferedIOBase, name: str, notes: list[AudioNote], max_seconds: float | None
 ) -> Iterator[Piece]:
     links = find_links(file)
     sound = open_exact(file, links)
-    if sound is not None and sound.channels in _NAMES:  # FFmpeg knows what more are
+    if sound is not None and sound.channels in _NAMES:  # only FFmpeg names more channels
         with sound:
             if sound.format in _COUNTED_FORMATS:
                 yield from _decode_counted(sound, file, name, notes, links)
             else:
                 yield from _decode_plain(sound, name, notes, max_seconds)
         return
-    pieces = ffmpeg.decode(file, name, notes, links=links)
+    pieces = ffmpeg.decode_packets(file, name, notes, links=links)
     try:
         first = next(pieces, None)
     except AudioError as error:
@@ -81,10 +81,10 @@ def _decode_part(
 
 
 def probe(file: io.BufferedIOBase, name: str) -> float:
-    """Return about how many seconds a recording lasts without decoding it; 0 if nothing tells.
+    """Return the approximate seconds of a recording without decoding it; 0 if unknown.
 
     Raises:
-        AudioError: it is in no known format.
+        AudioError: the format is unknown.
     """
     seconds = [_probe_part(part.file, name) for part in find_parts(file)]
     return sum(seconds) if all(seconds) else 0.0
@@ -104,11 +104,11 @@ def _probe_part(file: io.BufferedIOBase, name: str) -> float:
 
 
 def open_exact(file: io.BufferedIOBase, links: Sequence[Link]) -> soundfile.SoundFile | None:
-    """Open a file whose length follows from its size or is a count of its samples, or return None.
+    """Open a file with libsndfile if its length follows from its size or a sample count, else None.
 
     Args:
         file: opened from its start.
-        links: what `find_links` finds in it.
+        links: from `find_links`.
     """
     file.seek(0)
     if file.read(4) not in _BEGINNINGS:
@@ -121,10 +121,10 @@ def open_exact(file: io.BufferedIOBase, links: Sequence[Link]) -> soundfile.Soun
 
 
 def _rare(file: io.BufferedIOBase, error: AudioError) -> soundfile.SoundFile:
-    """Open a file that FFmpeg refuses, in one of the formats that only libsndfile knows.
+    """Open a file that FFmpeg refuses in one of the formats that only libsndfile supports.
 
     Raises:
-        AudioError: it is in none of them.
+        AudioError: the file is in none of them.
     """
     sound = _open(file)
     if sound is None or sound.format in _FFMPEG_KNOWS:
@@ -158,7 +158,7 @@ def _blocks(sound: soundfile.SoundFile) -> Iterator[Piece]:
 
 
 def _decode_plain(
-    sound: soundfile.SoundFile, name: str, notes: list[Note], max_seconds: float | None
+    sound: soundfile.SoundFile, name: str, notes: list[AudioNote], max_seconds: float | None
 ) -> Iterator[Piece]:
     if max_seconds is not None and sound.frames > max_seconds * sound.samplerate:
         raise too_long(name, max_seconds)
@@ -176,17 +176,17 @@ def _decode_plain(
         if there < stated < _UNKNOWN_BYTES:
             seconds = done / sound.samplerate
             missing = f"{seconds:.1f} of {seconds * stated / there:.1f} s are there"
-            notes.append(Note(ffmpeg.SHORT, f"{name} {ffmpeg.SHORT}: {missing}"))
+            notes.append(AudioNote(ffmpeg.SHORT, f"{name} {ffmpeg.SHORT}: {missing}"))
 
 
 def _decode_counted(
     sound: soundfile.SoundFile,
     file: io.BufferedIOBase,
     name: str,
-    notes: list[Note],
+    notes: list[AudioNote],
     links: Sequence[Link],
 ) -> Iterator[Piece]:
-    """Yield what libsndfile reads; where it fails or stops too early, FFmpeg goes on."""
+    """Yield samples read by libsndfile; if it fails or stops too early, FFmpeg continues."""
     done, failed = 0, False
     try:
         for piece in _blocks(sound):
@@ -196,14 +196,14 @@ def _decode_counted(
         failed = True
     missing = (sound.frames - done) / sound.samplerate
     if not failed:
-        if links:  # the last page counts the samples; what lies between two pages may be lost
-            ffmpeg.judge(done / sound.samplerate, missing, name, notes)
+        if links:  # the last page counts the samples; some between two pages may be lost
+            ffmpeg.note_losses(done / sound.samplerate, missing, name, notes)
             return
         if missing <= 0 and not goes_on(file, sound.frames):
             return
     is_short = missing > 0 and not links
     stated = sound.frames / sound.samplerate if is_short else None
-    for piece in ffmpeg.decode(file, name, notes, links=links, stated=stated):
+    for piece in ffmpeg.decode_packets(file, name, notes, links=links, stated=stated):
         if done < len(piece.samples):
             yield piece._replace(samples=np.ascontiguousarray(piece.samples[done:]))
         done = max(done - len(piece.samples), 0)

@@ -1,4 +1,4 @@
-"""Errors and notes about recordings."""
+"""Errors and notes about recordings, with countable reasons."""
 
 from dataclasses import dataclass
 
@@ -6,41 +6,41 @@ from desta.errors import DataError
 
 
 class AudioError(DataError):
-    """A recording cannot be used; `reason` is the same for every recording it befalls."""
+    """A recording cannot be used; `reason` holds no names or numbers, so that it can be counted."""
 
     def __init__(self, name: str, reason: str, *, fix: str) -> None:
         super().__init__(f"{name} {reason}", fix=fix, reason=reason)
 
 
 @dataclass(frozen=True)
-class Note:
-    """Something about a recording that is used all the same."""
+class AudioNote:
+    """Remark on a recording that is used all the same."""
 
     reason: str
-    """The same words for every recording it befalls, by which it can be counted."""
+    """Fixed text by which notes are counted."""
     message: str
-    """With the name of the recording and its numbers."""
+    """Sentence with the name of the recording and its numbers."""
 
 
 def no_bytes(name: str) -> AudioError:
-    """Return the refusal of a file of no bytes."""
+    """Return the error for an empty file."""
     return AudioError(name, "is an empty file", fix="record or download it again")
 
 
 def no_samples(name: str) -> AudioError:
-    """Return the refusal of a recording of no length."""
+    """Return the error for a recording without samples."""
     return AudioError(name, "holds no samples", fix="record or download it again")
 
 
 def cut_off(name: str) -> AudioError:
-    """Return the refusal of a recording whose end is missing."""
+    """Return the error for a truncated recording."""
     return AudioError(
         name, "ends before the length its header states", fix="copy or download it again"
     )
 
 
 def too_long(name: str, max_seconds: float) -> AudioError:
-    """Return the refusal of a recording that is longer than somebody wants to hear."""
+    """Return the error for a recording that exceeds a limit."""
     return AudioError(
         name,
         f"lasts longer than the {max_seconds:g} s that are taken",
@@ -49,7 +49,7 @@ def too_long(name: str, max_seconds: float) -> AudioError:
 
 
 def unknown_format(name: str) -> AudioError:
-    """Return the refusal of a file that nobody takes for a recording."""
+    """Return the error for a file that is not a recording in a supported format."""
     return AudioError(
         name,
         "is not a recording in a format that can be read",

@@ -1,7 +1,7 @@
-"""Recordings that FFmpeg reads, through PyAV: every packet until the stream ends.
+"""Decoding by FFmpeg, through PyAV: every packet until the stream ends.
 
-A file may be damaged, and its header wrong. What can be decoded is given out; what is lost
-is counted in seconds, and said, or refused where it is too much.
+A file may be damaged, and its header wrong. All decodable packets are returned; the loss is counted
+in seconds and noted, or the recording is refused if too much of it is lost.
 """
 
 import io
@@ -13,31 +13,31 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio.errors import AudioError, Note, cut_off, no_samples, unknown_format
+from desta.audio.errors import AudioError, AudioNote, cut_off, no_samples, unknown_format
 from desta.audio.files import Steady, cut_out
 from desta.audio.ogg import Link
 
 MAX_LOST_SHARE = 0.2
-"""Of a recording of which more than this cannot be decoded, nothing is taken."""
+"""A recording that loses more than this share is refused."""
 
 _FORMATS = (
     "aac,ac3,adx,aiff,amr,amrnb,amrwb,ape,asf,au,avi,avr,caf,dsf,dts,dtshd,eac3,flac,flv,ircam,"
     "loas,matroska,webm,mlp,mmf,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,nistsphere,nut,"
     "ogg,oma,paf,pvf,qoa,rm,shn,sox,swf,tak,truehd,tta,voc,w64,wav,wtv,wv,xwma"
 )
-"""Containers that hold their sound themselves; playlists, concatenations and the like are left
-out, because they make the decoder open other files, and samples without a header as well."""
+"""Containers with their sound inside. Left out are playlists and concatenations, which make the
+decoder open other files, and samples without a header."""
 _COUNTING_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "ape", "caf"}
-"""Containers that list their packets: where one breaks off, it is known how much is missing."""
+"""Containers that list their packets, so that the missing part of a truncated file is known."""
 _BEGINNINGS = (
     *(b"RIFF", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b"wvpk", b"MAC "),
     *(b"TTA1", b".snd", b"#!AMR", b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"FLV", b"tBaK"),
 )
-"""First bytes of files that are meant to be recordings, whatever has become of them."""
+"""First bytes of recordings, to tell a damaged recording from another kind of file."""
 
-_BLOCK_SECONDS = 5  # decoded before they are handed on
-_LEAST_SAID = 0.02  # seconds: about a packet
-_LEAST_GAP = 0.05  # seconds by which time stamps must jump; those of Vorbis waver by less
+_BLOCK_SECONDS = 5  # yielded at once
+_LEAST_SAID = 0.02  # seconds of loss worth a note: about a packet
+_LEAST_GAP = 0.05  # seconds between time stamps that count as a gap; Vorbis jitters by less
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 PARTLY = "could not be decoded in part"
@@ -46,50 +46,50 @@ SHORT = "ends before the length its header states"
 
 
 class Piece(NamedTuple):
-    """Some seconds of a recording."""
+    """A few seconds of a recording."""
 
     samples: NDArray[Any]
     """Floating, (T, channels)."""
     rate: int
     """Hz."""
     channels: tuple[str, ...]
-    """Names as FFmpeg has them, such as FL; NONE where the file does not name them."""
+    """FFmpeg's channel names, such as FL; NONE for an unnamed channel."""
 
 
 @dataclass
 class _Record:
-    """Seconds decoded and lost of a recording."""
+    """Decoded and lost seconds of a recording."""
 
     decoded: float = 0.0
     lost: float = 0.0
-    """In packets that could not be decoded."""
+    """Seconds of packets that could not be decoded."""
     gaps: float = 0.0
-    """Between the time stamps of packets that follow each other."""
+    """Seconds between the time stamps of consecutive packets."""
     begins: float | None = None
-    """Time stamp of what was decoded first."""
+    """Time stamp of the first decoded packet."""
     breaks_off: bool = False
-    """Whether the last packet was not whole."""
+    """Whether the last packet was incomplete."""
 
 
-def decode(
+def decode_packets(
     file: io.BufferedIOBase,
     name: str,
-    notes: list[Note],
+    notes: list[AudioNote],
     *,
     links: Sequence[Link] = (),
     stated: float | None = None,
 ) -> Iterator[Piece]:
-    """Yield a recording from its beginning.
+    """Yield the samples of a recording from its beginning.
 
     Args:
         file: read from its start.
-        name: what messages call it.
-        links: what `find_links` finds in it.
-        notes: what is told of it is appended at its end.
-        stated: seconds that the header of the file is known to state exactly, if any.
+        name: name of the recording in messages.
+        links: from `find_links`.
+        notes: list that notes about the recording are appended to, at its end.
+        stated: exact seconds stated by the header of the file, if known.
 
     Raises:
-        AudioError: it has no sound, no format that is known, or too little can be decoded.
+        AudioError: the file has no sound, an unknown format, or is too damaged.
     """
     record = _Record()
     if links:
@@ -99,7 +99,7 @@ def decode(
         yield from _decode_stream(file, name, notes, record, stated)
     if links and links[-1].is_cut:
         reason = "is cut off in its last page"
-        notes.append(Note(reason, f"{name} {reason}: more may have followed"))
+        notes.append(AudioNote(reason, f"{name} {reason}: more may have followed"))
     lost = record.lost
     if stated is not None:
         missing = max(stated - record.decoded, 0.0)
@@ -107,24 +107,22 @@ def decode(
             raise cut_off(name)
         if lost or record.gaps:
             lost = missing
-        elif missing:  # nothing is wrong but the count
+        elif missing:  # only the count is wrong
             there = _of(record.decoded, stated)
-            notes.append(Note(SHORT, f"{name} {SHORT}: {there} s are there"))
+            notes.append(AudioNote(SHORT, f"{name} {SHORT}: {there} s are there"))
     elif record.gaps and not links:
         hold = _of(record.decoded, record.decoded + record.gaps)
-        notes.append(Note(GAPS, f"{name} {GAPS}: {hold} s hold sound"))
+        notes.append(AudioNote(GAPS, f"{name} {GAPS}: {hold} s hold sound"))
     if record.breaks_off and lost > MAX_LOST_SHARE * (record.decoded + lost) > 0:
         raise cut_off(name)
-    judge(record.decoded, lost, name, notes)
+    note_losses(record.decoded, lost, name, notes)
 
 
 def duration(file: io.BufferedIOBase, name: str, links: Sequence[Link] = ()) -> float:
-    """Return the seconds that the packets of a file say they last; nothing is decoded.
-
-    0 where a packet does not say it.
+    """Return the sum of the packets' stated seconds without decoding; 0 if one states none.
 
     Raises:
-        AudioError: it has no sound, or no format that is known.
+        AudioError: the file has no sound or an unknown format.
     """
     if len(links) < 2:
         file.seek(0)
@@ -134,9 +132,13 @@ def duration(file: io.BufferedIOBase, name: str, links: Sequence[Link] = ()) -> 
 
 
 def _decode_links(
-    file: io.BufferedIOBase, name: str, notes: list[Note], record: _Record, links: Sequence[Link]
+    file: io.BufferedIOBase,
+    name: str,
+    notes: list[AudioNote],
+    record: _Record,
+    links: Sequence[Link],
 ) -> Iterator[Piece]:
-    """Yield the links of an Ogg file; what their time stamps count and nobody hears is lost."""
+    """Yield the samples of an Ogg file link by link; counted but undecoded samples are lost."""
     failure: AudioError | None = None
     for link in links:
         part = _Record()
@@ -149,7 +151,7 @@ def _decode_links(
                 raise
             failure = error
         lost = part.lost + part.gaps
-        if link.seconds is not None:  # a stream that is recorded from its middle begins there
+        if link.seconds is not None:  # a stream recorded from its middle starts there
             begins = (part.begins or 0.0) if link.starts_whole else 0.0
             missing = link.seconds - begins - part.decoded
             lost = missing if missing >= _LEAST_GAP else part.lost
@@ -160,7 +162,11 @@ def _decode_links(
 
 
 def _decode_stream(
-    file: io.BufferedIOBase, name: str, notes: list[Note], record: _Record, stated: float | None
+    file: io.BufferedIOBase,
+    name: str,
+    notes: list[AudioNote],
+    record: _Record,
+    stated: float | None,
 ) -> Iterator[Piece]:
     try:
         with _open(file) as container:
@@ -178,7 +184,7 @@ def _decode_stream(
 
 
 def _pieces(frames: Iterator[av.AudioFrame]) -> Iterator[Piece]:
-    """Join frames of one rate and number of channels."""
+    """Join consecutive frames of the same rate and channels."""
     waiting: list[NDArray[Any]] = []
     rate, width, length = 0, 0, 0
     names: tuple[str, ...] = ()
@@ -202,7 +208,7 @@ def _open(file: io.BufferedIOBase) -> av.container.InputContainer:
 
 
 def _unreadable(file: io.BufferedIOBase, name: str) -> AudioError:
-    """Return the refusal of a file that FFmpeg does not open."""
+    """Return the error for a file that FFmpeg cannot open."""
     file.seek(0)
     beginning = file.read(16)
     if beginning.startswith(_BEGINNINGS) or beginning[4:8] == b"ftyp":
@@ -212,8 +218,10 @@ def _unreadable(file: io.BufferedIOBase, name: str) -> AudioError:
     return unknown_format(name)
 
 
-def _track(container: av.container.InputContainer, name: str, notes: list[Note]) -> av.AudioStream:
-    """Return the sound track that is meant: the first that is marked as default, else the first."""
+def _track(
+    container: av.container.InputContainer, name: str, notes: list[AudioNote]
+) -> av.AudioStream:
+    """Return the sound track to decode: the first that is marked as default, else the first."""
     tracks = container.streams.audio
     if not tracks:
         raise AudioError(name, "holds no sound track", fix="give a file with sound")
@@ -228,7 +236,9 @@ def _track(container: av.container.InputContainer, name: str, notes: list[Note])
     if len(tracks) > 1:
         reason = "has several sound tracks"
         notes.append(
-            Note(reason, f"{name} has {len(tracks)} sound tracks: number {number + 1} is heard")
+            AudioNote(
+                reason, f"{name} has {len(tracks)} sound tracks: number {number + 1} is heard"
+            )
         )
     return tracks[number]
 
@@ -236,7 +246,7 @@ def _track(container: av.container.InputContainer, name: str, notes: list[Note])
 def _frames(
     container: av.container.InputContainer, stream: av.AudioStream, record: _Record
 ) -> Iterator[av.AudioFrame]:
-    """Yield what can be decoded, and keep account of it."""
+    """Yield the decodable frames, and record decoded and lost seconds."""
     packets = container.demux(stream)
     frame_seconds = 0.0
     expected: float | None = None
@@ -248,7 +258,7 @@ def _frames(
             return
         if packet is None:
             return
-        if packet.size:  # the last is empty: it lets the decoder give out what it holds
+        if packet.size:  # the last is empty: it flushes the decoder
             record.breaks_off = packet.is_corrupt
         try:
             frames = packet.decode()
@@ -273,9 +283,9 @@ def _frames(
 
 
 def _samples(frame: av.AudioFrame) -> NDArray[Any]:
-    """Return the samples of a frame, floating, (T, channels), full scale being 1.
+    """Return the samples of a frame as float, (T, channels), full scale 1.
 
-    `frame.to_ndarray` takes longer than decoding the frame.
+    Not by `frame.to_ndarray`, which takes longer than decoding the frame.
     """
     packing = frame.format.packed.name
     dtype = np.dtype(_DTYPES[packing])
@@ -293,17 +303,17 @@ def _samples(frame: av.AudioFrame) -> NDArray[Any]:
     return array.astype(np.float32) / -float(np.iinfo(dtype).min)
 
 
-def judge(decoded: float, lost: float, name: str, notes: list[Note]) -> None:
-    """Tell what of a recording is lost.
+def note_losses(decoded: float, lost: float, name: str, notes: list[AudioNote]) -> None:
+    """Add a note about the lost part of a recording.
 
     Args:
-        decoded: seconds that are heard.
-        lost: seconds that are not.
-        name: what messages call it.
-        notes: what is told of it is appended.
+        decoded: seconds that were decoded.
+        lost: seconds that were not.
+        name: name of the recording in messages.
+        notes: list that the note is appended to.
 
     Raises:
-        AudioError: nothing is left, or too little.
+        AudioError: nothing or too little is left.
     """
     total = decoded + lost
     if not total:
@@ -321,11 +331,11 @@ def judge(decoded: float, lost: float, name: str, notes: list[Note]) -> None:
             fix=f"{_of(decoded, total)} s can be; copy it again, or export it as wav or flac",
         )
     if lost >= _LEAST_SAID:
-        notes.append(Note(PARTLY, f"{name}: {_of(decoded, total)} s could be decoded"))
+        notes.append(AudioNote(PARTLY, f"{name}: {_of(decoded, total)} s could be decoded"))
 
 
 def _of(part: float, whole: float) -> str:
-    """Return two durations, with as many digits as tell them apart.
+    """Return two durations with just enough digits to differ.
 
     >>> _of(5.6, 5.8), _of(5.76, 5.8)
     ('5.6 of 5.8', '5.76 of 5.80')
@@ -345,14 +355,14 @@ def _stream_duration(file: io.BufferedIOBase, name: str) -> float:
                         return 0.0
                     ticks += packet.duration * packet.time_base - _skipped(packet, stream.rate)
     except av.FFmpegError as error:
-        if ticks:  # the rest is damaged, which decoding will tell
+        if ticks:  # the rest is damaged, which decoding will report
             return float(ticks)
         raise _unreadable(file, name) from error
     return float(ticks)
 
 
 def _skipped(packet: av.Packet, rate: int) -> float:
-    """Return the seconds of a packet that its decoder drops at the beginning and end."""
+    """Return the seconds that the decoder drops at the beginning and end of a packet."""
     if not packet.has_sidedata("skip_samples") or not rate:
         return 0.0
     first, last = np.frombuffer(packet.get_sidedata("skip_samples"), "<u4", 2)

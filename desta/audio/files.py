@@ -1,4 +1,4 @@
-"""Forms of input for a recording, and opening of its file."""
+"""Forms of audio input, and opening of audio files."""
 
 import io
 import os
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from desta.audio.errors import AudioError, no_bytes
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".webm", ".aac", ".aiff")
-"""How names of recordings end; a file is read whatever its name."""
+"""Usual endings of audio files; a file is read whatever its name."""
 
 AudioInput = str | Path | bytes | tuple[NDArray[Any], int]
 """A path, the bytes of a file, or samples (T,) or (T, channels) with their rate in Hz."""
 
 
 def check_input(source: object) -> None:
-    """Refuse what is no recording in any form.
+    """Refuse an object that is not an audio input.
 
     Raises:
-        AudioError: it is neither a path, nor bytes, nor an array of NumPy with its rate.
+        AudioError: it is neither a path, nor bytes, nor a NumPy array with its rate.
     """
     if isinstance(source, str | Path | bytes):
         return
@@ -33,20 +33,20 @@ def check_input(source: object) -> None:
             return
     raise AudioError(
         "a clip",
-        "is no recording",
+        "is not a recording",
         fix="give a path, the bytes of a file, or (samples, rate) with samples as a NumPy array",
     )
 
 
-def name_of(source: AudioInput) -> str:
-    """Return what a message calls a recording: its path, if it has one."""
+def audio_name(source: AudioInput) -> str:
+    """Return the name of a recording in messages: its path, if it has one."""
     if isinstance(source, tuple):
         return "the array"
     return "the audio data" if isinstance(source, bytes) else str(source)
 
 
 def open_source(source: str | Path | bytes) -> io.BufferedIOBase:
-    """Open a file, or the bytes of one.
+    """Open a recording given as a path or as bytes.
 
     Raises:
         AudioError: as `open_file`.
@@ -54,15 +54,15 @@ def open_source(source: str | Path | bytes) -> io.BufferedIOBase:
     if not isinstance(source, bytes):
         return open_file(source)
     if not source:
-        raise no_bytes(name_of(source))
+        raise no_bytes(audio_name(source))
     return io.BytesIO(source)
 
 
 def open_file(path: str | Path) -> io.BufferedReader:
-    """Open a recording.
+    """Open the file of a recording.
 
     Raises:
-        AudioError: it is missing, empty, no regular file, or must not be read.
+        AudioError: it is missing, empty, not a regular file, or not readable.
     """
     path = Path(path)
     try:
@@ -70,7 +70,7 @@ def open_file(path: str | Path) -> io.BufferedReader:
         mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise AudioError(str(path), "is a folder, not a recording", fix="name a file in it")
-        if not stat.S_ISREG(mode):  # a pipe would be waited for
+        if not stat.S_ISREG(mode):  # opening a pipe would block
             raise AudioError(str(path), "is a pipe or a device", fix="name a file")
         if not status.st_size:
             raise no_bytes(str(path))
@@ -81,23 +81,23 @@ def open_file(path: str | Path) -> io.BufferedReader:
         raise AudioError(
             str(path), f"cannot be opened ({error.strerror})", fix="check its path and permissions"
         ) from error
-    except ValueError as error:  # a zero byte, or half a character
+    except ValueError as error:  # a zero byte, or a lone surrogate
         raise AudioError(
-            repr(str(path)), "is a name that no file can have", fix="mend the path"
+            repr(str(path)), "is not a possible file name", fix="correct the path"
         ) from error
 
 
 def cut_out(file: io.BufferedIOBase, start: int, end: int | None = None) -> io.BytesIO:
-    """Copy the bytes from `start` to `end`, or to the end of the file, into a file of their own."""
+    """Copy the bytes from `start` to `end` (default: the end of the file) to a new file."""
     file.seek(start)
     return io.BytesIO(file.read(-1 if end is None else end - start))
 
 
 class Steady:
-    """A file without a name; a seek to a place that a damaged header names leaves it where it is.
+    """A file without a name, whose impossible seeks, caused by damaged headers, do nothing.
 
-    An error would be written to the terminal by the libraries that read it. A name that ends in
-    .raw would mean plain samples.
+    Audio libraries write errors of a seek to the terminal, and take a name that ends in .raw for
+    headerless samples.
     """
 
     def __init__(self, file: io.BufferedIOBase) -> None:
@@ -107,7 +107,7 @@ class Steady:
         self.readinto = file.readinto
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move where that is possible; return the position."""
+        """Move if possible; return the position."""
         try:
             return self._seek(offset, whence)
         except (OSError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Frames of a FLAC file that its header does not count."""
+"""Detection of FLAC frames beyond the sample count of the header."""
 
 import io
 import os
@@ -6,16 +6,16 @@ import re
 
 _SYNC = re.compile(rb"(?=\xff[\xf8\xf9])")
 _READ_BEFORE = 1 << 16  # bytes that a reader may have read ahead
-_HEADER_BYTES = 16  # of a frame at most
-_VARIABLE = 0xF9  # second byte of frames that are numbered by samples
+_HEADER_BYTES = 16  # maximum of a frame
+_VARIABLE = 0xF9  # second byte of a frame numbered by samples
 
 
 def goes_on(file: io.BufferedIOBase, counted: int) -> bool:
-    """Tell whether a frame begins at or behind the counted samples.
+    """Return whether a frame begins at or after the counted samples.
 
     Args:
-        file: where its reader has left it; its position is moved.
-        counted: samples.
+        file: at the position where its reader stopped; moved.
+        counted: number of samples that the header states.
     """
     here = file.tell()
     file.seek(8)
@@ -35,13 +35,13 @@ def goes_on(file: io.BufferedIOBase, counted: int) -> bool:
 
 
 def _number(header: bytes) -> int | None:
-    """Return the number of the frame that begins there, None if none does."""
+    """Return the number of the frame that begins with these bytes; None if none does."""
     if len(header) < 6 or header[2] >> 4 == 0 or header[2] & 15 == 15:
         return None
     if header[3] >> 4 > 10 or header[3] & 1:
         return None
     first = header[4]
-    ones = 8 - (first ^ 0xFF).bit_length()  # so many bytes, if there are more than one
+    ones = 8 - (first ^ 0xFF).bit_length()  # length in bytes, if more than one
     if ones in (1, 8):
         return None
     end = 4 + max(ones, 1)

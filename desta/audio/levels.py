@@ -1,27 +1,27 @@
-"""How loud samples are: in which scale they are written, and whether there is anything to hear."""
+"""Sample levels: silence, peaks, and the full scale of samples given as an array."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio.errors import AudioError, Note
+from desta.audio.errors import AudioError, AudioNote
 
-SILENT_BELOW = 1e-4  # -80 dBFS: a recording without any sample above it holds nothing to hear
+SILENT_BELOW = 1e-4  # -80 dBFS: a recording without any sample above it is silent
 
 MAX_PEAK = 16.0
-"""24 dB beyond full scale: as far as floating samples are taken to be merely too loud."""
+"""24 dB beyond full scale: the highest peak that is taken for a recording that is too loud."""
 _CLIPPED = 4.0
-"""Whole numbers up to this may be a clipped recording; beyond it they count quantisation steps."""
+"""Whole numbers up to this may be a clipped recording; beyond it they are quantization steps."""
 _SCALES = {2.0**15: "16-bit", 2.0**23: "24-bit", 2.0**31: "32-bit"}
-_OVERSHOOT = 1.25  # resampling makes peaks of full scale that much higher
-_SUMS = 4.0  # adding channels makes peaks of whole numbers that much higher
+_OVERSHOOT = 1.25  # factor by which resampling may raise peaks of full scale
+_SUMS = 4.0  # factor by which adding channels may raise peaks of whole numbers
 _UNSIGNED = 255.0  # whole numbers from 0 to here are 8 bits around 128
-_FEWEST_STEPS = 256.0  # of a 16-bit recording whose samples are no whole numbers any more
+_FEWEST_STEPS = 256.0  # least peak of a 16-bit recording whose samples are no longer whole numbers
 
 
 def is_silent(samples: NDArray[np.float32]) -> bool:
-    """Tell whether a recording, (samples,), holds nothing to hear.
+    """Return whether a recording, (samples,), is silent.
 
     >>> is_silent(np.zeros(3, dtype=np.float32)), is_silent(np.float32([0, -0.5]))
     (True, False)
@@ -30,7 +30,7 @@ def is_silent(samples: NDArray[np.float32]) -> bool:
 
 
 class Levels:
-    """The peak of floating samples, and whether those beyond full scale are whole numbers."""
+    """Running peak of float samples; tracks whether those beyond full scale are whole numbers."""
 
     def __init__(self) -> None:
         self.peak = 0.0
@@ -38,7 +38,7 @@ class Levels:
         self._whole = True
 
     def add(self, samples: NDArray[Any]) -> None:
-        """Look at the next samples, (T,)."""
+        """Add the next samples, (T,)."""
         if not len(samples):
             return
         lowest = float(samples.min())
@@ -49,11 +49,11 @@ class Levels:
             doubled = 2 * samples  # the mean of two whole numbers may end in a half
             self._whole = bool((doubled == np.rint(doubled)).all())
 
-    def full_scale(self, name: str) -> tuple[float, Note | None]:
-        """Return what the samples are to be divided by: 1 unless they are plainly of another scale.
+    def full_scale(self, name: str) -> tuple[float, AudioNote | None]:
+        """Return the divisor of the samples: 1 unless they are plainly in another scale.
 
         Raises:
-            AudioError: they are not finite, or far beyond full scale in no known scale.
+            AudioError: they are not finite, or far beyond full scale in an unknown scale.
         """
         peak = self.peak
         if not np.isfinite(peak):
@@ -81,13 +81,13 @@ class Levels:
                 fix=f"they reach {peak:.3g} where full scale is 1; divide them by their full scale",
             )
         reason = f"has samples in the scale of {_SCALES[scale]} integers"
-        return scale, Note(reason, f"{name} {reason}: divided by {scale:.0f}")
+        return scale, AudioNote(reason, f"{name} {reason}: divided by {scale:.0f}")
 
 
 def integer_scale(samples: NDArray[Any]) -> float:
-    """Return full scale of whole numbers: that of their type, unless it is far too wide.
+    """Return the full scale of integer samples: that of their type, unless it is far too wide.
 
-    Nobody records 64 bits, and 32 of which only the lowest 16 are used are 16, too.
+    Nobody records 64 bits, and 32 bits of which only the lowest 16 are used count as 16.
     """
     if samples.dtype.itemsize > 2 and len(samples):
         peak = max(float(samples.max()), -float(samples.min()))

@@ -1,4 +1,4 @@
-"""Several channels -> one, as FFmpeg mixes them; where they cancel each other, the loudest."""
+"""Mixing to mono with FFmpeg's weights, or the loudest channel where channels cancel out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.audio.errors import Note
+from desta.audio.errors import AudioNote
 from desta.audio.levels import SILENT_BELOW
 
 _HALF = 0.5**0.5
@@ -15,8 +15,8 @@ WEIGHTS = {
     **dict.fromkeys(("FL", "FR", "FLC", "FRC", "TFL", "TFR"), _HALF),
     **dict.fromkeys(("BL", "BR", "BC", "SL", "SR"), _HALF**2),
 }
-"""Weight of a channel in FFmpeg's mix to mono, before all are divided by their sum; the others,
-those of low-frequency effects among them, are left out."""
+"""Channel -> weight in FFmpeg's mix to mono, before normalization. Other channels, such as
+low-frequency effects, are left out."""
 _LAYOUTS = {
     1: "FC",
     2: "FL FR",
@@ -30,7 +30,7 @@ _LAYOUTS = {
 """FFmpeg's default layout for each number of channels."""
 
 _CANCELLED = 0.1
-"""A mix of less than this share of the power that its loudest part has by itself has lost it."""
+"""A mix with less than this share of the power of its loudest part counts as cancelled."""
 _SECTION_SECONDS = 0.1
 REASON = "has channels that cancel each other"
 
@@ -44,7 +44,7 @@ def weights(num_channels: int, names: Sequence[str] | None = None) -> NDArray[np
 
 
 class Mixer:
-    """Mixes one recording, and keeps count of where its channels cancel."""
+    """Mixer of one recording, which counts the samples where channels cancel out."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
@@ -53,7 +53,7 @@ class Mixer:
     def mix(
         self, samples: NDArray[Any], rate: int, names: Sequence[str] | None = None
     ) -> NDArray[Any]:
-        """Return one channel, (T,), of several, (T, C)."""
+        """Mix samples, (T, C), to one channel, (T,)."""
         length, num_channels = samples.shape
         if num_channels == 1:
             return samples[:, 0]
@@ -68,15 +68,15 @@ class Mixer:
             self._cancelled += self._undo(samples[part], shares, mixed[part]) / rate
         return mixed
 
-    def note(self, name: str) -> Note | None:
-        """Return what is to be told of the recording, if anything."""
+    def note(self, name: str) -> AudioNote | None:
+        """Return a note if channels cancelled out."""
         if not self._cancelled:
             return None
         where = f"in {self._cancelled:.1f} of {self._seconds:.1f} s"
-        return Note(REASON, f"{name} {REASON} {where}: the loudest is taken there")
+        return AudioNote(REASON, f"{name} {REASON} {where}: the loudest is taken there")
 
     def _undo(self, samples: NDArray[Any], shares: NDArray[np.float32], mixed: NDArray[Any]) -> int:
-        """Put the loudest channel where the mix has lost it; return how many samples that are."""
+        """Replace cancelled sections of the mix by the loudest channel; return their samples."""
         num_samples = len(mixed)
         powers = np.einsum("tc,tc->c", samples, samples) / num_samples
         loudest = int(powers.argmax())

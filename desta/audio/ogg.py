@@ -1,8 +1,8 @@
-"""The links of an Ogg file: recordings that were put one behind the other, each whole by itself.
+"""Links of an Ogg file: complete recordings that were concatenated.
 
-FFmpeg reads on from one link to the next only where nothing changes between them, and takes the
-headers of the next for damage. So every link is decoded alone. Its pages are numbered, have check
-sums, and count the samples up to their end: from them follows what of it must be heard.
+FFmpeg continues from one link to the next only if nothing changes between them, and takes the
+headers of the next for damage. So every link is decoded alone. Pages are numbered, have check sums,
+and count the samples up to their end, from which the expected length follows.
 """
 
 import io
@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _MAGIC = b"OggS"
-_PAGE = _MAGIC + b"\0"  # with the only version there is
-_HEADER = struct.Struct("<4sBBqIIIB")  # of a page, before its table of segments
+_PAGE = _MAGIC + b"\0"  # with the only version
+_HEADER = struct.Struct("<4sBBqIIIB")  # of a page, before its segment table
 _CHECK_SUM = slice(22, 26)
-_FIRST = 0x02  # flag of the page with which a stream begins
+_FIRST = 0x02  # flag of the first page of a stream
 _READ_BYTES = 1 << 12
-_MOST_SECONDS = 60  # of sound in a page whose check sum is wrong, for its count to be believed
+_MOST_SECONDS = 60  # of sound in a page with a wrong check sum; a higher count is not trusted
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -29,13 +29,13 @@ class Link(NamedTuple):
     start: int
     end: int
     is_cut: bool
-    """Whether its last page lacks bytes."""
+    """Whether its last page is truncated."""
     is_whole: bool
-    """Whether it is one stream of which every page is there, with the check sum it should have."""
+    """Whether it is one stream with all its pages, their check sums right."""
     starts_whole: bool
-    """Whether nothing is damaged up to the first page of sound, which may have any number."""
+    """Whether it is undamaged up to the first page of sound, which may have any number."""
     seconds: float | None
-    """From time stamp 0 to the end; None if it has not just one sound track of a known kind."""
+    """From time stamp 0 to the end; None unless it has exactly one sound track of a known codec."""
 
 
 class _Page(NamedTuple):
@@ -43,11 +43,11 @@ class _Page(NamedTuple):
     end: int
     is_first: bool
     samples: int
-    """Up to its end since the beginning of the stream; negative if no packet ends in it."""
+    """Samples from the beginning of the stream to its end; negative if no packet ends in it."""
     stream: int
     number: int
     is_right: bool
-    """Whether it has its check sum and lies directly behind the page before."""
+    """Whether its check sum is right and it follows the previous page directly."""
     is_cut: bool
     beginning: bytes
 
@@ -58,19 +58,19 @@ class _Count:
 
     start: int
     streams: dict[int, tuple[int, int] | None] = field(default_factory=dict)
-    """The rate and the samples to be skipped of each, None if it is no sound."""
+    """Stream -> rate and samples to skip; None if it is not sound."""
     is_whole: bool = True
     is_damaged: bool = False
     starts_whole: bool = True
     is_cut: bool = False
     done: int = 0
-    """Samples up to where a stream goes on whose beginning is lost."""
+    """Samples before the first page of a stream whose beginning is lost."""
     last: int = 0
     stream: int | None = None
     number: int = -1
 
     def add(self, page: _Page) -> None:
-        """Count the next page."""
+        """Add the next page."""
         if page.is_first and page.is_right:
             self.streams[page.stream] = _rate(page.beginning)
         is_next = page.stream == self.stream and page.number == self.number + 1
@@ -94,7 +94,7 @@ class _Count:
             self.last = max(page.samples, self.last)
 
     def link(self, end: int) -> Link:
-        """Return the link, which ends there."""
+        """Return the link, which ends at this position."""
         rate, skipped = self._rate()
         seconds = max(self.done + self.last - skipped, 0) / rate if rate else None
         whole = self.is_whole and not self.is_cut and len(self.streams) == 1
@@ -106,7 +106,7 @@ class _Count:
 
 
 def find_links(file: io.BufferedIOBase) -> list[Link]:
-    """Return the links of a file, none if it is no Ogg file; moves its position."""
+    """Return the links of a file, none if it is not Ogg; moves its position."""
     file.seek(0)
     if file.read(4) != _MAGIC:
         return []
@@ -138,7 +138,7 @@ def _pages(file: io.BufferedIOBase, size: int) -> Iterator[_Page]:
         end = position + length
         follows = position == expected
         is_right = len(data) == length and check_sum == _check_sum(data)
-        if not is_right and end < size:  # believed if another page follows where it ends
+        if not is_right and end < size:  # trusted if another page follows directly
             file.seek(end)
             if file.read(len(_PAGE)) != _PAGE:
                 position = _next_page(file, position + 1, size)
@@ -153,14 +153,14 @@ def _pages(file: io.BufferedIOBase, size: int) -> Iterator[_Page]:
 
 
 def _check_sum(page: bytes) -> int:
-    """Return the check sum of a page: that of zlib with the bits of all bytes the other way."""
+    """Return the check sum of a page: zlib's, with the bits of all bytes reversed."""
     blank = page[: _CHECK_SUM.start] + bytes(4) + page[_CHECK_SUM.stop :]
     reverse = zlib.crc32(blank.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(reverse.to_bytes(4, "little").translate(_REVERSED), "big")
 
 
 def _rate(header: bytes) -> tuple[int, int] | None:
-    """Return in Hz what the time stamps of a stream count, and how many of them are skipped."""
+    """Return the rate of a stream's time stamps in Hz, and the number of samples to skip."""
     if header.startswith(b"OpusHead") and len(header) >= 12:
         return 48_000, int.from_bytes(header[10:12], "little")
     if header.startswith(b"\x01vorbis") and len(header) >= 16:
@@ -173,7 +173,7 @@ def _rate(header: bytes) -> tuple[int, int] | None:
 
 
 def _next_page(file: io.BufferedIOBase, position: int, size: int) -> int:
-    """Return where the next page begins, the end of the file if none does."""
+    """Return the position of the next page; the end of the file if there is none."""
     while position < size:
         file.seek(position)
         block = file.read(_READ_BYTES)

@@ -1,6 +1,6 @@
-"""Recordings of any kind -> mono float32 at 16 kHz.
+"""Reading of recordings as mono float32 at 16 kHz, and their durations.
 
-A recording is what its decoder gives until the stream ends; a length in a header is a hint.
+A recording is everything that its decoder returns; a length in a header is only a hint.
 """
 
 import logging
@@ -13,58 +13,58 @@ import soxr
 from numpy.typing import NDArray
 
 from desta.audio import decoding
-from desta.audio.errors import AudioError, Note, no_samples, too_long
-from desta.audio.files import AudioInput, check_input, name_of, open_source
+from desta.audio.errors import AudioError, AudioNote, no_samples, too_long
+from desta.audio.files import AudioInput, audio_name, check_input, open_source
 from desta.audio.levels import Levels, integer_scale
 from desta.audio.mixing import Mixer
 from desta.audio.windows import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 
-MAX_SECONDS = 3600.0  # the longest recording a model is asked about, unless told otherwise
+MAX_SECONDS = 3600.0  # default limit of a recording at inference
 RATES = range(1_000, 1_000_001)  # Hz; a header that states another rate is damaged
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A recording that was read."""
+    """A decoded recording."""
 
     samples: NDArray[np.float32]
     """(T,), mono at `SAMPLE_RATE`, nominally in [-1, 1]; at least one."""
-    notes: tuple[Note, ...]
-    """What is to be told of it."""
+    notes: tuple[AudioNote, ...]
+    """Notes about the recording."""
 
 
-def load(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
-    """Read a recording; what is to be told of it is logged as a warning.
+def load_audio(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
+    """Read a recording; notes about it are logged as warnings.
 
     Args:
-        source: path, bytes of a file, or (samples, rate); whole-number samples are scaled by
-            the range of their type. Channels are mixed as FFmpeg does.
-        max_seconds: reading stops with an error beyond this; None reads all of it.
+        source: path, bytes of a file, or (samples, rate); integer samples are scaled by the range
+            of their type. Channels are mixed as FFmpeg does.
+        max_seconds: longer recordings are an error; None for no limit.
 
     Returns:
         Samples, (T,), mono at `SAMPLE_RATE`, nominally in [-1, 1]; at least one.
 
     Raises:
-        AudioError: missing, a folder, empty, in no known format, cut off, too damaged, too long,
-            not finite, or far beyond full scale.
+        AudioError: missing, a folder, empty, in an unknown format, truncated, too damaged, too
+            long, not finite, or far beyond full scale.
     """
-    sound = read(source, max_seconds=max_seconds)
+    sound = read_audio(source, max_seconds=max_seconds)
     for note in sound.notes:
         log.warning("%s", note.message)
     return sound.samples
 
 
-def read(source: AudioInput, *, max_seconds: float | None = None) -> Sound:
-    """Read a recording, with what is to be told of it.
+def read_audio(source: AudioInput, *, max_seconds: float | None = None) -> Sound:
+    """Read a recording with notes about it.
 
     Raises:
-        AudioError: as `load`.
+        AudioError: as `load_audio`.
     """
-    name, notes = name_of(source), list[Note]()
+    name, notes = audio_name(source), list[AudioNote]()
     levels = Levels()
-    runs: list[tuple[int, list[NDArray[Any]]]] = []  # of one rate each
+    runs: list[tuple[int, list[NDArray[Any]]]] = []  # consecutive pieces of one rate
     for samples, rate in _mono(source, name, notes, levels, max_seconds):
         if not runs or runs[-1][0] != rate:
             runs.append((rate, []))
@@ -80,13 +80,13 @@ def read(source: AudioInput, *, max_seconds: float | None = None) -> Sound:
     return Sound(whole, tuple(notes))
 
 
-def measure(source: AudioInput) -> tuple[float, tuple[Note, ...]]:
-    """Return the length in seconds by decoding all of it, with what is to be told of it.
+def measure_audio(source: AudioInput) -> tuple[float, tuple[AudioNote, ...]]:
+    """Return the seconds of a recording, found by decoding all of it, and notes about it.
 
     Raises:
-        AudioError: as `load`.
+        AudioError: as `load_audio`.
     """
-    name, notes = name_of(source), list[Note]()
+    name, notes = audio_name(source), list[AudioNote]()
     levels = Levels()
     lengths: dict[int, int] = {}
     for samples, rate in _mono(source, name, notes, levels, None):
@@ -98,31 +98,31 @@ def measure(source: AudioInput) -> tuple[float, tuple[Note, ...]]:
 
 
 def measure_duration(source: AudioInput) -> float:
-    """Return the length in seconds by decoding all of it, which proves that it can be.
+    """Return the seconds of a recording, found by decoding all of it.
 
     Raises:
-        AudioError: as `load`.
+        AudioError: as `load_audio`.
     """
-    return measure(source)[0]
+    return measure_audio(source)[0]
 
 
 def probe_duration(source: AudioInput) -> float:
-    """Return about how long a recording lasts: as its packets say, else by decoding it.
+    """Return the approximate seconds of a recording from its packets, else by decoding it.
 
-    Exact where samples are plain or counted; an estimate in a header is never used.
+    Exact for PCM and for formats that count samples; an estimate in a header is never used.
 
     Raises:
-        AudioError: missing, a folder, empty, or in no known format.
+        AudioError: missing, a folder, empty, or in an unknown format.
     """
     if isinstance(source, tuple):
         return measure_duration(source)
     with open_source(source) as file:
-        seconds = decoding.probe(file, name_of(source))
+        seconds = decoding.probe(file, audio_name(source))
     return seconds if seconds > 0 else measure_duration(source)
 
 
-def seconds_stated(source: AudioInput) -> float:
-    """Return the length in seconds as far as it can be told without decoding; else 0.
+def stated_duration(source: AudioInput) -> float:
+    """Return the seconds of a recording if known without decoding; else 0.
 
     Raises:
         AudioError: as `probe_duration`.
@@ -137,7 +137,7 @@ def seconds_stated(source: AudioInput) -> float:
 
 
 def _mono(
-    source: AudioInput, name: str, notes: list[Note], levels: Levels, max_seconds: float | None
+    source: AudioInput, name: str, notes: list[AudioNote], levels: Levels, max_seconds: float | None
 ) -> Iterator[tuple[NDArray[Any], int]]:
     """Yield mono samples, (T,), and their rate in Hz."""
     check_input(source)
@@ -180,7 +180,7 @@ def _from_array(samples: NDArray[Any]) -> NDArray[Any]:
     """Return floating samples, (T, channels).
 
     Raises:
-        AudioError: they are no samples.
+        AudioError: they are not samples.
     """
     channels = samples.shape[1] if samples.ndim == 2 else 1
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "if" or channels > len(samples) > 0:
@@ -195,7 +195,7 @@ def _from_array(samples: NDArray[Any]) -> NDArray[Any]:
     return columns if samples.dtype in (np.float32, np.float64) else columns.astype(np.float32)
 
 
-def _full_scale(levels: Levels, name: str, notes: list[Note]) -> float:
+def _full_scale(levels: Levels, name: str, notes: list[AudioNote]) -> float:
     scale, note = levels.full_scale(name)
     if note is not None:
         notes.append(note)

@@ -1,29 +1,28 @@
-"""The windows a long clip is heard in, cut where it is quiet."""
+"""Splitting of long clips into windows at quiet points."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000  # Hz, everywhere inside
-WINDOW_SECONDS = 30.0  # the longest stretch the encoder hears at once
+WINDOW_SECONDS = 30.0  # longest input of the encoder
 WINDOW_SAMPLES = 480_000  # samples in a 30-second window
 
 SEARCH_SECONDS = 5.0  # a window is cut at the quietest point of its last 5 seconds
-FRAME_SAMPLES = 320  # 20 ms: the stretch whose energy is compared
+FRAME_SAMPLES = 320  # 20 ms, over which energy is measured
 
 
 def split_windows(
     audio: NDArray[np.float32], *, max_seconds: float = WINDOW_SECONDS
 ) -> list[tuple[int, int]]:
-    """Cut a clip where it is quiet, so that every window fits the encoder.
+    """Split a clip at quiet points, so that every window fits the encoder.
 
     Args:
         audio: samples, (T,), at `SAMPLE_RATE`.
         max_seconds: longest window.
 
     Returns:
-        Sample ranges [start, end) that follow each other and cover the clip; a clip that fits
-        is one window. No window is a mere sliver: what is left for the last one is kept above
-        a second (or a quarter of `max_seconds`).
+        Consecutive sample ranges [start, end) that cover the clip; a clip that fits is one window.
+        The last window is never shorter than a second (or a quarter of `max_seconds`).
     """
     longest = round(max_seconds * SAMPLE_RATE)
     search = min(round(SEARCH_SECONDS * SAMPLE_RATE), longest // 2)
@@ -40,7 +39,7 @@ def split_windows(
 
 
 def _quietest(audio: NDArray[np.float32], earliest: int, latest: int) -> int:
-    """Return the middle of the quietest 20 ms in a range; of several, the last."""
+    """Return the middle of the quietest 20 ms in a range; the last of several."""
     num_frames = (latest - earliest) // FRAME_SAMPLES
     if not num_frames:
         return latest

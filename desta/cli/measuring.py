@@ -41,12 +41,12 @@ def measure(
 ) -> None:
     """Add pitch, volume, speaking speed, noise level and what classifiers say to clips.jsonl."""
     from desta.attributes.labels import Label
-    from desta.attributes.measure import check_names
+    from desta.attributes.measure import check_measures
     from desta.attributes.measure import measure as run
 
     measures = [name.strip() for name in attributes.split(",") if name.strip()]
     labels = [Label.parse(text) for text in label or ()]
-    check_names(measures, labels)
+    check_measures(measures, labels)
     classifiers = []
     if labels:
         from desta.attributes.classifiers import Classifier  # transformers takes seconds to import

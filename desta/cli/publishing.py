@@ -35,12 +35,12 @@ def inspect(
     """Verify a data set, ours or the published one, and tell what is in it."""
     from desta.progress import counter
     from desta.publishing.card import CARD, data_card, write_card
-    from desta.publishing.survey import faithful_rows, kept_by, survey
+    from desta.publishing.survey import faithful_rows, kept_by, survey_data_set
 
     if card:
         check_output(directory / CARD)
     with counter("inspecting rows") as show:
-        found = survey(
+        found = survey_data_set(
             directory,
             root=root,
             prompts=prompts,
@@ -124,7 +124,7 @@ def export(
     from desta.publishing.card import CARD, data_card, write_card
     from desta.publishing.hub import check_access, upload
     from desta.publishing.parquet import PARQUET_FILES, export_parquet
-    from desta.publishing.survey import survey
+    from desta.publishing.survey import survey_data_set
 
     if parquet is None and hub is None:
         raise ConfigError(
@@ -153,7 +153,7 @@ def export(
     folder = parquet or directory
     if parquet is not None or not (directory / CARD).is_file():
         with counter("inspecting rows") as show:
-            found = survey(directory, root=root, prompts=prompts, on_progress=show)
+            found = survey_data_set(directory, root=root, prompts=prompts, on_progress=show)
         files = PARQUET_FILES if parquet else "*.jsonl"
         typer.echo(f"card: {write_card(folder, data_card(found, files=files))}", err=True)
     if hub:

@@ -1,4 +1,4 @@
-"""Values of attributes in running text: which ones a response names, and whether they are right."""
+"""Search for attribute values in running text, and checks of the values that a response names."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,17 +9,17 @@ from desta.records import NO_TRANSCRIPTION, Clip, Domain
 from desta.sources.glossary import JOINED, OPEN_ATTRIBUTES
 
 ClosedSets = Mapping[tuple[Domain, str], frozenset[str]]
-"""(domain, attribute) -> all values that the corpora know, case folded; not of open attributes."""
+"""(domain, attribute) -> all values in the corpora, case folded; without open attributes."""
 
 ORIGINS = frozenset(
     ("Language", "Native language", "Accent", "Dialect", "Country", "Ethnicity", "Race")
 )
-"""Attributes that share their words, and of which one speaker may have several different ones."""
+"""Attributes with a common vocabulary, of which one speaker may have different values."""
 
 _DURATION = "Duration"
 
 _WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W\u3040-\u9fff\uac00-\ud7af]+")
-"""A word, or one character of the scripts that put no spaces between words."""
+"""A word, or one character of a script without spaces between words."""
 
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)  # the same, three times as fast
 
@@ -29,7 +29,7 @@ _WORDINGS: Mapping[str, tuple[str, ...]] = {
     "female": ("female", "woman", "women", "girl", "lady", "ladies", "she"),
     "male": ("male", "man", "men", "boy", "gentleman", "gentlemen", "he"),
 }
-"""What values are called in running text, where that is not just their name."""
+"""Value -> words for it in running text, other than its name."""
 
 _NUMBERS: Mapping[str, str] = {
     word: str(number)
@@ -52,7 +52,7 @@ _LANGUAGE = frozenset(
 
 
 class Vocabulary:
-    """Values that can be found in texts by looking words up, however many they are."""
+    """Index of values, to find them in texts in time that does not grow with their number."""
 
     def __init__(self, values: Iterable[str]) -> None:
         self._words: dict[str, str] = {}
@@ -79,11 +79,11 @@ class Vocabulary:
     @staticmethod
     @lru_cache(maxsize=4096)
     def of(*groups: frozenset[str]) -> "Vocabulary":
-        """Return the vocabulary of sets of values; made once for all clips that share them."""
+        """Return the vocabulary of sets of values, cached for clips that share them."""
         return Vocabulary(frozenset[str]().union(*groups))
 
     def find(self, words: Sequence[str]) -> list[tuple[int, int, str]]:
-        """Return start, end and value of what is named; where values overlap the longest counts."""
+        """Return start, end and value of every match; of overlapping ones the longest."""
         found = []
         after = 0
         for start in [place for place, word in enumerate(words) if word in self._firsts]:
@@ -109,12 +109,12 @@ def split_words(text: str) -> list[str]:
 
 
 def spelt_out(value: str) -> bool:
-    """Say whether a value is a word: "c#" and "a" cannot be looked for among words."""
+    """Return whether a value can be searched for as a word, unlike "c#" and "a"."""
     return len(value) > 1 and not value.endswith("#")
 
 
 def closed_sets(clips: Iterable[Clip]) -> ClosedSets:
-    """Collect the single values of every attribute whose values are words out of a list."""
+    """Collect the single values of every attribute with a closed set of values."""
     values: dict[tuple[Domain, str], set[str]] = {}
     for clip in clips:
         for name, value in clip.attributes.items():
@@ -125,9 +125,9 @@ def closed_sets(clips: Iterable[Clip]) -> ClosedSets:
 
 
 def named_values(text: str, values: frozenset[str]) -> frozenset[str]:
-    """Return the values, case folded, that a text names in whole words.
+    """Return the values, case folded, that a text names as whole words.
 
-    Where values overlap the longest counts: "bass drum" does not name "bass".
+    Of overlapping values the longest counts: "bass drum" does not name "bass".
 
     >>> sorted(named_values("Two Dogs and a bass drum", frozenset(["dog", "bass", "bass drum"])))
     ['bass drum', 'dog']
@@ -136,13 +136,13 @@ def named_values(text: str, values: frozenset[str]) -> frozenset[str]:
 
 
 def names_attribute(text: str, words: Sequence[str], clip: Clip, attribute: str) -> bool:
-    """Say whether a response names a value that the clip has for the attribute.
+    """Return whether a response names a value that the clip has for the attribute.
 
     Args:
         text: the response.
         words: `split_words(text)`.
-        clip: what the response is about.
-        attribute: one that is stated of the clip.
+        clip: clip that the response is about.
+        attribute: an attribute of the clip.
     """
     value = stated_attributes(clip)[attribute]
     if attribute == _DURATION:
@@ -170,20 +170,20 @@ def other_values(
     given: str = "",
     of: frozenset[str] | None = None,
 ) -> frozenset[str]:
-    """Return the values that a response names and the clip has not.
+    """Return the values that a response names although the clip does not have them.
 
-    A value is right where any attribute of the clip has it, and where the transcription says it.
-    A word such as "English" can be the language, the accent or the mother tongue: it is wrong only
-    of the attribute that it is said of, as the words around it or the prompt tell. Where neither
-    does, it is wrong only if the clip has all attributes that it could be a value of.
+    A value is right if any attribute of the clip has it, or if the transcription contains it. A
+    word such as "English" can be the language, the accent or the mother tongue: it is compared with
+    the attribute that the words around it or the prompt refer to. If neither does, it is wrong only
+    if the clip has all the attributes that it could be a value of.
 
     Args:
-        words: of the response, from `split_words`.
-        clip: what the response is about.
+        words: the response, from `split_words`.
+        clip: clip that the response is about.
         sets: values of closed attributes in all corpora.
         asked: attributes that the prompt asks for.
         given: text whose values the response may repeat.
-        of: attributes whose values count; None for all that the clip has.
+        of: attributes whose values count; None for all attributes of the clip.
     """
     groups = tuple(
         sets[clip.domain, name]
@@ -226,7 +226,7 @@ def _contradicts(
 
 
 def _meant(words: Sequence[str], start: int, end: int) -> str | None:
-    """Return the attribute that the words around a language, people or country speak of."""
+    """Return the attribute that the words around a language, people or country refer to."""
     if not _ACCENT.isdisjoint(words[max(start - 2, 0) : end + 2]):
         return "Accent"
     if not _DIALECT.isdisjoint(words[max(start - 3, 0) : end + 2]):
@@ -246,6 +246,6 @@ def _own_values(clip: Clip) -> frozenset[str]:
 
 @lru_cache(maxsize=65536)
 def _single_values(attribute: str, value: str) -> frozenset[str]:
-    """Return the values, case folded, that a corpus joined into one."""
+    """Return the single values, case folded, of a joined value."""
     parts = [value] if attribute in OPEN_ATTRIBUTES else value.split(JOINED)
     return frozenset(part.strip().casefold() for part in parts if part.strip())

@@ -1,13 +1,13 @@
-"""Construction on a Ray cluster: Ray Data plans and answers, this process judges and writes.
+"""Construction on a Ray cluster: Ray Data plans and generates, this process filters and writes.
 
     here                     tasks                           workers (actors, an engine each)
-    clips, in blocks   --->  describe, draw, leave out  ---> answer a batch
-                             what was answered before               |
+    clips, in blocks   --->  describe, draw, leave out  ---> generate a batch
+                             requests of the journal                |
     journal, filters, shards  <------- completions, as they come ---+
 
-The journal and the shards have this one writer, and the shards are written by the code that also
-writes them without a cluster, in the order of the clips. Hence the number of workers and the order
-in which they answer change nothing, and a call that was killed goes on where the journal ends.
+This process is the only writer of journal and shards, and writes the shards in the order of the
+clips with the same code as without a cluster. Hence the number of workers and the order of their
+completions change nothing, and a killed call continues where the journal ends.
 """
 
 import gc
@@ -29,15 +29,15 @@ from numpy.typing import NDArray
 
 from desta.construction.cluster_config import LOCAL, ClusterConfig, check_room
 from desta.construction.config import ConstructConfig
-from desta.construction.journal import Journal
-from desta.construction.pipeline import construct_by
+from desta.construction.journal import ResponseJournal
+from desta.construction.pipeline import construct_with
 from desta.construction.requests import (
-    Answers,
     HasRequest,
     J,
-    Plan,
-    Request,
-    Requests,
+    Messages,
+    RequestBatcher,
+    RequestPlan,
+    Responder,
     complete,
 )
 from desta.errors import ConfigError, DataError, DestaError, need
@@ -50,14 +50,14 @@ Load = Callable[[], TextGenerator]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Shares of a CPU, as Ray counts them. With at most one worker for every CPU, half of them stays
-# free for tasks: workers that hold them all wait for ever for something to answer. The two differ,
-# or Ray Data would plan and answer a whole block in one step.
+# Shares of a CPU, as Ray counts them. With at most one worker per CPU, half of every CPU stays free
+# for tasks: workers that held them all would wait for requests for ever. The two shares differ,
+# else Ray Data would fuse planning and generation of a whole block into one step.
 _WORKER_CPUS = 0.5
 _TASK_CPUS = 0.25
 
-_MOST_DEATHS = 3  # of workers over one batch, before the batch is taken to be the cause
-_STORE_BYTES = 1 << 30  # of this machine's memory for clips and requests on their way
+_MOST_DEATHS = 3  # of workers over one batch, before the batch counts as the cause
+_STORE_BYTES = 1 << 30  # memory of this machine for clips and requests in transit
 _KEY = np.dtype("S32")
 
 
@@ -69,66 +69,66 @@ def construct_on_cluster(
     *,
     retry: bool = False,
 ) -> Manifest:
-    """Do what `desta.construction.pipeline.construct` does, with responses from a Ray cluster.
+    """Construct a data set with responses from a Ray cluster; else like `pipeline.construct`.
 
     Args:
         config: the recipe.
-        out: directory of the data set, here.
-        load: loads the engine; called in every worker, so that its files must be there.
-        cluster: where.
-        retry: ask again what was refused, also if the data set is finished.
+        out: directory of the data set, on this machine.
+        load: loads the engine; called in every worker, where its files must exist.
+        cluster: address and workers.
+        retry: retry refused requests, also if the data set is finished.
 
     Raises:
         ConfigError: there is no cluster at that address, or it has no room for the workers.
-        DataError: what `construct` raises, or a batch that its workers did not survive.
+        DataError: as `construct`, or a batch killed its workers.
         MissingExtraError: Ray is not installed.
     """
     with _session(cluster) as ray, ExitStack() as stack:
         check_room(ray.nodes(), cluster)
         traits = _ask_for_traits(ray, load, cluster)
 
-        def answering(plan: Plan[Any], journal: Journal) -> Answers:
-            requests = Requests(config, traits)
+        def make_responder(plan: RequestPlan[Any], journal: ResponseJournal) -> Responder:
+            requests = RequestBatcher(config, traits)
             answered = np.sort(np.frombuffer(b"".join(journal.keys()), _KEY))
             batches = _plan_on_cluster(ray, plan, requests, answered)
             worker = (load, traits, config.sampling)
             arrivals = stack.enter_context(closing(_arrivals(ray, batches, worker, cluster)))
-            return ClusterAnswers(requests, journal, arrivals)
+            return ClusterGenerator(requests, journal, arrivals)
 
-        return construct_by(config, out, traits, answering, retry=retry)
+        return construct_with(config, out, traits, make_responder, retry=retry)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Traits:
-    """Of a generator that is in the workers."""
+    """Traits of the generator in the workers."""
 
     id: str
     revision: str
     order: Literal["length", "prefix"]
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return its length in characters: the tokenizer is with the workers, and order is all."""
+        """Return the length in characters, enough to sort by: the tokenizer is in the workers."""
         return sum(len(as_text(message)) for message in messages)
 
 
-class ClusterAnswers:
-    """Completions and refusals that arrive in any order, and are journalled as they do."""
+class ClusterGenerator:
+    """Responder of a cluster: completions arrive in any order, and are journalled at once."""
 
     def __init__(
         self,
-        requests: Requests,
-        journal: Journal,
+        requests: RequestBatcher,
+        journal: ResponseJournal,
         arrivals: Iterator[dict[bytes, Outcome]],
     ) -> None:
-        """Take the journal, and all that it does not hold yet."""
+        """Create a responder; `arrivals` brings all outcomes that the journal lacks."""
         self._requests = requests
         self._journal = journal
         self._arrivals = arrivals
 
-    def answer(
+    def respond(
         self, jobs: Iterable[J], *, on_progress: Callable[[int], None]
     ) -> Iterator[tuple[J, Outcome]]:
-        """Wait for what comes of a chunk of jobs, and yield them in the jobs' order."""
+        """Wait for the outcomes of a chunk of jobs, and yield them in the order of the jobs."""
         rest = iter(jobs)
         while chunk := list(islice(rest, self._requests.chunk)):
             keys = [self._requests.key(job.request) for job in chunk]
@@ -137,7 +137,7 @@ class ClusterAnswers:
             on_progress(len(chunk) - len(wanted) + len(found))
             while len(found) < len(wanted):
                 arrived = next(self._arrivals)
-                known = self._journal.find(arrived)  # clips that are described alike in two blocks
+                known = self._journal.find(arrived)  # equal requests of two blocks
                 new = {key: c for key, c in arrived.items() if key not in known}
                 self._journal.add(new)
                 ours = {key: c for key, c in new.items() if key in wanted}
@@ -150,7 +150,7 @@ class ClusterAnswers:
 class _Worker:
     """An engine in a process of its own.
 
-    Its errors are handed over like responses: raised there, they would reach nobody as they are.
+    Errors are returned like responses: raised in the worker, they would be wrapped by Ray.
     """
 
     def __init__(self, load: Load, traits: _Traits, sampling: Sampling) -> None:
@@ -162,7 +162,7 @@ class _Worker:
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         generator = self._generator
         if not isinstance(generator, DestaError):
-            requests: dict[bytes, Request] = pickle.loads(row["requests"])
+            requests: dict[bytes, Messages] = pickle.loads(row["requests"])
             come: dict[bytes, Outcome] = {}
             result = _caught(complete, generator, self._sampling, requests, come.update)
             return {"result": pickle.dumps((come, result))}
@@ -179,7 +179,7 @@ class _Worker:
 
 
 def _caught(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | DestaError:
-    """Return what a function returns, or what a user has to mend."""
+    """Return the result of a function, or the DestaError that it raises."""
     try:
         return function(*args, **kwargs)
     except DestaError as error:
@@ -196,10 +196,10 @@ def _plan_block(
     row: dict[str, bytes],
     *,
     jobs_of: Callable[[Any], Iterable[HasRequest]],
-    requests: Requests,
+    requests: RequestBatcher,
     answered: Any,
 ) -> list[dict[str, bytes]]:
-    """Turn a block into the batches of what was not answered before, a row each."""
+    """Return the batches of requests in a block that the journal lacks, a row each."""
     asked = {requests.key(job.request): job.request for job in jobs_of(pickle.loads(row["block"]))}
     known = _members(asked, _ray().get(answered))
     rows = []
@@ -210,16 +210,16 @@ def _plan_block(
 
 
 def _members(keys: Collection[bytes], among: NDArray[np.bytes_]) -> set[bytes]:
-    """Return those keys that are among others, which are sorted."""
+    """Return the keys that occur in a sorted array."""
     if not len(among):
         return set()
-    sought = np.array(list(keys), _KEY)  # compared as bytes, filled with zeros
+    sought = np.array(list(keys), _KEY)  # compared as bytes, padded with zeros
     places = np.searchsorted(among, sought).clip(max=len(among) - 1)
     return {key for key, there in zip(keys, among[places] == sought, strict=True) if there}
 
 
 def _ask_for_traits(ray: Any, load: Load, cluster: ClusterConfig) -> _Traits:
-    """Load the engine once where it will run, and return what it says of itself."""
+    """Load the engine once in the cluster, and return its traits."""
 
     def traits() -> _Traits | DestaError:
         generator = _caught(load)
@@ -230,20 +230,20 @@ def _ask_for_traits(ray: Any, load: Load, cluster: ClusterConfig) -> _Traits:
     task = ray.remote(
         num_cpus=_WORKER_CPUS,
         num_gpus=cluster.gpus_per_worker,
-        max_calls=1,  # the process ends, and gives back the memory of its GPU
+        max_calls=1,  # the process ends, and frees the memory of its GPU
     )(traits)
     with _telling(ray):
         return _uncaught(ray.get(task.remote()))
 
 
 def _plan_on_cluster(
-    ray: Any, plan: Plan[Any], requests: Requests, answered: NDArray[np.bytes_]
+    ray: Any, plan: RequestPlan[Any], requests: RequestBatcher, answered: NDArray[np.bytes_]
 ) -> Any:
-    """Return the data set of batches to be answered; nothing is planned yet."""
+    """Return the Ray data set of batches to generate; it is planned lazily."""
     arrow = _need("pyarrow")
     blocks = [ray.put(arrow.table({"block": [pickle.dumps(block)]})) for block in plan.blocks]
     dataset = ray.data.from_arrow_refs(blocks)
-    dataset.context.target_max_block_size = 1  # byte: every batch travels, and is lost, alone
+    dataset.context.target_max_block_size = 1  # byte: every batch is sent, and lost, alone
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
     return dataset.flat_map(
@@ -256,9 +256,9 @@ def _plan_on_cluster(
 def _arrivals(
     ray: Any, batches: Any, worker: tuple[Load, _Traits, Sampling], cluster: ClusterConfig
 ) -> Generator[dict[bytes, Outcome], None, None]:
-    """Yield what came of a batch at a time, in the order in which they are written."""
+    """Yield the outcomes of one batch at a time, as they are completed."""
     pool = ray.data.ActorPoolStrategy(size=cluster.workers, max_tasks_in_flight_per_actor=2)
-    with warnings.catch_warnings():  # Ray has no other name yet for a bound of these retries
+    with warnings.catch_warnings():  # Ray has no other option yet that limits these retries
         warnings.simplefilter("ignore", DeprecationWarning)
         answers = batches.map(
             _Worker,
@@ -268,36 +268,36 @@ def _arrivals(
             num_gpus=cluster.gpus_per_worker or None,
             max_task_retries=_MOST_DEATHS,
         )
-    # Blocks are fetched here: `iter_batches` does it in threads of its own, which outlive an error,
-    # and a thread that touches Ray after its shutdown ends the process without a word.
+    # Blocks are fetched here: `iter_batches` fetches in threads of its own, which outlive an error,
+    # and a thread that uses Ray after its shutdown kills the process silently.
     bundles = None
     try:
         with _telling(ray):
             bundles = answers.iter_internal_ref_bundles()  # waits for the first
             for bundle in bundles:
                 for block in ray.get(bundle.block_refs):
-                    if not block.num_rows:  # nor columns: nothing of it was left to answer
+                    if not block.num_rows:  # nor columns: all its requests were in the journal
                         continue
                     for row in block.column("result").to_pylist():
                         come, result = pickle.loads(row)
-                        yield come  # before the error that ended its batch
+                        yield come  # completions before the error of the batch
                         _uncaught(result)
     finally:
-        del bundles  # ends what Ray Data still runs; the frames of an error would keep it
-        gc.collect()  # and lets go of workers that only cycles hold, with their GPUs
+        del bundles  # ends running Ray Data tasks, which the frames of an error would keep alive
+        gc.collect()  # frees workers, and their GPUs, that are only held by reference cycles
 
 
 @contextmanager
 def _session(cluster: ClusterConfig) -> Iterator[Any]:
-    """Join the cluster, or begin one on this machine, for as long as the block runs."""
+    """Join the cluster, or start one on this machine, while the block runs."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray = _ray()
-    if ray.is_initialized():  # by whoever calls this
+    if ray.is_initialized():  # by the caller
         yield ray
         return
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     for name in ("ray.data._internal.progress", "ray._private.authentication"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # they warn of what is wanted
+        logging.getLogger(name).setLevel(logging.ERROR)  # they warn of settings made on purpose
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     if cluster.address == LOCAL:
         options |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
@@ -316,7 +316,7 @@ def _session(cluster: ClusterConfig) -> Iterator[Any]:
 
 
 def _knock(address: str) -> None:
-    """Raise an OSError where nobody listens at HOST:PORT; Ray takes minutes to find that out."""
+    """Raise an OSError if nothing listens at HOST:PORT; Ray takes minutes to notice."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -324,17 +324,17 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def _telling(ray: Any) -> Iterator[None]:
-    """Turn the deaths of workers into what a user can do about them."""
+    """Convert errors about dead workers to a DataError with a fix."""
     try:
         yield
     except ray.exceptions.RayTaskError:
         raise  # a bug in a worker
     except ray.exceptions.RayError as error:
         raise DataError(
-            "a batch was given up, because every worker that had it died: "
+            "a batch was given up because every worker that had it died: "
             + str(error).strip().splitlines()[0],
             fix="read the workers' logs in /tmp/ray/session_latest/logs (too little memory?), mend "
-            "it, and give the command again: what was answered is kept",
+            "it, and give the command again: responses so far are kept",
         ) from error
 
 

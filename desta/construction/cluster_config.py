@@ -1,4 +1,4 @@
-"""The workers of a cluster: how many engines there are, and what each of them is given."""
+"""Configuration of a cluster: address, workers, and the engine of each worker."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,37 +9,37 @@ from desta.errors import ConfigError
 from desta.generators.config import LocalEngine, OpenAIEngine, VllmEngine
 
 LOCAL = "local"
-"""Address of a cluster that is this machine alone, and ends with the call."""
+"""Address of a temporary cluster on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
-    """Where responses are written, and by how many."""
+    """Cluster that generates responses."""
 
     address: str = LOCAL
     """`local`, or the address of a running cluster: `auto` on one of its machines, `HOST:6379`, or
     `ray://HOST:10001`."""
     workers: int = 2
-    """Engines that answer at the same time."""
+    """Number of engines that run at the same time."""
     gpus_per_worker: int = 0
 
     def __post_init__(self) -> None:
         if self.workers < 1:
-            raise ConfigError(f"workers = {self.workers} answer nothing", fix="give 1 or more")
+            raise ConfigError(f"workers = {self.workers} is below 1", fix="give 1 or more")
 
 
 def per_worker(
     config: ConstructConfig, address: str, workers: int
 ) -> tuple[ConstructConfig, ClusterConfig]:
-    """Say what a recipe's engine means for each of several workers.
+    """Return the recipe of each worker, and the cluster.
 
     Args:
         config: the recipe.
-        address: of the cluster.
-        workers: how many share what the engine may ask of an endpoint in a minute.
+        address: address of the cluster.
+        workers: number of workers, which share the engine's rate limit of an endpoint.
 
     Returns:
-        The recipe by which a worker loads its engine, and the cluster with the GPUs it takes.
+        The recipe with which a worker loads its engine, and the cluster with its GPUs per worker.
 
     Raises:
         ConfigError: the engine names a GPU.
@@ -66,11 +66,11 @@ def per_worker(
 
 
 def check_room(nodes: Iterable[Mapping[str, Any]], cluster: ClusterConfig) -> None:
-    """Refuse more workers than the machines of a cluster have room for; Ray would wait for ever.
+    """Refuse more workers than the cluster has room for; Ray would wait for ever.
 
     Args:
-        nodes: as `ray.nodes()` describes them.
-        cluster: how many workers there are to be.
+        nodes: from `ray.nodes()`.
+        cluster: the requested workers.
 
     Raises:
         ConfigError: there is no room.
@@ -80,13 +80,13 @@ def check_room(nodes: Iterable[Mapping[str, Any]], cluster: ClusterConfig) -> No
     wanted = cluster.workers
     if wanted > cpus:
         raise ConfigError(
-            f"{wanted} workers want a CPU each, and the cluster has {cpus}",
+            f"{wanted} workers need a CPU each, and the cluster has {cpus}",
             fix=f"give --workers {cpus}, or add machines" if cpus else "add machines with CPUs",
         )
     if size := cluster.gpus_per_worker:
         places = sum(int(machine.get("GPU", 0)) // size for machine in machines)
         if wanted > places:
             raise ConfigError(
-                f"{wanted} workers want {size} GPU each, and the cluster has room for {places}",
+                f"{wanted} workers need {size} GPU each, and the cluster has room for {places}",
                 fix=f"give --workers {places}, or add machines" if places else "add GPUs",
             )

@@ -1,6 +1,6 @@
-"""The code that a data set depends on: a module, what it imports, and what that imports in turn.
+"""Hash of the code that a data set depends on: a module and its imports, transitively.
 
-The modules are found, not listed: one that is moved, split or newly imported stays within.
+The modules are found, not listed, so that moved, split or newly imported ones are included.
 """
 
 import ast
@@ -12,22 +12,22 @@ from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 
 DECIDES_NOTHING = frozenset({"desta.config", "desta.errors", "desta.progress"})
-"""Modules that are imported and decide no row: they read recipes, whose values count by themselves,
-word errors and draw bars. They are not followed."""
+"""Imported modules that do not affect rows: they read recipes, whose values are hashed anyway,
+word errors and draw progress bars. They are not followed."""
 
 
 @functools.cache
 def code_hash(module: str) -> str:
-    """Return the SHA-256 of a module of this package and of all that decides what it does."""
+    """Return the SHA-256 of a module of this package and the modules that it depends on."""
     hashes = {name: hashlib.sha256(code).hexdigest() for name, code in find_code(module).items()}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 def find_code(module: str) -> dict[str, bytes]:
-    """Return the source of a module and of all modules of its package that it leads to.
+    """Return module -> source of a module and its transitive imports within the package.
 
-    What other packages do is not part of it; nor is what makes a package's `__init__` run, unless
-    names are taken from there.
+    Other packages are not included; nor is the `__init__` of a package, unless names are imported
+    from it.
 
     >>> sorted(find_code("desta.sources.stamps"))
     ['desta.sources.stamps']
@@ -45,7 +45,7 @@ def find_code(module: str) -> dict[str, bytes]:
 
 
 def _imports(code: bytes, package: str) -> Iterator[str]:
-    """Yield all that may be a module of the package among what is imported."""
+    """Yield the imported names that may be modules of the package."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -57,7 +57,7 @@ def _imports(code: bytes, package: str) -> Iterator[str]:
 
 
 def _file(module: str) -> Traversable | None:
-    """Return where the source of a module is; None where it is a name in a module, or none."""
+    """Return the source file of a module; None if the name is not a module."""
     package, *rest = module.split(".")
     place = importlib.resources.files(package)
     for part in rest[:-1]:

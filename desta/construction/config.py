@@ -1,4 +1,4 @@
-"""The recipe of a data set."""
+"""Recipe of a data set."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -19,21 +19,21 @@ from desta.records import DOMAINS, Domain, Split
 
 @dataclass(frozen=True, kw_only=True)
 class ClipsConfig:
-    """Clips of one corpus, and which of them are used."""
+    """Clips of one corpus, and their selection."""
 
     path: Path
-    """`clips.jsonl`, as `desta describe` writes it."""
+    """`clips.jsonl`, written by `desta describe`."""
     root: Path
     """Folder that the audio paths in it are relative to."""
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Attribute -> values; other clips are left out."""
+    """Attribute -> accepted values; other clips are left out."""
     per_value: Mapping[str, int] = field(default_factory=dict)
-    """Attribute -> most clips of each of its values, drawn by seed."""
+    """Attribute -> limit of clips per value, drawn by seed."""
     prompts_per_clip: int = 1
     ask_for: tuple[str, ...] | None = None
-    """Attributes that prompts may ask for; null means all that a clip has."""
+    """Attributes that prompts may ask for; null for all attributes of a clip."""
     groups: tuple[GroupsConfig, ...] = ()
-    """Pairs about several of its clips at once, with prompts of `multi.txt`."""
+    """Pairs about several clips, with prompts of `multi.txt`."""
 
     def __post_init__(self) -> None:
         for name, count in {"prompts_per_clip": self.prompts_per_clip, **self.per_value}.items():
@@ -47,21 +47,21 @@ _DRAWN = (
 )
 """Keys that choose and word prompts."""
 NEED_METADATA = frozenset({"misses the attribute", "invents the attribute", "states another value"})
-"""Filters that compare a response with what the corpus says of the clip."""
+"""Filters that compare a response with the metadata of the clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConstructConfig:
-    """The recipe of a data set."""
+    """Recipe of a data set."""
 
     clips: tuple[ClipsConfig, ...] = ()
-    """Corpora, unless the prompts of `regenerate` are answered."""
+    """Corpora; none with `regenerate`."""
     regenerate: Path | None = None
-    """Data set, with or without a manifest, whose prompts this backbone answers anew. All but the
-    responses stays, so nothing that chooses or words prompts may be set."""
+    """Data set, with or without a manifest, whose prompts get new responses. Everything else stays,
+    so nothing that chooses or words prompts may be set."""
     backbone: str
-    """Hub id, zoo name, directory or GGUF file of the model that writes, and is later trained on,
-    the responses."""
+    """Hub id, zoo name, directory or GGUF file of the model that writes the responses, and is later
+    trained on them."""
     sampling: Sampling
     """How it writes them (published: temperature 0.05, top-p 1.0)."""
     dtype: Dtype = "auto"
@@ -71,37 +71,37 @@ class ConstructConfig:
     backbone_quantization: Quantization | None = None
     """Store its weights in 8 bits, or on a GPU in 4, to save memory; answers move a little."""
     engine: Engine = field(default_factory=LocalEngine)
-    """What runs it: in this process, by vLLM, behind an endpoint, or not at all."""
+    """Engine that runs it: in this process, vLLM, an endpoint, or scripted responses."""
     split: Split = "train"
     system: str = (
         "You can hear the audio between <start_audio> and <end_audio>. "
         "Listen closely and respond directly to what you are asked."
     )
-    """System prompt, also in training; empty means none."""
+    """System prompt, also in training; empty for none."""
     systems: Literal["text", "pool"] = "text"
-    """`pool` draws a system prompt for every pair from `system.txt`; `text` takes `system`."""
+    """`pool` draws a system prompt for every pair from `system.txt`; `text` uses `system`."""
     description: DescriptionConfig = field(default_factory=DescriptionConfig)
     withhold: float = 0.0
-    """Share of pairs whose clip carries no transcription, so that the sound alone must do."""
+    """Share of pairs without transcription, which must rely on the sound alone."""
     prompts: Path | None = None
-    """Folder with prompt pools of your own; null means those of this package."""
+    """Folder with custom prompt pools; null for those of this package."""
     kinds: Mapping[Domain, Mapping[str, float]] = field(default_factory=dict)
-    """Domain -> kind of prompt -> weight; a domain not named draws all prompts alike."""
+    """Domain -> kind of prompt -> weight; in other domains all prompts are equally likely."""
     unknown_share: float = 0.0
-    """Share of clips whose last prompt asks for an attribute that nothing is known of, so that the
-    model learns to say so."""
+    """Share of clips whose last prompt asks for an unknown attribute, so that the model learns to
+    say that it is unknown."""
     filters: tuple[str, ...] = (
         *("empty", "cut off", "repeats itself", "talks about the text"),
         "holds a mark of reasoning",
     )
-    """In this order; a response is counted under the first that it does not pass."""
+    """Filters in order; a response is counted under the first that drops it."""
     max_same: int = 5
-    """Different kinds of clips that may draw the same response from a prompt; from then on it is a
+    """Different kinds of clips that may get the same response to a prompt; further ones count as
     `duplicate`."""
     max_dropped_share: float = 0.5
     """Share of dropped items above which the run fails."""
     batch_size: int = 64
-    """Requests that the engine is given at once; only the local one answers them in one batch."""
+    """Requests sent to the engine at once; only the local engine runs them as one batch."""
     seed: int = 0
     shard_rows: int = 10_000
 
@@ -118,7 +118,9 @@ class ConstructConfig:
                 raise ConfigError(f"{name} = {getattr(self, name)}", fix="give 1 or more")
         for name in ("withhold", "unknown_share", "max_dropped_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} = {getattr(self, name)} is no share", fix="give 0 to 1")
+                raise ConfigError(
+                    f"{name} = {getattr(self, name)} is not a share", fix="give 0 to 1"
+                )
         if self.regenerate is not None:
             self._check_regenerate()
         elif not self.clips:
@@ -136,7 +138,6 @@ class ConstructConfig:
             )
         if blind := [name for name in self.filters if name in NEED_METADATA]:
             raise ConfigError(
-                f'the filter "{blind[0]}" needs what a corpus says of a clip, and rows do not '
-                "hold that",
+                f'the filter "{blind[0]}" needs the metadata of clips, which rows do not hold',
                 fix="take it out of the recipe's filters",
             )

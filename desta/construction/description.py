@@ -1,4 +1,4 @@
-"""Clip -> seed description: what a corpus knows of a recording, as one line of text.
+"""Seed descriptions: the metadata of a clip as one line of text.
 
     [00:00-00:05] Hello world (Gender: Female, Emotion: Happy, Duration: 5s)
     [00:00-00:10] (Sound class: Dog, Duration: 10s)
@@ -27,31 +27,31 @@ _DURATION = "Duration"
 _SPEAKERS = {"female": "A woman", "male": "A man"}
 _KIND = "Sound class"
 _HEARD = ("Instrument", "Sound", _KIND, "Category")
-"""What a sound or a piece of music is called, the most exact name first."""
+"""Attributes that name a sound or a piece of music, the most exact first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DescriptionConfig:
-    """What a seed description says of a clip, beside its times and attributes, and how."""
+    """Form of seed descriptions."""
 
     transcription: bool = True
-    """Write what is said, and by whom. Off for backbones that lose themselves in it."""
+    """Include transcription and speakers. Off for backbones that are distracted by them."""
     sentence: bool = False
-    """Put one plain English sentence in front."""
+    """Put a plain English sentence in front of the attributes."""
     spelling: Literal["consistent", "published"] = "consistent"
-    """`published` writes attributes as DeSTA-AQA5M writes those of each corpus."""
+    """`published` uses the spelling of DeSTA-AQA5M for each corpus."""
     order: Literal["written", "random"] = "written"
-    """`random` draws the order of the attributes anew for every pair."""
+    """`random` shuffles the attributes of every pair."""
     drop: float = 0.0
-    """Share of attributes left out, drawn anew for every pair. One attribute at least stays, and
-    those that the prompt of the pair needs."""
+    """Share of attributes left out, drawn for every pair. At least one attribute stays, and those
+    that the prompt of the pair needs."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.drop <= 1:
-            raise ConfigError(f"description.drop = {self.drop} is no share", fix="give 0 to 1")
+            raise ConfigError(f"description.drop = {self.drop} is not a share", fix="give 0 to 1")
 
 
-def describe(
+def describe_clip(
     clip: Clip,
     config: DescriptionConfig = DescriptionConfig(),  # noqa: B008
     *,
@@ -59,14 +59,14 @@ def describe(
     pair: str = "",
     seed: int = 0,
 ) -> str:
-    """Write the seed description of a clip; always one line.
+    """Return the seed description of a clip, always one line.
 
     Args:
-        clip: what is known.
-        config: the wording.
-        needs: attributes that must be stated because the prompt speaks of them.
-        pair: id of the audio-text pair; order and dropping follow from it and the seed alone.
-        seed: another seed, another draw.
+        clip: the clip.
+        config: form of the description.
+        needs: attributes that the prompt refers to, which are always stated.
+        pair: id of the audio-text pair, which with the seed determines order and dropping.
+        seed: seed of the draw.
     """
     draw = _Draw(seed, pair)
     spelling = PUBLISHED.get(clip.source) if config.spelling == "published" else None
@@ -83,7 +83,7 @@ def describe(
 
 
 def stated_attributes(clip: Clip) -> dict[str, str]:
-    """Return all that may be stated: the attributes in their order, then the duration."""
+    """Return all attributes that may be stated, in order, then the duration."""
     stated = {name: _one_line(value) for name, value in clip.attributes.items()}
     stated = {name: value for name, value in stated.items() if value}
     stated.setdefault(_DURATION, _seconds(clip.duration))
@@ -92,20 +92,20 @@ def stated_attributes(clip: Clip) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Draw:
-    """What chance decides about the description of one pair."""
+    """Random choices for the description of one pair."""
 
     seed: int
     pair: str
 
     def ticket(self, what: str, name: str) -> float:
-        """Return a number in [0, 1) that depends on seed, pair and name: on nothing else."""
+        """Return a number in [0, 1) that depends on seed, pair and name alone."""
         drawn = json.dumps([self.seed, self.pair, what, name]).encode()
         return int.from_bytes(hashlib.blake2b(drawn, digest_size=8).digest(), "big") / 2**64
 
     def keep(
         self, stated: Mapping[str, str], drop: float, needs: Collection[str]
     ) -> dict[str, str]:
-        """Leave out a share of the attributes; a duration alone would say nothing of a clip."""
+        """Drop a share of the attributes, but never all beside the duration."""
         if not drop:
             return dict(stated)
         tickets = {name: self.ticket("drop", name) for name in stated}
@@ -117,22 +117,22 @@ class _Draw:
 
 
 def _heard(clip: Clip, config: DescriptionConfig, sentence: str, spelling: Spelling | None) -> str:
-    """Write the times and the words of a clip."""
+    """Return the times and the words of a clip."""
     whole = Segment(start=0.0, end=clip.duration)
     quoted = spelling is not None and spelling.quoted
     spoken = [s for s in clip.segments if config.transcription and _one_line(s.text)]
     parts = []
     for number, segment in enumerate(spoken or [whole]):
         words, speaker = _one_line(segment.text), _one_line(segment.speaker)
-        said = [sentence if not number else "", f"{speaker}:" if speaker and words else ""]
-        said.append(f'"{words}"' if quoted and words else words)
-        heard = " ".join(filter(None, said))
+        line = [sentence if not number else "", f"{speaker}:" if speaker and words else ""]
+        line.append(f'"{words}"' if quoted and words else words)
+        heard = " ".join(filter(None, line))
         parts.append(f"{_span(segment, quoted)}{'' if quoted or not heard else ' '}{heard}")
     return " ".join(parts)
 
 
 def _sentence(clip: Clip, known: Mapping[str, str]) -> str:
-    """Say the attributes that matter most in plain words; empty where none of them is stated."""
+    """Return a sentence with the most important attributes; empty if none of them is stated."""
     if clip.domain == "speech":
         words = [_SPEAKERS.get(known.get("Gender", "").casefold(), "Someone"), "speaks"]
         if language := known.get("Language"):
@@ -143,15 +143,15 @@ def _sentence(clip: Clip, known: Mapping[str, str]) -> str:
     name = next((name for name in _HEARD if known.get(name)), None)
     if name is None:
         return ""
-    heard = known[name].split(JOINED)[0]  # the most exact of several comes first
+    heard = known[name].split(JOINED)[0]  # the most exact value comes first
     article = "an" if heard[0] in "AEIOUaeiou" else "a"
-    # a small backbone that is asked for the class looks for it in the sentence
+    # Small backbones that are asked for the class look for it in the sentence.
     kind = f" ({known[_KIND].casefold()})" if name == "Sound" and known.get(_KIND) else ""
     return f"This is the sound of {article} {heard.casefold()}{kind}."
 
 
 def _span(segment: Segment, hours: bool) -> str:
-    # What can be heard takes time: nothing ends in the second in which it starts.
+    # A segment never ends in the second in which it starts.
     start = _round(segment.start)
     end = max(_round(segment.end), start + 1)
     if hours:
@@ -167,7 +167,7 @@ def _clock(seconds: int, always_hours: bool = False) -> str:
 
 
 def _seconds(duration: float) -> str:
-    """Whole seconds from one second on; tenths below."""
+    """Return whole seconds from one second on, tenths below."""
     return f"{_round(duration)}s" if duration >= 0.95 else f"{max(duration, 0.1):.1f}s"
 
 

@@ -1,6 +1,6 @@
-"""Duplicates: the same prompt draws the same response from clips that differ.
+"""Filter for duplicates: the same response to the same prompt for different clips.
 
-What counts as one, and why: docs/decisions/0020-duplicates.md.
+Definition and reasons: docs/decisions/0020-duplicates.md.
 """
 
 import zlib
@@ -13,11 +13,11 @@ from desta.construction.attribute_values import Vocabulary
 from desta.construction.filters import Candidate
 
 DUPLICATE = "duplicate"
-"""The reason, and the name in recipes."""
+"""Reason of dropped responses, and name of the filter in recipes."""
 SIMILARITY = 0.8
-"""Share of equal minima (an estimate of the Jaccard index) from which responses are the same."""
+"""Share of equal minima (an estimate of the Jaccard index) from which responses count as equal."""
 REMEMBERED = 128
-"""Different responses that are remembered of each prompt; then the oldest is forgotten."""
+"""Limit of different responses kept per prompt; the oldest is dropped first."""
 
 _NUM_HASHES = 64
 _SHINGLE = 3  # words
@@ -30,8 +30,8 @@ _ALL = np.uint64((1 << 64) - 1)
 def minhash(words: Sequence[str]) -> NDArray[np.uint8]:
     """Return the MinHash of a text, (64,): one byte of each minimum.
 
-    Texts share a hash with the probability of their Jaccard index over runs of three words, or
-    with 1 in 256 by accident. A text of one or two words is one run.
+    The probability that two texts share a byte is their Jaccard index over runs of three words,
+    plus 1 in 256 by accident. A text of one or two words is one run.
     """
     size = min(_SHINGLE, len(words))
     runs = {
@@ -44,20 +44,25 @@ def minhash(words: Sequence[str]) -> NDArray[np.uint8]:
 
 
 class DuplicateFilter:
-    """Finds responses that a prompt has drawn from `max_same` different kinds of clips before.
+    """Filter for responses that a prompt has already got for `max_same` different kinds of clips.
 
-    It remembers what it let pass: feed it candidates in the order of the plan, and only such as
-    have no other fault. Memory grows with the number of prompts, not with that of responses.
+    The filter has a state: give it candidates in the order of the plan, and only those without
+    another fault. Memory grows with the number of prompts, not of responses.
     """
 
     def __init__(self, max_same: int, *, transcription: bool = True) -> None:
-        """Set the limit; `transcription` says whether descriptions state what is said."""
+        """Create a filter.
+
+        Args:
+            max_same: different kinds of clips that may get the same response to a prompt.
+            transcription: whether descriptions contain the transcription.
+        """
         self._max_same = max_same
         self._transcription = transcription
         self._prompts: dict[str, _Responses] = {}
 
     def fault(self, candidate: Candidate) -> str | None:
-        """Return the reason for dropping a response; None, and remember it, where there is none."""
+        """Return the reason for dropping a response; else None, and count the response as seen."""
         responses = self._prompts.get(candidate.prompt.text)
         if responses is None:
             responses = self._prompts[candidate.prompt.text] = _Responses()
@@ -71,7 +76,7 @@ class DuplicateFilter:
         return None
 
     def _known(self, candidate: Candidate) -> list[str]:
-        """Return what the response could depend on: what is asked for, or all that is stated."""
+        """Return the values that the response may depend on: those asked for, or all stated."""
         clip, prompt = candidate.clip, candidate.prompt
         if prompt.kind == "ask":
             return [clip.attributes.get(name, "") for name in sorted(prompt.needs)]
@@ -80,7 +85,7 @@ class DuplicateFilter:
 
 
 class _Responses:
-    """The different responses of one prompt, and from what kinds of clips they came."""
+    """Different responses to one prompt, and the kinds of clips that got them."""
 
     def __init__(self) -> None:
         self._minhashes = np.zeros((0, _NUM_HASHES), np.uint8)
@@ -89,7 +94,7 @@ class _Responses:
         self._next = 0
 
     def clips_of(self, minhash: NDArray[np.uint8], named: int) -> set[int]:
-        """Return what is known of the clips that drew this response; remember it if it is new."""
+        """Return the kinds of clips that got an equal response; add the response if it is new."""
         count = len(self._seen)
         equal = (self._minhashes[:count] == minhash).mean(axis=1) >= SIMILARITY
         places = np.flatnonzero(equal & (self._named[:count] == named))
@@ -112,7 +117,7 @@ class _Responses:
 
 
 def _named(candidate: Candidate) -> list[str]:
-    """Return the values that the response names: with another value it is another response."""
+    """Return the values that the response names; responses with other values are different."""
     clip, sets = candidate.clip, candidate.closed_sets
     own = [sets[clip.domain, name] for name in clip.attributes if (clip.domain, name) in sets]
     return sorted({value for _, _, value in Vocabulary.of(*own).find(candidate.words)})

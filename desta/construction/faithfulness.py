@@ -1,4 +1,4 @@
-"""Faithfulness: how often responses name the right value where their prompt is about it."""
+"""Faithfulness: counts of responses that name the right value of the attribute asked for."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,26 +8,26 @@ from desta.construction.filters import Candidate
 
 
 @dataclass(kw_only=True)
-class Tally:
-    """Responses to prompts of one kind about one attribute."""
+class FaithfulCounts:
+    """Counts of responses to prompts of one kind about one attribute."""
 
     asked: int = 0
     right: int = 0
-    """Of those asked: name a value that the clip has, and none that it has not."""
+    """Responses that name a value of the clip, and no wrong one."""
     kept: int = 0
     kept_right: int = 0
 
 
 class Faithfulness:
-    """Counts of right responses, before and after the filters, by kind of prompt and attribute.
+    """Counts of right responses, before and after filtering, by kind of prompt and attribute.
 
-    Counted are prompts that need an attribute with a closed set of values: language, sex,
-    instrument, sound class, ... Only prompts of the kind "ask" must name the value; of the other
-    kinds the counts tell how often it is mentioned.
+    Only prompts that need an attribute with a closed set of values are counted: language, sex,
+    instrument, sound class, ... Responses to prompts of the kind "ask" must name the value; for the
+    other kinds the counts are frequencies of mentions.
     """
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._tallies: dict[tuple[str, str], FaithfulCounts] = {}
 
     def add(self, candidate: Candidate, *, kept: bool) -> None:
         """Count a response."""
@@ -36,7 +36,7 @@ class Faithfulness:
             sets = candidate.closed_sets
             if not (clip.attributes.get(name) and sets.get((clip.domain, name))):
                 continue
-            tally = self._tallies.setdefault((prompt.kind, name), Tally())
+            tally = self._tallies.setdefault((prompt.kind, name), FaithfulCounts())
             right = names_attribute(
                 candidate.completion.text, candidate.words, clip, name
             ) and not other_values(
@@ -50,7 +50,7 @@ class Faithfulness:
     def merge(self, other: "Faithfulness") -> None:
         """Add the counts of another part of the same data set."""
         for key, theirs in other._tallies.items():
-            ours = self._tallies.setdefault(key, Tally())
+            ours = self._tallies.setdefault(key, FaithfulCounts())
             ours.asked += theirs.asked
             ours.right += theirs.right
             ours.kept += theirs.kept
@@ -65,9 +65,9 @@ class Faithfulness:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Mapping[str, Mapping[str, int]]]) -> "Faithfulness":
-        """Build the counts from what `to_json` returned."""
+        """Build the counts from the result of `to_json`."""
         faithfulness = cls()
         for kind, tallies in record.items():
             for name, counts in tallies.items():
-                faithfulness._tallies[kind, name] = Tally(**counts)
+                faithfulness._tallies[kind, name] = FaithfulCounts(**counts)
         return faithfulness

@@ -1,4 +1,4 @@
-"""Verdicts: which responses become pairs, and how many do not, with the reason."""
+"""Filtering of responses, with counts of the dropped ones by reason."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from desta.construction.attribute_values import ClosedSets
 from desta.construction.config import ConstructConfig
 from desta.construction.duplicates import DUPLICATE, DuplicateFilter
 from desta.construction.faithfulness import Faithfulness
-from desta.construction.filters import WRONG_LANGUAGE, Candidate, find_fault
+from desta.construction.filters import WRONG_LANGUAGE, Candidate, first_failed
 from desta.construction.language import need_detector
 from desta.construction.plan import Job
 from desta.errors import DataError, MissingExtraError
@@ -19,14 +19,14 @@ UNSUITED = "no prompt suits the clip"
 ALONE = "too few clips stand near it for a group"
 
 
-class Verdicts:
-    """Judges responses one after another, in the order of the clips, and counts."""
+class ResponseFilter:
+    """Filter for responses in the order of the clips; counts what it keeps and drops."""
 
     def __init__(self, config: ConstructConfig, sets: ClosedSets) -> None:
-        """Begin to count.
+        """Create a filter.
 
         Args:
-            config: its filters and the share that may be dropped.
+            config: filters, and the share that may be dropped.
             sets: values that the clips' attributes may have.
 
         Raises:
@@ -46,13 +46,13 @@ class Verdicts:
         self.dropped = Reasons[str]()
         """What became no pair."""
         self.faithfulness = Faithfulness()
-        """Right values among all responses and among those kept."""
+        """Counts of right values, in all responses and in those kept."""
         self.num_kept = 0
         self.num_unknown = 0
-        """Kept pairs whose prompt asks for what is not known of the clip."""
+        """Kept pairs whose prompt asks for an attribute that the clip does not have."""
 
-    def judge(self, job: Job, outcome: Outcome) -> str | None:
-        """Return why there is no pair, of a response or a refusal; None where there is one."""
+    def check(self, job: Job, outcome: Outcome) -> str | None:
+        """Count a response or a refusal; return the reason for dropping it, None to keep it."""
         try:
             fault = outcome.reason if isinstance(outcome, Refusal) else self._fault(job, outcome)
         except MissingExtraError:
@@ -71,30 +71,30 @@ class Verdicts:
         return fault
 
     def _fault(self, job: Job, completion: Completion) -> str | None:
-        if completion.only_reasoning:  # whatever the filters: there is no response
+        if completion.only_reasoning:  # no response, whatever the filters
             return ONLY_REASONING
         candidate = Candidate(
             clip=job.clip, prompt=job.prompt, completion=completion, closed_sets=self._sets
         )
-        fault = find_fault(candidate, self._filters)
-        if fault is None and self._duplicates:  # it remembers, and only what is kept
+        fault = first_failed(candidate, self._filters)
+        if fault is None and self._duplicates:  # last: it must see only responses that are kept
             fault = self._duplicates.fault(candidate)
         self.faithfulness.add(candidate, kept=fault is None)
         return fault
 
     @property
     def counts(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
-        """Source -> kind of prompt -> responses that were `kept` and `dropped`."""
+        """Source -> kind of prompt -> numbers of responses `kept` and `dropped`."""
         return self._counts
 
     def check_share(self, *, rejects: str) -> None:
-        """Refuse a data set of which more was dropped than the recipe allows.
+        """Raise an error if more was dropped than the recipe allows.
 
         Args:
-            rejects: file that holds what was dropped.
+            rejects: file of the dropped responses.
 
         Raises:
-            DataError: more was dropped, or nothing is left.
+            DataError: too much was dropped, or nothing is left.
         """
         num_dropped = self.dropped.total
         total = self.num_kept + num_dropped

@@ -1,8 +1,8 @@
-"""Filters: why a response is not kept.
+"""Response filters.
 
-Every filter is a pure function that says whether a response has one fault. Its name in `FILTERS`
-is what recipes select it by and the reason under which dropped responses are counted. What the
-reasons mean, with examples: docs/filters.md.
+Every filter is a pure function that returns whether a response has one fault. Its name in `FILTERS`
+is its name in recipes and the reason under which dropped responses are counted. All reasons with
+examples: docs/filters.md.
 """
 
 import re
@@ -25,7 +25,7 @@ from desta.generators.reasoning import holds_mark
 from desta.records import Clip
 
 WRONG_LANGUAGE = "wrong language"
-"""Name of the filter that needs a package."""
+"""Name of the filter that needs an extra package."""
 
 _NOUNS = ("text", "description", "transcript", "transcription", "caption", "metadata")
 _TEXT = rf"(?P<noun>{'|'.join(_NOUNS)})s?"
@@ -36,7 +36,7 @@ _TEXT_TALK = re.compile(
 _FORMAT = re.compile(
     r"\bmetadata\b|\[\d\d:\d\d|\bDuration: [\d.]+s\b|</?(?:start|begin|end)_[a-z]+", re.IGNORECASE
 )
-"""What only the description, or the conversation around it, looks like."""
+"""Text in the format of a seed description or of the conversation around it."""
 
 _HEAR = r"(?:hear|listen(?: to)?|play|access|process|open|analy[sz]e|perceive)"
 _CANNOT = r"(?:can\s?not|can['’]t|could\s?n['’]t|could not|(?:am|['’]m) (?:not able|unable) to)"
@@ -53,7 +53,7 @@ _MACHINE = re.compile(
     rf"[^.?!]*\b(?:{_HEAR}|{_RECORDING})\b",
     re.IGNORECASE,
 )
-"""Speaking of itself as a program that hears nothing."""
+"""Statements of being a program that cannot hear."""
 _DEAF = re.compile(
     rf"\bI (?:\w+ )?{_CANNOT} (?:\w+ )?{_HEAR}\b[^.?!]{{0,40}}?\b{_RECORDING}\b"
     rf"|\bI(?:['’]m| am)? (?:\w+ )?{_CANNOT} hear (?:it|anything|you)\b",
@@ -67,20 +67,20 @@ _DECLINES = re.compile(
     r"|describe)\b",
     re.IGNORECASE,
 )
-"""Beginning with that it will not answer, which is right only of what is not known."""
+"""Beginnings of a refusal, which is right only for unknown attributes."""
 _REFUSING = frozenset(
     ("i", "ai", "model", "assistant", "no", "please", "could", "sorry", "apologies")
 )
-"""Every refusal holds one of these words."""
+"""Words of which every refusal holds one."""
 _PROGRAM = re.compile(r"\b(?:AI|robot|computer|machine|assistant|chatbot|android)\b", re.IGNORECASE)
 
-_LONG_WORD = 20  # letters; no ordinary word is a loop before that
+_LONG_WORD = 20  # letters; no shorter ordinary word is a loop
 _WORD_LOOP = re.compile(r"(\w{1,10}?)\1{4,}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A response with all that a filter may look at."""
+    """A response with all inputs of the filters."""
 
     clip: Clip
     prompt: Prompt
@@ -94,27 +94,27 @@ class Candidate:
 
     @cached_property
     def unknown(self) -> bool:
-        """The prompt asks on purpose for what is not known of the clip."""
+        """Whether the prompt asks on purpose for an attribute that the clip does not have."""
         return asks_unknown(self.prompt, self.clip)
 
 
-def find_fault(candidate: Candidate, filters: Sequence[str]) -> str | None:
-    """Return the first of the filters that the response does not pass."""
+def first_failed(candidate: Candidate, filters: Sequence[str]) -> str | None:
+    """Return the name of the first filter that drops the response; None if none does."""
     return next((name for name in filters if FILTERS[name](candidate)), None)
 
 
-def empty(candidate: Candidate) -> bool:
-    """Nothing was written."""
+def is_empty(candidate: Candidate) -> bool:
+    """Return whether the response has no words."""
     return not candidate.words
 
 
-def cut_off(candidate: Candidate) -> bool:
-    """The length limit came before the end."""
+def is_cut_off(candidate: Candidate) -> bool:
+    """Return whether the response reached the length limit."""
     return not candidate.completion.finished
 
 
 def repeats_itself(candidate: Candidate) -> bool:
-    """A word stands five times in a row, a phrase three times, or a part of a word five times."""
+    """Return whether a word or a part of it occurs five times in a row, or a phrase three times."""
     words = candidate.words
     if any(len(word) >= _LONG_WORD and _WORD_LOOP.search(word) for word in words):
         return True
@@ -122,9 +122,9 @@ def repeats_itself(candidate: Candidate) -> bool:
 
 
 def talks_about_text(candidate: Candidate) -> bool:
-    """It speaks of the description instead of the sound, or copies its format.
+    """Return whether the response is about the description, not the sound, or copies its format.
 
-    A prompt that itself speaks of a caption or a transcript may be answered with one.
+    A response to a prompt that mentions a caption or a transcript may contain one.
     """
     text = candidate.completion.text
     about_text = not _TEXT_WORDS.isdisjoint(candidate.words)
@@ -137,14 +137,14 @@ def talks_about_text(candidate: Candidate) -> bool:
 
 
 def has_reasoning_mark(candidate: Candidate) -> bool:
-    """A mark of reasoning is left in it: part of it may be reasoning."""
+    """Return whether a reasoning tag is left in the response, part of which may be reasoning."""
     return holds_mark(candidate.completion)
 
 
 def refuses(candidate: Candidate) -> bool:
-    """It says that it cannot hear, is only a program, or will not answer.
+    """Return whether the response claims that it cannot hear, is a program, or will not answer.
 
-    That something cannot be told is the right response to a prompt that asks for the unknown.
+    "Cannot be told" is the right response to a prompt about an unknown attribute.
     """
     if _REFUSING.isdisjoint(candidate.words):
         return False
@@ -155,14 +155,14 @@ def refuses(candidate: Candidate) -> bool:
 
 
 def is_in_wrong_language(candidate: Candidate) -> bool:
-    """It is written neither in English nor in the language that the prompt wants."""
+    """Return whether the response is neither in English nor in the language of the prompt."""
     return in_wrong_language(
         candidate.completion.text, candidate.words, candidate.prompt, candidate.clip
     )
 
 
 def misses_attribute(candidate: Candidate) -> bool:
-    """The prompt asks for a known attribute, and the response names none of its values."""
+    """Return whether the response names no value of a known attribute that the prompt asks for."""
     if candidate.prompt.kind != "ask" or candidate.unknown:
         return False
     return not all(
@@ -172,7 +172,7 @@ def misses_attribute(candidate: Candidate) -> bool:
 
 
 def invents_attribute(candidate: Candidate) -> bool:
-    """The prompt asks for an unknown attribute, and the response names a value of it."""
+    """Return whether the response names a value although the prompt asks for an unknown one."""
     if not candidate.unknown:
         return False
     domain, own = candidate.clip.domain, stated_attributes(candidate.clip)
@@ -183,9 +183,9 @@ def invents_attribute(candidate: Candidate) -> bool:
 
 
 def states_other_value(candidate: Candidate) -> bool:
-    """It names a value that an attribute of the clip could have, but has not.
+    """Return whether the response names a wrong value of an attribute of the clip.
 
-    A prompt about no attribute may bring values of its own: "Translate it into Spanish".
+    A prompt about no attribute may introduce values: "Translate it into Spanish".
     """
     prompt = candidate.prompt
     return bool(
@@ -200,8 +200,8 @@ def states_other_value(candidate: Candidate) -> bool:
 
 
 FILTERS: Mapping[str, Callable[[Candidate], bool]] = {
-    "empty": empty,
-    "cut off": cut_off,
+    "empty": is_empty,
+    "cut off": is_cut_off,
     "repeats itself": repeats_itself,
     "talks about the text": talks_about_text,
     "holds a mark of reasoning": has_reasoning_mark,
@@ -214,15 +214,15 @@ FILTERS: Mapping[str, Callable[[Candidate], bool]] = {
 
 
 def _has_loop(words: Sequence[str]) -> bool:
-    """Find five equal words or three equal phrases in a row.
+    """Return whether there are five equal words or three equal phrases in a row.
 
-    Runs of 1, 2, 4, ... words are numbered by what they say. Three phrases of p words in a row hold
-    a run of k words, p <= k < 2p, that comes again after p words: so only such distances are
-    looked at, and where no run of k words comes again, there is no longer phrase either.
+    Runs of 1, 2, 4, ... words are numbered by content. Three equal phrases of p words in a row hold
+    a run of k words, p <= k < 2p, that is repeated after p words. So only such distances are
+    checked, and if no run of k words is repeated, there is no longer phrase either.
     """
     runs: Sequence[object] = words
     if len(set(zip(words, words[1:], words[2:], strict=False))) >= len(words) - 2:
-        return False  # a loop says the same three words twice
+        return False  # a loop repeats a run of three words
     size = 1
     while size <= len(words):
         last: dict[object, int] = {}

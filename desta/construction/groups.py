@@ -1,8 +1,8 @@
-"""Groups: several clips that one prompt is about.
+"""Groups of clips for prompts about several clips.
 
-Partners are found among the clips that stand near each other in a corpus (a `Block`), so that
-nothing but a block is held in memory. The ways are those of the published code: any other clips,
-those that come next, the same clip again, or clips with the same value of an attribute.
+Partners are drawn from neighbouring clips of a corpus (a `Block`), so that only one block is held
+in memory. The ways to group are those of the published code: any other clips, the next clips, the
+same clip again, or clips with the same value of an attribute.
 """
 
 import random
@@ -17,47 +17,47 @@ from desta.records import NO_TRANSCRIPTION, Clip
 from desta.sources.glossary import JOINED
 
 BLOCK = 4096
-"""Clips among which partners are found."""
+"""Number of clips among which partners are drawn."""
 
 RANDOM, NEXT, SAME = WAYS = ("random", "next", "same")
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupsConfig:
-    """Pairs about several clips at once, beside those about one."""
+    """Configuration of pairs about several clips."""
 
     share: float
-    """Share of clips that get such a pair, with others of their corpus."""
+    """Share of clips that get such a pair."""
     size: int = 2
     """Clips in a group."""
     by: str = RANDOM
-    """`random`: any other clips. `next`: those that follow in `clips.jsonl`, such as the next turns
-    of a talk. `same`: the same clip again. Else an attribute of which they have the same value."""
+    """`random`: any other clips. `next`: the next clips in `clips.jsonl`, such as the next turns of
+    a conversation. `same`: the same clip again. Else an attribute whose value they share."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ConfigError(
-                f"groups: share = {self.share} is no share of clips",
+                f"groups: share = {self.share} is not a share of clips",
                 fix="give more than 0, up to 1",
             )
         if self.size < 2:
-            raise ConfigError(f"groups: size = {self.size} is no group", fix="give 2 or more")
+            raise ConfigError(f"groups: size = {self.size} is not a group", fix="give 2 or more")
 
 
 @dataclass(frozen=True)
 class Group:
-    """The clips of a pair, one or several, in the order in which they are heard."""
+    """The clips of a pair, one or several, in the order of their locators."""
 
     clips: tuple[Clip, ...]
 
     @property
     def id(self) -> str:
-        """As in the published code, the ids of the clips with `@` between them."""
+        """The ids of the clips joined by `@`, as in the published code."""
         return "@".join(clip.id for clip in self.clips)
 
     @property
     def shared(self) -> Clip:
-        """What is known of every clip, as one: a prompt that suits this suits the group."""
+        """One clip with the metadata that all clips have: its prompts suit the group."""
         names = [
             n for n in self.clips[0].attributes if all(c.attributes.get(n) for c in self.clips)
         ]
@@ -66,7 +66,7 @@ class Group:
 
     @cached_property
     def union(self) -> Clip:
-        """What is known of any clip, as one: a value that this has not is wrong of all of them."""
+        """One clip with the metadata of all clips: a value that it lacks is wrong for the group."""
         if len(self.clips) == 1:
             return self.clips[0]
         return self._merge(dict.fromkeys(name for c in self.clips for name in c.attributes), True)
@@ -83,10 +83,16 @@ class Group:
 
 
 class Block:
-    """Clips that stand beside each other in a corpus, and the groups that they form."""
+    """Neighbouring clips of a corpus, and the groups that they form."""
 
     def __init__(self, clips: Sequence[Clip], *, corpus: int = 0, seed: int) -> None:
-        """Take the clips, in their order, and the number of their corpus in the recipe."""
+        """Create a block.
+
+        Args:
+            clips: clips in the order of their corpus.
+            corpus: index of the corpus in the recipe.
+            seed: seed of the draw.
+        """
         self.clips = clips
         self.corpus = corpus
         self._seed = seed
@@ -95,14 +101,14 @@ class Block:
     def groups(
         self, place: int, wishes: Sequence[GroupsConfig]
     ) -> Iterator[tuple[int, Group | None]]:
-        """Yield the groups that a clip is the first of, each with the number of the wish.
+        """Yield the groups that begin with a clip, each with the index of its configuration.
 
-        What is drawn follows from the seed and the clips of the block. A clip that was drawn and
-        has too few partners in it is the first of None.
+        The draw depends on the seed and the clips of the block alone. None stands for a group with
+        too few partners.
 
         Args:
-            place: of the clip in the block.
-            wishes: how many clips get a group, and which.
+            place: index of the clip in the block.
+            wishes: configurations of groups.
         """
         for number, wish in enumerate(wishes):
             draw = f"{self.clips[place].id}/{wish.by}/{wish.size}"
@@ -122,12 +128,12 @@ class Block:
         others = random.Random(f"{self._seed}/{draw}/partners").sample(
             range(len(fellows) - 1), wish.size - 1
         )
-        own = bisect_left(fellows, place)  # it is no partner of itself
+        own = bisect_left(fellows, place)  # a clip is not its own partner
         chosen = (fellows[other + (other >= own)] for other in others)
         return Group((clip, *(self.clips[index] for index in chosen)))
 
     def _fellows(self, place: int, by: str) -> Sequence[int]:
-        """Return the places of all that may be in one group with a clip, itself included."""
+        """Return the indices of the clips that may be grouped with a clip, including its own."""
         if by == RANDOM:
             return range(len(self.clips))
         if by not in self._places:

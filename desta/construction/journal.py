@@ -1,7 +1,7 @@
-"""The journal: every response of the backbone, and every refusal, found by its request.
+"""Journal of all responses and refusals of the backbone, keyed by request.
 
-One SQLite file beside the shards. It stays when the data set is finished, so that another recipe
-asks only for what was never asked (docs/decisions/0016).
+One SQLite file beside the shards. It is kept when the data set is finished, so that another recipe
+only sends new requests (docs/decisions/0016).
 """
 
 import sqlite3
@@ -16,21 +16,21 @@ from desta.generators.base import Completion, Outcome, Refusal
 from desta.generators.reasoning import completion
 from desta.paths import check_output
 
-FORMAT = 3  # 1 held no refusals, and 2 reasoning as a part of the text
+FORMAT = 3  # 1 had no refusals, 2 kept reasoning in the text
 _MOST_KEYS = 500
-"""Keys in one query; SQLite has a limit that depends on how it was built."""
+"""Keys per query; SQLite's limit depends on its build."""
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-class Journal:
-    """What came of requests, by their keys; it survives `kill -9` and a full disk.
+class ResponseJournal:
+    """Outcomes of requests by key; survives `kill -9` and a full disk.
 
-    While it is open no other process may open it, so nothing else writes to the data set either.
+    It is locked while open, so that no other process writes to the data set either.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the journal, or begin one.
+        """Open or create the journal.
 
         Raises:
             DataError: it is damaged or newer, another process has it open, or the disk is full.
@@ -46,7 +46,7 @@ class Journal:
                 raise
 
     def find(self, keys: Iterable[bytes]) -> dict[bytes, Outcome]:
-        """Return the completions and refusals that are there."""
+        """Return the stored completions and refusals of requests."""
         found: dict[bytes, Outcome] = {}
         rest = iter(keys)
         with self._telling():
@@ -58,7 +58,7 @@ class Journal:
         return found
 
     def keys(self) -> Iterator[bytes]:
-        """Yield the keys of all requests of which something is there."""
+        """Yield the keys of all stored requests."""
         with self._telling():
             for (key,) in self._database.execute(
                 "SELECT key FROM responses UNION ALL SELECT key FROM refusals"
@@ -66,7 +66,7 @@ class Journal:
                 yield key
 
     def add(self, outcomes: Mapping[bytes, Outcome]) -> None:
-        """Store completions and refusals, all or none; when this returns they are on the disk."""
+        """Store completions and refusals, all or none; they are on the disk when this returns."""
         completions, refusals = [], []
         for key, outcome in outcomes.items():
             if isinstance(outcome, Refusal):
@@ -88,7 +88,7 @@ class Journal:
                 raise
 
     def forget_refusals(self) -> int:
-        """Let everything that was refused be asked again; return how much that is."""
+        """Delete all refusals, so that they are retried; return their number."""
         with self._telling():
             return self._database.execute("DELETE FROM refusals").rowcount
 
@@ -100,11 +100,11 @@ class Journal:
 
     def _open(self) -> None:
         execute = self._database.execute
-        # One process at a time: the write-ahead log then needs no shared memory, which network
-        # file systems have not.
+        # With one process at a time the write-ahead log needs no shared memory, which network file
+        # systems lack.
         execute("PRAGMA locking_mode = EXCLUSIVE")
         execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = FULL")  # what is committed is on the disk
+        execute("PRAGMA synchronous = FULL")  # commits are flushed to the disk
         execute("BEGIN IMMEDIATE")
         [version] = execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
@@ -123,7 +123,7 @@ class Journal:
                 "message TEXT NOT NULL)"
             )
         if version < FORMAT:
-            execute("ALTER TABLE responses ADD COLUMN reasoning TEXT")  # NULL in rows before
+            execute("ALTER TABLE responses ADD COLUMN reasoning TEXT")  # NULL in older rows
             execute(f"PRAGMA user_version = {FORMAT}")
         execute("COMMIT")
 
@@ -133,11 +133,11 @@ class Journal:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Turn errors of the database into what a user can do about them."""
+        """Convert errors of the database to a DataError with a fix."""
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its extension
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # primary result code
             if code in _LOCKED:
                 raise DataError(
                     f"another process is at work in {self.path.parent}",
@@ -150,7 +150,7 @@ class Journal:
                 ) from error
             if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
                 raise DataError(
-                    f"{self.path} cannot be opened: {error}", fix="check that path and its rights"
+                    f"{self.path} cannot be opened: {error}", fix="check the path and permissions"
                 ) from error
             raise DataError(
                 f"{self.path} is damaged: {error}",
@@ -159,7 +159,7 @@ class Journal:
 
 
 def _completion(text: str, num_tokens: int, finished: int, reasoning: str | None) -> Completion:
-    """Return a stored completion; one of an older format has its reasoning in the text."""
+    """Return a stored completion; older formats have reasoning in the text."""
     if reasoning is None:
         return completion(text, num_tokens=num_tokens, finished=bool(finished))
     return Completion(

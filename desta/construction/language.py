@@ -1,4 +1,4 @@
-"""The language that a response is written in, and the languages that its prompt lets it use."""
+"""Language of responses, compared with the languages that their prompts allow."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from desta.sources.languages import LANGUAGES
 
 ENGLISH = "en"
 MIN_WORDS = 4
-"""Shorter responses are a name more often than a sentence, and are not judged."""
+"""Shorter responses are often names rather than sentences, and are not checked."""
 SURE = 0.25
-"""Probability from which the detector's word counts; measured in docs/filters.md."""
+"""Least probability at which the detector is trusted; measured in docs/filters.md."""
 MAX_CHARACTERS = 200
-"""What is read of a response; the language does not change with more."""
+"""Characters of a response that are read; more do not change the result."""
 
 _CODES: dict[str, frozenset[str]] = {"mandarin": frozenset(["zh"]), "cantonese": frozenset(["yue"])}
 for _code, _name in LANGUAGES.items():
@@ -26,7 +26,7 @@ for _code, _name in LANGUAGES.items():
 _ENGLISH = frozenset(
     ("the", "is", "and", "of", "that", "this", "with", "are", "it", "you", "she", "they", "their")
 )
-"""Common words that are spelt so in no other language that is common."""
+"""Common words that do not occur in other common languages."""
 
 _ALIKE: Sequence[frozenset[str]] = tuple(
     frozenset(group.split())
@@ -43,7 +43,7 @@ _ALIKE: Sequence[frozenset[str]] = tuple(
         "la it",
     )
 )
-"""Languages that a detector takes for each other in a short text."""
+"""Languages that the detector confuses in short texts."""
 
 _NAMES = "|".join(sorted(map(re.escape, _CODES), key=len, reverse=True))
 _NAMED = re.compile(rf"\b(?:{_NAMES})\b", re.IGNORECASE)
@@ -64,16 +64,16 @@ _PARTS = re.compile(r'[\n".:;()«»“”„]+')
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a prompt says of the language of its response."""
+    """Languages that a prompt allows."""
 
     target: frozenset[str] = frozenset()
-    """Codes of the language to answer in; empty where none is named, which means English."""
+    """Codes of the language to answer in; empty if none is named, which means English."""
     allowed: frozenset[str] | None = frozenset([ENGLISH])
-    """Codes that the response may be written in; None allows all."""
+    """Codes of the allowed languages; None allows all."""
 
 
 def need_detector() -> None:
-    """Make sure that the detector is there, before anything is paid for that it is to judge.
+    """Check that the detector is installed, before responses are generated.
 
     Raises:
         MissingExtraError: its package is not installed.
@@ -84,8 +84,8 @@ def need_detector() -> None:
 def detect(text: str) -> tuple[str, float]:
     """Return the ISO code of a text's language and its probability.
 
-    The detector is fastText's compressed model of 176 languages, which lies in a package: nothing
-    is fetched.
+    The detector is fastText's compressed model of 176 languages, which is part of a package, so
+    that nothing is downloaded.
     """
     flat = text[:MAX_CHARACTERS].casefold().replace("\n", " ")
     found = _detector().detect(flat, model="lite")
@@ -93,13 +93,13 @@ def detect(text: str) -> tuple[str, float]:
 
 
 def in_wrong_language(text: str, words: Sequence[str], prompt: Prompt, clip: Clip) -> bool:
-    """Say whether a response is in a language that its prompt does not let it use.
+    """Return whether a response is in a language that its prompt does not allow.
 
     Args:
         text: the response.
         words: its words.
-        prompt: what it answers; names the language, or English is meant.
-        clip: may be quoted where the prompt works on its transcription.
+        prompt: its prompt, which names the language unless it is English.
+        clip: its clip, which may be quoted if the prompt is about the transcription.
     """
     if len(words) < MIN_WORDS:
         return False
@@ -117,14 +117,14 @@ def in_wrong_language(text: str, words: Sequence[str], prompt: Prompt, clip: Cli
 
 
 def _is_plainly_english(words: Sequence[str]) -> bool:
-    """Say what is so in most responses, in a tenth of the detector's time."""
+    """Return whether a response is clearly English, in a tenth of the detector's time."""
     first = words[:40]
     return 4 * sum(word in _ENGLISH for word in first) >= len(first)
 
 
 @lru_cache(maxsize=65536)
 def _wanted(prompt: Prompt) -> Wanted:
-    if prompt.kind == "ask":  # "Is this French or Italian?" wants an English answer
+    if prompt.kind == "ask":  # "Is this French or Italian?" expects an English answer
         return Wanted()
     named = [_CODES[name.casefold()] for name in _NAMED.findall(prompt.text)]
     targets = {
@@ -140,7 +140,7 @@ def _wanted(prompt: Prompt) -> Wanted:
 
 
 def _codes(text: str) -> Iterator[str]:
-    """Yield the language of a text and those of its parts: translations come with remarks."""
+    """Yield the languages of a text and of its parts: translations may come with remarks."""
     yield detect(text)[0]
     for part in _PARTS.split(text):
         if part.strip():

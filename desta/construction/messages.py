@@ -1,7 +1,7 @@
-"""The conversation around clips, as the backbone reads it and as the model is trained on it.
+"""Messages around clips, for generation by the backbone and for training.
 
-Both are the same messages: in training a clip is heard at its locator, between `<start_audio>` and
-`<end_audio>`; when the backbone writes its response, the seed description is read there.
+Both are the same messages, with `<start_audio>` and `<end_audio>` around each locator. In training
+a locator stands for the audio; in generation it is replaced by the seed description.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message
 
 
 def training_messages(system: str, prompt: Prompt, *clips: AudioRef) -> tuple[Message, ...]:
-    """Build the conversation up to the response: an optional system prompt, then the question.
+    """Return the conversation before the response: an optional system prompt, clips and prompt.
 
-    Every clip stands on a line of its own, in front of the prompt.
+    Every clip is on a line of its own, in front of the prompt.
 
     Raises:
-        ConfigError: a locator stands in the words, where nothing is to be heard.
+        ConfigError: a prompt holds a locator.
     """
     for words in (system, prompt.text):
         if LOCATOR in words:
@@ -29,11 +29,11 @@ def training_messages(system: str, prompt: Prompt, *clips: AudioRef) -> tuple[Me
 
 
 def generation_messages(messages: Sequence[Message], *descriptions: str) -> tuple[Message, ...]:
-    """Put seed descriptions where the clips are heard: text generators read a clip's text.
+    """Return messages with seed descriptions as the texts of the clips, which generators read.
 
     Args:
-        messages: as they are trained on.
-        descriptions: one for each clip, in the order in which they are heard.
+        messages: training messages.
+        descriptions: one per clip, in the order of the locators.
     """
     rest = iter(descriptions)
     return tuple(

@@ -1,9 +1,9 @@
 """Construction: clips -> seed descriptions -> prompts -> responses -> shards.
 
-The clips are read twice: once for what must be known of all of them, and once to make pairs of
-them, a few thousand at a time, so that memory does not grow with the data set. Every response goes
-to a journal before anything else. So `kill -9` at any moment, then the same call, gives the bytes
-of an uninterrupted run, and a changed recipe asks the backbone only for what is new.
+The clips are read twice: first for facts about all of them (`survey_clips`), then to make pairs, a
+few thousand clips at a time, so that memory does not grow with the data set. Every response is
+stored in a journal first. So `kill -9` at any moment, then the same call, gives the bytes of an
+uninterrupted run, and a changed recipe only sends new requests to the backbone.
 """
 
 import hashlib
@@ -17,112 +17,114 @@ from typing import Any
 from desta.config import to_plain
 from desta.construction.code import code_hash
 from desta.construction.config import ConstructConfig
-from desta.construction.filtering import ALONE, UNSUITED, Verdicts
-from desta.construction.journal import Journal
+from desta.construction.filtering import ALONE, UNSUITED, ResponseFilter
+from desta.construction.journal import ResponseJournal
 from desta.construction.plan import Job, Planner
 from desta.construction.regenerate import RowPlan, plan_rows
-from desta.construction.requests import Answerer, Answers, Plan
+from desta.construction.requests import BatchedGenerator, RequestPlan, Responder
 from desta.construction.staging import BUILDING, Building, publish
-from desta.construction.survey import Survey, survey
+from desta.construction.survey import Survey, survey_clips
 from desta.errors import ConfigError, DataError
 from desta.files import sha256
 from desta.generators.base import GeneratorTraits, Refusal, TextGenerator
 from desta.paths import check_folder
 from desta.progress import progress_bar
-from desta.shards import RESPONSES, Manifest, shard_paths, verify
+from desta.shards import RESPONSES, Manifest, shard_paths, verify_shards
 
 log = logging.getLogger(__name__)
 
-Answering = Callable[[Plan[Any], Journal], Answers]
-"""Makes what brings responses, and knows those that are there from the journal."""
+ResponderFactory = Callable[[RequestPlan[Any], ResponseJournal], Responder]
+"""Creates the responder for a plan of requests; earlier responses are in the journal."""
 
 
 def construct(
     config: ConstructConfig, out: Path, generator: TextGenerator, *, retry: bool = False
 ) -> Manifest:
-    """Make a data set, continue where an earlier call was interrupted, or bring it up to date.
+    """Construct a data set, continue an interrupted call, or update the data set.
 
     Beside the shards, `dropped.ndjson` holds every dropped response with its reason, and
-    `responses.sqlite` every response. A finished data set of another recipe is replaced, at once
-    and as a whole, by one for which only new requests were answered.
+    `responses.sqlite` every response. A finished data set of another recipe is replaced as a whole;
+    only new requests are sent to the backbone.
 
     Args:
         config: the recipe.
-        out: directory of the data set; made if it is missing.
+        out: directory of the data set, created if missing.
         generator: the loaded backbone.
-        retry: ask again what was refused, also if the data set is finished.
+        retry: retry refused requests, also if the data set is finished.
 
     Returns:
         The manifest, with the number of kept pairs and the table of dropped items.
 
     Raises:
-        ConfigError: the directory holds shards that were not made here.
+        ConfigError: the directory holds shards of another origin, without their journal.
         DataError: no clips, a damaged journal, a full disk, or more was dropped than the recipe
-            allows. The journal stays: other filters judge the same responses.
+            allows. The journal is kept, so that other filters can be tried on the same responses.
     """
 
-    def answering(plan: Plan[Any], journal: Journal) -> Answers:
-        return Answerer(config, generator, journal)
+    def make_responder(plan: RequestPlan[Any], journal: ResponseJournal) -> Responder:
+        return BatchedGenerator(config, generator, journal)
 
-    return construct_by(config, out, generator, answering, retry=retry)
+    return construct_with(config, out, generator, make_responder, retry=retry)
 
 
-def construct_by(
+def construct_with(
     config: ConstructConfig,
     out: Path,
     traits: GeneratorTraits,
-    answering: Answering,
+    make_responder: ResponderFactory,
     *,
     retry: bool = False,
 ) -> Manifest:
-    """Do what `construct` does by a generator that is elsewhere.
+    """Construct a data set with a remote generator; else like `construct`.
 
     Args:
         config: the recipe.
-        out: directory of the data set; made if it is missing.
-        traits: of the generator.
-        answering: makes what brings the responses; only called if the data set is not finished.
-        retry: ask again what was refused, also if it is.
+        out: directory of the data set, created if missing.
+        traits: traits of the generator.
+        make_responder: creates the responder; only called if the data set is not finished.
+        retry: retry refused requests, also if the data set is finished.
     """
     check_folder(out)
     if config.regenerate is None:
         planner: Planner | RowPlan = Planner(config)
     elif config.regenerate.resolve() == out.resolve():
-        raise ConfigError(f"{out} cannot be answered anew in its place", fix="give another --out")
+        raise ConfigError(f"{out} cannot be regenerated in place", fix="give another --out")
     else:
         planner = plan_rows(config.regenerate, config.prompts)
     origin = _Origin(
-        recipe=fingerprint(config, planner.prompt_pool, traits), code=code_hash(__name__)
+        recipe=recipe_hash(config, planner.prompt_pool, traits), code=code_hash(__name__)
     )
     out.mkdir(parents=True, exist_ok=True)
     if not retry and not (out / BUILDING).exists() and _is_finished(out, origin):
-        return verify(out)
+        return verify_shards(out)
     _check_origin(out, origin)
     for corpus in config.clips:
-        if not corpus.root.is_dir():  # right where the recordings are on another machine
+        if not corpus.root.is_dir():  # fine if the recordings are on another machine
             log.warning("there is no folder %s here; the pairs will name it", corpus.root)
-    with Journal(out / RESPONSES) as journal:
+    with ResponseJournal(out / RESPONSES) as journal:
         publish(out)
         again = journal.forget_refusals() if retry else 0
         if not again and _is_finished(out, origin):
-            return verify(out)
-        return _build(config, planner, lambda plan: answering(plan, journal), out, traits, origin)
+            return verify_shards(out)
+        return _build(
+            config, planner, lambda plan: make_responder(plan, journal), out, traits, origin
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Origin:
-    """What decides what the shards hold, each as a SHA-256."""
+    """Hashes that determine the content of the shards."""
 
     recipe: str
-    """Of recipe, clips, prompts and backbone."""
+    """SHA-256 of recipe, clips, prompts and backbone."""
     code: str
-    """Of what turns them into pairs."""
+    """SHA-256 of the code that makes pairs of them."""
 
 
-def fingerprint(config: ConstructConfig, prompt_pool: str, traits: GeneratorTraits) -> str:
-    """Return the SHA-256 of all beside code that decides what the shards hold.
+def recipe_hash(config: ConstructConfig, prompt_pool: str, traits: GeneratorTraits) -> str:
+    """Return the SHA-256 of everything but code that determines the content of the shards.
 
-    Where the backbone computes is not part of it: what it computes in is in its revision.
+    The device of the backbone is not included; its number format is part of its revision.
     """
     recipe = to_plain(config)
     recipe["engine"].pop("device", None)
@@ -148,7 +150,7 @@ def _is_finished(out: Path, origin: _Origin) -> bool:
 
 
 def _check_origin(out: Path, origin: _Origin) -> None:
-    """Refuse to touch shards whose responses are not in a journal; say why others are replaced."""
+    """Refuse to replace shards without a journal; log why others are replaced."""
     manifest = Manifest.read(out)
     if (out / RESPONSES).exists():
         if manifest is not None and not _is_finished(out, origin):
@@ -158,7 +160,7 @@ def _check_origin(out: Path, origin: _Origin) -> None:
                 why = "desta has changed since"
             else:
                 why = "its recipe, clips or prompts have changed"
-            log.warning("%s is built again from the responses that are there: %s", out, why)
+            log.warning("%s is built again from its stored responses: %s", out, why)
     elif manifest is not None and (manifest.recipe == origin.recipe or not manifest.code):
         raise ConfigError(
             f"{out} was made by another version of desta, and its {RESPONSES} is gone",
@@ -174,37 +176,37 @@ def _check_origin(out: Path, origin: _Origin) -> None:
 def _build(
     config: ConstructConfig,
     planner: Planner | RowPlan,
-    answering: Callable[[Plan[Any]], Answers],
+    make_responder: Callable[[RequestPlan[Any]], Responder],
     out: Path,
     traits: GeneratorTraits,
     origin: _Origin,
 ) -> Manifest:
     if isinstance(planner, RowPlan):
-        verdicts, total = Verdicts(config, {}), planner.num_rows
-        jobs = planner.jobs(verdicts)
-        plan: Plan[Any] = Plan(blocks=planner.blocks(), jobs_of=planner.jobs_of)
+        response_filter, total = ResponseFilter(config, {}), planner.num_rows
+        jobs = planner.jobs(response_filter)
+        plan: RequestPlan[Any] = RequestPlan(blocks=planner.blocks(), jobs_of=planner.jobs_of)
     else:
-        found = survey(config)
-        verdicts, total = Verdicts(config, found.closed_sets), found.num_prompts
-        jobs = _jobs(planner, found, verdicts)
-        plan = Plan(blocks=planner.blocks(found), jobs_of=planner.jobs_of)
+        found = survey_clips(config)
+        response_filter, total = ResponseFilter(config, found.closed_sets), found.num_prompts
+        jobs = _jobs(planner, found, response_filter)
+        plan = RequestPlan(blocks=planner.blocks(found), jobs_of=planner.jobs_of)
     with (
         Building(out, rows_per_shard=config.shard_rows) as building,
         progress_bar("constructing", total=total) as advance,
     ):
-        answers = answering(plan).answer(jobs, on_progress=lambda count: advance(items=count))
+        answers = make_responder(plan).respond(jobs, on_progress=lambda count: advance(items=count))
         for job, outcome in answers:
             text, message = (
                 ("", outcome.message) if isinstance(outcome, Refusal) else (outcome.text, None)
             )
             pair = job.pair(text)
-            fault = verdicts.judge(job, outcome)
+            fault = response_filter.check(job, outcome)
             if fault is None:
                 building.keep(pair)
             else:
                 building.drop(pair, fault, message=message)
         shards = building.close()
-    verdicts.check_share(rejects=str(building.rejects))
+    response_filter.check_share(rejects=str(building.rejects))
     manifest = Manifest(
         backbone=traits.id,
         revision=traits.revision,
@@ -213,17 +215,17 @@ def _build(
         recipe=origin.recipe,
         code=origin.code,
         shards=shards,
-        dropped=verdicts.dropped,
-        counts=verdicts.counts,
-        faithfulness=verdicts.faithfulness.to_json(),
-        num_unknown=verdicts.num_unknown,
+        dropped=response_filter.dropped,
+        counts=response_filter.counts,
+        faithfulness=response_filter.faithfulness.to_json(),
+        num_unknown=response_filter.num_unknown,
     )
     building.finish(manifest)
     return manifest
 
 
-def _jobs(planner: Planner, found: Survey, verdicts: Verdicts) -> Iterator[Job]:
+def _jobs(planner: Planner, found: Survey, response_filter: ResponseFilter) -> Iterator[Job]:
     for clip, planned in planner.plan(found):
         if not planned:
-            verdicts.dropped.add(ALONE if planned is None else UNSUITED, clip.id)
+            response_filter.dropped.add(ALONE if planned is None else UNSUITED, clip.id)
         yield from planned or ()

@@ -1,4 +1,4 @@
-"""What construction asks: which prompts clips get, in which words; one clip after another."""
+"""Planning of construction: prompts, descriptions and messages of every pair."""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from desta.construction.config import ClipsConfig, ConstructConfig
-from desta.construction.description import describe
+from desta.construction.description import describe_clip
 from desta.construction.groups import BLOCK, Block, Group
 from desta.construction.messages import generation_messages, training_messages
 from desta.construction.pool import PromptPool, draw_system, ticket
@@ -34,26 +34,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One pair to be made: all but its response."""
+    """A pair without its response."""
 
     id: str
     clip: Clip
-    """What it is about; several clips as one (`Group.union`)."""
+    """The clip; several clips as one (`Group.union`)."""
     prompt: Prompt
     description: str
-    """One line a clip."""
+    """Seed description, one line per clip."""
     messages: tuple[Message, ...]
-    """As the model is trained on them."""
+    """Messages for training."""
     request: tuple[Message, ...]
-    """As the backbone reads them."""
+    """Messages for generation by the backbone."""
 
     @property
     def unknown(self) -> bool:
-        """It asks for what is not known of the clip."""
+        """Whether the prompt asks for an attribute that the clip does not have."""
         return asks_unknown(self.prompt, self.clip)
 
     def pair(self, response: str) -> AudioTextPair:
-        """Add the response; as published, it is not repeated in the messages."""
+        """Return the pair with a response, which, as published, is not repeated in the messages."""
         return AudioTextPair(
             id=self.id,
             dataset=self.clip.source,
@@ -65,10 +65,10 @@ class Job:
 
 
 class Planner:
-    """Turns clips into jobs; what it makes of a clip follows from recipe and clip alone."""
+    """Planner of jobs, which depend on recipe and clip alone."""
 
     def __init__(self, config: ConstructConfig) -> None:
-        """Load the prompts.
+        """Load the prompt pools.
 
         Raises:
             ConfigError: a prompt pool is broken, or a weight names no kind.
@@ -90,10 +90,10 @@ class Planner:
         """SHA-256 of the prompt pools."""
 
     def plan(self, survey: Survey) -> Iterator[tuple[Clip, list[Job] | None]]:
-        """Read the clips again and yield those that are used with their jobs, in their order.
+        """Read the clips again and yield the chosen ones with their jobs, in order.
 
-        A group follows the first of its clips, and is yielded as one clip. A clip without partners
-        for a group that is wanted comes once more, with None.
+        A group follows its first clip, and is yielded as one clip. A clip that lacks partners for a
+        group is yielded again, with None.
         """
         formed: set[tuple[int, int]] = set()
         for block in self.blocks(survey):
@@ -109,7 +109,7 @@ class Planner:
                     )
 
     def blocks(self, survey: Survey) -> Iterator[Block]:
-        """Read the clips that are used."""
+        """Read the chosen clips in blocks."""
         for number, (corpus, chosen) in enumerate(
             zip(self._config.clips, survey.chosen, strict=True)
         ):
@@ -121,8 +121,8 @@ class Planner:
     def plan_block(self, block: Block) -> Iterator[tuple[int | None, Clip, list[Job] | None]]:
         """Yield the clips and groups of a block with their jobs.
 
-        What it yields follows from recipe and block alone. A group comes with the number of the
-        wish in the recipe's `groups`, a clip with None; jobs are None as `plan` says.
+        The result depends on recipe and block alone. A group comes with its index in the recipe's
+        `groups`, a clip with None; jobs are None if partners are lacking, as in `plan`.
         """
         corpus = self._config.clips[block.corpus]
         pools = self._drawn[block.corpus]
@@ -144,7 +144,7 @@ class Planner:
             yield from jobs or ()
 
     def _allowed(self, name: PoolName, corpus: ClipsConfig, num_clips: int = 1) -> PromptPool:
-        """Keep the prompts that the recipe lets ask about clips of the corpus."""
+        """Return the pool of prompts that the recipe allows for clips of the corpus."""
         prompts = (
             prompt
             for prompt in self._pools[name]
@@ -155,12 +155,12 @@ class Planner:
         return PromptPool(prompts, None if name == "multi" else self._config.kinds.get(name))
 
     def _draw(self, pool: PromptPool, clip: Clip, corpus: ClipsConfig) -> list[Prompt]:
-        """Draw the prompts of a clip; in the stated share of clips the last asks the unknown."""
+        """Draw the prompts of a clip; for `unknown_share` of clips the last asks for an unknown."""
         seed, count = self._config.seed, corpus.prompts_per_clip
         prompts = pool.draw(clip, count=count, seed=seed)
         share = self._config.unknown_share
         if share and ticket(seed, f"{clip.id}?") < share:
-            # of the whole pool's prompts of that sort each is equally likely: kinds do not matter
+            # All such prompts of the pool are equally likely, whatever their kind.
             unknown = pool.draw(clip, count=1, seed=seed, unknown=True)
             return [*prompts[: count - len(unknown)], *unknown]
         return prompts
@@ -169,7 +169,7 @@ class Planner:
         config = self._config
         id = f"{group.id}#{number}"
         descriptions = [
-            describe(clip, config.description, needs=prompt.needs, pair=id, seed=config.seed)
+            describe_clip(clip, config.description, needs=prompt.needs, pair=id, seed=config.seed)
             for clip in group.clips
         ]
         withheld = config.withhold > 0 and ticket(config.seed, id) < config.withhold

@@ -1,7 +1,7 @@
-"""Draws from prompt pools: which prompts a clip gets, the same on every machine.
+"""Draws from prompt pools, identical on every machine.
 
-Every prompt has a ticket, a number that a hash of seed, clip and prompt decides. Prompts are hashed
-once; the hash of a clip is then mixed into thousands of them in a few microseconds.
+Every prompt has a ticket, a number that follows from a hash of seed, clip and prompt. Prompts are
+hashed once; the hash of a clip is then mixed into thousands of them in a few microseconds.
 """
 
 import hashlib
@@ -24,34 +24,34 @@ from desta.records import NO_TRANSCRIPTION, Clip
 Hashes = NDArray[np.uint64]
 
 _MOST_PATTERNS = 512
-"""Candidates that are remembered; each takes about 50 KB with a pool of thousands."""
+"""Cached lists of candidates; each takes about 50 KB with a pool of thousands."""
 _FEW = 8
-"""Up to here, looking for the highest again and again is faster than a partition."""
+"""Up to this count, repeated search for the maximum is faster than a partition."""
 
 
 @dataclass(frozen=True)
 class _Candidates:
-    """The prompts that suit clips of one pattern, those of one kind beside each other."""
+    """Prompts that suit clips of one pattern, sorted by kind."""
 
     prompts: tuple[Prompt, ...]
     hashes: Hashes
     groups: tuple[tuple[float, slice], ...]
-    """Weight of each prompt of a kind, and where they stand."""
+    """Weight of each prompt of a kind, and their positions."""
 
 
 class PromptPool:
-    """Prompts of one domain, ready to be drawn from for millions of clips."""
+    """Pool of prompts of one domain, from which prompts are drawn for millions of clips."""
 
     def __init__(self, prompts: Iterable[Prompt], kinds: Mapping[str, float] | None = None) -> None:
         """Hash the prompts.
 
         Args:
-            prompts: with different texts.
-            kinds: weight of each kind, shared by its prompts that suit the clip; a kind that is
-                not named is not drawn. None makes every prompt equally likely.
+            prompts: prompts with different texts.
+            kinds: kind -> weight, shared by its prompts that suit the clip; kinds not named are not
+                drawn. None makes every prompt equally likely.
 
         Raises:
-            ConfigError: an unknown kind, a weight below 0, or no weight above 0.
+            ConfigError: a kind is unknown, a weight is below 0, or no weight is above 0.
         """
         if kinds is not None:
             _check_kinds(kinds)
@@ -61,18 +61,18 @@ class PromptPool:
         self._candidates: dict[tuple[frozenset[str], bool, bool], _Candidates] = {}
 
     def draw(self, clip: Clip, *, count: int, seed: int, unknown: bool = False) -> list[Prompt]:
-        """Draw different prompts that suit a clip, or that ask for what is not known of it.
+        """Draw different prompts that suit a clip, or that ask for an unknown attribute.
 
-        Every prompt gets an exponential arrival time from its ticket, and the first to arrive win,
-        which is weighted sampling without replacement. So the draw depends neither on other clips
-        nor on the order of the pool, and without `kinds` a prompt that is added to the pool changes
-        only the draws that it wins.
+        Every prompt gets an exponential arrival time from its ticket, and the first arrivals are
+        drawn: weighted sampling without replacement. So the draw depends neither on other clips nor
+        on the order of the pool, and without `kinds` a prompt added to the pool changes only the
+        draws that it is part of.
 
         Args:
-            clip: what the prompts are about.
-            count: prompts wanted; fewer are returned where fewer suit.
-            seed: another seed, another draw.
-            unknown: draw from those that `asks_unknown` instead of those that suit the clip.
+            clip: clip that the prompts are about.
+            count: number of prompts; fewer are returned if fewer suit.
+            seed: seed of the draw.
+            unknown: draw from the prompts that `asks_unknown` instead of those that suit the clip.
         """
         candidates = self._find(clip, unknown)
         tickets = mix(candidates.hashes, seed, clip.id)
@@ -85,7 +85,7 @@ class PromptPool:
         return [prompt for _, _, prompt in sorted(arrivals, key=itemgetter(0, 1))[:count]]
 
     def _find(self, clip: Clip, unknown: bool) -> _Candidates:
-        """Return what may be drawn: the same for all clips of which the same things are known."""
+        """Return the candidates for a clip, cached for clips with the same known attributes."""
         known = frozenset(n for n, v in clip.attributes.items() if v and n in self._names)
         pattern = known, clip.transcription != NO_TRANSCRIPTION, unknown
         found = self._candidates.get(pattern)
@@ -112,12 +112,12 @@ class PromptPool:
 
 
 def draw_system(systems: tuple[str, ...], id: str, *, seed: int) -> str:
-    """Draw the system prompt of the pair with that id; each is equally likely."""
+    """Draw the system prompt of a pair by its id; each is equally likely."""
     return systems[int(np.argmax(mix(_hashes(systems), seed, id)))]
 
 
 def ticket(seed: int, id: str) -> float:
-    """Return a number in [0, 1) that depends on the id alone: new clips displace few others."""
+    """Return a number in [0, 1) that depends on seed and id alone, not on other clips."""
     return random.Random(f"{seed}/{id}").random()
 
 
@@ -140,7 +140,7 @@ def _hashes(texts: tuple[str, ...]) -> Hashes:
 
 
 def _highest(tickets: Hashes, count: int) -> list[int]:
-    """Return the places of the highest tickets, in no order."""
+    """Return the indices of the highest tickets, unordered."""
     if count >= len(tickets):
         return list(range(len(tickets)))
     if count > _FEW:

@@ -1,19 +1,18 @@
-"""Prompt pools: which instructions exist, and which of them suit a clip.
+"""Prompt pools, and the choice of prompts that suit a clip.
 
-A pool is a text file, one prompt a line. A header in square brackets opens a section: first the
-kind of its prompts, then what a clip must have for them to make sense, attribute names or the word
-`transcription`, separated by commas. Blank lines and lines that begin with `#` are skipped.
+A pool is a text file with one prompt per line. A header in square brackets opens a section: first
+the kind of its prompts, then what a clip must have for them to make sense, attribute names or the
+word `transcription`, separated by commas. Blank lines and lines that begin with `#` are skipped.
 
     [ask Language]
     Which language is spoken here?
     [transform transcription]
     Summarise what the speaker says in one sentence.
 
-The pool `multi.txt` asks about several clips at once, in kinds of its own. What a header names all
-of them must have, and a number is how many they must be: `[compare 2, Gender]`.
+The pool `multi.txt` holds prompts about several clips, with kinds of its own. All of the clips must
+have the names in a header, and a number is the number of clips: `[compare 2, Gender]`.
 
-System prompts lie beside them in `system.txt`, without sections. What the kinds are for, with
-examples: docs/prompts.md.
+System prompts are in `system.txt`, without sections. All kinds with examples: docs/prompts.md.
 """
 
 import hashlib
@@ -30,8 +29,8 @@ from desta.errors import ConfigError
 from desta.records import NO_TRANSCRIPTION, Clip, Domain
 
 KINDS = ("describe", "ask", "reason", "converse", "transform", "role-play", "format")
-"""`ask` wants the value of one attribute, `transform` works on the words, `format` prescribes the
-shape of the response."""
+"""Kinds of prompts: `ask` is for the value of one attribute, `transform` for a task on the words,
+`format` prescribes the form of the response."""
 
 MULTI_KINDS = ("compare", "count", "which", "order", "common", "each")
 """Kinds of prompts about several clips: `which` picks clips, `each` goes through them."""
@@ -39,33 +38,33 @@ MULTI_KINDS = ("compare", "count", "which", "order", "common", "each")
 PoolName = Domain | Literal["multi"]
 
 _TRANSCRIPTION = "transcription"
-_DURATION = "Duration"  # known of every clip, whether or not its attributes list it
+_DURATION = "Duration"  # known for every clip, also if its attributes do not list it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """One instruction about a clip."""
+    """An instruction about a clip."""
 
     text: str
     kind: str
-    """One of `KINDS` or, about several clips, of `MULTI_KINDS`."""
+    """One of `KINDS` or, for several clips, of `MULTI_KINDS`."""
     needs: frozenset[str] = frozenset()
-    """Attributes that the clip must have, written as its source writes them."""
+    """Attributes that the clip must have."""
     needs_transcription: bool = False
     num_clips: int | None = None
-    """How many clips it speaks of; None means any number of the kind that its pool is for."""
+    """Number of clips that it is about; None for any number that its pool is for."""
 
 
 def load_pool(name: PoolName, directory: Path | None = None) -> tuple[Prompt, ...]:
-    """Read the prompt pool of a domain, or that for several clips.
+    """Read the prompt pool of a domain, or the one for several clips.
 
     Args:
-        name: of the file, without `.txt`.
-        directory: folder with pools of the user's own; None for those of this package.
+        name: name of the file, without `.txt`.
+        directory: folder with custom pools; None for those of this package.
 
     Raises:
         ConfigError: the file is missing, empty or not UTF-8, a header is malformed, or a prompt
-            stands twice or before the first header.
+            appears twice or before the first header.
     """
     lines, where = _read(f"{name}.txt", directory)
     prompts = _parse(lines, MULTI_KINDS if name == "multi" else KINDS, where=where)
@@ -78,10 +77,10 @@ def load_systems(directory: Path | None = None) -> tuple[str, ...]:
     """Read the pool of system prompts, `system.txt`.
 
     Args:
-        directory: folder with pools of the user's own; None for those of this package.
+        directory: folder with custom pools; None for those of this package.
 
     Raises:
-        ConfigError: the file is missing, empty or not UTF-8, or a prompt stands twice.
+        ConfigError: the file is missing, empty or not UTF-8, or a prompt appears twice.
     """
     lines, where = _read("system.txt", directory)
     systems = tuple(text for _, text in _entries(lines, where=where))
@@ -91,19 +90,19 @@ def load_systems(directory: Path | None = None) -> tuple[str, ...]:
 
 
 def suits(prompt: Prompt, clip: Clip) -> bool:
-    """Say whether the clip has all that the prompt speaks of."""
+    """Return whether a clip has all that a prompt needs."""
     if prompt.needs_transcription and clip.transcription == NO_TRANSCRIPTION:
         return False
     return all(_known(name, clip) for name in prompt.needs)
 
 
 def asks_unknown(prompt: Prompt, clip: Clip) -> bool:
-    """Say whether the prompt asks for the value of an attribute that the clip has not."""
+    """Return whether a prompt asks for an attribute that a clip does not have."""
     return prompt.kind == "ask" and not all(_known(name, clip) for name in prompt.needs)
 
 
 def pool_hash(pools: Mapping[PoolName, Iterable[Prompt]], systems: Iterable[str] = ()) -> str:
-    """Return the SHA-256 of all that a draw depends on; the order of prompts is not part of it."""
+    """Return the SHA-256 of the prompts that draws depend on, whatever their order."""
     content: dict[str, list[Any]] = {
         name: sorted(
             [p.text, p.kind, sorted(p.needs), p.needs_transcription, *filter(None, [p.num_clips])]
@@ -121,7 +120,7 @@ def _known(name: str, clip: Clip) -> bool:
 
 
 def _read(name: str, directory: Path | None) -> tuple[list[str], str]:
-    """Return the lines of a pool and the path to name in errors about it."""
+    """Return the lines of a pool, and its path for error messages."""
     folder: Traversable = (
         importlib.resources.files("desta") / "assets" / "prompts"
         if directory is None
@@ -139,10 +138,10 @@ def _read(name: str, directory: Path | None) -> tuple[list[str], str]:
 
 
 def _entries(lines: Sequence[str], *, where: str) -> Iterator[tuple[int, str]]:
-    """Yield headers and prompts with the numbers of their lines.
+    """Yield headers and prompts with their line numbers.
 
     Raises:
-        ConfigError: a prompt stands twice.
+        ConfigError: a prompt appears twice.
     """
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
@@ -175,7 +174,7 @@ def _parse(lines: Sequence[str], kinds: Sequence[str], *, where: str) -> tuple[P
 
 
 def _parse_header(text: str, kinds: Sequence[str], *, where: str) -> Prompt:
-    """Return what the prompts of a section have in common."""
+    """Return a prompt without text, with the requirements of a section."""
     if not text.endswith("]"):
         raise ConfigError(f'{where}: header "{text}" is not closed', fix='end it with "]"')
     kind, _, rest = text[1:-1].strip().partition(" ")
@@ -190,7 +189,7 @@ def _parse_header(text: str, kinds: Sequence[str], *, where: str) -> Prompt:
     counts = [name for name in needs if name.isdecimal() and kind in MULTI_KINDS]
     if len(counts) > 1 or any(int(count) < 2 for count in counts):
         raise ConfigError(
-            f'{where}: header "{text}" does not say of how many clips it speaks',
+            f'{where}: header "{text}" does not state a number of clips',
             fix="give one number, 2 or more, or none",
         )
     return Prompt(

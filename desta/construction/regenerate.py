@@ -1,7 +1,7 @@
-"""A finished data set as the plan of another: the same prompts, for another backbone to answer.
+"""Regeneration: the prompts of a finished data set, with new responses by another backbone.
 
-Rows say no more of a clip than their seed description, so filters that compare a response with the
-clip's metadata have nothing to go by (`NEED_METADATA`).
+Rows hold no metadata of a clip beside the seed description, so filters that compare a response with
+the metadata cannot be used (`NEED_METADATA`).
 """
 
 import itertools
@@ -9,61 +9,63 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from desta.construction.filtering import Verdicts
+from desta.construction.filtering import ResponseFilter
 from desta.construction.groups import BLOCK
 from desta.construction.messages import generation_messages
 from desta.construction.plan import Job
 from desta.construction.prompts import PoolName, Prompt, load_pool
-from desta.construction.row_checks import Row, clips_of, descriptions_of, find_fault
+from desta.construction.row_checks import Row, clips_of, descriptions_of, find_row_fault
 from desta.errors import DataError
 from desta.isolation import printable
 from desta.records import DOMAINS, AudioTextPair, Clip, read_lines
 from desta.shards import Manifest, shard_paths
 
 OTHER_KIND = "other"
-"""Kind of the prompts that are not in the pools."""
+"""Kind of prompts that are not in the pools."""
 
 RowBlock = list[tuple[int, Row | DataError]]
-"""Rows that stand beside each other, with their numbers."""
+"""Consecutive rows with their numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowPlan:
-    """Rows whose prompts are to be answered anew."""
+    """Rows that get new responses."""
 
     paths: tuple[Path, ...]
     kinds: dict[str, str]
     """Prompt -> kind."""
     prompt_pool: str
-    """SHA-256 of the prompt pools, as the manifest of the rows has it; empty without one."""
+    """SHA-256 of the prompt pools in the manifest of the rows; empty without a manifest."""
 
     @property
     def num_rows(self) -> int:
-        """Lines of the files."""
+        """Number of rows."""
         count = 0
         for path in self.paths:
             with path.open("rb") as file:
                 count += sum(1 for _ in file)
         return count
 
-    def jobs(self, verdicts: Verdicts) -> Iterator[Job]:
-        """Yield the rows that can be answered, in their order; the others are counted."""
+    def jobs(self, response_filter: ResponseFilter) -> Iterator[Job]:
+        """Yield the jobs of usable rows, in order; the others are counted."""
         for number, row in self._rows():
             fault = _why_not(row)
             if fault is None:
                 yield self._job(row, number)
             else:
                 id = None if isinstance(row, DataError) else row.get("id")
-                verdicts.dropped.add(f"its row {fault}", printable(str(id or f"row {number}")))
+                response_filter.dropped.add(
+                    f"its row {fault}", printable(str(id or f"row {number}"))
+                )
 
     def blocks(self) -> Iterator[RowBlock]:
-        """Yield all rows with their numbers."""
+        """Yield all rows in blocks."""
         rows = self._rows()
         while block := list(itertools.islice(rows, BLOCK)):
             yield block
 
     def jobs_of(self, block: RowBlock) -> Iterator[Job]:
-        """Yield the rows of a block that can be answered."""
+        """Yield the jobs of the usable rows of a block."""
         for number, row in block:
             if _why_not(row) is None:
                 yield self._job(row, number)
@@ -95,11 +97,11 @@ class RowPlan:
 
 
 def plan_rows(directory: Path, prompts: Path | None) -> RowPlan:
-    """Take the rows of a data set, with or without a manifest.
+    """Plan the regeneration of a data set, with or without a manifest.
 
     Args:
-        directory: shards.
-        prompts: folder with the prompt pools; None for those of this package.
+        directory: shards of the data set.
+        prompts: folder with custom prompt pools; None for those of this package.
 
     Raises:
         DataError: a shard is missing.
@@ -114,7 +116,7 @@ def plan_rows(directory: Path, prompts: Path | None) -> RowPlan:
 
 
 def kinds_of_prompts(prompts: Path | None) -> dict[str, str]:
-    """Return prompt -> kind of all pools; a folder of one's own need not have `multi.txt`.
+    """Return prompt -> kind of all pools; a custom folder need not have `multi.txt`.
 
     Raises:
         ConfigError: a pool is missing or broken.
@@ -126,11 +128,11 @@ def kinds_of_prompts(prompts: Path | None) -> dict[str, str]:
 
 
 def _why_not(row: Row | DataError) -> str | None:
-    """Return why the request of a row cannot be told, in the same words for every row."""
+    """Return the countable reason why a row has no request; None if it has one."""
     if isinstance(row, DataError):
         return row.reason
-    # No response is needed here: that of the row is replaced.
-    if fault := find_fault({**row, "response": "-"}):
+    # The response of the row is replaced, so it may be missing.
+    if fault := find_row_fault({**row, "response": "-"}):
         return fault
     clips = clips_of(row)
     if clips and not (row.get("seed_description") or "").strip():

@@ -1,7 +1,7 @@
-"""Requests -> completions or refusals, in batches, each request only once.
+"""Batches of requests to the backbone, each request sent only once.
 
-Batches follow from the requests alone, and are formed before anyone looks into the journal: an
-answer in bfloat16 depends a little on its batch, and a run that was interrupted must give the same.
+Batches depend on the requests alone, and are formed before the journal is read: a response in
+bfloat16 depends slightly on its batch, and a resumed run must give the same responses.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from desta.config import to_plain
 from desta.construction.config import ConstructConfig
-from desta.construction.journal import Journal
+from desta.construction.journal import ResponseJournal
 from desta.generators.base import GeneratorTraits, Outcome, TextGenerator, as_text
 from desta.generators.batch import ask
 from desta.model.backbone.sampling import Sampling
@@ -23,17 +23,17 @@ from desta.records import Message
 log = logging.getLogger(__name__)
 
 CHUNK = 64
-"""Batches that are sorted together and held in memory."""
+"""Number of batches that are sorted together and held in memory."""
 
-Request = Sequence[Message]
+Messages = Sequence[Message]
 
 
 class HasRequest(Protocol):
-    """Something that the backbone is to answer."""
+    """A job with a request to the backbone."""
 
     @property
-    def request(self) -> Request:
-        """The conversation, as the backbone reads it."""
+    def request(self) -> Messages:
+        """The messages for the backbone."""
 
 
 J = TypeVar("J", bound=HasRequest)
@@ -41,51 +41,51 @@ B = TypeVar("B")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(Generic[B]):
-    """All jobs once more, in blocks that can be planned anywhere."""
+class RequestPlan(Generic[B]):
+    """All jobs again, in blocks that can be planned in other processes."""
 
     blocks: Iterable[B]
-    """In their order; read only where it is iterated over."""
+    """Blocks in order, read lazily."""
     jobs_of: Callable[[B], Iterable[HasRequest]]
-    """A function that other processes can be given."""
+    """Block -> jobs; can be pickled."""
 
 
-class Answers(Protocol):
-    """Where completions and refusals come from."""
+class Responder(Protocol):
+    """Source of completions and refusals."""
 
-    def answer(
+    def respond(
         self, jobs: Iterable[J], *, on_progress: Callable[[int], None]
     ) -> Iterator[tuple[J, Outcome]]:
-        """Answer jobs in their order.
+        """Yield jobs with their outcomes, in the order of the jobs.
 
         Args:
-            jobs: read as they are needed, a chunk at a time.
-            on_progress: called with the number of jobs that were answered since the last call.
+            jobs: read lazily, a chunk at a time.
+            on_progress: called with the number of jobs finished since the last call.
         """
 
 
-class Requests:
-    """What requests are known by, and in which batches they are answered."""
+class RequestBatcher:
+    """Keys and batches of requests."""
 
     def __init__(self, config: ConstructConfig, traits: GeneratorTraits) -> None:
-        """Take the recipe and what is known of the generator."""
+        """Create a batcher for a recipe and a generator."""
         self.chunk = CHUNK * config.batch_size
-        """Jobs that are sorted together."""
+        """Number of jobs that are sorted together."""
         self._batch_size = config.batch_size
         self._traits = traits
         asked = [traits.id, traits.revision, config.dtype, to_plain(config.sampling)]
         self._start = json.dumps([*asked, config.seed]).encode()
 
-    def key(self, request: Request) -> bytes:
-        """Return the SHA-256 of all that an answer follows from, its place in a batch excepted."""
+    def key(self, request: Messages) -> bytes:
+        """Return the SHA-256 of all that determines a response, except its place in a batch."""
         digest = hashlib.sha256(self._start)
-        # Texts stand apart from the contents: a locator in a text is not one of the content.
+        # Texts are separate from contents: a locator in a text is not a locator of the content.
         parts = [[m.role, m.content, *(clip.text for clip in m.audios)] for m in request]
         digest.update(json.dumps(parts).encode())
         return digest.digest()
 
-    def batches(self, requests: Mapping[bytes, Request]) -> Iterator[list[bytes]]:
-        """Sort a chunk of requests as the generator likes them, and cut it into batches of keys."""
+    def batches(self, requests: Mapping[bytes, Messages]) -> Iterator[list[bytes]]:
+        """Sort a chunk of requests in the generator's order, and yield batches of keys."""
         if self._traits.order == "length":
             lengths = {k: self._length(r) for k, r in requests.items()}
             order = sorted(requests, key=lambda key: -lengths[key])
@@ -94,8 +94,8 @@ class Requests:
         for start in range(0, len(order), self._batch_size):
             yield order[start : start + self._batch_size]
 
-    def _length(self, request: Request) -> int:
-        """Return the length of a request; 0 of one that has none, and will be refused."""
+    def _length(self, request: Messages) -> int:
+        """Return the tokens of a request; 0 for one that cannot be laid out and will be refused."""
         try:
             return self._traits.count_tokens(request)
         except Exception as error:
@@ -106,28 +106,30 @@ class Requests:
 def complete(
     generator: TextGenerator,
     sampling: Sampling,
-    requests: Mapping[bytes, Request],
+    requests: Mapping[bytes, Messages],
     keep: Callable[[dict[bytes, Outcome]], None],
 ) -> dict[bytes, Outcome]:
-    """Answer requests as one batch; the seed of an answer follows from the key of its request."""
+    """Generate responses as one batch; the seed of each follows from the key of its request."""
     seeds = [int.from_bytes(key[:8]) >> 1 for key in requests]
     return ask(generator, sampling, requests, seeds=seeds, keep=keep)
 
 
-class Answerer:
-    """A backbone that never answers the same request twice."""
+class BatchedGenerator:
+    """Responder with a local generator, which gets every request only once."""
 
-    def __init__(self, config: ConstructConfig, generator: TextGenerator, journal: Journal) -> None:
-        """Take a loaded backbone and the journal of what it has answered."""
+    def __init__(
+        self, config: ConstructConfig, generator: TextGenerator, journal: ResponseJournal
+    ) -> None:
+        """Create a responder from a loaded backbone and the journal of earlier responses."""
         self._generator = generator
         self._sampling = config.sampling
         self._journal = journal
-        self._requests = Requests(config, generator)
+        self._requests = RequestBatcher(config, generator)
 
-    def answer(
+    def respond(
         self, jobs: Iterable[J], *, on_progress: Callable[[int], None]
     ) -> Iterator[tuple[J, Outcome]]:
-        """Answer jobs in their order; a chunk of them is held in memory."""
+        """Yield jobs with their outcomes, in order; a chunk of jobs is held in memory."""
         rest = iter(jobs)
         while chunk := list(islice(rest, self._requests.chunk)):
             keys = [self._requests.key(job.request) for job in chunk]

@@ -1,4 +1,4 @@
-"""What is wrong or unusual about a row: the published schema, and what training makes of it."""
+"""Checks of the rows of a data set: faults that training skips, and oddities."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,16 +15,13 @@ _LANGUAGE = re.compile(r"[(,] ?Language: ?([^,()]+)", re.IGNORECASE)
 Row = Mapping[str, Any]
 
 
-def find_fault(row: Row) -> str | None:
-    """Return why a row is of no use, in the same words for every row; None if it is of use.
-
-    Training leaves it out.
-    """
+def find_row_fault(row: Row) -> str | None:
+    """Return the countable reason why training leaves a row out; None if it is usable."""
     return find_departure(row) or find_flaw(row) or _locator_fault(row)
 
 
 def find_oddities(row: Row) -> Iterator[str]:
-    """Yield what is unusual about a row of use, in the same words for every row."""
+    """Yield the countable oddities of a usable row."""
     for name in ("id", "dataset", "seed_description", "prompt"):
         if not (row.get(name) or "").strip():
             yield f"has no {name}"
@@ -49,21 +46,21 @@ def find_oddities(row: Row) -> Iterator[str]:
 
 
 def clips_of(row: Row) -> list[Mapping[str, str | None]]:
-    """Return the clips of a row of use, in order."""
+    """Return the clips of a usable row, in order."""
     return [clip for message in row["messages"] for clip in message.get("audios") or ()]
 
 
 def descriptions_of(row: Row) -> list[str]:
-    """Return the descriptions of a row of use: a line for each of several clips, or the only one.
+    """Return the descriptions of a usable row: one line per clip, or a single description.
 
-    Where several clips have one description their number differs.
+    Their number may differ from that of the clips.
     """
     description = row.get("seed_description") or ""
     return description.strip().split("\n") if len(clips_of(row)) > 1 else [description]
 
 
 def seconds_stated(description: str) -> float | None:
-    """Return the length of a clip as its seed description has it; None where it says nothing.
+    """Return the seconds of a clip according to its seed description; None if not stated.
 
     >>> seconds_stated("[00:00-00:02] Hi (Duration: 1.6s)")
     1.6
@@ -80,7 +77,7 @@ def seconds_stated(description: str) -> float | None:
 
 
 def language_stated(description: str) -> str | None:
-    """Return the language that a seed description names.
+    """Return the language in a seed description; None if not stated.
 
     >>> language_stated("[00:00-00:02] Bonjour (First Language: Thai, Language: French)")
     'French'
@@ -97,6 +94,6 @@ def _locator_fault(row: Row) -> str | None:
 
 
 def _loose_tags(content: str) -> bool:
-    """Say whether tags are left beside whole blocks."""
+    """Return whether there are tags outside of complete blocks."""
     rest = content.replace(_BLOCK, "")
     return START_AUDIO in rest or END_AUDIO in rest

@@ -1,10 +1,10 @@
-"""How DeSTA-AQA5M spells the seed descriptions of each corpus.
+"""Spelling of the seed descriptions of each corpus in DeSTA-AQA5M.
 
-Facts from the table of the published data set (docs/dataset.md of its repository, commit 5503dfc),
-which shows one description a corpus. Verified are the names, their order, the signs between them,
-whether a duration is stated, and the values that stand there. One thing is concluded: where the
-value shown is written small (`Gender: male`), all values of that attribute are. Any other value
-stays in the words of the glossary, and so does every corpus that is not listed.
+Taken from the table of the published data set (docs/dataset.md of its repository, commit 5503dfc),
+which shows one description per corpus. Verified are the names, their order, the punctuation,
+whether a duration is stated, and the values shown. One rule is inferred: if the value shown is in
+lower case (`Gender: male`), so are all values of that attribute. Other values, and corpora not
+listed, keep the words of the glossary.
 """
 
 import re
@@ -18,15 +18,15 @@ _FIELD = re.compile(r"\{(?P<name>[^:}]+)(?::(?P<form>\w+))?\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Spelling:
-    """How the descriptions of one corpus are written."""
+    """Spelling of the descriptions of one corpus."""
 
     clauses: tuple[str, ...]
-    """In their order: `{Attribute}` or `{Attribute:form}`, a form being one of `_FORMS`. A clause
-    is written where all its attributes are stated and none of them stands in an earlier one."""
+    """Clauses in order, with `{Attribute}` or `{Attribute:form}`; forms are the keys of `_FORMS`. A
+    clause is used if all its attributes are stated and none of them is in an earlier clause."""
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Attribute -> what the glossary calls a value -> what is written."""
+    """Attribute -> value in the glossary -> spelling."""
     quoted: bool = False
-    """Times with hours, words in quotes: `[00:00:00 - 00:00:04]Ann: "Hello" (...)`."""
+    """Whether times have hours and words quotes: `[00:00:00 - 00:00:04]Ann: "Hello" (...)`."""
 
     @property
     def states_duration(self) -> bool:
@@ -38,8 +38,9 @@ def spell(stated: Mapping[str, str], spelling: Spelling | None) -> Iterator[tupl
     """Yield the clauses of a description, each with the name of its first attribute.
 
     Args:
-        stated: attribute -> value, in the words of the glossary.
-        spelling: of the corpus; None, and whatever it does not know of, is `Name: value`.
+        stated: attribute -> value in the glossary.
+        spelling: spelling of the corpus; attributes without a clause, or all if None, are written
+            as `Name: value`.
     """
     left = dict(stated)
     for clause in spelling.clauses if spelling else ():

@@ -1,11 +1,11 @@
-"""The folder in which a data set is built, and how it takes the place of what was there.
+"""Staging folder in which a data set is built, before it replaces the old one.
 
-    building/audio-00000.jsonl ...   shards, as they come
-    building/dropped.ndjson          what was not kept, as it comes
+    building/audio-00000.jsonl ...   shards
+    building/dropped.ndjson          dropped responses
     building/manifest.json           written when all of that is on the disk
 
-From the moment when that manifest is there, the new data set is complete, and is moved up file by
-file, its manifest last. Before, nothing of what stood there is touched.
+Once this manifest exists, the new data set is complete, and its files are moved up one by one, the
+manifest last. Until then the old data set is not touched.
 """
 
 import json
@@ -26,10 +26,10 @@ DROPPED = "dropped.ndjson"
 
 
 class Building:
-    """A data set that is being written."""
+    """Writer of a data set in the staging folder."""
 
     def __init__(self, out: Path, *, rows_per_shard: int) -> None:
-        """Begin, without what an interrupted call left behind.
+        """Create an empty staging folder.
 
         Args:
             out: directory of the data set.
@@ -41,7 +41,7 @@ class Building:
         self.folder.mkdir()
         self._shards = ShardWriter(self.folder, rows_per_shard=rows_per_shard)
         self.rejects = self.folder / DROPPED
-        """File of what was dropped."""
+        """File of dropped responses."""
         self._rejects = self.rejects.open("wb")
 
     def keep(self, pair: AudioTextPair) -> None:
@@ -49,9 +49,9 @@ class Building:
         self._shards.add(pair)
 
     def drop(self, pair: AudioTextPair, reason: str, *, message: str | None = None) -> None:
-        """Add a pair to those that were dropped, with what was said where there is no response."""
-        said = {} if message is None else {"message": message}
-        record = {"reason": reason, **said, **pair.to_json()}
+        """Add a pair to the dropped ones, with the message of a refusal if there is no response."""
+        refusal = {} if message is None else {"message": message}
+        record = {"reason": reason, **refusal, **pair.to_json()}
         line = f"{json.dumps(record, ensure_ascii=False)}\n"
         self._rejects.write(line.encode(errors=UNWRITABLE))
 
@@ -64,16 +64,16 @@ class Building:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave no file open where the work ended before `close`."""
+        """Close files that are still open after an error."""
         if kind is not None:
-            # A full disk fails once more here; what ended the work is told already.
+            # A full disk fails again here; the first error is being raised already.
             with suppress(OSError):
                 self._rejects.close()
             with suppress(OSError):
                 self._shards.abandon()
 
     def close(self) -> tuple[Shard, ...]:
-        """Wait until everything is on the disk; return the shards."""
+        """Flush everything to the disk; return the shards."""
         with self._rejects as file:
             file.flush()
             os.fsync(file.fileno())
@@ -82,20 +82,20 @@ class Building:
         return shards
 
     def finish(self, manifest: Manifest) -> None:
-        """Let the data set take its place."""
+        """Write the manifest and publish the data set."""
         manifest.write(self.folder)
         publish(self._out)
 
 
 def publish(out: Path) -> None:
-    """Move a complete data set to its place, or go on where a killed process stopped.
+    """Move a complete staged data set to its place, or continue a move that was killed.
 
-    A data set that is not complete is removed: it will be built again from the journal.
+    An incomplete data set is removed, and will be built again from the journal.
     """
     folder = out / BUILDING
     manifest = Manifest.read(folder)
     if manifest is not None:
-        (out / MANIFEST).unlink(missing_ok=True)  # from here on the directory is unfinished
+        (out / MANIFEST).unlink(missing_ok=True)  # marks the directory as unfinished
         sync(out)
         names = {shard.name for shard in manifest.shards}
         for path in out.glob("audio-*.jsonl"):

@@ -1,7 +1,7 @@
-"""The first pass over the clips: what must be known of all of them before the first is used.
+"""First pass over the clips: collects what planning must know about all of them.
 
-Nothing of a clip stays in memory but eight bytes of its id and, where a recipe caps the clips of a
-value, twelve more.
+Of each clip only eight bytes of its id stay in memory, and twelve more if the recipe limits the
+clips per value.
 """
 
 from array import array
@@ -22,17 +22,16 @@ from desta.records import Clip, stream_clips
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What the first pass found."""
+    """Result of the first pass."""
 
     closed_sets: ClosedSets
     chosen: tuple[NDArray[np.bool_], ...]
-    """For each corpus: which of the clips that its recipe wants are used, in their order."""
+    """For each corpus: whether each clip selected by its recipe is used, in order."""
     num_prompts: int
-    """Prompts that are wanted; a clip gets fewer where fewer suit it. Groups are counted by their
-    share."""
+    """Expected number of prompts: clips may get fewer, and groups are counted by their share."""
 
 
-def survey(config: ConstructConfig) -> Survey:
+def survey_clips(config: ConstructConfig) -> Survey:
     """Read all clips once.
 
     Raises:
@@ -59,14 +58,14 @@ def survey(config: ConstructConfig) -> Survey:
 
 
 def wanted(clip: Clip, corpus: ClipsConfig, config: ConstructConfig) -> bool:
-    """Say whether a clip is of the split and has the values that the recipe asks for."""
+    """Return whether a clip has the split and the values that the recipe selects."""
     return clip.split == config.split and all(
         clip.attributes.get(name) in values for name, values in corpus.where.items()
     )
 
 
 class _Corpus:
-    """Notes about the clips of one `clips.jsonl`, taken while others read them."""
+    """Facts about the clips of one `clips.jsonl`, collected while they are read."""
 
     def __init__(self, corpus: ClipsConfig, config: ConstructConfig) -> None:
         self._corpus = corpus
@@ -97,25 +96,25 @@ class _Corpus:
         _check_names(corpus, list(names), values)
 
     def ids(self) -> NDArray[np.uint64]:
-        """Return digests of the ids of the clips that are wanted."""
+        """Return digests of the ids of the selected clips."""
         return np.frombuffer(self._ids, np.uint64)
 
     def choose(self) -> NDArray[np.bool_]:
-        """Draw clips where the recipe caps the number for a value; the others are all used."""
+        """Draw clips if the recipe limits the number per value; otherwise use all."""
         chosen = np.ones(len(self._ids), bool)
         tickets = np.frombuffer(self._tickets)
         for name, most in self._corpus.per_value.items():
             codes = np.frombuffer(self._values[name], np.intc)
             [places] = np.nonzero(chosen & (codes >= 0))
             places = places[np.lexsort((tickets[places], codes[places]))]
-            ordered = codes[places]  # clips of a value beside each other, lowest tickets first
+            ordered = codes[places]  # sorted by value, then ticket
             rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
             chosen[places[rank >= most]] = False
         return chosen
 
 
 def _check_names(corpus: ClipsConfig, known: list[str], values: dict[str, set[str]]) -> None:
-    """Refuse attributes and values that no clip has: they would silently select nothing."""
+    """Refuse attributes and values that no clip has, which would silently select nothing."""
     shared = (wish.by for wish in corpus.groups if wish.by not in WAYS)
     for name in (*corpus.where, *corpus.per_value, *(corpus.ask_for or ()), *shared):
         if name not in known:
@@ -132,7 +131,7 @@ def _check_names(corpus: ClipsConfig, known: list[str], values: dict[str, set[st
 
 
 def _check_ids(digests: NDArray[np.uint64], config: ConstructConfig) -> None:
-    """Refuse two clips with the same id; those whose digests are alike are read once more."""
+    """Refuse two clips with the same id; clips with equal digests are read again to compare."""
     digests = np.sort(digests)
     twice = {int(digest) for digest in digests[1:][digests[1:] == digests[:-1]]}
     seen: set[str] = set()

@@ -1,1 +1,1 @@
-"""3. Shards -> batches."""
+"""3. Shards -> batches of token ids and audio."""

@@ -1,4 +1,4 @@
-"""Sequences -> padded tensors.
+"""Batches of token sequences, left-padded or packed.
 
 Shape suffixes: B sequences   S positions   P audio tokens of all sequences
 """
@@ -19,21 +19,21 @@ NO_LABEL = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """What the backbone reads: ids, left-padded or packed, and where audio belongs in them."""
+    """Input of the backbone: ids, left-padded or packed, and the positions of audio tokens."""
 
     input_ids_BS: Tensor
     attention_mask_BS: Tensor
-    """1 at tokens, 0 at padding."""
+    """1 for tokens, 0 for padding."""
     labels_BS: Tensor
     """The response and its end token; `NO_LABEL` elsewhere."""
     places_P2: Tensor
-    """Row and padded position of every audio token, window after window."""
+    """Row and position of every audio token, window after window."""
     position_ids_BS: Tensor | None = None
-    """Of a packed row: the place of every token in its own sequence; None where padded."""
+    """Position of every token in its own sequence, of a packed row; None if padded."""
 
     @property
     def num_labels(self) -> int:
-        """Positions that carry loss."""
+        """Number of positions with loss."""
         return int((self.labels_BS != NO_LABEL).sum())
 
 
@@ -60,8 +60,8 @@ def collate(sequences: Sequence[Tokens], *, pad_id: int) -> Batch:
     return Batch(input_ids, attention_mask, labels, places_P2)
 
 
-def pack(sequences: Sequence[Tokens]) -> Batch:
-    """Lay sequences end to end in one row, without padding; positions restart at each of them."""
+def collate_packed(sequences: Sequence[Tokens]) -> Batch:
+    """Concatenate sequences in one row, without padding; positions restart at each sequence."""
     starts = np.cumsum([0, *(len(s.ids) for s in sequences)])
     ids_S = torch.tensor([token for s in sequences for token in s.ids])
     labels_S = torch.full_like(ids_S, NO_LABEL)
@@ -83,14 +83,15 @@ def pack(sequences: Sequence[Tokens]) -> Batch:
 
 
 def similar_lengths(lengths: Sequence[int], *, max_size: int | None = None) -> list[list[int]]:
-    """Group windows of audio (lengths in samples) so that little of a group is padding.
+    """Group audio windows of similar length, so that groups need little padding.
 
     Args:
-        lengths: of the windows.
-        max_size: of a group; None for no limit.
+        lengths: lengths of the windows, in samples.
+        max_size: largest group; None for no limit.
 
     Returns:
-        Places in groups: lengths within a group differ by a second, or by a quarter of the longest.
+        Groups of indices; lengths in a group differ by at most a second, or a quarter of the
+        longest.
     """
     groups: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -104,7 +105,7 @@ def similar_lengths(lengths: Sequence[int], *, max_size: int | None = None) -> l
 
 
 def num_shared(sequences: Sequence[Tokens]) -> int:
-    """Count the tokens that all sequences begin with, before any audio token or label."""
+    """Return the length of the common prefix of all sequences, without audio tokens or labels."""
     latest = min(
         min([s.num_context - 1, *(span.start for span in s.spans)]) for s in sequences
     )  # the last token of the context predicts the first label

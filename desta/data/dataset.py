@@ -1,4 +1,4 @@
-"""Shards on disk -> examples: token ids and the audio they speak of."""
+"""Data sets of audio-text pairs, and the examples read from them: token ids and audio."""
 
 import logging
 import math
@@ -21,24 +21,24 @@ from desta.shards import shard_paths
 log = logging.getLogger(__name__)
 
 _TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
-_RULES = 1  # of rows that are read one by one; raised when another row is of no use
+_RULES = 1  # version of the row checks, part of the cache key of rows read one by one
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Something that is counted, with a pair that it befell."""
+    """Remark on a pair, counted by its reason."""
 
     id: str
     reason: str
-    """The same words for every pair."""
+    """Fixed text by which remarks are counted."""
 
 
-class Skipped(Remark):
-    """A pair that cannot be used, and why."""
+class SkippedPair(Remark):
+    """A pair that cannot be used, with the reason."""
 
 
 class Cut(Remark):
-    """A pair of which a part is left out, and which part; or whose recording is odd, and how."""
+    """A pair that is used in part, or whose recording is odd, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class Example:
     pair: AudioTextPair
     tokens: Tokens
     windows: list[NDArray[np.float32]]
-    """Audio of all windows of all clips, 16 kHz."""
-    notes: tuple[audio.Note, ...] = ()
-    """What is to be told of its recordings."""
+    """Audio of all windows of all clips, each (T,), 16 kHz."""
+    notes: tuple[audio.AudioNote, ...] = ()
+    """Notes about its recordings."""
 
     @property
     def cut(self) -> list[Cut]:
-        """What of it is left out, and what is odd about its recordings."""
+        """Parts of the pair that are left out, and notes about its recordings."""
         lost = {
             "transcription beyond data.max_text_tokens": self.tokens.num_cut_text,
             "response beyond data.max_tokens": self.tokens.num_cut_response,
@@ -65,7 +65,7 @@ class Example:
 
 
 class PairDataset:
-    """Random access to the pairs of data set directories, memory-mapped from the disk."""
+    """Random access to the pairs of data set directories, memory-mapped."""
 
     def __init__(self, directories: Sequence[Path]) -> None:
         datasets = need("datasets", extra="train", to="read a data set")
@@ -74,7 +74,7 @@ class PairDataset:
         clip = {"audio": text, "text": text}
         message = {"role": text, "content": text, "audios": datasets.List(clip)}
         datasets.disable_progress_bars()
-        datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it says is told here
+        datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # reported below
         features = datasets.Features(
             id=text,
             dataset=text,
@@ -89,10 +89,10 @@ class PairDataset:
                 data_files=files,
                 split="train",
                 features=features,
-                on_mixed_types=None,  # else one number where text belongs puts all text in quotes
+                on_mixed_types=None,  # else one number among texts puts all texts in quotes
             )
-        except datasets.exceptions.DatasetsError:  # of one line, it may be
-            log.warning("a line of the shards is not as it should be: all are read one by one")
+        except datasets.exceptions.DatasetsError:  # possibly caused by a single line
+            log.warning("a line of the shards is faulty: lines are read one by one")
             self._rows = datasets.Dataset.from_generator(
                 _read_rows,
                 features=datasets.Features(**features, flaw=text),
@@ -103,18 +103,18 @@ class PairDataset:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> AudioTextPair | Skipped:
-        record = self._rows[index]  # a field that a shard lacks is None
+    def __getitem__(self, index: int) -> AudioTextPair | SkippedPair:
+        record = self._rows[index]  # a field missing in a shard is None
         texts = {name: record[name] or "" for name in _TEXTS}
         texts["id"] = texts["id"] or f"row {index}"
         reason = record.get("flaw") or find_flaw(record)
         if reason is not None:
-            return Skipped(texts["id"], reason)
+            return SkippedPair(texts["id"], reason)
         return AudioTextPair.from_json(record | texts)
 
 
 class ExampleReader:
-    """Turns pairs into examples: reads audio, cuts it into windows, lays out the tokens."""
+    """Reader of examples: reads audio, splits it into windows and lays out the tokens."""
 
     def __init__(
         self,
@@ -131,53 +131,53 @@ class ExampleReader:
             "max_tokens": max_tokens,
         }
 
-    def length(self, pair: AudioTextPair | Skipped) -> int:
-        """Return about how many tokens a pair has, rather too many than too few.
+    def length(self, pair: AudioTextPair | SkippedPair) -> int:
+        """Return an estimate of the tokens of a pair, rather too high than too low.
 
-        Of its audio nothing is decoded. Where that is broken, the pair has the length that
-        it would have: a length of their own would bring such pairs together in a batch.
+        No audio is decoded. A pair with a broken recording keeps its normal length: a special one
+        would sort such pairs into the same batch.
         """
         longest = self._limits["max_tokens"] or 1
-        if isinstance(pair, Skipped):
+        if isinstance(pair, SkippedPair):
             return longest
         refs = [ref for message in pair.messages for ref in message.audios]
         try:
             num_windows = [_most_windows(self.audio_root / ref.audio) for ref in refs]
             tokens = self.layout.training(pair.messages, pair.response, num_windows, **self._limits)
-        except Exception:  # too long, if every window is as short as can be, or of no use
+        except Exception:  # too long with shortest windows, or unusable
             return longest
         return len(tokens.ids)
 
-    def read(self, pair: AudioTextPair | Skipped) -> Example | Skipped:
-        """Read the audio of a pair and lay out its tokens; what is unusable says why."""
-        if isinstance(pair, Skipped):
+    def read(self, pair: AudioTextPair | SkippedPair) -> Example | SkippedPair:
+        """Read the audio of a pair and lay out its tokens; return the reason if it is unusable."""
+        if isinstance(pair, SkippedPair):
             return pair
         try:
             return self._read(pair)
         except Exception as error:
-            return Skipped(pair.id, error_of(error, pair.id).reason)
+            return SkippedPair(pair.id, error_of(error, pair.id).reason)
 
-    def _read(self, pair: AudioTextPair) -> Example | Skipped:
+    def _read(self, pair: AudioTextPair) -> Example | SkippedPair:
         try:
             check_locators(pair.messages, self.layout.locator)
         except DataError:
-            return Skipped(pair.id, "has more or fewer locators than clips")
+            return SkippedPair(pair.id, "has more or fewer locators than clips")
         refs = [ref for message in pair.messages for ref in message.audios]
         for ref in refs:
             check_local(ref.audio)
-        sounds = [audio.read(self.audio_root / ref.audio) for ref in refs]
+        sounds = [audio.read_audio(self.audio_root / ref.audio) for ref in refs]
         clips = [sound.samples for sound in sounds]
         per_clip = [[clip[start:end] for start, end in audio.split_windows(clip)] for clip in clips]
         num_windows = [len(windows) for windows in per_clip]
         try:
             tokens = self.layout.training(pair.messages, pair.response, num_windows, **self._limits)
         except DataError:
-            return Skipped(pair.id, self._refusal(pair, num_windows))
+            return SkippedPair(pair.id, self._refusal(pair, num_windows))
         notes = tuple(note for sound in sounds for note in sound.notes)
         return Example(pair, tokens, [window for windows in per_clip for window in windows], notes)
 
     def _refusal(self, pair: AudioTextPair, num_windows: list[int]) -> str:
-        """Return why a pair was not laid out, in words that hold none of its numbers."""
+        """Return the reason why a pair was not laid out, without its numbers."""
         try:
             self.layout.context(pair.messages, num_windows)
         except DataError as error:
@@ -186,13 +186,13 @@ class ExampleReader:
 
 
 def _stamp(file: str) -> tuple[str, int, int]:
-    """Return what tells a file from what it was before, for the cache of `datasets`."""
+    """Return name, size and time of a file, which key the cache of `datasets`."""
     status = Path(file).stat()
     return str(Path(file).resolve()), status.st_size, status.st_mtime_ns
 
 
 def _read_rows(files: list[tuple[str, int, int]], rules: int) -> Iterator[dict[str, Any]]:
-    """Yield every line of shards as a row; one of no use has a `flaw`, and nothing else."""
+    """Yield every line of shards as a row; an unusable one holds only its `flaw`."""
     for file, _, _ in files:
         for _, record in read_lines(Path(file)):
             row: dict[str, Any] = dict.fromkeys((*_TEXTS, "messages", "flaw"))
@@ -212,10 +212,10 @@ def _read_rows(files: list[tuple[str, int, int]], rules: int) -> Iterator[dict[s
 
 
 def _most_windows(path: Path) -> int:
-    """Return how many windows a clip has at most, each cut at its earliest."""
+    """Return the maximal number of windows of a clip, with the shortest possible windows."""
     try:
         seconds = audio.probe_duration(path)
     except audio.AudioError:
-        return 1  # will be skipped, with its reason, when it is read
+        return 1  # skipped with its reason when it is read
     rest = max(seconds - audio.WINDOW_SECONDS, 0.0)
     return 1 + math.ceil(rest / (audio.WINDOW_SECONDS - audio.SEARCH_SECONDS))

@@ -1,8 +1,8 @@
-"""Messages -> token ids and spans: the only place that knows where audio tokens stand.
+"""Layout of conversations as token ids: the only module that computes positions of audio tokens.
 
 A clip is laid out as `<start_audio>`, its audio tokens, its transcription, `<end_audio>`. The
 transcription is tokenized on its own and never merges with its neighbours; the tags are ordinary
-text. Nothing here turns ids back into strings.
+text. Ids are never decoded here.
 """
 
 from collections.abc import Sequence
@@ -18,32 +18,32 @@ from desta.records import END_AUDIO, NO_TRANSCRIPTION, START_AUDIO, AudioRef, Me
 
 @dataclass(frozen=True)
 class Span:
-    """The place of one clip in a sequence."""
+    """Positions of one clip in a sequence."""
 
     start: int
     """Position of its first audio token."""
     num_audio_tokens: int
-    """Query tokens of all its windows."""
+    """Audio tokens of all its windows."""
     num_text_tokens: int
     """Tokens of the transcription, which follow the audio tokens."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A conversation in token ids."""
+    """A conversation as token ids."""
 
     ids: list[int]
     spans: list[Span]
     num_context: int
-    """Tokens before the response: no loss there."""
+    """Tokens before the response, without loss."""
     num_cut_text: int = 0
     """Transcription tokens cut off."""
     num_cut_response: int = 0
-    """Response tokens cut off; the end token is never among them."""
+    """Response tokens cut off; the end token is always kept."""
 
 
 class Layout:
-    """Lays out conversations for one backbone."""
+    """Layout of conversations for one backbone."""
 
     def __init__(
         self,
@@ -54,17 +54,17 @@ class Layout:
         placeholder_token: str | None = None,
         num_embeddings: int | None = None,
     ) -> None:
-        """Take a tokenizer with a chat template.
+        """Create a layout.
 
         Args:
-            tokenizer: the backbone's.
+            tokenizer: the backbone's, with a chat template.
             num_query_tokens: audio tokens per window.
             locator: text that marks a clip.
             placeholder_token: token whose id marks audio positions; None picks an unused one.
-            num_embeddings: rows of the backbone's embedding table, where that is known.
+            num_embeddings: rows of the backbone's embedding table, if known.
 
         Raises:
-            ConfigError: locator or placeholder token do not suit this backbone.
+            ConfigError: the locator or the placeholder token does not suit this backbone.
         """
         check_locator(tokenizer, locator)
         self.tokenizer = tokenizer
@@ -83,12 +83,12 @@ class Layout:
         *,
         max_text_tokens: int | None = None,
     ) -> Tokens:
-        """Lay out a conversation up to the header of the assistant's next turn.
+        """Lay out a conversation, including the header of the assistant's next turn.
 
         Args:
-            messages: their contents hold one locator per clip.
-            num_windows: windows of each clip, in order.
-            max_text_tokens: transcriptions are cut after this many tokens.
+            messages: messages whose contents hold one locator per clip.
+            num_windows: number of windows of each clip, in order.
+            max_text_tokens: limit of tokens per transcription.
 
         Raises:
             DataError: the number of locators differs from the number of clips.
@@ -115,9 +115,9 @@ class Layout:
         max_text_tokens: int | None = None,
         max_tokens: int | None = None,
     ) -> Tokens:
-        """Lay out a conversation and the response to be learnt, closed as its template does.
+        """Lay out a conversation with the response to be learnt, closed by the chat template.
 
-        A response that does not fit into `max_tokens` is cut before its end token.
+        A response that exceeds `max_tokens` is cut before its end token.
 
         Raises:
             DataError: locators and clips differ in number, or the context alone is too long.
@@ -145,7 +145,7 @@ def expand(
     num_audio_tokens: Sequence[int],
     placeholder: int,
 ) -> tuple[list[int], list[Span]]:
-    """Join runs of ids, with the placeholders and the transcription of a clip at each joint."""
+    """Join runs of ids with the placeholders and the transcription of a clip between them."""
     ids = list(runs[0])
     spans = []
     for run, text, num_audio in zip(runs[1:], texts, num_audio_tokens, strict=True):
@@ -155,7 +155,7 @@ def expand(
 
 
 def check_locators(messages: Sequence[Message], locator: str) -> list[AudioRef]:
-    """Return the clips of a conversation in order.
+    """Check that locators match clips, and return the clips in order.
 
     Raises:
         DataError: a message has more or fewer locators than clips.
@@ -171,7 +171,7 @@ def check_locators(messages: Sequence[Message], locator: str) -> list[AudioRef]:
 
 
 def wrap_locators(messages: Sequence[Message], locator: str) -> list[Message]:
-    """Put `<start_audio>` and `<end_audio>` around every locator that has not got them yet."""
+    """Put `<start_audio>` and `<end_audio>` around every locator that lacks them."""
     block = f"{START_AUDIO}{locator}{END_AUDIO}"
     return [
         replace(m, content=m.content.replace(block, locator).replace(locator, block))

@@ -1,4 +1,4 @@
-"""Which rows form a batch: length buckets under a token budget, resumable at any batch."""
+"""Sampler of batches: length buckets under a token budget, resumable at any batch."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the endless stream of batches."""
+    """Position in the endless stream of batches."""
 
     epoch: int = 0
     chunk: int = 0
@@ -17,10 +17,10 @@ class Position:
 
 
 class BucketSampler:
-    """Shuffles rows, sorts them by length inside chunks, and fills batches up to a budget.
+    """Sampler that shuffles rows, sorts them by length in chunks, and fills batches to a budget.
 
-    Every epoch is one permutation of all rows, made from the seed and the epoch alone; a chunk is
-    a stretch of it. To continue at a position, only the lengths of one chunk are measured.
+    Every epoch is a permutation of all rows, which depends on seed and epoch alone; a chunk is a
+    section of it. To resume at a position, only the lengths of one chunk are computed.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class BucketSampler:
         self.seed = seed
 
     def batches(self, start: Position) -> Iterator[tuple[list[int], Position]]:
-        """Yield rows of a batch and the position after it, without end."""
+        """Yield the rows of a batch and the position after it, endlessly."""
         assert self.num_rows, "an empty data set has no batches"
         epoch, first_chunk, first_batch = start.epoch, start.chunk, start.batch
         while True:
@@ -57,7 +57,7 @@ class BucketSampler:
             epoch, first_chunk = epoch + 1, 0
 
     def first_epoch(self) -> Iterator[list[int]]:
-        """Yield the rows of every batch of the first epoch; nothing beyond it is measured."""
+        """Yield the rows of every batch of the first epoch."""
         num_left = self.num_rows
         for rows, _ in self.batches(Position()):
             yield rows
@@ -66,9 +66,9 @@ class BucketSampler:
                 return
 
     def _fill(self, rows: list[int]) -> list[list[int]]:
-        """Cut rows, sorted by length, where one more row would break the budget.
+        """Split rows, sorted by length, into batches within the budget.
 
-        Padded, every row takes the length of the longest, which comes last; packed, its own.
+        Padded rows all have the length of the longest, which comes last; packed rows their own.
         """
         batches: list[list[int]] = []
         taken = 0  # tokens of the last batch, if packed

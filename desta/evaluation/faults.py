@@ -8,7 +8,7 @@ from desta.evaluation.benchmarks.speech_ifeval import files as speech_ifeval_fil
 from desta.evaluation.benchmarks.voicebench.parse import REFERENCES, bbh_task
 from desta.evaluation.benchmarks.voicebench.score import SUBSETS
 from desta.evaluation.ifeval.following import read_instructions
-from desta.schema import find_fault as find_fault_of_kind
+from desta.schema import find_json_fault as find_fault_of_kind
 
 
 def find_fault(benchmark: str, result: Result) -> str | None:

@@ -14,7 +14,7 @@ from typing import Self
 
 from desta.errors import DataError
 from desta.evaluation.base import Result
-from desta.lines import RetryFile, filled
+from desta.lines import RetryFile, current_lines
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def lock(path: Path) -> RetryFile:
 
 def results_of(path: Path) -> list[bytes]:
     """Return the lines of a journal; what was asked again already is in its place."""
-    return filled(path, read_line)
+    return current_lines(path, read_line)
 
 
 def line_of(result: Result) -> str:

@@ -16,7 +16,7 @@ from desta.evaluation.journal import (
     results_of,
 )
 from desta.evaluation.scores import PLAN, read_plan
-from desta.lines import fill
+from desta.lines import replace_failed
 
 _NAME = re.compile(r"results-(\d+)-of-(\d+)\.jsonl")
 
@@ -54,7 +54,7 @@ def merge(folders: Sequence[Path]) -> Path:
     _check(merged, plan, folders[0])
     target = folders[0] / RESULTS
     with lock(target) as journal:
-        journal.rewrite(fill(merged, results_of(target), read_line))
+        journal.rewrite(replace_failed(merged, results_of(target), read_line))
     return target
 
 

@@ -216,5 +216,5 @@ def _text(text: str) -> dict[str, Any]:
 
 def _wav(clip: Any) -> str:
     file = io.BytesIO()
-    soundfile.write(file, audio.load(clip), audio.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    soundfile.write(file, audio.load_audio(clip), audio.SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return base64.b64encode(file.getvalue()).decode("ascii")

@@ -268,7 +268,7 @@ def _by_length(items: Sequence[Item]) -> list[Item]:
 
 def _seconds(item: Item) -> float:
     try:
-        return sum(audio.seconds_stated(ref.audio) for ref in _clips(item))
+        return sum(audio.stated_duration(ref.audio) for ref in _clips(item))
     except Exception:  # missing or broken: what cannot be heard has no length
         return 0.0
 

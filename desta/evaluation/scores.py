@@ -41,7 +41,7 @@ from desta.evaluation.metrics import Estimate
 from desta.files import UNWRITABLE, write_atomic
 from desta.reasons import Count, Reasons
 from desta.records import numbered_jsonl
-from desta.schema import find_fault, read_json
+from desta.schema import find_json_fault, read_json
 
 PLAN = "plan.json"
 SCORES = "scores.json"
@@ -181,7 +181,7 @@ def read_results(path: Path, benchmark: Benchmark | None = None) -> list[Result]
     """
     results = []
     for number, record in numbered_jsonl(path):
-        fault = find_fault(record, Result)
+        fault = find_json_fault(record, Result)
         if extra := record.keys() - {f.name for f in dataclasses.fields(Result)}:
             fault = fault or f'the key "{min(extra)}" is not known'
         result = None if fault else Result.from_json(record)
@@ -206,7 +206,7 @@ def read_results(path: Path, benchmark: Benchmark | None = None) -> list[Result]
 
 def _fault(result: Result) -> str | None:
     """Return what cannot be true of a result, whatever it answers."""
-    if fault := find_fault(result.prompt, tuple[MessageRow, ...], "prompt"):
+    if fault := find_json_fault(result.prompt, tuple[MessageRow, ...], "prompt"):
         return fault
     if (result.output is None) != bool(result.skipped):
         return "output and skipped contradict each other: one of them is null"

@@ -156,7 +156,7 @@ class Hearing:
 
     def hear(self, refs: Sequence[AudioRef]) -> list[Heard | DestaError]:
         """Hear clips; one that cannot be read is answered by its error, the others go on."""
-        content_of = _attempt(_content, audio.name_of)
+        content_of = _attempt(_content, audio.audio_name)
         contents = list(self._pool.map(content_of, [ref.audio for ref in refs]))
         results: list[Heard | DestaError | Future[Heard]] = []
         mine: dict[tuple[str, bool], tuple[AudioRef, Future[Heard]]] = {}
@@ -183,7 +183,7 @@ class Hearing:
     def _work(self, wanted: dict[tuple[str, bool], AudioRef]) -> None:
         """Hear clips that nobody has heard, and hand each to all who wait for it."""
         try:
-            prepare = _attempt(self._prepare, lambda item: audio.name_of(item[1]))
+            prepare = _attempt(self._prepare, lambda item: audio.audio_name(item[1]))
             items = [(content, ref.audio, text) for (content, text), ref in wanted.items()]
             clips: list[_Clip] = []
             for key, clip in zip(wanted, self._pool.map(prepare, items), strict=True):
@@ -216,18 +216,18 @@ class Hearing:
     def _prepare(self, item: tuple[str, Any, bool]) -> _Clip:
         """Decode a clip, cut it into windows, and find out where somebody speaks."""
         content, recording, with_text = item
-        samples = audio.load(recording, max_seconds=self._max_seconds)
+        samples = audio.load_audio(recording, max_seconds=self._max_seconds)
         if audio.is_silent(samples):
             log.warning(
                 "%s is silent: no sample is above -80 dBFS; check how it was recorded",
-                audio.name_of(recording),
+                audio.audio_name(recording),
             )
         bounds = audio.split_windows(samples)
         spoken = spoken_windows(samples, bounds) if with_text else None
         if spoken:
             self._transcriber()  # if there is none, this clip fails and no other
         windows = [samples[start:end] for start, end in bounds]
-        return _Clip(content, audio.name_of(recording), windows, spoken)
+        return _Clip(content, audio.audio_name(recording), windows, spoken)
 
     def _lose(self, clip: _Clip, error: Exception) -> DestaError:
         """Return the error of a clip that alone cannot be encoded; raise what is no clip's fault.

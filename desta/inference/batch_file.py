@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from desta.config import build, suggest
+from desta.config import build_config, suggest
 from desta.errors import ConfigError, DataError, DestaError
 from desta.inference.conversation import system_messages, user_message
 from desta.inference.engine import Engine
@@ -268,7 +268,7 @@ def parse_request(
             messages = [*system, turn]
         if not all(isinstance(ref.audio, str) for m in messages for ref in m.audios):
             raise TypeError("a clip must be the path of a file")
-        settings = build(
+        settings = build_config(
             Sampling,
             {**asdict(sampling), **{k: v for k, v in rest.items() if k in _SAMPLING}},
             where="request",

@@ -375,7 +375,7 @@ class Engine:
 
     def _check_together(self, clips: Sequence[audio.AudioInput]) -> None:
         """Refuse clips that are too long together before any is heard; a header may be wrong."""
-        if sum(map(audio.seconds_stated, clips)) > self._max_seconds:
+        if sum(map(audio.stated_duration, clips)) > self._max_seconds:
             self._check_seconds(map(audio.measure_duration, clips))
 
     def _check_seconds(self, seconds: Iterable[float]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from desta.config import build
+from desta.config import build_config
 from desta.errors import CheckpointError, ConfigError
 from desta.records import LOCATOR
 
@@ -208,7 +208,9 @@ def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
     if fields.get("use_lora"):
         top["lora"] = fields.get("desta_lora", {})  # without it: the published values
     try:
-        return build(ModelConfig, {**top, "connector": connector}, where=f"{where}/config.json")
+        return build_config(
+            ModelConfig, {**top, "connector": connector}, where=f"{where}/config.json"
+        )
     except ConfigError as error:
         message = error.message
         for name, ours in {**_TOP, **{k: f"connector.{v}" for k, v in _CONNECTOR.items()}}.items():

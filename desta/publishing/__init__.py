@@ -1,1 +1,1 @@
-"""What is done with a finished data set: verified, described, looked at, exported."""
+"""Publishing of a finished data set: survey, card, Parquet export, upload."""

@@ -1,4 +1,4 @@
-"""The data card: README.md of a data set, with the front matter that the Hub reads."""
+"""Data card: README.md of a data set, with the front matter of the Hub."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ _HUB_LICENCES = frozenset(
         *(f"cc-by{kind}-{v}" for kind in ("", "-sa", "-nc", "-nc-sa") for v in ("3.0", "4.0")),
     }
 )
-"""Ids that the Hub knows, of the licences that corpora have."""
+"""Licence ids of the Hub that occur among corpora."""
 
 _PUBLISHED_NAMES = {
     "asvspoofing2019": "asvspoof2019",
@@ -60,11 +60,11 @@ _PUBLISHED_NAMES = {
     "voxlingual": "voxlingua107",
     "voxlingualtop10": "voxlingua107",
 }
-"""What the published data set calls corpora, in lower case letters and digits -> our names."""
+"""Name of a corpus in the published data set (lower-case letters and digits) -> source."""
 
 
 def find_published(name: str) -> Source | None:
-    """Return the corpus that a row means by its `dataset`; None where nothing is known of it."""
+    """Return the source that the `dataset` of a row names; None if it is unknown."""
     plain = _plain(name)
     named = {_plain(known): source for known, source in SOURCES.items()}
     return named.get(_plain(_PUBLISHED_NAMES.get(plain, plain)))
@@ -74,7 +74,7 @@ def write_card(directory: Path, card: str) -> Path:
     """Write README.md.
 
     Raises:
-        ConfigError: there is one that a person wrote.
+        ConfigError: there is a README.md that desta did not write.
     """
     path = directory / CARD
     if path.is_file() and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
@@ -87,11 +87,11 @@ def write_card(directory: Path, card: str) -> Path:
 
 
 def data_card(found: Contents, *, files: str = SHARD_FILES) -> str:
-    """Return the card in Markdown.
+    """Return the card of a data set in Markdown.
 
     Args:
-        found: what is in the data set.
-        files: pattern of the files that hold the rows, relative to the card.
+        found: survey of the data set.
+        files: pattern of the files with the rows, relative to the card.
     """
     title = f"Audio-text pairs: {found.num_useful:,} responses about {found.num_clips:,} recordings"
     body = [
@@ -104,7 +104,7 @@ def data_card(found: Contents, *, files: str = SHARD_FILES) -> str:
         _origin(found),
         "## Sources",
         _sources(found),
-        "## What is in it",
+        "## Contents",
         _contents(found),
         "## What was left out",
         _left_out(found),
@@ -202,10 +202,10 @@ def _left_out(found: Contents) -> str:
                 parts += [heading, _table(tuple(rows[0]), [tuple(row.values()) for row in rows])]
     for heading, reasons in (
         ("rows that cannot be trained on", found.useless),
-        ("rows of use that are unusual", found.odd),
+        ("usable but unusual rows", found.odd),
     ):
         parts += _reasons(heading, reasons)
-    return "\n\n".join(parts) or "Nothing that is known of."
+    return "\n\n".join(parts) or "No contents are known."
 
 
 def _reasons(heading: str, reasons: Reasons[str]) -> list[str]:
@@ -220,7 +220,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Keep text out of data from being read as Markdown or HTML, and in its cell."""
+    """Escape text from data, so that it is not Markdown or HTML and stays in its cell."""
     return " ".join(re.sub(r"([\\`|<\[*_])", r"\\\1", text).split())
 
 

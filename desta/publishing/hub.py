@@ -1,4 +1,4 @@
-"""A data set on the Hub."""
+"""Upload of a data set to the Hub."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,22 +14,22 @@ from desta.shards import MANIFEST, shard_paths
 
 
 class Api(Protocol):
-    """What is asked of `huggingface_hub.HfApi`."""
+    """Methods used of `huggingface_hub.HfApi`."""
 
     def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> Any:
-        """Make a repository."""
+        """Create a repository."""
 
     def upload_folder(
         self, *, repo_id: str, folder_path: Path, repo_type: str, allow_patterns: list[str]
     ) -> Any:
-        """Upload the files of a folder that fit the patterns, in one commit."""
+        """Upload the files of a folder that match the patterns, in one commit."""
 
 
 def check_access(name: str) -> None:
-    """Check what can be checked before anything is written or sent.
+    """Check name and token before anything is written or sent.
 
     Raises:
-        ConfigError: the name is malformed, the Hub is switched off, or there is no token.
+        ConfigError: the name is malformed, uploads are disabled, or there is no token.
     """
     try:
         validate_repo_id(name)
@@ -41,28 +41,28 @@ def check_access(name: str) -> None:
         raise ConfigError("HF_HUB_OFFLINE forbids uploads", fix="unset it")
     if get_token() is None:
         raise ConfigError(
-            "the Hub wants a token to upload, and none is stored here",
-            fix="run `hf auth login`, or set HF_TOKEN to a token that may write",
+            "the Hub requires a token for uploads, and none is stored here",
+            fix="run `hf auth login`, or set HF_TOKEN to a token with write access",
         )
 
 
 def upload(folder: Path, name: str, *, private: bool = True, api: Api | None = None) -> list[str]:
     """Upload a data set directory, or its Parquet export, to the Hub.
 
-    Uploaded are the rows, the card and the manifest, and nothing else that lies there.
+    Only the rows, the card and the manifest are uploaded.
 
     Args:
-        folder: directory that holds `README.md`, and shards or `data/*.parquet`.
-        name: OWNER/NAME of the repository; it is made if it is missing.
-        private: a repository that is made is to be seen by its owner alone.
-        api: where to upload; None for the Hub, with the token that is stored here.
+        folder: directory with `README.md`, and shards or `data/*.parquet`.
+        name: OWNER/NAME of the repository; created if missing.
+        private: whether a created repository is private.
+        api: client to upload with; None for the Hub with the stored token.
 
     Returns:
-        The files that belong to it.
+        The names of the uploaded files.
 
     Raises:
-        ConfigError: the token may not write there.
-        DataError: the folder holds no card or no rows, or the connection broke.
+        ConfigError: the token has no write access.
+        DataError: the folder has no card or no rows, or the connection broke.
     """
     files = _files(folder)
     api = api or HfApi()
@@ -74,18 +74,18 @@ def upload(folder: Path, name: str, *, private: bool = True, api: Api | None = N
     except HfHubHTTPError as error:
         raise ConfigError(
             f"the Hub refuses {name}: {_line(error)}",
-            fix="check the name, and that the token may write there",
+            fix="check the name, and that the token has write access",
         ) from error
     except NO_HUB as error:
         raise DataError(
-            f"the upload was broken off: {_line(error)}",
-            fix="give the command again; what has arrived is not sent twice",
+            f"the upload was interrupted: {_line(error)}",
+            fix="give the command again; files already uploaded are not sent twice",
         ) from error
     return files
 
 
 def _files(folder: Path) -> list[str]:
-    """Return the names of what is uploaded, relative to the folder."""
+    """Return the names of the files to upload, relative to the folder."""
     tables = sorted(path.relative_to(folder).as_posix() for path in folder.glob("data/*.parquet"))
     rows = tables or [path.name for path in shard_paths(folder)]
     others = [name for name in (CARD, MANIFEST) if (folder / name).is_file()]

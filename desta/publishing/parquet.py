@@ -1,4 +1,4 @@
-"""A data set as Parquet, laid out as the Hub has it: data/train-00000-of-00003.parquet."""
+"""Export of a data set as Parquet, in the Hub's layout: data/train-00000-of-00003.parquet."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from desta.construction.row_checks import Row, clips_of, find_fault
+from desta.construction.row_checks import Row, clips_of, find_row_fault
 from desta.errors import ConfigError, DataError, need
 from desta.paths import check_folder
 from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE
@@ -19,7 +19,7 @@ PARQUET_FILES = "data/train-*.parquet"
 
 _GROUP_ROWS = 1000
 _GROUP_BYTES = 64 << 20
-"""A group of rows ends at either; it is what a reader holds in memory."""
+"""Limits of a row group, which readers hold in memory."""
 _FILE_BYTES = 512 << 20
 
 Size = int
@@ -27,7 +27,7 @@ Size = int
 
 @dataclass(kw_only=True)
 class Exported:
-    """What was written."""
+    """Counts of an export."""
 
     num_files: int = 0
     num_rows: int = 0
@@ -44,18 +44,18 @@ def export_parquet(
     audio_root: Path | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Exported:
-    """Write the rows of use of a data set as Parquet; memory stays flat.
+    """Write the usable rows of a data set as Parquet; memory stays flat.
 
     Args:
         directory: shards, with or without a manifest.
         out: folder to write `data/` into.
-        audio_root: folder that the paths of recordings are relative to; with it every row gets a
-            column `audios` that holds its recordings, files as they are. Nothing outside is read.
-        on_progress: is told the number of rows done.
+        audio_root: folder that the paths of recordings are relative to. If given, a column `audios`
+            holds the files of the recordings, unchanged; none outside this folder is read.
+        on_progress: called with the number of finished rows.
 
     Raises:
-        ConfigError: the folder holds Parquet files.
-        DataError: a shard is missing, a line is no JSON, or no row is of use.
+        ConfigError: the folder holds Parquet files already.
+        DataError: a shard is missing, a line is not JSON, or no row is usable.
     """
     folder = out / "data"
     for new in (out, folder):
@@ -67,7 +67,7 @@ def export_parquet(
         raise ConfigError(f"{folder} holds Parquet files", fix="give another folder, or empty it")
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.part"):
-        path.unlink()  # of a call that was interrupted
+        path.unlink()  # left by an interrupted call
     schema = _schema(with_audio=audio_root is not None)
     exported = Exported()
     parts: list[Path] = []
@@ -87,7 +87,7 @@ def export_parquet(
         if writer is not None:
             writer.close()
     if not parts:
-        raise DataError(f"{directory} holds no row of use", fix=f"desta inspect {directory}")
+        raise DataError(f"{directory} holds no usable row", fix=f"desta inspect {directory}")
     exported.num_files = len(parts)
     for number, part in enumerate(parts):
         part.replace(folder / f"train-{number:05}-of-{len(parts):05}.parquet")
@@ -95,7 +95,7 @@ def export_parquet(
 
 
 def _schema(*, with_audio: bool) -> Any:
-    """Return the Arrow schema; its metadata tells the Hub and `datasets` what the columns are."""
+    """Return the Arrow schema, with the column types of the Hub and `datasets` as metadata."""
     datasets = need("datasets", extra="train", to="write Parquet")
     text = datasets.Value("string")
     clip = {"audio": text, "text": text}
@@ -110,9 +110,9 @@ def _schema(*, with_audio: bool) -> Any:
 def _rows(
     paths: Iterable[Path], audio_root: Path | None, exported: Exported
 ) -> Iterator[tuple[Row, Size]]:
-    """Yield rows of use, with about how many bytes they take."""
+    """Yield usable rows with their approximate size in bytes."""
     for number, row in enumerate(itertools.chain.from_iterable(map(read_jsonl, paths))):
-        if fault := find_fault(row):
+        if fault := find_row_fault(row):
             exported.left_out.add(fault, str(row.get("id") or f"row {number}"))
         elif audio_root is None:
             yield row, 0
@@ -128,7 +128,7 @@ def _rows(
 
 
 def _sound(root: Path, path: str) -> bytes | str:
-    """Return the bytes of a recording, or why there are none."""
+    """Return the bytes of a recording, or the reason why it cannot be read."""
     place = inside(root, path)
     if place is None:
         return OUTSIDE

@@ -1,4 +1,4 @@
-"""A survey of a data set: is it whole, is every row of use, what is in it. Memory stays flat."""
+"""Survey of a data set: integrity, faulty rows, contents. Memory stays flat."""
 
 import heapq
 import itertools
@@ -18,14 +18,14 @@ from desta.construction.row_checks import (
     Row,
     clips_of,
     descriptions_of,
-    find_fault,
     find_oddities,
+    find_row_fault,
     language_stated,
     seconds_stated,
 )
 from desta.reasons import Reasons
 from desta.records import read_jsonl
-from desta.shards import Manifest, shard_paths, verify
+from desta.shards import Manifest, shard_paths, verify_shards
 from desta.sources.files import inside, is_file
 
 LENGTHS = ("seed_description", "prompt", "response")
@@ -34,19 +34,19 @@ OUTSIDE = "has a recording outside the root"
 MISSING = "has a recording that is not there"
 UNREADABLE = "has a recording that cannot be opened"
 
-_EVERY = 1000  # rows between two signs of progress
+_EVERY = 1000  # rows between two progress updates
 
 Sample = tuple[int, str, Row]
-"""A ticket drawn by the row's content, the kind of its prompt, the row."""
+"""Random number that the row's content determines, kind of its prompt, row."""
 
 
 @dataclass(kw_only=True)
 class Contents:
-    """What is in a data set directory."""
+    """Contents of a data set directory."""
 
     directory: Path
     manifest: Manifest | None
-    """Its shards have the hashes it states; None in published directories, which have none."""
+    """The manifest, its hashes verified; None in published directories, which have none."""
     num_shards: int
     num_rows: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=dict)
@@ -58,23 +58,23 @@ class Contents:
     lengths: dict[str, Counter[int]] = field(
         default_factory=lambda: {n: Counter() for n in LENGTHS}
     )
-    """Text -> words -> rows."""
+    """Text -> number of words -> rows."""
     languages: Counter[str] = field(default_factory=Counter)
-    """As seed descriptions name them -> rows."""
+    """Language in the seed description -> rows."""
     num_clips: int = 0
-    """Different recordings."""
+    """Number of different recordings."""
     hours: float = 0.0
-    """Their length as the seed descriptions state it."""
+    """Their total duration according to the seed descriptions."""
     samples: list[Sample] = field(default_factory=list)
-    """Rows to look at, in turn from every source and kind."""
+    """Sample rows, in turn from every source and kind of prompt."""
 
     @property
     def num_useful(self) -> int:
-        """Rows that training can use, if their recordings are there."""
+        """Number of rows that training can use if their recordings exist."""
         return sum(kinds.total() for kinds in self.counts.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the samples."""
+        """Return the survey as JSON, without the samples."""
         manifest = self.manifest
         return {
             "directory": str(self.directory),
@@ -98,7 +98,7 @@ class Contents:
 
 
 def kept_rows(manifest: Manifest) -> list[dict[str, str]]:
-    """Return how many responses of those written were kept, by source and kind of prompt."""
+    """Return the rows of a table of kept responses by source and kind of prompt."""
     counts = manifest.counts
     kinds = sorted({kind for of_source in counts.values() for kind in of_source})
     return [
@@ -113,7 +113,7 @@ def kept_rows(manifest: Manifest) -> list[dict[str, str]]:
 
 
 def kept_by(manifest: Manifest, what: Literal["source", "kind of prompt"]) -> list[dict[str, str]]:
-    """Return how many responses of those written were kept, by one of the two."""
+    """Return the rows of a table of kept responses by source or by kind of prompt."""
     kept, written = Counter[str](), Counter[str]()
     for source, kinds in manifest.counts.items():
         for kind, found in kinds.items():
@@ -124,9 +124,9 @@ def kept_by(manifest: Manifest, what: Literal["source", "kind of prompt"]) -> li
 
 
 def faithful_rows(manifest: Manifest) -> list[dict[str, str]]:
-    """Return how many responses name the right value, of all and of those kept.
+    """Return the rows of a table of responses that name the right value, of all and of those kept.
 
-    By kind of prompt and attribute: `desta.construction.faithfulness` says what is counted.
+    The counts are those of `desta.construction.faithfulness`, by kind of prompt and attribute.
     """
     return [
         {
@@ -145,7 +145,7 @@ def _of(part: int, whole: int) -> str:
 
 
 def quantiles(counts: Mapping[int, int]) -> dict[str, int]:
-    """Return the least, median, 95th percentile and largest of values that are counted.
+    """Return minimum, median, 95th percentile and maximum of counted values.
 
     >>> quantiles({2: 1, 3: 1, 10: 2})
     {'least': 2, 'median': 3, 'p95': 10, 'most': 10}
@@ -158,7 +158,7 @@ def quantiles(counts: Mapping[int, int]) -> dict[str, int]:
     return {"least": values[0], "median": median, "p95": p95, "most": values[-1]}
 
 
-def survey(
+def survey_data_set(
     directory: Path,
     *,
     root: Path = Path(),
@@ -166,21 +166,21 @@ def survey(
     num_samples: int = 0,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Contents:
-    """Look at every row of a data set.
+    """Survey every row of a data set.
 
     Args:
         directory: shards, with or without a manifest.
         root: folder that the paths of recordings are relative to.
         prompts: folder with the prompt pools; None for those of this package.
-        num_samples: rows to keep as samples.
-        on_progress: is told the number of rows done.
+        num_samples: number of sample rows to keep.
+        on_progress: called with the number of finished rows.
 
     Raises:
-        DataError: a shard is missing or not as the manifest has it, or a line is no JSON.
+        DataError: a shard is missing or differs from the manifest, or a line is not JSON.
         ConfigError: a prompt pool is broken.
     """
     paths = shard_paths(directory)
-    manifest = verify(directory) if Manifest.read(directory) else None
+    manifest = verify_shards(directory) if Manifest.read(directory) else None
     found = Contents(directory=directory, manifest=manifest, num_shards=len(paths))
     kinds = kinds_of_prompts(prompts)
     locate = lru_cache(maxsize=1 << 16)(lambda path: _place_fault(root, path))
@@ -190,7 +190,7 @@ def survey(
         name = str(row.get("id") or f"row {number}")
         ticket = hash64(f"{row.get('id')}\0{row.get('prompt')}\0{row.get('dataset')}")
         rows.append(ticket)
-        if fault := find_fault(row):
+        if fault := find_row_fault(row):
             found.useless.add(fault, name)
             continue
         for oddity in find_oddities(row):
@@ -215,7 +215,7 @@ def survey(
 
 
 def _measure(row: Row, found: Contents, clips: "array[int]", seconds: "array[float]") -> None:
-    """Count words, languages and recordings; a description with several clips has no length."""
+    """Count words, languages and recordings; descriptions of several clips have no duration."""
     for name in LENGTHS:
         found.lengths[name][len((row.get(name) or "").split())] += 1
     descriptions = descriptions_of(row)
@@ -235,7 +235,7 @@ def _place_fault(root: Path, path: str) -> str | None:
 
 
 def _clips_and_hours(clips: "array[int]", seconds: "array[float]") -> tuple[int, float]:
-    """Return how many recordings there are, and their length; the longest statement counts."""
+    """Return the number of recordings and their hours; the longest stated duration counts."""
     digests, lengths = np.asarray(clips), np.asarray(seconds)
     order = np.lexsort((-lengths, digests))
     _, first = np.unique(digests[order], return_index=True)

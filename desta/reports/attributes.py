@@ -124,7 +124,7 @@ def player(path: Path, *, max_seconds: float | None = None) -> str:
         max_seconds: what lies beyond is left out; None keeps all of it.
     """
     try:
-        samples = audio.load(path)
+        samples = audio.load_audio(path)
     except DataError as error:
         return paragraph(f"Cannot be played: {error.message}", "missing")
     heard = samples[: None if max_seconds is None else round(max_seconds * audio.SAMPLE_RATE)]

@@ -114,7 +114,7 @@ def outcome(result: Result, reading: str) -> int:
 
 def _embedded(path: Path) -> str | None:
     try:
-        return embed(audio.load(path))
+        return embed(audio.load_audio(path))
     except DataError:
         return None  # the browser may still know how to play it
 

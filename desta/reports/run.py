@@ -34,7 +34,7 @@ from desta.reports.schemas import (
     StepLine,
     ValidationLine,
 )
-from desta.schema import Json, check, read_json
+from desta.schema import Json, check_json, read_json
 from desta.shards import Manifest
 
 REPORT = "report.html"
@@ -255,8 +255,8 @@ def _read_recipe(path: Path) -> Any:
         told = " ".join(str(error).split())
         raise DataError(f"{path} is not a training recipe: {told}", fix="train again") from error
     where = f"{path} is not a training recipe"
-    check(recipe, RunRecipe, where=where, fix="mend that key, or train again")
-    check(recipe, Json, where=where, fix="mend that key, or train again")
+    check_json(recipe, RunRecipe, where=where, fix="mend that key, or train again")
+    check_json(recipe, Json, where=where, fix="mend that key, or train again")
     return recipe
 
 
@@ -284,6 +284,6 @@ def _kind_of_metric(line: Row) -> Any:
 def _read_lines(path: Path, kind_of: Callable[[Row], Any]) -> list[Row]:
     lines: list[Row] = []
     for number, line in numbered_jsonl(path) if path.is_file() else ():
-        check(line, kind_of(line), where=f"{path}:{number}", fix="mend or delete that line")
+        check_json(line, kind_of(line), where=f"{path}:{number}", fix="mend or delete that line")
         lines.append(line)
     return lines

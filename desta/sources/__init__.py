@@ -1,4 +1,4 @@
-"""1. What corpora say about their clips."""
+"""1. Corpora and the readers of their metadata."""
 
 from collections.abc import Mapping
 
@@ -12,14 +12,14 @@ from desta.sources.speech import SPEECH_SOURCES
 SOURCES: Mapping[str, Source] = {
     source.name: source for source in (*SPEECH_SOURCES, *SOUND_SOURCES, *MUSIC_SOURCES)
 }
-"""The corpora that need no recipe; any other comes in through `desta.sources.custom`."""
+"""Name -> source, of the corpora that need no recipe; for others see `desta.sources.custom`."""
 
 
 def find_source(name: str) -> Source:
-    """Return the source of that name.
+    """Return a source by its name.
 
     Raises:
-        DataError: there is none.
+        DataError: the name is unknown.
     """
     if name not in SOURCES:
         raise DataError(

@@ -1,4 +1,4 @@
-"""What a reader of a corpus hands on, and the row by which it is known."""
+"""Base types of sources: the metadata that readers yield, and the table row of a corpus."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -12,32 +12,32 @@ from desta.records import Domain, Segment, Split
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What the corpus says of a recording, before the recording itself is opened."""
+    """Metadata of a recording, before the recording itself is opened."""
 
     id: str
-    """Unique within the corpus; the clip is called `source/id`."""
+    """Unique within the corpus; the id of the clip is `source/id`."""
     audio: str
     """Path relative to the root of the corpus."""
     domain: Domain
     segments: tuple[Segment, ...] = ()
-    """An end of infinity means the end of the recording."""
+    """An infinite end stands for the end of the recording."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """In the order in which they are to be written."""
+    """Attribute -> value, in the order of the seed description."""
     split: Split | None = None
-    """Where the corpus itself puts the recording; None leaves it to `assign_splits`. Corpora of a
-    handful of sentences, which everybody in them reads, are for training throughout: their texts
-    would draw one split for all."""
+    """Split that the corpus prescribes; None leaves it to `assign_splits`. Corpora in which
+    everyone reads the same few sentences prescribe training, as `assign_splits` would put nearly
+    all of them into one split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A recording that is left out, and why."""
+    """A recording that is left out, with the reason."""
 
     id: str
     reason: str
-    """The same words for every recording it befalls, so that they can be counted."""
+    """Fixed text by which recordings are counted."""
     broken: bool = False
-    """True for damage (unreadable, missing); False for what the corpus means to be so."""
+    """True for damage (unreadable, missing); False for recordings that are left out on purpose."""
 
 
 Reader = Callable[[Path], Iterator[Metadata | Skipped]]
@@ -52,26 +52,26 @@ class Source:
     domains: tuple[Domain, ...]
     licence: str
     obtain: str
-    """Where it comes from, and what has to be agreed to or paid."""
+    """Place to get it from, with terms and price."""
     layout: Literal["confirmed", "believed"]
-    """Whether the folders and files that the reader expects were looked up or are remembered."""
+    """`confirmed` if the expected folders and files were looked up, else `believed`."""
     cited: str
-    """Where the layout was looked up, or what the belief rests on."""
+    """Reference for the layout, or the grounds of the belief."""
     read: Reader
-    """Root -> one item for every recording, in an order that does not change. Of a corpus with
-    official splits only the training split is read; the rest is `Skipped`."""
+    """Root -> one item per recording, in a fixed order. If a corpus has official splits, only the
+    training split is read, and the rest is `Skipped`."""
     packages: tuple[str, ...] = ()
     """Debian packages that bring the corpus."""
 
 
 OTHER_TEST = "a recording of another corpus's test split"
-"""Why a recording is left out that the corpus shares with one that keeps it for a test."""
+"""Reason for leaving out a recording that is in the test split of another corpus."""
 NOT_WHOLE = "its entry is not whole"
-"""Why an entry is left out (`broken`) that lacks something every entry has."""
+"""Reason for leaving out an entry (`broken`) that lacks a field that all entries have."""
 
 
 def source_facts(source: Source) -> dict[str, str]:
-    """Return what a user has to know of a corpus, as tables show it."""
+    """Return the facts about a corpus for tables."""
     return {
         "name": source.name,
         "title": source.title,
@@ -84,15 +84,15 @@ def source_facts(source: Source) -> dict[str, str]:
 
 
 def spoken(text: str | None) -> tuple[Segment, ...]:
-    """Return one segment that fills the recording; None where the words are unknown."""
+    """Return one segment over the whole recording; its text is None if the words are unknown."""
     return (Segment(start=0.0, end=math.inf, text=text),)
 
 
 def find_folder(root: Path, inside: str, *, source: str, bring: str | None = None) -> Path:
-    """Return a folder of the corpus; if nothing is said of `bring`, it is in a Debian package.
+    """Return a folder of the corpus; without `bring` the error names its Debian package.
 
     Raises:
-        DataError: it is not there.
+        DataError: the folder is missing.
     """
     bring = bring or f"`desta sources fetch {source}` fetches it"
     return _find(root, inside, source, bring, "folder")
@@ -105,10 +105,10 @@ def find_file(root: Path, inside: str, *, source: str, bring: str) -> Path:
         root: folder of the corpus.
         inside: path below it.
         source: name of the corpus.
-        bring: what to fetch or unpack where the file is missing.
+        bring: what to fetch or unpack, for the error message.
 
     Raises:
-        DataError: it is not there.
+        DataError: the file is missing.
     """
     return _find(root, inside, source, bring, "file")
 
@@ -125,12 +125,12 @@ def _find(root: Path, inside: str, source: str, bring: str, kind: str) -> Path:
 
 
 def of_split(id: str, split: str) -> Skipped:
-    """Leave out a recording that the corpus keeps for another purpose than training."""
+    """Return the `Skipped` of a recording that is not in the training split."""
     return Skipped(id=id, reason=f"of the official {split} split")
 
 
 def readable(label: str) -> str:
-    """Return a label as it is written in a description.
+    """Return a label in the form of seed descriptions.
 
     >>> readable("door_wood_knock")
     'Door wood knock'
@@ -140,10 +140,10 @@ def readable(label: str) -> str:
 
 
 def stated(attributes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the attributes that have a value, in their order."""
+    """Return the attributes that have a value, in the same order."""
     return {name: value for name, value in attributes.items() if value}
 
 
 def relative_id(path: Path, folder: Path) -> str:
-    """Return the path below a folder without its suffix, with forward slashes."""
+    """Return the path relative to a folder, without its suffix, with forward slashes."""
     return path.relative_to(folder).with_suffix("").as_posix()

@@ -1,4 +1,4 @@
-"""Corpora of the user's own: a table or a Hugging Face data set, and a recipe that maps it."""
+"""Custom corpora: a table or a Hugging Face data set, mapped by a recipe."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from desta.sources.glossary import JOINED
 from desta.sources.languages import language_name
 from desta.sources.tables import Row, read_dataset, read_table
 
-_NAMED = 5  # values that an error lists
+_NAMED = 5  # values listed in an error
 _SPLITS: Mapping[str, Split] = {
     "train": "train",
     "training": "train",
@@ -33,14 +33,14 @@ _SPLITS: Mapping[str, Split] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which column holds what; null where none does."""
+    """Names of the columns; null if there is no such column."""
 
     audio: str = "audio"
     """Path relative to the root, or the sound itself in a Hugging Face data set."""
     text: str | None = None
-    """What is said."""
+    """Transcription."""
     start: str | None = None
-    """Seconds from the start of the recording at which the row begins."""
+    """Start of the row's segment, in seconds from the start of the recording."""
     end: str | None = None
     speaker: str | None = None
     language: str | None = None
@@ -48,23 +48,23 @@ class Columns:
     domain: str | None = None
     """speech, sound or music."""
     split: str | None = None
-    """train, validation (dev, valid, val) or test, kept as the corpus has it."""
+    """train, validation (dev, valid, val) or test; overrides the split by `desta describe`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowMap:
-    """What the columns of a row mean."""
+    """Mapping from the columns of a row to metadata."""
 
     columns: Columns = field(default_factory=Columns)
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Attribute -> column, in the order in which they are to be written."""
+    """Attribute -> column, in the order of the seed description."""
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Attribute -> what the table writes -> what the description shall say; a row with a value
-    that is not among them is left out and counted."""
+    """Attribute -> value in the table -> value in the description; a row with any other value is
+    left out and counted."""
     constants: Mapping[str, str] = field(default_factory=dict)
-    """Attribute -> value that holds for the whole corpus."""
+    """Attribute -> value for the whole corpus."""
     domain: Domain = "speech"
-    """Of rows that do not state one."""
+    """Domain of rows that do not state one."""
 
     def __post_init__(self) -> None:
         if both := self.attributes.keys() & self.constants.keys():
@@ -74,26 +74,26 @@ class RowMap:
         for name in self.values:
             if name not in self.attributes:
                 raise ConfigError(
-                    f'values names "{name}", which is no attribute',
+                    f'values names "{name}", which is not an attribute',
                     fix=suggest(name, list(self.attributes)),
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomRecipe(RowMap):
-    """How to read a corpus; one of `table` and `dataset` is given.
+    """Recipe of a custom corpus; either `table` or `dataset` is given.
 
     Rows about the same recording are segments of one clip, in the order of the rows.
     """
 
     name: str
-    """Opens the id of every clip."""
+    """Prefix of the id of every clip."""
     table: str | None = None
     """CSV, TSV or JSONL file, relative to the root."""
     dataset: str | None = None
     """Hugging Face data set: a folder on disk or an id on the Hub."""
     dataset_split: str = "train"
-    """The part of the data set that is read."""
+    """Split of the data set to read."""
     licence: str = "not stated"
 
     def __post_init__(self) -> None:
@@ -112,13 +112,13 @@ class CustomRecipe(RowMap):
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that would make ids hard to read."""
+    """Refuse a corpus name that is not a single word."""
     if not re.fullmatch(r"[\w.-]+", name):
         raise ConfigError(f'name = "{name}" is not one word', fix="use letters, digits, . _ and -")
 
 
 def custom_source(recipe: CustomRecipe) -> Source:
-    """Return the source that a recipe describes."""
+    """Create the source of a recipe."""
 
     def read(root: Path) -> Iterator[Metadata | Skipped]:
         yield from _read(recipe, root)
@@ -153,11 +153,11 @@ def _read(recipe: CustomRecipe, root: Path) -> Iterator[Metadata | Skipped]:
 def group_rows(
     recipe: RowMap, rows: Iterable[tuple[str, Row]], root: Path
 ) -> Iterator[Metadata | Skipped]:
-    """Yield a clip for every recording that rows name, its segments in the order of the rows.
+    """Yield the metadata of every recording, its segments in the order of the rows.
 
     Args:
-        recipe: which column holds what.
-        rows: each with the id under which it is counted if it names no recording.
+        recipe: mapping of the columns.
+        rows: rows with the ids under which they are counted if they name no recording.
         root: folder of the corpus.
     """
     recordings: dict[str, list[Row]] = {}
@@ -176,7 +176,7 @@ def group_rows(
 
 
 def _check_columns(recipe: CustomRecipe, rows: Sequence[Row]) -> None:
-    """Refuse a recipe that names columns which no row has."""
+    """Refuse a recipe with columns that no row has."""
     known = {column for row in rows for column in row}
     named = [getattr(recipe.columns, f.name) for f in fields(recipe.columns)]
     for column in (*filter(None, named), *recipe.attributes.values()):
@@ -188,7 +188,7 @@ def _check_columns(recipe: CustomRecipe, rows: Sequence[Row]) -> None:
 
 
 def _check_values(recipe: CustomRecipe, rows: Sequence[Row]) -> None:
-    """Refuse translations none of which stands in the table."""
+    """Refuse a mapping of values of which none occurs in the table."""
     for name, words in recipe.values.items():
         found = _distinct(rows, recipe.attributes[name])
         if found and not any(_entry(value, words) for value in found):
@@ -232,12 +232,12 @@ def _segment(columns: Columns, row: Row) -> Segment:
 
 
 def _attributes(recipe: RowMap, rows: Sequence[Row]) -> dict[str, str]:
-    """Return what the rows say of the recording; values that differ are joined by a slash."""
+    """Return the attributes of a recording; different values are joined by a slash."""
     values = {
         name: JOINED.join(_translated(_distinct(rows, column), recipe.values.get(name)))
         for name, column in recipe.attributes.items()
     }
-    codes = _distinct(rows, recipe.columns.language)  # en and English are one language
+    codes = _distinct(rows, recipe.columns.language)  # en and English are the same language
     languages = list(dict.fromkeys(language_name(code) for code in codes))
     values = {"Language": JOINED.join(languages), **values} if languages else values
     return {name: value for name, value in (values | dict(recipe.constants)).items() if value}
@@ -253,13 +253,13 @@ def _translated(found: Sequence[str], words: Mapping[str, str] | None) -> Sequen
 
 
 def _entry(value: str, words: Mapping[str, str]) -> str | None:
-    """Return the entry of a value; a boolean may be written as JSON or as Python has it."""
+    """Return the entry of a value; booleans may be in the form of JSON or Python."""
     spelt = (value, value.capitalize()) if value in ("true", "false") else (value,)
     return next((word for word in spelt if word in words), None)
 
 
 def _inside(value: Any, root: Path) -> str:
-    """Return the path of a recording relative to the root, which it must not leave."""
+    """Return the path of a recording relative to the root, and refuse one outside of it."""
     text = str(value or "").strip()
     if not text:
         raise _BadRow("no recording is named")
@@ -276,7 +276,7 @@ def _inside(value: Any, root: Path) -> str:
 def _cell(row: Row, column: str | None) -> str | None:
     value = row.get(column) if column else None
     if isinstance(value, bool):
-        return str(value).lower()  # as JSON and recipes write it
+        return str(value).lower()  # the form of JSON and recipes
     return None if value is None or value != value else " ".join(str(value).split()) or None
 
 

@@ -1,4 +1,4 @@
-"""Recordings of hours cut into clips where nobody speaks."""
+"""Cutting of long recordings into clips between segments."""
 
 import io
 import math
@@ -19,14 +19,14 @@ from desta.records import Segment
 def group_segments(
     segments: Sequence[Segment], *, max_seconds: float = WINDOW_SECONDS
 ) -> Iterator[tuple[Segment, ...]]:
-    """Yield what is said in each clip: as many segments as fit, none of them cut.
+    """Yield the segments of each clip: as many as fit, none of them cut.
 
-    Segments that overlap stay together, so a group is longer than `max_seconds` only where people
-    talk that long without a common pause.
+    Overlapping segments stay together, so a group exceeds `max_seconds` only if people talk that
+    long without a common pause.
 
     Args:
-        segments: of the whole recording, in any order.
-        max_seconds: from the first start to the last end of a group.
+        segments: segments of the whole recording, in any order.
+        max_seconds: limit from the first start to the last end of a group.
     """
     group: list[Segment] = []
     for island in _islands(segments):
@@ -39,7 +39,7 @@ def group_segments(
 
 
 def shift(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    """Return the segments with their times counted from the start of the first."""
+    """Return the segments with times relative to the start of the first."""
     start = segments[0].start
     return tuple(
         replace(s, start=round(s.start - start, 3), end=round(s.end - start, 3)) for s in segments
@@ -47,13 +47,13 @@ def shift(segments: Sequence[Segment]) -> tuple[Segment, ...]:
 
 
 def cut(source: Path, *, start: float, end: float, channel: int = 0) -> bytes:
-    """Return a stretch of one channel as the bytes of a FLAC file.
+    """Cut a section out of one channel; return it as the bytes of a FLAC file.
 
     Args:
         source: the recording.
-        start: seconds.
-        end: seconds.
-        channel: the first is 0.
+        start: start in seconds.
+        end: end in seconds.
+        channel: index of the channel, from 0.
 
     Raises:
         AudioError: the recording cannot be read, ends before the start or lacks the channel.
@@ -71,7 +71,7 @@ def cut(source: Path, *, start: float, end: float, channel: int = 0) -> bytes:
             with sound:
                 samples, rate = _seek(sound, str(source), start, end, channel)
     if not len(samples):
-        raise AudioError(str(source), "ends before what is said in it", fix="fetch it again")
+        raise AudioError(str(source), "ends before its segments", fix="fetch it again")
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format="FLAC")
     return buffer.getvalue()
@@ -92,7 +92,7 @@ def _seek(
 def _decode(
     file: io.BufferedIOBase, name: str, start: float, end: float, channel: int
 ) -> tuple[NDArray[np.float32], int]:
-    """Decode from the beginning: where a stretch begins is told by what comes before it alone."""
+    """Decode from the beginning, which alone gives exact positions in compressed formats."""
     parts, rate, seconds = [np.zeros(0, np.float32)], 0, 0.0
     for samples, piece_rate, _ in decoding.decode(file, name, []):
         if channel >= samples.shape[1]:
@@ -109,7 +109,7 @@ def _decode(
 
 
 def _islands(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """Yield runs of segments with silence before and after them."""
+    """Yield runs of overlapping segments, with silence before and after."""
     island: list[Segment] = []
     for segment in sorted(segments, key=lambda s: (s.start, s.end)):
         if island and segment.start >= _end(island):

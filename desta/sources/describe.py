@@ -1,4 +1,4 @@
-"""A corpus -> `clips.jsonl`: recordings measured, split, and what was left out counted."""
+"""Description of a corpus as `clips.jsonl`: measures recordings, assigns splits, counts skips."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from desta import audio
-from desta.audio import AudioError, Note
+from desta.audio import AudioError, AudioNote
 from desta.errors import DataError
 from desta.files import sha256, write_atomic
 from desta.isolation import HALF, error_of, holds_half, printable
@@ -21,7 +21,7 @@ from desta.reasons import Reasons
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.files import inside
-from desta.sources.splits import SHARES, assign_splits, normalise
+from desta.sources.splits import SHARES, assign_splits, plain_words
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,7 +29,7 @@ R = TypeVar("R")
 CLIPS = "clips.jsonl"
 SUMMARY = "describe.json"
 
-_MAX_VALUES = 200  # an attribute with more values (a speaker's number) is counted, not listed
+_MAX_VALUES = 200  # attributes with more values (such as speaker numbers) are not listed
 _BATCH = 256  # recordings measured at once
 
 
@@ -40,14 +40,14 @@ class Description:
     source: Source
     clips: tuple[Clip, ...]
     skipped: Reasons[tuple[str, bool]]
-    """By the reason, and whether the recording is broken."""
+    """Skipped recordings, by reason and whether the recording is broken."""
     noted: Reasons[str]
-    """What is odd about recordings that are kept."""
+    """Notes about recordings that are kept."""
     shared: int
-    """Texts and recordings in several splits; more than 0 only where the corpus splits itself."""
+    """Texts and recordings in several splits; above 0 only if the corpus prescribes splits."""
 
     def summary(self) -> dict[str, Any]:
-        """Return counts by split, domain and attribute, hours, and what was left out."""
+        """Return counts by split, domain and attribute, hours, and skipped recordings."""
         names = dict.fromkeys(name for clip in self.clips for name in clip.attributes)
         return {
             "source": self.source.name,
@@ -68,7 +68,7 @@ class Description:
         }
 
     def _values(self, name: str) -> dict[str, Any]:
-        """Return value -> clips in each split; of an attribute with many values, their number."""
+        """Return value -> clips per split; for an attribute with many values only their number."""
         having = [clip for clip in self.clips if name in clip.attributes]
         totals = Counter(clip.attributes[name] for clip in having)
         if len(totals) > _MAX_VALUES:
@@ -89,18 +89,18 @@ def describe(
     seed: int = 0,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Description:
-    """Read a corpus, open every recording, and decide its split.
+    """Read a corpus, measure every recording, and assign its split.
 
     Args:
         source: `find_source(name)` or `custom_source(recipe)`.
         root: folder of the corpus; paths in the clips are relative to it.
         max_broken_share: share of recordings that may be missing or unreadable.
-        shares: of train, validation and test.
-        seed: of the splits.
-        on_progress: told how many recordings are done, after each.
+        shares: shares of train, validation and test.
+        seed: seed of the splits.
+        on_progress: called with the number of finished recordings.
 
     Raises:
-        DataError: the root or the corpus is not there, it holds no clip, or too much is broken.
+        DataError: the root or the corpus is missing, no clip is left, or too much is broken.
     """
     check_local(root)
     if not root.is_dir():
@@ -139,11 +139,11 @@ def describe(
 
 
 def write_description(description: Description, out: Path) -> None:
-    """Write `clips.jsonl` and `describe.json`, each whole or not at all.
+    """Write `clips.jsonl` and `describe.json`, each atomically.
 
     Args:
-        description: what `describe` returned.
-        out: folder, made where it is missing.
+        description: from `describe`.
+        out: folder, created if missing.
     """
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -155,12 +155,12 @@ def write_description(description: Description, out: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Opened:
-    """A clip that waits for its split."""
+    """A clip without its split."""
 
     clip: Clip
     sha256: str
     split: Split | None
-    notes: tuple[Note, ...]
+    notes: tuple[AudioNote, ...]
 
     @property
     def words(self) -> str:
@@ -172,39 +172,39 @@ class Measured:
     """Facts about a recording."""
 
     duration: float
-    """Seconds, from the decoded samples, to a microsecond."""
+    """Seconds of decoded samples, rounded to a microsecond."""
     sha256: str
-    """Of the bytes of the file: equal for copies under different names."""
-    notes: tuple[Note, ...] = ()
-    """What is to be told of it."""
+    """SHA-256 of the file, equal for copies under different names."""
+    notes: tuple[AudioNote, ...] = ()
+    """Notes about the recording."""
 
 
-def measure(path: Path) -> Measured:
-    """Open a recording, decode all of it and say what it is.
+def measure_recording(path: Path) -> Measured:
+    """Decode all of a recording and return the facts about it.
 
     Raises:
         AudioError: it cannot be read to its end.
     """
-    duration, notes = audio.measure(path)
+    duration, notes = audio.measure_audio(path)
     try:
         digest = sha256(path)
-    except OSError as error:  # it could be read a moment ago
+    except OSError as error:  # it was readable a moment ago
         raise AudioError(str(path), "vanished", fix="leave the corpus alone meanwhile") from error
     return Measured(duration=round(duration, 6), sha256=digest, notes=notes)
 
 
 def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Skipped:
-    """Open the recording that the metadata speak of."""
+    """Measure the recording of an item, and return its clip."""
     if isinstance(item, Skipped):
         return replace(item, id=printable(f"{source.name}/{item.id}"))
     id = f"{source.name}/{item.id}"
-    if printable(id + item.audio) != id + item.audio:  # no shard could hold it
+    if printable(id + item.audio) != id + item.audio:  # cannot be stored in a shard
         return Skipped(id=printable(id), reason="its name is not UTF-8", broken=True)
     place = inside(root, item.audio)
-    if place is None:  # links are followed on purpose
+    if place is None:  # symbolic links may lead outside on purpose
         return Skipped(id=id, reason="the recording lies outside the root", broken=True)
     try:
-        measured = measure(root / place)
+        measured = measure_recording(root / place)
     except Exception as error:
         return Skipped(id=id, reason=error_of(error, id).reason, broken=True)
     if any(segment.start >= measured.duration for segment in item.segments):
@@ -227,7 +227,7 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
 
 
 def _in_parallel(function: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:
-    """Map in order on all cores (decoding releases the interpreter), a batch at a time."""
+    """Map in order, a batch at a time, on all cores: decoding releases the interpreter lock."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while batch := list(islice(items, _BATCH)):
             yield from pool.map(function, batch)
@@ -246,7 +246,7 @@ def _check(
         raise DataError(
             f"{source.name}: {broken.total} of {kept + broken.total} recordings are broken, more "
             f'than {max_broken_share:.0%}; {worst.count} times "{reason}", as {worst.example}',
-            fix="mend or remove them, or allow a larger share",
+            fix="repair or remove them, or allow a larger share",
         )
     if not kept:
         left = [f"left out: {reason}, as {n.example}" for (reason, _), n in skipped.most_common()]
@@ -260,6 +260,6 @@ def _count_shared(opened: Sequence[_Opened], clips: Sequence[Clip]) -> int:
     splits: dict[str, set[Split]] = {}
     for item, clip in zip(opened, clips, strict=True):
         splits.setdefault(item.sha256, set()).add(clip.split)
-        if words := normalise(item.words):
+        if words := plain_words(item.words):
             splits.setdefault(words, set()).add(clip.split)
     return sum(len(found) > 1 for found in splits.values())

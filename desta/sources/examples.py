@@ -1,4 +1,4 @@
-"""A seed description of every corpus, as its golden file holds it."""
+"""Example seed descriptions, one per corpus, taken from the golden files."""
 
 import json
 from functools import cache
@@ -13,5 +13,5 @@ def _examples() -> dict[str, str]:
 
 
 def example_of(name: str) -> str | None:
-    """Return the seed description of a clip of the corpus; None where none is kept."""
+    """Return the example of a corpus; None if there is none."""
     return _examples().get(name)

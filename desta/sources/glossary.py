@@ -1,9 +1,9 @@
-"""One name for what corpora write differently: attributes, sexes, ages, emotions, numbers."""
+"""Common names for values that corpora spell differently: sexes, ages, emotions, noise, numbers."""
 
 import math
 
 JOINED = " / "
-"""Between the values of an attribute that has several in one clip."""
+"""Separator between several values of an attribute."""
 
 CLOSED_ATTRIBUTES = frozenset(
     {
@@ -76,7 +76,7 @@ NOISE_LEVELS = tuple(_NOISE)
 
 
 def gender_name(word: str | None) -> str | None:
-    """Return Female or Male; None for what is unknown or neither.
+    """Return Female or Male; None for an unknown or other value.
 
     >>> gender_name("F"), gender_name("male_masculine"), gender_name("Unknown")
     ('Female', 'Male', None)
@@ -85,7 +85,7 @@ def gender_name(word: str | None) -> str | None:
 
 
 def age_name(word: str | None) -> str | None:
-    """Return a decade as digits, any other age as it is; None for none.
+    """Return a decade in digits, any other age unchanged; None for no age.
 
     >>> age_name("twenties"), age_name("46"), age_name("")
     ('20s', '46', None)
@@ -95,7 +95,7 @@ def age_name(word: str | None) -> str | None:
 
 
 def emotion_name(word: str | None) -> str | None:
-    """Return an emotion as an adjective; None for what names none (other, no agreement).
+    """Return an emotion as an adjective; None for a word that names none (other, no agreement).
 
     >>> emotion_name("joy"), emotion_name("ANG"), emotion_name("xxx")
     ('Happy', 'Angry', None)
@@ -104,7 +104,7 @@ def emotion_name(word: str | None) -> str | None:
 
 
 def noise_name(word: str | None) -> str | None:
-    """Return Clean, Moderate or Noisy for a tag of data-speech; None for none.
+    """Return Clean, Moderate or Noisy for a tag of data-speech; None for any other text.
 
     >>> noise_name("very noisy"), noise_name("slightly clean environment"), noise_name("")
     ('Noisy', 'Clean', None)
@@ -113,7 +113,7 @@ def noise_name(word: str | None) -> str | None:
 
 
 def noise_level(decibels: float) -> str:
-    """Return the word that DeSTA-AQA5M uses at 10 dB (noisy) and 15 dB (moderate).
+    """Return the noise level of a signal-to-noise ratio, with the borders of DeSTA-AQA5M.
 
     >>> noise_level(10), noise_level(15), noise_level(25)
     ('Noisy', 'Moderate', 'Clean')
@@ -124,7 +124,7 @@ def noise_level(decibels: float) -> str:
 
 
 def number(value: object) -> float | None:
-    """Return a finite number; None for what is none.
+    """Return a value as a finite number; None if it is not one.
 
     >>> number("3.5"), number("NA"), number("nan"), number(None)
     (3.5, None, None, None)
@@ -137,7 +137,7 @@ def number(value: object) -> float | None:
 
 
 def out_of(value: object, most: int) -> str | None:
-    """Return a rating on a scale from 1; None where it is no number.
+    """Return a rating with the top of its scale; None if it is not a number.
 
     >>> out_of("3.0", 5), out_of("NaN", 7)
     ('3.0/5', None)

@@ -1,4 +1,4 @@
-"""Corpora that come as Hugging Face data sets: folders of parquet files with the sounds inside."""
+"""Reading of Hugging Face data sets: folders of Parquet files with the sounds inside."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,19 +13,19 @@ from desta.sources.files import keep, visible
 
 _SUFFIX = re.compile(r"\.\w{1,5}")
 _ROWS_AT_ONCE = 64
-"""Rows, with their sounds, that are held in memory."""
+"""Rows held in memory with their sounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubRow:
-    """A row of a parquet file whose sound has become a file."""
+    """A row of a Parquet file whose sound is stored as a file."""
 
     id: str
-    """Path of the parquet file without its suffix, and the number of the row in it."""
+    """Path of the Parquet file without its suffix, and the number of the row in it."""
     audio: str
-    """Path of the sound, relative to the root; empty where the rows hold none."""
+    """Path of the sound, relative to the root; empty if the rows hold no sound."""
     values: Mapping[str, Any]
-    """Column -> value, of the columns that were asked for."""
+    """Column -> value, of the requested columns."""
 
 
 def hub_reader(
@@ -39,21 +39,21 @@ def hub_reader(
     train: Sequence[str] = ("train",),
     splits: Mapping[str, str] | None = None,
 ) -> Reader:
-    """Return the reader of a data set of the Hub that was downloaded as it is.
+    """Create a reader of a downloaded Hub data set.
 
-    The sound of a row is kept below `root/recordings` (`recordings.keep`). Rows of files that are
-    not called `train-...` are counted.
+    The sound of a row is stored below `root/recordings` (`recordings.keep`). Rows of files of other
+    splits are skipped and counted.
 
     Args:
         source: name of the corpus.
-        datasets: its id on the Hub, for the error message; of several each lies in a folder of
-            its own name.
-        columns: what `describe` looks at.
-        describe: row -> metadata.
-        audio: column that holds the sound; None where the rows only name files.
-        folder: where the parquet files lie below the root, at any depth.
-        train: how the names of the files to read begin.
-        splits: other beginning -> the official split that it is, where it is not its name.
+        datasets: its id on the Hub, for the error message; if there are several, each lies in a
+            folder of its own name.
+        columns: columns that `describe` needs.
+        describe: function row -> metadata.
+        audio: column of the sound; None if the rows only name files.
+        folder: folder of the Parquet files below the root, at any depth.
+        train: prefixes of the names of the files to read.
+        splits: other prefix -> official split, if it is not the prefix itself.
     """
 
     def read(root: Path) -> Iterator[Metadata | Skipped]:
@@ -81,17 +81,17 @@ def hub_reader(
     return read
 
 
-def read_rows(
+def read_parquet_rows(
     shard: Path, root: Path, columns: Sequence[str], *, audio: str, to: str
 ) -> Iterator[HubRow | Skipped]:
-    """Yield the rows of one parquet file, the sound of each kept below `root/recordings`.
+    """Yield the rows of one Parquet file; their sounds are stored below `root/recordings`.
 
     Args:
         shard: the file, below `root`.
         root: folder of the data set.
-        columns: what to read beside the sound; a file without one of them is an error.
-        audio: column that holds the sound.
-        to: what the user wanted, for the error where pyarrow is missing.
+        columns: columns to read beside the sound; a missing one is an error.
+        audio: column of the sound.
+        to: purpose, for the error if pyarrow is missing.
     """
     parquet = need("pyarrow.parquet", extra="train", to=to)
     with _reading(shard):
@@ -103,14 +103,14 @@ def read_rows(
 
 
 def column_names(shard: Path, *, to: str) -> set[str]:
-    """Return the names of the columns of a parquet file."""
+    """Return the column names of a Parquet file."""
     parquet = need("pyarrow.parquet", extra="train", to=to)
     with _reading(shard):
         return set(parquet.read_schema(shard).names)
 
 
 def _download(datasets: str | Sequence[str], root: Path) -> str:
-    """Return the commands that fetch the corpus."""
+    """Return the commands that download the corpus."""
     places = (
         {datasets: root}
         if isinstance(datasets, str)
@@ -140,7 +140,7 @@ def _check_columns(file: Any, shard: Path, columns: Sequence[str], audio: str | 
 
 @contextmanager
 def _reading(shard: Path) -> Iterator[None]:
-    """Turn damage of a shard, wherever it is met, into an error that names the shard."""
+    """Convert errors of a damaged shard to a DataError that names it."""
     try:
         yield
     except (OSError, ValueError, NotImplementedError) as error:
@@ -169,7 +169,7 @@ def _values(file: Any, shard: Path, columns: Sequence[str]) -> Iterator[dict[str
 
 
 def _keep(root: Path, id: str, sound: Mapping[str, Any] | None) -> str | None:
-    """Return the path of the sound of a row; None where there is none."""
+    """Store the sound of a row and return its path; None if there is none."""
     if not sound or not sound["bytes"]:
         return None
     suffix = Path(sound["path"] or "").suffix

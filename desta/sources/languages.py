@@ -1,4 +1,4 @@
-"""Names of languages in English words."""
+"""English names of languages."""
 
 LANGUAGES = {
     "ab": "Abkhazian",
@@ -133,7 +133,7 @@ _NAMES = {name.casefold(): name for name in LANGUAGES.values()}
 
 
 def language_name(code: str) -> str:
-    """Return the name of a language; what is no known code is returned as it is.
+    """Return the name of a language; an unknown code is returned unchanged.
 
     >>> language_name("pt_BR"), language_name("Quechua")
     ('Portuguese', 'Quechua')
@@ -142,7 +142,7 @@ def language_name(code: str) -> str:
 
 
 def language_of_label(label: str) -> str | None:
-    """Return the language that a classifier's label means; None for one without a name here.
+    """Return the language of a classifier's label; None if it has no name here.
 
     >>> [language_of_label(label) for label in ("cmn", "en: English", "french", "xho")]
     ['Chinese', 'English', 'French', None]

@@ -1,7 +1,8 @@
 """Manifests of lhotse (JSONL, plain or gzipped) as a source; lhotse itself is not needed.
 
-A clip is a cut, or a whole recording where there are no cuts; supervisions become its segments. The
-stretch of a cut is taken out of its recording: the rest may belong to another split.
+A clip is a cut, or a whole recording if there are no cuts; supervisions become its segments. The
+section of a cut is stored as a file of its own, as the rest of its recording may belong to another
+split.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,35 +20,35 @@ from desta.sources.files import inside, keep
 from desta.sources.glossary import gender_name
 from desta.sources.tables import Row
 
-_TOLERANCE = 0.05  # seconds by which times in a manifest are off
-_TOLD = ("text", "speaker", "language")
+_TOLERANCE = 0.05  # seconds of error in times of a manifest
+_FIELDS = ("text", "speaker", "language")
 _HARMLESS = ("Resample",)
-"""What a manifest may do to a recording without changing what is heard."""
+"""Transforms in a manifest that can be ignored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LhotseRecipe:
-    """Which manifests to read: `cuts`, or `recordings` with or without `supervisions`."""
+    """Recipe of a lhotse corpus: `cuts`, or `recordings` with or without `supervisions`."""
 
     name: str
-    """Opens the id of every clip."""
+    """Prefix of the id of every clip."""
     cuts: str | None = None
     """CutSet, relative to the root: .jsonl or .jsonl.gz."""
     recordings: str | None = None
     supervisions: str | None = None
     moved_from: str | None = None
-    """Folder in which the audio lay when the manifests were written; it is the root now."""
+    """Folder of the audio when the manifests were written; replaced by the root."""
     attributes: Mapping[str, str] = field(default_factory=lambda: {"Gender": "gender"})
     """Attribute -> field of a supervision, or custom field of supervision, cut or recording."""
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Attribute -> what the manifest writes -> what the description shall say."""
+    """Attribute -> value in the manifest -> value in the description."""
     constants: Mapping[str, str] = field(default_factory=dict)
-    """Attribute -> value that holds for the whole corpus."""
+    """Attribute -> value for the whole corpus."""
     speakers: bool = False
-    """Write in front of each segment who speaks; for conversations."""
+    """Write the speaker in front of each segment; for conversations."""
     domain: Domain = "speech"
     split: Split | None = None
-    """What the manifest is of; null lets `desta describe` split it."""
+    """Split of the manifest; null lets `desta describe` assign splits."""
     licence: str = "not stated"
 
     def __post_init__(self) -> None:
@@ -63,7 +64,7 @@ class LhotseRecipe:
 
 
 def lhotse_source(recipe: LhotseRecipe) -> Source:
-    """Return the source that a recipe describes."""
+    """Create the source of a recipe."""
 
     def read(root: Path) -> Iterator[Metadata | Skipped]:
         by_clip: dict[str, list[Row]] = {}
@@ -116,7 +117,7 @@ def _rows(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[str, Row] | Skippe
     """Yield a row for every supervision, and for every cut or recording without any.
 
     Raises:
-        DataError: a line is not what lhotse writes.
+        DataError: a line is not in lhotse's format.
     """
     seen: set[tuple[str, str | None]] = set()  # a cut may be listed twice
     try:
@@ -142,12 +143,12 @@ def _rows(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[str, Row] | Skippe
                 if supervisions:
                     start = float(supervision["start"])
                     row |= {"start": max(start, 0.0), "end": start + float(supervision["duration"])}
-                    row |= {name: supervision.get(name) for name in _TOLD}
+                    row |= {name: supervision.get(name) for name in _FIELDS}
                 yield id, row
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         manifest = root / (recipe.cuts or recipe.recordings or "")
         raise DataError(
-            f"{manifest} is no manifest of lhotse: {error!r}",
+            f"{manifest} is not a manifest of lhotse: {error!r}",
             fix="give a CutSet as `cuts`, a RecordingSet as `recordings`, a SupervisionSet as "
             "`supervisions`",
         ) from error
@@ -156,7 +157,7 @@ def _rows(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[str, Row] | Skippe
 def _clip(
     recipe: LhotseRecipe, root: Path, recording: Row, cut: Row, supervisions: Sequence[Row]
 ) -> tuple[str, str] | Skipped:
-    """Return id and path of what a cut holds: the recording itself, or a stretch out of it."""
+    """Return id and path of the clip of a cut: the recording itself, or a section of it."""
     id, audio = str(recording["id"]), _audio(recipe, recording)
     if not cut or _is_whole(cut, recording):
         return id, audio
@@ -191,7 +192,7 @@ def _reaches_out(supervision: Row, duration: float) -> bool:
 
 
 def _spans(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[Row, Row, Sequence[Row]] | Skipped]:
-    """Yield recording, cut (empty where there are none) and supervisions."""
+    """Yield recording, cut (empty if there are none) and supervisions."""
     if recipe.cuts is not None:
         for line in read_jsonl(root / recipe.cuts):
             mixed = {"mixed": True} if "tracks" in line else {}
@@ -200,18 +201,18 @@ def _spans(recipe: LhotseRecipe, root: Path) -> Iterator[tuple[Row, Row, Sequenc
                 if cut.get("type") != "PaddingCut":
                     yield cut["recording"] | mixed, cut, cut.get("supervisions") or []
         return
-    told: dict[str, list[Row]] = {}
+    found: dict[str, list[Row]] = {}
     if recipe.supervisions is not None:
         for supervision in read_jsonl(root / recipe.supervisions):
-            told.setdefault(str(supervision["recording_id"]), []).append(supervision)
+            found.setdefault(str(supervision["recording_id"]), []).append(supervision)
     for recording in read_jsonl(root / str(recipe.recordings)):
-        yield recording, {}, told.pop(str(recording["id"]), [])
-    for id in told:
+        yield recording, {}, found.pop(str(recording["id"]), [])
+    for id in found:
         yield Skipped(id=id, reason="its recording is not in the RecordingSet", broken=True)
 
 
 def _only_lhotse(recording: Row) -> str | None:
-    """Return why the recording does not exist as one file, if it does not."""
+    """Return the reason why the recording does not exist as one file; None if it does."""
     if recording.get("mixed"):
         return "a mix that only lhotse can make"
     if any(t.get("name") not in _HARMLESS for t in recording.get("transforms") or ()):

@@ -1,4 +1,4 @@
-"""Corpora out of Debian packages, unpacked into a folder without being root."""
+"""Corpora in Debian packages, unpacked into a folder without root rights."""
 
 import os
 import shutil
@@ -14,17 +14,17 @@ _OWN = "or describe recordings of your own with `desta describe custom`"
 
 
 def fetch_packages(dest: Path, packages: Sequence[str]) -> list[str]:
-    """Download and unpack packages, as `dest/usr/share/...`; what is there already is kept.
+    """Download and unpack packages, as `dest/usr/share/...`; existing ones are kept.
 
     Args:
-        dest: made where it is missing.
+        dest: folder, created if missing.
         packages: names, for example `Source.packages`.
 
     Returns:
-        The packages that were fetched now.
+        The newly fetched packages.
 
     Raises:
-        DataError: the tools of Debian are missing, or a package cannot be had or unpacked.
+        DataError: Debian's tools are missing, or a package cannot be downloaded or unpacked.
     """
     markers = dest / _MARKERS
     missing = [name for name in dict.fromkeys(packages) if not (markers / name).is_file()]
@@ -42,7 +42,7 @@ def fetch_packages(dest: Path, packages: Sequence[str]) -> list[str]:
         for name in missing:
             for file in Path(folder).glob(f"{name}_*.deb"):
                 _unpack(file, dest)
-                (markers / name).touch()  # last, so that a package cut short is fetched again
+                (markers / name).touch()  # last, so that an interrupted package is fetched again
     if absent := [name for name in missing if not (markers / name).is_file()]:
         raise DataError(f"the download lacks {', '.join(absent)}", fix=f"try again, {_OWN}")
     return missing
@@ -50,7 +50,7 @@ def fetch_packages(dest: Path, packages: Sequence[str]) -> list[str]:
 
 def _download(packages: Sequence[str], folder: Path) -> None:
     result = _run(["apt-get", "-q", "download", *packages], folder)
-    if result.returncode and os.geteuid() == 0:  # most often the lists are empty or old
+    if result.returncode and os.geteuid() == 0:  # usually the lists are empty or old
         _run(["apt-get", "-q", "update"], folder)
         result = _run(["apt-get", "-q", "download", *packages], folder)
     if result.returncode:

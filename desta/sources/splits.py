@@ -1,4 +1,4 @@
-"""Train, validation and test: never the same words or the same recording in two of them."""
+"""Assignment of splits: no words and no recording are in two of them."""
 
 import hashlib
 import unicodedata
@@ -18,18 +18,18 @@ def assign_splits(
     shares: Sequence[float] = SHARES,
     seed: int = 0,
 ) -> list[Split]:
-    """Decide a split for every clip.
+    """Return a split for every clip.
 
-    Clips with equal words (`normalise`) or equal recordings form groups, and a group stays
-    together. The hash of its smallest text (of its smallest recording, where nothing is said)
-    decides. So the split of a clip stays when others are added, unless they join two groups, and
-    is the same in every corpus that knows the text.
+    Clips with equal words (`plain_words`) or equal recordings form groups, which stay together. The
+    split follows from the hash of a group's smallest text (its smallest recording, if nothing is
+    said). So the split of a clip stays when others are added, unless they join two groups, and is
+    the same in every corpus with the text.
 
     Args:
-        texts: what is said in each clip; empty where nothing is.
+        texts: transcription of each clip; empty if nothing is said.
         recordings: identity of each recording, such as the hash of its bytes.
-        shares: of train, validation and test; they sum to 1.
-        seed: another seed, other splits.
+        shares: shares of train, validation and test, which sum to 1.
+        seed: seed of the assignment.
     """
     if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise ConfigError(
@@ -50,16 +50,16 @@ def assign_splits(
     keys = [f"1{recording}" for recording in recordings]
     for key, text in zip(keys, texts, strict=True):
         find(key)
-        if words := normalise(text):
+        if words := plain_words(text):
             first, second = sorted((find(f"0{words}"), find(key)))
             parent[second] = first  # the root of a group is its smallest key
     return [_draw(find(key), shares, seed) for key in keys]
 
 
-def normalise(text: str) -> str:
-    """Return the words in lower case without punctuation, so that equal speech is equal.
+def plain_words(text: str) -> str:
+    """Return the words in lower case without punctuation, to compare transcriptions.
 
-    >>> normalise("«Hello,  World!»")
+    >>> plain_words("«Hello,  World!»")
     'hello world'
     """
     kept = (
@@ -71,7 +71,7 @@ def normalise(text: str) -> str:
 
 def _draw(key: str, shares: Sequence[float], seed: int) -> Split:
     digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
-    point = int.from_bytes(digest[:7]) / 2**56  # exact in a float, below 1
+    point = int.from_bytes(digest[:7]) / 2**56  # exact as a float, below 1
     train, validation, _ = shares
     if point < train:
         return "train"

@@ -1,4 +1,4 @@
-"""Tux Paint's stamps: pictures with names in many languages, told aloud, some with their sound."""
+"""Tux Paint's stamps: pictures with spoken names in many languages, some with a sound."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ LICENCE = "GPL-2.0"
 
 
 def stamp_texts(path: Path) -> dict[str, str]:
-    """Return locale in lower case -> name of the stamp; empty where there is no such file.
+    """Return locale in lower case -> name of the stamp; empty if there is no such file.
 
     The first line is English, the others are `LOCALE.utf8=...`.
     """

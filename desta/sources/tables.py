@@ -1,4 +1,4 @@
-"""Rows of a corpus out of CSV, TSV, JSONL or a Hugging Face data set."""
+"""Reading of corpus tables: CSV, TSV, JSONL or a Hugging Face data set."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 """Column -> value; a missing value is None, empty or absent."""
 
 _SEPARATOR = re.compile(r'"?sep= *([^\r\n"])[;,\t]*"?\s*', re.IGNORECASE)
-"""A first line in which spreadsheets name what separates the columns; no row of the table."""
+"""First line of some spreadsheets, which names the separator; not a row of the table."""
 
 csv.field_size_limit(1 << 24)  # biographies of artists may be longer than the default
 
@@ -26,7 +26,7 @@ def read_table(path: Path) -> list[Row]:
     """Read a table whose first line (CSV, TSV) or keys (JSONL) name the columns.
 
     Args:
-        path: .csv, .tsv or .jsonl; a CSV may be separated by semicolons, or begin with `sep=;`.
+        path: .csv, .tsv or .jsonl; a CSV may use semicolons, or begin with `sep=;`.
 
     Raises:
         DataError: the file is missing, not UTF-8 or not a table.
@@ -43,7 +43,7 @@ def read_table(path: Path) -> list[Row]:
 
 
 def _delimiter(path: Path) -> str:
-    """Return what separates the columns: spreadsheets write ; where the comma is decimal."""
+    """Return the separator: spreadsheets write ; in locales with a decimal comma."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline()
     if named := _SEPARATOR.fullmatch(header):
@@ -54,15 +54,15 @@ def _delimiter(path: Path) -> str:
 def read_rows(
     path: Path, *columns: str, delimiter: str = ",", quoted: bool = True, strict: bool = False
 ) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table whose first line names the columns, without holding them all.
+    """Yield the rows of a table whose first line names the columns, one at a time.
 
     Args:
-        path: UTF-8 text that is there (`find_file`).
-        columns: those that must be there; a row that ends before one of them has it empty.
-        delimiter: between cells.
-        quoted: a quotation mark opens a cell; False where it is an ordinary character.
-        strict: a quotation mark out of place, a name that two columns have, and a row with more
-            cells than there are columns are errors.
+        path: an existing UTF-8 file (`find_file`).
+        columns: required columns; empty in rows that end before them.
+        delimiter: separator of cells.
+        quoted: whether cells may be quoted; if False, quotation marks are ordinary characters.
+        strict: whether misplaced quotation marks, duplicate columns and rows with too many cells
+            are errors.
 
     Raises:
         DataError: not UTF-8, not a table, or a column is missing.
@@ -90,7 +90,7 @@ def read_rows(
 def read_cells(
     path: Path, *, delimiter: str = ",", quoted: bool = True, strict: bool = False
 ) -> Iterator[list[str]]:
-    """Yield the stripped cells of every row that has any; arguments as those of `read_rows`.
+    """Yield the stripped cells of every row that has any; arguments as for `read_rows`.
 
     Raises:
         DataError: not UTF-8, or not a table.
@@ -113,15 +113,15 @@ def read_cells(
         ) from error
     except csv.Error as error:
         raise DataError(
-            f"{path} is not a table: {error}", fix="unpack that file again, or mend its quotes"
+            f"{path} is not a table: {error}", fix="unpack that file again, or correct its quotes"
         ) from error
 
 
 def read_records(path: Path, *keys: str) -> Iterator[dict[str, str]]:
-    """Yield the lines of a JSONL file as the rows of a table: what is no text is empty.
+    """Yield the lines of a JSONL file as rows of a table; values that are not text become empty.
 
     Raises:
-        DataError: a line is no JSON object, or the first one lacks a key.
+        DataError: a line is not a JSON object, or the first one lacks a key.
     """
     for number, record in enumerate(read_jsonl(path)):
         if number == 0 and (missing := [key for key in keys if key not in record]):
@@ -133,8 +133,8 @@ def read_records(path: Path, *keys: str) -> Iterator[dict[str, str]]:
         yield dict.fromkeys(keys, "") | texts
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file that is there.
+def load_json(path: Path) -> Any:
+    """Read an existing JSON file.
 
     Raises:
         DataError: it is not JSON.
@@ -146,16 +146,16 @@ def read_json(path: Path) -> Any:
 
 
 def read_dataset(name: str, split: str, audio: str, root: Path) -> list[Row]:
-    """Read a Hugging Face data set; sounds inside it are written below the root, once.
+    """Read a Hugging Face data set; sounds inside it are stored below the root, once.
 
     Args:
         name: a folder written by `save_to_disk`, or an id on the Hub.
-        split: the part to read.
-        audio: column with the recordings: paths, or sounds.
-        root: the sounds go to `root/recordings`, and the column becomes their path.
+        split: split to read.
+        audio: column with the recordings: paths or sounds.
+        root: sounds are stored in `root/recordings`, and the column becomes their path.
 
     Raises:
-        DataError: there is no such data set, part or column.
+        DataError: there is no such data set, split or column.
         MissingExtraError: the package `datasets` is missing.
     """
     datasets = need("datasets", extra="train", to="read a Hugging Face data set")
@@ -187,7 +187,7 @@ def read_dataset(name: str, split: str, audio: str, root: Path) -> list[Row]:
 
 
 def _unpack(sound: Any, folder: str, root: Path) -> Any:
-    """Write a sound that travels inside its row to a file named by its content; return its path."""
+    """Write a sound embedded in a row to a file named by its content; return its path."""
     if not isinstance(sound, Mapping):
         return sound
     if sound.get("bytes") is None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from desta.audio import SAMPLE_RATE
-from desta.data.batching import Batch, collate, num_shared, pack, similar_lengths
-from desta.data.dataset import Cut, Example, ExampleReader, PairDataset, Skipped
+from desta.data.batching import Batch, collate, collate_packed, num_shared, similar_lengths
+from desta.data.dataset import Cut, Example, ExampleReader, PairDataset, SkippedPair
 from desta.data.layout import Layout, Span, Tokens
 from desta.data.sampling import BucketSampler, Position
 from desta.model.checkpoint import Loaded
@@ -35,7 +35,7 @@ class MicroBatch:
     """Usable ones, in the order of the sequences."""
     cut: list[Cut]
     """Parts of pairs that were left out."""
-    skipped: list[Skipped]
+    skipped: list[SkippedPair]
     """Unusable pairs."""
     num_shared: int = 0
     """Tokens that the backbone reads once for all rows."""
@@ -71,14 +71,14 @@ class Collator:
         self.group_windows = config.group_windows and loaded.model.config.window == "tight"
         self.longest_shareable = loaded.model.longest_shareable if config.share_prefix else 0
 
-    def __call__(self, pairs: Sequence[AudioTextPair | Skipped]) -> MicroBatch:
+    def __call__(self, pairs: Sequence[AudioTextPair | SkippedPair]) -> MicroBatch:
         """Read the audio of the pairs and join them into one batch.
 
         Where none is usable the batch holds no label: the processes of a run go in step.
         """
         read = [self.reader.read(pair) for pair in pairs]
         examples = [r for r in read if isinstance(r, Example)]
-        skipped = [r for r in read if isinstance(r, Skipped)]
+        skipped = [r for r in read if isinstance(r, SkippedPair)]
         return replace(
             self._join(
                 [example.tokens for example in examples] or [self._nothing()],
@@ -101,7 +101,11 @@ class Collator:
 
     def _join(self, sequences: list[Tokens], windows: list[NDArray[np.float32]]) -> MicroBatch:
         """Lay sequences side by side, or packed, with the sounds in them."""
-        batch = pack(sequences) if self.packing else collate(sequences, pad_id=self.layout.pad_id)
+        batch = (
+            collate_packed(sequences)
+            if self.packing
+            else collate(sequences, pad_id=self.layout.pad_id)
+        )
         groups = self._groups(windows)
         mels = [self.mel([windows[i] for i in group]) for group in groups] or [self.mel([SILENCE])]
         if windows:

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from desta.data.dataset import Skipped
+from desta.data.dataset import SkippedPair
 from desta.errors import ConfigError
 from desta.model.desta import DestaModel
 from desta.training import processes
@@ -71,7 +71,7 @@ def _split(collator: Collator, batch: MicroBatch, faulty: Sequence[bool]) -> Mic
     if not any(faulty):
         return batch
     both = list(zip(batch.pairs, faulty, strict=True))
-    lost = [Skipped(pair.id, NO_LOSS) for pair, is_faulty in both if is_faulty]
+    lost = [SkippedPair(pair.id, NO_LOSS) for pair, is_faulty in both if is_faulty]
     kept = collator([pair for pair, is_faulty in both if not is_faulty])
     return replace(kept, skipped=[*batch.skipped, *kept.skipped, *lost])
 

@@ -23,7 +23,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from desta.config import dump_recipe, load_recipe
-from desta.data.dataset import PairDataset, Skipped
+from desta.data.dataset import PairDataset, SkippedPair
 from desta.environment import environment
 from desta.errors import ConfigError, DataError
 from desta.files import write_atomic
@@ -216,7 +216,7 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
     trained = checkpoint.gather(model)
     if tracker is not None:
         first = rows[0]
-        messages = () if isinstance(first, Skipped) else first.messages
+        messages = () if isinstance(first, SkippedPair) else first.messages
         told = [m.content for m in messages if m.role == "system"]
         extra = {"training_steps": progress.step, "system_prompt": told[0] if told else None}
         checkpoint.save(model, run, extra=extra, state=trained)

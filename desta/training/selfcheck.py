@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from desta.data.batching import Batch, collate, pack
+from desta.data.batching import Batch, collate, collate_packed
 from desta.data.layout import Tokens
 from desta.errors import ConfigError
 from desta.model.backbone import lm_head
@@ -41,7 +41,7 @@ def selfcheck(model: DestaModel, name: str, *, packing: bool, share_prefix: bool
     alone = sum(loss(collate([text], pad_id=0)) for text in texts)
     ways = {}
     if packing:
-        ways["packing"] = loss(pack(texts))
+        ways["packing"] = loss(collate_packed(texts))
     elif share_prefix and model.longest_shareable >= len(_TEXTS[0]):
         ways["share_prefix"] = loss(collate(texts, pad_id=0), num_shared=_COMMON)
     for way, found in ways.items():

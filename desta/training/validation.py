@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from accelerate import Accelerator
 
-from desta.data.dataset import Example, PairDataset, Skipped
+from desta.data.dataset import Example, PairDataset, SkippedPair
 from desta.data.sampling import BucketSampler
 from desta.errors import DataError
 from desta.isolation import error_of, in_halves
@@ -32,7 +32,7 @@ class HeldOut:
     batches: list[MicroBatch]
     samples: list[Example]
     """Pairs that are answered."""
-    skipped: list[Skipped]
+    skipped: list[SkippedPair]
     """Unusable pairs."""
     num_rows: int
     """Of the data, usable or not."""
@@ -79,7 +79,7 @@ class HeldOut:
         return cls(batches, list(samples), skipped, num_rows, share, collator)
 
 
-def _check_skipped(skipped: Sequence[Skipped], num_rows: int, max_share: float) -> None:
+def _check_skipped(skipped: Sequence[SkippedPair], num_rows: int, max_share: float) -> None:
     if len(skipped) == num_rows or len(skipped) > max_share * num_rows:
         raise DataError(
             f"{len(skipped)} of {num_rows} validation pairs are unusable; "

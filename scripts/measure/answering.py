@@ -101,7 +101,7 @@ class Side:
             return self._listener.text(path, given)
         if given is not None:
             return given
-        samples = audio.load(path)
+        samples = audio.load_audio(path)
         bounds = audio.split_windows(samples)
         spoken = [samples[slice(*bounds[i])] for i in spoken_windows(samples, bounds)]
         return " ".join(filter(None, self._transcriber.transcribe(spoken))) or NO_TRANSCRIPTION

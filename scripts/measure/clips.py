@@ -36,7 +36,7 @@ def write_clips(source: Path | None, folder: Path, *, count: int, seconds: int) 
         formats = soundfile.available_formats()
         files = sorted(p for p in source.rglob("*") if p.suffix[1:].upper() in formats)
         files.sort(key=lambda path: abs(audio.probe_duration(path) - seconds))
-        loud = (clip for clip in map(audio.load, files) if not audio.is_silent(clip))
+        loud = (clip for clip in map(audio.load_audio, files) if not audio.is_silent(clip))
         clips = [clip[:length] for clip in islice(loud, count)]
         if len(clips) < count:
             raise DataError(

@@ -33,7 +33,7 @@ class Listener:
     @torch.no_grad()
     def text(self, recording: Path | str, given: str | None) -> str:
         """Return the given text, or else what is said; voice is looked for in every clip."""
-        samples = audio.load(recording)
+        samples = audio.load_audio(recording)
         waveform = torch.from_numpy(samples)
         speech = self._spans(waveform, self._detector, sampling_rate=audio.SAMPLE_RATE)
         if given is not None:

@@ -75,7 +75,7 @@ def test_measure_tells_what_it_added_and_what_not(corpus: Path, desta: Run) -> N
     ("options", "message"),
     [
         (["--attributes", "pich"], 'did you mean "pitch"?'),
-        (["--label", "mood"], "is no pseudo-label"),
+        (["--label", "mood"], "is not a pseudo-label"),
         (["--label", "emotion=nowhere/at/all"], "neither a directory nor the id of a model"),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from desta.audio import SAMPLE_RATE, load, measure, probe_duration, read
+from desta.audio import SAMPLE_RATE, load_audio, measure_audio, probe_duration, read_audio
 
 SECONDS = 2.4
 PITCH = 440.0
@@ -135,13 +135,13 @@ def test_every_format_is_heard_whole_and_at_its_pitch(folder: Path, name: str) -
     tolerance, command = FILES[name]
     run(command.format(out=name), folder)
 
-    sound = read(folder / name)
+    sound = read_audio(folder / name)
 
     seconds = len(sound.samples) / SAMPLE_RATE
     assert seconds == pytest.approx(SECONDS, abs=tolerance)
     assert pitch_of(sound.samples) == pytest.approx(PITCH, abs=1)
     assert level_of(sound.samples) == pytest.approx(-9, abs=3.5)
-    assert measure(folder / name)[0] == pytest.approx(seconds, abs=EXACT)
+    assert measure_audio(folder / name)[0] == pytest.approx(seconds, abs=EXACT)
     assert probe_duration(folder / name) == pytest.approx(seconds, abs=0.1)
     assert not sound.notes
 
@@ -170,7 +170,7 @@ def test_recordings_behind_each_other_are_heard_to_the_last_at_their_own_pitch(
     run(command.format(wav=other, out=f"second.{kind}"), folder)
     run(f"cat first.{kind} second.{kind} > both.{kind}", folder)
 
-    samples = load(folder / f"both.{kind}")
+    samples = load_audio(folder / f"both.{kind}")
 
     assert len(samples) / SAMPLE_RATE == pytest.approx(SECONDS + 1.6, abs=tolerance + EXACT)
     assert pitch_of(samples[:SAMPLE_RATE]) == pytest.approx(PITCH, abs=1)
@@ -200,10 +200,10 @@ def test_channels_are_mixed_at_the_level_of_ffmpeg(
     run(f"{ff} -af 'pan={layout}|{channel}=c0' {options} {out}", folder)
     run(f"ffmpeg -v error -y -i {out} -ac 1 -ar 16000 {out}.mono.wav", folder)
 
-    sound = read(folder / out)
+    sound = read_audio(folder / out)
 
     assert level_of(sound.samples) == pytest.approx(
-        level_of(load(folder / f"{out}.mono.wav")), abs=0.5
+        level_of(load_audio(folder / f"{out}.mono.wav")), abs=0.5
     )
     assert pitch_of(sound.samples) == pytest.approx(PITCH, abs=1)
 
@@ -212,7 +212,7 @@ def test_channels_are_mixed_at_the_level_of_ffmpeg(
 def test_channels_that_cancel_are_heard_and_it_is_said(folder: Path, name: str) -> None:
     run(f"{ff} -af 'pan=stereo|c0=c0|c1=-1*c0' {name}", folder)
 
-    sound = read(folder / name)
+    sound = read_audio(folder / name)
 
     assert level_of(sound.samples) == pytest.approx(-9, abs=1)
     assert [note.reason for note in sound.notes] == ["has channels that cancel each other"]
@@ -224,7 +224,7 @@ def test_of_several_tracks_the_default_is_heard(folder: Path, name: str, default
     marks = f"-disposition:a:{default} default -disposition:a:{1 - default} 0"
     run(f"{ff} -i other.wav -map 0 -map 1 -c:a aac {marks} {default}-{name}", folder)
 
-    sound = read(folder / f"{default}-{name}")
+    sound = read_audio(folder / f"{default}-{name}")
 
     assert pitch_of(sound.samples) == pytest.approx(PITCH * (1 + default), abs=2)
     assert [note.reason for note in sound.notes] == ["has several sound tracks"]
@@ -235,8 +235,8 @@ def test_a_cover_and_tags_are_no_sound(folder: Path) -> None:
     run("lame --quiet -V4 --ti cover.jpg --tt Title --add-id3v2 in.wav cover.mp3", folder)
     run(f"{ff} -i cover.jpg -map 0 -map 1 -c:v copy -disposition:v attached_pic cover.m4a", folder)
 
-    assert len(load(folder / "cover.mp3")) / SAMPLE_RATE == pytest.approx(SECONDS, abs=EXACT)
-    assert len(load(folder / "cover.m4a")) / SAMPLE_RATE == pytest.approx(SECONDS, abs=CLOSE)
+    assert len(load_audio(folder / "cover.mp3")) / SAMPLE_RATE == pytest.approx(SECONDS, abs=EXACT)
+    assert len(load_audio(folder / "cover.m4a")) / SAMPLE_RATE == pytest.approx(SECONDS, abs=CLOSE)
 
 
 def test_a_long_pause_does_not_shorten_an_mp3_without_a_tag(folder: Path) -> None:
@@ -246,6 +246,6 @@ def test_a_long_pause_does_not_shorten_an_mp3_without_a_tag(folder: Path) -> Non
     run("sox noise.wav pause.wav noise.wav long.wav", folder)
     run("lame --quiet -V4 long.wav - | cat > long.mp3", folder)
 
-    assert len(load(folder / "long.mp3")) / SAMPLE_RATE == pytest.approx(24, abs=PRIMED)
-    assert measure(folder / "long.mp3")[0] == pytest.approx(24, abs=PRIMED)
-    assert len(load(folder / "long.mp3", max_seconds=24.5))
+    assert len(load_audio(folder / "long.mp3")) / SAMPLE_RATE == pytest.approx(24, abs=PRIMED)
+    assert measure_audio(folder / "long.mp3")[0] == pytest.approx(24, abs=PRIMED)
+    assert len(load_audio(folder / "long.mp3", max_seconds=24.5))

@@ -32,7 +32,7 @@ from layouts import (
     voices,
 )
 
-from desta.construction.description import describe as write_description
+from desta.construction.description import describe_clip as write_description
 from desta.errors import DataError, DestaError
 from desta.sources import SOURCES, find_source
 from desta.sources.base import Metadata, Skipped

@@ -10,7 +10,7 @@ from pathlib import Path
 from desta.config import load_recipe
 from desta.construction.config import ConstructConfig
 from desta.construction.plan import Planner
-from desta.construction.survey import survey
+from desta.construction.survey import survey_clips
 from desta.records import Clip, Domain, Segment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def demo_prompts(folder: Path) -> dict[str, str]:
         corpora.append(replace(corpus, path=path))
     prompts = recipe.prompts and REPOSITORY / recipe.prompts
     recipe = replace(recipe, clips=tuple(corpora), prompts=prompts)
-    planned = Planner(recipe).plan(survey(recipe))
+    planned = Planner(recipe).plan(survey_clips(recipe))
     return {job.id: job.prompt.text for _, jobs in planned for job in jobs or ()}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from desta.construction.description import DescriptionConfig, describe
+from desta.construction.description import DescriptionConfig, describe_clip
 from desta.construction.spelling import PUBLISHED
 from desta.records import Clip
 from desta.sources import SOURCES
@@ -28,7 +28,7 @@ CUT = {
 def test_a_published_line_is_written_letter_by_letter(case: dict[str, Any]) -> None:
     clip = Clip.from_json(case["clip"])
 
-    assert describe(clip, SPELT) == case["description"]
+    assert describe_clip(clip, SPELT) == case["description"]
 
 
 def test_every_spelling_has_its_line() -> None:
@@ -85,4 +85,4 @@ def test_what_a_cut_line_shows_is_written_so(
         attributes=attributes,
     )
 
-    assert describe(clip, SPELT) == f"[00:00-00:04] ({written})"
+    assert describe_clip(clip, SPELT) == f"[00:00-00:04] ({written})"

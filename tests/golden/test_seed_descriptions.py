@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desta.construction.description import DescriptionConfig, describe
+from desta.construction.description import DescriptionConfig, describe_clip
 from desta.records import Clip
 
 CASES = json.loads(Path(__file__).with_name("seed_cases.json").read_text(encoding="utf-8"))
@@ -16,7 +16,7 @@ CASES = json.loads(Path(__file__).with_name("seed_cases.json").read_text(encodin
 def test_seed_description_is_the_golden_one(case: dict[str, Any]) -> None:
     clip = Clip.from_json(case["clip"])
     assert (
-        describe(clip, DescriptionConfig(**case["config"]), pair=f"{clip.id}#0")
+        describe_clip(clip, DescriptionConfig(**case["config"]), pair=f"{clip.id}#0")
         == case["description"]
     )
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from desta.audio import load as load_audio
-from desta.data.batching import Batch, collate, num_shared, pack
+from desta.audio import load_audio
+from desta.data.batching import Batch, collate, collate_packed, num_shared
 from desta.data.layout import Layout, wrap_locators
 from desta.inference.engine import Engine
 from desta.inference.requests import Request
@@ -165,7 +165,7 @@ def test_training_ids_labels_loss_and_all_gradients_are_the_published_ones(
     assert padded.attention_mask_BS.tolist() == published["attention_mask"]
     assert padded.places_P2[:: layout.num_query_tokens].tolist() == published["start_positions"]
 
-    batch = pack(sequences) if way == "packed" else padded
+    batch = collate_packed(sequences) if way == "packed" else padded
     shared = num_shared(sequences) if way == "prefix shared" else 0
     assert (shared > 10) == (way == "prefix shared")
     groups = [[3, 0], [2], [1]] if way == "packed" else [[0, 1, 2, 3]]

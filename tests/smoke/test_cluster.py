@@ -164,7 +164,7 @@ def machine(**resources: float) -> dict[str, Any]:
 
 def test_workers_that_have_no_room_are_refused() -> None:
     check_room([machine(CPU=2)], ClusterConfig(workers=2))
-    with pytest.raises(ConfigError, match="3 workers want a CPU each, and the cluster has 2"):
+    with pytest.raises(ConfigError, match="3 workers need a CPU each, and the cluster has 2"):
         check_room([machine(CPU=1), machine(CPU=1)], ClusterConfig(workers=3))
     dead = {**machine(CPU=8), "Alive": False}
     with pytest.raises(ConfigError, match="cluster has 1"):

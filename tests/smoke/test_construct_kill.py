@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from desta.records import Clip
-from desta.shards import verify
+from desta.shards import verify_shards
 from support.construction import contents
 
 CHILD = """
@@ -110,7 +110,7 @@ def kill_many(folder: Path, num_kills: int, seed: int) -> None:
         began = time.monotonic()
         assert child.wait() == 0
         duration = time.monotonic() - began
-        assert verify(whole).num_dropped > 0
+        assert verify_shards(whole).num_dropped > 0
 
         num_killed = 0
         while num_killed < num_kills // 2:

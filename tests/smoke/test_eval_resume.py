@@ -47,7 +47,7 @@ class PitchAnswerer:
 
     def digest(self, conversation: Sequence[Message]) -> str:
         paths = [Path(ref.audio) for message in conversation for ref in message.audios]
-        heard = (audio.load(path).tobytes() for path in paths)
+        heard = (audio.load_audio(path).tobytes() for path in paths)
         return hashlib.sha256(b"".join(heard)).hexdigest()
 
     def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
@@ -57,7 +57,7 @@ class PitchAnswerer:
         refs = conversation[-1].audios
         if not refs:
             return "I hear nothing; perhaps it is high."
-        samples = audio.load(Path(refs[0].audio))
+        samples = audio.load_audio(Path(refs[0].audio))
         crossings = int((np.diff(np.signbit(samples)) != 0).sum())
         return "It is a HIGH tone." if crossings > len(samples) / 16 else "It is a low tone."
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from desta import audio
-from desta.data.dataset import Example, ExampleReader, PairDataset, Skipped
+from desta.data.dataset import Example, ExampleReader, PairDataset, SkippedPair
 from desta.data.layout import Layout
 from desta.errors import ConfigError, DataError
 from desta.isolation import HALF
@@ -49,7 +49,7 @@ def make_loud(shard: Path, monkeypatch: pytest.MonkeyPatch, level: float) -> Non
     messages = json.loads(json.dumps(messages).replace("c.wav", "loud.wav"))
     assert "loud.wav" in json.dumps(messages)
     change(shard, messages=messages)
-    read = audio.read
+    read = audio.read_audio
 
     def plain(source: Any, **options: Any) -> audio.Sound:
         if "loud" in str(source):
@@ -57,7 +57,7 @@ def make_loud(shard: Path, monkeypatch: pytest.MonkeyPatch, level: float) -> Non
             return audio.Sound((level * noise).astype(np.float32), ())
         return read(source, **options)
 
-    monkeypatch.setattr(audio, "read", plain)
+    monkeypatch.setattr(audio, "read_audio", plain)
 
 
 @pytest.mark.parametrize("packing", [False, True])
@@ -94,8 +94,8 @@ def test_a_run_without_the_faulty_pair_has_the_loss_of_one_that_left_it_out(
             raise audio.AudioError("loud.wav", "does not exist", fix="")
         return plain(source, **options)
 
-    plain = audio.read
-    monkeypatch.setattr(audio, "read", gone)
+    plain = audio.read_audio
+    monkeypatch.setattr(audio, "read_audio", gone)
     train(once, tmp_path / "missing")
     both = [dict(losses(tmp_path / name)) for name in ("found", "missing")]
     assert both[0] == pytest.approx(both[1], abs=1e-6)
@@ -131,17 +131,17 @@ def test_whatever_is_raised_for_the_clip_of_a_pair_is_counted(
     )
     pair = PairDataset(config.data.train)[0]
     assert isinstance(reader.read(pair), Example)
-    monkeypatch.setattr(audio, "read", failing)
+    monkeypatch.setattr(audio, "read_audio", failing)
     monkeypatch.setattr(audio, "probe_duration", failing)
     reader.length(pair)
     found = reader.read(pair)
-    assert isinstance(found, Skipped)
+    assert isinstance(found, SkippedPair)
     assert ("memory" if isinstance(error, MemoryError) else type(error).__name__) in found.reason
 
 
 GOOD = {"role": "user", "content": "<|AUDIO|>", "audios": [{"audio": "a.wav", "text": "hi"}]}
 ROW = {"id": "7", "response": "Noise.", "messages": [GOOD]}
-NO_TEXT = "has a message whose role or content is no text"
+NO_TEXT = "has a message whose role or content is not text"
 LINES = {
     "half a response": (json.dumps(ROW | {"response": "a\ud800b"}), HALF),
     "half a message": (json.dumps(ROW | {"messages": [GOOD | {"content": "\udfff"}]}), HALF),
@@ -163,7 +163,7 @@ LINES = {
     ),
     "messages in a word": (
         json.dumps(ROW | {"messages": "hi"}),
-        "has messages that are no list of objects",
+        "has messages that are not a list of objects",
     ),
     "parts": (json.dumps(ROW | {"messages": [GOOD | {"content": [{"type": "text"}]}]}), NO_TEXT),
     "no JSON": ('{"id": ', "is not JSON"),
@@ -178,7 +178,7 @@ LINES = {
     ),
     "a zero in a path": (
         json.dumps(ROW | {"messages": [GOOD | {"audios": [{"audio": "a\0.wav"}]}]}),
-        "is a name that no file can have",
+        "is not a possible file name",
     ),
 }
 
@@ -197,8 +197,8 @@ def test_a_line_of_a_shard_is_lost_alone(
 
     read = [reader.read(rows[number]) for number in range(len(rows))]
 
-    assert [type(found) for found in read] == [Example, Skipped, Example]
-    assert isinstance(read[1], Skipped)
+    assert [type(found) for found in read] == [Example, SkippedPair, Example]
+    assert isinstance(read[1], SkippedPair)
     assert read[1].reason == reason
     if name in ("no JSON", "no object", "an id that is no text"):
         assert read[1].id == "row 1"
@@ -207,9 +207,9 @@ def test_a_line_of_a_shard_is_lost_alone(
 def test_a_shard_that_is_mended_is_read_anew(tmp_path: Path) -> None:
     shard = tmp_path / "audio.0.jsonl"
     shard.write_text('{"id": \n{"id": \n')
-    assert [type(PairDataset([tmp_path])[n]) for n in (0, 1)] == [Skipped] * 2
+    assert [type(PairDataset([tmp_path])[n]) for n in (0, 1)] == [SkippedPair] * 2
     shard.write_text(f'{{"id": \n{json.dumps(ROW)}\n')
-    assert not isinstance(PairDataset([tmp_path])[1], Skipped)
+    assert not isinstance(PairDataset([tmp_path])[1], SkippedPair)
 
 
 def test_a_run_goes_on_beside_a_line_that_is_no_row(

@@ -78,7 +78,7 @@ def test_a_length_that_a_header_states_wrongly_refuses_nothing(
     tiny: Loaded, published_tiny: Path, tmp_path: Path
 ) -> None:
     clip = tmp_path / "a.flac"
-    soundfile.write(clip, audio.load(published_tiny / "a.wav"), audio.SAMPLE_RATE)
+    soundfile.write(clip, audio.load_audio(published_tiny / "a.wav"), audio.SAMPLE_RATE)
     flac = bytearray(clip.read_bytes())
     flac[22:26] = (3600 * audio.SAMPLE_RATE).to_bytes(4, "big")
     clip.write_bytes(flac)
@@ -162,7 +162,7 @@ def test_the_connector_computes_as_it_was_trained(
     assert isinstance(heard, audio_encoding.Heard)
 
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-        trained = model.audio_tokens(model.encode(model.mel([audio.load(clip)])))
+        trained = model.audio_tokens(model.encode(model.mel([audio.load_audio(clip)])))
 
     assert heard.audio_WQE.dtype == torch.float32
     assert torch.equal(heard.audio_WQE, trained.float())

@@ -29,14 +29,14 @@ RATE = audio.SAMPLE_RATE
 @pytest.fixture
 def raw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every level through, as a decoder that knows no limits does."""
-    load = audio.load
+    load = audio.load_audio
 
     def plain(source: Any, **options: Any) -> np.ndarray:
         if isinstance(source, str) and "loud" in source:
             return soundfile.read(source, dtype="float32")[0]
         return load(source, **options)
 
-    monkeypatch.setattr(audio, "load", plain)
+    monkeypatch.setattr(audio, "load_audio", plain)
 
 
 def write_clip(path: Path, level: float, seed: int = 0) -> str:
@@ -191,7 +191,7 @@ def test_whatever_a_clip_raises_while_it_is_read_is_its_own_affair(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     bad = write_clip(tmp_path / "odd.wav", 0.1, seed=99)
-    monkeypatch.setattr(audio, "load", fail_on("odd.wav", error, audio.load))
+    monkeypatch.setattr(audio, "load_audio", fail_on("odd.wav", error, audio.load_audio))
     source = write_requests(tmp_path / "in.jsonl", clips(tmp_path, bad))
     tally = answer_file(engine, source, tmp_path / "out.jsonl", sampling=GREEDY)
     [(reason, failed)] = tally.failures.items()
@@ -212,8 +212,10 @@ def test_whatever_a_clip_raises_in_the_encoder_is_its_own_affair(
         return encode(mel)
 
     monkeypatch.setattr(tiny.model, "encode", failing)
-    loudest = tiny.model.mel([audio.load(bad)]).features_BMF.max()
-    others = tiny.model.mel([audio.load(write_clip(tmp_path / "x.wav", 0.1))]).features_BMF.max()
+    loudest = tiny.model.mel([audio.load_audio(bad)]).features_BMF.max()
+    others = tiny.model.mel(
+        [audio.load_audio(write_clip(tmp_path / "x.wav", 0.1))]
+    ).features_BMF.max()
     assert others < 1.2 < loudest
     source = write_requests(tmp_path / "in.jsonl", clips(tmp_path, bad))
     tally = answer_file(Engine(tiny), source, tmp_path / "out.jsonl", sampling=GREEDY)

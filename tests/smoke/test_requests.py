@@ -140,12 +140,12 @@ def test_one_bad_request_does_not_spoil_the_batch(
     ("request_", "message"),
     [
         (Request(messages=[]), "no messages"),
-        (ask("What is it?", None), "a clip is no recording"),
-        (ask("What is it?", 5), "a clip is no recording"),
-        (ask("What is it?", (torch.zeros(16_000), 16_000)), "a clip is no recording"),
-        (ask("What is it?", (np.zeros(16_000), "16k")), "a clip is no recording"),
-        (ask("What is it?", (np.zeros(16_000),)), "a clip is no recording"),
-        (ask("What is it?", np.zeros(16_000), np.zeros(16_000)), "a clip is no recording"),
+        (ask("What is it?", None), "a clip is not a recording"),
+        (ask("What is it?", 5), "a clip is not a recording"),
+        (ask("What is it?", (torch.zeros(16_000), 16_000)), "a clip is not a recording"),
+        (ask("What is it?", (np.zeros(16_000), "16k")), "a clip is not a recording"),
+        (ask("What is it?", (np.zeros(16_000),)), "a clip is not a recording"),
+        (ask("What is it?", np.zeros(16_000), np.zeros(16_000)), "a clip is not a recording"),
         (ask("What is it?", (np.zeros(16_000), 0)), "impossible sample rate"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.plan import Job, Planner
-from desta.construction.survey import survey
+from desta.construction.survey import survey_clips
 from desta.model.backbone.sampling import Sampling
 from desta.records import Clip, Segment
 from desta.shards import RESPONSES
@@ -50,7 +50,7 @@ def speak(content: str) -> str:
 
 
 def plan(config: ConstructConfig) -> list[Job]:
-    return [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs or ()]
+    return [job for _, jobs in Planner(config).plan(survey_clips(config)) for job in jobs or ()]
 
 
 def contents(directory: Path) -> dict[str, bytes]:

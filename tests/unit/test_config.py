@@ -107,15 +107,15 @@ def test_a_key_may_stand_beside_one_that_is_merged(tmp_path: Path) -> None:
         ("steps: true", (), '"steps" = True is not a whole number', "give"),
         ("steps: 3\nkind: c", (), "is not one of a, b", "give"),
         ("steps: 3\ninner: 4", (), '"inner" is 4, not keys', "indent"),
-        ("steps: [", (), "is not YAML", "mend"),
-        ("steps: 3\nkind: b\nsteps: 4", (), '"steps" stands twice.*line 3', "mend"),
-        ("steps: 3\ninner: {rate: 1, rate: 2}", (), '"rate" stands twice', "mend"),
+        ("steps: [", (), "is not YAML", "correct"),
+        ("steps: 3\nkind: b\nsteps: 4", (), '"steps" appears twice.*line 3', "correct"),
+        ("steps: 3\ninner: {rate: 1, rate: 2}", (), '"rate" appears twice', "correct"),
         ("steps: 3", ("inner={rate: 1, rate: 2}",), "is not YAML", "quote"),
         ("steps: 3", ("inner=!!map rate",), "is not YAML", "quote"),
         ("- 1", (), "holds no keys", "write"),
         ("steps: 3", ("steps",), '"steps" is not KEY=VALUE', "write"),
         ("steps: 3", ("parts.0.rate=1",), "is not a list", "give"),
-        ("steps: 3\nparts: [{}]", ("parts.1.rate=1",), "no place in a list of 1", "give"),
+        ("steps: 3\nparts: [{}]", ("parts.1.rate=1",), "not an index of a list of 1", "give"),
     ],
 )
 def test_what_is_wrong_is_said_with_a_fix(
@@ -177,8 +177,8 @@ def test_set_reaches_into_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("values: {a: {1: x, '1': y}}", '"1" stands twice'),
-        ("values: {a: {no: x, no: y}}", '"no" stands twice'),
+        ("values: {a: {1: x, '1': y}}", '"1" appears twice'),
+        ("values: {a: {no: x, no: y}}", '"no" appears twice'),
         ("? [a]\n: 1", "a key is a list or a mapping"),
         ("more: &m {x: *m}", "recursive"),
         ("no: x", 'unknown key "no"'),

@@ -243,11 +243,11 @@ def test_a_row_that_is_none_is_left_out_where_responses_are_written_anew(
 
 def describe_table(root: Path, rows: Sequence[dict[str, Any]]) -> describing.Description:
     (root / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    from desta.config import build
+    from desta.config import build_config
     from desta.sources.custom import CustomRecipe
 
     columns = {"text": "text", "speaker": "who", "start": "start"}
-    found = build(
+    found = build_config(
         CustomRecipe,
         {
             "name": "mine",
@@ -298,8 +298,8 @@ def test_whatever_a_recording_raises_is_counted_in_a_corpus(
 ) -> None:
     for name in ("a", "b", "c"):
         record(tmp_path / f"{name}.wav", seed=ord(name))
-    plain = describing.measure
-    monkeypatch.setattr(describing, "measure", failing_at("b.wav", error, plain))
+    plain = describing.measure_recording
+    monkeypatch.setattr(describing, "measure_recording", failing_at("b.wav", error, plain))
     found = describe_table(
         tmp_path,
         [{"audio": f"{n}.wav", "text": "x", "who": "y", "mood": "z", "start": 0} for n in "abc"],

@@ -72,13 +72,13 @@ def test_a_link_into_a_folder_that_is_missing_is_no_output(tmp_path: Path) -> No
     link.symlink_to("nowhere/x")
     second.symlink_to(link)
     for path in (link, second):
-        with pytest.raises(ConfigError, match="nowhere is not there"):
+        with pytest.raises(ConfigError, match="nowhere does not exist"):
             check_output(path)
 
 
 def test_a_file_whose_folder_nobody_makes_is_no_output(tmp_path: Path) -> None:
     check_output(tmp_path / "new", in_folder=True)
-    with pytest.raises(ConfigError, match="nowhere is not there"):
+    with pytest.raises(ConfigError, match="nowhere does not exist"):
         check_output(tmp_path / "nowhere" / "new", in_folder=True)
 
 

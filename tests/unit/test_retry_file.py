@@ -15,7 +15,7 @@ from desta.errors import ConfigError, DataError
 from desta.evaluation.base import Result
 from desta.evaluation.journal import Journal, lock
 from desta.files import write_atomic
-from desta.lines import RetryFile, again_of, filled
+from desta.lines import RetryFile, current_lines, retry_path
 
 BUSY = DataError("busy", fix="wait")
 ROOT = Path(__file__).parents[2]
@@ -225,7 +225,7 @@ def test_a_process_that_is_killed_loses_nothing_of_what_was_asked_again(
         text=True,
     )
     assert run.returncode == -signal.SIGKILL, run.stderr
-    assert b"".join(line + b"\n" for line in filled(path, read)) == AFTER
+    assert b"".join(line + b"\n" for line in current_lines(path, read)) == AFTER
 
     with RetryFile(path, read, busy=BUSY) as lines:
         lines.replace()
@@ -236,12 +236,12 @@ def test_a_process_that_is_killed_loses_nothing_of_what_was_asked_again(
 
 
 def test_what_was_asked_again_of_a_file_that_is_gone_is_forgotten(real: Path) -> None:
-    again_of(real).write_text("b mended\n")
+    retry_path(real).write_text("b mended\n")
     real.unlink()
     with RetryFile(real, read, busy=BUSY) as lines:
         lines.replace()
     assert not real.exists()
-    assert not again_of(real).exists()
+    assert not retry_path(real).exists()
 
 
 def test_a_file_that_is_written_whole_stays_behind_its_link(real: Path, links: Path) -> None:

@@ -15,7 +15,7 @@ from desta.shards import (
     ShardWriter,
     read_pairs,
     shard_paths,
-    verify,
+    verify_shards,
 )
 
 
@@ -63,7 +63,7 @@ def test_shards_hold_every_pair_once_and_in_order(
 
     assert list(read_pairs(directory)) == [pair(n) for n in range(num_pairs)]
     assert [s.rows for s in manifest.shards[:-1]] == [rows_per_shard] * (len(manifest.shards) - 1)
-    assert verify(directory) == manifest
+    assert verify_shards(directory) == manifest
     assert (manifest.num_kept, manifest.num_dropped) == (num_pairs, 2)
 
 
@@ -85,7 +85,7 @@ def test_verify_finds_a_changed_shard(tmp_path: Path) -> None:
     path = tmp_path / "audio-00001.jsonl"
     path.write_text(path.read_text().replace("dog", "cat"))
     with pytest.raises(DataError, match=r"audio-00001\.jsonl was changed"):
-        verify(tmp_path)
+        verify_shards(tmp_path)
 
 
 def test_a_missing_shard_is_an_error_also_without_verification(tmp_path: Path) -> None:

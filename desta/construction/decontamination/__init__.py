@@ -1,1 +1,1 @@
-"""Clips that are in the test data of a benchmark."""
+"""Decontamination: removal of clips that are in the test data of benchmarks."""

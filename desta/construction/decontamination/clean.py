@@ -1,4 +1,4 @@
-"""Decontamination: clips that are in the test data of a benchmark, by name or by sound."""
+"""Decontamination of `clips.jsonl` by name and by sound."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.construction.decontamination.fingerprint import MIN_FRAMES, SILENT, fingerprint
+from desta.construction.decontamination.fingerprint import MIN_FRAMES, SILENT, audio_fingerprint
 from desta.construction.decontamination.test_recordings import (
-    Benchmark,
+    BenchmarkRecordings,
     in_batches,
     is_telling,
     plain_name,
@@ -38,40 +38,40 @@ class Finding:
     item: str
     """Path of the recording in the benchmark, or its name in a list."""
     errors: float | None = None
-    """Share of unequal bits of the fingerprints; None where the name was enough."""
+    """Share of different bits of the fingerprints; None for a match by name."""
 
 
 @dataclass(kw_only=True)
 class Cleaning:
-    """What became of the clips."""
+    """Counts of kept and dropped clips."""
 
     kept: int = 0
     dropped: Reasons[str] = field(default_factory=Reasons)
     """The example names the benchmark's item too."""
     not_compared: int = 0
-    """Kept clips that are too short or too quiet to be compared by sound."""
+    """Number of kept clips that are too short or too quiet to be compared by sound."""
 
 
 def clean(
     clips: Iterable[Clip],
     root: Path,
-    benchmarks: Iterable[Benchmark],
+    benchmarks: Iterable[BenchmarkRecordings],
     *,
     on_kept: Callable[[Clip], None],
     on_dropped: Callable[[dict[str, Any]], None],
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Cleaning:
-    """Sort clips into those that no benchmark tests and those that one does.
+    """Separate clips that are in a benchmark from those that are not.
 
-    Clips that cannot be read cannot be compared: they are left out and counted as well.
+    Clips that cannot be read cannot be compared, and are dropped too.
 
     Args:
-        clips: a stream; only a batch of it is held.
+        clips: clips, of which only a batch is held in memory.
         root: folder that their paths are relative to.
         benchmarks: from `read_benchmark`.
-        on_kept: told every clip that is kept, in order.
-        on_dropped: told id, reason and finding of every other.
-        on_progress: told how many clips are done.
+        on_kept: called with every kept clip, in order.
+        on_dropped: called with id, reason and finding of every dropped clip.
+        on_progress: called with the number of finished clips.
 
     Raises:
         DataError: no clip could be read.
@@ -88,7 +88,7 @@ def clean(
                 on_dropped({"id": clip.id, "reason": words.reason})
             else:
                 readable = True
-                if finding := find(clip, words, tested):
+                if finding := find_in_benchmarks(clip, words, tested):
                     found_as = f"{clip.id} = {finding.benchmark}: {finding.item}"
                     cleaning.dropped.add(finding.reason, found_as)
                     on_dropped({"id": clip.id, **vars(finding)})
@@ -108,28 +108,28 @@ def clean(
 def clean_file(
     clips: Path,
     root: Path,
-    benchmarks: Iterable[Benchmark],
+    benchmarks: Iterable[BenchmarkRecordings],
     *,
     out: Path,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Cleaning:
-    """Write the clips of a file that no benchmark tests, and beside them those that one does.
+    """Decontaminate a file of clips, and list the dropped ones in a second file.
 
     Args:
         clips: `clips.jsonl`.
         root: folder that its paths are relative to.
         benchmarks: from `read_benchmark`.
-        out: file for what stays; what does not goes to the same name with `.dropped.ndjson`. Both
-            are whole or not there.
-        on_progress: told how many clips are done.
+        out: file for the kept clips; dropped ones go to the same name with `.dropped.ndjson`. Both
+            are written atomically.
+        on_progress: called with the number of finished clips.
 
     Raises:
-        ConfigError: `out` is the file that is read.
+        ConfigError: `out` is the input file.
         DataError: the clips cannot be read.
     """
     check_files(clips, out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # The file of what stays is in its place last: where it is, the other is as well.
+    # The file of kept clips is put in place last: if it exists, the other one does too.
     with atomic_file(out) as kept, atomic_file(_rejects(out)) as lost:
 
         def write(file: BinaryIO, record: dict[str, Any]) -> None:
@@ -147,15 +147,15 @@ def clean_file(
 
 
 def check_files(clips: Path, out: Path) -> None:
-    """Make sure that clips can be read and written before benchmarks are read, which takes long.
+    """Check input and output before benchmarks are read, which takes long.
 
     Args:
-        clips: `clips.jsonl`; its first line is read.
-        out: file for what stays.
+        clips: `clips.jsonl`, whose first line is read.
+        out: file for the kept clips.
 
     Raises:
-        ConfigError: `out` is the file that is read, or a pipe or a device.
-        DataError: the clips are missing, or begin with what is no clip.
+        ConfigError: `out` is the input file, or a pipe or a device.
+        DataError: the clips are missing, or the first line is not a clip.
     """
     if out.resolve() == clips.resolve():
         raise ConfigError(f"{out} would replace what is read", fix="give another --out")
@@ -169,20 +169,22 @@ def _rejects(out: Path) -> Path:
 
 
 def _read_words(root: Path, clip: Clip) -> NDArray[np.uint32] | DestaError:
-    """Return the fingerprint of a clip, (F,), or why it cannot be read."""
+    """Return the fingerprint of a clip, (F,), or the error if it cannot be read."""
     try:
-        return fingerprint(load_clip(root, clip))
+        return audio_fingerprint(load_clip(root, clip))
     except Exception as error:
         return error_of(error, clip.id)
 
 
-def find(clip: Clip, words: NDArray[np.uint32], benchmarks: Iterable[Benchmark]) -> Finding | None:
-    """Say where a clip is tested; a name counts before the sound.
+def find_in_benchmarks(
+    clip: Clip, words: NDArray[np.uint32], benchmarks: Iterable[BenchmarkRecordings]
+) -> Finding | None:
+    """Return the first benchmark item that is the clip, by name or else by sound; None if none is.
 
     Args:
-        clip: its id and path give the name.
+        clip: clip, whose id and path give the name.
         words: its fingerprint, (F,).
-        benchmarks: in the order in which they are to be named.
+        benchmarks: benchmarks in order of priority.
     """
     own = {name for name in map(plain_name, (clip.audio, clip.id)) if is_telling(name)}
     for benchmark in benchmarks:

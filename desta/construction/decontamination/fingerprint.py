@@ -1,10 +1,10 @@
-"""Fingerprints of recordings that survive another rate, loudness, codec or cut.
+"""Audio fingerprints that are robust to sample rate, loudness, codec and cutting.
 
 After Haitsma and Kalker, "A Highly Robust Audio Fingerprinting System" (ISMIR 2002): 33 bands from
-300 to 2000 Hz; every 12.8 ms a word of 32 bits says in which of the neighbouring bands the
-difference of energy grew. Copies differ in few bits, other recordings in nearly half of them.
+300 to 2000 Hz; every 12.8 ms a word of 32 bits, one per pair of neighbouring bands: whether their
+energy difference grew. Copies differ in few bits, other recordings in nearly half of them.
 
-Shapes: F frames, N frames of all items one after the other, I items.
+Shapes: F frames, N frames of all items concatenated, I items.
 """
 
 from collections.abc import Sequence
@@ -20,27 +20,27 @@ RATE = 5_000  # Hz
 FRAME = 2_048  # samples: 0.41 s
 HOP = 64  # samples: 12.8 ms
 SILENT = 0
-"""The word of a frame 60 dB below the loudest: nothing is to be compared in it."""
+"""Word of a frame 60 dB below the loudest, which is not compared."""
 
-LONG_FRAMES = 64  # 0.8 s beyond the first frame: from here on the usual limit holds
-MIN_FRAMES = 16  # 0.2 s beyond the first frame: less says nothing
+LONG_FRAMES = 64  # 0.8 s beyond the first frame: from here on `MAX_ERRORS` holds
+MIN_FRAMES = 16  # 0.2 s beyond the first frame: shorter recordings are not compared
 MAX_ERRORS = 0.26
-"""Share of unequal bits up to which recordings are the same; measured in docs/filters.md."""
+"""Largest share of different bits of equal recordings; measured in docs/filters.md."""
 MAX_ERRORS_SHORT = 0.20  # below LONG_FRAMES
-_COMMON = 64  # words that more places share than this are no trace
-_CANDIDATES = 16  # places whose bits are compared, those with the most equal words first
+_COMMON = 64  # words that occur in more places than this are ignored
+_CANDIDATES = 16  # places whose bits are compared, those with most equal words first
 
 _EDGES = np.searchsorted(np.fft.rfftfreq(FRAME, 1 / RATE), np.geomspace(300, 2000, 34))
 _BITS = np.uint64(1) << np.arange(32, dtype=np.uint64)
 _WINDOW = np.hanning(FRAME).astype(np.float32)
-_BLOCK = 1_024  # frames whose spectra are held at once
+_BLOCK = 1_024  # frames whose spectra are held in memory
 
 
-def fingerprint(audio: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Return the words of a recording, (F,).
+def audio_fingerprint(audio: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Return the fingerprint of a recording, (F,) words of 32 bits.
 
     Args:
-        audio: samples, (T,), at 16 kHz. Below 0.42 s there is no word.
+        audio: samples, (T,), at 16 kHz; none below 0.42 s.
     """
     samples = soxr.resample(audio, SAMPLE_RATE, RATE).astype(np.float32)
     if len(samples) < FRAME + HOP:
@@ -58,17 +58,17 @@ def fingerprint(audio: NDArray[np.float32]) -> NDArray[np.uint32]:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """The same recording in an index."""
+    """An equal recording in an index."""
 
     item: int
     errors: float
-    """Share of unequal bits."""
+    """Share of different bits."""
     start: float
-    """Seconds into the item at which the recording begins; below 0 where it begins before it."""
+    """Position of the recording in the item in seconds; below 0 if it begins before the item."""
 
 
 class FingerprintIndex:
-    """Fingerprints that recordings are looked up in; 8 bytes a frame, 0.6 kB a second."""
+    """Searchable fingerprints of items; 8 bytes per frame, 0.6 kB per second."""
 
     def __init__(self, fingerprints: Sequence[NDArray[np.uint32]]) -> None:
         lengths = [len(words) for words in fingerprints]
@@ -78,7 +78,7 @@ class FingerprintIndex:
         self._sorted = self.words[self._places]
 
     def find(self, words: NDArray[np.uint32]) -> Match | None:
-        """Return the item that holds, or is part of, a recording; the nearest of several."""
+        """Return the closest item that contains, or is part of, a recording; None if none does."""
         best: Match | None = None
         for item, offset in self._candidates(words):
             start, end = self.starts[item], self.starts[item + 1]
@@ -96,7 +96,7 @@ class FingerprintIndex:
         return best
 
     def _candidates(self, words: NDArray[np.uint32]) -> list[tuple[int, int]]:
-        """Return items with the offset at which words of the recording stand in them."""
+        """Return items with the offset at which words of the recording occur in them."""
         asked = np.flatnonzero(words != SILENT)
         low = np.searchsorted(self._sorted, words[asked], side="left")
         count = np.searchsorted(self._sorted, words[asked], side="right") - low

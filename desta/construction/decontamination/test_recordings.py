@@ -1,7 +1,7 @@
-"""A benchmark as it lies on disk: the recordings in it and the names of recordings in its lists.
+"""Recordings of a benchmark on disk, and the names of recordings in its lists.
 
-A folder as it was published: recordings, Parquet files that hold recordings, and lists (JSON,
-JSONL, CSV, TSV, plain or gzipped) that name recordings. What is found is kept on disk.
+A benchmark is a folder as published: recordings, Parquet files with recordings, and lists (JSON,
+JSONL, CSV, TSV, plain or gzipped) with names of recordings. The index is cached on disk.
 """
 
 import gzip
@@ -22,14 +22,14 @@ import numpy as np
 from huggingface_hub import constants
 from numpy.typing import NDArray
 
-from desta.audio import SUFFIXES, AudioInput, load, name_of
-from desta.construction.decontamination.fingerprint import FingerprintIndex, fingerprint
+from desta.audio import SUFFIXES, AudioInput, audio_name, load_audio
+from desta.construction.decontamination.fingerprint import FingerprintIndex, audio_fingerprint
 from desta.errors import DataError, DestaError, need
 from desta.files import UNWRITABLE, write_atomic
 from desta.isolation import error_of
 from desta.reasons import Count, Reasons
 
-_VERSION = 1  # of the index on disk; raised when fingerprints or names change
+_VERSION = 1  # of the cached index; raised when fingerprints or names change
 _LISTS = (".json", ".jsonl", ".csv", ".tsv")
 _FILE_NAME = re.compile(rf"[^\s\"'\\,:;|<>]+(?:{'|'.join(map(re.escape, SUFFIXES))})\b", re.I)
 _MICROPHONE = re.compile(r"_mic\d$")  # VCTK 0.92 has each sentence from two microphones
@@ -37,8 +37,8 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """What is known of the recordings of one benchmark."""
+class BenchmarkRecordings:
+    """Fingerprints and names of the recordings of one benchmark."""
 
     name: str
     items: tuple[str, ...]
@@ -55,18 +55,18 @@ def read_benchmark(
     *,
     cache: Path | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
-) -> Benchmark:
-    """Read the recordings and lists of a benchmark, or its index from an earlier call.
+) -> BenchmarkRecordings:
+    """Read the recordings and lists of a benchmark, or its cached index.
 
     Args:
-        directory: the benchmark, as it was published.
-        cache: folder of indices; None for `HF_HOME/desta/fingerprints`. An index counts as long as
-            the paths, sizes and times of the benchmark's files stay what they were.
-        on_progress: told how many recordings are done.
+        directory: folder of the benchmark, as published.
+        cache: folder of indices; None for `HF_HOME/desta/fingerprints`. An index is valid while
+            paths, sizes and times of the benchmark's files are unchanged.
+        on_progress: called with the number of finished recordings.
 
     Raises:
-        DataError: it is no folder, or names and holds no recording.
-        MissingExtraError: it holds Parquet files, and pyarrow is not there.
+        DataError: it is not a folder, or neither holds nor names a recording.
+        MissingExtraError: it holds Parquet files, and pyarrow is not installed.
     """
     if not directory.is_dir():
         raise DataError(f"{directory} is not a folder", fix="give the folder of a benchmark")
@@ -81,7 +81,10 @@ def read_benchmark(
     unreadable = Reasons[str]()
     with ThreadPoolExecutor() as pool:
         for done, (name, words) in enumerate(
-            in_batches(pool, lambda r: (r[0], read_words(r[1])), _recordings(directory, paths)), 1
+            in_batches(
+                pool, lambda r: (r[0], read_fingerprint(r[1])), _recordings(directory, paths)
+            ),
+            1,
         ):
             if isinstance(words, DestaError):
                 unreadable.add(words.reason, name)
@@ -95,7 +98,7 @@ def read_benchmark(
             f"{directory} neither holds nor names a recording",
             fix="give the folder of a benchmark with its recordings or its lists of them",
         )
-    benchmark = Benchmark(
+    benchmark = BenchmarkRecordings(
         name=directory.name,
         items=tuple(items),
         index=FingerprintIndex(prints),
@@ -106,18 +109,18 @@ def read_benchmark(
     return benchmark
 
 
-def read_words(source: AudioInput) -> NDArray[np.uint32] | DestaError:
-    """Return the fingerprint of a recording, (F,), or why it cannot be read."""
+def read_fingerprint(source: AudioInput) -> NDArray[np.uint32] | DestaError:
+    """Return the fingerprint of a recording, (F,), or the error if it cannot be read."""
     try:
-        return fingerprint(load(source))
+        return audio_fingerprint(load_audio(source))
     except Exception as error:
-        return error_of(error, name_of(source))
+        return error_of(error, audio_name(source))
 
 
 def in_batches(
     pool: ThreadPoolExecutor, work: Callable[[Any], Any], things: Iterable[Any]
 ) -> Iterator[Any]:
-    """Yield what work makes of things, in their order; a batch of them is held at once."""
+    """Yield the results of a function in order, a batch at a time."""
     stream = iter(things)
     while batch := list(islice(stream, _BATCH)):
         yield from pool.map(work, batch)
@@ -144,12 +147,12 @@ def _in_parquet(path: Path, name: str) -> Iterator[tuple[str, AudioInput]]:
                         stem = PurePosixPath(value.get("path") or "").name
                         yield f"{name}#{row}{'/' if stem else ''}{stem}", value["bytes"]
                 row += 1
-    except (ValueError, OSError) as error:  # as pyarrow says that the bytes are not Parquet
+    except (ValueError, OSError) as error:  # pyarrow's errors for bytes that are not Parquet
         raise _broken(path, error) from error
 
 
 def _listed(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield the file names of recordings that lists speak of."""
+    """Yield the file names of recordings in lists."""
     for path in paths:
         if path.suffix in _LISTS or (path.suffix == ".gz" and Path(path.stem).suffix in _LISTS):
             for line in _text_lines(path):
@@ -165,19 +168,19 @@ def _text_lines(path: Path) -> Iterator[str]:
 
 
 def _broken(path: Path, error: Exception) -> DataError:
-    told = " ".join(str(error).split())
-    return DataError(f"{path} is not whole: {told}", fix="fetch that file again, or remove it")
+    why = " ".join(str(error).split())
+    return DataError(f"{path} is not whole: {why}", fix="fetch that file again, or remove it")
 
 
 def _keys(name: str) -> Iterator[str]:
-    """Yield a name and its endings: benchmarks put task, split and corpus in front of it."""
+    """Yield a name and its endings: benchmarks put task, split and corpus in front."""
     plain = plain_name(name)
     starts = [0, *(match.end() for match in re.finditer("_", plain))]
     yield from (plain[start:] for start in starts if is_telling(plain[start:]))
 
 
 def plain_name(name: str) -> str:
-    """Return the last part of a path or id, case folded, without the ending of a recording."""
+    """Return the last part of a path or id, case folded, without an audio suffix."""
     stem = PurePosixPath(name).name
     suffix = PurePosixPath(stem).suffix
     stem = stem.removesuffix(suffix) if suffix.lower() in SUFFIXES else stem
@@ -185,7 +188,7 @@ def plain_name(name: str) -> str:
 
 
 def is_telling(name: str) -> bool:
-    """Say whether a name belongs to one recording: "dog7" and "0001" are in many corpora."""
+    """Return whether a name identifies a recording, unlike "dog7" and "0001"."""
     digits = sum(character.isdigit() for character in name)
     return digits >= 5 or (digits >= 4 and len(name) >= 12)
 
@@ -199,7 +202,7 @@ def _state(directory: Path, paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _store_index(place: Path, benchmark: Benchmark) -> None:
+def _store_index(place: Path, benchmark: BenchmarkRecordings) -> None:
     facts = {
         "items": benchmark.items,
         "names": benchmark.names,
@@ -216,8 +219,8 @@ def _store_index(place: Path, benchmark: Benchmark) -> None:
     write_atomic(place, buffer.getvalue())
 
 
-def _load_index(place: Path, name: str) -> Benchmark | None:
-    """Return a stored index; None where there is none, or it cannot be read."""
+def _load_index(place: Path, name: str) -> BenchmarkRecordings | None:
+    """Return a cached index; None if there is none, or it cannot be read."""
     if not place.is_file():
         return None
     try:
@@ -226,7 +229,7 @@ def _load_index(place: Path, name: str) -> Benchmark | None:
             facts = json.loads(stored["facts"].tobytes())
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):  # made again
         return None
-    return Benchmark(
+    return BenchmarkRecordings(
         name=name,
         items=tuple(facts["items"]),
         index=FingerprintIndex(

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.config import suggest
-from desta.construction.description import describe
+from desta.construction.description import describe_clip
 from desta.construction.messages import training_messages
 from desta.construction.prompts import Prompt
 from desta.errors import ConfigError, DataError
@@ -263,7 +263,7 @@ def _example(
         groups={"task": attribute, "group": group.group},
         transcription=clip.transcription,
     )
-    return replace(item, described=tell(item, describe(clip)))
+    return replace(item, described=tell(item, describe_clip(clip)))
 
 
 ATTRIBUTES = Benchmark(

@@ -42,7 +42,7 @@ from desta.evaluation.items import (
 from desta.evaluation.metrics import Estimate, average
 from desta.records import LOCATOR
 from desta.sources.base import Skipped
-from desta.sources.hub import HubRow, column_names, read_rows
+from desta.sources.hub import HubRow, column_names, read_parquet_rows
 
 EXACT = "exact match"
 """Official reading."""
@@ -313,7 +313,9 @@ def _shard(shard: Path, root: Path, instance: Instance) -> list[Item]:
     there = column_names(shard, to=_TO)
     columns = ["file", "instruction", "label", *(["text"] if "text" in there else [])]
     audios = ["audio", *sorted(name for name in there if re.fullmatch(r"audio\d", name))]
-    sounds = [list(read_rows(shard, root, columns, audio=audio, to=_TO)) for audio in audios]
+    sounds = [
+        list(read_parquet_rows(shard, root, columns, audio=audio, to=_TO)) for audio in audios
+    ]
     items = []
     for clips in zip(*sounds, strict=True):
         heard = [_heard(row, shard) for row in clips]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from desta import audio
-from desta.construction.description import describe
+from desta.construction.description import describe_clip
 from desta.errors import DataError
 from desta.evaluation.answered import Answered, why_no_text
 from desta.evaluation.baselines import tell
@@ -290,7 +290,7 @@ def _describe(track: str, label: str, clip: Path) -> str:
         domain="sound" if track == "Animal" else "speech",
         attributes={track: label},
     )
-    return describe(known)
+    return describe_clip(known)
 
 
 def _track(key: str, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Corpora of music: a file a family, a row a corpus."""
+"""Corpora of music: one file per family, one row per corpus."""
 
 from desta.sources.base import Source
 from desta.sources.music.debian import DEBIAN_SOURCES

@@ -25,7 +25,7 @@ _CATEGORIES = {
     "tabla": "Drum hit",
     "vinyl": "Turntable effect",
 }
-"""First part of the file name -> what kind of sample it is."""
+"""First part of the file name -> kind of sample."""
 
 _INSTRUMENTS = (
     (r"ambi_choir", "Choir"),
@@ -47,7 +47,7 @@ _INSTRUMENTS = (
     (r"vinyl_.*", "Turntable"),
     (r"(elec|glitch|mehackit)_.*", "Synthesizer"),
 )
-"""File name -> instrument, the first that fits; what fits none has no known instrument."""
+"""Pattern of the file name -> instrument; the first match counts."""
 
 
 def read_sonic_pi(root: Path) -> Iterator[Metadata | Skipped]:

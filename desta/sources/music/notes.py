@@ -18,7 +18,7 @@ from desta.sources.base import (
 )
 from desta.sources.files import list_files
 from desta.sources.glossary import JOINED
-from desta.sources.tables import read_json
+from desta.sources.tables import load_json
 
 _PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
@@ -60,7 +60,7 @@ def read_nsynth(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _examples(path: Path) -> dict[str, dict[str, Any]]:
-    examples = read_json(path)
+    examples = load_json(path)
     if not isinstance(examples, dict):
         raise DataError(f"nsynth: {path} does not list notes", fix="unpack the archive again")
     return examples
@@ -69,7 +69,7 @@ def _examples(path: Path) -> dict[str, dict[str, Any]]:
 def read_mridangam(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield strokes on a South Indian drum: `B/224030__akshaylaya__bheem-b-001.wav`.
 
-    The folder is the pitch the drum is tuned to, the file name tells the stroke.
+    The folder is the pitch the drum is tuned to, the file name holds the stroke.
     """
     bring = "unpack mridangam_stroke_1.5.zip"
     for path in list_files(root, _MRIDANGAM, "*/*.wav", source="mridangam", bring=bring):

@@ -1,4 +1,4 @@
-"""Corpora of music as it is played and sung: FMA, GTZAN, OpenSinger."""
+"""Corpora of played and sung music: FMA, GTZAN, OpenSinger."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,8 +22,7 @@ from desta.sources.glossary import JOINED
 from desta.sources.tables import read_cells, read_rows
 
 _FMA_SUBSETS = {"fma_full": 3, "fma_large": 3, "fma_medium": 2, "fma_small": 1}
-"""Folder -> how many of the subsets small, medium and large it holds; the first that is there
-counts."""
+"""Folder -> number of the subsets small, medium and large in it; the first existing one counts."""
 _FMA_RANKS = {"small": 1, "medium": 2, "large": 3}
 _FMA_COLUMNS = (
     ("set", "split"),
@@ -70,7 +69,7 @@ def read_fma(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _fma_tracks(path: Path) -> Iterator[tuple[str, Mapping[tuple[str, str], str] | None]]:
-    """Yield the number of each track and its row; None where that is not whole."""
+    """Yield the number of each track and its row; None if the row is incomplete."""
     rows = read_cells(path)
     columns = list(zip(next(rows, []), next(rows, []), strict=False))
     next(rows, [])

@@ -1,4 +1,4 @@
-"""Corpora of sounds: a file a family, a row a corpus."""
+"""Corpora of sounds: one file per family, one row per corpus."""
 
 from desta.sources.base import Source
 from desta.sources.sound.captioned import CAPTIONED_SOURCES

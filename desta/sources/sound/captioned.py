@@ -1,7 +1,7 @@
 """Corpora of sounds with captions: AudioCaps, Clotho, WavCaps.
 
-A caption is written as `Heard: ...`: an attribute called by what it is would invite the backbone to
-talk about a text, and such responses are dropped.
+A caption is written as `Heard: ...`: an attribute named "caption" would invite the backbone to talk
+about a text, and such responses are dropped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from desta.sources.base import (
     of_split,
 )
 from desta.sources.files import visible
-from desta.sources.tables import read_json, read_rows
+from desta.sources.tables import load_json, read_rows
 
 _AUDIOCAPS_TABLES = "its tables are in the folder `dataset` of cdjkim/audiocaps"
 _AUDIOCAPS_COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
@@ -39,7 +39,7 @@ _WAVCAPS_BLACKLISTS = (
     "json_files/blacklist/blacklist_exclude_test_ac.json",
     "json_files/blacklist/blacklist_exclude_ub8k_esc50_vggsound.json",
 )
-"""What is heard in the test splits of AudioCaps, Clotho and VGGSound, in UrbanSound8K or ESC-50."""
+"""Recordings in test splits of AudioCaps, Clotho and VGGSound, in UrbanSound8K or in ESC-50."""
 _WAVCAPS_LISTED = {"AudioSet_SL": "AudioSet", "FreeSound": "FreeSound"}
 _FSD50K_EVAL = "FSD50K.ground_truth/eval.csv"
 
@@ -147,11 +147,11 @@ def read_wavcaps(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _wavcaps_tested(root: Path, parts: Sequence[str]) -> dict[str, set[str]]:
-    """Return collection -> names of what other corpora test with."""
+    """Return collection -> names of recordings in test splits of other corpora."""
     tested: dict[str, set[str]] = {part: set() for part in _WAVCAPS_LISTED}
     for inside in _WAVCAPS_BLACKLISTS:
         path = find_file(root, inside, source="wavcaps", bring=_WAVCAPS_BRING)
-        listed = read_json(path)
+        listed = load_json(path)
         for part, key in _WAVCAPS_LISTED.items():
             try:
                 tested[part] |= {str(name).removesuffix(".wav") for name in listed[key]}
@@ -167,7 +167,7 @@ def _wavcaps_tested(root: Path, parts: Sequence[str]) -> dict[str, set[str]]:
 
 
 def _wavcaps_entries(path: Path) -> list[Any]:
-    captions = read_json(path)
+    captions = load_json(path)
     if isinstance(captions, dict) and isinstance(captions.get("data"), list):
         return captions["data"]
     raise DataError(f"wavcaps: {path} does not hold captions", fix=_WAVCAPS_BRING)

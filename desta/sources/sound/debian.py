@@ -1,4 +1,4 @@
-"""Corpora of sounds: what Tux Paint's stamps sound like."""
+"""Corpora of sounds: Tux Paint's stamps."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _CLASSES = {
     "naturalforces": "Weather",
     "vehicles": "Vehicle",
 }
-"""Folder of the stamp -> sound class; the deepest folder counts, any other folder is left out."""
+"""Folder of the stamp -> sound class; the deepest folder counts, other folders are left out."""
 
 _SOUNDS = {
     "Washing-machine": "Washing machine",
@@ -49,7 +49,7 @@ _SOUNDS = {
     "toilet": "Toilet flush",
     "xanthia": None,  # a moth
 }
-"""Stamp -> sound where the English text is not just "A frog."; None: it is not the sound."""
+"""Stamp -> sound if its English text is not just "A frog."; None if it is not the sound."""
 
 _SIMPLE_NAME = re.compile(r"An? (?P<name>[\w ]+)\.")
 

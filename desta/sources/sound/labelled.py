@@ -19,7 +19,7 @@ from desta.sources.base import (
 )
 from desta.sources.files import visible
 from desta.sources.glossary import JOINED, gender_name
-from desta.sources.tables import read_cells, read_json, read_rows
+from desta.sources.tables import load_json, read_cells, read_rows
 
 _AUDIOSET_PARTS = {
     "bal_train": "balanced_train_segments.csv",
@@ -173,9 +173,9 @@ def read_vocalsound(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _vocal_names(path: Path) -> list[str]:
-    """Return the names of the recordings; where they lay is the authors' own folder."""
+    """Return the names of the recordings, without the authors' own folder."""
     try:
-        return [Path(entry["wav"]).stem for entry in read_json(path)["data"]]
+        return [Path(entry["wav"]).stem for entry in load_json(path)["data"]]
     except (KeyError, TypeError) as error:
         raise DataError(
             f"vocalsound: {path} does not list recordings", fix="unpack vs_release_16k.zip again"

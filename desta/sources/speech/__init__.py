@@ -1,4 +1,4 @@
-"""Corpora of speech: a file a family, a row a corpus."""
+"""Corpora of speech: one file per family, one row per corpus."""
 
 from desta.sources.base import Source
 from desta.sources.speech.accent import ACCENT_SOURCES

@@ -26,7 +26,7 @@ _PROMPT_TEXTS = "usr/share/doc/asterisk-core-sounds-{0}/core-sounds-{0}.txt.gz"
 _PROMPT_LANGUAGES = ("en", "es", "fr", "it", "ru")
 
 _VOICE = re.compile(r"(?P<language>[a-z]{2})_[A-Z]{2}_(?P<gender>[fm])_\w+")  # fr_CA_f_June
-_NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")  # what the texts say about the recording
+_NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")  # remarks on the recording
 
 _LOCALE = r"(?P<language>[a-z]{2,3}(?:_[A-Za-z]{2})?)"
 _DESCRIPTION = re.compile(rf"(?P<stamp>.+)_desc(?:_{_LOCALE})?")  # no locale: English
@@ -126,7 +126,7 @@ def _read_prompt_texts(path: Path) -> dict[str, str]:
 
 
 def _words(text: str) -> str | None:
-    """Return what is spoken: notes around the words removed; None for a note among them."""
+    """Return the spoken words, without notes around them; None if there is a note among them."""
     runs = [run.strip() for run in _NOTE.split(text)]
     runs = [run for run in runs if any(letter.isalnum() for letter in run)]
     return None if len(runs) > 1 else "".join(runs)

@@ -24,7 +24,7 @@ from desta.sources.base import (
 )
 from desta.sources.files import find_any, inside, read_words, unpacked, visible
 from desta.sources.glossary import gender_name, noise_level, number
-from desta.sources.tables import read_json, read_rows
+from desta.sources.tables import load_json, read_rows
 
 _LIBRISPEECH_C = {
     "AA": "Airport announcements",
@@ -52,7 +52,7 @@ _KINDS = {
     "noise": "Everyday sounds",
     "speech": "Other voices",
 }
-"""Part of MUSAN -> what is heard of it."""
+"""Part of MUSAN -> kind of noise."""
 _QUALITIES = {1: "Bad", 2: "Poor", 3: "Fair", 4: "Good", 5: "Excellent"}
 _TMHINT_SPEAKER = re.compile(r"TMHINT_(?P<sex>[bg])\d")  # FCN_snr0_street_TMHINT_b2_22_03
 _TMHINT_SEXES = {"b": "Male", "g": "Female"}
@@ -103,7 +103,7 @@ def read_librispeech_c(root: Path) -> Iterator[Metadata | Skipped]:
 def _is_training_part(listed: Path, folder: Path) -> bool:
     if any(name.startswith("train-") for name in listed.relative_to(folder).parts):
         return True
-    recordings = read_json(listed)
+    recordings = load_json(listed)
     return isinstance(recordings, list) and len(recordings) in _TRAINING_PARTS
 
 
@@ -138,7 +138,7 @@ def read_dynamic_superb(
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
-    items = read_json(path)
+    items = load_json(path)
     if isinstance(items, dict):
         return items
     raise DataError(

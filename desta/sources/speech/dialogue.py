@@ -1,4 +1,4 @@
-"""Conversations, a clip an utterance: acted, from a television series, or read from a script."""
+"""Corpora of conversations, one clip per utterance: acted, from television, or scripted."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from desta.sources.base import (
 )
 from desta.sources.files import list_files, read_text, read_words
 from desta.sources.glossary import emotion_name, gender_name, out_of
-from desta.sources.tables import read_json, read_rows
+from desta.sources.tables import load_json, read_rows
 
 _IEMOCAP_BRING = "unpack IEMOCAP_full_release.tar.gz"
 _IEMOCAP_LABEL = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\w+)\t(\w+)\t\[.*\]")
@@ -38,7 +38,7 @@ _MELD_GENDERS = {
     "Rachel": "Female",
     "Ross": "Male",
 }
-"""The main cast; of guests the corpus does not tell."""
+"""The main cast; the sex of guests is not stated."""
 _MELD_MARKS = str.maketrans("\x85\x91\x92\x93\x94\x96\x97", "…‘’“”–—")
 """Bytes of Windows-1252 that the tables hold as control characters."""
 
@@ -59,7 +59,7 @@ _DAILYTALK_BRING = "unpack dailytalk.zip"
 def read_iemocap(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield `Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`.
 
-    The last part of the name tells who speaks (F, M); emotions and words lie in a file a dialogue.
+    The last part of the name is the speaker (F, M); emotions and words lie in a file per dialogue.
     """
     find_folder(root, "Session1", source="iemocap", bring=_IEMOCAP_BRING)
     for session in sorted(root.glob("Session[1-5]")):
@@ -128,7 +128,7 @@ def _meld_name(row: dict[str, str]) -> str:
 def read_msp_improv(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield `session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav`, below `Audio` or not.
 
-    The fourth part of the name tells who speaks (F01, M01). The scales are means over listeners,
+    The fourth part of the name is the speaker (F01, M01). The scales are means over listeners,
     from 1 to 5.
     """
     source = "msp-improv"
@@ -165,7 +165,7 @@ def read_dailytalk(root: Path) -> Iterator[Metadata | Skipped]:
     """
     table = find_file(root, "metadata.json", source="dailytalk", bring=_DAILYTALK_BRING)
     find_folder(root, "data", source="dailytalk", bring=_DAILYTALK_BRING)
-    dialogues = read_json(table)
+    dialogues = load_json(table)
     if not isinstance(dialogues, dict) or not all(isinstance(d, dict) for d in dialogues.values()):
         raise DataError(f"{table} does not hold dialogues", fix=_DAILYTALK_BRING)
     for dialogue in sorted(dialogues, key=_in_numbers):
@@ -174,7 +174,7 @@ def read_dailytalk(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _in_numbers(name: str) -> tuple[int, str]:
-    """Sort "2" before "10"."""
+    """Return a sort key that puts "2" before "10"."""
     return len(name), name
 
 

@@ -1,4 +1,4 @@
-"""Sentences that actors speak in given emotions.
+"""Corpora of sentences that actors speak in given emotions.
 
 The language is stated where it is not English throughout. Where everybody speaks the same handful
 of sentences (CREMA-D, CaFE, EMOVO), all of the corpus is for training.

@@ -1,4 +1,4 @@
-"""Speech found in the wild or crowd-sourced, whose emotion listeners judged.
+"""Corpora of natural or crowd-sourced speech with emotions by listeners.
 
 The language is stated where it is not English throughout.
 """
@@ -82,7 +82,7 @@ def read_biic_podcast(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _podcast_rows(root: Path, source: str, *scales: str) -> Iterator[dict[str, str] | Skipped]:
-    """Yield the rows of the training split, and what is left out for the others."""
+    """Yield the rows of the training split, and skips for the others."""
     bring = "unpack Labels and Audios of the release"
     inside = _OLD_LABELS if (root / _OLD_LABELS).is_file() else _LABELS
     table = find_file(root, inside, source=source, bring=bring)

@@ -52,7 +52,7 @@ def read_voxlingua107(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _describe_cszs(row: HubRow) -> Metadata | Skipped:
-    """A row pairs a sentence with a nonsensical one; only the sensible one is used."""
+    """Return the metadata of the sensible sentence; a row pairs it with a nonsensical one."""
     match = _PAIR.match(row.id)
     words = row.values["correct_transcription"]
     if match is None:

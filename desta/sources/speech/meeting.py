@@ -1,4 +1,4 @@
-"""Corpora of several people at once: AliMeeting, LibriCount."""
+"""Corpora of several simultaneous speakers: AliMeeting, LibriCount."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from desta.sources.base import (
 from desta.sources.cuts import cut, group_segments, shift
 from desta.sources.files import keep, list_files, read_text, unpacked, visible
 from desta.sources.glossary import JOINED, gender_name
-from desta.sources.tables import read_json
+from desta.sources.tables import load_json
 
 _TIER = re.compile(r'class = "IntervalTier"\s+name = "(?P<name>[^"]*)"')
 _INTERVAL = re.compile(
@@ -34,8 +34,8 @@ _SPEAKER = re.compile(r"(?:.*_)?(?P<gender>[FM])_(?P<speaker>SPK\d+)")  # N_R000
 def read_alimeeting(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield stretches of Mandarin meetings, as the first of eight far microphones heard them.
 
-    `Train_Ali_far/audio_dir/R0003_M0046_MS002.wav` is half an hour; who says what and when is in
-    `textgrid_dir/R0003_M0046.TextGrid`, a tier a speaker. It is cut where nobody speaks.
+    `Train_Ali_far/audio_dir/R0003_M0046_MS002.wav` lasts half an hour; speakers, words and times
+    are in `textgrid_dir/R0003_M0046.TextGrid`, a tier per speaker. It is cut where nobody speaks.
     """
     source, bring = "alimeeting", "unpack Train_Ali_far.tar.gz"
     grids = find_folder(root, "Train_Ali_far/textgrid_dir", source=source, bring=bring)
@@ -84,7 +84,7 @@ def _stretch(
 
 
 def _read_grid(path: Path) -> tuple[dict[str, str], list[Segment]]:
-    """Return speaker -> F or M, and what is said, from a TextGrid of Praat in its long form."""
+    """Return speaker -> F or M, and the segments, from a TextGrid of Praat in its long form."""
     text = read_text(path)
     _, *pieces = _TIER.split(text)
     genders, segments = {}, []
@@ -113,8 +113,8 @@ def read_libricount(root: Path) -> Iterator[Metadata | Skipped]:
             yield Skipped(id=path.stem, reason="its JSON file is missing", broken=True)
             continue
         try:
-            speakers = len(read_json(listed))
-        except (DataError, TypeError):  # one of thousands: no reason to stop
+            speakers = len(load_json(listed))
+        except (DataError, TypeError):  # one of thousands
             yield Skipped(id=path.stem, reason=NOT_WHOLE, broken=True)
             continue
         yield Metadata(

@@ -17,7 +17,7 @@ from desta.sources.base import (
 from desta.sources.files import (
     find_any,
     read_fields,
-    read_pairs,
+    read_kaldi,
     read_words,
     unpacked,
     visible,
@@ -39,7 +39,7 @@ def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
     tasks = root / "Tasks" / "ASR"
     for part in sorted(folder for folder in tasks.iterdir() if folder.is_dir()):
         tables = [
-            read_pairs(find_file(part, name, source=source, bring=bring))
+            read_kaldi(find_file(part, name, source=source, bring=bring))
             for name in _KESPEECH_TABLES
         ]
         recordings, texts, speakers, dialects = tables

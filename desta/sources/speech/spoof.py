@@ -22,7 +22,7 @@ _REAL = "Real human"
 _SYNTHESISED = "Synthesised speech"
 
 _KEYS = {"bonafide": _REAL, "spoof": _SYNTHESISED}
-"""Last word of a line of ASVspoof's protocols -> what is heard."""
+"""Last word of a line of ASVspoof's protocols -> kind of voice."""
 _CODECFAKE_LABELS = {"genuine": _REAL, "spoofing": _SYNTHESISED}
 _CODECFAKE_HELD_OUT = {
     "p226": "validation",
@@ -30,7 +30,7 @@ _CODECFAKE_HELD_OUT = {
     "p227": "evaluation",
     "p228": "evaluation",
 }
-"""Speaker of VCTK -> what the authors keep the recordings for."""
+"""Speaker of VCTK -> split of the recordings."""
 
 _METHODS = {
     "A01": "Text to speech",
@@ -40,11 +40,11 @@ _METHODS = {
     "A05": "Voice conversion",
     "A06": "Voice conversion",
 }
-"""Attack of ASVspoof 2019's training part -> how the voice is made."""
+"""Attack of ASVspoof 2019's training part -> method of synthesis."""
 
 
 def read_asvspoof2019(root: Path) -> Iterator[Metadata | Skipped]:
-    """Yield real and made voices of one recording room.
+    """Yield real and synthesised voices from one recording room.
 
     A line of `ASVspoof2019.LA.cm.train.trn.txt` is `LA_0079 LA_T_1138215 - - bonafide`, with an
     attack such as A04 in the fourth place where the voice is made; the recording is
@@ -78,10 +78,10 @@ def read_asvspoof2019(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def read_asvspoof5(root: Path) -> Iterator[Metadata | Skipped]:
-    """Yield real and made voices of some 400 people.
+    """Yield real and synthesised voices of about 400 people.
 
     A line of `ASVspoof5.train.tsv` is `T_4850 T_0000000000 F - - - AC3 A05 spoof -`: the third
-    field is the sex, the ninth tells what is real; the recording is `flac_T/T_0000000000.flac`.
+    field is the sex, the ninth the kind; the recording is `flac_T/T_0000000000.flac`.
     """
     source = "asvspoof5"
     names = ("ASVspoof5.train.tsv", "ASVspoof5_protocols/ASVspoof5.train.tsv")
@@ -116,7 +116,7 @@ def _held_out(protocol: Path, split: str) -> Iterator[Skipped]:
 
 
 def _describe_codecfake(row: HubRow) -> Metadata | Skipped:
-    """Describe a row; a real one is `genuine` in both its label and the name of its codec."""
+    """Return the metadata of a row; a real one is `genuine` in both label and codec."""
     kind = _CODECFAKE_LABELS.get(str(row.values["label"]))
     if split := _CODECFAKE_HELD_OUT.get(str(row.values["speaker_id"])):
         return of_split(row.id, split)

@@ -1,4 +1,4 @@
-"""Speech in a stated style: recorded, synthesised or described in words."""
+"""Corpora of speech in a stated style: recorded, synthesised or described in words."""
 
 import re
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def read_expresso(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _expresso_names(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the names of a split, and whether the whole recording is meant."""
+    """Yield the names in a split, and whether each is a whole recording."""
     for line in read_text(path).splitlines():
         if line.strip() and not line.startswith("#"):
             name, _, times = line.strip().partition("\t")
@@ -149,9 +149,9 @@ _paraspeechcaps_rows = hub_reader(
 
 
 def read_paraspeechcaps(root: Path) -> Iterator[Metadata | Skipped]:
-    """Yield what the shards say of recordings in `voxceleb`, `expresso`, `ears` and `emilia`.
+    """Yield the captioned recordings of `voxceleb`, `expresso`, `ears` and `emilia`.
 
-    These four are corpora of their own, prepared as the authors say; any of them may be missing.
+    These four are corpora of their own, prepared by the authors' scripts; any may be missing.
     What VoxCeleb and Expresso keep for dev or test is left out.
     """
     if not any((root / name).is_dir() for name in _PARASPEECH_ROOTS):
@@ -176,7 +176,7 @@ def read_paraspeechcaps(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _expresso_held_out(folder: Path) -> Iterator[str]:
-    """Yield the names of recordings of which Expresso keeps all or a part for dev or test."""
+    """Yield the names of recordings that Expresso keeps, as a whole or in part, for dev or test."""
     if folder.is_dir():
         for part in ("dev", "test"):
             inside = f"splits/{part}.txt"

@@ -1,4 +1,4 @@
-"""Many voices: who speaks matters more than what is said.
+"""Corpora of many speakers.
 
 The language is stated where it is not English throughout.
 """
@@ -62,7 +62,7 @@ def read_common_voice(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def read_voxceleb1(root: Path) -> Iterator[Metadata | Skipped]:
-    """Yield `wav/id10001/VIDEO/00001.wav`; `vox1_meta.csv` tells sex and split of a speaker.
+    """Yield `wav/id10001/VIDEO/00001.wav`; `vox1_meta.csv` has sex and split of a speaker.
 
     What is said is not stated. The split is that of speaker verification.
     """

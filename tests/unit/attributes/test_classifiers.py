@@ -120,7 +120,7 @@ def test_a_label_without_a_meaning_is_counted(corpus: Path) -> None:
 
     assert all("Emotion" not in clip.attributes for clip in written(corpus).values())
     (missing,) = tally.summary()["missing"]
-    assert missing["reason"] == 'the label "calm" is no value of Emotion'
+    assert missing["reason"] == 'the label "calm" is not a value of Emotion'
     assert missing["count"] == 50
 
 

@@ -151,7 +151,7 @@ def test_clips_without_a_value_stay_and_are_counted_with_a_reason(corpus: Path) 
     assert len(reasons) == 3
     assert {
         "attribute": "Pitch",
-        "reason": "nobody is meant to speak in it",
+        "reason": "it is not a speech clip",
         "count": 1,
         "example": "s/96",
     } in summary["missing"]
@@ -166,7 +166,7 @@ def test_too_few_values_for_percentiles_say_why_the_others_have_none(corpus: Pat
     with pytest.raises(
         DataError,
         match="1 clips have a value of pitch, too few .* the others: 20 "
-        'times "nobody is meant to speak in it", 1 times "does not exist"',
+        'times "it is not a speech clip", 1 times "does not exist"',
     ):
         run(corpus, max_broken_share=0.1)
 
@@ -181,7 +181,7 @@ def test_a_path_that_no_file_can_have_costs_its_clip_alone(corpus: Path) -> None
 
     assert {item["reason"]: item["example"] for item in summary["broken"]} == {
         "cannot be opened (File name too long)": "s/96",
-        "is a name that no file can have": "s/98",
+        "is not a possible file name": "s/98",
     }
 
 

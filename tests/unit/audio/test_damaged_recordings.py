@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from desta.audio import SAMPLE_RATE, AudioError, load, measure, measure_duration, read
+from desta.audio import (
+    SAMPLE_RATE,
+    AudioError,
+    load_audio,
+    measure_audio,
+    measure_duration,
+    read_audio,
+)
 from support.sounds import RATE, muxed, packed, tone
 
 NOISY = tone(8) + np.random.default_rng(0).normal(0, 0.01, 8 * RATE).astype(np.float32)
@@ -49,7 +56,7 @@ def test_what_a_damaged_page_held_is_missed_wherever_it_was(
     pages[place] = b"" if is_gone else spoilt(pages[place])
     data = ogg * (links - 1) + b"".join(pages)
 
-    sound = read(data)
+    sound = read_audio(data)
 
     seconds = len(sound.samples) / SAMPLE_RATE
     whole = links * (8 if ogg is OPUS else 16)
@@ -67,7 +74,7 @@ def test_a_later_link_without_its_header_is_missed() -> None:
     whole = packed(tone(30), format="OGG", subtype="VORBIS")
     pages = pages_of(packed(tone(4), format="OGG", subtype="VORBIS"))
 
-    (note,) = read(whole + b"".join(pages[2:])).notes
+    (note,) = read_audio(whole + b"".join(pages[2:])).notes
 
     assert note.message.endswith(": 30.0 of 34.0 s could be decoded")
 
@@ -75,19 +82,19 @@ def test_a_later_link_without_its_header_is_missed() -> None:
 def test_a_stream_recorded_from_its_middle_lacks_nothing() -> None:
     pages = pages_of(OPUS)
 
-    sound = read(b"".join(pages[:2] + pages[4:]))
+    sound = read_audio(b"".join(pages[:2] + pages[4:]))
 
     assert not sound.notes
 
 
 def test_a_cut_page_of_vorbis_is_said() -> None:
-    (note,) = read(VORBIS[: len(VORBIS) * 2 // 3]).notes
+    (note,) = read_audio(VORBIS[: len(VORBIS) * 2 // 3]).notes
 
     assert note.reason == "is cut off in its last page"
 
 
 def test_many_false_beginnings_of_pages_take_no_time() -> None:
-    sound = read(OPUS + b"OggS" * 100_000 + b"OggS\0" * 20_000)
+    sound = read_audio(OPUS + b"OggS" * 100_000 + b"OggS\0" * 20_000)
 
     assert len(sound.samples) == 8 * SAMPLE_RATE
 
@@ -107,7 +114,7 @@ def test_what_is_left_of_a_damaged_recording_is_heard_and_it_is_said(
 ) -> None:
     whole = measure_duration(data)
 
-    sound = read(damaged(data, places))
+    sound = read_audio(damaged(data, places))
 
     seconds = len(sound.samples) / SAMPLE_RATE
     assert 0.8 * whole < seconds < whole
@@ -115,14 +122,14 @@ def test_what_is_left_of_a_damaged_recording_is_heard_and_it_is_said(
     assert note.reason == "could not be decoded in part"
     assert " s could be decoded" in note.message
     assert float(note.message.split(": ")[1].split()[0]) == pytest.approx(seconds, abs=0.06)
-    assert measure(damaged(data, places))[1] == sound.notes
+    assert measure_audio(damaged(data, places))[1] == sound.notes
 
 
 def test_of_a_recording_that_is_mostly_lost_nothing_is_heard() -> None:
     data = damaged(muxed("mp4", "aac", (tone(8), RATE)), 300)
 
     with pytest.raises(AudioError) as caught:
-        load(data)
+        load_audio(data)
 
     assert caught.value.reason == "has too few packets that can be decoded"
     assert " of 8.0 s can be" in caught.value.fix
@@ -130,7 +137,7 @@ def test_of_a_recording_that_is_mostly_lost_nothing_is_heard() -> None:
 
 def test_damage_is_not_told_by_the_decoder(capfd: pytest.CaptureFixture[str]) -> None:
     mp3 = packed(tone(8), format="MP3")
-    load(damaged(mp3 + mp3, 20))
+    load_audio(damaged(mp3 + mp3, 20))
 
     assert capfd.readouterr() == ("", "")
 
@@ -140,7 +147,7 @@ def test_a_recording_whose_index_is_missing_is_not_called_of_another_format(shar
     data = muxed("mp4", "aac", (tone(4), RATE))
 
     with pytest.raises(AudioError, match="begins like a recording and holds none"):
-        load(data[: int(share * len(data))])
+        load_audio(data[: int(share * len(data))])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +155,7 @@ def test_a_recording_whose_index_is_missing_is_not_called_of_another_format(shar
 )
 def test_what_is_no_recording_is_not_called_damaged(beginning: bytes) -> None:
     with pytest.raises(AudioError, match="is not a recording in a format that can be read"):
-        load(beginning + bytes(5000))
+        load_audio(beginning + bytes(5000))
 
 
 @pytest.mark.parametrize("kind", ["alac", "pcm_s16be"])
@@ -160,14 +167,14 @@ def test_a_tag_behind_caf_is_no_error(
     for tag in tags:
         path = tmp_path / "a.caf"
         path.write_bytes(caf + tag)
-        assert len(load(path)) == len(load(caf)) > 1.9 * SAMPLE_RATE
+        assert len(load_audio(path)) == len(load_audio(caf)) > 1.9 * SAMPLE_RATE
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_tag_behind_amr_is_no_lost_packets() -> None:
     amr = b"#!AMR\n" + (b"\x3c" + bytes(31)) * 100
 
-    sound = read(amr + b"TAG" + b"x" * 125)
+    sound = read_audio(amr + b"TAG" + b"x" * 125)
 
     assert len(sound.samples) == 2 * SAMPLE_RATE
     assert not sound.notes

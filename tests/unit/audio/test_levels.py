@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from desta.audio import SAMPLE_RATE, AudioError, load, read
+from desta.audio import SAMPLE_RATE, AudioError, load_audio, read_audio
 from desta.audio.mixing import weights
 from desta.vad import speech_seconds
 
@@ -39,22 +39,24 @@ def test_arrays_and_files_of_many_channels_are_mixed_alike(tmp_path: Path, count
 
     expected = channels @ weights(count)
 
-    np.testing.assert_allclose(load((channels, SAMPLE_RATE)), expected, atol=1e-6)
-    np.testing.assert_allclose(load(tmp_path / "a.wav"), expected, atol=1e-6)
+    np.testing.assert_allclose(load_audio((channels, SAMPLE_RATE)), expected, atol=1e-6)
+    np.testing.assert_allclose(load_audio(tmp_path / "a.wav"), expected, atol=1e-6)
 
 
 def test_speech_in_the_centre_of_six_channels_stays_audible() -> None:
     channels = np.zeros((2 * SAMPLE_RATE, 6))
     channels[:, 2] = tone()
 
-    assert np.abs(load((channels, SAMPLE_RATE))).max() == pytest.approx(0.5 / 3.414, abs=0.001)
+    assert np.abs(load_audio((channels, SAMPLE_RATE))).max() == pytest.approx(
+        0.5 / 3.414, abs=0.001
+    )
 
 
 @pytest.mark.parametrize("factor", [-1.0, -0.9])
 def test_where_channels_cancel_one_is_heard_and_it_is_said(factor: float) -> None:
     left = tone()
 
-    sound = read((np.stack([left, factor * left], axis=1), SAMPLE_RATE))
+    sound = read_audio((np.stack([left, factor * left], axis=1), SAMPLE_RATE))
 
     np.testing.assert_allclose(sound.samples, left, atol=1e-6)
     (note,) = sound.notes
@@ -66,7 +68,7 @@ def test_channels_that_cancel_in_a_part_are_mixed_in_the_others() -> None:
     left = np.concatenate([tone(), tone(pitch=600)])
     right = np.concatenate([tone(), -tone(pitch=600)])
 
-    sound = read((np.stack([left, right], axis=1), SAMPLE_RATE))
+    sound = read_audio((np.stack([left, right], axis=1), SAMPLE_RATE))
 
     np.testing.assert_allclose(sound.samples, left, atol=1e-6)
     assert "in 2.0 of 4.0 s" in sound.notes[0].message
@@ -77,7 +79,7 @@ def test_channels_that_cancel_for_less_than_a_second_are_heard() -> None:
     right = left.copy()
     right[SAMPLE_RATE // 2 : 3 * SAMPLE_RATE // 2] *= -1
 
-    sound = read((np.stack([left, right], axis=1), SAMPLE_RATE))
+    sound = read_audio((np.stack([left, right], axis=1), SAMPLE_RATE))
 
     np.testing.assert_allclose(sound.samples, left, atol=1e-6)
     assert "in 1.0 of 3.0 s" in sound.notes[0].message
@@ -87,14 +89,14 @@ def test_a_channel_that_the_mix_leaves_out_is_heard_where_it_is_alone() -> None:
     channels = np.zeros((2 * SAMPLE_RATE, 3))
     channels[:, 2] = tone()  # FFmpeg takes it for low-frequency effects
 
-    np.testing.assert_allclose(load((channels, SAMPLE_RATE)), tone(), atol=1e-6)
+    np.testing.assert_allclose(load_audio((channels, SAMPLE_RATE)), tone(), atol=1e-6)
 
 
 @pytest.mark.parametrize("peak", [0.001, 1.0, 1.5, 4.0, 10.0])
 def test_floating_samples_up_to_some_beyond_full_scale_stay_as_they_are(peak: float) -> None:
     samples = 2 * peak * tone()
 
-    sound = read((samples, SAMPLE_RATE))
+    sound = read_audio((samples, SAMPLE_RATE))
 
     np.testing.assert_allclose(sound.samples, samples, rtol=1e-6)
     assert not sound.notes
@@ -106,7 +108,7 @@ def test_floating_samples_up_to_some_beyond_full_scale_stay_as_they_are(peak: fl
 def test_floating_samples_that_count_steps_are_scaled_and_it_is_said(bits: int, dtype: str) -> None:
     steps = np.rint(tone() * 2.0 ** (bits - 1)).astype(dtype)
 
-    sound = read((steps, SAMPLE_RATE))
+    sound = read_audio((steps, SAMPLE_RATE))
 
     np.testing.assert_allclose(sound.samples, tone(), atol=1e-4)
     assert [note.reason for note in sound.notes] == [
@@ -119,14 +121,14 @@ def test_floating_samples_that_count_steps_are_scaled_and_it_is_said(bits: int, 
 def test_sums_of_16_bit_channels_are_of_16_bits(dtype: type, peak: int) -> None:
     steps = np.rint(2 * peak * tone()).astype(dtype)
 
-    assert np.abs(load((steps, SAMPLE_RATE))).max() == pytest.approx(peak / 2**15, rel=1e-3)
+    assert np.abs(load_audio((steps, SAMPLE_RATE))).max() == pytest.approx(peak / 2**15, rel=1e-3)
 
 
 def test_unsigned_bytes_are_refused_in_one_sentence() -> None:
     steps = np.rint(128 + 200 * tone()).astype(np.float32)
 
     with pytest.raises(AudioError) as caught:
-        load((steps, SAMPLE_RATE))
+        load_audio((steps, SAMPLE_RATE))
 
     assert caught.value.reason == "has samples in the scale of unsigned 8-bit integers"
 
@@ -135,21 +137,21 @@ def test_quiet_and_resampled_steps_are_recognised_as_well() -> None:
     quiet = np.rint(tone() * 200).astype(np.float32)
     uneven = (tone() * 2**15).astype(np.float32)
 
-    assert np.abs(load((quiet, SAMPLE_RATE))).max() == pytest.approx(100 / 2**15, rel=0.01)
-    np.testing.assert_allclose(load((uneven, SAMPLE_RATE)), tone(), atol=1e-6)
+    assert np.abs(load_audio((quiet, SAMPLE_RATE))).max() == pytest.approx(100 / 2**15, rel=0.01)
+    np.testing.assert_allclose(load_audio((uneven, SAMPLE_RATE)), tone(), atol=1e-6)
 
 
 def test_a_file_of_floating_steps_is_scaled(tmp_path: Path) -> None:
     steps = np.rint(np.stack([tone(), tone(pitch=700)], axis=1) * 2**15)
     for subtype in ("FLOAT", "DOUBLE"):
         soundfile.write(tmp_path / "a.wav", steps, SAMPLE_RATE, subtype=subtype)
-        assert np.abs(load(tmp_path / "a.wav")).max() == pytest.approx(0.49, abs=0.02)
+        assert np.abs(load_audio(tmp_path / "a.wav")).max() == pytest.approx(0.49, abs=0.02)
 
 
 @pytest.mark.parametrize("factor", [60.0, 1e6, 1e30, 1e300])
 def test_levels_of_no_known_scale_are_refused_in_one_sentence(factor: float) -> None:
     with pytest.raises(AudioError) as caught:
-        load((tone() * factor + 0.123, SAMPLE_RATE))
+        load_audio((tone() * factor + 0.123, SAMPLE_RATE))
 
     assert caught.value.reason == "has samples far beyond full scale"
     assert f"they reach {0.5 * factor:.1g}"[:12] in caught.value.fix
@@ -159,7 +161,7 @@ def test_levels_of_no_known_scale_are_refused_in_one_sentence(factor: float) -> 
 def test_whole_numbers_of_too_wide_a_type_are_16_bits(dtype: type) -> None:
     steps = np.rint(tone() * 2**15).astype(dtype)
 
-    np.testing.assert_allclose(load((steps, SAMPLE_RATE)), tone(), atol=1e-4)
+    np.testing.assert_allclose(load_audio((steps, SAMPLE_RATE)), tone(), atol=1e-4)
 
 
 @pytest.mark.parametrize("level", [-30, -50, -70])

@@ -15,7 +15,7 @@ from desta.audio import (
     SAMPLE_RATE,
     WINDOW_SAMPLES,
     AudioError,
-    load,
+    load_audio,
     measure_duration,
     probe_duration,
     split_windows,
@@ -65,7 +65,7 @@ def test_every_format_and_rate_gives_the_same_tone_at_16_khz(
     path = tmp_path / f"tone.{suffix}"
     soundfile.write(path, tone(1.0, rate), rate, **options)
 
-    samples = load(path)
+    samples = load_audio(path)
 
     assert samples.dtype == np.float32
     assert samples.shape == (SAMPLE_RATE,)
@@ -80,8 +80,8 @@ def test_what_libsndfile_cannot_read_is_read_too(tmp_path: Path, suffix: str, co
     path = tmp_path / f"tone.{suffix}"
     encode(path, codec, tone(1.0, 48_000), 48_000)
 
-    assert loudest_pitch(load(path)) == pytest.approx(440, abs=2)
-    assert loudest_pitch(load(path.read_bytes())) == pytest.approx(440, abs=2)
+    assert loudest_pitch(load_audio(path)) == pytest.approx(440, abs=2)
+    assert loudest_pitch(load_audio(path.read_bytes())) == pytest.approx(440, abs=2)
     assert probe_duration(path) == pytest.approx(1.0, abs=0.1)
 
 
@@ -94,7 +94,7 @@ def test_a_name_that_ends_in_raw_is_no_reason_to_read_samples_without_a_header(
     bad.write_bytes(bytes(3200))
 
     assert probe_duration(good) == pytest.approx(1.0, abs=0.1)
-    for read in (probe_duration, load):
+    for read in (probe_duration, load_audio):
         with pytest.raises(AudioError, match="is not a recording in a format that can be read"):
             read(bad)
 
@@ -104,8 +104,8 @@ def test_two_channels_are_averaged(tmp_path: Path) -> None:
     both = np.stack([left, right], axis=1)
     soundfile.write(tmp_path / "stereo.wav", both, SAMPLE_RATE, subtype="FLOAT")
 
-    np.testing.assert_allclose(load(tmp_path / "stereo.wav"), (left + right) / 2, atol=1e-6)
-    np.testing.assert_allclose(load((both, SAMPLE_RATE)), (left + right) / 2, atol=1e-6)
+    np.testing.assert_allclose(load_audio(tmp_path / "stereo.wav"), (left + right) / 2, atol=1e-6)
+    np.testing.assert_allclose(load_audio((both, SAMPLE_RATE)), (left + right) / 2, atol=1e-6)
 
 
 def test_path_bytes_and_array_give_the_same_samples(tmp_path: Path) -> None:
@@ -113,15 +113,15 @@ def test_path_bytes_and_array_give_the_same_samples(tmp_path: Path) -> None:
     soundfile.write(path, tone(0.5, 44_100), 44_100, subtype="PCM_16")
     whole_numbers, rate = soundfile.read(path, dtype="int16")
 
-    np.testing.assert_array_equal(load(path), load(str(path)))
-    np.testing.assert_array_equal(load(path), load(path.read_bytes()))
-    np.testing.assert_allclose(load(path), load((whole_numbers, rate)), atol=1e-6)
+    np.testing.assert_array_equal(load_audio(path), load_audio(str(path)))
+    np.testing.assert_array_equal(load_audio(path), load_audio(path.read_bytes()))
+    np.testing.assert_allclose(load_audio(path), load_audio((whole_numbers, rate)), atol=1e-6)
 
 
 def test_silence_is_audio(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
 
-    assert not load(tmp_path / "silence.wav").any()
+    assert not load_audio(tmp_path / "silence.wav").any()
 
 
 def make_bad(folder: Path, kind: str) -> Path:
@@ -169,7 +169,7 @@ def test_bad_audio_is_one_sentence_with_its_name_and_a_fix(
     path = make_bad(tmp_path, kind)
 
     with pytest.raises(AudioError) as caught:
-        load(path)
+        load_audio(path)
 
     assert caught.value.reason == reason
     assert caught.value.message == f"{path} {reason}"
@@ -179,7 +179,7 @@ def test_bad_audio_is_one_sentence_with_its_name_and_a_fix(
 @pytest.mark.parametrize("name", ["a\0.wav", "a\ud800.wav"])
 def test_a_name_that_no_file_can_have_is_told_in_letters(tmp_path: Path, name: str) -> None:
     with pytest.raises(AudioError, match=r"a\\(x00|ud800)\.wav' is a name that no file") as caught:
-        load(tmp_path / name)
+        load_audio(tmp_path / name)
     str(caught.value).encode()
 
 
@@ -192,7 +192,7 @@ def test_truncated_flac_is_an_error_wherever_it_ends(tmp_path: Path, share: floa
     path.write_bytes(whole[: int(len(whole) * share)])
 
     with pytest.raises(AudioError, match="ends before the length its header states"):
-        load(path)
+        load_audio(path)
     with pytest.raises(AudioError):
         measure_duration(path)
 
@@ -200,7 +200,7 @@ def test_truncated_flac_is_an_error_wherever_it_ends(tmp_path: Path, share: floa
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_load_or_are_refused(data: bytes) -> None:
     try:
-        samples = load(data)
+        samples = load_audio(data)
     except AudioError:
         return
     assert len(samples)
@@ -214,7 +214,7 @@ def test_a_damaged_file_loads_or_is_refused(data: st.DataObject) -> None:
     for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=5)):
         damaged[place] = data.draw(st.integers(0, 255))
     try:
-        samples = load(bytes(damaged))
+        samples = load_audio(bytes(damaged))
     except AudioError:
         return
     assert np.isfinite(samples).all()
@@ -225,13 +225,13 @@ def test_a_damaged_file_loads_or_is_refused(data: st.DataObject) -> None:
 )
 def test_an_array_that_is_not_audio_is_refused(array: NDArray[Any]) -> None:
     with pytest.raises(AudioError, match="the array is not audio"):
-        load((array, SAMPLE_RATE))
+        load_audio((array, SAMPLE_RATE))
 
 
 @pytest.mark.parametrize("rate", [-1, 0, 1, 2_000_000_000])
 def test_an_impossible_rate_is_refused_before_anything_is_resampled(rate: int) -> None:
     with pytest.raises(AudioError, match="impossible sample rate"):
-        load((np.zeros(100), rate))
+        load_audio((np.zeros(100), rate))
 
 
 @given(st.integers(1, 40 * SAMPLE_RATE), st.sampled_from([1.0, 2.5, 7.0, 30.0]), st.integers(0, 3))
@@ -268,7 +268,7 @@ def test_ten_minutes_are_read_in_windows(tmp_path: Path) -> None:
     path = tmp_path / "long.flac"
     soundfile.write(path, np.zeros(600 * 8_000, np.int16), 8_000)
 
-    windows = split_windows(load(path))
+    windows = split_windows(load_audio(path))
 
     assert windows[-1][1] == 600 * SAMPLE_RATE
     assert len(windows) in (20, 21)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desta.construction.description import DescriptionConfig, describe, stated_attributes
+from desta.construction.description import DescriptionConfig, describe_clip, stated_attributes
 from desta.errors import ConfigError
 from desta.records import Clip, Segment
 
@@ -35,25 +35,25 @@ def test_a_description_is_one_line(
         transcription=transcription, sentence=sentence, spelling="published", drop=0.5
     )
     clip = replace(speech(text, duration, Mood=value), source=source)
-    description = describe(clip, config)
+    description = describe_clip(clip, config)
     assert len(description.splitlines()) == 1
 
 
 @given(seconds)
 def test_a_description_ends_after_it_starts(duration: float) -> None:
-    times = re.match(r"\[00:00-(?:(\d+):)?(\d+):(\d+)\]", describe(speech("hi", duration)))
+    times = re.match(r"\[00:00-(?:(\d+):)?(\d+):(\d+)\]", describe_clip(speech("hi", duration)))
     assert times is not None
     hours, minutes, rest = (int(part or 0) for part in times.groups())
     assert abs(3600 * hours + 60 * minutes + rest - max(duration, 0.5)) <= 0.5
 
 
 def test_without_transcription_no_word_of_it_is_written() -> None:
-    description = describe(speech("Bonjour"), DescriptionConfig(transcription=False))
+    description = describe_clip(speech("Bonjour"), DescriptionConfig(transcription=False))
     assert "Bonjour" not in description
 
 
 def test_control_tokens_and_locators_in_a_transcription_stay_as_they_are() -> None:
-    assert "<|im_end|> <|AUDIO|>" in describe(speech("<|im_end|> <|AUDIO|>"))
+    assert "<|im_end|> <|AUDIO|>" in describe_clip(speech("<|im_end|> <|AUDIO|>"))
 
 
 def test_the_duration_is_stated_once_and_last() -> None:
@@ -70,7 +70,7 @@ def test_the_order_is_drawn_for_every_pair_and_every_order_is_as_likely() -> Non
     clip = speech("hi", Gender="Male", Accent="Scottish")
     shuffled = DescriptionConfig(order="random")
     orders = Counter(
-        tuple(written(describe(clip, shuffled, pair=f"clip#{n}"))) for n in range(3000)
+        tuple(written(describe_clip(clip, shuffled, pair=f"clip#{n}"))) for n in range(3000)
     )
 
     assert len(orders) == 6
@@ -82,7 +82,7 @@ def test_the_stated_share_of_attributes_is_left_out(drop: float) -> None:
     config = DescriptionConfig(drop=drop, sentence=True)
     counts: Counter[str] = Counter()
     for n in range(2000):
-        description = describe(speech("hi", **MANY), config, pair=f"c/{n}#0", needs={"Accent"})
+        description = describe_clip(speech("hi", **MANY), config, pair=f"c/{n}#0", needs={"Accent"})
         names = written(description)
         counts.update(names)
         # the sentence says nothing that is left out
@@ -97,18 +97,18 @@ def test_the_stated_share_of_attributes_is_left_out(drop: float) -> None:
 def test_one_attribute_stays_and_it_is_not_the_duration() -> None:
     config = DescriptionConfig(drop=1.0)
     kept = Counter(
-        str(written(describe(speech("hi", **MANY), config, pair=str(n)))) for n in range(400)
+        str(written(describe_clip(speech("hi", **MANY), config, pair=str(n)))) for n in range(400)
     )
 
     assert set(kept) == {f"['{name}']" for name in MANY}
-    assert describe(speech("hi"), config) == "[00:00-00:03] hi (Duration: 3s)"
+    assert describe_clip(speech("hi"), config) == "[00:00-00:03] hi (Duration: 3s)"
 
 
 def test_what_a_draw_does_to_an_attribute_depends_on_no_other() -> None:
     config = DescriptionConfig(drop=0.5, order="random")
     for n in range(100):
-        few = describe(speech("hi", **MANY), config, pair=str(n), needs={"Pitch"})
-        more = describe(speech("hi", **MANY, Age="20s"), config, pair=str(n), needs={"Pitch"})
+        few = describe_clip(speech("hi", **MANY), config, pair=str(n), needs={"Pitch"})
+        more = describe_clip(speech("hi", **MANY, Age="20s"), config, pair=str(n), needs={"Pitch"})
         assert [name for name in written(more) if name != "Age"] == written(few)
 
 
@@ -116,23 +116,25 @@ def test_pair_and_seed_change_a_draw() -> None:
     config = DescriptionConfig(drop=0.5, order="random")
     clip = speech("hi", **MANY)
 
-    assert describe(clip, config, pair="a", seed=1) == describe(clip, config, pair="a", seed=1)
-    assert len({describe(clip, config, pair="a", seed=n) for n in range(50)}) > 20
-    assert len({describe(clip, config, pair=str(n)) for n in range(50)}) > 20
+    assert describe_clip(clip, config, pair="a", seed=1) == describe_clip(
+        clip, config, pair="a", seed=1
+    )
+    assert len({describe_clip(clip, config, pair="a", seed=n) for n in range(50)}) > 20
+    assert len({describe_clip(clip, config, pair=str(n)) for n in range(50)}) > 20
 
 
 def test_a_duration_that_the_published_line_has_not_is_stated_where_a_prompt_needs_it() -> None:
     config = DescriptionConfig(spelling="published")
     clip = replace(speech("hi", Emotion="Sad"), source="esd")
 
-    assert describe(clip, config) == "[00:00-00:03] hi (Emotion: Sad)"
-    asked = describe(clip, config, needs={"Duration"})
+    assert describe_clip(clip, config) == "[00:00-00:03] hi (Emotion: Sad)"
+    asked = describe_clip(clip, config, needs={"Duration"})
     assert asked == "[00:00-00:03] hi (Emotion: Sad, Duration: 3s)"
     bare = replace(clip, attributes={})
-    assert describe(bare, config) == "[00:00-00:03] hi (Duration: 3s)"
+    assert describe_clip(bare, config) == "[00:00-00:03] hi (Duration: 3s)"
 
 
 @pytest.mark.parametrize("drop", [-0.1, 1.5])
 def test_a_share_to_drop_outside_0_to_1_is_an_error(drop: float) -> None:
-    with pytest.raises(ConfigError, match=f"description.drop = {drop} is no share"):
+    with pytest.raises(ConfigError, match=f"description.drop = {drop} is not a share"):
         DescriptionConfig(drop=drop)

@@ -8,7 +8,7 @@ import pytest
 from desta.construction import language
 from desta.construction.attribute_values import closed_sets
 from desta.construction.config import ClipsConfig, ConstructConfig
-from desta.construction.filtering import Verdicts
+from desta.construction.filtering import ResponseFilter
 from desta.construction.pipeline import construct
 from desta.construction.plan import Job
 from desta.construction.prompts import Prompt
@@ -47,7 +47,7 @@ CLIPS = [clip(number) for number in range(len(LANGUAGES))]
 
 
 def judge(
-    verdicts: Verdicts, number: int, said: str | Refusal, *, kind: str = "describe"
+    response_filter: ResponseFilter, number: int, said: str | Refusal, *, kind: str = "describe"
 ) -> str | None:
     needs = frozenset(["Language"] if kind == "ask" else [])
     prompt = Prompt(text="?", kind=kind, needs=needs)
@@ -59,37 +59,41 @@ def judge(
         if isinstance(said, Refusal)
         else Completion(text=said, num_tokens=1, finished=bool(said))
     )
-    return verdicts.judge(job, outcome)
+    return response_filter.check(job, outcome)
 
 
 def test_refusals_are_counted_by_their_reasons_and_pass_no_filter() -> None:
-    verdicts = Verdicts(config("empty", max_same=1), closed_sets(CLIPS))
+    response_filter = ResponseFilter(config("empty", max_same=1), closed_sets(CLIPS))
     refusal = Refusal(reason="refused: 400", message="400 of 9001 tokens")
-    faults = [judge(verdicts, n, s) for n, s in enumerate(["A voice.", refusal, refusal, ""])]
+    faults = [
+        judge(response_filter, n, s) for n, s in enumerate(["A voice.", refusal, refusal, ""])
+    ]
     assert faults == [None, "refused: 400", "refused: 400", "empty"]
-    assert verdicts.dropped["refused: 400"] == Count(count=2, example="1")
-    assert verdicts.counts == {"c": {"describe": {"kept": 1, "dropped": 3}}}
+    assert response_filter.dropped["refused: 400"] == Count(count=2, example="1")
+    assert response_filter.counts == {"c": {"describe": {"kept": 1, "dropped": 3}}}
 
 
 def test_duplicates_are_sought_last_among_what_else_would_be_kept() -> None:
-    verdicts = Verdicts(config("duplicate", "cut off", "states another value"), closed_sets(CLIPS))
+    response_filter = ResponseFilter(
+        config("duplicate", "cut off", "states another value"), closed_sets(CLIPS)
+    )
     texts = ["A voice.", "A Russian voice.", "A voice.", "A voice."]
-    faults = [judge(verdicts, number, text) for number, text in enumerate(texts)]
+    faults = [judge(response_filter, number, text) for number, text in enumerate(texts)]
     assert faults == [None, "states another value", None, "duplicate"]
-    assert verdicts.dropped["duplicate"].example == "3"
-    assert verdicts.num_kept == 2
+    assert response_filter.dropped["duplicate"].example == "3"
+    assert response_filter.num_kept == 2
 
 
 def test_duplicates_stay_where_the_recipe_does_not_name_them() -> None:
-    verdicts = Verdicts(config("empty"), closed_sets(CLIPS))
-    assert not any(judge(verdicts, number, "A voice.") for number in range(4))
+    response_filter = ResponseFilter(config("empty"), closed_sets(CLIPS))
+    assert not any(judge(response_filter, number, "A voice.") for number in range(4))
 
 
 def test_right_values_are_counted_before_and_after() -> None:
-    verdicts = Verdicts(config("cut off", "misses the attribute"), closed_sets(CLIPS))
+    response_filter = ResponseFilter(config("cut off", "misses the attribute"), closed_sets(CLIPS))
     for number, text in enumerate(["French.", "A voice.", "Danish.", ""]):
-        judge(verdicts, number, text, kind="ask")
-    assert verdicts.faithfulness.to_json() == {
+        judge(response_filter, number, text, kind="ask")
+    assert response_filter.faithfulness.to_json() == {
         "ask": {"Language": {"asked": 4, "right": 2, "kept": 2, "kept_right": 2}}
     }
 

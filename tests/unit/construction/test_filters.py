@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from desta.config import build
+from desta.config import build_config
 from desta.construction.attribute_values import closed_sets
 from desta.construction.config import ConstructConfig
-from desta.construction.filters import FILTERS, Candidate, find_fault
+from desta.construction.filters import FILTERS, Candidate, first_failed
 from desta.construction.prompts import Prompt
 from desta.errors import ConfigError
 from desta.generators.base import Completion
@@ -59,7 +59,7 @@ def candidate(text: str, number: int = 0, asks: str = "", finished: bool = True)
 
 @pytest.mark.parametrize("text", ["", " \n", "...", "“”"])
 def test_what_has_no_word_is_empty(text: str) -> None:
-    assert find_fault(candidate(text), ["empty"]) == "empty"
+    assert first_failed(candidate(text), ["empty"]) == "empty"
 
 
 def test_a_response_without_end_is_cut_off() -> None:
@@ -189,9 +189,9 @@ def test_other_values_of_the_closed_set_are_found(text: str, number: int, states
 
 def test_the_first_fault_in_the_order_of_the_recipe_counts() -> None:
     both = candidate("", finished=False)
-    assert find_fault(both, ["empty", "cut off"]) == "empty"
-    assert find_fault(both, ["cut off", "empty"]) == "cut off"
-    assert find_fault(candidate("Fine."), list(FILTERS)) is None
+    assert first_failed(both, ["empty", "cut off"]) == "empty"
+    assert first_failed(both, ["cut off", "empty"]) == "cut off"
+    assert first_failed(candidate("Fine."), list(FILTERS)) is None
 
 
 def test_a_misspelt_filter_is_an_error_with_a_suggestion() -> None:
@@ -202,7 +202,7 @@ def test_a_misspelt_filter_is_an_error_with_a_suggestion() -> None:
         "filters": ["cutoff"],
     }
     with pytest.raises(ConfigError, match='did you mean "cut off"'):
-        build(ConstructConfig, tree, where="recipe.yaml")
+        build_config(ConstructConfig, tree, where="recipe.yaml")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import pytest
 from desta.construction import plan as planning
 from desta.construction.attribute_values import closed_sets
 from desta.construction.config import ClipsConfig, ConstructConfig
-from desta.construction.filters import Candidate, find_fault
+from desta.construction.filters import Candidate, first_failed
 from desta.construction.groups import Block, Group, GroupsConfig
 from desta.construction.pipeline import construct
 from desta.construction.plan import Job, Planner
 from desta.construction.prompts import Prompt, load_pool, suits
-from desta.construction.survey import survey
+from desta.construction.survey import survey_clips
 from desta.errors import ConfigError
 from desta.generators.base import Completion, as_text
 from desta.generators.scripted import ScriptedGenerator
@@ -51,7 +51,7 @@ def recipe(folder: Path, clips: Sequence[Clip], **groups: Any) -> ConstructConfi
 
 
 def about_groups(config: ConstructConfig) -> list[Job]:
-    jobs = [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs or ()]
+    jobs = [job for _, jobs in Planner(config).plan(survey_clips(config)) for job in jobs or ()]
     return [job for job in jobs if "@" in job.id]
 
 
@@ -166,7 +166,7 @@ def test_a_value_that_no_clip_of_the_group_has_is_another_value(
         completion=Completion(text=response, num_tokens=9, finished=True),
         closed_sets=closed_sets(CLIPS[:9]),
     )
-    assert find_fault(candidate, ["states another value"]) == fault
+    assert first_failed(candidate, ["states another value"]) == fault
 
 
 # -- pairs ---------------------------------------------------------------------------------------
@@ -211,10 +211,10 @@ def test_pairs_about_one_clip_stay_as_they_are_beside_groups(tmp_path: Path) -> 
     config = recipe(tmp_path, CLIPS, share=0.5)
     [corpus] = config.clips
     alone = replace(config, clips=(replace(corpus, groups=()),))
-    planned = [job for _, jobs in Planner(config).plan(survey(config)) for job in jobs or ()]
+    planned = [job for _, jobs in Planner(config).plan(survey_clips(config)) for job in jobs or ()]
 
     assert [job for job in planned if "@" not in job.id] == [
-        job for _, jobs in Planner(alone).plan(survey(alone)) for job in jobs or ()
+        job for _, jobs in Planner(alone).plan(survey_clips(alone)) for job in jobs or ()
     ]
     assert 100 < sum("@" in job.id for job in planned) < 200
 
@@ -276,9 +276,9 @@ def test_clips_that_find_no_partners_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"share": 0.0}, "share = 0.0 is no share of clips"),
-        ({"share": 1.1}, "share = 1.1 is no share of clips"),
-        ({"share": 0.1, "size": 1}, "size = 1 is no group"),
+        ({"share": 0.0}, "share = 0.0 is not a share of clips"),
+        ({"share": 1.1}, "share = 1.1 is not a share of clips"),
+        ({"share": 0.1, "size": 1}, "size = 1 is not a group"),
     ],
 )
 def test_a_wrong_wish_is_an_error(wish: dict[str, Any], message: str) -> None:
@@ -289,5 +289,5 @@ def test_a_wrong_wish_is_an_error(wish: dict[str, Any], message: str) -> None:
 def test_an_attribute_that_no_clip_has_is_an_error(tmp_path: Path) -> None:
     config = recipe(tmp_path, CLIPS[:3], share=0.5, by="Emotoin")
     with pytest.raises(ConfigError, match='no clip .* has the attribute "Emotoin"') as caught:
-        survey(config)
+        survey_clips(config)
     assert 'did you mean "Emotion"' in caught.value.fix

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from desta.construction.journal import Journal
+from desta.construction.journal import ResponseJournal
 from desta.errors import DataError
 from desta.generators.base import Completion, Refusal
 
@@ -27,23 +27,23 @@ def answers(*numbers: int) -> dict[bytes, Completion]:
 
 def test_what_was_added_is_found_again(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert journal.find([key(1)]) == {}
         journal.add(answers(*range(1200)))
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert journal.find(map(key, range(1, 3000, 2))) == answers(*range(1, 1200, 2))
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_refusal_is_found_until_it_is_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         journal.add({**answers(1), key(2): REFUSAL, key(3): REFUSAL})
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert journal.find(map(key, range(9))) == {**answers(1), key(2): REFUSAL, key(3): REFUSAL}
         assert set(journal.keys()) == {key(1), key(2), key(3)}
         assert journal.forget_refusals() == 2
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert set(journal.keys()) == {key(1)}
         assert journal.forget_refusals() == 0
         journal.add(answers(2))
@@ -59,19 +59,19 @@ def test_a_journal_of_the_first_format_goes_on(tmp_path: Path) -> None:
         database.execute("INSERT INTO responses VALUES (?, 'so', 1, 1)", [key(1)])
         database.execute("PRAGMA user_version = 1")
     old = {key(1): Completion(text="so", num_tokens=1, finished=True)}
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert journal.find([key(1)]) == old
         journal.add({key(2): REFUSAL})
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert journal.find([key(1), key(2)]) == {**old, key(2): REFUSAL}
 
 
 def test_reasoning_is_kept_beside_the_text(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
     found = {key(1): Completion(text="so", num_tokens=2, finished=True, reasoning="Hm.")}
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         journal.add({**found, **answers(2)})
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert journal.find([key(1), key(2)]) == {**found, **answers(2)}
 
 
@@ -91,7 +91,7 @@ def test_reasoning_in_the_texts_of_an_older_journal_is_kept_apart(tmp_path: Path
         database.executemany("INSERT INTO responses VALUES (?, ?, ?, ?)", rows)
         database.execute("PRAGMA user_version = 2")
     for _ in range(2):
-        with Journal(path) as journal:
+        with ResponseJournal(path) as journal:
             found = journal.find(map(key, range(3)))
         assert [(o.text, o.reasoning) for o in found.values() if isinstance(o, Completion)] == [
             ("so", "Hm."),
@@ -102,7 +102,7 @@ def test_reasoning_in_the_texts_of_an_older_journal_is_kept_apart(tmp_path: Path
 
 def test_a_batch_is_added_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         journal.add(answers(2))
         with pytest.raises(DataError):
             journal.add(answers(1, 2, 3))
@@ -112,9 +112,9 @@ def test_a_batch_is_added_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_work_in_one_directory(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
-    with Journal(path), pytest.raises(DataError, match="another process is at work"):
-        Journal(path)
-    with Journal(path) as journal:
+    with ResponseJournal(path), pytest.raises(DataError, match="another process is at work"):
+        ResponseJournal(path)
+    with ResponseJournal(path) as journal:
         assert journal.find([]) == {}
 
 
@@ -125,18 +125,18 @@ def test_a_damaged_journal_is_one_clear_error(tmp_path: Path, content: bytes) ->
     path = tmp_path / "responses.sqlite"
     path.write_bytes(content)
     with pytest.raises(DataError, match="is damaged"):
-        Journal(path)
+        ResponseJournal(path)
     assert path.read_bytes() == content
 
 
 def test_damage_inside_is_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         journal.add(answers(*range(3000)))
     content = bytearray(path.read_bytes())
     content[4096 : len(content)] = b"\xff" * (len(content) - 4096)
     path.write_bytes(content)
-    with pytest.raises(DataError, match="is damaged"), Journal(path) as journal:
+    with pytest.raises(DataError, match="is damaged"), ResponseJournal(path) as journal:
         journal.find(map(key, range(3000)))
 
 
@@ -146,21 +146,21 @@ def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
     database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(DataError, match="format 99, newer"):
-        Journal(path)
+        ResponseJournal(path)
 
 
 def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be opened"):
-        Journal(tmp_path / "gone" / "responses.sqlite")
+        ResponseJournal(tmp_path / "gone" / "responses.sqlite")
 
 
 FILL = """
 import sys
 from pathlib import Path
-from desta.construction.journal import Journal
+from desta.construction.journal import ResponseJournal
 from desta.generators.base import Completion
 
-with Journal(Path(sys.argv[1])) as journal:
+with ResponseJournal(Path(sys.argv[1])) as journal:
     for number in range(10_000):
         text = f"{number} " * 200
         key = number.to_bytes(32)
@@ -183,6 +183,6 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> Non
     stored = [int(line) for line in run.stdout.split()]
     assert stored
 
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert set(journal.find(map(key, range(10_000)))) == set(map(key, stored))
         journal.add(answers(10_001))

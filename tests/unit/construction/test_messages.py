@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from desta.construction.config import ConstructConfig
-from desta.construction.description import describe
+from desta.construction.description import describe_clip
 from desta.construction.messages import generation_messages, training_messages
 from desta.construction.prompts import Prompt
 from desta.errors import ConfigError
@@ -53,7 +53,7 @@ def generator(published_tiny: Path) -> LocalGenerator:
 @pytest.mark.parametrize("system", ["", "Listen between <start_audio> and <end_audio>."])
 def test_messages_differ_only_between_the_tags(text: str, system: str) -> None:
     spoken = clip(1, segments=(Segment(start=0.0, end=1.0, text=text),))
-    description = describe(spoken)
+    description = describe_clip(spoken)
     training = training_messages(system, PROMPT, AudioRef(audio="1.wav", text=text))
     generation = generation_messages(training, description)
 

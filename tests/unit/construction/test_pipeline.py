@@ -16,7 +16,7 @@ from desta.generators.base import OnOutcome, Outcome, as_text
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
 from desta.records import Message
-from desta.shards import RESPONSES, Manifest, read_pairs, verify
+from desta.shards import RESPONSES, Manifest, read_pairs, verify_shards
 from support.construction import clip, contents, corpus, plan, recipe, speak
 
 
@@ -152,7 +152,7 @@ def test_another_recipe_takes_the_place_and_asks_only_what_is_new(
     assert sum(map(len, generator.batches)) == again
     construct(changed, tmp_path / "afresh", ScriptedGenerator(speak))
     assert contents(out) == contents(tmp_path / "afresh")
-    assert verify(out).num_kept == 24
+    assert verify_shards(out).num_kept == 24
 
 
 def test_new_clips_are_all_that_is_asked(tmp_path: Path, config: ConstructConfig) -> None:

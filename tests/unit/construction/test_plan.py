@@ -12,7 +12,7 @@ from desta.construction.description import DescriptionConfig
 from desta.construction.pipeline import construct
 from desta.construction.plan import Planner
 from desta.construction.pool import ticket
-from desta.construction.survey import survey
+from desta.construction.survey import survey_clips
 from desta.errors import ConfigError, DataError
 from desta.generators.base import as_text
 from desta.generators.scripted import ScriptedGenerator
@@ -32,7 +32,7 @@ def test_only_the_split_and_the_values_asked_for_are_planned(
     chosen = replace(corpus(tmp_path, clips), where={"Language": ("French", "Spanish")})
     chosen_only = replace(config, clips=(chosen,))
     assert {job.clip.id for job in plan(chosen_only)} == {"c/6", "c/8", "c/9", "c/11"}
-    found = survey(chosen_only)
+    found = survey_clips(chosen_only)
     assert found.closed_sets["speech", "Language"] == {"french", "russian", "spanish"}
     assert found.num_prompts == 4 * 2
 
@@ -60,7 +60,7 @@ def test_a_second_cap_holds_for_what_the_first_one_left(
     ]
     capped = replace(corpus(tmp_path, clips), per_value={"Language": 8, "Gender": 5})
     twice = replace(config, clips=(capped,))
-    used = [c.id for c, _ in Planner(twice).plan(survey(twice))]
+    used = [c.id for c, _ in Planner(twice).plan(survey_clips(twice))]
 
     lots = {c.id: ticket(config.seed, c.id) for c in clips}
     left = []
@@ -136,9 +136,9 @@ def test_a_pool_gives_pairs_different_system_prompts(config: ConstructConfig) ->
 
 @pytest.mark.parametrize("name", ["withhold", "unknown_share", "max_dropped_share"])
 def test_a_share_outside_0_to_1_is_an_error(config: ConstructConfig, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} = 1.5 is no share"):
+    with pytest.raises(ConfigError, match=f"{name} = 1.5 is not a share"):
         replace(config, **{name: 1.5})
-    with pytest.raises(ConfigError, match=f"{name} = nan is no share"):
+    with pytest.raises(ConfigError, match=f"{name} = nan is not a share"):
         replace(config, **{name: math.nan})
 
 

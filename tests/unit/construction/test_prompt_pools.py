@@ -173,8 +173,8 @@ def test_headers_about_several_clips_may_say_how_many(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("[ask Gender]\nWho?\n", r'multi\.txt:1: unknown kind of prompt "ask"'),
-        ("[compare 1]\nWho?\n", "does not say of how many clips"),
-        ("[compare 2, 3]\nWho?\n", "does not say of how many clips"),
+        ("[compare 1]\nWho?\n", "does not state a number of clips"),
+        ("[compare 2, 3]\nWho?\n", "does not state a number of clips"),
     ],
 )
 def test_a_malformed_pool_about_several_clips_is_an_error(

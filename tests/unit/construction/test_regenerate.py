@@ -183,10 +183,10 @@ def test_what_regeneration_cannot_do_is_refused(tmp_path: Path) -> None:
     directory = published(tmp_path / "d", [row(0), row(1)])
     assert FILTERS.keys() >= NEED_METADATA
     for name in NEED_METADATA:
-        with pytest.raises(ConfigError, match="needs what a corpus says"):
+        with pytest.raises(ConfigError, match="needs the metadata of clips"):
             config(directory, filters=("empty", name))
     with pytest.raises(ConfigError, match="unknown_share is set"):
         config(directory, unknown_share=0.1)
-    with pytest.raises(ConfigError, match="in its place"):
+    with pytest.raises(ConfigError, match="in place"):
         construct(config(directory), directory, Counting(answer))
     assert not (directory / "responses.sqlite").exists()

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from desta.audio import SAMPLE_RATE
-from desta.data.dataset import Cut, Example, ExampleReader, PairDataset, Skipped
+from desta.data.dataset import Cut, Example, ExampleReader, PairDataset, SkippedPair
 from desta.data.layout import Layout
 from desta.data.sampling import BucketSampler
 from desta.model.checkpoint import Loaded
@@ -82,7 +82,7 @@ def test_a_missing_clip_has_the_length_of_one_that_is_there_and_a_reason(
     reader: ExampleReader,
 ) -> None:
     assert reader.length(pair("gone.wav")) == reader.length(pair("a.wav")) > 1
-    assert reader.read(pair("gone.wav")) == Skipped("1", "does not exist")
+    assert reader.read(pair("gone.wav")) == SkippedPair("1", "does not exist")
 
 
 def test_many_missing_recordings_do_not_meet_in_one_batch(reader: ExampleReader) -> None:
@@ -90,7 +90,7 @@ def test_many_missing_recordings_do_not_meet_in_one_batch(reader: ExampleReader)
     sampler = BucketSampler(1024, lambda row: reader.length(pairs[row]), token_budget=4096)
     progress = Progress()
     for rows in sampler.first_epoch():
-        gone = [Skipped(str(row), "does not exist") for row in rows if not row % 5]
+        gone = [SkippedPair(str(row), "does not exist") for row in rows if not row % 5]
         tally = Tally(num_pairs=len(rows) - len(gone), skipped=count_remarks(gone))
         progress.count(tally, num_rows=1024, max_share=0.3)  # raises after a hundred on end
     assert progress.skipped["does not exist"].count == 205
@@ -104,9 +104,9 @@ def test_reasons_are_the_same_for_all_pairs_they_befall(reader: ExampleReader) -
         )
 
     too_long = {reader.read(talk(f"<|AUDIO|> {'many words ' * n}")) for n in (50, 60)}
-    assert too_long == {Skipped("1", "leaves no room for a response within data.max_tokens")}
+    assert too_long == {SkippedPair("1", "leaves no room for a response within data.max_tokens")}
     misplaced = {reader.read(talk("<|AUDIO|>" * n)) for n in (0, 2, 3)}
-    assert misplaced == {Skipped("1", "has more or fewer locators than clips")}
+    assert misplaced == {SkippedPair("1", "has more or fewer locators than clips")}
 
 
 MESSAGE = {"role": "user", "content": "<|AUDIO|>", "audios": [{"audio": "a.wav", "text": "hi"}]}
@@ -141,7 +141,7 @@ def test_a_row_that_lacks_something_is_skipped_with_its_reason(
 
     assert isinstance(reader.read(rows[0]), Example), "other fields are not learnt from"
     for row in (rows[1], rows[2]):
-        assert reader.read(row) == Skipped("7", reason)
+        assert reader.read(row) == SkippedPair("7", reason)
         assert reader.length(row) == 60
 
 
@@ -160,12 +160,12 @@ def test_half_a_character_in_a_name_costs_its_row_alone(
     lines = [json.dumps(row) for row in (whole, whole | change)]
     (tmp_path / "audio.0.jsonl").write_text("\n".join(lines))
     first, second = PairDataset([tmp_path])
-    assert not isinstance(first, Skipped)
-    assert isinstance(second, Skipped)
+    assert not isinstance(first, SkippedPair)
+    assert isinstance(second, SkippedPair)
     assert second.reason.startswith(f"has {what}")
     assert r'"\ud800", which is not in the schema' in second.reason
 
 
 def test_a_row_without_an_id_is_named_by_its_number(tmp_path: Path) -> None:
     (tmp_path / "audio.0.jsonl").write_text(json.dumps({"id": None, "messages": [MESSAGE]}))
-    assert PairDataset([tmp_path])[0] == Skipped("row 0", "has no response")
+    assert PairDataset([tmp_path])[0] == SkippedPair("row 0", "has no response")

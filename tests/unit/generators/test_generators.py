@@ -13,7 +13,7 @@ import pytest
 import yaml
 from transformers import AutoTokenizer
 
-from desta.config import build, dump_recipe, load_recipe
+from desta.config import build_config, dump_recipe, load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError, MissingExtraError, UnavailableError
 from desta.generators.base import Completion, Refusal
@@ -50,7 +50,7 @@ class Recipe:
 
 def section(**values: Any) -> Engine:
     tree = {"clips": [{"path": "c", "root": "."}], "backbone": "b", "sampling": {}, **values}
-    return build(ConstructConfig, tree, where="recipe.yaml").engine
+    return build_config(ConstructConfig, tree, where="recipe.yaml").engine
 
 
 def test_the_local_engine_is_the_default() -> None:

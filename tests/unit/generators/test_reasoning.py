@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from desta.construction.journal import Journal
+from desta.construction.journal import ResponseJournal
 from desta.construction.staging import DROPPED
 from desta.generators import local
 from desta.generators.base import Completion
@@ -288,7 +288,7 @@ def test_reasoning_is_in_the_journal_and_in_no_response(tmp_path: Path) -> None:
     result = construct(tmp_path, "<think>\nA bark.\n</think>\n\nA dog.")
     assert json.loads(result.stdout)["kept"] == 12, result.output
     assert responses(tmp_path / "out") == ["A dog."] * 12
-    with Journal(tmp_path / "out" / RESPONSES) as journal:
+    with ResponseJournal(tmp_path / "out" / RESPONSES) as journal:
         (found,) = {*journal.find(journal.keys()).values()}
     assert found == Completion(text="A dog.", num_tokens=3, finished=True, reasoning="A bark.")
 

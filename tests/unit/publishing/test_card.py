@@ -12,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from desta.errors import ConfigError, DataError
 from desta.publishing.card import CARD, data_card, find_published, write_card
 from desta.publishing.hub import upload
-from desta.publishing.survey import survey
+from desta.publishing.survey import survey_data_set
 from desta.reports.data_set import samples_page
 from support.publishing import constructed, heard, published, row
 from support.recordings import tone
@@ -21,7 +21,7 @@ from support.recordings import tone
 def test_the_card_has_a_front_matter_and_says_what_was_dropped(tmp_path: Path) -> None:
     directory = constructed(tmp_path / "data")
 
-    path = write_card(directory, data_card(survey(directory)))
+    path = write_card(directory, data_card(survey_data_set(directory)))
 
     _, front, body = path.read_text().split("---\n", 2)
     front = yaml.safe_load(front)
@@ -44,7 +44,7 @@ def test_the_card_has_a_front_matter_and_says_what_was_dropped(tmp_path: Path) -
 
 
 def test_the_page_says_what_was_kept_and_how_much_of_it_is_right(tmp_path: Path) -> None:
-    page = samples_page(survey(constructed(tmp_path / "data")), root=tmp_path)
+    page = samples_page(survey_data_set(constructed(tmp_path / "data")), root=tmp_path)
 
     assert "1 of 4 (25%)" in page
     assert "2 of 4 (50%)" in page
@@ -52,7 +52,9 @@ def test_the_page_says_what_was_kept_and_how_much_of_it_is_right(tmp_path: Path)
 
 
 def test_one_licence_that_the_hub_knows_is_stated_by_its_id(tmp_path: Path) -> None:
-    found = survey(published(tmp_path / "d", [row(dataset="NTUML2021"), row(dataset="CSZS")]))
+    found = survey_data_set(
+        published(tmp_path / "d", [row(dataset="NTUML2021"), row(dataset="CSZS")])
+    )
     assert yaml.safe_load(data_card(found).split("---\n")[1])["license"] == "mit"
 
 
@@ -97,7 +99,7 @@ def test_the_page_plays_samples_escapes_all_and_reads_nothing_outside(tmp_path: 
         ],
     )
 
-    page = samples_page(survey(directory, root=root, num_samples=9), root=root)
+    page = samples_page(survey_data_set(directory, root=root, num_samples=9), root=root)
 
     assert page.count('src="data:audio/mpeg') == 1
     assert "the first 30 s" in page
@@ -132,7 +134,7 @@ def test_the_hub_gets_rows_card_and_manifest_and_nothing_else(tmp_path: Path) ->
     (directory / "responses.sqlite").touch()
     with pytest.raises(DataError, match=CARD):
         upload(directory, "me/data", api=Hub())
-    write_card(directory, data_card(survey(directory)))
+    write_card(directory, data_card(survey_data_set(directory)))
     hub = Hub()
 
     names = upload(directory, "me/data", api=hub)
@@ -146,10 +148,10 @@ def test_the_hub_gets_rows_card_and_manifest_and_nothing_else(tmp_path: Path) ->
 
 def test_what_the_hub_refuses_is_one_sentence(tmp_path: Path) -> None:
     directory = constructed(tmp_path / "data")
-    write_card(directory, data_card(survey(directory)))
+    write_card(directory, data_card(survey_data_set(directory)))
     refusal = HfHubHTTPError.__new__(HfHubHTTPError)
     Exception.__init__(refusal, "403 Forbidden:\n no right")
     with pytest.raises(ConfigError, match=r"refuses me/data: .*403 Forbidden: no right"):
         upload(directory, "me/data", api=Hub(refusal))
-    with pytest.raises(DataError, match="broken off: no route"):
+    with pytest.raises(DataError, match="interrupted: no route"):
         upload(directory, "me/data", api=Hub(ConnectionError("no route")))

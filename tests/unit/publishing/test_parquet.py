@@ -8,7 +8,7 @@ import pytest
 
 from desta.errors import ConfigError, DataError
 from desta.publishing.parquet import PARQUET_FILES, export_parquet
-from desta.publishing.survey import MISSING, OUTSIDE, survey
+from desta.publishing.survey import MISSING, OUTSIDE, survey_data_set
 from desta.reasons import Count
 from desta.records import AudioTextPair
 from desta.reports.data_set import samples_page
@@ -68,9 +68,9 @@ def test_parquet_holds_recordings_that_are_there_and_counts_the_others(tmp_path:
         OUTSIDE: Count(count=1, example="2"),
         MISSING: Count(count=4, example="3"),
     }
-    assert survey(directory, root=root).odd == exported.silent
-    assert "is a name that no file can have" in samples_page(
-        survey(directory, root=root, num_samples=9), root=root
+    assert survey_data_set(directory, root=root).odd == exported.silent
+    assert "is not a possible file name" in samples_page(
+        survey_data_set(directory, root=root, num_samples=9), root=root
     )
 
 
@@ -89,5 +89,5 @@ def test_files_end_where_they_are_large_and_know_how_many_they_are(
 
 
 def test_nothing_of_use_makes_no_parquet(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no row of use"):
+    with pytest.raises(DataError, match="no usable row"):
         export_parquet(published(tmp_path / "d", [row(messages=[])]), tmp_path / "out")

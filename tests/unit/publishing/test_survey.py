@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from desta.construction.prompts import load_pool
-from desta.construction.row_checks import find_fault, find_oddities
-from desta.data.dataset import PairDataset, Skipped
-from desta.publishing.survey import MISSING, OUTSIDE, survey
+from desta.construction.row_checks import find_oddities, find_row_fault
+from desta.data.dataset import PairDataset, SkippedPair
+from desta.publishing.survey import MISSING, OUTSIDE, survey_data_set
 from desta.records import AudioTextPair, Message
 from support.publishing import asked, heard, published, row
 from support.recordings import tone
@@ -56,7 +56,7 @@ UNUSUAL = {
 
 
 def test_a_row_as_published_has_neither_fault_nor_oddity() -> None:
-    assert find_fault(row()) is None
+    assert find_row_fault(row()) is None
     assert list(find_oddities(row())) == []
 
 
@@ -69,8 +69,8 @@ def test_rows_that_training_leaves_out_are_told_as_training_tells_them(
     skipped = read[1]
 
     assert isinstance(read[0], AudioTextPair)
-    assert isinstance(skipped, Skipped)
-    assert find_fault(FLAWED[name]) == skipped.reason
+    assert isinstance(skipped, SkippedPair)
+    assert find_row_fault(FLAWED[name]) == skipped.reason
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -80,14 +80,14 @@ def test_rows_outside_the_schema_are_found_and_left_out_alone_by_training(
     whole = PairDataset([published(tmp_path / "whole", [row()])])[0]
     read = PairDataset([published(tmp_path / "d", [row(), FOREIGN[name], row()])])
     skipped = read[1]
-    assert isinstance(skipped, Skipped)
-    assert find_fault(FOREIGN[name]) == skipped.reason
+    assert isinstance(skipped, SkippedPair)
+    assert find_row_fault(FOREIGN[name]) == skipped.reason
     assert [read[0], read[2]] == [whole, whole]  # not: all texts in quotation marks
 
 
 @pytest.mark.parametrize("oddity", UNUSUAL)
 def test_unusual_rows_are_of_use(tmp_path: Path, oddity: str) -> None:
-    assert find_fault(UNUSUAL[oddity]) is None
+    assert find_row_fault(UNUSUAL[oddity]) is None
     assert oddity in list(find_oddities(UNUSUAL[oddity]))
     read = PairDataset([published(tmp_path / "d", [UNUSUAL[oddity]])])
     assert isinstance(read[0], AudioTextPair)
@@ -103,7 +103,7 @@ def test_a_survey_counts_every_row_once(tmp_path: Path) -> None:
         [heard({"audio": "../b.wav", "text": " "}) | {"dataset": "ESC50"}],
     )
 
-    found = survey(directory, root=tmp_path)
+    found = survey_data_set(directory, root=tmp_path)
 
     facts = found.to_json()
     assert (facts["rows"], facts["useful"], facts["shards"]) == (6, 5, 3)
@@ -140,7 +140,7 @@ def test_several_clips_have_the_lengths_and_languages_of_their_lines(
     description = f"[00:00-00:02] Oui (Language: French){second}"
     pair = row(messages=[both], seed_description=description)
 
-    found = survey(published(tmp_path / "d", [pair]))
+    found = survey_data_set(published(tmp_path / "d", [pair]))
 
     assert found.hours == pytest.approx(seconds / 3600)
     assert found.languages == languages
@@ -151,23 +151,25 @@ def test_kinds_are_those_of_the_pools(tmp_path: Path) -> None:
     for domain in ("speech", "sound", "music"):
         (tmp_path / "pools" / f"{domain}.txt").write_text(f"[describe]\nWhat {domain}?\n")
     (tmp_path / "pools" / "speech.txt").write_text("[ask Emotion]\nWhat?\n")
-    found = survey(published(tmp_path / "d", [row(), row(prompt="?")]), prompts=tmp_path / "pools")
+    found = survey_data_set(
+        published(tmp_path / "d", [row(), row(prompt="?")]), prompts=tmp_path / "pools"
+    )
     assert found.counts == {"IEMOCAP": {"ask": 1, "other": 1}}
     (tmp_path / "pools" / "multi.txt").write_text("[compare]\n?\n")
-    found = survey(tmp_path / "d", prompts=tmp_path / "pools")
+    found = survey_data_set(tmp_path / "d", prompts=tmp_path / "pools")
     assert found.counts == {"IEMOCAP": {"ask": 1, "compare": 1}}
 
 
 def test_prompts_about_several_clips_are_of_their_own_kinds(tmp_path: Path) -> None:
     [prompt, *_] = load_pool("multi")
-    found = survey(published(tmp_path / "d", [row(prompt=prompt.text)]))
+    found = survey_data_set(published(tmp_path / "d", [row(prompt=prompt.text)]))
     assert found.counts == {"IEMOCAP": {prompt.kind: 1}}
 
 
 def test_samples_come_from_every_source_and_kind_and_do_not_depend_on_order(tmp_path: Path) -> None:
     rows = [row(id=str(n), dataset="A") for n in range(50)] + [row(id="rare", dataset="B")]
-    first = survey(published(tmp_path / "d", rows), num_samples=4)
-    second = survey(published(tmp_path / "e", rows[::-1]), num_samples=4)
+    first = survey_data_set(published(tmp_path / "d", rows), num_samples=4)
+    second = survey_data_set(published(tmp_path / "e", rows[::-1]), num_samples=4)
     assert len(first.samples) == 4
     assert "rare" in [sample["id"] for _, _, sample in first.samples]
     assert first.samples == second.samples
@@ -176,4 +178,4 @@ def test_samples_come_from_every_source_and_kind_and_do_not_depend_on_order(tmp_
 def test_a_message_of_a_pair_and_of_a_row_are_the_same(tmp_path: Path) -> None:
     pair = AudioTextPair.from_json(row())
     assert pair.messages[0] == Message(role="system", content="Focus on <start_audio>.")
-    assert find_fault(pair.to_json()) is None
+    assert find_row_fault(pair.to_json()) is None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from desta.config import build, load_recipe
+from desta.config import build_config, load_recipe
 from desta.errors import ConfigError, DataError
 from desta.sources.custom import Columns, CustomRecipe, custom_source
 from desta.sources.describe import describe
@@ -54,7 +54,7 @@ def make_corpus(root: Path, table: str, rows: Iterable[Mapping[str, Any]] = ROWS
 
 
 def recipe(**values: Any) -> CustomRecipe:
-    return build(CustomRecipe, {"name": "mine", **values}, where="recipe")
+    return build_config(CustomRecipe, {"name": "mine", **values}, where="recipe")
 
 
 @pytest.mark.parametrize("table", ["rows.csv", "rows.tsv", "rows.jsonl"])
@@ -262,7 +262,7 @@ def test_codes_and_names_of_one_language_are_one_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"table": "a.csv", "values": {"Mood": {"a": "b"}}}, "which is no attribute"),
+        ({"table": "a.csv", "values": {"Mood": {"a": "b"}}}, "which is not an attribute"),
         ({"table": "a.csv", "dataset": "b"}, "either a table or a dataset"),
         ({}, "either a table or a dataset"),
         ({"table": "a.xlsx"}, "not a table that can be read"),

@@ -56,7 +56,7 @@ def test_a_cut_holds_the_samples_of_one_channel(tmp_path: Path, channel: int) ->
 
 @pytest.mark.parametrize(
     ("start", "channel", "message"),
-    [(1.0, 0, "ends before what is said in it"), (0.0, 1, "lacks a channel")],
+    [(1.0, 0, "ends before its segments"), (0.0, 1, "lacks a channel")],
 )
 def test_a_cut_of_what_is_not_there_is_an_error(
     tmp_path: Path, start: float, channel: int, message: str

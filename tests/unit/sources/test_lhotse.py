@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from desta.config import build
+from desta.config import build_config
 from desta.errors import ConfigError, DataError
 from desta.sources.describe import Description, describe
 from desta.sources.lhotse import LhotseRecipe, lhotse_source
@@ -52,7 +52,7 @@ def cut(of: Mapping[str, Any], *supervisions: Any, start: float = 0.0, **more: A
 
 
 def described(root: Path, **values: Any) -> Description:
-    recipe = build(LhotseRecipe, {"name": "mine", **values}, where="recipe")
+    recipe = build_config(LhotseRecipe, {"name": "mine", **values}, where="recipe")
     return describe(lhotse_source(recipe), root, max_broken_share=0.6)
 
 
@@ -235,8 +235,8 @@ def test_a_supervision_without_its_recording_is_damage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"id": "a"}\n', "is no manifest of lhotse"),
-        (b'{"id": "a", "sources": 3}\n', "is no manifest of lhotse"),
+        (b'{"id": "a"}\n', "is not a manifest of lhotse"),
+        (b'{"id": "a", "sources": 3}\n', "is not a manifest of lhotse"),
         (b"[]\n", "is not a JSON object"),
         (None, "is not a file"),
     ],
@@ -264,9 +264,9 @@ def test_a_gzipped_manifest_that_is_cut_is_named(tmp_path: Path) -> None:
         ({"cuts": "c.jsonl", "recordings": "r.jsonl"}, "either cuts or recordings"),
         ({"cuts": "c.jsonl", "supervisions": "s.jsonl"}, "their own supervisions"),
         ({"cuts": "c.jsonl", "name": "two words"}, "not one word"),
-        ({"cuts": "c.jsonl", "values": {"Mood": {"a": "b"}}}, "no attribute"),
+        ({"cuts": "c.jsonl", "values": {"Mood": {"a": "b"}}}, "not an attribute"),
     ],
 )
 def test_a_wrong_recipe_is_a_config_error(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build(LhotseRecipe, {"name": "mine", **values}, where="recipe")
+        build_config(LhotseRecipe, {"name": "mine", **values}, where="recipe")

@@ -19,7 +19,7 @@ from transformers import (
     Phi3Config,
 )
 
-from desta.data.batching import num_shared, pack
+from desta.data.batching import collate_packed, num_shared
 from desta.data.layout import Span, Tokens
 from desta.errors import CheckpointError, ConfigError
 from desta.model.backbone import lm_head
@@ -213,7 +213,7 @@ def test_packed_rows_have_the_losses_and_gradients_of_padded_ones(tiny: Loaded, 
     ids, mask, labels = padded(sequences, num_labels=2)
     loss, gradient = loss_and_gradient(model, ids, mask, labels)
 
-    batch = pack([tokens(s, 2) for s in sequences])
+    batch = collate_packed([tokens(s, 2) for s in sequences])
     packed, found = loss_and_gradient(
         model, batch.input_ids_BS, None, batch.labels_BS, position_ids_BS=batch.position_ids_BS
     )
@@ -225,7 +225,7 @@ def test_packed_rows_have_the_losses_and_gradients_of_padded_ones(tiny: Loaded, 
 def test_places_and_labels_follow_the_sequences_of_a_packed_row() -> None:
     first = Tokens(ids=[5, 9, 9, 6, 7], spans=[Span(1, 2, 0)], num_context=4)
     second = Tokens(ids=[9, 8, 3, 4], spans=[Span(0, 1, 1)], num_context=2)
-    batch = pack([first, second])
+    batch = collate_packed([first, second])
     assert batch.input_ids_BS.tolist() == [[5, 9, 9, 6, 7, 9, 8, 3, 4]]
     assert batch.places_P2.tolist() == [[0, 1], [0, 2], [0, 5]]
     assert batch.labels_BS.tolist() == [[NO_LABEL] * 4 + [7] + [NO_LABEL] * 2 + [3, 4]]

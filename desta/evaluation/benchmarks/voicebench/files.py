@@ -24,7 +24,7 @@ from desta.evaluation.items import (
 )
 from desta.records import LOCATOR
 from desta.sources.base import Skipped
-from desta.sources.hub import column_names, read_rows
+from desta.sources.hub import column_names, read_parquet_rows
 
 REPOSITORY = "hlt-lab/voicebench"
 REVISION = "0aa5b0289e1b9a1a0448cc01ae7a88bbe9560aef"
@@ -57,7 +57,7 @@ def load_items(root: Path, subset: str, splits: Sequence[str] | None = None) -> 
         number = 0  # a file of answers is to one split, and has no ids
         for shard in shards:
             columns = sorted(column_names(shard, to="read VoiceBench") - {"audio"})
-            for row in read_rows(shard, root, columns, audio="audio", to="read VoiceBench"):
+            for row in read_parquet_rows(shard, root, columns, audio="audio", to="read VoiceBench"):
                 if isinstance(row, Skipped):
                     raise DataError(f"{shard}: row {row.id} holds no sound", fix="fetch it again")
                 clip = root / row.audio

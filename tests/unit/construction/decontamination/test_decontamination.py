@@ -16,8 +16,12 @@ from desta.construction.decontamination.clean import (
     clean,
     clean_file,
 )
-from desta.construction.decontamination.fingerprint import SILENT, FingerprintIndex, fingerprint
-from desta.construction.decontamination.test_recordings import Benchmark, read_benchmark
+from desta.construction.decontamination.fingerprint import (
+    SILENT,
+    FingerprintIndex,
+    audio_fingerprint,
+)
+from desta.construction.decontamination.test_recordings import BenchmarkRecordings, read_benchmark
 from desta.errors import ConfigError, DataError
 from desta.records import Clip
 
@@ -70,7 +74,7 @@ def benchmark_folder(tmp_path: Path) -> Path:
 
 
 def sorted_out(
-    clips: list[Clip], root: Path, benchmarks: list[Benchmark]
+    clips: list[Clip], root: Path, benchmarks: list[BenchmarkRecordings]
 ) -> tuple[list[str], dict[str, dict[str, object]]]:
     kept: list[str] = []
     dropped: dict[str, dict[str, object]] = {}
@@ -268,8 +272,8 @@ def test_clips_are_streamed(benchmark_folder: Path, tmp_path: Path, cache: Path)
 
 def test_the_start_of_a_cut_is_told() -> None:
     whole = voice(3, 6.0)
-    match = FingerprintIndex([fingerprint(voice(4)), fingerprint(whole)]).find(
-        fingerprint(whole[2 * RATE : 5 * RATE])
+    match = FingerprintIndex([audio_fingerprint(voice(4)), audio_fingerprint(whole)]).find(
+        audio_fingerprint(whole[2 * RATE : 5 * RATE])
     )
     assert match is not None
     assert match.item == 1
@@ -278,6 +282,6 @@ def test_the_start_of_a_cut_is_told() -> None:
 
 
 def test_fingerprints_of_nothing_are_empty_or_silent() -> None:
-    assert not len(fingerprint(np.zeros(100, np.float32)))
-    assert (fingerprint(np.zeros(RATE, np.float32)) == SILENT).all()
-    assert FingerprintIndex([]).find(fingerprint(voice(0))) is None
+    assert not len(audio_fingerprint(np.zeros(100, np.float32)))
+    assert (audio_fingerprint(np.zeros(RATE, np.float32)) == SILENT).all()
+    assert FingerprintIndex([]).find(audio_fingerprint(voice(0))) is None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desta.config import build
+from desta.config import build_config
 from desta.construction.prompts import load_pool
 from desta.errors import ConfigError, DataError
 from desta.evaluation.baselines import no_audio, transcription_only
@@ -170,11 +170,11 @@ def test_a_recipe_is_read_and_a_misspelt_baseline_named() -> None:
         "clips": [{"path": "clips.jsonl", "root": "audio", "group": "across corpora"}],
         "attributes": {"Language": ["French", "Danish"], "Sound class": []},
     }
-    config = build(EvalConfig, tree, where="recipe")
+    config = build_config(EvalConfig, tree, where="recipe")
 
     assert config.attributes == {"Language": ("French", "Danish"), "Sound class": ()}
     with pytest.raises(ConfigError, match="no audoi") as raised:
-        build(EvalConfig, {**tree, "baselines": ["no audoi"]}, where="recipe")
+        build_config(EvalConfig, {**tree, "baselines": ["no audoi"]}, where="recipe")
     assert "no audio" in raised.value.fix
 
 

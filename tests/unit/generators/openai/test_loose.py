@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from desta.construction.journal import Journal
+from desta.construction.journal import ResponseJournal
 from desta.construction.staging import DROPPED
 from desta.generators.base import Completion, Refusal
 from desta.shards import RESPONSES
@@ -290,6 +290,6 @@ def test_a_data_set_of_a_reasoning_endpoint_holds_none_of_it(
     ] * 2
     dropped = (out / DROPPED).read_text()
     assert "A bark" not in dropped
-    with Journal(out / RESPONSES) as journal:
+    with ResponseJournal(out / RESPONSES) as journal:
         kept = [o for o in journal.find(journal.keys()).values() if isinstance(o, Completion)]
     assert {o.reasoning for o in kept} == {"A bark.", "A hum.", "Hm", ""}

@@ -17,7 +17,7 @@ from transformers import (
     Phi3Config,
 )
 
-from desta.audio import load as load_audio
+from desta.audio import load_audio
 from desta.data.batching import NO_LABEL, collate
 from desta.data.layout import Layout
 from desta.errors import CheckpointError
