@@ -63,13 +63,13 @@ class ConstructConfig:
     """Hub id, zoo name, directory or GGUF file of the model that writes the responses, and is later
     trained on them."""
     sampling: Sampling
-    """How it writes them (published: temperature 0.05, top-p 1.0)."""
+    """Sampling of the responses (published: temperature 0.05, top-p 1.0)."""
     dtype: Dtype = "auto"
     """Number format of the backbone; `auto` is bfloat16 where the device is fast in it."""
     backbone_dtype: Dtype = "bfloat16"
-    """What its weights are rounded to; the same as in training, or it is another backbone."""
+    """Number format that its weights are rounded to; must be the same in training."""
     backbone_quantization: Quantization | None = None
-    """Store its weights in 8 bits, or on a GPU in 4, to save memory; answers move a little."""
+    """Store its weights in 8 bits, or on a GPU in 4, to save memory; responses change slightly."""
     engine: Engine = field(default_factory=LocalEngine)
     """Engine that runs it: in this process, vLLM, an endpoint, or scripted responses."""
     split: Split = "train"
