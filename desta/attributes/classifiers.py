@@ -10,7 +10,7 @@ from desta.attributes.labels import Label
 from desta.attributes.signal import Unmeasured
 from desta.errors import ConfigError
 from desta.model.hub.load import find_local, load_part, locate
-from desta.model.hub.weights import fingerprint
+from desta.model.hub.weights import weights_fingerprint
 
 
 class Classifier:
@@ -28,7 +28,7 @@ class Classifier:
         self.extractor = load_part(AutoFeatureExtractor, place)
         self.model = load_part(AutoModelForAudioClassification, place).to(device)
         local = find_local(label.model, None)
-        revision = (local and fingerprint(local)) or "unknown"
+        revision = (local and weights_fingerprint(local)) or "unknown"
         self.key = f"{label.kind.name}={label.model}@{revision}"
         self.device = device
         rate = getattr(self.extractor, "sampling_rate", audio.SAMPLE_RATE)

@@ -115,9 +115,9 @@ def models_fetch(
     from desta.model.hub import zoo
 
     for name in names:
-        directory = zoo.fetch(name)
+        directory = zoo.fetch_model(name)
         if zoo.cached(name) is not None:  # converted here, now or long ago
-            zoo.verify(name)
+            zoo.verify_model(name)
         typer.echo(f"{name}: {directory}")
 
 

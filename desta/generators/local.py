@@ -8,8 +8,8 @@ import torch
 from desta.generators.base import OnOutcome, Outcome
 from desta.generators.reasoning import MarkingTokenizer, completion
 from desta.model.backbone.chat import encode_conversation
-from desta.model.backbone.cpu.layers import pack
-from desta.model.backbone.decoding import end_ids, read, shared_length, write
+from desta.model.backbone.cpu.layers import pack_backbone
+from desta.model.backbone.decoding import end_ids, generate, prefill, shared_length
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.records import Message
@@ -30,7 +30,7 @@ class LocalGenerator:
             revision: what pins its numbers.
         """
         self._model = model.eval()
-        pack(self._model)
+        pack_backbone(self._model)
         self._tokenizer = tokenizer
         self._marking = MarkingTokenizer(tokenizer)
         self._end_ids = end_ids(model, tokenizer)
@@ -61,8 +61,8 @@ class LocalGenerator:
         ids = torch.tensor([token for prompt in prompts for token in prompt])
         embeddings = self._model.get_input_embeddings()(ids.to(self._model.device))
         sequences = embeddings.split([len(prompt) for prompt in prompts])
-        state = read(self._model, sequences, num_shared=shared_length(prompts))
-        for _ in write(self._model, state, writers):
+        state = prefill(self._model, sequences, num_shared=shared_length(prompts))
+        for _ in generate(self._model, state, writers):
             pass
         return [
             completion(

@@ -137,7 +137,7 @@ def separate(text: str) -> tuple[str, str]:
 
 
 def holds_mark(completion: Completion) -> bool:
-    """Tell whether a mark of reasoning is left in a response: part of it may be none.
+    """Return whether a mark of reasoning is left in a response: part of it may be none.
 
     >>> holds_mark(Completion(text="Sure! <think>Hm.</think> A dog.", num_tokens=9, finished=True))
     True
@@ -175,7 +175,7 @@ def _border(text: str) -> re.Match[str] | None:
 
 
 def _parts(before: str, after: str) -> bool:
-    """Tell whether a mark between two texts parts them, and is no word of a sentence."""
+    """Return whether a mark between two texts parts them, and is no word of a sentence."""
     last, follows = before.rstrip(" \t")[-1:], after.lstrip()
     if last in ("", "\n"):
         return True

@@ -378,7 +378,7 @@ def _finished(path: Path) -> list[_Done]:
 
 
 def _may_be_ours(path: Path) -> bool:
-    """Say whether a file without a whole line is missing, empty, or the begin of an answer."""
+    """Return whether a file without a whole line is missing, empty, or the begin of an answer."""
     if not path.exists():
         return True
     with path.open("rb") as file:

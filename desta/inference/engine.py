@@ -30,9 +30,9 @@ from desta.inference.requests import Answer, Reply, Request, Stream, with_audios
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves
 from desta.model import checkpoint
-from desta.model.backbone.cpu.layers import pack
+from desta.model.backbone.cpu.layers import pack_backbone
 from desta.model.backbone.cpu.packing import pack_linears
-from desta.model.backbone.decoding import end_ids, read, shared_length, write
+from desta.model.backbone.decoding import end_ids, generate, prefill, shared_length
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
@@ -98,7 +98,7 @@ class Engine:
         """
         limits = limits or Limits()
         self.model = loaded.model.eval()
-        pack(self.model.llm_model)
+        pack_backbone(self.model.llm_model)
         pack_linears(self.model.encoder.modules())
         pack_linears(  # it computes in the encoder's numbers: Hearing._autocast
             self.model.connector.modules(), next(self.model.encoder.parameters()).dtype
@@ -254,7 +254,7 @@ class Engine:
         """Raise an error if the simplest request meets one as well."""
         try:
             tokens = self.layout.context([HELLO], [])
-            read(self.model.llm_model, [self.model.sequence(tokens.ids, [])])
+            prefill(self.model.llm_model, [self.model.sequence(tokens.ids, [])])
         except Exception:
             raise error from None
 
@@ -286,8 +286,8 @@ class Engine:
         """
         backbone = self.model.llm_model
         num_known, cache = self._prefixes.find(prepared.symbols)
-        state = read(backbone, [prepared.embeddings_SE[num_known:]], cache=cache)
-        for pieces in write(backbone, state, [writer]):
+        state = prefill(backbone, [prepared.embeddings_SE[num_known:]], cache=cache)
+        for pieces in generate(backbone, state, [writer]):
             yield pieces[0]
         self._prefixes.keep([*prepared.symbols, *writer.ids], state.cache)
 
@@ -304,13 +304,13 @@ class Engine:
                 p.tokens.ids[: p.tokens.spans[0].start] if p.tokens.spans else p.tokens.ids
                 for p in prepared
             ]
-            state = read(
+            state = prefill(
                 backbone, [p.embeddings_SE for p in prepared], num_shared=shared_length(beginnings)
             )
             rows = [row for row, copies in enumerate(writers) for _ in copies]
             if len(rows) > len(writers):
                 state = state.select(rows)
-            for _ in write(backbone, state, [writer for copies in writers for writer in copies]):
+            for _ in generate(backbone, state, [writer for copies in writers for writer in copies]):
                 pass
         return [
             Reply(answers=tuple(Answer.of(writer, p.audios) for writer in copies))

@@ -68,7 +68,7 @@ def _num_alike(one: Sequence[Symbol], other: Sequence[Symbol]) -> int:
 
 
 def _is_whole(cache: DynamicCache) -> bool:
-    """Say whether every layer still holds all positions: sliding windows forget the first."""
+    """Return whether every layer still holds all positions: sliding windows forget the first."""
     return all(
         type(layer) is DynamicLayer
         or (

@@ -1,4 +1,4 @@
-"""Model directories: reading them strictly, writing them whole.
+"""Model directories: strict reading, and writing.
 
 A directory holds `config.json` and `model.safetensors` (the trained tensors only, under the
 published names); encoder and backbone are named in the configuration and fetched on loading.
@@ -26,7 +26,7 @@ from desta.model.desta import DestaModel
 from desta.model.encoder.load import load_encoder
 from desta.model.hub import zoo
 from desta.model.hub.load import check_no_adapter, find_local, gguf_options, load_part, locate
-from desta.model.hub.weights import fingerprint, sha256, write_tensors
+from desta.model.hub.weights import sha256, weights_fingerprint, write_tensors
 from desta.model.precision import choose_device, find_device, precision
 from desta.paths import check_folder
 from desta.renamed import keywords
@@ -40,15 +40,15 @@ SHA256 = "desta_weights_sha256"
 BACKBONE_REVISION = "desta_backbone_revision"
 ENCODER_REVISION = "desta_encoder_revision"
 VERSION = "desta_version"
-"""Fields of `config.json` about the files beside it, and about what they were trained with."""
+"""Fields of `config.json` about the weights beside it and the parts they were trained with."""
 _PREFIX = "perception.connector."
 _FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]  # never pickles or code
-_NAMED = 10  # differences that an error lists
+_NAMED = 10  # most differences that an error lists
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model with its tokenizer, and where its frozen parts came from."""
+    """A model with its tokenizer and the directories of its frozen parts."""
 
     model: DestaModel
     tokenizer: Any
@@ -57,11 +57,11 @@ class Loaded:
     transcriber_directory: str | None
     """Whisper with its decoder; None where the encoder cannot transcribe and none was named."""
     system_prompt: str | None = None
-    """What the training data said before every question; None where nobody has noted it."""
+    """System prompt of the training data; None if it is not recorded."""
 
     @property
     def layout_options(self) -> dict[str, Any]:
-        """Return what `desta.data.layout.Layout` needs to know of this model."""
+        """Return the arguments of `desta.data.layout.Layout` for this model."""
         config = self.model.config
         return {
             "num_query_tokens": config.connector.num_query_tokens,
@@ -91,9 +91,9 @@ def load(
 
     Args:
         name: directory or id; written here or by the published code.
-        dtype: precision in which the frozen parts compute; None takes the checkpoint's.
-        quantization: number format of the backbone's weights; None takes the checkpoint's.
-        device: where to compute; see `desta.model.precision.choose_device`.
+        dtype: compute dtype of the frozen parts; None means the checkpoint's.
+        quantization: number format of the backbone's weights; None means the checkpoint's.
+        device: device of the model; see `desta.model.precision.choose_device`.
 
     Raises:
         CheckpointError: the directory is incomplete, or its tensors are not exactly the
@@ -101,7 +101,7 @@ def load(
         ConfigError: this machine has no such device.
     """
     if device != AUTO:
-        device = find_device(device)  # a wrong one is told before anything is fetched
+        device = find_device(device)  # fails before anything is fetched
     directory = local_directory(str(name))
     fields = read_config(directory)
     config = from_published(fields, where=str(directory))
@@ -132,7 +132,7 @@ def load(
 
 
 def gather(model: DestaModel) -> dict[str, Tensor]:
-    """Return the trained tensors, whole; where processes hold pieces of them, all must call."""
+    """Return the full trained tensors; if they are sharded, every process must call this."""
     return {
         name: (t.full_tensor() if isinstance(t, DTensor) else t).detach().cpu().contiguous()
         for name, t in model.trained_state().items()
@@ -149,10 +149,10 @@ def save(
     """Write `config.json` and `model.safetensors`.
 
     Args:
-        model: what is saved; fields of the `config.json` that it came with are kept.
-        directory: where to.
+        model: the model; fields of the `config.json` that it was loaded with are kept.
+        directory: directory to write.
         extra: more fields of the configuration.
-        state: the trained tensors, where they had to be gathered.
+        state: the trained tensors, if already gathered.
     """
     check_folder(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
             f"{directory} has no {WEIGHTS}",
             fix="training has not finished, or the copy is incomplete",
         )
-    path.open("rb").close()  # safetensors says of what may not be read that it is not there
+    path.open("rb").close()  # safetensors reports a file without read permission as missing
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -226,7 +226,7 @@ def compare(
 
 
 def local_directory(name: str) -> Path:
-    """Return the directory of a model: as it is, from the zoo, or downloaded from the Hub."""
+    """Return the directory of a model: the given one, the zoo's, or one downloaded from the Hub."""
     path = Path(zoo.resolve(name))
     if path.is_dir():
         return path
@@ -255,7 +255,7 @@ def check_connector(
     shapes: dict[str, tuple[int, ...]], config: ModelConfig, *, encoder_dim: int, backbone_dim: int
 ) -> None:
     """Raise CheckpointError if a connector was trained for parts of other widths."""
-    # of tensors with another number of axes, `compare` tells
+    # tensors with another number of axes are left to `compare`
     width, *_ = shapes.get(f"{_PREFIX}proj.0.weight", ()) or (encoder_dim,)
     if width != encoder_dim:
         raise CheckpointError(
@@ -290,7 +290,7 @@ def check_finite(state: dict[str, Tensor], *, where: str) -> None:
 
 
 def check_sum(directory: Path, fields: dict[str, Any]) -> None:
-    """Raise CheckpointError if the weights are not those that `config.json` was written with."""
+    """Raise CheckpointError if the weights changed after `config.json` was written."""
     expected = fields.get(SHA256)
     if expected is not None and sha256(directory / WEIGHTS) != expected:
         raise CheckpointError(
@@ -300,7 +300,7 @@ def check_sum(directory: Path, fields: dict[str, Any]) -> None:
 
 
 def _warn_of_others(loaded: Loaded, fields: dict[str, Any]) -> None:
-    """Say so if a frozen part is not the one that the connector was trained with."""
+    """Warn if a frozen part is not the one that the connector was trained with."""
     config, found = loaded.model.config, _revisions(loaded)
     for key, name in ((BACKBONE_REVISION, config.backbone), (ENCODER_REVISION, config.encoder)):
         trained = fields.get(key)
@@ -315,7 +315,7 @@ def _warn_of_others(loaded: Loaded, fields: dict[str, Any]) -> None:
 
 
 def find_stored_format(name: str | Path) -> str | None:
-    """Return in how few bits the backbone of a trained model is stored; None where in floats."""
+    """Return the quantization of a trained model's stored backbone; None if it is floats."""
     directory = local_directory(str(name))
     return _stored_format(from_published(read_config(directory), where=str(directory)), directory)
 
@@ -325,17 +325,17 @@ def _stored_format(config: ModelConfig, base: Path) -> str | None:
 
 
 def _revisions(loaded: Loaded) -> dict[str, str]:
-    """Return the fingerprints of the frozen parts, of those that lie on this machine."""
+    """Return the fingerprints of the frozen parts that are on this machine."""
     places = {
         BACKBONE_REVISION: find_local(loaded.backbone_directory, None),
         ENCODER_REVISION: find_local(loaded.encoder_directory, None),
     }
-    found = {key: fingerprint(place) for key, place in places.items() if place is not None}
+    found = {key: weights_fingerprint(place) for key, place in places.items() if place is not None}
     return {key: revision for key, revision in found.items() if revision is not None}
 
 
 def _assemble(config: ModelConfig, *, base: Path | None, device: str | torch.device) -> Loaded:
-    """Fetch encoder and backbone and join them; ids may be directories inside `base`."""
+    """Load encoder and backbone and build the model; ids may be directories inside `base`."""
     encoder_directory = locate(config.encoder, base)
     backbone_directory = locate(config.backbone, base)
     encoder = load_encoder(config, encoder_directory, dtype=precision(config.dtype, device))

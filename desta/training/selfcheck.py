@@ -27,7 +27,7 @@ def selfcheck(model: DestaModel, name: str, *, packing: bool, share_prefix: bool
         CheckpointError: the loss is not that of the backbone's own logits.
         ConfigError: texts that are packed, or share a prefix, have another loss.
     """
-    lm_head.check(model.llm_model, name)
+    lm_head.check_logits(model.llm_model, name)
     texts = [Tokens(ids=ids, spans=[], num_context=_COMMON + 1) for ids in _TEXTS]
     embedding = model.llm_model.get_input_embeddings().weight
     tolerance = _TOLERANCE if embedding.dtype == torch.float32 else 3e-2

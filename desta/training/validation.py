@@ -14,7 +14,7 @@ from desta.data.dataset import Example, PairDataset, Skipped
 from desta.data.sampling import BucketSampler
 from desta.errors import DataError
 from desta.isolation import error_of, in_halves
-from desta.model.backbone.decoding import end_ids, read, write
+from desta.model.backbone.decoding import end_ids, generate, prefill
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
@@ -155,7 +155,7 @@ def _answer(loaded: Loaded, examples: Sequence[Example]) -> list[dict[str, str]]
         sequences.append(model.sequence(ids, list(zip(places, own[:, None], strict=True))))
     ends = end_ids(model.llm_model, tokenizer)
     writers = [Writer(tokenizer, _SAMPLING, end_ids=ends) for _ in examples]
-    for _ in write(model.llm_model, read(model.llm_model, sequences), writers):
+    for _ in generate(model.llm_model, prefill(model.llm_model, sequences), writers):
         pass
     return [
         _sample(example, writer.text) for example, writer in zip(examples, writers, strict=True)

@@ -105,7 +105,7 @@ def build(config: ModelConfig, settings: Settings, device: str) -> Loaded:
 
 
 def _slow_down(backbone: Any) -> None:
-    """Take back what `desta.model.backbone.cpu.layers.speed_up` has exchanged."""
+    """Take back what `desta.model.backbone.cpu.layers.fuse_layers` has exchanged."""
     for module in backbone.modules():
         vars(module).pop("forward", None)
     backbone.get_output_embeddings()._forward_pre_hooks.clear()

@@ -101,7 +101,7 @@ def test_logprobs_are_those_of_the_model(engine: Engine, published_tiny: Path) -
     answer = engine.run([request])[0].unwrap()[0]
 
     (prepared,) = engine._prepare([request])
-    logits = decoding.read(engine.model.llm_model, [prepared.embeddings_SE]).logits_BV[0]
+    logits = decoding.prefill(engine.model.llm_model, [prepared.embeddings_SE]).logits_BV[0]
     expected = logits.log_softmax(dim=-1)
     value, alternatives = answer.logprobs[0]
     assert len(answer.logprobs) == len(answer.ids)

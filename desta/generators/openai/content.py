@@ -120,6 +120,6 @@ def read_ending(value: Any) -> str:
 
 
 def is_known(ending: str) -> bool:
-    """Tell whether it is known what an ending says."""
+    """Return whether it is known what an ending says."""
     known = not ending or ending in FINISHED or ending in FILTERED
     return known or bool(CUT_OFF.search(ending) or BROKEN.search(ending))

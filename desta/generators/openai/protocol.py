@@ -176,7 +176,7 @@ def _json(response: "Response") -> Any:
 
 
 def _is_stream(response: "Response") -> bool:
-    """Tell whether a body is a stream of events; some endpoints know nothing else."""
+    """Return whether a body is a stream of events; some endpoints know nothing else."""
     return response.content[:64].lstrip().startswith((b"data:", b"event:", b":", b"id:"))
 
 
@@ -299,7 +299,7 @@ def _codes(found: Any) -> list[str]:
 
 
 def _names_filter(found: Any, codes: Sequence[str]) -> bool:
-    """Tell whether an error says that a content filter keeps a request from the model."""
+    """Return whether an error says that a content filter keeps a request from the model."""
     if isinstance(found, dict):
         return not _FILTER_CODES.isdisjoint(codes) or "flagged_input" in _metadata(found)
     return isinstance(found, str) and found.startswith(_FILTER_WORDS)

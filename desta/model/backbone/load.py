@@ -1,7 +1,7 @@
-"""Loading a backbone: rounded as in training, or quantized, with its tokenizer.
+"""Loading of a backbone and its tokenizer, rounded as in training or quantized.
 
-The connector does not change with the number format of the backbone: its gradients and its
-outputs are floats whatever the weights are stored in.
+The connector does not change with the number format of the backbone: its gradients and outputs are
+floats whatever the weights are stored in.
 """
 
 from typing import Any, Protocol
@@ -11,27 +11,27 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from desta.errors import CheckpointError, ConfigError, need
-from desta.model.backbone.cpu.layers import speed_up
+from desta.model.backbone.cpu.layers import fuse_layers
 from desta.model.config import Dtype, Quantization
 from desta.model.hub.load import find_local, gguf_options, is_gguf, load_part
-from desta.model.hub.weights import fingerprint
+from desta.model.hub.weights import weights_fingerprint
 from desta.model.precision import find_device, precision
 
 
 class NumberFormats(Protocol):
-    """What a recipe says of a backbone's numbers; see `desta.model.config.ModelConfig`."""
+    """Number formats of a backbone in a recipe; see `desta.model.config.ModelConfig`."""
 
     @property
     def dtype(self) -> Dtype:
-        """What it computes in."""
+        """Compute dtype."""
 
     @property
     def backbone_dtype(self) -> Dtype:
-        """What its weights are rounded to."""
+        """Dtype that its weights are rounded to."""
 
     @property
     def backbone_quantization(self) -> Quantization | None:
-        """What they are stored in, where that is fewer bits."""
+        """Format in which the weights are stored, if quantized."""
 
 
 def load_backbone(
@@ -41,14 +41,14 @@ def load_backbone(
 
     Args:
         name: directory, GGUF file or Hub id.
-        config: says which number formats.
-        device: where it will compute.
+        config: number formats.
+        device: device of the model.
 
     Raises:
-        CheckpointError: it cannot be had, has no chat template, or is stored in a way that
-            cannot be read here.
-        ConfigError: this machine has no such device, the device cannot quantize so, or the model
-            is quantized already.
+        CheckpointError: the model cannot be loaded, has no chat template, or is stored in a format
+            that cannot be read here.
+        ConfigError: this machine has no such device, the device does not support the quantization,
+            or the model is quantized already.
     """
     device = find_device(device)
     tokenizer = load_tokenizer(name)
@@ -71,11 +71,11 @@ def load_backbone(
             "backbone_quantization = nf4 needs a CUDA device", fix="give int8, or device cuda"
         )
     backbone = load_part(AutoModelForCausalLM, source, dtype=weights, **options).to(compute)
-    backbone.requires_grad_(False)  # frozen wherever it is used; only then its layers run fast
+    backbone.requires_grad_(False)  # frozen in every use; fused layers require it
     if how == "int8":
         _to_int8(backbone)
     elif not on_gpu:
-        speed_up(backbone)
+        fuse_layers(backbone)
     return backbone, tokenizer
 
 
@@ -86,7 +86,7 @@ def load_tokenizer(name: str) -> Any:
         name: directory, GGUF file or Hub id.
 
     Raises:
-        CheckpointError: it cannot be had, or has no chat template.
+        CheckpointError: it cannot be loaded, or has no chat template.
     """
     source, options = gguf_options(name)
     if options:
@@ -101,19 +101,19 @@ def load_tokenizer(name: str) -> Any:
 
 
 def stored_format(name: str, config: NumberFormats) -> str | None:
-    """Return in how few bits a backbone is stored; None where its weights are floats."""
+    """Return the quantization of a backbone's stored weights; None if they are floats."""
     if config.backbone_quantization is not None:
         return config.backbone_quantization
     return "its own" if _is_quantized(name) else None
 
 
 def revision(name: str, config: NumberFormats, device: str | torch.device = "cpu") -> str:
-    """Return what pins the numbers of a backbone that was loaded: its files and its formats.
+    """Return a text that identifies a loaded backbone: fingerprint of its files, number formats.
 
-    The files are told apart by `desta.model.hub.weights.fingerprint`, not by a hash of all bytes.
+    The fingerprint (`desta.model.hub.weights`) does not hash all bytes.
     """
     place = find_local(name, None)
-    files = None if place is None else fingerprint(place)
+    files = None if place is None else weights_fingerprint(place)
     formats = [precision(d, device) for d in (config.backbone_dtype, config.dtype)]
     weights, compute = (str(dtype).removeprefix("torch.") for dtype in formats)
     stored = "" if config.backbone_quantization is None else f" in {config.backbone_quantization}"
@@ -121,14 +121,14 @@ def revision(name: str, config: NumberFormats, device: str | torch.device = "cpu
 
 
 def _is_quantized(name: str) -> bool:
-    """Say whether the files of a backbone hold quantized weights; those of GGUF become floats."""
+    """Return whether a backbone is stored quantized; GGUF is not, it is loaded as floats."""
     return not is_gguf(name) and bool(
         load_part(AutoConfig, name).to_dict().get("quantization_config")
     )
 
 
 def _stored(source: str, dtype: torch.dtype, device: str | torch.device) -> Any:
-    """Load a backbone that is quantized already; each way of it needs a package of its own."""
+    """Load a backbone that is quantized already; every method needs a package of its own."""
     try:
         return _placed(source, dtype, device)
     except torch.OutOfMemoryError:
@@ -142,7 +142,7 @@ def _stored(source: str, dtype: torch.dtype, device: str | torch.device) -> Any:
 
 
 def _placed(source: str, dtype: torch.dtype, device: str | torch.device, **options: Any) -> Any:
-    """Load quantized weights where they will stay: not every format can be moved afterwards."""
+    """Load quantized weights onto their device: not every format can be moved afterwards."""
     need("accelerate", extra="quant", to="load a quantized backbone")
     return load_part(AutoModelForCausalLM, source, dtype=dtype, device_map={"": device}, **options)
 
@@ -156,7 +156,7 @@ def _bitsandbytes(how: Quantization, compute: torch.dtype) -> BitsAndBytesConfig
 
 
 def _to_int8(backbone: Any) -> None:
-    """Store the matrices in 8 bits, one scale a row; the head, often tied, stays as it is."""
+    """Quantize the matrices to 8 bits with one scale a row; the LM head, often tied, stays."""
     ao = need("torchao.quantization", extra="quant", to="quantize a backbone")
     head = backbone.get_output_embeddings()
     ao.quantize_(

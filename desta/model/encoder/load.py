@@ -1,4 +1,4 @@
-"""Which encoder it is: what every one of them offers, and how it is built and loaded."""
+"""Audio encoders: their common protocol, building and loading."""
 
 import json
 import logging
@@ -27,35 +27,35 @@ PREPROCESSOR = "preprocessor_config.json"
 
 
 class Encoder(Protocol):
-    """A frozen module that turns windows of audio into frames, batch-invariantly."""
+    """Frozen module that encodes windows of audio into frames, independently of the batch."""
 
     dim: int
     """Width of its frames."""
     num_heads: int
-    """Attention heads, which the Q-Former copies."""
+    """Number of attention heads, which the Q-Former copies."""
     target_layers: tuple[int, ...]
-    """0-based layers that it hands out."""
+    """0-based layers that are returned."""
     transcribes: bool
-    """Whether `last_BTD` is what Whisper's decoder reads."""
+    """Whether `last_BTD` is the input of Whisper's decoder."""
 
     def extractor(self, window: Window) -> Callable[[Sequence[NDArray[np.float32]]], Any]:
-        """Return what turns audio (float32, 16 kHz) into the encoder's own input."""
+        """Return the feature extractor: audio (float32, 16 kHz) -> input of the encoder."""
 
     def __call__(self, inputs: Any) -> Encoded:
         """Encode a batch of windows."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return its weights."""
+        """Return the weights."""
 
     def modules(self) -> Iterator[nn.Module]:
-        """Return itself and all modules within."""
+        """Return the module and all its submodules."""
 
 
 def build_encoder(config: ModelConfig, encoder_config: Any) -> WhisperEncoder | WaveEncoder:
-    """Build an encoder with unset weights from its own configuration, on the current device.
+    """Build an encoder with uninitialised weights from its configuration, on the current device.
 
     Raises:
-        ConfigError: it is of no known kind, or reads no 30-second windows.
+        ConfigError: its kind is unknown, or it does not support 30-second windows.
     """
     kind = encoder_config.model_type
     if kind == "whisper":
@@ -81,8 +81,8 @@ def load_encoder(
     """Load an encoder from a directory or the Hub.
 
     Raises:
-        CheckpointError: it cannot be had, or its files contradict each other.
-        ConfigError: it is of no known kind.
+        CheckpointError: it cannot be loaded, or its files contradict each other.
+        ConfigError: its kind is unknown.
     """
     encoder_config = load_part(AutoConfig, directory)
     if encoder_config.model_type == "whisper":
@@ -122,7 +122,7 @@ def check_mel_bins(directory: str, num_mel_bins: int) -> None:
 
 def _preprocessor(name: str) -> dict[str, Any]:
     path = Path(name) / PREPROCESSOR
-    if not Path(name).exists():  # an id: loading the model alone does not fetch this file
+    if not Path(name).exists():  # an id: loading the model does not fetch this file
         try:
             path = Path(hf_hub_download(name, PREPROCESSOR))
         except UNLOADABLE:

@@ -1,4 +1,4 @@
-"""Fetching the frozen parts by transformers: safetensors or GGUF, never pickles or code."""
+"""Loading of the frozen parts by transformers: safetensors or GGUF, never pickles or code."""
 
 import json
 from pathlib import Path
@@ -14,26 +14,26 @@ from transformers.utils.logging import disable_progress_bar
 from desta.errors import CheckpointError
 from desta.model.hub import zoo
 
-_NAMED = 10  # missing tensors that an error lists
-# TypeError: a configuration that is JSON, but no object
+_NAMED = 10  # most missing tensors that an error lists
+# TypeError: a configuration that is JSON but not an object
 _UNREADABLE: tuple[type[Exception], ...] = (*zoo.UNLOADABLE, SafetensorError, TypeError)
-_UNUSED = {"masked_spec_embed"}  # stands for hidden frames in the training of wav2vec 2.0 only
+_UNUSED = {"masked_spec_embed"}  # replaces masked frames in the training of wav2vec 2.0 only
 
 
 def load_part(kind: type[Any], name: str, **options: Any) -> Any:
     """Load a model, a tokenizer or a configuration.
 
     Raises:
-        CheckpointError: it cannot be had, is no safetensors model but an adapter of one, or tensors
-            of it are missing or of another shape than its configuration says.
+        CheckpointError: it cannot be fetched, holds only an adapter, or tensors are missing or have
+            other shapes than in its configuration.
     """
     if kind is not AutoTokenizer:  # transformers would fetch the model that it names
         check_no_adapter(Path(name))
-    disable_progress_bar()  # one bar per part would drown what the command has to say
+    disable_progress_bar()  # one bar per part would drown the output of the command
     report: dict[str, Any] = {}
     if issubclass(kind, PreTrainedModel | _BaseAutoModelClass):
         options |= {"output_loading_info": True, "use_safetensors": True}  # pickles can run code
-        options |= {"ignore_mismatched_sizes": True}  # they are told below
+        options |= {"ignore_mismatched_sizes": True}  # they are reported below
     try:
         part = kind.from_pretrained(name, trust_remote_code=False, **options)
         if "output_loading_info" in options:
@@ -44,7 +44,7 @@ def load_part(kind: type[Any], name: str, **options: Any) -> Any:
                 f"{', '.join(unlike[:_NAMED])}"
             )
         missing = sorted(set(report.get("missing_keys", ())) - _UNUSED)
-        if missing:  # transformers would go on with random weights
+        if missing:  # transformers would use random weights
             raise ValueError(f"it lacks {', '.join(missing[:_NAMED])}")
     except _UNREADABLE as error:
         check_no_adapter(Path(name))
@@ -58,7 +58,7 @@ def load_part(kind: type[Any], name: str, **options: Any) -> Any:
 
 
 def check_no_adapter(directory: Path) -> None:
-    """Raise CheckpointError if a directory holds an adapter (peft), and not what it adapts."""
+    """Raise CheckpointError if a directory holds an adapter (peft) without its base model."""
     settings = directory / "adapter_config.json"
     others = (path for path in directory.glob("*.safetensors") if "adapter" not in path.name)
     if not settings.is_file() or any(others):
@@ -75,7 +75,7 @@ def check_no_adapter(directory: Path) -> None:
 
 
 def locate(name: str, base: Path | None) -> str:
-    """Return what `load_part` is to load: a directory or file, inside `base` or not, or an id."""
+    """Return the argument of `load_part`: a directory or file, inside `base` or not, or an id."""
     inside = None if base is None else base / name
     if inside is not None and inside.exists():
         return str(inside)
@@ -87,7 +87,7 @@ def locate(name: str, base: Path | None) -> str:
 
 
 def find_local(name: str, base: Path | None) -> Path | None:
-    """Return where a part lies on this machine, or None; fetches nothing."""
+    """Return the path of a part on this machine, or None; nothing is fetched."""
     for place in ([base / name] if base is not None else []) + [Path(name)]:
         if place.exists():
             return place
@@ -100,7 +100,7 @@ def find_local(name: str, base: Path | None) -> Path | None:
 
 
 def is_gguf(name: str) -> bool:
-    """Say whether a name is that of a GGUF file."""
+    """Return whether a name is that of a GGUF file."""
     return name.endswith(".gguf")
 
 
