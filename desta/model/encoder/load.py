@@ -104,15 +104,15 @@ def load_encoder(
 
 def check_mel_bins(directory: str, num_mel_bins: int) -> None:
     """Raise CheckpointError if the files of a Whisper directory disagree about mel bins."""
-    said = [
+    found = [
         ("the weights read", header.shape[1])
         for name, header in read_headers(Path(directory)).items()
         if name.endswith("encoder.conv1.weight")
     ]
-    said.append(
+    found.append(
         (f"{PREPROCESSOR} says", _preprocessor(directory).get("feature_size", num_mel_bins))
     )
-    for who, number in said:
+    for who, number in found:
         if number != num_mel_bins:
             raise CheckpointError(
                 f'config.json of "{directory}" says {num_mel_bins} mel bins, but {who} {number}',

@@ -3,7 +3,7 @@
 Two formats, each for the one architecture that the zoo needs:
 
     CTranslate2 (`model.bin`, binary version 6)   Whisper
-    GGUF (any quantization `gguf` knows)          Llama with a byte-level BPE tokenizer
+    GGUF (any quantization of `gguf`)               Llama with a byte-level BPE tokenizer
 
 A converted directory holds what `save_pretrained` writes: safetensors, tokenizer, generation
 config and, for Whisper, the feature extractor.
