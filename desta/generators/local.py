@@ -1,4 +1,4 @@
-"""Text generation by transformers, in this process."""
+"""Text generation by a backbone in this process."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,13 +21,13 @@ class LocalGenerator:
     order: Literal["length", "prefix"] = "length"
 
     def __init__(self, model: Any, tokenizer: Any, *, id: str, revision: str) -> None:
-        """Take a loaded model.
+        """Wrap a loaded model.
 
         Args:
             model: a causal language model of transformers (`desta.model.backbone.load`).
             tokenizer: its tokenizer, with a chat template.
-            id: what manifests call it.
-            revision: what pins its numbers.
+            id: its name in manifests.
+            revision: version of its weights, with number formats.
         """
         self._model = model.eval()
         pack_backbone(self._model)
@@ -50,7 +50,7 @@ class LocalGenerator:
         seeds: Sequence[int],
         on_outcome: OnOutcome | None = None,
     ) -> list[Outcome]:
-        """Answer each conversation as one batch; no random state outside is touched."""
+        """Generate responses as one batch; PyTorch's random state is not changed."""
         if not conversations:
             return []
         prompts = [self.encode(messages) for messages in conversations]
@@ -74,5 +74,5 @@ class LocalGenerator:
         ]
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Tokenize a conversation; a clip in it is read as its text."""
+        """Tokenize a conversation, with each clip replaced by its text."""
         return encode_conversation(self._tokenizer, messages)
