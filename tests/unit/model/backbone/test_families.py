@@ -168,10 +168,8 @@ def test_nothing_is_kept_of_what_cannot_be_continued(kind: str) -> None:
     backbone = AutoModelForCausalLM.from_config(SEPARATE[kind]()).eval()
     prefixes = PrefixCache(backbone, max_bytes=1 << 20)
     ids = list(range(3, 23))
-    prefixes.keep(
-        ids, prefill(backbone, [backbone.get_input_embeddings()(torch.tensor(ids))]).cache
-    )
-    assert prefixes.find([*ids, 30]) == (0, None)
+    prefixes.put(ids, prefill(backbone, [backbone.get_input_embeddings()(torch.tensor(ids))]).cache)
+    assert prefixes.get([*ids, 30]) == (0, None)
 
 
 def test_a_backbone_that_names_no_longest_context_has_none(
