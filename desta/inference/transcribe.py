@@ -155,7 +155,7 @@ class Transcriber:
         for window in windows:
             if len(window) > WINDOW_SAMPLES:
                 raise DataError(
-                    f"a window has {len(window) / SAMPLE_RATE:.2f} s, but Whisper's have 30 s",
+                    f"a window has {len(window) / SAMPLE_RATE:.2f} s, more than Whisper's 30 s",
                     fix="cut it with desta.audio.split_windows",
                 )
         texts: list[str] = []

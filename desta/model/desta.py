@@ -210,7 +210,7 @@ class DestaModel(nn.Module):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
 
-def build(
+def build_model(
     config: ModelConfig, *, encoder_config: Any, backbone_config: PretrainedConfig
 ) -> DestaModel:
     """Build a model with uninitialised weights from the configs of its parts.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from desta.model.config import ModelConfig
-from desta.model.desta import build
+from desta.model.desta import build_model
 from desta.model.hub.architectures import architecture
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
@@ -36,7 +36,7 @@ class ModelPlan:
 def plan(config: ModelConfig) -> ModelPlan:
     """Return the sizes of a model, which is built on the meta device without memory."""
     with torch.device("meta"):
-        model = build(
+        model = build_model(
             config,
             encoder_config=architecture(config.encoder),
             backbone_config=architecture(config.backbone),

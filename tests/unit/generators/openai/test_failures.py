@@ -202,5 +202,5 @@ def test_an_account_without_credit_is_not_tried_again(endpoint: Endpoint) -> Non
 def test_a_pause_of_hours_is_an_error(endpoint: Endpoint) -> None:
     generator = connected(endpoint)
     endpoint.fail = lambda body, tries: (429, {"Retry-After": "86400"}, {})
-    with pytest.raises(DataError, match="left alone for 86400 s"):
+    with pytest.raises(DataError, match="a pause of 86400 s"):
         ask(generator, ["a"])
