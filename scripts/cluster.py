@@ -1,11 +1,10 @@
-"""Measure how construction on Ray grows with its workers, on a step that only costs CPU time.
+"""Measure how construction on Ray scales with the number of workers.
 
     python scripts/cluster.py [--workers 1 2] [--rows 3000] [--milliseconds 20] [--json FILE]
 
-Every answer of the scripted engine costs a fixed number of rounds of SHA-256, in one thread; how
-many rounds take so long is found out first. Starting Ray and the workers counts for nothing: the
-clock of a run begins with the first answer, and ends when its data set is finished. The data sets
-are compared byte for byte.
+Every response of the scripted engine costs a fixed number of rounds of SHA-256 in one thread, which
+is calibrated first. Starting Ray and the workers is not timed: a run is timed from its first
+response until its data set is finished. The data sets are compared byte for byte.
 """
 
 import argparse
@@ -33,8 +32,8 @@ def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rows", type=int, default=3000, help="pairs to make")
-    parser.add_argument("--milliseconds", type=float, default=20, help="CPU time of an answer")
+    parser.add_argument("--rows", type=int, default=3000, help="pairs to construct")
+    parser.add_argument("--milliseconds", type=float, default=20, help="CPU time of a response")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
@@ -63,7 +62,7 @@ def main() -> None:
 def measure(
     folder: Path, config: ConstructConfig, num_rows: int, rounds: int, workers: int
 ) -> dict[str, Any]:
-    """Make the data set once."""
+    """Construct the data set once; return the figures of the run."""
     out, began = folder / f"by-{workers}", folder / f"by-{workers}.began"
     load = partial(ScriptedGenerator, partial(speak, rounds=rounds, began=began))
     called, spent = time.time(), time.process_time()
@@ -72,7 +71,7 @@ def measure(
     first = float(began.read_text())
     digest = hashlib.sha256()
     for path in sorted(out.iterdir()):
-        if path.name != RESPONSES:  # its pages lie as they came
+        if path.name != RESPONSES:  # its pages are in the order of writing
             digest.update(path.read_bytes())
     return {
         "seconds": round(ended - first, 2),
@@ -84,14 +83,14 @@ def measure(
 
 
 def speak(content: str, *, rounds: int, began: Path) -> str:
-    """Answer after so many rounds of hashing."""
+    """Return a response after some rounds of hashing."""
     if not began.exists():
         began.write_text(str(time.time()))
     return f"I hear {work(content, rounds)}."
 
 
 def work(content: str, rounds: int) -> str:
-    """Hash again and again."""
+    """Return the hash of a text after some rounds."""
     digest = content.encode()
     for _ in range(rounds):
         digest = hashlib.sha256(digest).digest()
@@ -99,7 +98,7 @@ def work(content: str, rounds: int) -> str:
 
 
 def calibrate(seconds: float) -> int:
-    """Return how many rounds cost so much CPU time."""
+    """Return the number of rounds that take so many seconds of CPU time."""
     rounds = 200_000
     began = time.process_time()
     work("", rounds)

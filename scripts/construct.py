@@ -1,18 +1,18 @@
-"""Measure construction: rows a second, memory over time, and what the pipeline adds to the engine.
+"""Measure construction: rows per second, memory over time, overhead of the pipeline.
 
     python scripts/construct.py [--rows 100000 1000000] [--json FILE]
     python scripts/construct.py --clips CLIPS.jsonl --root DIR --backbone ID --rows N
 
-Without a backbone: synthetic clips of all domains and the scripted engine, so that everything but
-the engine is measured; the clips are written first and count for nothing. `survey` is the first
-pass over the clips, `build` all that follows, `again` a call with other filters, which makes the
-data set from its journal.
+Without a backbone: synthetic clips of all domains and the scripted engine, so that everything
+except the engine is measured; writing the clips is not timed. `survey` is the first pass over the
+clips, `build` the rest, `again` a call with other filters, which rebuilds the data set from its
+journal.
 
-With a backbone: responses a second in batches, and of a loop that calls `generate` of transformers
-once for each of the same requests (for --one-by-one of them), in the same process.
+With a backbone: responses per second in batches, and in a loop that calls `generate` of
+transformers once per request (for --one-by-one of them), in the same process.
 
-Rows per CPU second are those of a core of its own, whatever else the machine does meanwhile.
-Memory is the resident memory of the process, in MiB, at each twentieth of the rows.
+Rows per CPU second do not depend on the load of the machine. Memory is the resident memory of the
+process, in MiB, at each twentieth of the rows.
 """
 
 import argparse
@@ -43,7 +43,7 @@ FILTERS = ("empty", "cut off", "repeats itself", "talks about the text", "states
 
 
 class Timed:
-    """A generator with a watch: seconds inside it, and memory as the rows go by."""
+    """Wrapper of a generator that records its time and the memory of the process."""
 
     def __init__(self, generator: TextGenerator, num_rows: int) -> None:
         self._generator = generator
@@ -63,7 +63,7 @@ class Timed:
         seeds: Sequence[int],
         on_outcome: OnOutcome | None = None,
     ) -> list[Outcome]:
-        """Answer, and take the time."""
+        """Generate responses, and time it."""
         began = time.perf_counter()
         outcomes = self._generator.complete(
             conversations, sampling, seeds=seeds, on_outcome=on_outcome
@@ -78,7 +78,7 @@ class Timed:
 def main() -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000], help="pairs to make")
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000], help="pairs to construct")
     parser.add_argument("--clips", type=Path, help="clips.jsonl for a real backbone")
     parser.add_argument("--root", type=Path, help="folder of its recordings")
     parser.add_argument("--backbone", help="Hub id, zoo name, directory or GGUF file")
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def measure_scripted(folder: Path, num_rows: int) -> dict[str, Any]:
-    """Make a data set of synthetic clips with the scripted engine, twice."""
+    """Construct a data set of synthetic clips with the scripted engine, twice."""
     folder.mkdir()
     path = folder / "clips.jsonl"
     with path.open("w", encoding="utf-8") as file:
@@ -147,7 +147,7 @@ def measure_scripted(folder: Path, num_rows: int) -> dict[str, Any]:
 
 
 def measure_backbone(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Make a data set with a real backbone; answer some of its requests one by one as well."""
+    """Construct a data set with a real backbone; also run some of its requests one by one."""
     from desta.generators.local import LocalGenerator
     from desta.model.backbone.load import load_backbone, revision
     from desta.model.hub.load import Part
@@ -190,7 +190,7 @@ def measure_backbone(folder: Path, options: argparse.Namespace) -> dict[str, Any
 def one_by_one(
     config: ConstructConfig, local: Any, model: Any, tokenizer: Any, num_requests: int
 ) -> float:
-    """Return responses a second of a plain loop over `generate`, for requests of all lengths."""
+    """Return responses per second of a plain loop over `generate`, for requests of all lengths."""
     import torch
 
     jobs = [job for _, jobs in Planner(config).plan(survey_clips(config)) for job in jobs]
@@ -212,7 +212,7 @@ def one_by_one(
 
 
 def synthetic_clips(count: int) -> Iterator[Clip]:
-    """Yield clips as corpora have them: half of them spoken, with words and five attributes."""
+    """Yield clips like those of corpora; half of them are speech with text and five attributes."""
     chance = random.Random(0)
     for number in range(count):
         domain = DOMAINS[0] if number % 2 else DOMAINS[number // 2 % 3]
@@ -243,10 +243,10 @@ def synthetic_clips(count: int) -> Iterator[Clip]:
 
 
 def speak(content: str) -> str:
-    """Answer in about twenty words, some of which the filters do not like."""
+    """Return a response of about twenty words, some of which the filters drop."""
     language = LANGUAGES[len(content) % len(LANGUAGES)]
-    told = " ".join(content[-60:].split())
-    return f"What one can hear is somebody who might well speak {language}, and so: {told}"
+    end = " ".join(content[-60:].split())
+    return f"What one can hear is somebody who might well speak {language}, and so: {end}"
 
 
 def resident() -> int:

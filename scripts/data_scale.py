@@ -1,17 +1,17 @@
-"""Measure how a data set of the published size opens, shuffles and is taken up again.
+"""Measure opening, shuffling and resuming of a data set of the published size.
 
     python scripts/data_scale.py [--rows 5000000] [--out DIR] [--json FILE]
 
-Writes synthetic rows in the published schema under the published file names, then starts a fresh
-process for each phase, so that time and memory are its own:
+Writes synthetic rows in the published schema under the published file names, then runs each phase
+in a fresh process, so that time and memory are its own:
 
     index    the first opening, which converts the shards to memory-mapped Arrow
     open     a later opening up to the first batch of token ids, shuffled
     resume   the same from row 3,000,000 of the first epoch (or 60 % of fewer rows)
 
-The data lie in a temporary folder inside --out, which is removed at the end, and nothing else is.
-Memory is the highest anonymous resident memory: what the process holds beyond the files' pages.
-All rows name one recording of a tenth of a second, whose header is read as that of any other.
+The data are written to a temporary folder inside --out, which is removed at the end. Memory is the
+peak of anonymous resident memory, that is, without pages of files. All rows name one recording of a
+tenth of a second, whose header is read like that of any other.
 """
 
 import argparse
@@ -36,12 +36,12 @@ WORDS = ("the", "a", "calm", "voice", "says", "that", "it", "was", "late", "nobo
 
 
 def main() -> None:
-    """Make the data, measure every phase, print one table."""
+    """Write the data, measure every phase, print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--json", type=Path, help="write the table there as JSON")
-    parser.add_argument("--keep", action="store_true", help="leave the data where they are")
+    parser.add_argument("--keep", action="store_true", help="do not remove the data")
     parser.add_argument("--phase", choices=["index", "open", "resume"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.phase:
@@ -78,7 +78,7 @@ def measure_phases(folder: Path, num_rows: int) -> list[dict[str, Any]]:
 
 
 def write_rows(directory: Path, num_rows: int) -> None:
-    """Write shards whose rows look like those of DeSTA-AQA5M."""
+    """Write shards with rows like those of DeSTA-AQA5M."""
     import numpy as np
     import soundfile
 
@@ -113,7 +113,7 @@ def make_row(index: int, draw: random.Random, texts: list[str]) -> dict[str, Any
 
 
 def measure(phase: str, out: Path, num_rows: int) -> dict[str, float]:
-    """Run one phase in this process; return its seconds and its memory in GiB."""
+    """Run one phase in this process; return its duration in seconds and its memory in GiB."""
     os.environ["HF_DATASETS_CACHE"] = str(out / "cache")
     peak = 0.0
     done = threading.Event()
@@ -126,7 +126,7 @@ def measure(phase: str, out: Path, num_rows: int) -> dict[str, float]:
     from desta.data.dataset import PairDataset
     from desta.data.sampling import Position
 
-    tokenizer = find_tokenizer()  # before the clock: a run has loaded its model by then
+    tokenizer = find_tokenizer()  # not timed: a run has loaded its model before
     watcher = threading.Thread(target=watch)
     watcher.start()
     started = time.perf_counter()
@@ -145,7 +145,7 @@ def measure(phase: str, out: Path, num_rows: int) -> dict[str, float]:
 def first_batches(
     rows: Any, tokenizer: Any, audio_root: Path, start: Any
 ) -> Iterator[list[list[int]]]:
-    """Yield batches of token ids from a place in the epoch, as a training run reads them."""
+    """Yield batches of token ids from a position in the epoch, as in a training run."""
     from desta.data.dataset import Example, ExampleReader
     from desta.data.layout import Layout
     from desta.data.sampling import BucketSampler
@@ -173,11 +173,11 @@ def find_tokenizer() -> Any:
 
 
 def anonymous_gib() -> float:
-    """Return the resident memory that no file backs."""
+    """Return the anonymous resident memory in GiB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return int(line.split()[1]) / 2**20
-    raise RuntimeError("this system does not tell RssAnon")
+    raise RuntimeError("this system does not report RssAnon")
 
 
 if __name__ == "__main__":

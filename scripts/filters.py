@@ -1,10 +1,10 @@
-"""How many responses a second the filters judge on one core.
+"""Measure how many responses per second the filters check on one core.
 
     python scripts/filters.py --rows 20000
 
 Synthetic clips with the attributes of speech corpora, prompts of this package's pool, and responses
 of 5 to 90 words that name the clip's values. All filters, duplicates and the faithfulness tally
-run, as in `desta construct`; no response has a fault in most of them, so few are cut short.
+run, as in `desta construct`; most responses pass all filters, so few checks end early.
 """
 
 import argparse
@@ -28,7 +28,7 @@ afternoon where people talk about their plans for another day"""
 
 
 def make(rows: int) -> list[Candidate]:
-    """Return candidates, the same for the same number."""
+    """Create candidates, deterministically."""
     rng = random.Random(0)
     words = TEXT.split()
     languages = sorted(set(LANGUAGES.values()))
@@ -53,9 +53,9 @@ def make(rows: int) -> list[Candidate]:
     candidates = []
     for clip in clips:
         sex = "woman" if clip.attributes["Gender"] == "Female" else "man"
-        told = f"A {sex} speaks {clip.attributes['Language']} and is {clip.attributes['Emotion']}: "
+        facts = f"A {sex} speaks {clip.attributes['Language']}, is {clip.attributes['Emotion']}: "
         length = rng.randrange(90)
-        text = told + " ".join(rng.choices(words, k=length)) + "."
+        text = facts + " ".join(rng.choices(words, k=length)) + "."
         candidates.append(
             Candidate(
                 clip=clip,

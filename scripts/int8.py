@@ -1,12 +1,12 @@
-"""Measure how far a backbone's answers move when its weights are stored in 8 bits.
+"""Measure how a backbone's answers change when its weights are quantized to 8 bits.
 
     python scripts/int8.py [--backbone NAME] [--prompts N] [--json FILE]
 
-Both sides are the same backbone, rounded to bfloat16 as in training, and compute in the same
-precision; one of them stores its matrices as int8 with one scale a row (torchao, CPU). They answer
-prompts of construction's speech pool about a seed description, greedily, one by one, taking turns.
-Divergences are taken at every token of the answers of the exact side, which both sides are made to
-read. Prints a Markdown table.
+Both sides are the same backbone, rounded to bfloat16 as in training, with the same compute dtype;
+one of them stores its matrices as int8 with one scale per row (torchao, CPU). They answer prompts
+of construction's speech pool about a seed description, greedily, one by one, in turns. Divergences
+are computed at every token of the exact side's answers, which both sides get as input. Prints a
+Markdown table.
 """
 
 import argparse
@@ -39,7 +39,7 @@ DESCRIPTION = (
     "[00:00-00:05] Please hold the line while I try to connect you. "
     "(Gender: Female, Emotion: Neutral, Duration: 5s)"
 )
-NEW_TOKENS = 48  # of an answer, at most
+NEW_TOKENS = 48  # longest answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Written:
 
 
 def main() -> int:
-    """Parse the arguments, measure, print."""
+    """Measure and print the table; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--backbone", default=BACKBONE, help="Hub id or directory")
     parser.add_argument("--prompts", type=int, default=64, help="how many at most")
@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def measure(name: str, prompts: Sequence[str], dtype: Dtype) -> list[Row]:
-    """Load both sides, let them answer, and compare."""
+    """Load both sides, generate answers, and compare them."""
     config = ModelConfig(backbone=name, encoder="", dtype=dtype)
     part = Part.find(name)
     exact, tokenizer = load_backbone(part, config)
@@ -124,14 +124,14 @@ def measure(name: str, prompts: Sequence[str], dtype: Dtype) -> list[Row]:
 
 
 def row(what: str, values: Sequence[float]) -> Row:
-    """Return a mean over prompts."""
+    """Return the row of a mean over prompts."""
     error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
     return Row(what=what, value=mean(values), standard_error=error)
 
 
 @torch.inference_mode()
 def answer_greedily(model: Any, ids: Sequence[int]) -> tuple[list[int], float]:
-    """Return an answer, end token included, and the seconds that each of its tokens took."""
+    """Return an answer, end token included, and the seconds per token."""
     started = time.perf_counter()
     whole = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=NEW_TOKENS)
     answer = whole[0, len(ids) :].tolist()
@@ -142,7 +142,7 @@ def answer_greedily(model: Any, ids: Sequence[int]) -> tuple[list[int], float]:
 def compare_logits(
     exact: Any, small: Any, ids: Sequence[int], answer: Sequence[int]
 ) -> tuple[float, float]:
-    """Return the mean divergence a token of an answer, and how often the likeliest is the same."""
+    """Return the mean divergence per token of an answer, and the share of equal tokens."""
 
     def log_probabilities(model: Any) -> Tensor:
         logits = model(torch.tensor([[*ids, *answer[:-1]]])).logits[0, len(ids) - 1 :]

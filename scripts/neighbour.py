@@ -1,17 +1,17 @@
-"""Measure answers and training beside a process that keeps one core busy, and on an idle machine.
+"""Measure answering and training beside a process that keeps one core busy, and on an idle machine.
 
     python scripts/neighbour.py [--clips DIR] [--json FILE] [--spins 300000 2000] [--rounds 3]
 
-OpenMP's threads wait for each other at the end of every operation: first awake, for as many turns
-of a loop as `GOMP_SPINCOUNT` says, then asleep. One that waits awake for a thread without a core
-keeps that core from it. Every number of turns is measured in a process of its own, since libgomp
-reads it when it is loaded: 300,000 are libgomp's default, `desta.threads.SPIN_COUNT` is ours.
-Settings take turns within a round, each idle and then beside the neighbour; a figure is the median
-of rounds. The neighbour runs in a session of its own, as a program of another terminal does.
+OpenMP's threads wait for each other at the end of every operation: first they spin, for
+`GOMP_SPINCOUNT` turns of a loop, then they sleep. A thread that spins while it waits for another
+thread may keep the core from it. Every number of turns is measured in its own process, since
+libgomp reads it when loaded: libgomp's default is 300,000, ours `desta.threads.SPIN_COUNT`.
+Settings alternate within a round, each idle and then beside the neighbour; a figure is the median
+of rounds. The neighbour runs in its own session, like a program of another terminal.
 
 Prints a Markdown table: seconds, and the speed as a share of that of the first setting, idle. With
-one core of two taken, a half is the fair share. What a process has not measured when it is ended
-after `--limit` seconds is "not done".
+one core of two taken, a half is the fair share. Measures that are missing after `--limit` seconds
+are "not done".
 """
 
 import argparse
@@ -35,12 +35,12 @@ from measure.clips import write_clips
 from measure.rounds import cpu_name
 from measure.settings import BUSY, QUICK, Scale
 
-LIBGOMP_DEFAULT = 300_000  # turns, where no variable says otherwise
+LIBGOMP_DEFAULT = 300_000  # turns, without the variable
 SECONDS = 5  # length of the clips
 IDLE, BESIDE = "idle", "beside a busy process"
 
 Figures = dict[tuple[int, str, str], list[float]]
-"""Seconds of each round, by turns, neighbour and measure."""
+"""Seconds of all rounds by turns, neighbour and measure."""
 
 
 def main() -> int:
@@ -95,7 +95,7 @@ def measure(options: argparse.Namespace, scale: Scale, clips: str) -> Figures:
 
 @contextmanager
 def busy_process(wanted: bool) -> Iterator[None]:
-    """Keep one core busy meanwhile, if wanted."""
+    """Keep one core busy in this context, if wanted."""
     if not wanted:
         yield
         return
@@ -122,12 +122,12 @@ def _measure_once(options: argparse.Namespace, spins: int, clips: str) -> dict[s
             printed, _ = process.communicate()
         else:
             if process.returncode:
-                raise DestaError("a measuring process failed", fix="read what it says above")
+                raise DestaError("a measuring process failed", fix="read its message above")
     return dict(map(json.loads, printed.splitlines()))
 
 
 def table(figures: Figures) -> str:
-    """Return seconds, and the speed beside that of the first setting on an idle machine."""
+    """Return the table of seconds and of the speed relative to the first setting, idle."""
     settings = list(dict.fromkeys((spins, neighbour) for spins, neighbour, _ in figures))
     measures = list(dict.fromkeys(what for _, _, what in figures))
     first = settings[0]
@@ -152,7 +152,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3, help="of all settings in turn")
     parser.add_argument("--limit", type=float, default=200, help="seconds a process may take")
-    parser.add_argument("--quick", action="store_true", help="very little, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="very little, as a test")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
     if options.rounds < 1:

@@ -1,16 +1,15 @@
-"""Measure how much of a window with pauses is transcribed, and what reading again brings.
+"""Measure how much of a window with pauses is transcribed, and the gain of a second pass in pieces.
 
     python scripts/pauses.py CORPUS {even,uneven} [--clips 15] [--page docs/windows.md]
 
 CORPUS is the root of the unpacked Asterisk packages (`make data`). Its English prompts are joined
-to clips of up to 28 s with pauses of 1 to 3 s of silence. `even` leaves them at the level they were
-recorded at; `uneven` lowers each by 0, 10, 20 or 30 dB, as people sound who are near and far.
+to clips of up to 28 s with pauses of 1 to 3 s of silence. `even` keeps their level; `uneven` lowers
+each by 0, 10, 20 or 30 dB, like voices near and far.
 
-Each clip is one window, padded to 30 s and at its true length, and is transcribed whole, always in
-pieces cut at the pauses, and by `desta.inference.pieces`, which reads again in pieces only where
-words seem to be missing. Padded windows are also read by transformers with Whisper's timestamps,
-which goes on after the last one. Standard errors are those of `windows.py`; seconds are those of
-the processor, for everything that the way needs.
+Each clip is one window, padded to 30 s or at its true length, and is transcribed whole, in pieces
+cut at the pauses, and by `desta.inference.pieces`, which uses pieces only if words seem to be
+missing. Padded windows are also transcribed by transformers with Whisper's timestamps, which
+continues after the last one. Standard errors are those of `windows.py`; seconds are processor time.
 """
 
 import argparse
@@ -47,7 +46,7 @@ from windows import count_errors, rate
 LONGEST = 28 * audio.SAMPLE_RATE
 PAUSE_SECONDS = (1.0, 3.0)
 LEVELS = {"even": (0,), "uneven": (0, -10, -20, -30)}  # dB
-MUCH = 0.2  # of the words of a clip: so many left out are a loss that anybody notices
+MUCH = 0.2  # share of the words of a clip whose loss anybody would notice
 LANGUAGE = "English"
 
 Samples = NDArray[np.float32]
@@ -67,7 +66,7 @@ class Row:
     num_lossy: int
     """Clips that lack more than `MUCH` of their words."""
     cost: float
-    """Seconds of the processor for a second of audio."""
+    """Processor seconds per second of audio."""
 
 
 def main() -> int:
@@ -112,16 +111,16 @@ def join(
     for number in random.permutation(len(prompts)):
         path, text = prompts[number]
         pause = np.zeros(round(random.uniform(*PAUSE_SECONDS) * audio.SAMPLE_RATE), np.float32)
-        said = audio.load_audio(path) * np.float32(10 ** (random.choice(levels) / 20))
-        if sum(map(len, parts)) + len(pause) + len(said) > LONGEST and parts:
+        speech = audio.load_audio(path) * np.float32(10 ** (random.choice(levels) / 20))
+        if sum(map(len, parts)) + len(pause) + len(speech) > LONGEST and parts:
             yield np.concatenate(parts), " ".join(texts)
             parts, texts = [], []
-        parts += [pause, said] if parts else [said]
+        parts += [pause, speech] if parts else [speech]
         texts.append(text)
 
 
 def ways(whisper: str) -> Iterator[tuple[str, Way]]:
-    """Yield every way to transcribe a window, by its name."""
+    """Yield the names of all ways to transcribe a window, with their functions."""
     directory = checkpoint.local_directory(whisper)
     yield "padded, with timestamps", with_timestamps(directory)
     for name, window in (("padded", "30s"), ("tight", "tight")):
@@ -148,7 +147,7 @@ def ways(whisper: str) -> Iterator[tuple[str, Way]]:
 
 
 def with_timestamps(directory: Path) -> Way:
-    """Return Whisper's own way of reading on, as transformers has it."""
+    """Return Whisper's long-form transcription by transformers."""
     part = Part(str(directory))
     model = part.load(WhisperForConditionalGeneration, dtype=torch.float32)
     tokenizer = load_whisper_tokenizer(part)
@@ -165,7 +164,7 @@ def with_timestamps(directory: Path) -> Way:
 
 
 def measure(whisper: str, clips: Sequence[tuple[Samples, str]]) -> list[Row]:
-    """Transcribe every clip in every way."""
+    """Transcribe every clip in every way; return the errors and cost of each way."""
     normalize = EnglishTextNormalizer({})
     references = [normalize(text) for _, text in clips]
     num_words = np.array([len(text.split()) for text in references])
@@ -174,12 +173,12 @@ def measure(whisper: str, clips: Sequence[tuple[Samples, str]]) -> list[Row]:
     rows = []
     with progress_bar("transcribe", total=7 * len(clips)) as advance:
         for name, way in ways(whisper):
-            said, began = [], time.process_time()
+            hypotheses, began = [], time.process_time()
             for samples, _ in clips:
-                said.append(normalize(way(samples)))
+                hypotheses.append(normalize(way(samples)))
                 advance(name)
             cost = (time.process_time() - began) / seconds
-            pairs = list(zip(references, said, strict=True))
+            pairs = list(zip(references, hypotheses, strict=True))
             errors = np.array([count_errors(reference, text) for reference, text in pairs])
             missing = np.array([jiwer.process_words(*pair).deletions for pair in pairs])
             found = rate(name, errors, errors, num_words)

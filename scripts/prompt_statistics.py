@@ -1,4 +1,4 @@
-"""Print what the prompt pools hold: counts, kinds, needs, lengths and near-duplicates.
+"""Print statistics of the prompt pools: counts, kinds, needs, lengths and near-duplicates.
 
     python scripts/prompt_statistics.py [--pools DIR] [--json] [--show 10]
 
@@ -30,7 +30,7 @@ from desta.errors import DestaError
 from desta.records import DOMAINS
 
 SIMILARITY = 0.8
-"""Above it, two prompts count as near-duplicates."""
+"""Similarity above which two prompts are near-duplicates."""
 
 NAMES: tuple[PoolName, ...] = (*DOMAINS, "multi")
 
@@ -81,7 +81,7 @@ def near_duplicates(
 
 
 def near_duplicate_share(pairs: Iterable[tuple[str, str]], num_texts: int) -> float:
-    """Return the share of texts that would have to go for no pair to be left, at most."""
+    """Return an upper bound of the share of texts to remove so that no pair is left."""
     return len({second for _, second in pairs}) / num_texts
 
 
@@ -135,7 +135,7 @@ def main() -> int:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Lay the statistics out for reading."""
+    """Return the statistics as readable text."""
     lines = []
     for name in NAMES:
         pool = found[name]

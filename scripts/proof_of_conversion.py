@@ -1,19 +1,19 @@
-"""Prove that the models of the zoo survived their conversion from other runtimes.
+"""Prove that the models of the zoo were converted correctly from other runtimes.
 
     python scripts/proof_of_conversion.py CORPUS [--llama-python PYTHON] [--json FILE]
 
-CORPUS is the root of the unpacked Asterisk packages (`make data`). PYTHON is an interpreter that
-has `llama-cpp-python`, for example of a virtual environment made for this purpose only; without
-it the weights are compared with what transformers' own GGUF loader reads. The package index must
-be in reach. Prints a Markdown table; exits with 1 where a claim does not hold.
+CORPUS is the root of the unpacked Asterisk packages (`make data`). PYTHON is an interpreter with
+`llama-cpp-python`, for example in a separate virtual environment; without it the weights are
+compared with those of transformers' own GGUF loader. The package index must be reachable. Prints a
+Markdown table; exits with 1 if a claim does not hold.
 
 Whisper: word error rate over the English Asterisk prompts of at least three words, language set
 to English, windows of 30 s, no voice activity detection, both texts through Whisper's English
-normaliser (without its table of British spellings, which no package brings).
+normaliser (without its table of British spellings, which is in no package).
 
-SmolLM2: greedy text on ten prompts. llama.cpp computes with activations rounded to eight bits
-where weights are quantised, so it is asked twice: as it is, and after it has itself written the
-same file with float32 weights. The second comparison is the proof.
+SmolLM2: greedy text on ten prompts. With quantized weights llama.cpp rounds activations to eight
+bits, so it runs twice: on the file as it is, and on the same file converted by itself to float32
+weights. The second comparison is the proof.
 """
 
 import argparse
@@ -92,11 +92,11 @@ class Row:
     measured: str
     wanted: str
     holds: bool | None
-    """None where nothing is claimed."""
+    """None if nothing is claimed."""
 
 
 def main() -> int:
-    """Measure, print the table, and tell whether every claim holds."""
+    """Measure and print the table; return 1 if a claim does not hold."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--llama-python", type=Path)
@@ -117,7 +117,7 @@ def main() -> int:
 
 
 def measure_whisper(corpus: Path) -> Row:
-    """Transcribe the English prompts and compare with their texts."""
+    """Return the word error rate on the English prompts."""
     clips = list(read_prompts(corpus))
     transcriber = Transcriber.load(zoo.resolve(WHISPER))
     started = time.perf_counter()
@@ -143,8 +143,7 @@ def measure_whisper(corpus: Path) -> Row:
 def read_prompts(corpus: Path) -> Iterator[tuple[Path, str]]:
     """Yield the English prompts of at least three words that were recorded, each with its text.
 
-    The text counts as it stands: unlike `desta.sources`, nothing that is awkward is left out but
-    `[...]`, which marks a sound.
+    Unlike in `desta.sources`, texts are used unchanged except for `[...]`, which marks a sound.
     """
     folder = corpus / "usr/share/asterisk/sounds/en_US_f_Allison"
     texts = corpus / "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
@@ -235,7 +234,7 @@ def answer(
 
 
 def count_same(texts: Sequence[str], references: Sequence[dict[str, str]]) -> int:
-    """Count equal texts."""
+    """Return the number of equal texts."""
     return sum(t == r["text"] for t, r in zip(texts, references, strict=True))
 
 

@@ -1,11 +1,10 @@
-"""How many clips a second are read on one core, and how that compares with another version.
+"""Measure how many clips per second are read on one core, also against another version.
 
     python scripts/reading.py [--clips 1000] [--against DIR]
 
-Clips of 2 to 12 s of wordless voice, the same for the same number: WAV of 16 bits at 16 kHz (and a
-tenth as many at 44.1 kHz in stereo), FLAC, MP3 and Opus. With `--against`, a checkout of another
-version reads the same files in a process of its own, the two in turn, and the ratio is that of the
-medians of the rounds.
+Deterministic clips of 2 to 12 s of wordless voice: WAV of 16 bits at 16 kHz (and a tenth as many at
+44.1 kHz in stereo), FLAC, MP3 and Opus. With `--against`, a checkout of another version reads the
+same files in its own process, both in turn, and the ratio is that of the medians of the rounds.
 """
 
 import argparse
@@ -24,7 +23,7 @@ import soundfile
 
 ROUNDS = 7
 KINDS: dict[str, tuple[float, int, int, dict[str, Any]]] = {
-    # name: share of the clips, rate, channels, how it is written
+    # name: share of the clips, rate, channels, options of soundfile
     "wav": (1.0, 16_000, 1, {"format": "WAV", "subtype": "PCM_16"}),
     "wav, 44.1 kHz stereo": (0.1, 44_100, 2, {"format": "WAV", "subtype": "PCM_16"}),
     "flac": (0.5, 16_000, 1, {"format": "FLAC"}),
@@ -52,7 +51,7 @@ def write_clips(folder: Path, count: int) -> dict[str, list[Path]]:
 
 
 def serve() -> None:
-    """Read the files that each line of standard input names; answer with the seconds it took."""
+    """Read the files named by each line of standard input; print the seconds it took."""
     from desta.audio import load_audio
 
     for line in sys.stdin:
@@ -77,7 +76,7 @@ class Reader:
         )
 
     def seconds(self, paths: Sequence[Path]) -> float:
-        """Return how much processor time it takes to read the files."""
+        """Return the processor time for reading the files, in seconds."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(*paths, sep="\t", file=self._process.stdin, flush=True)

@@ -1,12 +1,12 @@
-"""Write every figure of README.md and docs/speed.md from what was measured.
+"""Write every figure of README.md and docs/speed.md from files of measurements.
 
     python scripts/readme.py [--demo demo] [--speed speed.json] [--proof proof.json]
                                 [--neighbour neighbour.json]
 
-Each option writes its own blocks, with the command and the commit that made the figures; what is
-not given stays as it is.
+Each option writes its own blocks, with the command and the commit of the figures; other blocks are
+not changed.
 
-    --demo   folder that `make demo` has filled          block `demo` of README.md
+    --demo   folder of `make demo`                       block `demo` of README.md
     --speed  file or files of `speed.py --json`          block `speed` of README.md, docs/speed.md
     --proof  file of `proof_of_conversion.py --json`     block `proof` of README.md
     --neighbour  file of `neighbour.py --json`           block `neighbour` of docs/speed.md
@@ -23,7 +23,7 @@ from desta.errors import DataError, DestaError
 from measure import table
 from measure.blocks import origin, replace_block
 
-VERBS = {  # of the demo's commands -> what the README calls it
+VERBS = {  # verb of the demo's commands -> its name in the README
     "sources": "fetching recordings",
     "models": "fetching models",
     "describe": "describing",
@@ -34,7 +34,7 @@ VERBS = {  # of the demo's commands -> what the README calls it
 
 
 def main() -> int:
-    """Write the blocks that are asked for."""
+    """Write the requested blocks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--demo", type=Path, metavar="DIR")
     parser.add_argument("--speed", type=Path, nargs="+", metavar="FILE", help="one or a part each")
@@ -71,7 +71,7 @@ def read(path: Path) -> Any:
 
 
 def demo_block(folder: Path) -> str:
-    """Say what the demo took and found."""
+    """Return the block with time, memory and results of the demo."""
     steps = read(folder / "demo.json")
     facts = read(folder / "run/environment.json") | {"command": "make demo"}
     seconds: dict[str, float] = defaultdict(float)
@@ -100,7 +100,7 @@ def demo_block(folder: Path) -> str:
 
 
 def _scores(cells: list[dict[str, Any]]) -> list[str]:
-    """Return the table of balanced accuracies, a column for everyone who answered."""
+    """Return the table of balanced accuracies, with a column per system."""
     by_line: dict[tuple[str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
     for cell in cells:
         by_line[cell["task"], cell["group"]][cell["system"]] = cell
@@ -124,7 +124,7 @@ def _estimate(estimate: dict[str, float] | None) -> str:
 
 
 def speed_block(figures: dict[str, Any]) -> str:
-    """Compare both ends at the one length at which every lever was measured."""
+    """Return the comparison of both ends at the length at which every lever was measured."""
     facts = figures["facts"]
     parts = [
         f"{origin(facts)}; {facts['model']}; {facts['threads']} threads; clips: {facts['clips']}; "
@@ -138,7 +138,7 @@ def speed_block(figures: dict[str, Any]) -> str:
 
 
 def speed_page(figures: dict[str, Any]) -> str:
-    """Show everything that was measured."""
+    """Return all tables of measurements."""
     parts = [table.report(device, found) for device, found in figures["devices"].items()]
     facts = figures["facts"] | {
         f"{name}, {device}": value
@@ -149,14 +149,14 @@ def speed_page(figures: dict[str, Any]) -> str:
 
 
 def proof_block(figures: dict[str, Any]) -> str:
-    """Show that the small models survived their conversion."""
+    """Return the table of the conversion of the zoo's models."""
     lines = [origin(figures["facts"]) + ":", "", "| claim | measured | wanted |", "|---|---|---|"]
     lines += [f"| {r['claim']} | {r['measured']} | {r['wanted']} |" for r in figures["rows"]]
     return "\n".join(lines)
 
 
 def neighbour_block(figures: dict[str, Any]) -> str:
-    """Show speed on an idle machine and beside a busy process."""
+    """Return the table of speed on an idle machine and beside a busy process."""
     facts = "\n".join(f"- {name}: {value}" for name, value in figures["facts"].items())
     return f"{figures['table']}\n\n{facts}"
 

@@ -1,6 +1,6 @@
-"""Compare our scorers with what the official ones say, and write `docs/evaluation/scorers.md`.
+"""Compare our scorers with the official ones, and write `docs/evaluation/scorers.md`.
 
-The exit code is 1 where anything differs.
+The exit code is 1 if anything differs.
 
 python scripts/scorer_parity.py ../shared/data docs/evaluation/scorers.md
 """
@@ -28,7 +28,7 @@ PHRASINGS = {
     "{text}": 1.0,
     "{letter}": 0.002,
 }
-"""How a perfect model might put its answers -> what the official script then says, unstripped."""
+"""Phrasing of a perfect model's answers -> accuracy of the official script, unstripped."""
 ACCURACIES = {
     "SpeakerCounting_LibriTTS-TestClean": 0.8685,
     "NoiseSNRLevelPrediction_VCTK_MUSAN-Gaussian": 0.8160,
@@ -39,7 +39,7 @@ ACCURACIES = {
 }
 DIFFERS = "**differs**"
 OUTPUTS = "meta-llama--Meta-Llama-3-8B-Instruct"
-"""Whose outputs Speech-IFEval publishes."""
+"""Model whose outputs Speech-IFEval publishes."""
 FIGURES: dict[str, dict[str, str]] = {
     "rule_eval@closed_ended_questions": {
         "closed-ended, followed": "871/933",
@@ -62,7 +62,7 @@ FIGURES: dict[str, dict[str, str]] = {
         "accuracy MMAU": "0.489489",
     },
 }
-"""Published file of Speech-IFEval -> what the official scorers print for its outputs (accuracy of
+"""Published file of Speech-IFEval -> figures of the official scorers for its outputs (accuracy of
 MMAU: 0.4894894894894895)."""
 
 READINGS = """\
@@ -105,7 +105,7 @@ as `pedant` in the results file."""
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One figure or reading, as it should be and as it is."""
+    """One comparison of a figure or reading with the official one."""
 
     name: str
     expected: str
@@ -114,7 +114,7 @@ class Case:
 
 
 def cases(data: Path) -> Iterator[Case]:
-    """Yield all comparisons."""
+    """Yield all cases."""
     yield from _mmau(data / "mmau" / "mmau-test-mini.json")
     yield from _dynamic_superb(data / "dynamic_superb")
     yield from _sakura(data / "sakura_dev")
@@ -249,7 +249,7 @@ def _cell(text: str) -> str:
 
 
 def page(data: Path) -> str:
-    """Return the page, Markdown."""
+    """Return the page in Markdown."""
     found = list(cases(data))
     lines = [
         "# Scorers",

@@ -2,7 +2,7 @@
 
     python scripts/sources_page.py [--root .]
 
-The seed descriptions come from the golden files, so that what is shown is what a test checks.
+The seed descriptions are taken from the golden files, which tests check.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def examples(root: Path) -> dict[str, str]:
-    """Return corpus -> seed description of its first golden clip, for corpora that are known."""
+    """Return corpus -> seed description of its first golden clip, for known corpora."""
     found: dict[str, str] = {}
     for clip in read_clips(root / GOLDEN / "clips.jsonl"):
         found.setdefault(clip.source, describe_clip(clip))
@@ -59,12 +59,12 @@ def examples(root: Path) -> dict[str, str]:
 
 
 def dump(found: Mapping[str, str]) -> str:
-    """Return the examples as they are stored."""
+    """Return the examples as stored in the file."""
     return f"{json.dumps(found, ensure_ascii=False, indent=2)}\n"
 
 
 def page(sources: Iterable[Source], found: Mapping[str, str]) -> str:
-    """Return the whole page: a table, then a section a corpus."""
+    """Return the page: a table, then one section per corpus."""
     sources = sorted(sources, key=lambda source: (source.domains[0], source.name))
     layouts = Counter(source.layout for source in sources)
     parts = [
@@ -91,7 +91,7 @@ def page(sources: Iterable[Source], found: Mapping[str, str]) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text that stays within a cell of a table."""
+    """Return text escaped for a cell of a table."""
     return text.replace("|", "\\|")
 
 

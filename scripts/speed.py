@@ -1,4 +1,4 @@
-"""Measure what every lever between the published settings and ours gains, in one run.
+"""Measure the gain of every lever between the published settings and ours, in one run.
 
     python scripts/speed.py [--clips DIR] [--json FILE] [--seconds 5] [--rounds 3]
 
@@ -17,15 +17,14 @@
   requests  one by one                         together
   memory    none                               clips that were heard, what the backbone has read
 
-Everything else runs in our own code at both ends and on every step from one to the other, with an
-untrained connector of the same size, on the same clips, in the same run. Reading audio,
-spectrograms and voice activity detection are timed with the rest; every engine has answered a
-question about another clip before. Rounds take turns; a figure is the median of rounds.
+Everything else runs in our own code with all settings, with an untrained connector of the same
+size, on the same clips, in the same run. Reading audio, spectrograms and voice activity detection
+are included in the times; every engine has answered a question about another clip before. Rounds
+alternate between settings; a figure is the median of rounds.
 
-Every round of training runs in a process of its own and tells its highest memory above what the
-loaded weights take. Answers have a fixed length. What was not answered in a batch is timed one by
-one, and holds for every batch size. Prints Markdown tables, for the CPU and, where there is one,
-for the GPU.
+Every round of training runs in its own process and reports its peak memory above that of the loaded
+weights. Answers have a fixed length. Without batching, answers are timed one by one, and the figure
+holds for every batch size. Prints Markdown tables, for the CPU and for a GPU if there is one.
 """
 
 import argparse
@@ -62,7 +61,7 @@ def main() -> int:
                     write_clips(
                         options.clips,
                         Path(folder),
-                        count=scale.batch_sizes[-1] + 1,  # one that engines are asked about first
+                        count=scale.batch_sizes[-1] + 1,  # one for the first question of engines
                         seconds=seconds,
                     )
                 )
@@ -110,7 +109,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, nargs="+", help="lengths of the clips")
     parser.add_argument("--rounds", type=int, default=3, help="of all settings in turn")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--quick", action="store_true", help="very little, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="very little, as a test")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
     if options.rounds < 1:

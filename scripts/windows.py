@@ -1,18 +1,17 @@
-"""Measure what windows of true length cost in quality, against windows padded to 30 s.
+"""Measure the quality with windows of true length against windows padded to 30 s.
 
     python scripts/windows.py [--corpus DIR] [--scores PADDED TIGHT] [--page docs/windows.md]
 
-Each of the first two measures one thing and writes its own block of the page. The corpus is the
-root of the unpacked Asterisk packages (`make data`). Whisper was trained on windows of 30 s; its
-encoder is frozen, so a shorter window is a change that nobody has trained it for.
+Each of the first two options measures one thing and writes its own block of the page. The corpus is
+the root of the unpacked Asterisk packages (`make data`). Whisper was trained on windows of 30 s and
+its encoder is frozen, so it has not been trained on shorter windows.
 
 Transcription: word error rate over the English prompts of at least three words (those of
-`proof_of_conversion.py`), padded to 30 s, at true length, and at true length with some seconds of
-silence behind. Standard errors come from drawing the clips again with replacement; that of the
-difference draws both texts of a clip.
+`proof_of_conversion.py`), padded to 30 s, at true length, and at true length followed by some
+seconds of silence. Standard errors are bootstrapped over clips; that of the difference is paired.
 
-Connector: `scores.json` of `desta eval attributes` for two connectors, one trained and asked with
-padded windows, the other with tight ones (`desta train ... --set model.window=30s`).
+Connector: `scores.json` of `desta eval attributes` for two connectors, one trained and evaluated
+with padded windows, the other with tight ones (`desta train ... --set model.window=30s`).
 """
 
 import argparse
@@ -47,13 +46,13 @@ WAYS: tuple[tuple[str, Window, int], ...] = (
     ("true length and 0.5 s of silence (`tight`)", "tight", 0),
     ("true length and 1.5 s of silence", "tight", 1),
 )
-"""Name, window, seconds of silence behind the clip; the others are held against the first."""
+"""Name, window, seconds of silence after the clip; the others are compared with the first."""
 DRAWS = 2000  # of clips with replacement, for a standard error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The word error rate of one way to cut windows, in [0, 1]."""
+    """Word error rate of one kind of windows, in [0, 1]."""
 
     way: str
     rate: float
@@ -68,7 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--corpus", type=Path, metavar="DIR", help="measure transcription")
     parser.add_argument("--whisper", default="openai/whisper-base")
-    parser.add_argument("--clips", type=int, help="only so many of the prompts")
+    parser.add_argument("--clips", type=int, help="number of prompts; all by default")
     parser.add_argument(
         "--scores", type=Path, nargs=2, metavar=("PADDED", "TIGHT"), help="compare connectors"
     )
@@ -107,7 +106,7 @@ def main() -> int:
 
 
 def compare(whisper: str, clips: Sequence[tuple[Path, str]]) -> list[Row]:
-    """Transcribe every clip in every way and count the errors of each."""
+    """Transcribe every clip with every kind of windows; return their error rates."""
     transcriber = Transcriber.load(checkpoint.local_directory(whisper))
     normalize = EnglishTextNormalizer({})
     num_words = np.array([len(normalize(text).split()) for _, text in clips])
@@ -116,8 +115,8 @@ def compare(whisper: str, clips: Sequence[tuple[Path, str]]) -> list[Row]:
         for number, (path, text) in enumerate(clips):
             samples = audio.load_audio(path)
             for way, (name, window, silence) in enumerate(WAYS):
-                said = transcribe(transcriber, samples, window, silence)
-                errors_by_way[way, number] = count_errors(normalize(text), normalize(said))
+                hypothesis = transcribe(transcriber, samples, window, silence)
+                errors_by_way[way, number] = count_errors(normalize(text), normalize(hypothesis))
                 advance(name)
     return [
         rate(name, errors, errors_by_way[0], num_words)
@@ -131,13 +130,13 @@ def transcribe(
     window: Window,
     silence: int,
 ) -> str:
-    """Transcribe a clip."""
+    """Return the transcription of a clip."""
     mel = MelExtractor(transcriber.encoder.num_mel_bins, window)
     texts = []
     for start, end in audio.split_windows(samples, max_seconds=audio.WINDOW_SECONDS - silence):
-        heard = np.pad(samples[start:end], (0, silence * audio.SAMPLE_RATE))
-        encoded = transcriber.encoder(mel([heard]))
-        texts += transcriber.read(
+        padded = np.pad(samples[start:end], (0, silence * audio.SAMPLE_RATE))
+        encoded = transcriber.encoder(mel([padded]))
+        texts += transcriber.transcribe_frames(
             encoded.last_BTD,
             encoded.mask_BT,
             language="English",
@@ -146,25 +145,25 @@ def transcribe(
     return " ".join(texts)
 
 
-def count_errors(reference: str, said: str) -> int:
-    """Count words that were substituted, left out or put in.
+def count_errors(reference: str, hypothesis: str) -> int:
+    """Return the number of substituted, deleted and inserted words.
 
     >>> count_errors("one two three", "one too")
     2
     """
-    found = jiwer.process_words(reference, said)
+    found = jiwer.process_words(reference, hypothesis)
     return found.substitutions + found.deletions + found.insertions
 
 
 def rate(
     way: str, errors: NDArray[np.int64], padded: NDArray[np.int64], num_words: NDArray[np.int64]
 ) -> Row:
-    """Return the error rate over all words of all clips, and how sure one can be of it.
+    """Return the error rate over all words of all clips, with its standard error.
 
     Args:
-        way: what it is called.
-        errors: of each clip.
-        padded: errors of each clip in the way that is compared with.
+        way: name of the kind of windows.
+        errors: errors of each clip.
+        padded: errors of each clip with padded windows.
         num_words: words of each clip.
     """
     count = len(num_words)
@@ -185,10 +184,10 @@ def rate(
 
 
 def compare_connectors(padded: Path, tight: Path) -> list[dict[str, Any]]:
-    """Return what both connectors hear, task by task.
+    """Return the scores of both connectors by task.
 
     Raises:
-        DataError: a file holds no scores, or they are scores of different tasks.
+        DataError: a file holds no scores, or their tasks differ.
     """
     cells = [_cells(path) for path in (padded, tight)]
     if list(cells[0]) != list(cells[1]):
@@ -230,7 +229,7 @@ def transcription_table(figures: dict[str, Any]) -> str:
 
 
 def connectors_table(figures: dict[str, Any]) -> str:
-    """Return what both connectors hear as Markdown."""
+    """Return the scores of both connectors as Markdown."""
     lines = [
         f"{origin(figures['facts'])}.",
         "",

@@ -127,9 +127,9 @@ def score(
         folders[0], allow_missing=allow_missing, recipe=recipe, generator=generator
     )
     if report:
-        from desta.reports.evaluation import read_evaluation, write_report
+        from desta.reports.evaluation import read_evaluation, write_evaluation_report
 
-        write_report(read_evaluation(folders[0]), report)
+        write_evaluation_report(read_evaluation(folders[0]), report)
     print_scores(scores, as_json)
 
 
@@ -219,10 +219,12 @@ def _score_published(
         published, facts = replace(published, results=tuple(judged)), {"judge": found}
     scores = score_published(published, allow_missing=allow_missing) | facts
     if report:
-        from desta.reports.evaluation import Evaluation, write_report
+        from desta.reports.evaluation import Evaluation, write_evaluation_report
 
         told = ", ".join(str(path) for path in paths)
-        write_report(Evaluation(name=told, scores=scores, results=published.results), report)
+        write_evaluation_report(
+            Evaluation(name=told, scores=scores, results=published.results), report
+        )
     print_scores(scores, as_json)
     if published.num_told and not as_json:
         equal = published.num_told - len(published.told_otherwise)

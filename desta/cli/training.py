@@ -83,15 +83,14 @@ def report(
     target = out or run / "report.html"
     check_output(target)
     if (run / "plan.json").is_file():
-        from desta.reports.evaluation import read_evaluation
-        from desta.reports.evaluation import write_report as write_evaluation
+        from desta.reports.evaluation import read_evaluation, write_evaluation_report
 
-        for path in write_evaluation(read_evaluation(run), target):
+        for path in write_evaluation_report(read_evaluation(run), target):
             typer.echo(path)
         return
-    from desta.reports.run import write_report
+    from desta.reports.run import write_run_report
 
-    typer.echo(write_report(run, target))
+    typer.echo(write_run_report(run, target))
 
 
 @models_app.command("list")
@@ -114,9 +113,9 @@ def models_fetch(
     from desta.model.hub import zoo
 
     for name in names:
-        directory = zoo.fetch(name)
+        directory = zoo.fetch_model(name)
         if zoo.cached(name) is not None:  # converted here, now or long ago
-            zoo.verify(name)
+            zoo.verify_model(name)
         typer.echo(f"{name}: {directory}")
 
 

@@ -16,7 +16,7 @@ from desta.config import to_plain
 from desta.construction.config import ConstructConfig
 from desta.construction.journal import ResponseJournal
 from desta.generators.base import GeneratorTraits, Outcome, TextGenerator, as_text
-from desta.generators.batch import ask
+from desta.generators.batch import complete_batch
 from desta.model.backbone.sampling import Sampling
 from desta.records import Message
 
@@ -111,7 +111,7 @@ def complete(
 ) -> dict[bytes, Outcome]:
     """Generate responses as one batch; the seed of each follows from the key of its request."""
     seeds = [int.from_bytes(key[:8]) >> 1 for key in requests]
-    return ask(generator, sampling, requests, seeds=seeds, keep=keep)
+    return complete_batch(generator, sampling, requests, seeds=seeds, keep=keep)
 
 
 class BatchedGenerator:

@@ -8,7 +8,7 @@ from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
 HELLO = Message(role="user", content="Hello")
-"""The simplest question: a model or an endpoint that fails at it fails at everything."""
+"""The simplest request: a model or an endpoint that fails on it fails on every request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,50 +17,50 @@ class Completion:
 
     text: str
     num_tokens: int
-    """Of the reasoning as well."""
+    """Tokens of text and reasoning."""
     finished: bool
-    """False where the response was cut off at `max_new_tokens`."""
+    """False if the response was cut off at `max_new_tokens`."""
     reasoning: str = ""
-    """What the model wrote to itself first (`generators/reasoning.py`); never a part of `text`."""
+    """Reasoning before the response (`generators/reasoning.py`); never part of `text`."""
 
     @property
     def only_reasoning(self) -> bool:
-        """Whether no answer follows the reasoning, as where it was cut off inside it."""
+        """True if no response follows the reasoning, for example because it was cut off."""
         return bool(self.reasoning) and not self.text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why a generator does not answer one request, however often it is asked."""
+    """Permanent failure of one request."""
 
     reason: str
-    """The same words for all requests that it befalls, by which they are counted."""
+    """Reason by which requests are counted; the same for all of its kind."""
     message: str
-    """What was said of this one."""
+    """Details of this request."""
 
 
 Outcome = Completion | Refusal
 OnOutcome = Callable[[int, Outcome], None]
-"""Is told the place of a request and what came of it."""
+"""Callback with the index of a request and its outcome."""
 
 
 class GeneratorTraits(Protocol):
-    """What must be known of a text generator to plan its work, wherever it runs."""
+    """Properties of a text generator that are needed to plan its work."""
 
     @property
     def id(self) -> str:
-        """Model id or directory, as it is written into manifests."""
+        """Model id or directory, as written into manifests."""
 
     @property
     def revision(self) -> str:
-        """What pins the weights: a commit, a hash or a fingerprint, and number formats."""
+        """Version of the model: commit, hash or fingerprint of its weights, and number formats."""
 
     @property
     def order(self) -> Literal["length", "prefix"]:
-        """How requests are best sorted before they are cut into batches.
+        """Best order of requests before they are cut into batches.
 
-        `length`: the longest first, so that rows of a batch need little padding, and what does not
-        fit into memory fails at once. `prefix`: by their text, so that one beginning is read once.
+        `length`: the longest first, so that batches need little padding, and a batch that does not
+        fit into memory fails at once. `prefix`: by text, so that a common prefix is computed once.
         """
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -68,7 +68,7 @@ class GeneratorTraits(Protocol):
 
 
 class TextGenerator(GeneratorTraits, Protocol):
-    """Answers conversations; a clip in a message is read as its text."""
+    """Generator of responses; each clip in a message is replaced by its text."""
 
     def complete(
         self,
@@ -78,20 +78,20 @@ class TextGenerator(GeneratorTraits, Protocol):
         seeds: Sequence[int],
         on_outcome: OnOutcome | None = None,
     ) -> list[Outcome]:
-        """Answer each conversation, in order; one that cannot be answered leaves the others alone.
+        """Return a response or a refusal for each conversation, in order.
 
         Args:
-            conversations: each is answered on its own.
-            sampling: how their tokens are chosen.
-            seeds: one for each conversation, in [0, 2**63): an answer follows from conversation,
-                sampling and seed, and not from its place.
-            on_outcome: called as soon as something has come of a request, by generators that answer
-                one request of a batch before another: so it is known where an error ends the batch.
+            conversations: independent conversations.
+            sampling: sampling settings of all.
+            seeds: one per conversation, in [0, 2**63); a response depends on conversation, sampling
+                and seed, not on its index.
+            on_outcome: called for each request as soon as it is finished, by generators that finish
+                them one by one, so that finished ones survive an error.
         """
 
 
 def as_text(message: Message) -> str:
-    """Write a message as it is read: the text of each clip stands where the clip is heard."""
+    """Return the content of a message, with each clip replaced by its text."""
     first, *others = message.content.split(LOCATOR)
     texts = [clip.text or NO_TRANSCRIPTION for clip in message.audios]
     return first + "".join(text + part for text, part in zip(texts, others, strict=True))

@@ -1,4 +1,4 @@
-"""One batch of requests, of which nothing is lost that has come when an error ends it."""
+"""Batches of requests whose finished responses survive an error."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -12,10 +12,10 @@ from desta.records import Message
 K = TypeVar("K")
 
 _FATAL = (ConfigError, MissingExtraError, UnavailableError)
-"""What is never of one request."""
+"""Errors that no single request causes."""
 
 
-def ask(
+def complete_batch(
     generator: TextGenerator,
     sampling: Sampling,
     requests: Mapping[K, Sequence[Message]],
@@ -23,17 +23,17 @@ def ask(
     seeds: Sequence[int],
     keep: Callable[[dict[K, Outcome]], None],
 ) -> dict[K, Outcome]:
-    """Answer requests as one batch; a request that ends it is refused, and the others go on.
+    """Generate responses to a batch of requests; a request that fails becomes a refusal.
 
     Args:
-        generator: answers.
-        sampling: how.
-        requests: conversations by their keys.
-        seeds: one for each of them.
-        keep: called once with all that has come, also where an error or Ctrl-C ends the batch.
+        generator: the text generator.
+        sampling: sampling settings of all.
+        requests: conversations by key.
+        seeds: one per request.
+        keep: called once with all outcomes, also if an error or Ctrl-C ends the batch.
 
     Raises:
-        DestaError: the generator fails whatever it is asked.
+        DestaError: the generator fails on every request.
     """
     found: dict[K, Outcome] = {}
     seed_of = dict(zip(requests, seeds, strict=True))
@@ -54,8 +54,8 @@ def ask(
     def refuse(key: K, error: Exception) -> Outcome:
         if key not in found:
             _check(generator, error)
-            said = error_of(error, "the request")
-            found[key] = Refusal(reason=said.reason, message=said.message)
+            fault = error_of(error, "the request")
+            found[key] = Refusal(reason=fault.reason, message=fault.message)
         return found[key]
 
     try:
@@ -69,7 +69,7 @@ def ask(
 
 
 def _whole(outcome: Outcome) -> Outcome:
-    """Return an outcome, or a refusal where half a character stands in it: nothing can keep it."""
+    """Return an outcome, or a refusal if it holds half a character, which no file can store."""
     is_half = isinstance(outcome, Completion) and holds_half(outcome.text)
     return _half("a response") if is_half else outcome
 
@@ -86,7 +86,7 @@ def _texts(messages: Sequence[Message]) -> Iterator[str]:
 
 
 def _check(generator: TextGenerator, error: Exception) -> None:
-    """Raise the error if the generator fails at the simplest request as well."""
+    """Raise the error if the generator fails on the simplest request as well."""
     try:
         generator.complete([[HELLO]], Sampling(max_new_tokens=1), seeds=[0])
     except Exception:

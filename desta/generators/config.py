@@ -1,4 +1,4 @@
-"""Which engine writes text: the `engine` section of a recipe, told apart by `kind`."""
+"""Text generation engines: the `engine` section of a recipe, by `kind`."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ class LocalEngine:
 
     kind: Literal["local"] = "local"
     device: str = AUTO
-    """Where it computes: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
+    """Device: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,9 @@ class VllmEngine:
 
     kind: Literal["vllm"] = "vllm"
     max_length: int = 4096
-    """Longest conversation with its response, in tokens; less where the backbone reads less."""
+    """Longest conversation with its response, in tokens; at most the context of the backbone."""
     num_gpus: int = 1
-    """GPUs among which every matrix is divided."""
+    """GPUs for tensor parallelism."""
     gpu_memory: float = 0.9
     """Share of a GPU's memory for weights and cache, in (0, 1]."""
 
@@ -42,43 +42,42 @@ class VllmEngine:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAIEngine:
-    """An endpoint that speaks OpenAI's chat completions."""
+    """An endpoint with OpenAI's chat completions API."""
 
     base_url: str
-    """What stands before `/chat/completions`, for example `http://localhost:8000/v1`."""
+    """URL before `/chat/completions`, for example `http://localhost:8000/v1`."""
     kind: Literal["openai"] = "openai"
     model: str | None = None
-    """What the endpoint calls the backbone; null means as the recipe does."""
+    """Model name at the endpoint; null means the backbone of the recipe."""
     key_variable: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; unset where the endpoint wants none."""
+    """Environment variable with the API key; unset if the endpoint needs none."""
     tokenizer: str | None = None
-    """Directory or Hub id of a tokenizer that counts tokens; null counts words."""
+    """Directory or Hub id of a tokenizer to count tokens; null counts words."""
     concurrency: int = 16
-    """Most requests under way at once."""
+    """Most concurrent requests."""
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
-    """A request counts with its conversation and the longest response it may get."""
+    """A request counts as its conversation plus the longest response it may get."""
     timeout: float = 120.0
-    """Seconds after which a request is given up and sent again."""
+    """Seconds after which a request is aborted and sent again."""
     max_retries: int = 8
-    """How often a request is sent again; the waits double from half a second to a minute."""
+    """Most retries of a request; the waits double from half a second to a minute."""
     input_price: float = 0.0
-    """Of a million tokens read, in any currency."""
+    """Price of a million input tokens, in any currency."""
     output_price: float = 0.0
-    """Of a million tokens written."""
+    """Price of a million output tokens."""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the endpoint calls the length of a response; OpenAI's newer models know only the
-    second."""
+    """Field for the longest response; OpenAI's newer models accept only the second."""
     pin_fingerprint: bool = True
-    """Let the endpoint's `system_fingerprint` be part of the revision; false where it differs
-    from request to request."""
+    """Make the endpoint's `system_fingerprint` part of the revision; false if it differs from
+    request to request."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """More fields of every request, for example `chat_template_kwargs`."""
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
             raise ConfigError(
-                f'engine.base_url = "{self.base_url}" is no address of an endpoint',
+                f'engine.base_url = "{self.base_url}" is no URL of an endpoint',
                 fix="give for example http://localhost:8000/v1",
             )
         positive = ("concurrency", "timeout", "requests_per_minute", "tokens_per_minute")
@@ -92,8 +91,8 @@ class OpenAIEngine:
         reserved = {"model", "messages", "temperature", "top_p", "stop", "seed", "stream", "n"}
         if taken := sorted({*reserved, self.token_limit} & set(self.extra_body)):
             raise ConfigError(
-                f'engine.extra_body sets "{taken[0]}", which the recipe says elsewhere',
-                fix="take it out of extra_body",
+                f'engine.extra_body sets "{taken[0]}", which the recipe sets elsewhere',
+                fix="remove it from extra_body",
             )
         try:
             json.dumps(self.extra_body)
@@ -105,11 +104,11 @@ class OpenAIEngine:
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptedEngine:
-    """No model at all: to try a recipe, and the pipeline at scale."""
+    """No model, but fixed responses: to test a recipe, or the pipeline at scale."""
 
     kind: Literal["scripted"] = "scripted"
     answer: str | None = "A scripted answer."
-    """What every response says; null repeats the last message."""
+    """Text of every response; null repeats the last message."""
 
 
 Engine = LocalEngine | VllmEngine | OpenAIEngine | ScriptedEngine

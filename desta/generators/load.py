@@ -1,4 +1,4 @@
-"""Loading the engine that a recipe names."""
+"""Loading of the text generator of a recipe."""
 
 import hashlib
 from functools import partial
@@ -30,7 +30,7 @@ _SAFETENSORS_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float1
 
 
 class GeneratorRecipe(NumberFormats, Protocol):
-    """What a recipe says of who writes; see `desta.construction.config.ConstructConfig`."""
+    """Generator settings of a recipe; see `desta.construction.config.ConstructConfig`."""
 
     @property
     def backbone(self) -> str:
@@ -38,14 +38,14 @@ class GeneratorRecipe(NumberFormats, Protocol):
 
     @property
     def engine(self) -> Engine:
-        """By what it is run."""
+        """Engine that runs the backbone."""
 
 
 def load_generator(recipe: GeneratorRecipe) -> TextGenerator:
-    """Load what writes the responses of a recipe.
+    """Load the text generator of a recipe.
 
     Raises:
-        ConfigError: the engine cannot do what the recipe wants, or the endpoint refuses.
+        ConfigError: the engine does not support the recipe's settings, or the endpoint refuses.
         CheckpointError: the backbone cannot be loaded.
         MissingExtraError: a package of the engine is not installed.
     """
@@ -64,7 +64,7 @@ def load_generator(recipe: GeneratorRecipe) -> TextGenerator:
 
 
 def scripted(answer: str | None) -> ScriptedGenerator:
-    """Return a generator that says the same every time; None repeats the last message."""
+    """Create a generator that always gives the same response; None repeats the last message."""
     if answer is None:
         return ScriptedGenerator(str, revision="echo")
     digest = hashlib.sha256(answer.encode()).hexdigest()
@@ -103,21 +103,21 @@ def _vllm(recipe: GeneratorRecipe, engine: VllmEngine) -> VllmGenerator:
 
 
 def _dtype(recipe: GeneratorRecipe, part: Part, device: str) -> str:
-    """Return vLLM's number format, in which it would be the backbone that training loads."""
+    """Return vLLM's number format that gives the same backbone as in training."""
     if part.is_gguf:
         raise ConfigError(
-            "the engine vllm reads no GGUF file here", fix="give a directory, or `kind: local`"
+            "the engine vllm cannot read GGUF files", fix="give a directory, or `kind: local`"
         )
     if recipe.backbone_quantization is not None:
         raise ConfigError(
-            "the engine vllm cannot quantize as training does",
-            fix="leave backbone_quantization out, or use `kind: local`",
+            "the engine vllm does not support backbone_quantization",
+            fix="leave it out, or use `kind: local`",
         )
     weights, compute = (precision(d, device) for d in (recipe.backbone_dtype, recipe.dtype))
     directory = part.local
     headers = read_headers(directory) if directory is not None and directory.is_dir() else {}
     stored = {header.dtype for header in headers.values()}
-    # vLLM keeps weights in what it computes in, and so would leave out a rounding.
+    # vLLM stores weights in its compute dtype, and so would not round them.
     if compute == torch.float32 != weights and stored != {_SAFETENSORS_NAMES[weights]}:
         rounded = str(weights).removeprefix("torch.")
         raise ConfigError(
@@ -128,7 +128,7 @@ def _dtype(recipe: GeneratorRecipe, part: Part, device: str) -> str:
 
 
 class _Declared:
-    """What the files of a backbone declare about generation, without its weights."""
+    """Generation config of a backbone, without its weights; an argument of `end_ids`."""
 
     def __init__(self, part: Part) -> None:
         if part.local is not None and (part.local / "generation_config.json").is_file():

@@ -1,4 +1,4 @@
-"""Text generation by transformers, in this process."""
+"""Text generation by a backbone in this process."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,8 +8,8 @@ import torch
 from desta.generators.base import OnOutcome, Outcome
 from desta.generators.reasoning import MarkingTokenizer, completion
 from desta.model.backbone.chat import encode_conversation
-from desta.model.backbone.cpu.layers import pack
-from desta.model.backbone.decoding import end_ids, read, shared_length, write
+from desta.model.backbone.cpu.layers import pack_backbone
+from desta.model.backbone.decoding import end_ids, generate, prefill, shared_length
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.records import Message
@@ -21,16 +21,16 @@ class LocalGenerator:
     order: Literal["length", "prefix"] = "length"
 
     def __init__(self, model: Any, tokenizer: Any, *, id: str, revision: str) -> None:
-        """Take a loaded model.
+        """Wrap a loaded model.
 
         Args:
             model: a causal language model of transformers (`desta.model.backbone.load`).
             tokenizer: its tokenizer, with a chat template.
-            id: what manifests call it.
-            revision: what pins its numbers.
+            id: its name in manifests.
+            revision: version of its weights, with number formats.
         """
         self._model = model.eval()
-        pack(self._model)
+        pack_backbone(self._model)
         self._tokenizer = tokenizer
         self._marking = MarkingTokenizer(tokenizer)
         self._end_ids = end_ids(model, tokenizer)
@@ -50,7 +50,7 @@ class LocalGenerator:
         seeds: Sequence[int],
         on_outcome: OnOutcome | None = None,
     ) -> list[Outcome]:
-        """Answer each conversation as one batch; no random state outside is touched."""
+        """Generate responses as one batch; PyTorch's random state is not changed."""
         if not conversations:
             return []
         prompts = [self.encode(messages) for messages in conversations]
@@ -61,8 +61,8 @@ class LocalGenerator:
         ids = torch.tensor([token for prompt in prompts for token in prompt])
         embeddings = self._model.get_input_embeddings()(ids.to(self._model.device))
         sequences = embeddings.split([len(prompt) for prompt in prompts])
-        state = read(self._model, sequences, num_shared=shared_length(prompts))
-        for _ in write(self._model, state, writers):
+        state = prefill(self._model, sequences, num_shared=shared_length(prompts))
+        for _ in generate(self._model, state, writers):
             pass
         return [
             completion(
@@ -74,5 +74,5 @@ class LocalGenerator:
         ]
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Tokenize a conversation; a clip in it is read as its text."""
+        """Tokenize a conversation, with each clip replaced by its text."""
         return encode_conversation(self._tokenizer, messages)

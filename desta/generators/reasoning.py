@@ -1,9 +1,8 @@
-"""Reasoning, told apart from the answer that follows it.
+"""Separation of reasoning from the response that follows it.
 
-Models that reason write it into their text, and endpoints leave it there or not. It is no part of
-a response: nobody asked for it, and a model that hears would learn to write it. Only what stands
-at the beginning is taken, so an answer may hold the same marks further on; `holds_mark` tells of
-those, which are in doubt.
+Reasoning models write it into their text, where endpoints may leave it. It is no part of a
+response: an audio model trained on it would learn to write it. Only reasoning at the beginning is
+removed, so a response may hold the same marks further on; `holds_mark` finds those doubtful ones.
 """
 
 import re
@@ -28,22 +27,22 @@ _TAGS = {
     "<|channel>thought": "<channel|>",  # Gemma 4
 }
 _ANSWER_TAGS = {
-    "<answer>": "</answer>",  # as many that were trained by reinforcement
+    "<answer>": "</answer>",  # common after reinforcement learning
     "<response>": "</response>",
     "<|begin_of_solution|>": "<|end_of_solution|>",
     "<|START_RESPONSE|>": "<|END_RESPONSE|>",
 }
 _HARMONY = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>")
-"""Marks of gpt-oss: every message goes to a channel, and the answer to `final`."""
+"""Marks of gpt-oss: every message has a channel; that of the answer is `final`."""
 _TOKENS = (*_TAGS, *_TAGS.values(), *_ANSWER_TAGS, *_ANSWER_TAGS.values(), *_HARMONY, "<|channel>")
-"""What a vocabulary may have as a token."""
+"""Marks that can be tokens of a vocabulary."""
 _SPACE = r"[\s\ufeff\u200b]*"
 
 
 _ROLE = (
     r"(?:(?:<\|im_start\|>|<\|start_header_id\|>|<\|?)?assistant(?:<\|end_header_id\|>|\|?>|:)?)?"
 )
-"""Begin of a turn, where a server leaves it in the text."""
+"""Beginning of a turn, which some servers leave in the text."""
 
 
 def _any(words: Iterable[str]) -> str:
@@ -51,7 +50,7 @@ def _any(words: Iterable[str]) -> str:
 
 
 def _loose(tag: str) -> str:
-    """Return a pattern of a mark; one like `<think>` may have spaces and attributes in it."""
+    """Return a pattern of a mark; a tag like `<think>` may hold spaces and attributes."""
     match = re.fullmatch(r"<(/?)([a-z_:]+)>", tag)
     if match is None:
         return re.escape(tag)
@@ -84,17 +83,17 @@ _CHANNEL = re.compile(
 _UNMARKED = re.compile(
     r"\s*analysis(?:(?P<thought>.*?)assistantfinal(?P<answer>.*)|(?P<cut>[A-Z].*))", re.DOTALL
 )
-"""Channels of gpt-oss whose marks were left out."""
+"""Channels of gpt-oss without their marks."""
 
 
 def completion(text: str, *, num_tokens: int, finished: bool, reasoning: str = "") -> Completion:
-    """Return what a model wrote, its reasoning apart.
+    """Create a completion from generated text, with the reasoning separated.
 
     Args:
-        text: all that it wrote as an answer.
-        num_tokens: of both.
-        finished: whether it came to its end.
-        reasoning: what is known to be that already.
+        text: the generated text.
+        num_tokens: tokens of text and reasoning.
+        finished: whether it was not cut off.
+        reasoning: reasoning that was returned separately.
     """
     thought, answer = separate(text)
     return Completion(
@@ -106,10 +105,10 @@ def completion(text: str, *, num_tokens: int, finished: bool, reasoning: str = "
 
 
 def separate(text: str) -> tuple[str, str]:
-    r"""Return the reasoning at the beginning of a text, and the answer behind it.
+    r"""Return the reasoning at the beginning of a text, and the answer after it.
 
-    Where it is not closed, all is reasoning. Templates that open it in the prompt leave only its
-    end in the text: that counts where it stands between sentences, not in one.
+    Without an end mark, all is reasoning. Templates that open it in the prompt leave only the end
+    mark in the text, which counts between sentences, not inside one.
 
     >>> separate("<think>A bark, so a dog.</think> A dog.")
     ('A bark, so a dog.', 'A dog.')
@@ -137,7 +136,7 @@ def separate(text: str) -> tuple[str, str]:
 
 
 def holds_mark(completion: Completion) -> bool:
-    """Tell whether a mark of reasoning is left in a response: part of it may be none.
+    """Return whether a mark of reasoning is left in a response, part of which may be reasoning.
 
     >>> holds_mark(Completion(text="Sure! <think>Hm.</think> A dog.", num_tokens=9, finished=True))
     True
@@ -149,11 +148,11 @@ def holds_mark(completion: Completion) -> bool:
 
 
 def _block(text: str, *, later: bool) -> tuple[str, str] | None:
-    """Return the reasoning with which a text begins and what follows; None if there is none.
+    """Return the reasoning at the beginning of a text and the rest; None if there is none.
 
     Args:
-        text: what is left.
-        later: whether reasoning was found before; only a further block follows an end then.
+        text: the remaining text.
+        later: whether reasoning was found before; then only a complete block counts.
     """
     if begin := _OPEN.match(text):
         text = text[begin.end() :]
@@ -167,7 +166,7 @@ def _block(text: str, *, later: bool) -> tuple[str, str] | None:
 
 
 def _border(text: str) -> re.Match[str] | None:
-    """Return the end of a block that no beginning belongs to."""
+    """Return the match of an end mark without a beginning."""
     end = _CLOSE_ANY.search(text)
     if end is None or _OPEN_ANY.search(text, 0, end.start()):
         return None
@@ -175,12 +174,12 @@ def _border(text: str) -> re.Match[str] | None:
 
 
 def _parts(before: str, after: str) -> bool:
-    """Tell whether a mark between two texts parts them, and is no word of a sentence."""
+    """Return whether a mark between two texts separates them, and is not a word in a sentence."""
     last, follows = before.rstrip(" \t")[-1:], after.lstrip()
     if last in ("", "\n"):
         return True
     if not follows:
-        return False  # a stray end behind an answer, or an answer that never came
+        return False  # a stray end mark after an answer, or a missing answer
     gap, first = after[: -len(follows)], follows[0]
     if "\n" in gap and (gap.count("\n") > 1 or not first.islower()):
         return True
@@ -189,7 +188,7 @@ def _parts(before: str, after: str) -> bool:
 
 
 def _of_channels(text: str) -> tuple[str, str] | None:
-    """Return reasoning and answer of a text in the format of gpt-oss; None if it is in no such."""
+    """Return reasoning and answer of a text in the format of gpt-oss; None for other texts."""
     if unmarked := _UNMARKED.fullmatch(text):
         thought = unmarked["thought"] or unmarked["cut"] or ""
         return thought.strip(), (unmarked["answer"] or "").strip()
@@ -205,14 +204,13 @@ def _of_channels(text: str) -> tuple[str, str] | None:
 
 
 class MarkingTokenizer:
-    """Decodes ids as a tokenizer does, and keeps the marks of reasoning where they are tokens.
+    """Tokenizer whose decoded text keeps the marks of reasoning that are special tokens.
 
-    Special tokens are no text. Those that mark reasoning (Magistral, gpt-oss) would leave it
-    behind without a mark.
+    Without those of Magistral and gpt-oss, reasoning would be left unmarked.
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        """Take a tokenizer with a chat template."""
+        """Wrap a tokenizer with a chat template."""
         known = {word.casefold() for word in _TOKENS}
         self._tokenizer = tokenizer
         self._marks = {
@@ -222,7 +220,7 @@ class MarkingTokenizer:
         }
         prompt = render_chat(tokenizer, [("user", "x")]).rstrip()
         self.opened = next((tag for tag in _TAGS if prompt.endswith(tag)), "")
-        """Mark of reasoning with which the template has the model begin."""
+        """Mark of reasoning at the end of the template's generation prompt."""
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Return the text of ids."""

@@ -1,4 +1,4 @@
-"""A generator whose answers are a function of the last message, for tests."""
+"""Scripted generator for tests: each response is a function of the last message."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -10,17 +10,17 @@ from desta.records import Message
 
 
 class ScriptedGenerator:
-    """Answers by a script; words count as tokens."""
+    """Generator of scripted responses; words count as tokens."""
 
     id = "scripted"
     order: Literal["length", "prefix"] = "length"
 
     def __init__(self, script: Callable[[str], str], *, revision: str = "1") -> None:
-        """Take the script.
+        """Create a generator.
 
         Args:
-            script: last message, clips in it replaced by their texts -> response.
-            revision: what tells it from another script.
+            script: last message, with clips replaced by their texts -> response.
+            revision: version of the script.
         """
         self._script = script
         self.revision = revision
@@ -37,7 +37,7 @@ class ScriptedGenerator:
         seeds: Sequence[int],
         on_outcome: OnOutcome | None = None,
     ) -> list[Outcome]:
-        """Answer each conversation; responses beyond `max_new_tokens` words are cut off."""
+        """Return the scripted responses, cut off after `max_new_tokens` words."""
         return [self._cut(self._script(as_text(c[-1])), sampling) for c in conversations]
 
     def _cut(self, response: str, sampling: Sampling) -> Completion:

@@ -1,4 +1,4 @@
-"""Text generation by vLLM, in this process: continuous batches and a cache of prefixes."""
+"""Text generation by vLLM in this process, with continuous batching and a prefix cache."""
 
 import os
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class VllmGenerator:
     """A backbone in vLLM, and its tokenizer.
 
-    The backbone reads the same token ids as by `LocalGenerator`, and the same ids end a
-    response. The text of vLLM's own template and tokenizer is never used.
+    Input ids and end ids are those of `LocalGenerator`. vLLM's own template and tokenizer are never
+    used.
     """
 
     order: Literal["length", "prefix"] = "prefix"
@@ -28,14 +28,14 @@ class VllmGenerator:
     def __init__(
         self, llm: "LLM", tokenizer: Any, *, end_ids: frozenset[int], id: str, revision: str
     ) -> None:
-        """Take a loaded model.
+        """Wrap a loaded model.
 
         Args:
             llm: vLLM's model (`load_vllm`).
             tokenizer: the tokenizer of transformers, with a chat template.
             end_ids: ids that end a response (`desta.model.backbone.decoding.end_ids`).
-            id: what manifests call it.
-            revision: what pins its numbers.
+            id: its name in manifests.
+            revision: version of its weights, with number formats.
         """
         self._llm = llm
         self._tokenizer = tokenizer
@@ -56,10 +56,10 @@ class VllmGenerator:
         seeds: Sequence[int],
         on_outcome: OnOutcome | None = None,
     ) -> list[Outcome]:
-        """Answer each conversation that leaves room for a response; vLLM makes the batches.
+        """Generate a response to each conversation that leaves room for one.
 
         Raises:
-            UnavailableError: vLLM has failed, for want of memory for example.
+            UnavailableError: vLLM failed, for example for lack of memory.
         """
         vllm = _vllm()
         prompts = [encode_conversation(self._tokenizer, messages) for messages in conversations]
@@ -100,7 +100,7 @@ class VllmGenerator:
     def _completion(self, output: Any) -> Completion:
         ids = list(output.token_ids)
         text = self._marking.decode(ids)
-        if isinstance(output.stop_reason, str):  # a stop string; vLLM's own text has no marks
+        if isinstance(output.stop_reason, str):  # a stop string; vLLM's own text lacks the marks
             text, found, _ = text.partition(output.stop_reason)
             text = text if found else output.text
         return completion(
@@ -115,16 +115,16 @@ def load_vllm(place: str, engine: VllmEngine, *, dtype: str, longest: int | None
 
     Args:
         place: directory or Hub id, with safetensors.
-        engine: how.
-        dtype: what it stores weights in, and computes in: bfloat16, float16 or float32.
-        longest: most tokens that the backbone was made for; None where it does not say.
+        engine: settings of the engine.
+        dtype: dtype of weights and computation: bfloat16, float16 or float32.
+        longest: context length of the backbone in tokens; None if it states none.
 
     Raises:
         MissingExtraError: vLLM is not installed.
         CheckpointError: vLLM cannot load it.
     """
-    # Its engine in a process of its own would outlive a `kill -9` of this one and keep the memory
-    # (vllm-project/vllm#55510); in this process it also forms its batches the same way every time.
+    # In a process of its own, vLLM's engine would outlive a `kill -9` of this one and keep the
+    # memory (vllm-project/vllm#55510); in this process it also forms batches deterministically.
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     vllm = _vllm()
     try:
@@ -133,7 +133,7 @@ def load_vllm(place: str, engine: VllmEngine, *, dtype: str, longest: int | None
             dtype=dtype,
             load_format="safetensors",
             trust_remote_code=False,
-            generation_config="vllm",  # nothing but the recipe says how tokens are chosen
+            generation_config="vllm",  # sampling settings come from the recipe only
             max_model_len=min(engine.max_length, longest or engine.max_length),
             tensor_parallel_size=engine.num_gpus,
             gpu_memory_utilization=engine.gpu_memory,
@@ -143,7 +143,7 @@ def load_vllm(place: str, engine: VllmEngine, *, dtype: str, longest: int | None
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f'vLLM cannot load "{place}": {_first_line(error)}',
-            fix="read what vLLM wrote above; mend the engine section, or use `kind: local`",
+            fix="read what vLLM wrote above; correct the engine section, or use `kind: local`",
         ) from error
 
 

@@ -1,1 +1,1 @@
-"""6. Asking the model."""
+"""6. Inference: answers to questions about clips."""

@@ -1,8 +1,7 @@
-"""Clips -> audio tokens and transcriptions, each clip once.
+"""Encoding of clips: audio tokens and transcriptions, cached by content.
 
-Decoding, voice activity detection and spectrograms run in a pool of threads; the encoder takes
-windows of similar length together. What a clip became is kept by its content, so a clip that is
-asked about again costs nothing, and one that several callers want at once is heard by the first.
+Decoding, voice activity detection and spectrograms run in a pool of threads; the encoder batches
+windows of similar length. A clip that several threads request at once is encoded only once.
 
 Shape suffixes: W windows of audio   Q query tokens   T encoder frames   D encoder width
 E backbone width
@@ -11,7 +10,6 @@ E backbone width
 import hashlib
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,94 +24,48 @@ from torch import Tensor
 from desta import audio
 from desta.data.batching import similar_lengths
 from desta.errors import CheckpointError, ConfigError, DestaError
+from desta.inference.clip_cache import ClipCache, EncodedClip
 from desta.inference.pieces import read_again
+from desta.inference.request_checks import check_recording
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves, no_number
 from desta.model.backbone.decoding import damaged
 from desta.model.desta import DestaModel
 from desta.model.encoder.whisper import Encoded
-from desta.paths import check_local
 from desta.records import NO_TRANSCRIPTION, AudioRef
 from desta.vad import spoken_windows
 
 log = logging.getLogger(__name__)
 
 _SILENCE = np.zeros(audio.SAMPLE_RATE // 10, dtype=np.float32)
-_FATAL = (CheckpointError, ConfigError)  # of the model, which makes NaN of silence too, or Whisper
-_MAX_WINDOWS = 16  # encoded at once: enough to keep the cores busy, little enough to fit
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A clip, ready to be laid out."""
-
-    content: str
-    """Hash of the recording."""
-    seconds: float
-    audio_WQE: Tensor
-    text: str | None
-    """The transcription; None where nobody has asked for it yet."""
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory that keeping it takes."""
-        return self.audio_WQE.numel() * self.audio_WQE.element_size()
+_FATAL = (CheckpointError, ConfigError)  # caused by the model, not by a clip
+_MAX_WINDOWS = 16  # encoded at once: enough to keep the cores busy, few enough for the memory
 
 
 @dataclass
 class _Clip:
-    """A clip that is being heard."""
+    """A decoded clip to be encoded."""
 
     content: str
     name: str
-    """As messages call it."""
+    """Name in error messages."""
     windows: list[NDArray[np.float32]]
     spoken: list[int] | None
-    """Windows to transcribe; None where no transcription is wanted."""
+    """Indices of windows to transcribe; None if no transcription is requested."""
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Duration."""
         return sum(map(len, self.windows)) / audio.SAMPLE_RATE
 
     @property
     def peak(self) -> float:
-        """Its largest sample; full scale is 1."""
+        """Largest sample; full scale is 1."""
         return max(float(np.abs(window).max()) for window in self.windows)
 
 
-class _Memory:
-    """What clips became, least recently used first; bounded in bytes."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._entries: OrderedDict[str, Heard] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, content: str, *, with_text: bool) -> Heard | None:
-        heard = self._entries.get(content)
-        if heard is None or (with_text and heard.text is None):
-            return None
-        self._entries.move_to_end(content)
-        return heard
-
-    def clear(self) -> None:
-        self._entries.clear()
-        self._bytes = 0
-
-    def put(self, heard: Heard) -> None:
-        old = self._entries.pop(heard.content, None)
-        if old is not None and heard.text is None:
-            heard = old  # it has the same audio tokens, and perhaps a text
-        self._bytes += heard.num_bytes - (old.num_bytes if old else 0)
-        self._entries[heard.content] = heard
-        while self._bytes > self._max_bytes:
-            _, oldest = self._entries.popitem(last=False)
-            self._bytes -= oldest.num_bytes
-
-
-class Hearing:
-    """Hears clips for one model; may be used by several threads at once."""
+class AudioEncoder:
+    """Encoder of clips for one model, with a cache; thread-safe."""
 
     def __init__(
         self,
@@ -126,62 +78,62 @@ class Hearing:
         cache_bytes: int = 256 * 2**20,
         num_threads: int = 4,
     ) -> None:
-        """Take what hears.
+        """Create an encoder of clips.
 
         Args:
-            model: its encoder and its connector.
-            transcriber: called when the first clip without text comes.
-            language: what is spoken; None lets Whisper find out.
-            read_again: transcribe windows with few words for their speech once more, in pieces.
-            max_seconds: longest clip that is taken.
-            cache_bytes: memory for what clips became; 0 keeps nothing.
-            num_threads: that decode recordings.
+            model: the model, whose encoder and connector are used.
+            transcriber: returns Whisper; called at the first clip without text.
+            language: spoken language; None means that Whisper detects it.
+            read_again: transcribe windows with few words for their speech again, in pieces.
+            max_seconds: longest clip.
+            cache_bytes: memory of the cache; 0 turns it off.
+            num_threads: threads that decode recordings.
         """
         self._model = model
         self._transcriber = transcriber
         self._language = language
         self._read_again = read_again
         self._max_seconds = max_seconds
-        self._memory = _Memory(cache_bytes)
+        self._cache = ClipCache(cache_bytes)
         self._pool = ThreadPoolExecutor(
-            num_threads, thread_name_prefix="hearing", initializer=_stay_on_one_core
+            num_threads, thread_name_prefix="audio", initializer=_stay_on_one_core
         )
         self._lock = threading.Lock()
-        self._under_way: dict[tuple[str, bool], Future[Heard]] = {}
+        self._pending: dict[tuple[str, bool], Future[EncodedClip]] = {}
 
-    def forget(self) -> None:
-        """Keep nothing of what was heard so far."""
+    def clear_cache(self) -> None:
+        """Remove all clips from the cache."""
         with self._lock:
-            self._memory.clear()
+            self._cache.clear()
 
-    def hear(self, refs: Sequence[AudioRef]) -> list[Heard | DestaError]:
-        """Hear clips; one that cannot be read is answered by its error, the others go on."""
+    def encode(self, refs: Sequence[AudioRef]) -> list[EncodedClip | DestaError]:
+        """Return each clip encoded, or the error of one that cannot be read."""
         content_of = _attempt(_content, audio.audio_name)
         contents = list(self._pool.map(content_of, [ref.audio for ref in refs]))
-        results: list[Heard | DestaError | Future[Heard]] = []
-        mine: dict[tuple[str, bool], tuple[AudioRef, Future[Heard]]] = {}
+        results: list[EncodedClip | DestaError | Future[EncodedClip]] = []
+        mine: dict[tuple[str, bool], tuple[AudioRef, Future[EncodedClip]]] = {}
         with self._lock:
             transcribed = {c for r, c in zip(refs, contents, strict=True) if r.text is None}
             for ref, content in zip(refs, contents, strict=True):
                 if isinstance(content, DestaError):
                     results.append(content)
                     continue
-                # where somebody wants the text as well, one pass serves both
-                want_text = content in transcribed or (content, True) in self._under_way
+                # if the text is requested by another ref or thread, one pass serves both
+                want_text = content in transcribed or (content, True) in self._pending
                 key = content, want_text
-                if heard := self._memory.get(content, with_text=ref.text is None):
-                    results.append(heard)
+                if clip := self._cache.get(content, with_text=ref.text is None):
+                    results.append(clip)
                     continue
-                if key not in self._under_way:
-                    self._under_way[key] = Future()
-                    mine[key] = ref, self._under_way[key]
-                results.append(self._under_way[key])
+                if key not in self._pending:
+                    self._pending[key] = Future()
+                    mine[key] = ref, self._pending[key]
+                results.append(self._pending[key])
         if mine:
-            self._work({key: ref for key, (ref, _) in mine.items()})
+            self._encode_new({key: ref for key, (ref, _) in mine.items()})
         return [_result(r) if isinstance(r, Future) else r for r in results]
 
-    def _work(self, wanted: dict[tuple[str, bool], AudioRef]) -> None:
-        """Hear clips that nobody has heard, and hand each to all who wait for it."""
+    def _encode_new(self, wanted: dict[tuple[str, bool], AudioRef]) -> None:
+        """Encode new clips, and deliver each to all threads that wait for it."""
         try:
             prepare = _attempt(self._prepare, lambda item: audio.audio_name(item[1]))
             items = [(content, ref.audio, text) for (content, text), ref in wanted.items()]
@@ -193,28 +145,28 @@ class Hearing:
                     clips.append(clip)
             clips.sort(key=lambda clip: max(map(len, clip.windows)))
             for group in _groups(clips):
-                found = in_halves(self._encode, group, alone=self._lose, fatal=_FATAL)
-                for heard, clip in zip(found, group, strict=True):
-                    self._deliver((clip.content, clip.spoken is not None), heard)
+                found = in_halves(self._encode, group, alone=self._fail, fatal=_FATAL)
+                for result, clip in zip(found, group, strict=True):
+                    self._deliver((clip.content, clip.spoken is not None), result)
         except BaseException as error:
             for key in wanted:
-                self._deliver(key, error)  # nobody must wait for ever
+                self._deliver(key, error)  # no thread must wait for ever
             raise
 
-    def _deliver(self, key: tuple[str, bool], heard: Heard | BaseException) -> None:
+    def _deliver(self, key: tuple[str, bool], result: EncodedClip | BaseException) -> None:
         with self._lock:
-            future = self._under_way.pop(key, None)
-            if isinstance(heard, Heard):
-                self._memory.put(heard)
+            future = self._pending.pop(key, None)
+            if isinstance(result, EncodedClip):
+                self._cache.put(result)
         if future is None:
             return
-        if isinstance(heard, Heard):
-            future.set_result(heard)
+        if isinstance(result, EncodedClip):
+            future.set_result(result)
         else:
-            future.set_exception(heard)
+            future.set_exception(result)
 
     def _prepare(self, item: tuple[str, Any, bool]) -> _Clip:
-        """Decode a clip, cut it into windows, and find out where somebody speaks."""
+        """Decode a clip, cut it into windows, and detect speech in them."""
         content, recording, with_text = item
         samples = audio.load_audio(recording, max_seconds=self._max_seconds)
         if audio.is_silent(samples):
@@ -225,16 +177,12 @@ class Hearing:
         bounds = audio.split_windows(samples)
         spoken = spoken_windows(samples, bounds) if with_text else None
         if spoken:
-            self._transcriber()  # if there is none, this clip fails and no other
+            self._transcriber()  # if there is none, only this clip fails
         windows = [samples[start:end] for start, end in bounds]
         return _Clip(content, audio.audio_name(recording), windows, spoken)
 
-    def _lose(self, clip: _Clip, error: Exception) -> DestaError:
-        """Return the error of a clip that alone cannot be encoded; raise what is no clip's fault.
-
-        Raises:
-            Exception: the same, because a moment of silence cannot be encoded either.
-        """
+    def _fail(self, clip: _Clip, error: Exception) -> DestaError:
+        """Return the error of a single clip; raise it if silence cannot be encoded either."""
         if not isinstance(error, DestaError):
             try:
                 self._encode([_Clip("", "silence", [_SILENCE], None)])
@@ -243,7 +191,7 @@ class Hearing:
         return error_of(error, clip.name)
 
     def _check_model(self) -> None:
-        """Raise NoNumberError if the model makes NaN of silence as well."""
+        """Raise NoNumberError if the model computes NaN for silence as well."""
         encoded = self._model.encode(self._model.mel([_SILENCE]))
         with self._autocast():
             audio_WQE = self._model.audio_tokens(encoded)
@@ -251,8 +199,8 @@ class Hearing:
             raise damaged()
 
     @torch.no_grad()
-    def _encode(self, clips: Sequence[_Clip]) -> list[Heard | DestaError]:
-        """Run encoder, connector and, where wanted, Whisper's decoder over a group of clips."""
+    def _encode(self, clips: Sequence[_Clip]) -> list[EncodedClip | DestaError]:
+        """Run encoder, connector and, if requested, Whisper's decoder on a group of clips."""
         windows = [window for clip in clips for window in clip.windows]
         spoken = [
             clip.spoken is not None and number in clip.spoken
@@ -261,7 +209,7 @@ class Hearing:
         ]
         tokens: list[Tensor] = [torch.empty(0)] * len(windows)
         texts = [""] * len(windows)
-        lost: set[int] = set()  # windows of which the model makes what is no number
+        lost: set[int] = set()  # windows for which the model computes NaN
         groups = similar_lengths([len(window) for window in windows], max_size=_MAX_WINDOWS)
         batches = [[windows[place] for place in group] for group in groups]
         for group, mel in zip(groups, self._pool.map(self._model.mel, batches), strict=True):
@@ -273,29 +221,35 @@ class Hearing:
             good = _are_numbers(encoded, audio_WQE).tolist()
             lost.update(place for place, is_good in zip(group, good, strict=True) if not is_good)
             rows = [row for row, place in enumerate(group) if spoken[place] and good[row]]
-            said = self._transcribe([windows[place] for place in group], encoded, rows)
-            for row, said_there in zip(rows, said, strict=True):
-                texts[group[row]] = said_there
+            transcribed = self._transcribe([windows[place] for place in group], encoded, rows)
+            for row, text in zip(rows, transcribed, strict=True):
+                texts[group[row]] = text
         if lost:
             self._check_model()
-        heard: list[Heard | DestaError] = []
+        results: list[EncodedClip | DestaError] = []
         start = 0
         for clip in clips:
             end = start + len(clip.windows)
             if not lost.isdisjoint(range(start, end)):
                 peak = f": its samples reach {clip.peak:.3g}, and full scale is 1"
-                heard.append(no_number(clip.name, peak if clip.peak > 1 else ""))
+                results.append(no_number(clip.name, peak if clip.peak > 1 else ""))
                 start = end
                 continue
             words = " ".join(filter(None, texts[start:end])) or NO_TRANSCRIPTION
             audio_WQE = torch.stack(tokens[start:end])
-            text = None if clip.spoken is None else words
-            heard.append(Heard(clip.content, clip.seconds, audio_WQE, text))
+            results.append(
+                EncodedClip(
+                    clip.content,
+                    clip.seconds,
+                    audio_WQE,
+                    None if clip.spoken is None else words,
+                )
+            )
             start = end
-        return heard
+        return results
 
     def _autocast(self) -> torch.autocast:
-        """Let the connector compute as it does in training: in the encoder's numbers."""
+        """Return the autocast of the connector: the encoder's dtype, as in training."""
         dtype = next(self._model.encoder.parameters()).dtype
         wanted = dtype == torch.bfloat16
         return torch.autocast(self._model.device.type, torch.bfloat16, enabled=wanted)
@@ -313,7 +267,7 @@ class Hearing:
         else:
             mask_BT = None if encoded.mask_BT is None else encoded.mask_BT[chosen]
             seconds = [len(windows[i]) / audio.SAMPLE_RATE for i in chosen]
-            texts = transcriber.read(
+            texts = transcriber.transcribe_frames(
                 encoded.last_BTD[chosen],
                 mask_BT,
                 language=self._language,
@@ -327,24 +281,13 @@ class Hearing:
         ]
 
 
-def check_recording(recording: Any) -> None:
-    """Refuse what is no recording in any form, or a URL.
-
-    Raises:
-        DataError: it is.
-    """
-    audio.check_input(recording)
-    if isinstance(recording, str | Path):
-        check_local(recording)
-
-
-def with_text(ref: AudioRef, heard: Heard) -> AudioRef:
-    """Return the clip with the text that is used: its own, or what was heard."""
-    return ref if ref.text is not None else replace(ref, text=heard.text)
+def with_text(ref: AudioRef, clip: EncodedClip) -> AudioRef:
+    """Return the reference with its own text, or else with the transcription."""
+    return ref if ref.text is not None else replace(ref, text=clip.text)
 
 
 def _groups(clips: Sequence[_Clip]) -> list[list[_Clip]]:
-    """Put clips of few windows together, so that the encoder gets full batches."""
+    """Group clips of few windows, so that the encoder gets full batches."""
     groups: list[list[_Clip]] = []
     for clip in clips:
         size = sum(len(c.windows) for c in groups[-1]) if groups else 0
@@ -356,22 +299,22 @@ def _groups(clips: Sequence[_Clip]) -> list[list[_Clip]]:
 
 
 def _stay_on_one_core() -> None:
-    """Let this thread of the pool compute alone.
+    """Make PyTorch use one core in this thread of the pool.
 
-    Every thread in which PyTorch computes on several cores keeps helpers of its own for ever. With
-    more helpers than cores OpenMP lets all of them sleep between operations, and every small
-    operation of the model, on whichever thread, takes eight times as long.
+    Every thread that computes on several cores keeps its own OpenMP helper threads for ever. With
+    more of them than cores, OpenMP lets all sleep between operations, and every small operation of
+    the model, on any thread, takes eight times as long.
     """
     cores = torch.get_num_threads()
     torch.set_num_threads(1)
-    # It has set what threads that begin later take as well; one that ends at once sets it back.
+    # That call also set the default of later threads; a short-lived thread sets it back.
     other = threading.Thread(target=torch.set_num_threads, args=(cores,))
     other.start()
     other.join()
 
 
 def _attempt(work: Callable[[Any], Any], name: Callable[[Any], str]) -> Callable[[Any], Any]:
-    """Let a step answer with the error of its clip instead of raising it, whatever that is."""
+    """Wrap a step so that it returns the error of its clip instead of raising it."""
 
     def attempt(item: Any) -> Any:
         try:
@@ -383,13 +326,13 @@ def _attempt(work: Callable[[Any], Any], name: Callable[[Any], str]) -> Callable
 
 
 def _are_numbers(encoded: Encoded, audio_WQE: Tensor) -> Tensor:
-    """Say of every window whether the model makes numbers of it, (W,)."""
+    """Return for every window whether the outputs of the model are finite, (W,)."""
     sums = (x.flatten(1).sum(dim=1, dtype=torch.float32) for x in (encoded.last_BTD, audio_WQE))
     return torch.stack([sum_W.isfinite() for sum_W in sums]).all(dim=0)
 
 
 def _content(recording: Any) -> str:
-    """Return what tells recordings apart: the hash of a file's bytes, or of samples."""
+    """Return the hash of a recording: of the bytes of a file, or of samples and rate."""
     check_recording(recording)
     digest = hashlib.sha256()
     if isinstance(recording, bytes):
@@ -404,7 +347,7 @@ def _content(recording: Any) -> str:
     return digest.hexdigest()
 
 
-def _result(future: "Future[Heard]") -> Heard | DestaError:
+def _result(future: "Future[EncodedClip]") -> EncodedClip | DestaError:
     try:
         return future.result()
     except DestaError as error:

@@ -1,20 +1,20 @@
-"""A file of requests -> a file of answers, in batches, resumable.
+"""Answers to a file of requests, in batches, resumable.
 
 A line of the input is either a conversation or a question:
 
     {"id": "1", "messages": [{"role": "user", "content": "<|AUDIO|> What?", "audios": [...]}]}
     {"id": "2", "audios": ["a.wav"], "texts": [null], "question": "What?", "max_new_tokens": 32}
 
-with any of the fields of `Sampling`, `seed`, `num_answers` and `num_logprobs` beside it. A line of
-the output holds the `id` (the number of the line where none is given), `request` (a hash of request
-and settings, by which an interrupted call is taken up) and either `answers` and `audios`, or
-`error`, `fix` and, where the error names things of its own, the `reason` that many share. Lines
-come in the order of the input, one for each, also for what is no JSON. One that failed stays so
-until it is asked again; its answer then takes its place, as `desta.lines.RetryFile` does it.
+with optional fields of `Sampling`, `seed`, `num_answers` and `num_logprobs`. A line of the output
+holds `id` (the number of the line if not given), `request` (a hash of request and settings, used to
+resume an interrupted call) and either `answers` and `audios`, or `error`, `fix` and, if the error
+contains details, the `reason` by which failures are counted. Output lines are in the order of the
+input, one per line, also for lines that are not JSON. A failed request stays failed until it is
+retried; its answer then replaces its line (see `desta.lines.RetryFile`).
 
-The random numbers of a line that names no `seed` follow from its content, its id and the seed of
-the call, and from nothing before it: an interruption leaves no trace in the file, models draw
-alike, and two lines that ask the same draw differently.
+The seed of a line without `seed` is derived from its content, its id and the seed of the call only:
+an interrupted call gives the same file, all models draw the same random numbers, and two lines with
+the same question draw different ones.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from desta.config import build_config, suggest
 from desta.errors import ConfigError, DataError, DestaError
 from desta.inference.conversation import system_messages, user_message
 from desta.inference.engine import Engine
-from desta.inference.requests import Reply, Request
+from desta.inference.requests import Request, RequestResult
 from desta.isolation import error_of
 from desta.lines import RetryFile, whole_lines
 from desta.model.backbone.sampling import Sampling
@@ -45,13 +45,13 @@ log = logging.getLogger(__name__)
 _SAMPLING = {f.name for f in fields(Sampling)}
 _REQUEST = {f.name for f in fields(Request)} - {"messages", "sampling"}
 _QUESTION = {"audios", "texts", "question"}
-_START = b'{"id": '  # of every line of answers
+_START = b'{"id": '  # beginning of every line of answers
 _ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([^"\\]+)"')
 
 
 @dataclass
 class Tally:
-    """What became of the lines of a file, whichever call asked them."""
+    """Counts of the lines of a file, over all calls."""
 
     answered: int = 0
     already_done: int = 0
@@ -74,26 +74,26 @@ def answer_file(
     max_failed_share: float = 0.5,
     retry: bool = False,
 ) -> Tally:
-    """Answer every line of a file; given again after an interruption, go on where it stopped.
+    """Answer every line of a file; an interrupted call can be resumed.
 
     Args:
-        engine: answers.
+        engine: the engine that answers.
         source: JSONL file of requests.
         target: JSONL file of answers.
-        sampling: what holds for lines that say nothing else.
-        system_prompt: of lines that are a question; None takes the model's.
-        seed: of the random numbers of lines that name none; 0 or more.
-        model: what tells this model from others.
+        sampling: settings of lines that do not set them.
+        system_prompt: of lines with a question; None means the model's.
+        seed: seed of lines without one; 0 or more.
+        model: identity of the model, part of the hash of a request.
         batch_size: requests that are answered at once.
-        max_failed_share: share of requests that may fail, in this call or an earlier one.
-        retry: first ask again what failed in an earlier call, also where its line was mended.
+        max_failed_share: share of requests that may fail, earlier calls included.
+        retry: first retry requests that failed in an earlier call, even if their line has changed.
 
     Returns:
-        What became of all lines: the same as of a call that was never interrupted.
+        Counts of all lines, the same as without an interruption.
 
     Raises:
-        ConfigError: the target holds something else than answers of this model, with these
-            settings, to the first of these requests.
+        ConfigError: the target holds anything else than answers of this model, with these settings,
+            to the first of these requests.
         DataError: the source cannot be read, two of its lines have the same id, another process
             writes the target, or too many requests fail.
     """
@@ -114,8 +114,8 @@ def answer_file(
                 advance(items=len(batch))
 
     with RetryFile(target, _key_of, busy=busy) as lines:
-        if lines.again.exists():  # a call that was cut off has asked again
-            _finished(lines.again)  # nothing is touched where one of the two is not ours
+        if lines.again.exists():  # left by an interrupted retry
+            _finished(lines.again)  # raises if one of the two files is not ours
             _finished(target)
             lines.replace()
         done = _finished(target)
@@ -142,16 +142,16 @@ class _Asked(NamedTuple):
 
     id: str
     hash: str
-    """Of the request and of the settings of the call."""
+    """Hash of the request and of the settings of the call."""
     record: Mapping[str, Any] | DataError
-    """The request, or why the line is none."""
+    """The request, or the error of an invalid line."""
 
 
 def _read(source: Path, settings: Any) -> list[_Asked]:
     """Return the lines of the input.
 
     Raises:
-        DataError: it cannot be read, or two lines have the same id.
+        DataError: the file cannot be read, or two lines have the same id.
     """
     asked = [
         _take(number, line, record, settings)
@@ -170,12 +170,12 @@ def _take(number: int, line: bytes, record: Mapping[str, Any] | DataError, setti
             raise record
         id = number if record.get("id") is None else record["id"]
         return _Asked(str(id), _hash([record, settings]), record)
-    except (DataError, RecursionError) as error:  # written, it would be nested too deep
-        told = error_of(error, "a request")
-        assert isinstance(told, DataError)
+    except (DataError, RecursionError) as error:  # RecursionError: nested too deep to be written
+        fault = error_of(error, "a request")
+        assert isinstance(fault, DataError)
         begins = _ID.match(line)
         id = begins[1].decode(errors="replace") if begins else number
-        return _Asked(str(id), _hash([line.hex(), settings]), told)
+        return _Asked(str(id), _hash([line.hex(), settings]), fault)
 
 
 def _check_failures(tally: Tally, num_asked: int, max_share: float) -> None:
@@ -185,14 +185,14 @@ def _check_failures(tally: Tally, num_asked: int, max_share: float) -> None:
         raise DataError(
             f"{tally.failures.total} of {num_asked} requests failed, more than "
             f"{max_share:.0%}; {worst.count} times: {reason} (first: {worst.example})",
-            fix="mend the requests and give the command again with --retry",
+            fix="correct the requests and give the command again with --retry",
         )
 
 
 def _check_same(
     done: Sequence["_Done"], asked: Sequence[_Asked], source: Path, target: Path, *, retry: bool
 ) -> None:
-    """Raise ConfigError if the output answers something else; what is asked again may be mended."""
+    """Raise ConfigError if the output answers other requests; failed lines may differ."""
     others = [(line, a) for line, a in zip(done, asked, strict=False) if line.request != a.hash]
     mended = len(done) <= len(asked) and all(
         line.reason is not None and line.id == a.id for line, a in others
@@ -201,7 +201,7 @@ def _check_same(
         return
     raise ConfigError(
         f"{target} holds answers to other requests than {source}, or of other settings",
-        fix="add --retry: what differs has no answer yet"
+        fix="add --retry: the requests that differ have no answer yet"
         if mended
         else "give another file for the answers, or remove that one",
     )
@@ -214,25 +214,25 @@ def _answer(
     system: Sequence[Message],
     seed: int,
 ) -> Iterator[str]:
-    """Answer some lines of the input at once; yield lines of the output."""
+    """Answer a batch of lines of the input; yield lines of the output."""
     parsed = [_attempt(a, engine, sampling, system, seed) for a in batch]
     replies = iter(engine.run([r for r in parsed if isinstance(r, Request)]))
     for a, request in zip(batch, parsed, strict=True):
-        reply = next(replies) if isinstance(request, Request) else Reply(error=request)
+        reply = next(replies) if isinstance(request, Request) else RequestResult(error=request)
         line = {"id": a.id, "request": a.hash, **_outcome(reply)}
         yield json.dumps(line, ensure_ascii=False)
 
 
 def _check_ids(ids: Sequence[str], source: Path) -> None:
-    """Raise DataError if two answers could not be told apart."""
+    """Raise DataError if two requests have the same id."""
     if len(set(ids)) == len(ids):
         return
     twice = [id for id, count in Counter(ids).items() if count > 1]
     first, second, *_ = (number for number, id in enumerate(ids, start=1) if id == twice[0])
-    others = f" ({len(twice)} ids stand there more than once)" if len(twice) > 1 else ""
+    others = f" ({len(twice)} ids occur more than once)" if len(twice) > 1 else ""
     raise DataError(
         f'{source} has the id "{twice[0]}" twice, in requests {first} and {second}{others}',
-        fix="give every request an id of its own, or none: then it is the request's number",
+        fix="give every request its own id, or none: then it is the request's number",
     )
 
 
@@ -243,7 +243,7 @@ def parse_request(
     sampling: Sampling,
     system: Sequence[Message] = (),
 ) -> Request:
-    """Turn a line into a request.
+    """Create a request from a line.
 
     Raises:
         DataError: it is neither a conversation nor a question, or a field is unknown or ill-typed.
@@ -281,16 +281,16 @@ def parse_request(
     except ConfigError as error:
         raise DataError(error.message, fix=error.fix) from error
     except (KeyError, TypeError, ValueError) as error:
-        told = f'"{error.args[0]}" is missing' if isinstance(error, KeyError) else error
+        detail = f'"{error.args[0]}" is missing' if isinstance(error, KeyError) else error
         raise DataError(
-            f"a request is not in the format of a conversation or question: {told}",
+            f"a request is not in the format of a conversation or question: {detail}",
             reason="a request is not in the format of a conversation or question",
             fix='write {"audios": ["clip.wav"], "question": "What is heard?"}',
         ) from error
 
 
 def _check_types(request: Mapping[str, Any]) -> None:
-    """Raise TypeError, in a reader's words, where a field is of another type."""
+    """Raise TypeError with a readable message if a field has another type."""
     if "messages" in request:
         turns = request["messages"]
         if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
@@ -322,7 +322,7 @@ def _attempt(
     return replace(request, seed=_seed([seed, asked.id, asked.record]))
 
 
-def _outcome(reply: Reply) -> dict[str, Any]:
+def _outcome(reply: RequestResult) -> dict[str, Any]:
     if reply.error is not None:
         message, reason = reply.error.message, reply.error.reason
         shared = {} if reason == message else {"reason": reason}
@@ -341,7 +341,7 @@ class _Done(NamedTuple):
     id: str
     request: str
     reason: str | None
-    """Why it failed; None where it was answered."""
+    """Reason of the failure; None if answered."""
 
 
 def _parse(line: bytes) -> _Done:
@@ -350,17 +350,17 @@ def _parse(line: bytes) -> _Done:
 
 
 def _key_of(line: bytes) -> tuple[str, bool]:
-    """Return whose line of the output it is, and whether it failed."""
+    """Return the id of a line of the output, and whether it failed."""
     done = _parse(line)
     return done.id, done.reason is not None
 
 
 def _finished(path: Path) -> list[_Done]:
-    """Return the lines of a file of answers that are whole."""
+    """Return the complete lines of a file of answers."""
     try:
         done = [_parse(line) for line in whole_lines(path)]
         if not done and not _may_be_ours(path):
-            raise ValueError("no line of it is ours")
+            raise ValueError("no line is an answer")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path} is not a file of answers", fix="give another file for the answers"
@@ -369,7 +369,7 @@ def _finished(path: Path) -> list[_Done]:
 
 
 def _may_be_ours(path: Path) -> bool:
-    """Say whether a file without a whole line is missing, empty, or the begin of an answer."""
+    """Return whether a file without a complete line is missing, empty, or begins like an answer."""
     if not path.exists():
         return True
     with path.open("rb") as file:
@@ -382,5 +382,5 @@ def _hash(value: Any) -> str:
 
 
 def _seed(value: Any) -> int:
-    """Return a seed that follows from a value, in [0, 2**63)."""
+    """Return a seed derived from a value, in [0, 2**63)."""
     return int(_hash(value), 16) >> 1

@@ -1,4 +1,4 @@
-"""A conversation that goes on: earlier turns and their clips are kept."""
+"""Conversations of several turns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,25 +12,25 @@ from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Message
 
 SYSTEM_PROMPT = "Focus on the audio clips and instructions."
-"""Of the published evaluation protocol; used where a checkpoint does not say what it knows."""
+"""System prompt of the published evaluation protocol, for checkpoints that record none."""
 
 
 def user_message(
     text: str, audios: Sequence[AudioInput], *, locator: str, texts: Sequence[str | None] = ()
 ) -> Message:
-    """Return a user's turn: the clips first, then the words.
+    """Create a user message: the clips, then the text.
 
     Args:
         text: the question.
         audios: the clips.
-        locator: the model's mark for a clip.
-        texts: transcriptions that are known; the others are made by Whisper.
+        locator: the model's marker of a clip.
+        texts: known transcriptions; None or missing ones are made by Whisper.
 
     Raises:
-        DataError: there are more transcriptions than clips, or one stands where a list should.
+        DataError: there are more transcriptions than clips, or an argument is not a list.
     """
     for name, given in (("clips", audios), ("transcriptions", texts)):
-        if isinstance(given, str | bytes):  # a list of letters to Python
+        if isinstance(given, str | bytes):  # a sequence, but of characters
             raise DataError(f"the {name} are no list", fix=f"give a list, such as [{given!r}]")
         if not isinstance(given, Sequence):
             raise DataError(f"the {name} are no list", fix="give a list, also of one")
@@ -51,7 +51,7 @@ def user_message(
 
 
 def system_messages(engine: Engine, prompt: str | None) -> list[Message]:
-    """Return the beginning of a conversation; None takes what the model was trained with."""
+    """Return the system message as a list; None means that of the training data."""
     if prompt is None:
         prompt = SYSTEM_PROMPT if engine.system_prompt is None else engine.system_prompt
     return [Message(role="system", content=prompt)] if prompt else []
@@ -59,14 +59,14 @@ def system_messages(engine: Engine, prompt: str | None) -> list[Message]:
 
 @dataclass
 class Conversation:
-    """The turns so far; every clip is transcribed once."""
+    """A conversation with one engine; every clip is transcribed once."""
 
     engine: Engine
     sampling: Sampling
     system_prompt: str | None = None
-    """None takes the one that the model was trained with."""
+    """None means the prompt that the model was trained with."""
     seed: int | None = None
-    """Of the random numbers of every turn; None takes one from PyTorch's generator."""
+    """Seed of every turn; None draws one from PyTorch's generator."""
     messages: list[Message] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class Conversation:
     def ask(
         self, text: str, audios: Sequence[AudioInput] = (), texts: Sequence[str | None] = ()
     ) -> Iterator[str]:
-        """Add a turn and yield the answer piece by piece; the turn counts once it is answered."""
+        """Yield the answer to a new turn piece by piece; a complete turn is added to `messages`."""
         turn = user_message(text, audios, locator=self.engine.layout.locator, texts=texts)
         turns = [*self.messages, turn]
         request = Request(messages=turns, sampling=self.sampling, seed=self.seed)

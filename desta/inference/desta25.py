@@ -1,4 +1,4 @@
-"""The published call: `DeSTA25AudioModel.from_pretrained(...).generate(messages=...)`."""
+"""Drop-in replacement of the published class `DeSTA25AudioModel`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,19 +16,18 @@ from desta.renamed import keywords
 
 @dataclass(frozen=True)
 class GenerationOutput:
-    """What `generate` returns, field by field as the published code does."""
+    """Output of `generate`, with the fields of the published code."""
 
     text: list[str]
     """One answer per conversation."""
     audios: list[tuple[Any, str]]
-    """Path, or what was given in its place, and transcription of every clip, in order over all
-    conversations."""
+    """Recording as given and transcription of every clip, in order over all conversations."""
     generated_ids: list[list[int]]
     """New token ids of every answer."""
 
 
 class DeSTA25AudioModel:
-    """A drop-in for the published class; the work is done by `desta.inference.engine.Engine`."""
+    """Drop-in for the published class, on top of `desta.inference.engine.Engine`."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -47,14 +46,14 @@ class DeSTA25AudioModel:
 
         Args:
             name: directory or id; published checkpoints and our own.
-            dtype: precision of the frozen parts; None takes what the checkpoint says.
-            quantization: of the backbone's weights; None takes what the checkpoint says.
-            device: where to compute; as published the CPU, until `to` moves it.
+            dtype: compute dtype of the frozen parts; None means the checkpoint's.
+            quantization: of the backbone's weights; None means the checkpoint's.
+            device: device of the model; as published the CPU by default.
         """
         return cls(Engine.load(name, dtype=dtype, quantization=quantization, device=device))
 
     def to(self, device: str) -> "DeSTA25AudioModel":
-        """Move the model."""
+        """Move the model to a device."""
         self.engine.to(device)
         return self
 
@@ -75,12 +74,12 @@ class DeSTA25AudioModel:
 
         Args:
             messages: dictionaries with `role`, `content` (one `<|AUDIO|>` per clip) and
-                `audios: [{"audio": path, "text": transcription or None}]`. In place of a path also
+                `audios: [{"audio": path, "text": transcription or None}]`. Instead of a path also
                 the bytes of a file, or (samples, rate): an array (T,) or (T, channels), and Hz.
-            do_sample: False is greedy, and then temperature and top_p do not matter.
+            do_sample: False is greedy and ignores temperature and top_p.
             temperature: of sampling.
-            top_p: share of probability mass that sampling uses.
-            max_new_tokens: where an answer is cut off.
+            top_p: probability mass of the likeliest tokens that are sampled from.
+            max_new_tokens: length after which an answer is cut off.
 
         Raises:
             DataError: there are no messages, one is ill-formed, or as `Engine.respond`.

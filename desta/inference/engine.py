@@ -1,16 +1,16 @@
-"""Requests about clips -> answers.
+"""Inference engine: requests about clips -> answers.
 
-Clips are heard (`hearing`), messages laid out in tokens, audio tokens put in their places, and the
-backbone continues. A batch is answered in one pass, every request by its own settings; a request
-that cannot be answered says why, and the others go on. In float32, greedy answers do not depend
-on what else is in the batch (in bfloat16 a tie may fall the other way).
+Clips are encoded (`audio_encoding`), messages are laid out in tokens, audio tokens are put in their
+places, and the backbone generates. A batch is answered in one pass, with separate settings for
+every request; a request that fails returns its error, and the others are answered. In float32,
+greedy answers do not depend on the rest of the batch (in bfloat16, ties may be broken differently).
 
 Shape suffixes: S positions   E backbone width
 """
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -18,21 +18,22 @@ from typing import TypeVar, get_args
 import torch
 from torch import Tensor
 
-from desta import audio
 from desta.audio import MAX_SECONDS
 from desta.config import suggest
 from desta.data.layout import Layout, Tokens, check_locators, wrap_locators
-from desta.errors import ConfigError, DataError, DestaError
+from desta.errors import ConfigError, DestaError
 from desta.generators.base import HELLO
-from desta.inference.audio_encoding import Heard, Hearing, check_recording, with_text
+from desta.inference.audio_encoding import AudioEncoder, with_text
+from desta.inference.clip_cache import EncodedClip
 from desta.inference.prefix_cache import PrefixCache, Symbol
-from desta.inference.requests import Answer, Reply, Request, Stream, with_audios
+from desta.inference.request_checks import check_clips, check_context, check_total_seconds
+from desta.inference.requests import Answer, Request, RequestResult, Stream, with_audios
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves
 from desta.model import checkpoint
-from desta.model.backbone.cpu.layers import pack
+from desta.model.backbone.cpu.layers import pack_backbone
 from desta.model.backbone.cpu.packing import pack_linears
-from desta.model.backbone.decoding import end_ids, read, shared_length, write
+from desta.model.backbone.decoding import end_ids, generate, prefill, shared_length
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
@@ -47,27 +48,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What an engine may use."""
+    """Limits of an engine."""
 
     max_seconds: float = MAX_SECONDS
-    """Longest clip, and all clips of a request together."""
+    """Longest clip, and longest duration of all clips of a request together."""
     audio_cache_bytes: int = 256 * 2**20
-    """Memory for audio tokens of clips that were heard; 0 hears every clip anew."""
+    """Memory of the cache of encoded clips; 0 turns it off."""
     prefix_cache_bytes: int = 512 * 2**20
-    """Memory for keys and values of what the backbone has read; 0 reads everything anew."""
+    """Memory of the cache of the backbone's keys and values; 0 turns it off."""
     num_threads: int = 4
     """Threads that decode recordings."""
 
     def __post_init__(self) -> None:
-        if not self.max_seconds > 0:  # nor is it NaN, which would take all
+        if not self.max_seconds > 0:  # also refuses NaN, which no duration would exceed
             raise ConfigError(
-                f"max_seconds = {self.max_seconds:g} leaves nothing to hear", fix="give more than 0"
+                f"max_seconds = {self.max_seconds:g} allows no clip", fix="give more than 0"
             )
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A request that the backbone can continue."""
+    """A request as input of the backbone."""
 
     tokens: Tokens
     embeddings_SE: Tensor
@@ -76,7 +77,7 @@ class _Prepared:
 
 
 class Engine:
-    """Answers questions about clips with one model; may be used by several threads at once."""
+    """Inference engine of one model; thread-safe."""
 
     def __init__(
         self,
@@ -90,17 +91,17 @@ class Engine:
 
         Args:
             loaded: model and tokenizer.
-            language: what is spoken, for transcribing; None lets Whisper find out.
-            read_again: transcribe windows with few words for their speech once more, in pieces
+            language: spoken language, for transcription; None means that Whisper detects it.
+            read_again: transcribe windows with few words for their speech again, in pieces
                 (docs/windows.md); None does so in windows of true length, not in those of 30 s,
                 which are transcribed as published.
-            limits: what it may use.
+            limits: limits of clip length and memory.
         """
         limits = limits or Limits()
         self.model = loaded.model.eval()
-        pack(self.model.llm_model)
+        pack_backbone(self.model.llm_model)
         pack_linears(self.model.encoder.modules())
-        pack_linears(  # it computes in the encoder's numbers: Hearing._autocast
+        pack_linears(  # its compute dtype is the encoder's: AudioEncoder._autocast
             self.model.connector.modules(), next(self.model.encoder.parameters()).dtype
         )
         self.tokenizer = loaded.tokenizer
@@ -108,7 +109,7 @@ class Engine:
         self.system_prompt = loaded.system_prompt
         self.parts = loaded.parts
         self.end_ids = end_ids(self.model.llm_model, loaded.tokenizer)
-        self.hearing = Hearing(
+        self.audio_encoder = AudioEncoder(
             self.model,
             self._load_transcriber,
             language=language,
@@ -135,7 +136,7 @@ class Engine:
         read_again: bool | None = None,
         limits: Limits | None = None,
     ) -> "Engine":
-        """Load a model directory or Hub id; see `desta.model.checkpoint.load`.
+        """Load a model from a directory or Hub id; see `desta.model.checkpoint.load`.
 
         Raises:
             ConfigError: a number format is unknown, or this machine has no such device.
@@ -153,7 +154,7 @@ class Engine:
         return cls(loaded, language=language, read_again=read_again, limits=limits)
 
     def _load_transcriber(self) -> Transcriber:
-        """Return Whisper with its decoder, the same every time.
+        """Return the Whisper transcriber; it is loaded once.
 
         Raises:
             ConfigError: the encoder cannot transcribe, and no other Whisper is named.
@@ -161,7 +162,8 @@ class Engine:
         part, encoder = self.parts.transcriber, self.model.encoder
         if part is None:
             raise ConfigError(
-                f'a clip has no text, and the encoder "{self.model.config.encoder}" writes none',
+                f'a clip has no text, and the encoder "{self.model.config.encoder}" cannot '
+                "transcribe it",
                 fix="give the text of every clip, or name a Whisper model as model.transcriber",
             )
         with self._loading:
@@ -179,28 +181,28 @@ class Engine:
             return self._transcriber
 
     def to(self, device: str) -> None:
-        """Move the model; what was kept on the old device is forgotten.
+        """Move the model to a device, and clear the caches.
 
         Raises:
             ConfigError: this machine has no such device.
         """
         self.model.to(find_device(device))
-        self.hearing.forget()
-        self._prefixes.forget()
+        self.audio_encoder.clear_cache()
+        self._prefixes.clear()
         self._transcriber = None
 
     def answer(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[str]:
-        """Answer a batch of conversations and return the texts alone."""
+        """Return the text of the answer to each conversation of a batch."""
         return [answer.text for answer in self.respond(conversations, sampling)]
 
     def respond(
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling
     ) -> list[Answer]:
-        """Answer a batch of conversations, all alike.
+        """Return the answer to each conversation of a batch.
 
         Args:
             conversations: messages whose content holds one locator per clip.
-            sampling: how tokens are chosen; seed PyTorch beforehand if not greedy.
+            sampling: sampling settings of all; seed PyTorch beforehand if not greedy.
 
         Raises:
             DataError: a clip cannot be read, locators and clips differ in number, or a
@@ -210,19 +212,21 @@ class Engine:
         return [reply.unwrap()[0] for reply in replies]
 
     def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
-        """Return what is said in clips; one space where nothing is.
+        """Return the transcriptions of clips; one space for a clip without speech.
 
         Raises:
             ConfigError: this model cannot transcribe.
             DataError: a clip cannot be read.
         """
         return [
-            NO_TRANSCRIPTION if heard.text is None else heard.text
-            for heard in map(_unwrap, self.hearing.hear([replace(r, text=None) for r in refs]))
+            NO_TRANSCRIPTION if clip.text is None else clip.text
+            for clip in map(
+                _unwrap, self.audio_encoder.encode([replace(r, text=None) for r in refs])
+            )
         ]
 
     def digest(self, conversation: Sequence[Message]) -> str:
-        """Return a hash of what the backbone reads, audio tokens included.
+        """Return a hash of the backbone's input embeddings, audio tokens included.
 
         Raises:
             DataError: as `respond`.
@@ -231,36 +235,37 @@ class Engine:
         embeddings_SE = _unwrap(self._prepare([request])[0]).embeddings_SE
         return hashlib.sha256(embeddings_SE.float().cpu().numpy().tobytes()).hexdigest()
 
-    def run(self, requests: Sequence[Request]) -> list[Reply]:
-        """Answer a batch of requests, each by its own settings."""
+    def run(self, requests: Sequence[Request]) -> list[RequestResult]:
+        """Return the answers to each request of a batch, or its error."""
         prepared = self._prepare(requests)
         ready = [
             (request, p)
             for request, p in zip(requests, prepared, strict=True)
             if isinstance(p, _Prepared)
         ]
-        written = in_halves(self._write_all, ready, alone=self._lose) if ready else []
-        replies = iter(written)
-        return [Reply(error=p) if isinstance(p, DestaError) else next(replies) for p in prepared]
+        results = iter(in_halves(self._generate_batch, ready, alone=self._fail) if ready else [])
+        return [
+            RequestResult(error=p) if isinstance(p, DestaError) else next(results) for p in prepared
+        ]
 
-    def _lose(self, asked: tuple[Request, _Prepared], error: Exception) -> Reply:
-        """Reply to a request that alone cannot be answered; raise what is the model's own fault."""
+    def _fail(self, asked: tuple[Request, _Prepared], error: Exception) -> RequestResult:
+        """Return the error of a single request; raise it if the model is the cause."""
         self._check_model(error)
-        return Reply(error=error_of(error, "the request"))
+        return RequestResult(error=error_of(error, "the request"))
 
     def _check_model(self, error: Exception) -> None:
-        """Raise an error if the simplest request meets one as well."""
+        """Raise the error if the simplest request fails as well."""
         try:
             tokens = self.layout.context([HELLO], [])
-            read(self.model.llm_model, [self.model.sequence(tokens.ids, [])])
+            prefill(self.model.llm_model, [self.model.sequence(tokens.ids, [])])
         except Exception:
             raise error from None
 
     def stream(self, request: Request) -> Stream:
-        """Start to answer one request, once.
+        """Return the answer to one request as a stream.
 
         Raises:
-            ConfigError: several answers were asked for.
+            ConfigError: several answers are requested.
             DataError: as `respond`.
         """
         if request.num_answers != 1:
@@ -270,31 +275,31 @@ class Engine:
 
         def pieces() -> Iterator[str]:
             try:
-                yield from self._write_one(prepared, writer)
+                yield from self._generate_one(prepared, writer)
             except Exception as error:
-                self._lose((request, prepared), error).unwrap()
+                self._fail((request, prepared), error).unwrap()
 
         return Stream(pieces(), prepared.audios, writer)
 
-    def _write_one(self, prepared: _Prepared, writer: Writer) -> Iterator[str]:
-        """Continue one request, with what was read before in place of its beginning.
+    def _generate_one(self, prepared: _Prepared, writer: Writer) -> Iterator[str]:
+        """Generate the answer to one request, using the prefix cache.
 
         Raises:
-            DestaError: it makes the model compute NaN, or the model is damaged.
+            DestaError: the model computes NaN.
         """
         backbone = self.model.llm_model
-        num_known, cache = self._prefixes.find(prepared.symbols)
-        state = read(backbone, [prepared.embeddings_SE[num_known:]], cache=cache)
-        for pieces in write(backbone, state, [writer]):
+        num_known, cache = self._prefixes.get(prepared.symbols)
+        state = prefill(backbone, [prepared.embeddings_SE[num_known:]], cache=cache)
+        for pieces in generate(backbone, state, [writer]):
             yield pieces[0]
-        self._prefixes.keep([*prepared.symbols, *writer.ids], state.cache)
+        self._prefixes.put([*prepared.symbols, *writer.ids], state.cache)
 
-    def _write_all(self, asked: Sequence[tuple[Request, _Prepared]]) -> list[Reply]:
-        """Continue a batch of requests."""
+    def _generate_batch(self, asked: Sequence[tuple[Request, _Prepared]]) -> list[RequestResult]:
+        """Generate the answers to a batch of requests."""
         prepared = [p for _, p in asked]
         writers = [self._writers(request) for request, _ in asked]
         if len(prepared) == len(writers[0]) == 1:
-            for _ in self._write_one(prepared[0], writers[0][0]):
+            for _ in self._generate_one(prepared[0], writers[0][0]):
                 pass
         else:
             backbone = self.model.llm_model
@@ -302,16 +307,16 @@ class Engine:
                 p.tokens.ids[: p.tokens.spans[0].start] if p.tokens.spans else p.tokens.ids
                 for p in prepared
             ]
-            state = read(
+            state = prefill(
                 backbone, [p.embeddings_SE for p in prepared], num_shared=shared_length(beginnings)
             )
             rows = [row for row, copies in enumerate(writers) for _ in copies]
             if len(rows) > len(writers):
                 state = state.select(rows)
-            for _ in write(backbone, state, [writer for copies in writers for writer in copies]):
+            for _ in generate(backbone, state, [writer for copies in writers for writer in copies]):
                 pass
         return [
-            Reply(answers=tuple(Answer.of(writer, p.audios) for writer in copies))
+            RequestResult(answers=tuple(Answer.of(writer, p.audios) for writer in copies))
             for copies, p in zip(writers, prepared, strict=True)
         ]
 
@@ -328,41 +333,39 @@ class Engine:
         ]
 
     def _prepare(self, requests: Sequence[Request]) -> list[_Prepared | DestaError]:
-        """Hear the clips of all requests together, and lay out each."""
+        """Encode the clips of all requests together, and lay out each request."""
         refs: list[list[AudioRef] | DestaError] = []
         for request in requests:
             try:
                 clips = check_locators(request.messages, self.layout.locator)
-                if len(clips) > 1:  # of one clip, reading it tells
-                    for clip in clips:
-                        check_recording(clip.audio)
-                    self._check_together([ref.audio for ref in clips])
+                if len(clips) > 1:  # a single clip is checked when it is decoded
+                    check_clips([clip.audio for clip in clips], self._max_seconds)
                 refs.append(clips)
             except Exception as error:
                 refs.append(error_of(error, "the request"))
         wanted = [ref for found in refs if not isinstance(found, DestaError) for ref in found]
-        heard = iter(self.hearing.hear(wanted)) if wanted else iter(())
+        encoded = iter(self.audio_encoder.encode(wanted)) if wanted else iter(())
         prepared: list[_Prepared | DestaError] = []
         for request, found in zip(requests, refs, strict=True):
             if isinstance(found, DestaError):
                 prepared.append(found)
                 continue
             try:
-                prepared.append(self._lay_out(request, found, [next(heard) for _ in found]))
+                prepared.append(self._lay_out(request, found, [next(encoded) for _ in found]))
             except Exception as error:
                 prepared.append(error_of(error, "the request"))
         return prepared
 
     @torch.no_grad()
     def _lay_out(
-        self, request: Request, refs: Sequence[AudioRef], clips: Sequence[Heard | DestaError]
+        self, request: Request, refs: Sequence[AudioRef], clips: Sequence[EncodedClip | DestaError]
     ) -> _Prepared:
         good = [_unwrap(clip) for clip in clips]
-        self._check_seconds(clip.seconds for clip in good)
+        check_total_seconds((clip.seconds for clip in good), self._max_seconds)
         audios = [with_text(ref, clip) for ref, clip in zip(refs, good, strict=True)]
-        told = wrap_locators(with_audios(request.messages, audios), self.layout.locator)
-        tokens = self.layout.context(told, [len(clip.audio_WQE) for clip in good])
-        self._check_room(tokens, request.sampling)
+        messages = wrap_locators(with_audios(request.messages, audios), self.layout.locator)
+        tokens = self.layout.context(messages, [len(clip.audio_WQE) for clip in good])
+        check_context(tokens, request.sampling, self.model.max_positions)
         symbols: list[Symbol] = list(tokens.ids)
         for span, clip in zip(tokens.spans, good, strict=True):
             place = slice(span.start, span.start + span.num_audio_tokens)
@@ -373,49 +376,9 @@ class Engine:
         )
         return _Prepared(tokens, embeddings_SE, symbols, tuple(audios))
 
-    def _check_together(self, clips: Sequence[audio.AudioInput]) -> None:
-        """Refuse clips that are too long together before any is heard; a header may be wrong."""
-        if sum(map(audio.stated_duration, clips)) > self._max_seconds:
-            self._check_seconds(map(audio.measure_duration, clips))
-
-    def _check_seconds(self, seconds: Iterable[float]) -> None:
-        total = sum(seconds)
-        if total > self._max_seconds:
-            raise DataError(
-                f"the clips last {total:.0f} s together, longer than the "
-                f"{self._max_seconds:g} s that are taken",
-                fix="ask about fewer or shorter clips, or raise max_seconds",
-                reason="the clips last too long together",
-            )
-
-    def _check_room(self, tokens: Tokens, sampling: Sampling) -> None:
-        limit = self.model.max_positions
-        if len(tokens.ids) + sampling.max_new_tokens <= limit:
-            return
-        num_audio = sum(span.num_audio_tokens for span in tokens.spans)
-        num_text = sum(span.num_text_tokens for span in tokens.spans)
-        num_other = len(tokens.ids) - num_audio - num_text
-        clips = (
-            "ask about fewer or shorter clips"
-            if num_audio >= num_text
-            else "shorten the transcriptions of the clips, or ask about fewer"
-        )
-        shorter = {
-            clips: num_audio + num_text,
-            "shorten the question, or the messages before it": num_other,
-            "lower max_new_tokens": sampling.max_new_tokens,
-        }
-        raise DataError(
-            f"the conversation needs {num_audio} audio tokens, {num_text} for transcriptions, "
-            f"{num_other} for the messages and {sampling.max_new_tokens} for the answer, "
-            f"but the backbone reads {limit}",
-            fix=max(shorter, key=shorter.__getitem__),
-            reason="the conversation does not fit into the backbone's context",
-        )
-
 
 def _unwrap(found: T | DestaError) -> T:
-    """Return what was found, or raise the error."""
+    """Return a value, or raise it if it is an error."""
     if isinstance(found, DestaError):
         raise found
     return found

@@ -1,9 +1,9 @@
-"""A window that is read again in pieces, where the decoder passed over what somebody said.
+"""Second transcription of a window in pieces, if its text may lack words.
 
-Whisper's decoder leaves out speech that is much quieter than the rest of its window, and sometimes
-stops at a pause (docs/windows.md). Pieces of one level each, cut at the pauses, bring it back. But
-a text in pieces has more errors than that of a whole window which lacks nothing, so only windows
-in which words may be missing are read again.
+Whisper's decoder skips speech that is much quieter than the rest of its window, and sometimes stops
+at a pause (docs/windows.md). Pieces of constant level, cut at pauses, recover it. But a text in
+pieces has more errors than a complete text of the whole window, so only windows with few words for
+their speech are transcribed again.
 """
 
 from collections.abc import Sequence
@@ -17,37 +17,37 @@ from desta.inference.transcribe import Transcriber
 from desta.vad import speech_seconds
 
 MIN_TOKENS_A_SECOND = 2.5
-"""Of speech: whoever speaks slowly writes 3, and a text without a third of its words 2."""
+"""Tokens per second of speech: slow speech has 3, a text that lacks a third of its words 2."""
 MAX_DECIBELS = 15.0
-"""Between voices that are read together."""
+"""Largest difference of level between voices of one piece."""
 MIN_GAIN = 1.2
-"""Times the tokens that pieces must bring to be believed."""
+"""Factor by which the pieces must have more tokens than the window to be used."""
 MAX_PIECE_SECONDS = 10.0
 MARGIN_SECONDS = 0.5
-"""Kept of the pauses around a piece."""
+"""Seconds of the pauses that are kept around a piece."""
 _MIN_GAP_SECONDS = 1.0
-"""Of a pause in which a quieter voice is looked for."""
+"""Shortest pause that is searched for a quieter voice."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A stretch in which somebody speaks."""
+    """A segment of speech, with start and end in seconds."""
 
     start: float
     end: float
     decibels: float
-    """How loud, of full scale."""
+    """Level relative to full scale."""
 
 
 def read_again(
     transcriber: Transcriber, window: NDArray[np.float32], text: str, *, language: str | None
 ) -> str:
-    """Return the text of a window, or of its pieces where that has words which it lacks.
+    """Return the text of a window, or that of its pieces if it has clearly more words.
 
     Args:
-        transcriber: what wrote the text.
-        window: float32, mono, 16 kHz, at most 30 s; up to `MAX_PIECE_SECONDS` its text stays.
-        text: what is said in it.
+        transcriber: the transcriber of the text.
+        window: float32, mono, 16 kHz, at most 30 s; up to `MAX_PIECE_SECONDS` its text is kept.
+        text: its transcription.
         language: as in `Transcriber.transcribe`.
     """
     seconds = len(window) / SAMPLE_RATE
@@ -69,7 +69,7 @@ def read_again(
 
 
 def find_voices(window: NDArray[np.float32]) -> list[Voice]:
-    """Find where somebody speaks, also far below the level of the others.
+    """Return the segments of speech, also those far below the level of the others.
 
     Args:
         window: float32, mono, 16 kHz.
@@ -86,10 +86,10 @@ def find_voices(window: NDArray[np.float32]) -> list[Voice]:
 
 
 def cut_at_pauses(voices: Sequence[Voice], *, seconds: float) -> list[tuple[float, float]]:
-    """Join voices of one level into pieces of at most `MAX_PIECE_SECONDS`; longer ones stay whole.
+    """Join voices of one level into pieces of at most `MAX_PIECE_SECONDS`; longer ones are not cut.
 
     Args:
-        voices: of a window, in order.
+        voices: voices of a window, in order.
         seconds: length of the window.
 
     Returns:
@@ -97,7 +97,7 @@ def cut_at_pauses(voices: Sequence[Voice], *, seconds: float) -> list[tuple[floa
 
     >>> cut_at_pauses([Voice(1, 4, -20), Voice(5, 9, -22), Voice(12, 13, -20)], seconds=13)
     [(0.5, 9.5), (11.5, 13)]
-    >>> cut_at_pauses([Voice(1, 4, -20), Voice(4.4, 9, -40)], seconds=30)  # half a pause for each
+    >>> cut_at_pauses([Voice(1, 4, -20), Voice(4.4, 9, -40)], seconds=30)  # half of the pause each
     [(0.5, 4.2), (4.2, 9.5)]
     """
     groups: list[list[Voice]] = []
@@ -120,8 +120,8 @@ def cut_at_pauses(voices: Sequence[Voice], *, seconds: float) -> list[tuple[floa
     ]
 
 
-def _decibels(said: NDArray[np.float32]) -> float:
-    return float(10 * np.log10(np.square(said, dtype=np.float64).mean() + SILENT_BELOW**2))
+def _decibels(speech: NDArray[np.float32]) -> float:
+    return float(10 * np.log10(np.square(speech, dtype=np.float64).mean() + SILENT_BELOW**2))
 
 
 def _cut(window: NDArray[np.float32], start: float, end: float) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What the backbone has read before, so that a later turn costs only its own tokens."""
+"""Prefix cache: keys and values of earlier requests, so that a turn costs only its new tokens."""
 
 import threading
 from collections import OrderedDict
@@ -11,26 +11,26 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from desta.model.backbone.decoding import has_adaptive_rope, new_cache
 
 Symbol = int | str
-"""A token id, or what identifies an audio token: two sequences are alike where these are."""
+"""Identity of a position: a token id, or clip and index of an audio token."""
 
-_MIN_SHARED = 8  # below this, copying costs more than reading
+_MIN_SHARED = 8  # below this, copying costs more than computing
 
 
 class PrefixCache:
-    """Keys and values of sequences that were read, least recently used first."""
+    """Keys and values of sequences, least recently used first."""
 
     def __init__(self, model: Any, *, max_bytes: int) -> None:
-        """Keep at most `max_bytes` for a backbone; 0 keeps nothing."""
+        """Create a cache of at most `max_bytes` for a backbone; 0 stores nothing."""
         self._model = model
         self._adaptive = has_adaptive_rope(model.config.get_text_config(decoder=True))
         self._max_bytes = max_bytes
         self._entries: OrderedDict[tuple[Symbol, ...], DynamicCache] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, symbols: Sequence[Symbol]) -> tuple[int, DynamicCache | None]:
-        """Return how much of the beginning of a sequence was read before, and a copy of it.
+    def get(self, symbols: Sequence[Symbol]) -> tuple[int, DynamicCache | None]:
+        """Return the length of the longest cached prefix of a sequence, and a copy of its cache.
 
-        The last position is never among it: something must be read to know what follows.
+        It never covers the last position, whose logits must be computed.
         """
         with self._lock:
             best, found = 0, None
@@ -44,19 +44,19 @@ class PrefixCache:
             self._entries.move_to_end(found)
             return best, _copy(self._model, self._entries[found], best)
 
-    def forget(self) -> None:
-        """Keep nothing of what was read so far."""
+    def clear(self) -> None:
+        """Remove all entries."""
         with self._lock:
             self._entries.clear()
 
-    def keep(self, symbols: Sequence[Symbol], cache: DynamicCache) -> None:
-        """Take what was read; the cache must not be used afterwards."""
+    def put(self, symbols: Sequence[Symbol], cache: DynamicCache) -> None:
+        """Store the cache of a sequence, which must not be used afterwards."""
         if not self._max_bytes or self._adaptive or not _is_whole(cache):
             return
         key = tuple(symbols[: cache.get_seq_length()])
         with self._lock:
             for other in [k for k in self._entries if key[: len(k)] == k]:
-                del self._entries[other]  # the new one begins with it
+                del self._entries[other]  # a prefix of the new one
             self._entries[key] = cache
             while self._entries and sum(map(_num_bytes, self._entries.values())) > self._max_bytes:
                 self._entries.popitem(last=False)
@@ -68,7 +68,7 @@ def _num_alike(one: Sequence[Symbol], other: Sequence[Symbol]) -> int:
 
 
 def _is_whole(cache: DynamicCache) -> bool:
-    """Say whether every layer still holds all positions: sliding windows forget the first."""
+    """Return whether every layer holds all positions: sliding windows drop the first ones."""
     return all(
         type(layer) is DynamicLayer
         or (
@@ -80,7 +80,7 @@ def _is_whole(cache: DynamicCache) -> bool:
 
 
 def _copy(model: Any, cache: DynamicCache, length: int) -> DynamicCache:
-    """Return the first positions of a cache as a cache of its own."""
+    """Return a copy of the first positions of a cache."""
     copy = new_cache(model)
     for index, layer in enumerate(cache.layers):
         copy.update(layer.keys[:, :, :length], layer.values[:, :, :length], index)

@@ -1,4 +1,4 @@
-"""What an engine is asked, and what it replies."""
+"""Requests to an engine, and its answers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,22 +10,22 @@ from desta.model.backbone.writer import Alternatives, Writer
 from desta.records import AudioRef, Message
 
 MAX_ANSWERS = 128
-"""Answers to one request."""
+"""Most answers to one request."""
 MAX_LOGPROBS = 100
-"""Alternatives to one token."""
+"""Most alternatives to one token."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A conversation to be continued."""
+    """A conversation to be answered, with settings."""
 
     messages: Sequence[Message]
-    """Their content holds one locator per clip."""
+    """Messages whose content holds one locator per clip."""
     sampling: Sampling = field(default_factory=Sampling)
     seed: int | None = None
-    """Of the random numbers: the same seed gives the same answer, alone or in a batch."""
+    """Random seed; the same seed gives the same answer, alone or in a batch."""
     num_answers: int = 1
-    """Answers that are drawn, each with random numbers of its own."""
+    """Number of answers, each with different random numbers."""
     num_logprobs: int | None = None
     """Likeliest alternatives to return with every token; None returns no log-probabilities."""
 
@@ -54,28 +54,28 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says, and what it took as said in the clips."""
+    """An answer of the model, with the transcriptions that were used."""
 
     text: str
     ids: list[int]
     """New token ids, end token included."""
     finish: Literal["stop", "length"]
-    """It ended by itself or at a stop string, or was cut off at `max_new_tokens`."""
+    """Ended by an end token or stop string, or cut off at `max_new_tokens`."""
     audios: tuple[AudioRef, ...]
     """The clips of the conversation with the transcriptions that were used."""
     logprobs: list[tuple[float, Alternatives]]
-    """Log-probability of each token and its likeliest alternatives, where they were wanted."""
+    """Log-probability of each token and its likeliest alternatives, if requested."""
 
     @classmethod
     def of(cls, writer: Writer, audios: tuple[AudioRef, ...]) -> "Answer":
-        """Take what a finished writer wrote."""
+        """Create the answer of a finished writer."""
         assert writer.finish is not None
         return cls(writer.text, writer.ids, writer.finish, audios, writer.logprobs)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
-    """The answers to a request, or why there are none."""
+class RequestResult:
+    """The answers to a request, or its error."""
 
     answers: tuple[Answer, ...] = ()
     error: DestaError | None = None
@@ -89,14 +89,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Stream:
-    """An answer that is being written."""
+    """An answer that is being generated."""
 
     pieces: Iterator[str]
-    """Text as it comes; to be read to the end."""
+    """Text as it is generated; must be read to the end."""
     audios: tuple[AudioRef, ...]
     """The clips of the conversation with the transcriptions that are used."""
     writer: Writer
-    """What has been written so far."""
+    """Tokens and text so far."""
 
 
 def _is_message(value: object) -> bool:
@@ -108,6 +108,6 @@ def _is_message(value: object) -> bool:
 
 
 def with_audios(messages: Sequence[Message], refs: Sequence[AudioRef]) -> list[Message]:
-    """Return the messages with these clips, now with their texts, in place of their own."""
+    """Return the messages with their clips replaced by these, which have texts."""
     rest = iter(refs)
     return [replace(m, audios=tuple(next(rest) for _ in m.audios)) for m in messages]

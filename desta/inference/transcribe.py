@@ -1,4 +1,4 @@
-"""What is said in a window of audio: Whisper's encoder and decoder, greedy and in batches.
+"""Transcription of windows of audio with Whisper, greedy and in batches.
 
 Shape suffixes:
     B windows   T encoder frames   D encoder width   P ids of the decoder's prompt   V vocabulary
@@ -34,17 +34,17 @@ from desta.model.hub.load import Part
 log = logging.getLogger(__name__)
 
 MAX_NEW_TOKENS = 128
-"""Per window, as in the published system."""
+"""Tokens per window, as in the published system."""
 MIN_REPEATED = 4
-"""Tokens of the shortest stretch that counts as said again."""
+"""Tokens of the shortest repetition that is cut."""
 MAX_TOKENS_A_SECOND = 6.0
-"""Nobody says more: a repetition beyond it was not spoken."""
+"""Fastest speech: a repetition beyond it was not spoken."""
 BATCH_SIZE = 16
 """Windows that are decoded at once."""
 
 
 class Transcriber:
-    """Whisper, as far as it writes down what it hears."""
+    """Whisper for transcription."""
 
     def __init__(
         self,
@@ -55,14 +55,14 @@ class Transcriber:
         *,
         window: Window = "30s",
     ) -> None:
-        """Take built parts.
+        """Create a transcriber from built parts.
 
         Args:
-            encoder: its last layer is what the decoder reads.
-            decoder: of the same Whisper.
+            encoder: the encoder.
+            decoder: decoder of the same Whisper.
             tokenizer: its tokenizer.
-            generation: its generation configuration, which may state little or nothing.
-            window: how windows are encoded where no frames are given.
+            generation: its generation configuration, which may be empty.
+            window: kind of windows in `transcribe`.
         """
         self.encoder = encoder
         self.decoder = decoder
@@ -81,7 +81,7 @@ class Transcriber:
         encoder: WhisperEncoder | None = None,
         window: Window = "30s",
     ) -> "Transcriber":
-        """Take the parts of a Whisper of transformers; `encoder` saves a second copy of its own."""
+        """Create a transcriber from a Whisper of transformers; `encoder` avoids a second copy."""
         config = whisper.config
         with torch.device("meta"):
             decoder = WhisperDecoder(config)
@@ -110,10 +110,10 @@ class Transcriber:
         dtype: torch.dtype = torch.float32,
         window: Window = "30s",
     ) -> "Transcriber":
-        """Read a Whisper directory, or fetch it by its id on the Hub.
+        """Load Whisper from a directory or a Hub id.
 
         Raises:
-            CheckpointError: it cannot be had, or holds no Whisper model.
+            CheckpointError: it cannot be loaded, or is no Whisper model.
         """
         part = Part(str(directory))
         kind = part.config.model_type
@@ -128,7 +128,7 @@ class Transcriber:
 
     @cached_property
     def control(self) -> ControlTokens:
-        """Ids of its control tokens.
+        """Ids of the control tokens.
 
         Raises:
             CheckpointError: as `ControlTokens.of`.
@@ -140,21 +140,21 @@ class Transcriber:
     def transcribe(
         self, windows: Sequence[NDArray[np.float32]], *, language: str | None = None
     ) -> list[str]:
-        """Write down what is said in each window, in batches.
+        """Return the transcription of each window; they are encoded in batches.
 
         Args:
             windows: float32, mono, 16 kHz, at most 30 s each.
-            language: English name or code of what is spoken; None lets Whisper find out.
+            language: English name or code of the language; None means that Whisper detects it.
 
         Raises:
-            CheckpointError: its files do not say how it is asked to transcribe.
+            CheckpointError: its files lack control tokens.
             ConfigError: this Whisper does not know the language.
             DataError: a window is too long.
         """
         for window in windows:
             if len(window) > WINDOW_SAMPLES:
                 raise DataError(
-                    f"a window has {len(window) / SAMPLE_RATE:.2f} s, but Whisper hears 30 s",
+                    f"a window has {len(window) / SAMPLE_RATE:.2f} s, more than Whisper's 30 s",
                     fix="cut it with desta.audio.split_windows",
                 )
         texts: list[str] = []
@@ -162,7 +162,7 @@ class Transcriber:
             encoded = self.encoder(self._mel(windows[start : start + BATCH_SIZE]))
             tight = self.window == "tight"
             seconds = [len(window) / SAMPLE_RATE for window in windows[start : start + BATCH_SIZE]]
-            texts += self.read(
+            texts += self.transcribe_frames(
                 encoded.last_BTD,
                 encoded.mask_BT,
                 language=language,
@@ -171,7 +171,7 @@ class Transcriber:
         return texts
 
     @torch.no_grad()
-    def read(
+    def transcribe_frames(
         self,
         frames_BTD: Tensor,
         mask_BT: Tensor | None,
@@ -179,14 +179,14 @@ class Transcriber:
         language: str | None = None,
         seconds: Sequence[float] | None = None,
     ) -> list[str]:
-        """Write down what is said in windows that have been encoded already.
+        """Return the transcription of each window that has been encoded already.
 
         Args:
             frames_BTD: output of the encoder after its final LayerNorm.
-            mask_BT: True at frames that hold sound of the clip; None where all do.
+            mask_BT: True at frames of the clip, False at padding; None if there is no padding.
             language: as in `transcribe`.
-            seconds: true lengths of tight windows, in which the decoder may not notice the end
-                and say all again; that is cut. None for windows of 30 s.
+            seconds: true lengths of tight windows, in which the decoder may miss the end and repeat
+                the text; repetitions are cut. None for windows of 30 s.
         """
         language_id = None if language is None else self._language_id(language)
         state = self.decoder.start(frames_BTD, mask_BT)
@@ -221,20 +221,20 @@ class Transcriber:
                 logits_BV = self.decoder(tokens_B[:, None], state)
         if rows:
             log.warning("%d transcriptions were cut off at %d tokens", len(rows), MAX_NEW_TOKENS)
-        for row in rows if seconds is not None else ():  # nobody says the same without end
+        for row in rows if seconds is not None else ():  # the decoder repeats itself
             if (length := _repeats(written[row], seconds=0.0)) is not None:
                 del written[row][length:]
         return [self._text(ids) for ids in written]
 
     def count_tokens(self, text: str) -> int:
-        """Return how many tokens a text takes."""
+        """Return the number of tokens of a text."""
         return len(self._tokenizer(text, add_special_tokens=False).input_ids)
 
     def _text(self, ids: Sequence[int]) -> str:
-        """Return a text without control tokens, which files of 2022 do not mark as such."""
+        """Return the text of ids, without control tokens that files of 2022 do not mark."""
         ids = [token for token in ids if self.control.is_text(token)]
         [text] = self._tokenizer.batch_decode([ids], skip_special_tokens=True)
-        if ids and not text:  # transformers makes an empty tokenizer where there are no files
+        if ids and not text:  # without files, transformers creates an empty tokenizer
             raise CheckpointError(
                 f'the tokenizer of "{self._tokenizer.name_or_path}" has no words for what its '
                 "decoder writes",
@@ -243,7 +243,7 @@ class Transcriber:
         return str(text).strip()
 
     def _begin(self, state: DecoderState, num_rows: int, language: int | None) -> Tensor:
-        """Tell the decoder language and task; return what it wants to write first, (B, V)."""
+        """Prompt the decoder with language and task; return the first logits, (B, V)."""
         control = self.control
         device = self.decoder.layer_norm.weight.device
         start_B = torch.full((num_rows,), control.start, device=device)
@@ -261,7 +261,7 @@ class Transcriber:
         return self.decoder(torch.stack(columns, dim=1), state)
 
     def _language_id(self, language: str) -> int | None:
-        """Return None where only English is known and meant."""
+        """Return the id of a language; None for English in an English-only model."""
         code = TO_LANGUAGE_CODE.get(language.lower(), language.lower())
         languages = self.control.languages
         if not languages and code == "en":
@@ -277,19 +277,19 @@ class Transcriber:
 
 
 def _repeats(ids: list[int], seconds: float) -> int | None:
-    """Return where a text begins to repeat itself; None while it may be what is said.
+    """Return where a text begins to repeat itself; None if the repetition may have been spoken.
 
     >>> _repeats([1, 2, 3, 4, 1, 2, 3, 4], seconds=1.0)
     4
     >>> _repeats([1, 2, 3, 4, 1, 2, 3, 4, 1, 2], seconds=1.0)  # in the middle of the third time
     4
-    >>> _repeats([1, 2, 3, 4, 1, 2, 3, 4], seconds=2.0)  # slow enough to be said twice
+    >>> _repeats([1, 2, 3, 4, 1, 2, 3, 4], seconds=2.0)  # slow enough to be spoken twice
     """
     if len(ids) <= MAX_TOKENS_A_SECOND * seconds:
         return None
     for size in range(MIN_REPEATED, len(ids) // 2 + 1):
         if ids[-size:] == ids[-2 * size : -size]:
-            start = len(ids) - 2 * size  # of the first time, as far as it is known
+            start = len(ids) - 2 * size  # of the first occurrence
             while start and ids[start - 1] == ids[start - 1 + size]:
                 start -= 1
             return start + size

@@ -1,1 +1,1 @@
-"""4. Encoder, connector, backbone: the model."""
+"""4. The model: encoder, connector, backbone."""

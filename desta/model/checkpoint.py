@@ -1,4 +1,4 @@
-"""Model directories: reading them strictly, writing them whole.
+"""Model directories: strict reading, and writing.
 
 A directory holds `config.json` and `model.safetensors` (the trained tensors only, under the
 published names); encoder and backbone are named in the configuration and fetched on loading.
@@ -40,10 +40,10 @@ SHA256 = "desta_weights_sha256"
 BACKBONE_REVISION = "desta_backbone_revision"
 ENCODER_REVISION = "desta_encoder_revision"
 VERSION = "desta_version"
-"""Fields of `config.json` about the files beside it, and about what they were trained with."""
+"""Fields of `config.json` about the weights beside it and the parts they were trained with."""
 _PREFIX = "perception.connector."
 _FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]  # never pickles or code
-_NAMED = 10  # differences that an error lists
+_NAMED = 10  # most differences that an error lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +71,17 @@ class Parts:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model with its tokenizer, and its frozen parts as they were found."""
+    """A model with its tokenizer and the directories of its frozen parts."""
 
     model: DestaModel
     tokenizer: Any
     parts: Parts
     system_prompt: str | None = None
-    """What the training data said before every question; None where nobody has noted it."""
+    """System prompt of the training data; None if it is not recorded."""
 
     @property
     def layout_options(self) -> dict[str, Any]:
-        """Return what `desta.data.layout.Layout` needs to know of this model."""
+        """Return the arguments of `desta.data.layout.Layout` for this model."""
         config = self.model.config
         return {
             "num_query_tokens": config.connector.num_query_tokens,
@@ -111,9 +111,9 @@ def load(
 
     Args:
         name: directory or id; written here or by the published code.
-        dtype: precision in which the frozen parts compute; None takes the checkpoint's.
-        quantization: number format of the backbone's weights; None takes the checkpoint's.
-        device: where to compute; see `desta.model.precision.choose_device`.
+        dtype: compute dtype of the frozen parts; None means the checkpoint's.
+        quantization: number format of the backbone's weights; None means the checkpoint's.
+        device: device of the model; see `desta.model.precision.choose_device`.
 
     Raises:
         CheckpointError: the directory is incomplete, or its tensors are not exactly the
@@ -121,7 +121,7 @@ def load(
         ConfigError: this machine has no such device.
     """
     if device != AUTO:
-        device = find_device(device)  # a wrong one is told before anything is fetched
+        device = find_device(device)  # fails before anything is fetched
     directory = local_directory(str(name))
     fields = read_config(directory)
     config = from_published(fields, where=str(directory))
@@ -158,7 +158,7 @@ def load(
 
 
 def gather(model: DestaModel) -> dict[str, Tensor]:
-    """Return the trained tensors, whole; where processes hold pieces of them, all must call."""
+    """Return the full trained tensors; if they are sharded, every process must call this."""
     return {
         name: (t.full_tensor() if isinstance(t, DTensor) else t).detach().cpu().contiguous()
         for name, t in model.trained_state().items()
@@ -175,10 +175,10 @@ def save(
     """Write `config.json` and `model.safetensors`.
 
     Args:
-        model: what is saved; fields of the `config.json` that it came with are kept.
-        directory: where to.
+        model: the model; fields of the `config.json` that it was loaded with are kept.
+        directory: directory to write.
         extra: more fields of the configuration.
-        state: the trained tensors, where they had to be gathered.
+        state: the trained tensors, if already gathered.
     """
     check_folder(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -217,7 +217,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
             f"{directory} has no {WEIGHTS}",
             fix="training has not finished, or the copy is incomplete",
         )
-    path.open("rb").close()  # safetensors says of what may not be read that it is not there
+    path.open("rb").close()  # safetensors reports a file without read permission as missing
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -252,7 +252,7 @@ def compare(
 
 
 def local_directory(name: str) -> Path:
-    """Return the directory of a model: as it is, from the zoo, or downloaded from the Hub."""
+    """Return the directory of a model: the given one, the zoo's, or one downloaded from the Hub."""
     path = Path(zoo.resolve(name))
     if path.is_dir():
         return path
@@ -269,7 +269,7 @@ def check_connector(
     shapes: dict[str, tuple[int, ...]], config: ModelConfig, *, encoder_dim: int, backbone_dim: int
 ) -> None:
     """Raise CheckpointError if a connector was trained for parts of other widths."""
-    # of tensors with another number of axes, `compare` tells
+    # tensors with another number of axes are left to `compare`
     width, *_ = shapes.get(f"{_PREFIX}proj.0.weight", ()) or (encoder_dim,)
     if width != encoder_dim:
         raise CheckpointError(
@@ -304,7 +304,7 @@ def check_finite(state: dict[str, Tensor], *, where: str) -> None:
 
 
 def check_sum(directory: Path, fields: dict[str, Any]) -> None:
-    """Raise CheckpointError if the weights are not those that `config.json` was written with."""
+    """Raise CheckpointError if the weights changed after `config.json` was written."""
     expected = fields.get(SHA256)
     if expected is not None and sha256(directory / WEIGHTS) != expected:
         raise CheckpointError(
@@ -314,7 +314,7 @@ def check_sum(directory: Path, fields: dict[str, Any]) -> None:
 
 
 def _warn_of_others(loaded: Loaded, fields: dict[str, Any]) -> None:
-    """Say so if a frozen part is not the one that the connector was trained with."""
+    """Warn if a frozen part is not the one that the connector was trained with."""
     config, found = loaded.model.config, _revisions(loaded)
     for key, name in ((BACKBONE_REVISION, config.backbone), (ENCODER_REVISION, config.encoder)):
         trained = fields.get(key)
@@ -329,7 +329,7 @@ def _warn_of_others(loaded: Loaded, fields: dict[str, Any]) -> None:
 
 
 def find_stored_format(name: str | Path) -> str | None:
-    """Return in how few bits the backbone of a trained model is stored; None where in floats."""
+    """Return the quantization of a trained model's stored backbone; None if it is floats."""
     directory = local_directory(str(name))
     config = from_published(read_config(directory), where=str(directory))
     return stored_format(Part.find(config.backbone, directory), config)

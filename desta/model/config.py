@@ -1,4 +1,4 @@
-"""What a model is made of: the `model` section of a recipe and the fields of `config.json`."""
+"""Model configuration: the `model` section of a recipe and the fields of `config.json`."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["int8", "nf4"]
 
 AUTO = "auto"
-"""As a device: the best one of the machine that can run the model."""
+"""Device name that means the best device of the machine that can run the model."""
 
 FORMAT = 1
 """Number of the checkpoint format written here; the published checkpoints carry none."""
@@ -29,13 +29,13 @@ class ConnectorConfig:
     num_layers: int = 6
     """Q-Former depth."""
     target_layers: tuple[int, ...] | None = None
-    """0-based encoder layers the connector reads; None means the four quarters of the depth."""
+    """0-based encoder layers the connector reads; None means the last of each quarter."""
     ffn_dim: int = 3072
     """Width of the feed-forward layers (published: BERT's default, whatever the encoder)."""
     normalise_frames: bool = True
-    """Bring every encoder frame to mean 0 and variance 1 before the Q-Former reads it. The upper
-    layers of Whisper hold a few values hundreds of times larger than the rest, which drown what
-    is said in a frame (docs/decisions/0010). Published: off."""
+    """Normalise every encoder frame to mean 0 and variance 1 before the Q-Former. The upper layers
+    of Whisper hold a few values hundreds of times larger than the rest, which drown the content of
+    a frame (docs/decisions/0010). Published: off."""
     dropout: float = 0.1
     """Dropout of attention and hidden states during training."""
 
@@ -75,14 +75,14 @@ class ConnectorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """Low-rank updates of the backbone that are trained with the connector (published values)."""
+    """LoRA of the backbone, trained with the connector; defaults are the published values."""
 
     rank: int = 16
     alpha: float = 16
     """The update is scaled by alpha / rank."""
     dropout: float = 0.1
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
-    """Names of the linear layers that get one."""
+    """Names of the linear layers that are updated."""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or not self.targets:
@@ -108,18 +108,18 @@ class ModelConfig:
     window: Window = "tight"
     """`30s`: every clip padded to 30 s, as published. `tight`: true length with a key mask."""
     placeholder_token: str | None = None
-    """Token whose id stands where audio tokens will be put; None picks an unused one."""
+    """Token whose id marks the positions of audio tokens; None picks an unused one."""
     audio_locator: str = LOCATOR
     """Text that marks a clip in a message."""
     dtype: Dtype = "auto"
-    """Precision in which the frozen encoder and backbone compute; `auto` is bfloat16 where the
-    device has it. The connector is kept in float32."""
+    """Compute dtype of the frozen encoder and backbone; `auto` is bfloat16 where the device has it.
+    The connector is kept in float32."""
     backbone_dtype: Dtype = "bfloat16"
-    """Precision to which the backbone's weights are rounded before they are used in `dtype`; the
-    connector was trained against these weights, so every later use rounds them the same way."""
+    """Dtype that the backbone's weights are rounded to before they are used in `dtype`; the
+    connector is trained against these weights, so every later use rounds them in the same way."""
     backbone_quantization: Quantization | None = None
-    """Store the backbone's weights in 8 bits (CUDA or CPU) or in 4 (CUDA) to save memory; answers
-    move a little. The connector stays as it is."""
+    """Store the backbone's weights in 8 bits (CUDA or CPU) or 4 bits (CUDA) to save memory; answers
+    change a little. The connector is not quantized."""
 
     def __post_init__(self) -> None:
         if not self.audio_locator:
@@ -133,7 +133,7 @@ _PUBLISHED_TOP = {
     "audio_locator": "audio_locator",
     "placeholder_token": "placeholder_token",
 }
-# Fields that only we write.
+# Fields that the published code does not write.
 _TOP = _PUBLISHED_TOP | {
     "encoder_window": "window",
     "desta_dtype": "dtype",
@@ -145,14 +145,14 @@ _CONNECTOR = {
     "qformer_num_hidden_layers": "num_layers",
     "prompt_size": "num_query_tokens",
     "target_layer_ids": "target_layers",
-    "qformer_intermediate_size": "ffn_dim",  # this and the next are fields of ours
+    "qformer_intermediate_size": "ffn_dim",  # this and the next are not in published files
     "qformer_dropout": "dropout",
     "qformer_normalise_frames": "normalise_frames",
 }
 
 
 def to_published(config: ModelConfig, target_layers: tuple[int, ...]) -> dict[str, Any]:
-    """Return the fields of `config.json`: the published ones, then what only we know."""
+    """Return the fields of `config.json`: the published ones, then our own."""
     return {
         "architectures": ["DeSTA25AudioModel"],
         "model_type": "desta25",
@@ -176,13 +176,13 @@ def to_published(config: ModelConfig, target_layers: tuple[int, ...]) -> dict[st
 
 
 def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
-    """Read the fields of `config.json`; unknown ones are tolerated.
+    """Return the configuration in the fields of `config.json`; unknown fields are ignored.
 
     Without `encoder_window` (a published checkpoint) clips are padded to 30 s, as published.
 
     Raises:
-        CheckpointError: a field is missing or has an impossible value, or the checkpoint is of
-            another kind or newer.
+        CheckpointError: a field is missing or invalid, or the checkpoint has another connector or a
+            newer format.
     """
     missing = [k for k in ("llm_model_id", "encoder_model_id") if not fields.get(k)]
     if missing:
@@ -202,7 +202,7 @@ def from_published(fields: Mapping[str, Any], *, where: str) -> ModelConfig:
         )
     connector = {ours: fields[k] for k, ours in _CONNECTOR.items() if fields.get(k) is not None}
     connector.setdefault("num_layers", 2)  # the default of the published configuration class
-    connector.setdefault("normalise_frames", False)  # published checkpoints do not say so
+    connector.setdefault("normalise_frames", False)  # published checkpoints lack the field
     top = {ours: fields[k] for k, ours in _TOP.items() if fields.get(k) is not None}
     top.setdefault("window", "30s")
     if fields.get("use_lora"):

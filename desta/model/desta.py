@@ -21,7 +21,7 @@ from desta.model.encoder.load import Encoder, build_encoder
 from desta.model.encoder.whisper import Encoded
 
 NO_LABEL = -100
-_SAMPLED_IDS = 1 << 16  # embeddings that are looked at, of tables that can take gigabytes
+_SAMPLED_IDS = 1 << 16  # embeddings that are sampled, of tables that can take gigabytes
 
 
 class Perception(nn.Module):
@@ -34,7 +34,7 @@ class Perception(nn.Module):
 
 
 class DestaModel(nn.Module):
-    """Built parts, joined; `desta.model.checkpoint` fetches and fills them."""
+    """Encoder, connector and backbone; `desta.model.checkpoint` loads their weights."""
 
     def __init__(self, config: ModelConfig, *, encoder: Encoder, backbone: Any) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class DestaModel(nn.Module):
         """Longest sequences that can share a prefix."""
         bound = getattr(text_config, "max_position_embeddings", None)
         self.max_positions: float = math.inf if bound is None else bound
-        """Tokens that the backbone reads; recurrent ones know no bound."""
+        """Context length of the backbone in tokens; infinite for recurrent ones."""
         self.num_embeddings: int = backbone.get_input_embeddings().num_embeddings
         self.perception = Perception(encoder, connector)
         self.llm_model: Any = backbone.requires_grad_(False).eval()
@@ -59,7 +59,7 @@ class DestaModel(nn.Module):
             lora.inject(self.decoder, config.lora)
         self.mel = encoder.extractor(config.window)
         self.kept_fields: dict[str, Any] = {}
-        """What `config.json` held beside the configuration; written again on saving."""
+        """Fields of `config.json` beside the configuration, written again on saving."""
 
     @property
     def encoder(self) -> Encoder:
@@ -68,16 +68,16 @@ class DestaModel(nn.Module):
 
     @property
     def connector(self) -> QFormerConnector:
-        """What is trained."""
+        """The trained connector."""
         return self.perception.connector
 
     @property
     def device(self) -> torch.device:
-        """Where the connector lies."""
+        """Device of the connector."""
         return self.connector.layer_weights.device
 
     def train(self, mode: bool = True) -> "DestaModel":
-        """Put what is trained into training mode; all else stays in evaluation mode."""
+        """Put connector and LoRA into training mode; frozen parts stay in evaluation mode."""
         super().train(False)
         self.connector.train(mode)
         lora.set_dropout(self.llm_model, mode)
@@ -85,7 +85,7 @@ class DestaModel(nn.Module):
 
     @property
     def decoder(self) -> Any:
-        """The backbone without its head, also inside a model that sees pictures."""
+        """The backbone without its LM head, also of a vision-language model."""
         return self.llm_model.get_decoder()
 
     def forward(
@@ -98,22 +98,21 @@ class DestaModel(nn.Module):
         position_ids_BS: Tensor | None = None,
         num_shared: int = 0,
     ) -> Tensor:
-        """Return the summed loss of a batch: what training calls, wrapped or not.
+        """Return the summed cross-entropy of a batch.
 
         Args:
-            mels: what `self.mel` made of the windows of all clips, in one group or several.
+            mels: outputs of `self.mel` for the windows of all clips, in one group or several.
             input_ids_BS: left-padded, or packed into one row.
-            attention_mask_BS: 1 at tokens, 0 at padding; None where rows are packed.
+            attention_mask_BS: 1 at tokens, 0 at padding; None if rows are packed.
             places_P2: row and position of every audio token.
-            labels_BS: ids to be learnt, `NO_LABEL` elsewhere.
-            position_ids_BS: where rows are packed: places in the own sequence, which tell the
-                sequences apart.
-            num_shared: tokens before the first audio token that all sequences begin with.
+            labels_BS: target ids, `NO_LABEL` elsewhere.
+            position_ids_BS: for packed rows: position within each sequence; marks their borders.
+            num_shared: length of the common prefix of all sequences, before any audio token.
         """
         audio_WQE = torch.cat([self.audio_tokens(self.encode(mel)) for mel in mels])
         if len(places_P2):
             embeddings_BSE = self.embed(input_ids_BS, audio_WQE, places_P2)
-        else:  # text only: zero gradients, because other processes wait for some
+        else:  # text only: zero gradients, because other processes wait to exchange them
             embeddings_BSE = self.embed(input_ids_BS, None, places_P2)
             embeddings_BSE = embeddings_BSE + 0 * audio_WQE.sum().to(embeddings_BSE.dtype)
         return self.loss_sum(
@@ -125,7 +124,7 @@ class DestaModel(nn.Module):
         )
 
     def encode(self, mel: Any) -> Encoded:
-        """Run the frozen encoder on what `self.mel` made of the audio."""
+        """Run the frozen encoder on the output of `self.mel`."""
         return self.encoder(mel)
 
     def audio_tokens(self, encoded: Encoded) -> Tensor:
@@ -133,18 +132,18 @@ class DestaModel(nn.Module):
         return self.connector(encoded.layers_LBTD.float(), encoded.mask_BT)
 
     def embed(self, input_ids_BS: Tensor, audio_WQE: Tensor | None, places_P2: Tensor) -> Tensor:
-        """Return what the backbone reads, (B, S, E)."""
+        """Return the input embeddings of the backbone, (B, S, E)."""
         embeddings_BSE = self.llm_model.get_input_embeddings()(input_ids_BS.to(self.device))
         if audio_WQE is None:
             return embeddings_BSE
         return fuse(embeddings_BSE, audio_WQE, places_P2)
 
     def sequence(self, ids: Sequence[int], clips: Sequence[tuple[int, Tensor]]) -> Tensor:
-        """Return what the backbone reads of one conversation, (S, E).
+        """Return the input embeddings of one conversation, (S, E).
 
         Args:
-            ids: token ids, with placeholders where audio tokens belong.
-            clips: audio tokens (W, Q, E), each with the position of their first.
+            ids: token ids, with placeholders at the positions of audio tokens.
+            clips: position of the first audio token of each clip, and its audio tokens (W, Q, E).
         """
         embeddings_SE = self.llm_model.get_input_embeddings()(torch.tensor(ids, device=self.device))
         for start, audio_WQE in clips:
@@ -161,10 +160,10 @@ class DestaModel(nn.Module):
         position_ids_BS: Tensor | None = None,
         num_shared: int = 0,
     ) -> Tensor:
-        """Return the summed cross-entropy of the labelled tokens; arguments as `forward`.
+        """Return the summed cross-entropy of the labelled tokens; arguments as in `forward`.
 
-        The LM head runs on labelled positions only: with a vocabulary of 128 k, the logits of
-        all other positions are most of the memory of a training step and carry no loss.
+        The LM head runs on labelled positions only: with a vocabulary of 128 k, the logits of all
+        other positions would take most of the memory of a training step and carry no loss.
         """
         if attention_mask_BS is not None:
             attention_mask_BS = attention_mask_BS.to(self.device)
@@ -173,11 +172,11 @@ class DestaModel(nn.Module):
         position_ids_BS, labels_BS = position_ids_BS.to(self.device), labels_BS.to(self.device)
         cache = None
         if num_shared:
-            assert attention_mask_BS is not None, "packed rows have no common beginning"
+            assert attention_mask_BS is not None, "packed rows have no common prefix"
             longest = int(attention_mask_BS.sum(dim=-1).argmax())  # this row has no padding
             cache = read_prefix(self.decoder, embeddings_BSE[longest, None, :num_shared])
-            # The first columns hold nothing but prefix and padding. What is left of them in the
-            # rows that begin later is hidden: those rows read the prefix from the cache as well.
+            # The first columns hold only prefix and padding. In rows that begin later, the rest of
+            # the prefix is masked: those rows take it from the cache as well.
             own_BS = attention_mask_BS * (position_ids_BS >= num_shared)
             attention_mask_BS = torch.cat(
                 [torch.ones_like(own_BS[:, :num_shared]), own_BS[:, num_shared:]], dim=-1
@@ -199,8 +198,8 @@ class DestaModel(nn.Module):
         )
 
     def initialise(self) -> None:
-        """Give the connector fresh weights at the scale of the backbone's embeddings."""
-        # What the module gives out, not what lies in it: Gemma's multiplies by sqrt(width).
+        """Initialise the connector at the scale of the backbone's embeddings."""
+        # Outputs of the module, not its weights: Gemma multiplies them by sqrt(width).
         ids = torch.arange(0, self.num_embeddings, 1 + self.num_embeddings // _SAMPLED_IDS)
         with torch.no_grad():
             embeddings = self.llm_model.get_input_embeddings()(ids.to(self.device))
@@ -211,13 +210,13 @@ class DestaModel(nn.Module):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
 
-def build(
+def build_model(
     config: ModelConfig, *, encoder_config: Any, backbone_config: PretrainedConfig
 ) -> DestaModel:
-    """Build a model with unset weights from the shapes of its parts, on the current device.
+    """Build a model with uninitialised weights from the configs of its parts.
 
     Raises:
-        ConfigError: the encoder is of no known kind.
+        ConfigError: the kind of encoder is unknown.
     """
     backbone = AutoModelForCausalLM.from_config(backbone_config)
     encoder = build_encoder(config, encoder_config)
@@ -225,7 +224,7 @@ def build(
 
 
 def fuse(embeddings_BSE: Tensor, audio_WQE: Tensor, places_P2: Tensor) -> Tensor:
-    """Put audio tokens where the layout says, and leave every other embedding as it is.
+    """Replace the embeddings at the given places by audio tokens.
 
     Args:
         embeddings_BSE: token embeddings of the sequences.
@@ -233,7 +232,7 @@ def fuse(embeddings_BSE: Tensor, audio_WQE: Tensor, places_P2: Tensor) -> Tensor
         places_P2: row and position of every audio token.
 
     Returns:
-        Embeddings the backbone can read, (B, S, E); gradients flow into `audio_WQE`.
+        Input embeddings of the backbone, (B, S, E); gradients flow into `audio_WQE`.
     """
     rows_P, positions_P = places_P2.to(embeddings_BSE.device).unbind(1)
     audio_PE = audio_WQE.flatten(0, 1).to(embeddings_BSE.dtype)

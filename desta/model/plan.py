@@ -1,4 +1,4 @@
-"""What a model will cost, before a byte of it is loaded."""
+"""Size of a model, computed without loading weights."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from desta.model.config import ModelConfig
-from desta.model.desta import build
+from desta.model.desta import build_model
 from desta.model.hub.architectures import architecture
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
-"""Bytes of a parameter by number format."""
+"""Bytes per parameter by number format."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class ModelPlan:
     """Sizes of a model."""
 
     trained_parameters: int
@@ -25,7 +25,7 @@ class Plan:
     memory_bytes: dict[str, int]
     """Weights of the whole model, by number format."""
     training_state_bytes: int
-    """What is trained, gradients and the two moments of AdamW in float32."""
+    """Trained weights, their gradients and the two moments of AdamW, in float32."""
     tokens_per_clip: int
     """Audio tokens of a clip of up to 30 s; the transcription follows them."""
     target_layers: tuple[int, ...]
@@ -33,10 +33,10 @@ class Plan:
     """Every trained tensor under its published name."""
 
 
-def plan(config: ModelConfig) -> Plan:
-    """Build the model on the meta device, which has shapes and no memory, and measure it."""
+def plan(config: ModelConfig) -> ModelPlan:
+    """Return the sizes of a model, which is built on the meta device without memory."""
     with torch.device("meta"):
-        model = build(
+        model = build_model(
             config,
             encoder_config=architecture(config.encoder),
             backbone_config=architecture(config.backbone),
@@ -48,7 +48,7 @@ def plan(config: ModelConfig) -> Plan:
     }
     num_trained = _count(trained.values())
     total = num_trained + sum(frozen.values())
-    return Plan(
+    return ModelPlan(
         trained_parameters=num_trained,
         trained_tensors=len(trained),
         frozen_parameters=frozen,

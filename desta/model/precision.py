@@ -1,4 +1,4 @@
-"""Devices: which one computes, and the number format it is fast in."""
+"""Choice of the device and of its number format."""
 
 import importlib.util
 import logging
@@ -18,15 +18,15 @@ _FIX = "give auto, cpu, or cuda on a machine with a GPU and a PyTorch built for 
 def choose_device(
     name: str | torch.device, *, stored: Callable[[], str | None] = lambda: None
 ) -> torch.device:
-    """Return the device that a name means; say in one line which one `auto` is.
+    """Return the device of a name; log the choice of `auto`.
 
-    `auto` is cuda where it can be used, else mps, else the CPU. A quantized backbone never goes to
-    mps, and one in int8 to a GPU only where bitsandbytes is installed.
+    `auto` is cuda if usable, else mps, else the CPU. A quantized backbone is never put on mps, and
+    one in int8 on a GPU only if bitsandbytes is installed.
 
     Args:
-        name: `auto`, or a device as PyTorch names it.
-        stored: says in how few bits a backbone is stored, None where it is whole; only called if
-            there is more than a CPU.
+        name: `auto`, or a device name of PyTorch.
+        stored: returns the quantization of the backbone, None for floats; only called if there is
+            more than a CPU.
 
     Raises:
         ConfigError: this machine has no such device.
@@ -44,16 +44,16 @@ def choose_device(
         if fault is None and stored() is not None:
             fault = "a quantized backbone does not run there"
         device, why = _unless(fault, "mps")
-    if os.environ.get("RANK", "0") == "0":  # the first process of a run speaks for all
+    if os.environ.get("RANK", "0") == "0":  # only the first process of a run logs
         log.info("device: %s%s", device, why)
     return device
 
 
 def find_device(name: str | torch.device) -> torch.device:
-    """Return a device of this machine.
+    """Return the device of a name, after checking that it can be used.
 
     Raises:
-        ConfigError: it has none of this name.
+        ConfigError: this machine has no such device.
     """
     try:
         device = torch.device(name)
@@ -68,23 +68,23 @@ def find_device(name: str | torch.device) -> torch.device:
 
 
 def _fault(device: str | torch.device) -> str | None:
-    """Return why nothing can be computed there in the formats that models use; None if it can."""
+    """Return why a device cannot compute in bfloat16; None if it can."""
     try:
         torch.zeros(1, dtype=torch.bfloat16, device=device)
     except (RuntimeError, AssertionError, TypeError, ImportError) as error:
-        return str(error).splitlines()[0].split(". ")[0]  # of a build without that device, mostly
+        return str(error).splitlines()[0].split(". ")[0]  # mostly: built without that device
     return None
 
 
 def _unless(fault: str | None, kind: str) -> tuple[torch.device, str]:
-    """Return a device, or the CPU and why."""
+    """Return the device and no note; if it has a fault, the CPU and a note about the fault."""
     if fault is None:
         return torch.device(kind), ""
     return torch.device("cpu"), f" ({kind} is not taken: {fault})"
 
 
 def precision(name: Dtype, device: str | torch.device = "cpu") -> torch.dtype:
-    """Return the number format of a name; `auto` is bfloat16 where the device has it."""
+    """Return the dtype of a name; `auto` is bfloat16 where the device has it."""
     if name != "auto":
         return getattr(torch, name)
     kind = torch.device(device).type

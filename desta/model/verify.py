@@ -1,4 +1,4 @@
-"""What a checkpoint is and whether it is whole, told without loading encoder or backbone."""
+"""Verification of a checkpoint without loading encoder or backbone."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,48 +24,48 @@ from desta.model.hub.load import Part
 
 @dataclass(frozen=True)
 class PartVerdict:
-    """A frozen part, as the checkpoint names it and as this machine has it."""
+    """A frozen part: its id in the checkpoint and its files on this machine."""
 
     id: str
     directory: str | None
-    """Where it lies on this machine; None if it would have to be fetched."""
+    """Path on this machine; None if it would have to be fetched."""
     trained_with: str | None
-    """Fingerprint of what the connector was trained with; None where nobody noted it."""
+    """Fingerprint of the part that the connector was trained with; None if not recorded."""
     same: bool | None
-    """Whether this machine has the same; None where that cannot be told."""
+    """Whether this machine has that part; None if unknown."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a whole checkpoint is; one that is not whole is an error."""
+    """Facts about a valid checkpoint; an invalid one is an error."""
 
     directory: str
     written_by: str
     format: int
     """Number of the checkpoint format; 0 is the published one."""
     step: int | None
-    """Training steps, where noted."""
+    """Training steps; None if not recorded."""
     encoder: PartVerdict
     backbone: PartVerdict
     target_layers: tuple[int, ...] | None
-    """None where the encoder is unknown here and the checkpoint does not say."""
+    """None if neither the encoder nor the checkpoint tells."""
     trained_tensors: int
     trained_parameters: int
     number_formats: dict[str, int]
     """Trained tensors by number format."""
     checked: tuple[str, ...]
-    """What was found to be right."""
+    """Checks that passed."""
     not_checked: tuple[str, ...]
-    """What could not be checked here, and why."""
+    """Checks that were not possible on this machine, with the reason."""
 
 
 def verify(name: str | Path) -> Verdict:
     """Check a model directory, or a Hub id, without loading encoder or backbone.
 
     Raises:
-        CheckpointError: something is missing, changed, of another shape, or not a number, or the
-            files of the encoder or of Whisper's tokenizer contradict each other.
-        ConfigError: the backbone's tokenizer does not know what marks the places of clips.
+        CheckpointError: tensors are missing, changed, of another shape or not finite, or the files
+            of the encoder or of Whisper's tokenizer contradict each other.
+        ConfigError: the backbone's tokenizer lacks the locator or the placeholder.
     """
     directory = checkpoint.local_directory(str(name))
     fields = checkpoint.read_config(directory)
@@ -123,7 +123,7 @@ def _expected(
     encoder_config: Any,
     backbone_config: Any,
 ) -> tuple[tuple[int, ...] | None, dict[str, tuple[int, ...]]]:
-    """Return target layers and shapes; what is unknown here is taken from the tensors."""
+    """Return target layers and expected shapes; sizes unknown here are taken from the tensors."""
     prefix = "perception.connector."
     layer_weights = shapes.get(f"{prefix}layer_weights", ()) or (1, 1)
     projection = shapes.get(f"{prefix}proj.1.weight", ()) or (1, 1)
@@ -159,7 +159,7 @@ def _expected(
 def _expected_updates(
     config: LoraConfig, shapes: dict[str, tuple[int, ...]], backbone_config: Any
 ) -> dict[str, tuple[int, ...]]:
-    """Return the low-rank updates of a backbone; of an unknown one, those that are there."""
+    """Return the expected shapes of LoRA tensors; for an unknown backbone, the given ones."""
     if backbone_config is None:
         return {name: shape for name, shape in shapes.items() if name.startswith("llm_model.")}
     with torch.device("meta"):
@@ -173,7 +173,7 @@ def _expected_updates(
 
 
 def _check_mel_bins(encoder: Part | None, known: Any) -> str | None:
-    """Return why the mel bins of the encoder's files cannot be compared; raise if they differ."""
+    """Check the mel bins of the encoder's files; return why that is impossible, else None."""
     if encoder is None or known is None:
         return "it is not on this machine"
     if known.model_type != "whisper":
@@ -183,7 +183,7 @@ def _check_mel_bins(encoder: Part | None, known: Any) -> str | None:
 
 
 def _check_transcriber(config: ModelConfig, base: Path) -> str | None:
-    """Return why Whisper's control tokens cannot be looked at; raise if they are wrong."""
+    """Check Whisper's control tokens; return why that is impossible, else None."""
     name = config.transcriber or config.encoder
     part = Part.find_local(name, base)
     known = _architecture(name, part)
@@ -195,7 +195,7 @@ def _check_transcriber(config: ModelConfig, base: Path) -> str | None:
 
 
 def _check_marks(config: ModelConfig, backbone: Part | None, known: Any) -> str | None:
-    """Return why locator and placeholder cannot be checked; raise if they are wrong."""
+    """Check locator and placeholder; return why that is impossible, else None."""
     if backbone is None or known is None:
         return "the backbone is not on this machine"
     if backbone.is_gguf:
@@ -209,7 +209,7 @@ def _check_marks(config: ModelConfig, backbone: Part | None, known: Any) -> str 
 
 
 def _architecture(name: str, part: Part | None) -> Any:
-    """Return the configuration of a part if this machine has it; asks nobody else."""
+    """Return the configuration of a part if this machine has it; nothing is fetched."""
     if part is None:
         return ARCHITECTURES[name]() if name in ARCHITECTURES else None
     try:

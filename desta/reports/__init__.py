@@ -1,1 +1,1 @@
-"""HTML pages: a run, an evaluation, a data set."""
+"""HTML reports of runs, evaluations and data sets."""

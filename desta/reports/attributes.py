@@ -1,6 +1,6 @@
-"""What a model hears, for the report: scores against baselines, confusions, clips to play.
+"""Report sections of the benchmark `attributes`: scores, confusion matrices, clips to play.
 
-Everything is read from `scores.json` and `results.jsonl`, whose format the evaluation defines.
+They are made from `scores.json` and `results.jsonl` of the evaluation.
 """
 
 import base64
@@ -21,13 +21,13 @@ from desta.records import NO_TRANSCRIPTION
 from desta.reports.html import matrix, paragraph, percent, table
 
 NUM_CLIPS = 12
-_MODEL, _CHANCE = "model", "chance"  # systems, as scores.json names them
+_MODEL, _CHANCE = "model", "chance"  # ids of systems in scores.json
 
 Json = Mapping[str, Any]
 
 
 def headline(scores: Json) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (what, value, uncertainty, comparison) of each task and group."""
+    """Yield (title, value, uncertainty, comparison) of each task and group."""
     for task, group in _cells(scores):
         cell = _cell(scores, _MODEL, task, group)
         if "balanced_accuracy" not in cell:
@@ -48,7 +48,7 @@ def headline(scores: Json) -> Iterator[tuple[str, str, str, str]]:
 
 
 def describe_scores(scores: Json) -> Iterator[str]:
-    """Yield the table of scores, what could not be heard, and the model's confusion matrices."""
+    """Yield the table of scores, skipped clips, and the model's confusion matrices."""
     if not scores:
         yield paragraph(
             "Not evaluated yet: run `desta eval attributes` with this run as its model.", "missing"
@@ -63,20 +63,20 @@ def describe_scores(scores: Json) -> Iterator[str]:
     rows: list[list[str | int]] = []
     for task, group in _cells(scores):
         model = _cell(scores, _MODEL, task, group)
-        heard = model.get("num_examples", 0) - model.get("num_skipped", 0)
+        scored = model.get("num_examples", 0) - model.get("num_skipped", 0)
         values = [_score(_cell(scores, s, task, group)) for s in _systems(scores)]
-        rows.append([task, group, heard, *values])
+        rows.append([task, group, scored, *values])
     yield table(["task", "clips", "asked", *_systems(scores)], rows)
     if scores["skipped"]:
         lost = [[row["reason"], row["count"], row["example"]] for row in scores["skipped"]]
-        yield table(["not heard because", "count", "example"], lost)
+        yield table(["skipped because", "count", "example"], lost)
     for cell in scores["scores"]:
         if cell["system"] == _MODEL and "confusion" in cell:
             yield _confusion(cell)
 
 
 def describe_clips(scores: Json, results: Sequence[Json]) -> Iterator[str]:
-    """Yield the held-out clips to be played, each beside question, transcription and answer."""
+    """Yield held-out clips with players, each with question, transcription and answer."""
     named: dict[str, str | None] = {}
     for cell in scores.get("scores", ()):
         if cell["system"] == _MODEL:
@@ -96,12 +96,12 @@ def describe_clips(scores: Json, results: Sequence[Json]) -> Iterator[str]:
 def _clip(result: Json, named: str | None) -> str:
     right = named == result["target"]
     spoken = result["transcription"]
-    told = [clip["text"] for message in result["prompt"] for clip in message.get("audios", ())]
-    withheld = set(told) == {NO_TRANSCRIPTION}
-    heard = f"{spoken} (withheld from the model)" if withheld else spoken
+    texts = [clip["text"] for message in result["prompt"] for clip in message.get("audios", ())]
+    withheld = set(texts) == {NO_TRANSCRIPTION}
+    transcription = f"{spoken} (withheld from the model)" if withheld else spoken
     lines = [
         ("question", result["question"], ""),
-        *([("transcription", heard, "")] if spoken != NO_TRANSCRIPTION else []),
+        *([("transcription", transcription, "")] if spoken != NO_TRANSCRIPTION else []),
         ("answer", result["output"] or "(empty)", "right" if right else "wrong"),
         ("right is", result["target"], ""),
     ]
@@ -117,37 +117,37 @@ def _clip(result: Json, named: str | None) -> str:
 
 
 def player(path: Path, *, max_seconds: float | None = None) -> str:
-    """Return an audio element that holds its sound.
+    """Return an audio element with an embedded recording.
 
     Args:
-        path: recording; what cannot be read is said in place of the player.
-        max_seconds: what lies beyond is left out; None keeps all of it.
+        path: the recording; if it cannot be read, a message replaces the player.
+        max_seconds: length after which it is cut; None keeps all of it.
     """
     try:
         samples = audio.load_audio(path)
     except DataError as error:
         return paragraph(f"Cannot be played: {error.message}", "missing")
-    heard = samples[: None if max_seconds is None else round(max_seconds * audio.SAMPLE_RATE)]
-    element = f'<audio controls preload="none" src="{embed(heard)}"></audio>'
-    if len(heard) == len(samples):
+    shown = samples[: None if max_seconds is None else round(max_seconds * audio.SAMPLE_RATE)]
+    element = f'<audio controls preload="none" src="{embed(shown)}"></audio>'
+    if len(shown) == len(samples):
         return element
     return element + paragraph(f"the first {max_seconds:.0f} s", "soft")
 
 
 def embed(samples: NDArray[np.float32]) -> str:
-    """Return a sound of 16 kHz as a data URI: MP3, which every browser plays."""
+    """Return samples (16 kHz) as a data URI in MP3, which every browser plays."""
     file = io.BytesIO()
     soundfile.write(file, samples, audio.SAMPLE_RATE, format="MP3")
     return f"data:audio/mpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def choose_clips(results: Sequence[Json], named: Json, count: int = NUM_CLIPS) -> list[Json]:
-    """Choose results to be shown: in turn from every task and group, right and wrong, and target.
+    """Choose results to show, in turn from every task, group and target, right and wrong.
 
     Args:
         results: lines of `results.jsonl`.
         named: id -> class that the answer names, or None.
-        count: how many at most.
+        count: most results.
     """
     strata: dict[tuple[str, str, bool], dict[str, list[Json]]] = {}
     for result in sorted(results, key=lambda result: str(result["id"])):
@@ -181,7 +181,7 @@ def _cells(scores: Json) -> list[tuple[str, str]]:
 
 
 def _systems(scores: Json) -> list[str]:
-    """Return all systems, the model first and chance last."""
+    """Return the systems, the model first and chance last."""
     found = dict.fromkeys(cell["system"] for cell in scores.get("scores", ()))
     return sorted(found, key=lambda system: (system != _MODEL, system == _CHANCE))
 

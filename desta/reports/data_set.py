@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a data set: its tables, and samples to play and search."""
+"""Report of a data set: one HTML page with tables, and samples to play and search."""
 
 from collections.abc import Iterator
 from html import escape
@@ -19,7 +19,7 @@ from desta.reports.html import page, paragraph, section, table, tiles
 from desta.sources.files import inside
 
 MAX_SECONDS = 30.0
-"""Longest stretch of a recording that the page holds."""
+"""Longest part of a recording that the page holds."""
 
 _SCRIPT = """
 const fields = ["source", "kind", "words"].map(id => document.getElementById(id));
@@ -46,11 +46,11 @@ choose();
 
 
 def samples_page(found: Contents, *, root: Path) -> str:
-    """Return the page.
+    """Return the HTML page of a data set.
 
     Args:
         found: the survey, with its samples.
-        root: folder that the paths of recordings are relative to; nothing outside is read.
+        root: folder of the recordings, to which their paths are relative; nothing outside is read.
     """
     title = f"Data set {found.directory.resolve().name}"
     body = [

@@ -1,8 +1,8 @@
-"""The report of an evaluation: Markdown to be quoted, and an HTML page to be looked through.
+"""Report of an evaluation: Markdown to quote, and an HTML page to browse.
 
-Both are made from files alone, or from a published results file:
+Both are made from the files of an evaluation, or from a published results file:
 
-    plan.json, environment.json, scores.json, results.jsonl   of an evaluation
+    plan.json, environment.json, scores.json, results.jsonl
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,32 +22,32 @@ from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_output
 from desta.reports.browser import Sounds, browser, collect_sounds, script, style
 from desta.reports.figures import draw_scores
-from desta.reports.html import contents, figure, flatten, page, paragraph, section, table
+from desta.reports.html import contents, flatten, page, paragraph, section, svg_figure, table
 from desta.schema import Json, read_json
 
 Row = Mapping[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
-"""Caption, names of columns, rows."""
+"""Caption, column names, rows."""
 
 
 WHOSE = {True: "official", False: "ours"}
-"""Whether a rule is that of the benchmark's authors."""
+"""Origin of a rule, by whether it is that of the benchmark's authors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What is known of an evaluation."""
+    """Contents of the files of an evaluation."""
 
     name: str
     scores: Row
-    """As `scores.json` holds them."""
+    """Contents of `scores.json`."""
     results: Sequence[Result]
     plan: Row = field(default_factory=dict)
     environment: Row = field(default_factory=dict)
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Read the folder of an evaluation.
+    """Read an evaluation from its folder.
 
     Raises:
         DataError: a file is missing or broken.
@@ -62,8 +62,8 @@ def read_evaluation(folder: Path) -> Evaluation:
     )
 
 
-def write_report(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
-    """Write `out` as an HTML page, and Markdown beside it.
+def write_evaluation_report(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
+    """Write the HTML page `out`, and a Markdown file beside it.
 
     Returns:
         The two files.
@@ -89,7 +89,7 @@ def write_report(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
 
 
 def figures_table(scores: Row) -> Table:
-    """Return the figures, a column for each system, with what they rest on and whose rule it is."""
+    """Return the table of figures: a column per system, numbers of items, origin of the rule."""
     systems = scores["systems"]
     names = list(dict.fromkeys(name for system in systems for name in system["figures"]))
     digits = 4 if scores.get("shares", True) else 2
@@ -103,7 +103,7 @@ def figures_table(scores: Row) -> Table:
 
 
 def group_tables(scores: Row) -> Iterator[tuple[Table, list[str], dict[str, list[Row | None]]]]:
-    """Yield the table of every reading and dimension, its groups, and each system's estimates."""
+    """Yield for every reading and dimension a table, its groups, and the estimates by system."""
     systems = scores["systems"]
     cells = {
         (s["system"], c["reading"], c["dimension"], c["group"]): c
@@ -135,7 +135,7 @@ def group_tables(scores: Row) -> Iterator[tuple[Table, list[str], dict[str, list
 
 
 def notes_table(scores: Row) -> Table | None:
-    """Return everything that was not scored, or not as asked, with its count."""
+    """Return the table of exceptions with their counts; None if there are none."""
     rows = [
         [row["system"], row["reason"], f"{row['count']:,}", row["example"], row["left_out_of"]]
         for row in exceptions(scores)
@@ -145,7 +145,7 @@ def notes_table(scores: Row) -> Table | None:
 
 
 def exceptions(scores: Row) -> list[dict[str, Any]]:
-    """Return what was not scored, or not as asked, and which readings it is left out of."""
+    """Return items that were not scored, or not as requested, with the readings that lack them."""
     rows = []
     for system in scores["systems"]:
         left: dict[tuple[str, int], dict[str, Any]] = {}
@@ -166,8 +166,8 @@ def exceptions(scores: Row) -> list[dict[str, Any]]:
     ]
 
 
-def read_table(results: Sequence[Result]) -> Table | None:
-    """Return how many answers could be read; None where a benchmark reads nothing from them."""
+def parse_rate_table(results: Sequence[Result]) -> Table | None:
+    """Return the table of parsed answers by system; None if a benchmark parses none."""
     if not any(r.extracted is not None for r in results):
         return None
     rows = []
@@ -186,19 +186,19 @@ def read_table(results: Sequence[Result]) -> Table | None:
 
 
 def counts_of(figures: Mapping[str, Row | None]) -> str:
-    """Return how many items a figure or a cell rests on, of how many; by system if they differ."""
-    told = {}
+    """Return the number of scored items and of all items of a figure; by system if they differ."""
+    counts = {}
     for system, row in figures.items():
         if row and "num_scored" in row:
             scored, unscored = row["num_scored"], row.get("num_unscored", 0)
-            told[system] = f"{scored:,} / {row.get('num_items', scored + unscored):,}"
-    if len(set(told.values())) <= 1:
-        return next(iter(told.values()), "-")
-    return ", ".join(f"{system} {count}" for system, count in told.items())
+            counts[system] = f"{scored:,} / {row.get('num_items', scored + unscored):,}"
+    if len(set(counts.values())) <= 1:
+        return next(iter(counts.values()), "-")
+    return ", ".join(f"{system} {count}" for system, count in counts.items())
 
 
 def rule_of(scores: Row, figures: Iterable[Row | None]) -> str:
-    """Return whether a figure is by a rule of the benchmark's authors; a dash where none tells."""
+    """Return the origin of a figure's rule; a dash if unknown."""
     readings = {figure["reading"] for figure in figures if figure and "reading" in figure}
     if not readings or "official" not in scores:
         return "-"
@@ -206,7 +206,7 @@ def rule_of(scores: Row, figures: Iterable[Row | None]) -> str:
 
 
 def judge_table(scores: Row) -> Table | None:
-    """Return who judged, by which prompts, and how many replies could be read."""
+    """Return the table of the judge: model, prompts, parsed verdicts; None without a judge."""
     judge = scores.get("judge")
     if not judge:
         return None
@@ -286,13 +286,13 @@ def _groups(scores: Row) -> Iterator[str]:
             groups, {k: [_estimate(e) for e in v] for k, v in estimates.items()}, caption
         )
         if drawing:
-            yield figure(drawing, f"{caption}; bars are one standard error.")
+            yield svg_figure(drawing, f"{caption}; bars are one standard error.")
         yield f"<details><summary>{escape(caption)}: table</summary>{table(header, rows)}</details>"
 
 
 def _exceptions(evaluation: Evaluation) -> Iterator[Table]:
     found = (
-        read_table(evaluation.results),
+        parse_rate_table(evaluation.results),
         judge_table(evaluation.scores),
         notes_table(evaluation.scores),
     )
@@ -310,7 +310,7 @@ def _items(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
 
 
 def _figures_plot(scores: Row) -> Iterator[str]:
-    """Draw the figures that are shares; others have scales of their own."""
+    """Yield a drawing of the figures that are shares; others have different scales."""
     names = list(dict.fromkeys(n for s in scores["systems"] for n in s["figures"]))
     estimates = {
         s["system"]: [_estimate(s["figures"].get(n)) for n in names] for s in scores["systems"]
@@ -318,7 +318,7 @@ def _figures_plot(scores: Row) -> Iterator[str]:
     if scores.get("shares", True):
         drawing = draw_scores(names, estimates, "score")
         if drawing:
-            yield figure(drawing, "Figures; bars are one standard error.")
+            yield svg_figure(drawing, "Figures; bars are one standard error.")
 
 
 def _provenance(evaluation: Evaluation) -> list[list[str]]:
@@ -359,6 +359,6 @@ def _rate(part: int, whole: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text that cannot end its cell, nor be taken for markup."""
+    """Return text escaped for a cell of a Markdown table."""
     kept = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
     return kept.replace("&", "&amp;").replace("<", "&lt;")

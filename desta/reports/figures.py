@@ -1,4 +1,4 @@
-"""Figures as SVG text whose ink is the text colour of the page around it."""
+"""Figures as SVG text, in the text colour of the page around them."""
 
 import io
 import re
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from desta.errors import need
 from desta.evaluation.metrics import Estimate
 
-_INK = "#010203"  # no other colour is this one: replaced by the colour of the page's text
+_INK = "#010203"  # used for nothing else; replaced by the text colour of the page
 _TRAIN, _VALIDATION = "#4c8fc7", "#d9822b"
 _STYLE = {
     "font.size": 10,
     "font.family": "sans-serif",
-    "svg.fonttype": "none",  # text stays text, in the page's font
+    "svg.fonttype": "none",  # keep text as text, in the font of the page
     "svg.hashsalt": "desta",  # the same run gives the same bytes
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -36,8 +36,8 @@ _MOST_ROWS = 40
 
 
 def draw_loss(train: Points, validation: Points) -> str:
-    """Draw the loss over steps: every step, their moving average, and the validation loss."""
-    with style():
+    """Draw the loss over steps: every step, moving average, validation loss."""
+    with drawing_style():
         drawing, axes = canvas(3.4)
         if train:
             steps, losses = zip(*train, strict=True)
@@ -58,14 +58,14 @@ def draw_loss(train: Points, validation: Points) -> str:
 
 
 def draw_layer_weights(shares_QL: NDArray[np.float32], layers: Sequence[str]) -> str:
-    """Draw which encoder layer each query token listens to.
+    """Draw the weights of encoder layers for each query token.
 
     Args:
         shares_QL: share of each of L target layers for each of Q query tokens; rows sum to 1.
         layers: names of the target layers.
     """
     num_queries, num_layers = shares_QL.shape
-    with style(**{"axes.grid": False}):
+    with drawing_style(**{"axes.grid": False}):
         drawing, axes = canvas(0.9 + 0.35 * num_layers)
         cells = axes.pcolormesh(shares_QL.T, cmap="viridis", edgecolors="none", antialiased=False)
         axes.set_yticks(np.arange(num_layers) + 0.5, layers)
@@ -77,14 +77,14 @@ def draw_layer_weights(shares_QL: NDArray[np.float32], layers: Sequence[str]) ->
 
 
 def canvas(height: float) -> tuple[Any, Any]:
-    """Return a drawing of that height in inches, and its axes."""
+    """Create a drawing of that height in inches; return it with its axes."""
     figure = need("matplotlib.figure", extra="eval", to="draw a report")
     drawing = figure.Figure(figsize=(8, height), layout="constrained")  # inches
     return drawing, drawing.subplots()
 
 
-def style(**changes: Any) -> Any:
-    """Return the context in which everything is drawn; `changes` are of matplotlib's rcParams."""
+def drawing_style(**changes: Any) -> Any:
+    """Return the matplotlib context of all drawings; `changes` are further rcParams."""
     return need("matplotlib", extra="eval", to="draw a report").rc_context({**_STYLE, **changes})
 
 
@@ -99,19 +99,19 @@ def svg(drawing: Any) -> str:
 def draw_scores(
     rows: Sequence[str], scores: Mapping[str, Sequence[Estimate | None]], label: str
 ) -> str | None:
-    """Draw a row for each group and a dot for each system, with bars of one standard error.
+    """Draw a row per group with a dot per system and bars of one standard error.
 
     Args:
         rows: names of groups or of figures.
-        scores: system -> a score for each row, None where there is none.
-        label: of the axis of scores.
+        scores: system -> a score per row, None if there is none.
+        label: label of the axis of scores.
 
     Returns:
-        SVG text; None where there are too many rows to be told apart, or no scores.
+        SVG text; None if there are too many rows to be readable, or no scores.
     """
     if not 0 < len(rows) <= _MOST_ROWS or not any(e for these in scores.values() for e in these):
         return None
-    with style(**{"axes.grid.axis": "x"}):
+    with drawing_style(**{"axes.grid.axis": "x"}):
         drawing, axes = canvas(1.0 + 0.12 * len(rows) * (1 + len(scores)))
         step = 0.7 / max(len(scores), 1)
         for number, (system, estimates) in enumerate(scores.items()):

@@ -1,4 +1,4 @@
-"""Pieces of a self-contained HTML page: every text that goes in is escaped here."""
+"""Elements of self-contained HTML pages; all text is escaped here."""
 
 import base64
 import hashlib
@@ -74,21 +74,21 @@ a { color: rgb(var(--accent)) }
 .wrong { color: var(--bad) }
 """.strip()
 
-# Nothing is fetched, whatever stands in the page.
+# Nothing is fetched, whatever the page holds.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
 def page(
     title: str, body: Sequence[str], script: str = "", *, style: str = "", local_media: bool = False
 ) -> str:
-    """Return a whole HTML document.
+    """Return an HTML document.
 
     Args:
         title: plain text.
         body: markup.
-        script: JavaScript; no other will run, whatever stands in the body.
-        style: CSS beside that of all pages.
-        local_media: whether sounds are also played from files beside the page.
+        script: JavaScript; no other script can run, whatever the body holds.
+        style: CSS in addition to that of all pages.
+        local_media: also allow media from files beside the page.
     """
     policy = _POLICY + (" 'self' file:" if local_media else "")
     if script:
@@ -110,13 +110,13 @@ def page(
 
 
 def section(title: str, *parts: str) -> str:
-    """Return a headed section, to which `contents` links; `parts` are markup."""
+    """Return a section with a heading, to which `contents` links; `parts` are markup."""
     head = f'<section id="{_anchor(title)}"><h2>{escape(title)}</h2>'
     return "\n".join([head, *parts, "</section>"])
 
 
 def contents(titles: Sequence[str]) -> str:
-    """Return links to the sections of these titles."""
+    """Return links to the sections with these titles."""
     links = (f'<a href="#{_anchor(title)}">{escape(title)}</a>' for title in titles)
     return f"<nav>{''.join(links)}</nav>"
 
@@ -127,7 +127,7 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def tiles(figures: Sequence[tuple[str, str, str, str]]) -> str:
-    """Return large numbers: (what, value, uncertainty, what to compare it with)."""
+    """Return tiles with large numbers: (title, value, uncertainty, comparison)."""
     boxes = (
         f'<div class="tile">{escape(what)}<b>{escape(value)} <small>{escape(spread)}</small></b>'
         f'<span class="soft">{escape(against)}</span></div>'
@@ -137,7 +137,7 @@ def tiles(figures: Sequence[tuple[str, str, str, str]]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | int]], caption: str = "") -> str:
-    """Return a table of plain texts; columns that hold whole numbers stand to the right."""
+    """Return a table of plain texts; columns of whole numbers are aligned right."""
 
     def cell(tag: str, value: str | int, number: bool) -> str:
         text = f"{value:,}" if isinstance(value, int) else escape(value)
@@ -159,7 +159,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | int]], caption: s
 def matrix(
     rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]], caption: str
 ) -> str:
-    """Return a table of counts, each shaded by its share of the row."""
+    """Return a table of counts, shaded by their share of the row."""
     lines = []
     for name, values in zip(rows, counts, strict=True):
         total = sum(values) or 1
@@ -176,8 +176,8 @@ def matrix(
     )
 
 
-def figure(svg: str, caption: str) -> str:
-    """Return a drawing with a line of plain text below."""
+def svg_figure(svg: str, caption: str) -> str:
+    """Return an SVG drawing with a caption of plain text."""
     hint = '<p class="hint soft">Swipe the drawing sideways to see all of it.</p>'
     return (
         f'<figure>{hint}<div class="scroll">{svg}</div>'
@@ -208,5 +208,5 @@ def _anchor(title: str) -> str:
 
 
 def _caption(text: str) -> str:
-    """Above the table, not in it: there it would be wrapped to the width of the columns."""
+    """Return a caption above a table; inside it would be wrapped to the width of the columns."""
     return paragraph(text, "soft caption") if text else ""

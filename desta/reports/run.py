@@ -1,7 +1,6 @@
-"""The report of a run: one HTML file that needs nothing but itself.
+"""Report of a training run: one self-contained HTML file.
 
-It is made from files alone, so it can be written while the run goes on and after it, and says
-plainly what is not there yet:
+It is made from files only, so it can be written during and after the run; missing parts are named:
 
     recipe.yaml, environment.json, metrics.jsonl, model.safetensors   of the run
     manifest.json                                                     of each of its data sets
@@ -25,7 +24,7 @@ from desta.files import UNWRITABLE, sha256, write_atomic
 from desta.records import numbered_jsonl
 from desta.reports.attributes import describe_clips, describe_scores, headline
 from desta.reports.figures import draw_layer_weights, draw_loss
-from desta.reports.html import figure, flatten, page, paragraph, percent, section, table, tiles
+from desta.reports.html import flatten, page, paragraph, percent, section, svg_figure, table, tiles
 from desta.reports.schemas import (
     AnswerLine,
     AttributeScores,
@@ -48,22 +47,22 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What the files of a run say; empty where a file is missing."""
+    """Contents of the files of a run; empty if a file is missing."""
 
     directory: Path
     recipe: Row
     environments: Mapping[str, Json]
-    """Of training and of evaluation, where known: command, commit, versions, machine."""
+    """Of training and evaluation, if known: command, commit, versions, machine."""
     steps: Sequence[Row]
     validations: Sequence[Row]
     manifests: Mapping[str, Manifest | None]
-    """By data directory; None where it has no manifest."""
+    """By data directory; None if it has no manifest."""
     scores: Row
     results: Sequence[Row]
 
 
-def write_report(run: Path, out: Path | None = None) -> Path:
-    """Write the report of a run.
+def write_run_report(run: Path, out: Path | None = None) -> Path:
+    """Write the report of a training run.
 
     Args:
         run: directory of a training run.
@@ -87,7 +86,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         ),
         tiles(_headline(facts)),
         "</header>",
-        section("What it hears", *_stale(facts), *describe_scores(facts.scores)),
+        section("Scores of attributes", *_stale(facts), *describe_scores(facts.scores)),
         section("Held-out clips", *describe_clips(facts.scores, facts.results)),
         section("Training", *_training(facts)),
         section("Layers", *_layers(facts)),
@@ -102,7 +101,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 
 
 def read_run(run: Path) -> Run:
-    """Read what a run directory holds.
+    """Read a run from its directory.
 
     Raises:
         DataError: it holds no recipe, or a file in it is broken.
@@ -133,7 +132,7 @@ def read_run(run: Path) -> Run:
 
 
 def _headline(run: Run) -> list[tuple[str, str, str, str]]:
-    """Return (what, value, uncertainty, comparison) of the figures that matter most."""
+    """Return (title, value, uncertainty, comparison) of the most important figures."""
     figures = list(headline(run.scores))
     if run.validations:
         first, last = (run.validations[i]["validation_loss"] for i in (0, -1))
@@ -156,7 +155,7 @@ def _training(run: Run) -> Iterator[str]:
         yield paragraph("Not trained yet: metrics.jsonl holds no step.", "missing")
         return
     validation = [(line["step"], line["validation_loss"]) for line in run.validations]
-    yield figure(
+    yield svg_figure(
         draw_loss([(line["step"], line["loss"]) for line in run.steps], validation),
         "Cross-entropy of the response and its end token.",
     )
@@ -203,14 +202,14 @@ def _layers(run: Run) -> Iterator[str]:
         )
     exponents_QL = np.exp(weights_QL - weights_QL.max(axis=-1, keepdims=True))
     names = _layer_names(run.directory / "config.json", weights_QL.shape[1])
-    yield figure(
+    yield svg_figure(
         draw_layer_weights(exponents_QL / exponents_QL.sum(axis=-1, keepdims=True), names),
         f"Share of each encoder layer in each query token; even shares are {1 / len(names):.2f}.",
     )
 
 
 def _layer_names(config: Path, count: int) -> list[str]:
-    """Name the target layers by their number in the encoder, if the checkpoint tells."""
+    """Return names of the target layers: their numbers in the encoder, if known."""
     layers = _read_json(config, LayerNames).get("target_layer_ids") or []
     return (
         [str(layer) for layer in layers] if len(layers) == count else [str(i) for i in range(count)]
@@ -252,11 +251,11 @@ def _read_recipe(path: Path) -> Any:
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        told = " ".join(str(error).split())
-        raise DataError(f"{path} is not a training recipe: {told}", fix="train again") from error
+        detail = " ".join(str(error).split())
+        raise DataError(f"{path} is not a training recipe: {detail}", fix="train again") from error
     where = f"{path} is not a training recipe"
-    check_json(recipe, RunRecipe, where=where, fix="mend that key, or train again")
-    check_json(recipe, Json, where=where, fix="mend that key, or train again")
+    check_json(recipe, RunRecipe, where=where, fix="correct that key, or train again")
+    check_json(recipe, Json, where=where, fix="correct that key, or train again")
     return recipe
 
 
@@ -284,6 +283,6 @@ def _kind_of_metric(line: Row) -> Any:
 def _read_lines(path: Path, kind_of: Callable[[Row], Any]) -> list[Row]:
     lines: list[Row] = []
     for number, line in numbered_jsonl(path) if path.is_file() else ():
-        check_json(line, kind_of(line), where=f"{path}:{number}", fix="mend or delete that line")
+        check_json(line, kind_of(line), where=f"{path}:{number}", fix="correct or delete that line")
         lines.append(line)
     return lines

@@ -1,7 +1,8 @@
-"""What the files of a run and of its evaluation hold, as far as its report looks at it."""
+"""Fields of the files of a run and of its evaluation that its report reads."""
 
 from typing import NotRequired, TypedDict
 
+from desta.evaluation.formats import Value
 from desta.schema import Json
 
 
@@ -20,7 +21,7 @@ class RunRecipe(TypedDict):
 
 
 class GeneratedRow(TypedDict):
-    """What the model wrote to a validation pair."""
+    """The model's response to a validation pair."""
 
     prompt: str
     target: str
@@ -51,13 +52,6 @@ class LayerNames(TypedDict):
     target_layer_ids: NotRequired[list[int] | None]
 
 
-class Value(TypedDict):
-    """A score and its standard error."""
-
-    value: float
-    standard_error: float
-
-
 class AttributeRow(TypedDict):
     """A task, a group and a system of `scores.json`."""
 
@@ -73,7 +67,7 @@ class AttributeRow(TypedDict):
 
 
 class SkippedRow(TypedDict):
-    """Clips that could not be heard, for one reason."""
+    """Clips that were skipped for one reason."""
 
     reason: str
     count: int
@@ -94,14 +88,14 @@ class ClipRow(TypedDict):
     text: str | None
 
 
-class MessageRow(TypedDict):
-    """A message as the model was given it."""
+class AnswerMessage(TypedDict):
+    """A message of the model's prompt."""
 
     audios: NotRequired[list[ClipRow]]
 
 
 class AnswerGroups(TypedDict):
-    """What an answer is counted in."""
+    """Groups that an answer is counted in."""
 
     task: str
     group: str
@@ -117,5 +111,5 @@ class AnswerLine(TypedDict):
     target: str
     transcription: str
     output: str | None
-    prompt: list[MessageRow]
+    prompt: list[AnswerMessage]
     audio: list[str]

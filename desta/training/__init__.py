@@ -1,1 +1,1 @@
-"""5. Learning the connector."""
+"""5. Training of the connector."""

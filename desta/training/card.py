@@ -6,7 +6,7 @@ from desta.training.config import TrainConfig
 
 
 def model_card(config: TrainConfig, summary: dict[str, Any]) -> str:
-    """Return Markdown that says what the weights are, from what, and how they are used."""
+    """Return the model card of a run, in Markdown."""
     model = config.model
     data = ", ".join(f"`{path}`" for path in config.data.train)
     return f"""---

@@ -1,4 +1,4 @@
-"""The recipe of a training run."""
+"""Recipe of a training run."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from desta.model.config import AUTO, ModelConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """What is learnt from."""
+    """Training and validation data."""
 
     train: tuple[Path, ...]
     """Data set directories."""
@@ -23,17 +23,17 @@ class DataConfig:
     token_budget: int = 2048
     """Tokens of a micro-batch, padding included."""
     chunk_rows: int = 1024
-    """Rows that are sorted by length together: more means less padding, but batches of pairs that
-    are alike; with few pairs take a few batches' worth."""
+    """Rows that are sorted by length together: more means less padding, but batches of similar
+    pairs; with few pairs set it to a few batches' worth."""
     packing: bool = False
-    """Lay the pairs of a micro-batch end to end instead of padding them: no token is wasted, but
+    """Pack the pairs of a micro-batch into one row instead of padding them: no token is wasted, but
     attention is computed over the whole row (docs/decisions/0013)."""
     share_prefix: bool = True
-    """Compute what all pairs of a micro-batch begin with once and without gradient; not where
-    they are packed or the backbone has LoRA or is cut in pieces."""
+    """Compute the common prefix of the pairs of a micro-batch once and without gradient; ignored
+    with packing, LoRA or fsdp2."""
     group_windows: bool = True
-    """Encode the clips of a micro-batch by groups of similar length, so that a long one does not
-    pad the others; not where the connector is cut in pieces."""
+    """Encode the clips of a micro-batch in groups of similar length, so that a long one does not
+    pad the others; ignored with fsdp2."""
     max_text_tokens: int = 100
     """Transcriptions are cut after this many tokens (published: 100)."""
     max_tokens: int = 512
@@ -41,8 +41,7 @@ class DataConfig:
     num_workers: int = 0
     """Processes that read audio; 0 reads in the training process."""
     max_skipped_share: float = 0.02
-    """Share of unusable pairs, of those trained on or of those held out, above which the run
-    stops."""
+    """Largest share of unusable pairs, in training or validation data, before the run stops."""
 
     def __post_init__(self) -> None:
         if not self.train:
@@ -74,7 +73,7 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A training run: model, data, optimiser and how often to look."""
+    """Recipe of a training run: model, data, optimiser, validation, checkpoints."""
 
     model: ModelConfig
     data: DataConfig
@@ -84,16 +83,16 @@ class TrainConfig:
     accumulate: int = 1
     """Micro-batches of a step, per process."""
     device: str = AUTO
-    """Where it computes: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ...; of several
-    processes each takes a GPU of its own."""
+    """Device: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ...; each of several processes
+    uses its own GPU."""
     precision: Literal["auto", "bf16", "no"] = "auto"
     """Mixed precision of the connector; `auto` is bf16 where the device has it."""
     gradient_checkpointing: bool = False
-    """Compute the layers of the backbone a second time in the backward pass: a third slower, in a
-    fraction of the memory."""
+    """Recompute the layers of the backbone in the backward pass: a third slower, in a fraction of
+    the memory."""
     strategy: Literal["ddp", "fsdp2"] = "ddp"
-    """How several processes share the model: `ddp` gives each a copy, `fsdp2` a piece. With
-    `fsdp2` too the whole model must fit on every device while it is loaded, before it is cut."""
+    """Distribution of the model over processes: `ddp` replicates it, `fsdp2` shards it. Even with
+    `fsdp2` the whole model must fit on every device while it is loaded."""
     validate_every: int = 500
     """Steps between validations."""
     validation_rows: int = 256
@@ -101,7 +100,7 @@ class TrainConfig:
     num_samples: int = 4
     """Responses generated at every validation."""
     save_every: int = 500
-    """Steps between checkpoints that a killed run resumes from."""
+    """Steps between checkpoints from which a run can be resumed."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -117,7 +116,7 @@ class TrainConfig:
 
 
 def _check_least(config: Any, where: str, **least: int) -> None:
-    """Refuse values of fields that are below the least one; `where` opens their names."""
+    """Raise ConfigError for values below a minimum; `where` is the prefix of their names."""
     for name, smallest in least.items():
         value = getattr(config, name)
         if value < smallest:
@@ -129,7 +128,7 @@ def _check_least(config: Any, where: str, **least: int) -> None:
 def _check_range(
     config: Any, where: str, name: str, wanted: str, holds: Callable[[float], bool]
 ) -> None:
-    """Refuse the value of a field outside its range, NaN among them."""
+    """Raise ConfigError for the value of a field outside its range, or NaN."""
     value = getattr(config, name)
     if not holds(value):
         raise ConfigError(f"{where}{name} = {value} is not {wanted}", fix=f"give {wanted}")

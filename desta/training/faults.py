@@ -1,7 +1,7 @@
-"""A step whose loss is no number: the pairs that make it so are found and left out.
+"""Search for the pairs that make the loss or gradients of a step NaN, to leave them out.
 
-Each pair is tried alone, and silence beside them: if the model makes no number of that either, it
-is the model, and no pair is at fault.
+Each pair is tried alone. Silence is tried as well: if it gives NaN, the model is the cause and not
+the pairs.
 """
 
 import math
@@ -29,19 +29,19 @@ def without_faulty(
     *,
     parameters: Sequence[Tensor] = (),
 ) -> list[MicroBatch] | None:
-    """Return micro-batches without the pairs that alone give no number; those are skipped.
+    """Return micro-batches without the pairs that give NaN on their own; those are skipped.
 
-    Every process of a run must call it: where they hold the model in pieces, they compute together.
+    Every process of a run must call it, because processes with a sharded model compute together.
 
     Args:
-        model: not wrapped.
-        collator: reads pairs once more.
-        batches: of this process.
+        model: the model without wrappers.
+        collator: reads the pairs again.
+        batches: micro-batches of this process.
         accelerator: of the run.
-        parameters: whose gradients must be numbers, too.
+        parameters: parameters whose gradients must be finite, too.
 
     Returns:
-        None where no process has such a pair, or the model makes no number of silence.
+        None if no process has such a pair, or if silence gives NaN as well.
     """
     pairs = [pair for batch in batches for pair in batch.pairs]
     silence = collator.silence()
@@ -58,7 +58,7 @@ def without_faulty(
 
 
 def diverged(step: int, loss: float, norm: float | None = None) -> ConfigError:
-    """Return the error of a model that makes no number of what it made numbers of before."""
+    """Return the error of a model whose loss has become NaN or infinite."""
     of_gradients = "" if norm is None else f", its gradients' norm {norm}"
     return ConfigError(
         f"the loss of step {step} is {loss}{of_gradients}",
@@ -67,7 +67,7 @@ def diverged(step: int, loss: float, norm: float | None = None) -> ConfigError:
 
 
 def _split(collator: Collator, batch: MicroBatch, faulty: Sequence[bool]) -> MicroBatch:
-    """Form a micro-batch again, of the pairs that are not at fault."""
+    """Return a micro-batch without its faulty pairs, which are skipped."""
     if not any(faulty):
         return batch
     both = list(zip(batch.pairs, faulty, strict=True))

@@ -80,7 +80,7 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
     if _is_finished(run, config):
         log.info("%s is finished; remove it to train again", run)
         return json.loads((run / SUMMARY).read_text(encoding="utf-8"))
-    with processes.told():
+    with processes.dead_process_errors():
         model = config.model
         accelerator = processes.start(
             config.precision,

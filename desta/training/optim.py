@@ -1,4 +1,4 @@
-"""How weights move: AdamW and its schedule."""
+"""Optimiser: AdamW and its learning rate schedule."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from desta.training.config import OptimConfig
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
-    """Return AdamW over the trained tensors; the learning rate is set before every step."""
+    """Create AdamW for the trained tensors; the learning rate is set before every step."""
     return torch.optim.AdamW(
         parameters,
         lr=config.learning_rate,
@@ -20,7 +20,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: OptimConfig) -> t
 
 
 def learning_rate(step: int, *, steps: int, config: OptimConfig) -> float:
-    """Return the rate of a step (1-based): linear warm-up, then cosine down to zero."""
+    """Return the learning rate of a step (1-based): linear warm-up, then cosine decay to zero."""
     if step <= config.warmup_steps:
         return config.learning_rate * step / config.warmup_steps
     progress = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)

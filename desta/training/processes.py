@@ -1,6 +1,6 @@
-"""The processes of a run: how they share the model and the work, and how they end together.
+"""Processes of a run: distribution of model and work, and errors of dead processes.
 
-Several processes are started by `torchrun`, which tells each its number.
+Several processes are started by `torchrun`, which sets the rank of each.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ from desta.model.precision import choose_device, precision
 from desta.training.tally import Tally
 
 Strategy = Literal["ddp", "fsdp2"]
-# What PyTorch says of a reader that has died; what a living one raises names it in other words.
+# PyTorch's message for a dead reader; an error raised by a living one has another message.
 _DEAD_READER = re.compile(r"DataLoader worker \(pid.*(exited unexpectedly|is killed by signal)")
-_NEWS_SECONDS = 1.0  # its connections break a moment before the signal says that it is dead
+_NEWS_SECONDS = 1.0  # its connections break a moment before the signal of its death
 _NETWORK = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 
 
@@ -39,12 +39,12 @@ def start(
     *,
     stored: Callable[[], str | None] = lambda: None,
 ) -> Accelerator:
-    """Join the processes of the run; one that was started alone is alone.
+    """Create the accelerator of this process, joined with the other processes of the run.
 
     Args:
         mixed: mixed precision; `auto` is bf16 where the device has it.
         device: see `desta.model.precision.choose_device`.
-        stored: in how few bits the backbone is stored.
+        stored: returns the quantization of the stored backbone.
 
     Raises:
         ConfigError: this machine has no such device, or one GPU is named for several processes.
@@ -52,12 +52,12 @@ def start(
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several and ":" in device:
         raise ConfigError(
-            f"device = {device} is one device, and every process has its own",
+            f"device = {device} is one device, but every process needs its own",
             fix=f"give device: {device.partition(':')[0]}",
         )
     if several and device != "cpu" and torch.cuda.is_available():
         number = int(os.environ.get("LOCAL_RANK", "0"))
-        torch.cuda.set_device(number % torch.cuda.device_count())  # or all of them try the first
+        torch.cuda.set_device(number % torch.cuda.device_count())  # else all use the first
     place = choose_device(device, stored=stored)
     if place.type == "cuda" and place.index is not None:
         torch.cuda.set_device(place)
@@ -67,11 +67,11 @@ def start(
 
 
 def distribute(model: DestaModel, accelerator: Accelerator, strategy: Strategy) -> nn.Module:
-    """Return what a step calls.
+    """Return the model wrapped for training.
 
-    ddp: every process holds all; gradients are averaged. fsdp2: the layers of the backbone and
-    the connector are cut in pieces and gathered when they are used; embeddings and head, which
-    the model calls by themselves, stay whole.
+    ddp: every process holds the whole model; gradients are averaged. fsdp2: the layers of the
+    backbone and the connector are sharded and gathered when used; embeddings and LM head, which are
+    called outside the layers, stay whole.
     """
     if accelerator.num_processes == 1:
         return model
@@ -89,7 +89,7 @@ def distribute(model: DestaModel, accelerator: Accelerator, strategy: Strategy) 
 
 @contextlib.contextmanager
 def exchanging(accelerator: Accelerator, model: nn.Module, *, last: bool) -> Iterator[None]:
-    """Let processes exchange gradients only after the last micro-batch of a step."""
+    """Exchange gradients between processes only after the last micro-batch of a step."""
     sharded = [m for m in model.modules() if isinstance(m, FSDPModule)]
     for module in sharded:
         module.set_requires_gradient_sync(last, recurse=False)
@@ -98,14 +98,14 @@ def exchanging(accelerator: Accelerator, model: nn.Module, *, last: bool) -> Ite
 
 
 def tally_all(accelerator: Accelerator, tally: Tally) -> Tally:
-    """Add up what all processes have read for a step."""
+    """Return the sum of the tallies of all processes."""
     if accelerator.num_processes == 1:
         return tally
     return Tally.sum(gather_object([tally]))
 
 
 def total(accelerator: Accelerator, value: float) -> float:
-    """Add up a number over all processes."""
+    """Return the sum of a number over all processes."""
     if accelerator.num_processes == 1:
         return value
     tensor = torch.tensor(value, dtype=torch.float32, device=accelerator.device)
@@ -113,22 +113,22 @@ def total(accelerator: Accelerator, value: float) -> float:
 
 
 def most(accelerator: Accelerator, number: int) -> int:
-    """Return the largest of the numbers that the processes have."""
+    """Return the maximum of a number over all processes."""
     return number if accelerator.num_processes == 1 else max(gather_object([number]))
 
 
 def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> float:
-    """Scale gradients down to a global norm; return what it was."""
+    """Clip gradients to a global norm; return the norm before."""
     norm: Tensor = nn.utils.clip_grad_norm_(parameters, max_norm)
     return float(norm.full_tensor() if isinstance(norm, distributed.tensor.DTensor) else norm)
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
-    """Say in one sentence that another process has died: one that reads audio, or one of the run.
+def dead_process_errors() -> Iterator[None]:
+    """Raise DataError if a process that reads audio, or another process of the run, has died.
 
-    PyTorch raises both as RuntimeError, the first from wherever the signal finds us, where a
-    library may turn it into an error of its own.
+    PyTorch raises RuntimeError for both: for a reader from within a signal handler, that is, from
+    any line, where a library may convert it into an error of its own.
     """
     try:
         yield
@@ -143,13 +143,13 @@ def told() -> Iterator[None]:
         if distributed.is_initialized() and _is_network(error):
             raise DataError(
                 "another process of the run has ended",
-                fix="read what that process said, then give the same command again",
+                fix="read the messages of that process, then give the same command again",
             ) from error
         raise
 
 
 def _death_of_a_reader(error: BaseException | None) -> str | None:
-    """Return what PyTorch says of a reader that has died; None where none has."""
+    """Return PyTorch's message for a dead reader; None if none has died."""
     first = error
     try:
         if isinstance(error, ConnectionError | EOFError):
@@ -165,7 +165,7 @@ def _death_of_a_reader(error: BaseException | None) -> str | None:
 
 
 def _broken_pipe(error: BaseException | None) -> str | None:
-    """Return the message of a connection to a reader that broke, should no signal tell why."""
+    """Return the message of a broken connection to a reader, in case no signal arrives."""
     if not isinstance(error, ConnectionError | EOFError):
         return None
     frames = traceback.extract_tb(error.__traceback__)

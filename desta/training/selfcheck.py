@@ -1,6 +1,6 @@
-"""Before the first step: does this backbone give the loss that the fast ways of computing it give?
+"""Check of a backbone before the first step: all fast ways to compute its loss must agree.
 
-Every way is exact on the backbones of the tests; another one may have a rule that nobody knows.
+They are exact for the tested backbones; another one may differ in an unknown way.
 """
 
 import math
@@ -15,19 +15,19 @@ from desta.model.backbone import lm_head
 from desta.model.desta import DestaModel
 
 _TEXTS = ([1, 2, 3, 4, 5], [1, 2, 6, 7])
-_COMMON = 2  # tokens that both begin with; the next one is the last without loss
+_COMMON = 2  # tokens of the common prefix; the next one is the last without loss
 _TOLERANCE = 1e-4  # relative, in float32; coarser formats: 3 %
 
 
 @torch.no_grad()
 def selfcheck(model: DestaModel, name: str, *, packing: bool, share_prefix: bool) -> None:
-    """Compare losses of two short texts, told apart in all ways that the run will use.
+    """Compare the losses of two short texts, computed in all ways that the run will use.
 
     Raises:
         CheckpointError: the loss is not that of the backbone's own logits.
-        ConfigError: texts that are packed, or share a prefix, have another loss.
+        ConfigError: packing or a shared prefix changes the loss.
     """
-    lm_head.check(model.llm_model, name)
+    lm_head.check_logits(model.llm_model, name)
     texts = [Tokens(ids=ids, spans=[], num_context=_COMMON + 1) for ids in _TEXTS]
     embedding = model.llm_model.get_input_embeddings().weight
     tolerance = _TOLERANCE if embedding.dtype == torch.float32 else 3e-2

@@ -1,4 +1,4 @@
-"""The state of a run that a killed process resumes from: safetensors and JSON, no pickle."""
+"""Resumable state of a run, in safetensors and JSON."""
 
 import json
 import shutil
@@ -19,19 +19,19 @@ from desta.reasons import Reasons
 from desta.training.tally import Tally
 
 RESUME = "resume"
-_HOPELESS = 100  # unusable pairs on end after which there is no point in going on
-_ENOUGH = 1000  # pairs below which a share says little
+_HOPELESS = 100  # consecutive unusable pairs after which the run stops
+_ENOUGH = 1000  # fewest pairs of which the share of unusable ones is checked
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of a tensor
 
 
 @dataclass
 class Progress:
-    """Where a run stands."""
+    """Progress of a run."""
 
     step: int = 0
     position: Position = field(default_factory=Position)
     seconds: float = 0.0
-    """Time spent in steps, over all processes that worked on the run one after the other."""
+    """Time spent in steps, interrupted calls included."""
     num_read: int = 0
     """Pairs read, usable or not."""
     skipped: Reasons[str] = field(default_factory=Reasons)
@@ -39,18 +39,18 @@ class Progress:
     cut: Reasons[str] = field(default_factory=Reasons)
     """Parts of pairs that were left out."""
     num_on_end: int = 0
-    """Unusable pairs since the last usable one."""
+    """Number of unusable pairs since the last usable one."""
 
     def count(self, tally: Tally, *, num_rows: int, max_share: float) -> None:
-        """Add what was read for a step.
+        """Add the pairs of a step.
 
         Args:
-            tally: of all processes.
+            tally: counts of all processes.
             num_rows: pairs of the data set.
-            max_share: of all pairs so far that may be unusable.
+            max_share: largest share of unusable pairs.
 
         Raises:
-            DataError: more were.
+            DataError: too many pairs are unusable.
         """
         self.num_read += tally.num_pairs + tally.skipped.total
         self.skipped.merge(tally.skipped)
@@ -75,7 +75,7 @@ class Progress:
 def gather_state(
     parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
-    """Return parameters and moments, whole; every process must call it."""
+    """Return the full parameters and moments; every process must call this."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
         tensors[f"parameter.{name}"] = _whole(parameter)
@@ -85,9 +85,9 @@ def gather_state(
 
 
 def save_state(run: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:
-    """Write the state under a temporary name, then rename: a kill leaves the old or the new.
+    """Write the state under a temporary name, then rename: a kill leaves the old or the new one.
 
-    The old one goes when the new one is on the disk, so that a power failure does too.
+    The old one is removed once the new one is on disk, which also covers a power failure.
     """
     directory = run / RESUME
     target = directory / f"step-{progress.step:08d}"
@@ -109,13 +109,13 @@ def load_state(
     parameters: dict[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> Progress | None:
-    """Restore the newest state into parameters and optimiser, for any number of processes.
+    """Restore parameters and optimiser from the newest state, with any number of processes.
 
     Returns:
-        Where the run stands; None where nothing has been saved yet.
+        The progress of the run; None if nothing has been saved yet.
 
     Raises:
-        DataError: the state is damaged, or that of another model.
+        DataError: the state is damaged, or belongs to another model.
     """
     states = sorted((run / RESUME).glob("step-*"))
     if not states:
@@ -151,14 +151,14 @@ def _check_shapes(tensors: dict[str, Tensor], parameters: dict[str, torch.nn.Par
 
 
 def _whole(tensor: Tensor) -> Tensor:
-    """Return a copy of a tensor, gathered where processes hold pieces of it."""
+    """Return a full copy of a tensor, gathered if it is sharded."""
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()
     return tensor.detach().cpu().contiguous()
 
 
 def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
-    """Return a tensor where and as a parameter lies: whole, or this process's piece of it."""
+    """Return a tensor with the device and sharding of a parameter."""
     tensor = tensor.to(parameter.device)
     if isinstance(parameter, DTensor):
         return distribute_tensor(tensor, parameter.device_mesh, parameter.placements)

@@ -1,4 +1,4 @@
-"""What the micro-batches of a step hold, in numbers that can be added up."""
+"""Counts of the micro-batches of a step."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ class Tally:
 
     num_labels: int = 0
     num_pairs: int = 0
-    """Usable ones."""
+    """Usable pairs."""
     num_tokens: int = 0
-    """Padding included."""
+    """Tokens, padding included."""
     cut: Reasons[str] = field(default_factory=Reasons)
     skipped: Reasons[str] = field(default_factory=Reasons)
 
     @classmethod
     def of(cls, micro_batches: Sequence[MicroBatch]) -> Self:
-        """Count what was read."""
+        """Return the counts of micro-batches."""
         return cls(
             num_labels=sum(m.batch.num_labels for m in micro_batches),
             num_pairs=sum(m.num_pairs for m in micro_batches),
@@ -34,7 +34,7 @@ class Tally:
 
     @classmethod
     def sum(cls, tallies: Sequence["Tally"]) -> Self:
-        """Add up the counts of several processes."""
+        """Return the sum of the counts of several processes."""
         total = cls(
             num_labels=sum(t.num_labels for t in tallies),
             num_pairs=sum(t.num_pairs for t in tallies),

@@ -11,10 +11,10 @@ METRICS = "metrics.jsonl"
 
 
 class Tracker:
-    """Appends metrics to `metrics.jsonl` and mirrors the numbers to TensorBoard."""
+    """Log of metrics in `metrics.jsonl`, with numbers mirrored to TensorBoard."""
 
     def __init__(self, run: Path, *, from_step: int) -> None:
-        """Open the files of a run; lines after `from_step` were lost to a kill and go."""
+        """Open the files of a run; lines after `from_step`, left by a killed call, are removed."""
         path = run / METRICS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         kept = [line for line in lines if _step(line) <= from_step]
@@ -41,4 +41,4 @@ def _step(line: str) -> float:
     try:
         return json.loads(line)["step"]
     except (json.JSONDecodeError, KeyError):
-        return float("inf")  # a torn last line
+        return float("inf")  # an incomplete last line

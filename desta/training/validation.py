@@ -1,4 +1,4 @@
-"""What a run looks at on the way: the loss on held-out pairs, and responses to read."""
+"""Validation during a run: loss on held-out pairs, and sample responses."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from desta.data.dataset import Example, PairDataset, SkippedPair
 from desta.data.sampling import BucketSampler
 from desta.errors import DataError
 from desta.isolation import error_of, in_halves
-from desta.model.backbone.decoding import end_ids, read, write
+from desta.model.backbone.decoding import end_ids, generate, prefill
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
@@ -27,23 +27,23 @@ _SAMPLING = Sampling(max_new_tokens=48)
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The pairs of a validation, read once."""
+    """Validation pairs, read once."""
 
     batches: list[MicroBatch]
     samples: list[Example]
-    """Pairs that are answered."""
+    """Pairs for which responses are generated."""
     skipped: list[SkippedPair]
     """Unusable pairs."""
     num_rows: int
-    """Of the data, usable or not."""
+    """Number of pairs, usable or not."""
     max_skipped_share: float
     collator: Collator
 
     def leave_out(self, batches: list[MicroBatch]) -> None:
-        """Take batches of which some pairs are left out in place of the own ones.
+        """Replace the batches by ones without some of the pairs.
 
         Raises:
-            DataError: too large a share of the pairs is unusable by now.
+            DataError: too large a share of the pairs is unusable.
         """
         self.skipped[:] = [item for batch in batches for item in batch.skipped]
         self.batches[:] = batches
@@ -55,7 +55,7 @@ class HeldOut:
     def read(
         cls, config: DataConfig, collator: Collator, *, num_rows: int, num_samples: int
     ) -> Self:
-        """Read the first rows of the validation data.
+        """Read the first pairs of the validation data.
 
         Raises:
             DataError: there are none, or too large a share of them is unusable.
@@ -93,10 +93,10 @@ def validate(
 ) -> dict[str, Any]:
     """Return `validation_loss` and `samples`: prompts with target and generated response.
 
-    Pairs of which the model makes no number are left out from now on.
+    Pairs for which the model computes NaN are left out from now on.
 
     Raises:
-        ConfigError: it makes no number of any.
+        ConfigError: it computes NaN for all pairs.
         DataError: too large a share of the pairs is unusable.
     """
     model = loaded.model.eval()
@@ -139,7 +139,7 @@ def _sample(example: Example, generated: str) -> dict[str, str]:
 
 
 def _answer(loaded: Loaded, examples: Sequence[Example]) -> list[dict[str, str]]:
-    """Answer pairs greedily."""
+    """Generate responses greedily."""
     model, tokenizer = loaded.model, loaded.tokenizer
     windows = [w for e in examples for w in e.windows] or [SILENCE]
     audio = model.audio_tokens(model.encode(model.mel(windows)))
@@ -155,7 +155,7 @@ def _answer(loaded: Loaded, examples: Sequence[Example]) -> list[dict[str, str]]
         sequences.append(model.sequence(ids, list(zip(places, own[:, None], strict=True))))
     ends = end_ids(model.llm_model, tokenizer)
     writers = [Writer(tokenizer, _SAMPLING, end_ids=ends) for _ in examples]
-    for _ in write(model.llm_model, read(model.llm_model, sequences), writers):
+    for _ in generate(model.llm_model, prefill(model.llm_model, sequences), writers):
         pass
     return [
         _sample(example, writer.text) for example, writer in zip(examples, writers, strict=True)

@@ -1,1 +1,1 @@
-"""What `speed.py` measures, and how: settings, clips, training, answering, table."""
+"""Measurements of `speed.py`: settings, clips, training, answering, tables."""

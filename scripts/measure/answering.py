@@ -1,4 +1,4 @@
-"""Answering under one of the settings; the only file that knows the engine's own parts."""
+"""Measurement of answers with one of the settings; uses private parts of the engine."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from desta import audio
 from desta.data.layout import wrap_locators
-from desta.inference.audio_encoding import Heard
+from desta.inference.clip_cache import EncodedClip
 from desta.inference.engine import Engine, Limits
 from desta.inference.requests import Answer, with_audios
 from desta.inference.transcribe import Transcriber
@@ -21,7 +21,7 @@ from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 from desta.vad import spoken_windows
 from measure.clips import SPOKEN, ask, ask_again
 from measure.flops import first_token_flops
-from measure.published import Listener
+from measure.published import PublishedTranscriber
 from measure.settings import Scale, Settings
 
 FIRST_TRANSCRIBED = "first token, new clip, transcribed, s"
@@ -31,7 +31,7 @@ TRANSCRIBING = "transcribing, s per s of audio"
 
 
 def answers_a_second(batch_size: int, text: str | None) -> str:
-    """Return the name of the measure.
+    """Return the name of the measure of answers per second.
 
     >>> answers_a_second(4, None)
     'answers/s, 4 at a time, transcribed'
@@ -40,7 +40,7 @@ def answers_a_second(batch_size: int, text: str | None) -> str:
 
 
 class Side:
-    """A model that answers under one of the settings."""
+    """A model that answers with one of the settings."""
 
     def __init__(self, loaded: Loaded, settings: Settings, other_clip: Path) -> None:
         self.settings = settings
@@ -54,15 +54,15 @@ class Side:
             dtype=encoder.conv1.weight.dtype,
             window=settings.window,
         )
-        self._listener = (
+        self._published = (
             None
-            if settings.own_listening
-            else Listener(loaded.parts.encoder.place, str(loaded.model.device))
+            if settings.own_transcriber
+            else PublishedTranscriber(loaded.parts.encoder.place, str(loaded.model.device))
         )
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Begin with an engine that has answered a question about one other clip."""
+    def reset(self) -> None:
+        """Replace the engine by a new one that has answered a question about one other clip."""
         limits = Limits()
         if not self.settings.clip_cache:
             limits = replace(limits, audio_cache_bytes=0)
@@ -75,7 +75,7 @@ class Side:
     def answer(
         self, conversations: Sequence[Sequence[Message]], max_new_tokens: int
     ) -> list[Answer]:
-        """Answer requests that come together."""
+        """Return the answers to simultaneous requests."""
         if not self.settings.encode_once:
             conversations = [self._with_texts(conversation) for conversation in conversations]
         sampling = Sampling(max_new_tokens=max_new_tokens)
@@ -87,18 +87,18 @@ class Side:
         return answers
 
     def transcribe(self, paths: Sequence[Path]) -> list[str | None]:
-        """Transcribe clips; where the encoder runs once, audio tokens are made as well."""
+        """Return the transcriptions of clips; `encode_once` also computes audio tokens."""
         if not self.settings.encode_once:
-            return [self._listen(path, None) for path in paths]
+            return [self._transcribe_published(path, None) for path in paths]
         refs = [AudioRef(audio=str(path), text=None) for path in paths]
         batches = [refs] if self.settings.batched else [[ref] for ref in refs]
-        heard = [clip for batch in batches for clip in self._engine.hearing.hear(batch)]
-        return [clip.text if isinstance(clip, Heard) else None for clip in heard]
+        encoded = [clip for batch in batches for clip in self._engine.audio_encoder.encode(batch)]
+        return [clip.text if isinstance(clip, EncodedClip) else None for clip in encoded]
 
-    def _listen(self, path: str | Path, given: str | None) -> str:
-        """Let Whisper encode for itself; the connector will encode again."""
-        if self._listener is not None:
-            return self._listener.text(path, given)
+    def _transcribe_published(self, path: str | Path, given: str | None) -> str:
+        """Return the given text, or a transcription for which Whisper encodes separately."""
+        if self._published is not None:
+            return self._published.text(path, given)
         if given is not None:
             return given
         samples = audio.load_audio(path)
@@ -108,7 +108,7 @@ class Side:
 
     def _with_texts(self, conversation: Sequence[Message]) -> list[Message]:
         refs = [
-            replace(ref, text=self._listen(ref.audio, ref.text))
+            replace(ref, text=self._transcribe_published(ref.audio, ref.text))
             for message in conversation
             for ref in message.audios
         ]
@@ -116,7 +116,7 @@ class Side:
 
 
 def measure(side: Side, paths: Sequence[Path], seconds: int, scale: Scale) -> dict[str, float]:
-    """Return every measure of one round over clips of one length."""
+    """Return the measures of one round over clips of one length."""
     few = paths[: scale.num_alone]
     found = {
         FIRST_TRANSCRIBED: mean(_first_token(side, ask(path, None)) for path in few),
@@ -126,7 +126,7 @@ def measure(side: Side, paths: Sequence[Path], seconds: int, scale: Scale) -> di
     }
     for text in (SPOKEN, None):
         alone = _answers(side, few, text, 1, scale)
-        for size in scale.batch_sizes:  # where nothing is batched, requests wait for each other
+        for size in scale.batch_sizes:  # without batching, requests wait for each other
             together = size > 1 and side.settings.batched
             found[answers_a_second(size, text)] = (
                 _answers(side, paths[:size], text, size, scale) if together else alone
@@ -135,15 +135,15 @@ def measure(side: Side, paths: Sequence[Path], seconds: int, scale: Scale) -> di
 
 
 def count_spoken(side: Side, paths: Sequence[Path]) -> int:
-    """Count the clips in which Whisper hears words."""
-    side.forget()
+    """Return the number of clips in which Whisper finds words."""
+    side.reset()
     return sum(text not in (None, NO_TRANSCRIPTION) for text in side.transcribe(paths))
 
 
 def least_flops(side: Side, path: Path, seconds: int) -> float:
-    """Count what a first token about a new clip takes at least, text given.
+    """Return the least operations for the first token about a new clip with given text.
 
-    What stands before the audio was read with the question about another clip, and kept.
+    The prompt before the audio is cached from the question about another clip.
     """
     engine = side._engine
     asked = wrap_locators(ask(path, SPOKEN), engine.layout.locator)
@@ -153,15 +153,15 @@ def least_flops(side: Side, path: Path, seconds: int) -> float:
 
 
 def _first_token(side: Side, conversation: Sequence[Message]) -> float:
-    side.forget()
+    side.reset()
     started = time.perf_counter()
     side.answer([conversation], 1)
     return time.perf_counter() - started
 
 
 def _second_question(side: Side, path: Path, scale: Scale) -> float:
-    """Time the first token of the second answer; the first answer is written beforehand."""
-    side.forget()
+    """Time the first token of the second answer; generating the first answer is not timed."""
+    side.reset()
     asked = ask(path, None)
     [first] = side.answer([asked], scale.new_tokens)
     started = time.perf_counter()
@@ -170,7 +170,7 @@ def _second_question(side: Side, path: Path, scale: Scale) -> float:
 
 
 def _transcribing(side: Side, paths: Sequence[Path], seconds: int) -> float:
-    side.forget()
+    side.reset()
     started = time.perf_counter()
     side.transcribe(paths)
     return (time.perf_counter() - started) / (seconds * len(paths))
@@ -179,7 +179,7 @@ def _transcribing(side: Side, paths: Sequence[Path], seconds: int) -> float:
 def _answers(
     side: Side, paths: Sequence[Path], text: str | None, batch_size: int, scale: Scale
 ) -> float:
-    side.forget()
+    side.reset()
     asked = [ask(path, text) for path in paths]
     started = time.perf_counter()
     for start in range(0, len(asked), batch_size):
@@ -188,7 +188,7 @@ def _answers(
 
 
 def never_end(loaded: Loaded) -> None:
-    """Let every answer have the length it is asked for: no end token is ever likely."""
+    """Suppress end tokens, so that every answer has the requested length."""
     ends = end_ids(loaded.model.llm_model, loaded.tokenizer)
 
     def forbid(_module: object, _inputs: object, logits: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Parts of a Markdown page that a script writes, between two comments that name them."""
+"""Blocks of a Markdown page that scripts write, between two comments with their name."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from desta.errors import DataError
 
 
 def replace_block(page: Path, name: str, text: str) -> None:
-    """Write the text in place of what stands between the comments.
+    """Replace the text between the comments of a block.
 
     Raises:
         DataError: the page is missing, or does not hold the two comments once.
@@ -23,7 +23,7 @@ def replace_block(page: Path, name: str, text: str) -> None:
 
 
 def origin(facts: dict[str, Any]) -> str:
-    """Say with which command and at which commit figures were made.
+    """Return command and commit of figures, in Markdown.
 
     >>> origin({"command": "python x.py", "commit": "0123456789", "modified": False})
     '`python x.py`, commit 0123456'

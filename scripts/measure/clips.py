@@ -1,4 +1,4 @@
-"""The clips that are measured on, and the questions and training pairs about them."""
+"""Clips for measurements, and questions and training pairs about them."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -50,9 +50,9 @@ def write_clips(source: Path | None, folder: Path, *, count: int, seconds: int) 
 
 
 def speech_like(generator: np.random.Generator, seconds: int) -> NDArray[np.float32]:
-    """Make a wordless voice that passes for speech: what the detector rejects, nobody transcribes.
+    """Return a synthetic voice without words that the voice activity detector takes for speech.
 
-    Pitch and formants glide, and there are two syllables a second.
+    Pitch and formants glide, and there are two syllables per second.
     """
     times = np.arange(seconds * audio.SAMPLE_RATE) / audio.SAMPLE_RATE
     knots = np.arange(0, seconds + 0.2, 0.2)
@@ -71,7 +71,7 @@ def speech_like(generator: np.random.Generator, seconds: int) -> NDArray[np.floa
 
 
 def ask(path: Path, text: str | None) -> list[Message]:
-    """Return a question about a clip; without a text, Whisper transcribes."""
+    """Return a question about a clip; without a text, Whisper transcribes the clip."""
     system = Message(role="system", content=SYSTEM_PROMPT)
     return [system, user_message(PROMPT, [path], locator=LOCATOR, texts=[text])]
 
@@ -86,7 +86,7 @@ def ask_again(conversation: Sequence[Message], answer: str) -> list[Message]:
 
 
 def make_pairs(loaded: Loaded, paths: Sequence[Path], scale: Scale) -> list[AudioTextPair]:
-    """Return pairs whose responses have lengths spread over `scale.response_tokens`."""
+    """Create pairs with responses of lengths spread over `scale.response_tokens`."""
     generator = np.random.default_rng(0)
     lengths = generator.integers(*scale.response_tokens, scale.num_pairs, endpoint=True)
     words = encode_text(loaded.tokenizer, RESPONSE)

@@ -1,7 +1,7 @@
-"""Floating-point operations that nobody can leave out, counted from the shapes of the model.
+"""Least number of floating-point operations, counted from the shapes of the model.
 
-Frames of the true length, no padding, the head on positions that are asked for. A product of (a, b)
-and (b, c) is 2abc operations; what is not a matrix product is left out.
+Frames of the true length, no padding, LM head only where logits are needed. A product of (a, b) and
+(b, c) is 2abc operations; only matrix products count.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from desta.model.encoder.whisper import WhisperEncoder
 def training_flops(
     model: DestaModel, *, num_frames: int, num_tokens: float, num_labels: float
 ) -> dict[str, float]:
-    """Return the operations on a pair by part, forward and backward together.
+    """Return the operations of a training pair by part, forward and backward together.
 
     Args:
-        model: gives the shapes.
+        model: the model, for its shapes.
         num_frames: encoder frames of the clip, 50 a second.
         num_tokens: positions of the sequence.
-        num_labels: those that carry loss.
+        num_labels: labelled positions.
     """
     connector, backbone = _connector(model.connector, num_frames), _backbone(model, num_tokens)
-    # Forward, gradient of weights, gradient of activations; the frames need none of the last, the
-    # frozen weights none of the second.
+    # Forward, gradient of weights, gradient of activations: frames need no gradient of activations,
+    # frozen weights no gradient of weights.
     return {
         "encoder, forward": _encoder(model.encoder, num_frames),
         "connector, forward and backward": 3 * connector.of_queries + 2 * connector.of_frames,
@@ -41,9 +41,9 @@ def first_token_flops(model: DestaModel, *, num_frames: int, num_tokens: int) ->
     """Return the operations from a new clip, with its text, to the first token of the answer.
 
     Args:
-        model: gives the shapes.
+        model: the model, for its shapes.
         num_frames: encoder frames of the clip, 50 a second.
-        num_tokens: positions that the backbone has not read before.
+        num_tokens: positions that are not in the backbone's cache.
     """
     connector, backbone = _connector(model.connector, num_frames), _backbone(model, num_tokens)
     return (
@@ -64,15 +64,15 @@ def _encoder(encoder: WhisperEncoder, num_frames: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class _Connector:
-    """Operations of a forward pass."""
+    """Operations of a forward pass of the connector."""
 
     of_queries: float
     of_frames: float
-    """Keys and values of the encoder's frames."""
+    """Those for keys and values of the encoder's frames."""
 
 
 def _connector(connector: QFormerConnector, num_frames: int) -> _Connector:
-    """Count the Q-Former once for every target layer, each with its own queries."""
+    """Return the operations of the Q-Former, which runs once for every target layer."""
     num_queries, num_layers = connector.layer_weights.shape
     dim = connector.layer_prompts[0].shape[-1]
     of_queries, of_frames = 2.0 * num_queries * linear_weights(connector.proj), 0.0
@@ -88,7 +88,7 @@ def _connector(connector: QFormerConnector, num_frames: int) -> _Connector:
 
 @dataclass(frozen=True, kw_only=True)
 class _Backbone:
-    """Operations of a forward pass without the head."""
+    """Operations of a forward pass of the backbone without the LM head."""
 
     attention: float
     weights: float
@@ -107,10 +107,10 @@ def _backbone(model: DestaModel, num_tokens: float) -> _Backbone:
 
 
 def _head(model: DestaModel) -> float:
-    """Count for one position."""
+    """Return the operations of the LM head for one position."""
     return 2.0 * model.llm_model.get_output_embeddings().weight.numel()
 
 
 def linear_weights(module: nn.Module) -> int:
-    """Count the weights of all matrices that multiply every position."""
+    """Return the number of weights of all matrices that multiply every position."""
     return sum(m.weight.numel() for m in module.modules() if isinstance(m, nn.Linear))

@@ -1,4 +1,4 @@
-"""How the published code comes by the words of a clip: by libraries, each as it comes."""
+"""Transcription as in the published code, by silero's detector and transformers."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from desta.inference.transcribe import MAX_NEW_TOKENS
 from desta.records import NO_TRANSCRIPTION
 
 
-class Listener:
-    """silero's detector, and where it hears somebody, `generate` of transformers' Whisper.
+class PublishedTranscriber:
+    """silero's detector, and for clips with speech `generate` of transformers' Whisper.
 
-    Whisper computes in float32 and reads 30 s. `generate` is given no language: it encodes the clip
-    to find it out and encodes it again to write, before the connector has it encoded once more.
+    Whisper computes in float32 on 30 s. Without a language, `generate` encodes the clip to detect
+    it and again to transcribe, and for the connector it is encoded once more.
     """
 
     def __init__(self, directory: Path | str, device: str) -> None:
@@ -26,13 +26,13 @@ class Listener:
         whisper = WhisperForConditionalGeneration.from_pretrained(directory, dtype=torch.float32)
         self._whisper = whisper.eval().to(device)
         self._processor = WhisperProcessor.from_pretrained(directory)
-        # What OpenAI's own checkpoints say in older words; not every copy does.
+        # OpenAI's checkpoints state this in an older form; not every copy does.
         multilingual = getattr(whisper.generation_config, "is_multilingual", False)
         self._task = {"task": "transcribe"} if multilingual else {}
 
     @torch.no_grad()
     def text(self, recording: Path | str, given: str | None) -> str:
-        """Return the given text, or else what is said; voice is looked for in every clip."""
+        """Return the given text, or else the transcription; speech is detected in every clip."""
         samples = audio.load_audio(recording)
         waveform = torch.from_numpy(samples)
         speech = self._spans(waveform, self._detector, sampling_rate=audio.SAMPLE_RATE)

@@ -1,4 +1,4 @@
-"""Rounds that take turns: all settings on one device, once after the other, again and again."""
+"""Measurement rounds: all settings on one device in turn, repeated."""
 
 import platform
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ from measure.settings import (
 )
 from measure.training import Job, Processes, product_flops
 
-LADDER_SECONDS = 5  # the length at which every lever is measured; elsewhere only both ends
+LADDER_SECONDS = 5  # length of clips for every lever; other lengths only for both ends
 PARTS = ("training", "answering")
 
 Clips = dict[int, tuple[Path, ...]]
-"""The clips of each length in seconds."""
+"""Clips by length in seconds."""
 
 
 def measure_device(
@@ -41,7 +41,7 @@ def measure_device(
     parts: Sequence[str],
     device: str,
 ) -> dict[str, Any]:
-    """Return the figures of one device, as they stand in the JSON file."""
+    """Return the figures of one device, as in the JSON file."""
     records = table.Records()
     facts: dict[str, Any] = {}
     rung = LADDER_SECONDS if LADDER_SECONDS in clips else next(iter(clips))
@@ -59,7 +59,7 @@ def measure_device(
 
 
 def steps(levers: Sequence[Lever], clips: Clips, rung: int) -> list[tuple[int, str, Settings]]:
-    """Return what is measured in a round: all levers at one length, both ends at the others."""
+    """Return the measurements of a round: all levers at one length, both ends at the others."""
     return [
         (seconds, name, settings)
         for seconds in clips
@@ -76,7 +76,7 @@ def measure_training(
     device: str,
     rung: int,
 ) -> dict[str, Any]:
-    """Add what training takes; return facts about it."""
+    """Add the measures of training to the records; return facts about it."""
     todo = steps(TRAINING, clips, rung)
     peak, flops, tokens, labels = 0.0, {}, 0.0, 0.0
     label = f"training on {device}"
@@ -120,14 +120,14 @@ def measure_answering(
     device: str,
     rung: int,
 ) -> dict[str, Any]:
-    """Add what answers take; return facts about it."""
+    """Add the measures of answering to the records; return facts about it."""
     sides = make_sides(config, dict(ladder(ANSWERING)), device, other_clip=clips[rung][-1])
     last = list(sides.values())[-1]
     todo = steps(ANSWERING, clips, rung)
     peak = 0.0
     label = f"answering on {device}"
     with progress_bar(label, total=rounds * len(todo)) as advance:
-        for side in sides.values():  # what is only slow the first time does not count
+        for side in sides.values():  # warm-up
             side.answer([ask(paths[0], None) for paths in clips.values()], 1)
         last.transcribe(clips[rung])
         for _ in range(rounds):
@@ -150,13 +150,13 @@ def measure_answering(
 def make_sides(
     config: ModelConfig, settings: dict[str, Settings], device: str, *, other_clip: Path
 ) -> dict[str, Side]:
-    """Build an engine for each of the settings; those that run its layers alike share a backbone.
+    """Build an engine for each of the settings; those with the same layers share a backbone.
 
     Args:
         config: of the model.
         settings: by name.
-        device: where it computes.
-        other_clip: what every engine was asked about before it is measured.
+        device: device of the models.
+        other_clip: clip that every engine is asked about before it is measured.
     """
     built: dict[tuple[str, str, bool], Loaded] = {}
     backbones: dict[bool, Any] = {}
@@ -177,7 +177,7 @@ def make_sides(
 
 
 def cpu_name() -> str:
-    """Return what Linux calls the processor; elsewhere what Python knows of it."""
+    """Return the name of the processor from Linux, else from Python."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]

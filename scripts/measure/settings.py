@@ -1,7 +1,7 @@
-"""The published settings, the levers that lead from them to ours, and the sizes of a measurement.
+"""Published settings, the levers that lead from them to ours, and the scale of a measurement.
 
-All of it runs in our own code, so that a lever's gain is its own and not that of another library,
-but for the words of a clip: there the published code asks a library, and so do its settings here.
+All settings run in our own code, so that the gain of a lever is not that of another library, except
+for transcription: there the published code uses libraries, and so do its settings here.
 """
 
 from collections.abc import Sequence
@@ -20,35 +20,35 @@ PUBLISHED = "published settings"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a model is computed; the defaults are the published settings."""
+    """Settings of computation; the defaults are the published ones."""
 
     window: Window = "30s"
     encoder_dtype: Dtype = "float32"
-    """The connector follows it in answering; the backbone is in bfloat16 where the device has it,
-    and training is under autocast to the format of the backbone."""
+    """Also of the connector in answering; the backbone is in bfloat16 where the device has it, and
+    training runs under autocast to the dtype of the backbone."""
     labelled_head: bool = False
     """Training: logits of labelled positions only."""
     share_prefix: bool = False
-    """Training: what all rows of a batch begin with is read once, without gradient."""
+    """Training: the common prefix of a batch is computed once, without gradient."""
     buckets: bool = False
-    """Training: pairs of similar length up to a token budget, not 12 in random order."""
-    own_listening: bool = False
-    """Answering: `desta.vad` and our transcriber; else `measure.published.Listener`."""
+    """Training: batches of similar length up to a token budget, not of 12 random pairs."""
+    own_transcriber: bool = False
+    """Answering: `desta.vad` and our transcriber, not `measure.published.PublishedTranscriber`."""
     encode_once: bool = False
-    """Answering: Whisper's decoder and the connector read the same pass of the encoder."""
+    """Answering: one pass of the encoder for Whisper's decoder and the connector."""
     fast_layers: bool = False
-    """The backbone's layers run as `desta.model.backbone.cpu.layers` writes them, on the CPU."""
+    """Fused layers of `desta.model.backbone.cpu.layers`, on the CPU."""
     batched: bool = False
-    """Answering: requests that come together are answered together."""
+    """Answering: simultaneous requests are batched."""
     clip_cache: bool = False
-    """Answering: audio tokens and transcription of a clip are kept."""
+    """Answering: audio tokens and transcriptions are cached."""
     prefix_cache: bool = False
-    """Answering: keys and values of what the backbone has read are kept."""
+    """Answering: keys and values of the backbone are cached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lever:
-    """A small change of the settings."""
+    """A change of the settings."""
 
     name: str
     changes: dict[str, Any]
@@ -63,7 +63,7 @@ TRAINING = (
     Lever(name="batches of similar lengths", changes={"buckets": True}),
 )
 ANSWERING = (
-    Lever(name="language and text from one pass", changes={"own_listening": True}),
+    Lever(name="language and text from one pass", changes={"own_transcriber": True}),
     Lever(name="one encoder pass for both readers", changes={"encode_once": True}),
     Lever(name="windows of true length", changes={"window": "tight"}),
     Lever(name="frozen encoder in bfloat16", changes={"encoder_dtype": "auto"}),
@@ -75,7 +75,7 @@ ANSWERING = (
 
 
 def ladder(levers: Sequence[Lever]) -> list[tuple[str, Settings]]:
-    """Return the published settings, and then what each lever makes of those before it.
+    """Return the published settings, then those after each lever, cumulatively.
 
     >>> [name for name, _ in ladder(TRAINING)][:2]
     ['published settings', '+ windows of true length']
@@ -93,7 +93,7 @@ def ends(levers: Sequence[Lever]) -> list[tuple[str, Settings]]:
 
 
 def build(config: ModelConfig, settings: Settings, device: str) -> Loaded:
-    """Build a model with an untrained connector; every call draws the same one."""
+    """Build a model with an untrained connector, the same in every call."""
     torch.manual_seed(0)
     wanted = replace(config, window=settings.window, dtype="float32")
     loaded = checkpoint.fresh(wanted, device=device)
@@ -105,7 +105,7 @@ def build(config: ModelConfig, settings: Settings, device: str) -> Loaded:
 
 
 def _slow_down(backbone: Any) -> None:
-    """Take back what `desta.model.backbone.cpu.layers.speed_up` has exchanged."""
+    """Undo `desta.model.backbone.cpu.layers.fuse_layers`."""
     for module in backbone.modules():
         vars(module).pop("forward", None)
     backbone.get_output_embeddings()._forward_pre_hooks.clear()
@@ -113,27 +113,27 @@ def _slow_down(backbone: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much is measured."""
+    """Amount of measurement."""
 
     seconds: tuple[int, ...] = (2, 5, 10, 30)
-    """Lengths of the clips."""
+    """Lengths of clips."""
     num_pairs: int = 48
-    """Trained on in a round; a multiple of `published_batch`."""
+    """Training pairs of a round; a multiple of `published_batch`."""
     published_batch: int = 12
     response_tokens: tuple[int, int] = (4, 86)
-    """Shortest and longest; with 64 query tokens, a pair has about 166 tokens in all."""
+    """Shortest and longest response; with 64 query tokens, a pair has about 166 tokens in all."""
     batch_sizes: tuple[int, ...] = (1, 4, 16)
-    """Requests that come together; the last is also the number of clips."""
+    """Numbers of simultaneous requests; the last is also the number of clips."""
     num_alone: int = 4
     """Requests that are timed one by one."""
     new_tokens: int = 24
-    """Of every answer."""
+    """Tokens of every answer."""
     matrix_size: int = 4096
-    """Of the square matrices whose product shows the peak of the machine."""
+    """Size of the square matrices whose product gives the peak of the machine."""
 
 
 BUSY = Scale(seconds=(5,), num_pairs=24, batch_sizes=(1, 16))
-"""Of `neighbour.py`: enough to tell settings apart in a minute each."""
+"""Scale of `neighbour.py`: about a minute for each of the settings."""
 
 QUICK = Scale(
     seconds=(2,),

@@ -1,4 +1,4 @@
-"""What was measured, as Markdown and as JSON."""
+"""Measurements as Markdown and JSON."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,23 +15,23 @@ _HIGHER_IS_BETTER = ("answers/s", SAMPLES, SHARE)
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One measure under one of the settings."""
+    """Values of one measure with one of the settings."""
 
     seconds: int
     """Length of the clips."""
     settings: str
     measure: str
     values: list[float] = field(default_factory=list)
-    """One of each round, in order; rounds take turns among the settings."""
+    """One value per round."""
 
     @property
     def median(self) -> float:
-        """The figure that is shown."""
+        """Median over rounds, which is the figure shown."""
         return median(self.values)
 
 
 class Records:
-    """All measures of one device, in the order in which they came."""
+    """All records of one device, in order."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._by_key = {(r.seconds, r.settings, r.measure): r for r in records}
@@ -52,7 +52,7 @@ class Records:
         return self._by_key[seconds, settings, measure]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Compare the last settings of every measure with the published ones."""
+        """Return rows that compare the last settings of every measure with the published ones."""
         last: dict[tuple[int, str], Record] = {}
         for record in self._by_key.values():
             last[record.seconds, record.measure] = record
@@ -79,18 +79,18 @@ class Records:
 
 
 def gain(measure: str, before: float, after: float) -> float:
-    """Return how many times better a measure became.
+    """Return the factor by which a measure improved.
 
     >>> gain("answers/s, 4 at a time", 1.0, 3.0), gain("first token, s", 3.0, 1.0)
     (3.0, 3.0)
     """
-    if before <= 0 or after <= 0:  # less memory than can be told
+    if before <= 0 or after <= 0:  # memory below the resolution
         return float("nan")
     return after / before if measure.startswith(_HIGHER_IS_BETTER) else before / after
 
 
 def comparison(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the table of published settings against ours; a figure is the median of rounds."""
+    """Return the table of published settings and ours; figures are medians of rounds."""
     lines = [
         "| | clips of | published settings | ours | times better (lowest to highest) |",
         "|---|---|---|---|---|",
@@ -103,10 +103,10 @@ def comparison(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def ladder(records: Sequence[Record]) -> str:
-    """Return the table of levers; in parentheses, the gain over the line before it.
+    """Return the table of levers, with the gain over the line before in parentheses.
 
     Args:
-        records: of one length, those of the same settings holding the same measures.
+        records: records of one length; all settings have the same measures.
     """
     cells = {(r.settings, r.measure): r.median for r in records}
     settings = list(dict.fromkeys(name for name, _ in cells))
@@ -126,7 +126,7 @@ def ladder(records: Sequence[Record]) -> str:
 
 
 def report(device: str, figures: dict[str, Any]) -> str:
-    """Return all tables of one device from what the JSON file holds of it."""
+    """Return all tables of one device from its figures in the JSON file."""
     records = [Record(**record) for record in figures["records"]]
     rung = figures["ladder_seconds"]
     parts = [f"### {device}: {figures['processor']}", comparison(figures["rows"])]

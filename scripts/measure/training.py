@@ -1,4 +1,4 @@
-"""Training under one of the settings, in a process of its own so that its memory can be told."""
+"""Measurement of training with one of the settings, in its own process to measure memory."""
 
 import ctypes
 import gc
@@ -29,17 +29,17 @@ from measure.clips import make_pairs
 from measure.flops import training_flops
 from measure.settings import Scale, Settings, build
 
-DATA = DataConfig(train=(Path(),))  # pairs are made, none is read
+DATA = DataConfig(train=(Path(),))  # pairs are synthetic, none is read
 OPTIM = OptimConfig()
 GIB = 2**30
-_PRODUCTS = 8  # timed on end
+_PRODUCTS = 8  # timed in a row
 
 LossSum = Callable[[DestaModel, MicroBatch], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one process does: load, take a step that does not count, train on all pairs once."""
+    """Work of one process: load, warm up with one step, train on all pairs once."""
 
     config: ModelConfig
     settings: Settings
@@ -50,19 +50,19 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What one round of training took."""
+    """Results of one round of training."""
 
     samples_per_second: float
     peak_gib: float | None
-    """Highest memory in use above what the loaded weights take; None where nobody can tell."""
+    """Peak memory above that of the loaded weights; None if the system does not report it."""
     flops_per_sample: float
-    """Operations that cannot be left out (`measure.flops`)."""
+    """Least operations (`measure.flops`)."""
     tokens_per_sample: float
     labels_per_sample: float
 
 
 class Processes:
-    """Starts a fresh process for every call; all are forked from one that has imported torch."""
+    """Runner of functions in fresh processes, forked from one that has imported torch."""
 
     def __enter__(self) -> "Processes":
         context = get_context("forkserver")
@@ -78,7 +78,7 @@ class Processes:
         return self._call(train, job)
 
     def product_flops(self, size: int, device: str) -> float:
-        """Measure how many operations a second a large bfloat16 matrix product reaches."""
+        """Measure the operations per second of a large bfloat16 matrix product."""
         return self._call(product_flops, size, device)
 
     def _call(self, function: Callable, *arguments: object):  # noqa: ANN202
@@ -86,13 +86,13 @@ class Processes:
             return self._pool.submit(function, *arguments).result()
         except BrokenProcessPool as error:
             raise DestaError(
-                "a measuring process was killed, most likely for want of memory",
+                "a measuring process was killed, most likely for lack of memory",
                 fix="measure a smaller model, or on a machine with more memory",
             ) from error
 
 
 def train(job: Job) -> Trained:
-    """Load the model, train on all pairs and tell what it took."""
+    """Load the model, train on all pairs and return the results."""
     loaded = build(job.config, job.settings, job.device)
     pairs = make_pairs(loaded, job.paths, job.scale)
     collator = Collator(replace(DATA, share_prefix=job.settings.share_prefix), loaded)
@@ -106,7 +106,7 @@ def train(job: Job) -> Trained:
         return collator.reader.length(pairs[number])
 
     def step(numbers: Sequence[int]) -> int:
-        """Take a step as `desta.training.loop` does; return the number of labels."""
+        """Run a step like `desta.training.loop`; return the number of labels."""
         micro_batch = collator([pairs[number] for number in numbers])
         assert isinstance(micro_batch, MicroBatch)
         num_labels = micro_batch.batch.num_labels
@@ -118,11 +118,11 @@ def train(job: Job) -> Trained:
         optimizer.zero_grad(set_to_none=True)
         return num_labels
 
-    sum(float(p.detach().sum()) for p in model.parameters())  # mapped pages count once read
+    sum(float(p.detach().sum()) for p in model.parameters())  # load memory-mapped pages
     memory = Memory(job.device)
     step([0, 1])
     _wait(job.device)
-    started = time.perf_counter()  # measuring lengths to sort by is a part of training
+    started = time.perf_counter()  # measuring lengths for sorting is part of training
     num_labels = sum(step(batch) for batch in _batches(len(pairs), length, job))
     _wait(job.device)
     seconds = time.perf_counter() - started
@@ -149,12 +149,12 @@ def _batches(num_pairs: int, length: Callable[[int], int], job: Job) -> list[lis
 
 
 def labelled_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:
-    """Return the summed loss as our trainer computes it."""
+    """Return the summed loss of our trainer."""
     return model(*micro_batch.inputs())
 
 
 def full_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:
-    """Return the summed loss by way of the logits of every position, in float32, as published."""
+    """Return the summed loss from the logits of every position, in float32, as published."""
     batch = micro_batch.batch
     audio_WQE = torch.cat([model.audio_tokens(model.encode(mel)) for mel in micro_batch.mels])
     logits_BSV = model.llm_model(
@@ -172,7 +172,7 @@ def full_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:
 
 
 class Memory:
-    """Highest memory in use since it was made, above what was in use then."""
+    """Peak memory since creation, above the memory in use then."""
 
     def __init__(self, device: str) -> None:
         gc.collect()
@@ -181,12 +181,12 @@ class Memory:
             torch.cuda.reset_peak_memory_stats()
             self._before = torch.cuda.memory_allocated()
         elif _STATUS.exists():
-            ctypes.CDLL(None).malloc_trim(0)  # what loading has freed but still holds
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget its peak
+            ctypes.CDLL(None).malloc_trim(0)  # memory that loading has freed
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak
             self._before = _status_bytes("VmRSS")
 
     def peak_gib(self) -> float | None:
-        """Return it in GiB; None where the system does not tell."""
+        """Return the peak in GiB; None if the system does not report it."""
         if self._device == "cuda":
             return (torch.cuda.max_memory_allocated() - self._before) / GIB
         if not _STATUS.exists():
@@ -204,7 +204,7 @@ def _status_bytes(name: str) -> int:
 
 
 def product_flops(size: int, device: str) -> float:
-    """Time square matrix products in bfloat16 (float32 where the device computes in that)."""
+    """Return the operations per second of square products in the device's number format."""
     dtype = precision("auto", device)
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = 0.0

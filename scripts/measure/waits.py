@@ -1,8 +1,8 @@
-"""Answers and training steps timed in a process of their own, which `neighbour.py` starts.
+"""Time answers and training steps in a process started by `neighbour.py`.
 
     python -m measure.waits CLIPS ENCODER BACKBONE [--quick]
 
-Prints each measure and its seconds as a line of JSON, as soon as it is known.
+Prints each measure with its seconds as a line of JSON, as soon as it is known.
 """
 
 import json
@@ -19,7 +19,7 @@ from measure.rounds import make_sides
 from measure.settings import ANSWERING, BUSY, QUICK, TRAINING, Scale, ends
 from measure.training import Job, train
 
-STEP_PAIRS = 12  # that a training step is stated for
+STEP_PAIRS = 12  # pairs of a training step
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def measure(config: ModelConfig, paths: list[Path], scale: Scale) -> Iterator[tuple[str, float]]:
-    """Yield every measure under our settings and its seconds, the median where it is repeated."""
+    """Yield every measure with our settings and its seconds; repeated ones give the median."""
     *paths, other = paths
     [(_, _), (name, settings)] = ends(ANSWERING)
     side = make_sides(config, {name: settings}, "cpu", other_clip=other)[name]
@@ -52,8 +52,8 @@ def measure(config: ModelConfig, paths: list[Path], scale: Scale) -> Iterator[tu
 
 
 def seconds(side: Side, paths: list[Path], text: str | None, new_tokens: int) -> float:
-    """Time questions about clips that were not heard before, asked together."""
-    side.forget()
+    """Return the seconds for simultaneous questions about new clips."""
+    side.reset()
     started = time.perf_counter()
     side.answer([ask(path, text) for path in paths], new_tokens)
     return time.perf_counter() - started

@@ -22,7 +22,7 @@ import speed
 import windows
 from desta.errors import DataError
 from desta.model.config import ConnectorConfig, ModelConfig
-from desta.model.desta import build
+from desta.model.desta import build_model
 from desta.model.encoder.mel import Mel
 from measure.answering import FIRST_AGAIN
 from measure.blocks import replace_block
@@ -138,7 +138,7 @@ def test_counted_operations_are_those_that_pytorch_counts() -> None:
     )
     connector = ConnectorConfig(num_query_tokens=8, num_layers=2, dropout=0.0)
     config = ModelConfig(backbone="", encoder="", connector=connector)
-    model = build(config, encoder_config=whisper, backbone_config=llama).train()
+    model = build_model(config, encoder_config=whisper, backbone_config=llama).train()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter.data, std=0.02)
     ids = torch.randint(0, 200, (1, 40))

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from desta import DeSTA25AudioModel
 from desta.errors import DataError
 from desta.evaluation.benchmarks.text import TextConfig, evaluate_text
-from desta.inference.audio_encoding import Heard
+from desta.inference.clip_cache import EncodedClip
 from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine
 from desta.inference.requests import Request
@@ -96,8 +96,8 @@ def test_a_long_clip_is_heard_in_several_windows(
     path = tmp_path / "long.wav"
     soundfile.write(path, 0.1 * rng.standard_normal(70 * 16_000), 16_000)
     for model in (engine, tight):
-        (heard,) = model.hearing.hear([AudioRef(audio=str(path), text="words")])
-        assert isinstance(heard, Heard)
+        (heard,) = model.audio_encoder.encode([AudioRef(audio=str(path), text="words")])
+        assert isinstance(heard, EncodedClip)
         assert len(heard.audio_WQE) == 3
         assert model.respond([question(model, "What?", path)], GREEDY)[0].ids
 

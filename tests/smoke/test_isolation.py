@@ -89,9 +89,9 @@ def test_a_clip_is_transcribed_beside_one_that_makes_the_model_compute_nan(
 ) -> None:
     bad = write_clip(tmp_path / "loud.wav", 1e30)
     good = str(published_tiny / "a.wav")
-    alone = engine.hearing.hear([AudioRef(audio=good)])[0]
-    engine.hearing.forget()
-    lost, heard = engine.hearing.hear([AudioRef(audio=bad), AudioRef(audio=good)])
+    alone = engine.audio_encoder.encode([AudioRef(audio=good)])[0]
+    engine.audio_encoder.clear_cache()
+    lost, heard = engine.audio_encoder.encode([AudioRef(audio=bad), AudioRef(audio=good)])
     assert isinstance(lost, DataError)
     assert heard.text == alone.text
 

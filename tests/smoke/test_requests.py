@@ -101,7 +101,7 @@ def test_logprobs_are_those_of_the_model(engine: Engine, published_tiny: Path) -
     answer = engine.run([request])[0].unwrap()[0]
 
     (prepared,) = engine._prepare([request])
-    logits = decoding.read(engine.model.llm_model, [prepared.embeddings_SE]).logits_BV[0]
+    logits = decoding.prefill(engine.model.llm_model, [prepared.embeddings_SE]).logits_BV[0]
     expected = logits.log_softmax(dim=-1)
     value, alternatives = answer.logprobs[0]
     assert len(answer.logprobs) == len(answer.ids)
@@ -242,7 +242,7 @@ def test_advice_is_to_shorten_a_transcription_that_takes_the_room(engine: Engine
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
 def test_a_limit_that_leaves_nothing_to_hear_is_refused(seconds: float) -> None:
-    with pytest.raises(ConfigError, match="leaves nothing to hear"):
+    with pytest.raises(ConfigError, match="allows no clip"):
         Limits(max_seconds=seconds)
 
 
@@ -305,7 +305,7 @@ def test_text_alone_never_reaches_the_audio_path(
     def refuse(*args: object) -> None:
         raise AssertionError("the audio path was entered")
 
-    monkeypatch.setattr(engine.hearing, "hear", refuse)
+    monkeypatch.setattr(engine.audio_encoder, "encode", refuse)
     assert engine.run([ask("Hello?")])[0].error is None
 
 

@@ -1,4 +1,4 @@
-"""Requests about the tiny clips, and clips of noise."""
+"""Requests about clips, and clips of noise."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Backbones of many families on random weights, and the ways of their chat templates."""
+"""Backbones of many families with random weights, and chat templates of all kinds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ ROUNDS = """{{ bos_token }}{% for m in messages %}<|{{ m.role | replace("assista
 {% endfor %}{% if add_generation_prompt %}<|model|>
 {% endif %}"""
 ADDED = ["<think>", "</think>", "<|fim_prefix|>", "Blorp"]
-"""Not special: as Qwen3 has them, as Qwen2.5 does (no template writes it), and a mere word."""
+"""Added tokens that are not special: one of Qwen3, one of Qwen2.5, and a plain word."""
 TEMPLATES = {
     "plain": ROUNDS,
     "default system": """{% if messages[0].role != "system" %}<|system|>

@@ -1,4 +1,4 @@
-"""Commands given in this process, and in one of their own."""
+"""Commands run in this process, or in a new one."""
 
 import subprocess
 import sys
@@ -12,14 +12,14 @@ from desta.cli.app import app
 
 
 def desta(*arguments: object) -> Result:
-    """Give a command here; an error of the user lies in `exception`."""
+    """Run a command in this process; a user error is in `exception`."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def run_desta(
     *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Give a command as a shell does: what it prints is all that comes back."""
+    """Run a command in a new process, like a shell; return its output."""
     return subprocess.run(
         [sys.executable, "-m", "desta.cli", *map(str, arguments)],
         capture_output=True,

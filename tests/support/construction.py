@@ -1,4 +1,4 @@
-"""A little data set to construct: twelve clips, and a backbone that counts characters."""
+"""A small data set to construct: twelve clips, and a backbone that counts characters."""
 
 import json
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def corpus(directory: Path, clips: Sequence[Clip]) -> ClipsConfig:
 
 
 def recipe(directory: Path) -> ConstructConfig:
-    """Two prompts about each of twelve clips."""
+    """Return a recipe with two prompts about each of twelve clips."""
     return ConstructConfig(
         clips=(corpus(directory, [clip(n) for n in range(12)]),),
         backbone="scripted",
@@ -54,6 +54,6 @@ def plan(config: ConstructConfig) -> list[Job]:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Return all that must be the same after every interruption: not how the journal lies."""
+    """Return the files that must be equal after an interruption: all but the journal."""
     names = {path.name for path in directory.iterdir()} - {RESPONSES}
     return {name: (directory / name).read_bytes() for name in names}

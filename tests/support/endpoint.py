@@ -1,4 +1,4 @@
-"""An endpoint that speaks the protocol, and fails as it is told."""
+"""A test endpoint with the chat completions API, which fails on request."""
 
 import threading
 import time
@@ -16,11 +16,11 @@ SAMPLING = Sampling(temperature=0.05, max_new_tokens=40, stop=("###",))
 
 
 class Endpoint:
-    """Answers with the last message in capitals, unless a test says otherwise."""
+    """Endpoint that answers with the last message in capitals, unless a test sets `fail`."""
 
     def __init__(self) -> None:
         self.fail: Callable[[dict[str, Any], int], Reply | None] = lambda body, tries: None
-        """Body of a request and how often it has come -> what to answer instead."""
+        """Body of a request and number of times it was received -> reply instead, or None."""
         self.url = ""
         self.fingerprint: str | None = "build-7"
         self.usage = True
@@ -65,7 +65,7 @@ class Endpoint:
 
     @property
     def questions(self) -> list[dict[str, Any]]:
-        """Bodies without the one by which a generator introduces itself."""
+        """Bodies without that of the generator's first request."""
         return self.bodies[1:]
 
 
@@ -97,13 +97,13 @@ def ask(generator: OpenAIGenerator, texts: Sequence[str]) -> list[str]:
 
 
 def ask_all(generator: OpenAIGenerator, *texts: str) -> list[Outcome]:
-    """Return what becomes of questions that are asked as one batch."""
+    """Return the outcomes of questions that are sent as one batch."""
     conversations = [[Message(role="user", content=text)] for text in texts]
     return generator.complete(conversations, SAMPLING, seeds=range(len(texts)))
 
 
 def say(endpoint: Endpoint, reply: Any, to: str = "?") -> None:
-    """Answer the questions that hold a text with a reply, and others as always."""
+    """Set the reply to questions that contain a text."""
     whole: Reply = reply if isinstance(reply, tuple) else (200, {}, reply)
     endpoint.fail = lambda body, tries: (
         whole if to in str(body["messages"][-1]["content"]) else None
@@ -111,7 +111,7 @@ def say(endpoint: Endpoint, reply: Any, to: str = "?") -> None:
 
 
 def one(endpoint: Endpoint, reply: Any) -> Outcome:
-    """Return what becomes of a question that gets a reply."""
+    """Return the outcome of a question that gets a given reply."""
     generator = connected(endpoint, max_retries=1)
     say(endpoint, reply)
     _, found = ask_all(generator, "a", "b?")
@@ -119,5 +119,5 @@ def one(endpoint: Endpoint, reply: Any) -> Outcome:
 
 
 def message(**fields: Any) -> dict[str, Any]:
-    """Return a chat completion that holds a message."""
+    """Return a chat completion with a message of these fields."""
     return {"choices": [{"message": {"role": "assistant", **fields}, "finish_reason": "stop"}]}

@@ -1,4 +1,4 @@
-"""Llamas and their tokenizers in GGUF files, as llama.cpp lays them out."""
+"""Llama models and tokenizers in GGUF files, as written by llama.cpp."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -23,12 +23,12 @@ def write_gguf(
     Args:
         path: the file.
         model: in float32; its configuration names the special tokens.
-        tokens: of its vocabulary, in the order of their ids.
-        merges: pairs of tokens, each with a space between them.
-        control: which of the tokens are special.
-        template: frames a chat.
-        unknown: id of the token for what no other one covers.
-        pre: how llama.cpp calls the way to cut words.
+        tokens: vocabulary, in the order of ids.
+        merges: pairs of tokens, separated by a space.
+        control: special tokens.
+        template: chat template.
+        unknown: id of the unknown token.
+        pre: llama.cpp's name of the pre-tokenizer.
     """
     config = model.config
     writer = gguf.GGUFWriter(path, "llama")

@@ -1,4 +1,4 @@
-"""Published results files, written as others write them."""
+"""Results files in published formats."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Rows in the published form, and data sets of them."""
+"""Rows in the published schema, and data sets of them."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ BLOCK = "<start_audio><|AUDIO|><end_audio>"
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    """A row in the published form."""
+    """Return a row in the published schema."""
     question = {
         "role": "user",
         "content": f"{BLOCK}\n\nWhat?",
@@ -30,7 +30,7 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def asked(**changes: Any) -> dict[str, Any]:
-    """A row whose only message is changed."""
+    """Return a row whose only message is changed."""
     return row(messages=[row()["messages"][1] | changes])
 
 
@@ -39,7 +39,7 @@ def heard(*clips: Any) -> dict[str, Any]:
 
 
 def published(directory: Path, *shards: list[Mapping[str, Any]]) -> Path:
-    """Shards without a manifest, named as the published ones."""
+    """Write shards without a manifest, under published names."""
     directory.mkdir(exist_ok=True)
     for number, rows in enumerate(shards):
         text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)

@@ -1,4 +1,4 @@
-"""Recordings in which one note sounds, or nothing but noise."""
+"""Recordings of a tone, or of noise."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ import soundfile
 
 
 def tone(path: Path, seconds: float, *, rate: int = 16_000) -> Path:
-    """Write a note, and return where it lies."""
+    """Write a tone, and return its path."""
     soundfile.write(path, 0.1 * np.sin(np.arange(round(seconds * rate)) * 0.2), rate)
     return path
 
 
 def record(path: Path, *, seconds: float = 0.5, seed: int = 0) -> None:
-    """Write noise, into a folder that need not be there."""
+    """Write noise; its folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).uniform(-0.1, 0.1, round(seconds * 8_000))
     soundfile.write(path, noise, 8_000)

@@ -1,4 +1,4 @@
-"""HTTP servers of one test: one says what the test tells it to, one is not there."""
+"""HTTP servers for tests: one with replies set by the test, one that is unreachable."""
 
 import json
 import socket
@@ -9,15 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 Reply = tuple[int, dict[str, str], Any]
-"""Status, headers, body: what JSON can say, or bytes as they are."""
+"""Status, headers, body: a value for JSON, or bytes."""
 
 
 class Request(NamedTuple):
-    """What a client wants."""
+    """A request of a client."""
 
     path: str
     body: Any
-    """None where something is only fetched."""
+    """None for GET."""
     key: str | None
 
 
@@ -28,7 +28,7 @@ def chat_completion(text: str, finish_reason: str = "stop", **more: Any) -> dict
 
 @contextmanager
 def serving(reply: Callable[[Request], Reply]) -> Iterator[str]:
-    """Serve on a free port of this machine; give the address, which ends in `/v1`."""
+    """Serve on a free port of this machine; yield the URL, which ends in `/v1`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -50,7 +50,7 @@ def serving(reply: Callable[[Request], Reply]) -> Iterator[str]:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
-            except ConnectionError:  # a client that did not want to wait
+            except ConnectionError:  # the client closed the connection
                 pass
 
         def log_message(self, format: str, *args: Any) -> None:
@@ -72,7 +72,7 @@ def serving(reply: Callable[[Request], Reply]) -> Iterator[str]:
 
 @contextmanager
 def nobody() -> Iterator[str]:
-    """Give an address at which nobody listens, and nobody else can meanwhile."""
+    """Yield a URL at which no server listens, with its port reserved."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}/v1"

@@ -1,4 +1,4 @@
-"""Recordings in memory: tones, packed into files of any format."""
+"""Recordings in memory: tones in files of any format."""
 
 import io
 

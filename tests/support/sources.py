@@ -1,4 +1,4 @@
-"""Corpora of noise, and what is told of them."""
+"""Corpora of noise, and their descriptions."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from desta.training.config import DataConfig, OptimConfig, TrainConfig
 
 
 def run_config(folder: Path, published_tiny: Path) -> TrainConfig:
-    """A run of twelve steps over pairs that reuse the three tiny recordings."""
+    """Return the recipe of twelve steps on pairs that reuse the three tiny recordings."""
     rows = [json.loads(line) for line in (published_tiny / "train.jsonl").open()]
     data = folder / "data"
     data.mkdir()

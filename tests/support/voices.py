@@ -1,4 +1,4 @@
-"""Voices of known pitch, and what is measured of them."""
+"""Voices of known pitch, and their measured attributes."""
 
 import json
 from pathlib import Path

@@ -19,7 +19,7 @@ from desta.construction.pipeline import construct
 from desta.errors import ConfigError, DataError, NoNumberError, UnavailableError
 from desta.evaluation.models import Reader
 from desta.generators.base import Completion, OnOutcome, Outcome, Refusal, as_text
-from desta.generators.batch import ask
+from desta.generators.batch import complete_batch
 from desta.generators.scripted import ScriptedGenerator
 from desta.isolation import HALF, NO_NUMBER, error_of, half_of, holds_half, in_halves, printable
 from desta.model.backbone.sampling import Sampling
@@ -117,7 +117,7 @@ def talk(*texts: str) -> dict[int, list[Message]]:
 def put(generator: Any, *texts: str) -> dict[int, Outcome]:
     kept: dict[int, Outcome] = {}
     seeds = list(range(len(texts)))
-    found = ask(generator, Sampling(), talk(*texts), seeds=seeds, keep=kept.update)
+    found = complete_batch(generator, Sampling(), talk(*texts), seeds=seeds, keep=kept.update)
     assert kept == found
     return found
 
@@ -363,5 +363,7 @@ def test_an_audio_ref_of_half_a_character_is_no_text() -> None:
     messages = [
         Message(role="user", content="<|AUDIO|>", audios=(AudioRef(audio="a", text="\ud800"),))
     ]
-    found = ask(ScriptedGenerator(speak), Sampling(), {0: messages}, seeds=[0], keep=lambda _: None)
+    found = complete_batch(
+        ScriptedGenerator(speak), Sampling(), {0: messages}, seeds=[0], keep=lambda _: None
+    )
     assert isinstance(found[0], Refusal)

@@ -16,7 +16,7 @@ from desta.evaluation.benchmarks.table import rescore
 from desta.evaluation.judge.cache import Replies, key_of
 from desta.evaluation.judge.templates import Questions, Template, find_questions, find_templates
 from desta.generators.base import Completion, Outcome, Refusal, TextGenerator
-from desta.generators.batch import ask
+from desta.generators.batch import complete_batch
 from desta.generators.config import Engine, LocalEngine
 from desta.model.backbone.sampling import Sampling
 from desta.model.config import Dtype, Quantization
@@ -179,7 +179,7 @@ def _ask(
     with progress_bar("judge", total=total, done=total - len(requests)) as advance:
         for start in range(0, len(requests), batch_size):
             batch = requests[start : start + batch_size]
-            outcomes = ask(
+            outcomes = complete_batch(
                 generator,
                 sampling,
                 {request.key: request.messages for request in batch},

@@ -1,1 +1,1 @@
-"""Text generation by endpoints with OpenAI's chat completions."""
+"""Text generation by endpoints with OpenAI's chat completions API."""

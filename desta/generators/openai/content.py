@@ -1,4 +1,4 @@
-"""What stands in the message of an endpoint: text, reasoning, and why it has ended."""
+"""Contents of an endpoint's message: text, reasoning, finish reason."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,9 @@ FILTERED = frozenset(
 )
 CUT_OFF = re.compile(r"length|limit|max|context|trunc|incomplete|tool|function")
 BROKEN = re.compile(r"error|abort|cancel|timeout|timed_out|fail|interrupt|insufficient")
-"""Values of `finish_reason`, as endpoints and the servers behind them have them (`read_ending`).
+"""Values of `finish_reason` of endpoints and the servers behind them (see `read_ending`).
 
-A call of a tool is no whole answer either.
+A tool call is not a complete answer either.
 """
 _SAYS_NOTHING = frozenset({"null", "none", "unspecified", "other", "unknown", "undefined"})
 
@@ -31,25 +31,25 @@ _REASONING = re.compile(
     r"(?:reason(?:ing)?|think(?:ing)?|thoughts?)(?:_?(?:content|text|details|blocks?|summary))?",
     re.IGNORECASE,
 )
-"""Fields in which endpoints keep reasoning apart."""
+"""Fields in which endpoints return reasoning."""
 _REASONING_KIND = re.compile("think|thought|reason", re.IGNORECASE)
-"""Kinds of parts that are reasoning."""
+"""Types of content parts that are reasoning."""
 
 
 def read_message(message: Mapping[str, Any], choice: Mapping[str, Any]) -> tuple[str, str]:
-    """Return text and reasoning of a message; reasoning may also stand beside it, in its choice.
+    """Return text and reasoning of a message; the reasoning can also be a field of its choice.
 
-    Where several fields hold reasoning, they mostly say the same, and the longest is taken.
+    If several fields hold reasoning, they mostly repeat each other, and the longest is returned.
 
     >>> read_message({"content": "A dog.", "thought": "A bark."}, {})
     ('A dog.', 'A bark.')
 
     Raises:
-        TypeError: its content is no text, no parts and not nothing.
+        TypeError: its content is neither text nor parts nor empty.
     """
-    text, reasoning = read_content(message.get("content"))
+    text, reasoning = read_parts(message.get("content"))
     if not text and "content" not in message and "parts" in message:
-        text, reasoning = read_content(message["parts"])
+        text, reasoning = read_parts(message["parts"])
     fields = [
         _reasoning(value)
         for holder in (message, choice)
@@ -59,10 +59,10 @@ def read_message(message: Mapping[str, Any], choice: Mapping[str, Any]) -> tuple
     return text, reasoning or max(fields, key=len, default="")
 
 
-def read_content(content: Any) -> tuple[str, str]:
-    """Return text and reasoning of a content: text, parts of several kinds, or nothing.
+def read_parts(content: Any) -> tuple[str, str]:
+    """Return text and reasoning of the content of a message: text, a list of parts, or None.
 
-    >>> read_content([{"type": "thinking", "thinking": "A bark."}, {"type": "text", "text": "A"}])
+    >>> read_parts([{"type": "thinking", "thinking": "A bark."}, {"type": "text", "text": "A"}])
     ('A', 'A bark.')
 
     Raises:
@@ -84,7 +84,7 @@ def _reasoning(value: Any) -> str:
 
 
 def _pieces(value: Any, thought: bool) -> Iterator[tuple[bool, str]]:
-    """Yield the texts in a value, whichever way they are nested, and whether each is reasoning."""
+    """Yield the texts nested in a value, each with a flag: whether it is reasoning."""
     if isinstance(value, str):
         yield thought, value
     elif isinstance(value, list):
@@ -103,7 +103,7 @@ def _pieces(value: Any, thought: bool) -> Iterator[tuple[bool, str]]:
 
 
 def read_ending(value: Any) -> str:
-    """Return why an answer has ended, in lower case; empty where that is not said.
+    """Return the finish reason in lower case; empty if there is none.
 
     >>> read_ending("FINISH_REASON_STOP"), read_ending({"type": "max-tokens"}), read_ending(None)
     ('stop', 'max_tokens', '')
@@ -120,6 +120,6 @@ def read_ending(value: Any) -> str:
 
 
 def is_known(ending: str) -> bool:
-    """Tell whether it is known what an ending says."""
+    """Return whether a finish reason is known."""
     known = not ending or ending in FINISHED or ending in FILTERED
     return known or bool(CUT_OFF.search(ending) or BROKEN.search(ending))

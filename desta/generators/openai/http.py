@@ -1,4 +1,4 @@
-"""The HTTP client by which endpoints are asked."""
+"""HTTP client of endpoints."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def open_client(engine: OpenAIEngine) -> "AsyncClient":
-    """Return a client that knows address, key and limits.
+    """Create a client with the URL, key, timeout and concurrency of an engine.
 
     Raises:
-        ConfigError: the address is none, or the key cannot be sent.
+        ConfigError: the URL is invalid, or the key cannot be sent.
     """
     variable, url = engine.key_variable, engine.base_url
     key = os.environ.get(variable, "").strip()
@@ -32,13 +32,13 @@ def open_client(engine: OpenAIEngine) -> "AsyncClient":
         )
     except client_library().InvalidURL as error:
         raise ConfigError(
-            f"engine.base_url = {url} is no address: {error}",
+            f"engine.base_url = {url} is no URL: {error}",
             fix="give for example http://localhost:8000/v1",
         ) from error
 
 
 async def served_models(client: "AsyncClient") -> list[str]:
-    """Return the models that an endpoint lists; none where it does not."""
+    """Return the models that an endpoint lists; none if it lists nothing."""
     try:
         response = await client.get("models")
         models = response.json()["data"] if response.is_success else []
@@ -48,5 +48,5 @@ async def served_models(client: "AsyncClient") -> list[str]:
 
 
 def client_library() -> Any:
-    """Return httpx2, or say how it is installed."""
+    """Return httpx2; raise MissingExtraError if it is not installed."""
     return need("httpx2", extra="api", to="ask an endpoint")

@@ -1,7 +1,7 @@
-"""What an endpoint answers over HTTP: a completion, a refusal, a wish to be left alone.
+"""Parsing of an endpoint's HTTP responses: completions, refusals, errors, pauses.
 
-Endpoints are looser than the protocol. Fields that are missing, null or of another type are read
-as far as they tell anything; only what holds no answer at all is `Unreadable`.
+Endpoints deviate from the protocol. Missing, null or ill-typed fields are tolerated; only a
+response without any answer is `Unreadable`.
 """
 
 import json
@@ -31,20 +31,19 @@ if TYPE_CHECKING:
     from httpx2 import Response
 
 QUOTED = 200
-"""Characters of an answer that an error repeats."""
-
+"""Characters of a response that an error quotes."""
 
 _OF_ONE = frozenset({400, 413, 422})
-"""Statuses that are the fault of one request, or of the settings of all.
+"""Statuses caused by one request, or by settings of all.
 
-What others say of a request, but where they name a content filter, is `Unserved`.
+Other statuses are `Unserved`, unless they name a content filter.
 """
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
 _FILTER_WORDS = "Content violates usage guidelines"
-"""How xAI begins, with 403 and the code that it gives to keys without permission as well."""
+"""Beginning of xAI's message, whose status 403 and code are those of keys without permission."""
 _CODE = re.compile(r"[A-Za-z][\w.-]{0,60}")
 _LINE_END = re.compile(r"\r\n|\n|\r")
-"""Lines of a stream; what else Unicode calls an end of line may stand in JSON."""
+"""Line ends of a stream; other line ends of Unicode may occur in JSON."""
 
 
 class UnknownModelError(ConfigError):
@@ -53,40 +52,40 @@ class UnknownModelError(ConfigError):
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable(Refusal):
-    """A response that holds no answer, however often the request is sent."""
+    """A response without an answer."""
 
     in_protocol: bool
-    """Whether it is a chat completion by its form, or an error: the address is right then."""
+    """Whether it has the form of a chat completion or an error, so that the URL is right."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unserved(Refusal):
-    """What a request met that may be its own fault, or befall all: the first question tells."""
+    """A failure of one request or of the endpoint; a repeated first question decides."""
 
     error: DestaError
-    """What to raise where it befalls all."""
+    """Error to raise if the endpoint is the cause."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What is read of a chat completion."""
+class ChatCompletion:
+    """Parsed chat completion."""
 
     completion: Completion
     num_read: int
     model: str | None
-    """What the endpoint says has answered, often with a date."""
+    """Model that the endpoint reports, often with a date."""
     fingerprint: str | None
     unknown_ending: str | None = None
-    """Its `finish_reason`, where that is none that is known; it says as much as none."""
+    """Its `finish_reason` if that is unknown, which is treated as none."""
 
 
-def read_answer(response: "Response", limit: int) -> Answer | Refusal | None:
-    """Return what an answer says, or None where it holds none.
+def read_completion(response: "Response", limit: int) -> ChatCompletion | Refusal | None:
+    """Return the completion or refusal in a response, or None if it holds neither.
 
     Args:
         response: of the endpoint.
-        limit: tokens that were asked for at most. An endpoint that does not say why an answer has
-            ended, but counts as many or more, has cut it off.
+        limit: most tokens requested. Without a finish reason, a response with that many tokens or
+            more was cut off.
     """
     record = _json(response)
     choice = _choice(record)
@@ -104,10 +103,10 @@ def read_answer(response: "Response", limit: int) -> Answer | Refusal | None:
     filtered = ending in FILTERED
     if filtered or (not text and isinstance(refused, str) and refused):
         code = ending if filtered else "refusal"
-        said = refused if isinstance(refused, str) else f"finish_reason {ending}"
+        words = refused if isinstance(refused, str) else f"finish_reason {ending}"
         return Refusal(
             reason=f"refused by the endpoint: {response.status_code} {code}",
-            message=f"{response.status_code} {' '.join(said.split())[:QUOTED]}",
+            message=f"{response.status_code} {' '.join(words.split())[:QUOTED]}",
         )
     if BROKEN.search(ending):
         return None
@@ -117,7 +116,7 @@ def read_answer(response: "Response", limit: int) -> Answer | Refusal | None:
         bool(CUT_OFF.search(ending)) or (num_written or 0) >= limit
     )
     model, fingerprint = record.get("model"), record.get("system_fingerprint")
-    return Answer(
+    return ChatCompletion(
         completion=completion(
             _without_halves(text).strip(),
             reasoning=_without_halves(reasoning),
@@ -132,7 +131,7 @@ def read_answer(response: "Response", limit: int) -> Answer | Refusal | None:
 
 
 def read_unreadable(response: "Response") -> Unreadable:
-    """Return what a response is that holds no answer, though it came with a good status."""
+    """Return the description of a response with a good status but without an answer."""
     text, record = response.text.lstrip("\ufeff \r\n\t"), _json(response)
     in_protocol = isinstance(record, dict) and ("choices" in record or bool(record.get("error")))
     if not text:
@@ -158,7 +157,7 @@ def read_unreadable(response: "Response") -> Unreadable:
 
 
 def read_damaged(detail: str) -> Unreadable:
-    """Return what a response is whose body cannot be unpacked."""
+    """Return the description of a response whose body cannot be decompressed."""
     what = "a body that cannot be unpacked"
     return Unreadable(
         reason=f"no answer that can be read: {what}",
@@ -168,7 +167,7 @@ def read_damaged(detail: str) -> Unreadable:
 
 
 def _json(response: "Response") -> Any:
-    """Return what a body holds, a stream as one completion; None where it is no JSON."""
+    """Return the JSON of a body, a stream joined to one completion; None if it is not JSON."""
     try:
         return _of_stream(response.text) if _is_stream(response) else response.json()
     except (AttributeError, ValueError, RecursionError):
@@ -176,12 +175,12 @@ def _json(response: "Response") -> Any:
 
 
 def _is_stream(response: "Response") -> bool:
-    """Tell whether a body is a stream of events; some endpoints know nothing else."""
+    """Return whether a body is a stream of events; some endpoints send nothing else."""
     return response.content[:64].lstrip().startswith((b"data:", b"event:", b":", b"id:"))
 
 
 def _of_stream(text: str) -> dict[str, Any]:
-    """Join the pieces of a completion; one that breaks off has an ending that says so."""
+    """Join the pieces of a streamed completion; an incomplete one ends with "abort"."""
     lines = [line[5:].strip() for line in _LINE_END.split(text) if line.startswith("data:")]
     record: dict[str, Any] = {}
     text, reasoning = "", ""
@@ -191,8 +190,8 @@ def _of_stream(text: str) -> dict[str, Any]:
         choice = _choice(piece) or {}
         if choice.get("index") not in (0, None):
             continue
-        said, thought = read_message(_message(choice) or {}, choice)
-        text, reasoning = text + said, reasoning + thought
+        more_text, more_reasoning = read_message(_message(choice) or {}, choice)
+        text, reasoning = text + more_text, reasoning + more_reasoning
         ending = choice.get("finish_reason") or ending
     message = {"content": text, "reasoning": reasoning}
     choice = {"message": message, "finish_reason": ending}
@@ -207,7 +206,7 @@ def _choice(record: Any) -> dict[str, Any] | None:
 
 
 def _number(usage: Any, *names: str) -> int | None:
-    """Return the first of several counts that is one; endpoints write null, and numbers as text."""
+    """Return the first field that is a number; endpoints also write null and numbers as text."""
     for name in names if isinstance(usage, dict) else ():
         try:
             return max(0, int(float(usage[name])))
@@ -217,7 +216,7 @@ def _number(usage: Any, *names: str) -> int | None:
 
 
 def _message(choice: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the message of a choice; its words may stand there, or in the choice itself."""
+    """Return the message of a choice; some endpoints put the text into the choice itself."""
     found = choice.get("message") or choice.get("delta")
     if isinstance(found, dict):
         return found
@@ -227,9 +226,9 @@ def _message(choice: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _without_halves(text: str) -> str:
-    r"""Replace halves of characters, which JSON can hold and files cannot.
+    r"""Replace half characters (lone surrogates), which JSON can hold and files cannot.
 
-    An answer that is cut off in an emoji may end in one.
+    An answer that is cut off inside an emoji can end in one.
 
     >>> _without_halves("so\ud83d") == "so\ufffd"
     True
@@ -238,7 +237,7 @@ def _without_halves(text: str) -> str:
 
 
 def reason_of(response: "Response") -> str:
-    """Return status and message of a refusal, as short as they come."""
+    """Return status and message of a refusal, shortened."""
     found = _error(response)
     message = found.get("message") or response.text if isinstance(found, dict) else found
     if place := response.headers.get("location", "") if response.is_redirect else "":
@@ -248,16 +247,16 @@ def reason_of(response: "Response") -> str:
 
 
 def status_of(response: "Response") -> int:
-    """Return the status of a response; of an error that came with a good one, its code."""
+    """Return the status of a response, or the error code in one with a good status."""
     found = _error(response) if response.is_success else None
     code = _number(found, "code", "status") or 0
     return code if 400 <= code < 600 else response.status_code
 
 
 def read_refusal(response: "Response") -> Refusal | None:
-    """Return the refusal of what one request holds, or None where it may be of all.
+    """Return the refusal of a single request, or None if others may be refused as well.
 
-    Messages name lengths and ids, so refusals are counted by status and code.
+    Messages contain lengths and ids, so refusals are counted by status and code.
     """
     found = _error(response)
     codes = _codes(found)
@@ -268,11 +267,11 @@ def read_refusal(response: "Response") -> Refusal | None:
 
 
 def read_unserved(response: "Response", error: DestaError) -> Unserved:
-    """Return what a status says that may be of one request or of all.
+    """Return the failure of one request or of all.
 
     Args:
         response: of the endpoint.
-        error: what to raise where it is of all.
+        error: error to raise if all requests fail.
     """
     return Unserved(
         reason=_refused(response), message=f"answered {reason_of(response)}", error=error
@@ -287,7 +286,7 @@ def _refused(response: "Response") -> str:
 
 
 def _codes(found: Any) -> list[str]:
-    """Return the codes by which an error names its kind; those of OpenRouter are in its metadata.
+    """Return the codes of an error; OpenRouter puts them into its metadata.
 
     >>> _codes({"code": 403, "metadata": {"error_type": "content_policy_violation"}})
     ['content_policy_violation']
@@ -299,20 +298,20 @@ def _codes(found: Any) -> list[str]:
 
 
 def _names_filter(found: Any, codes: Sequence[str]) -> bool:
-    """Tell whether an error says that a content filter keeps a request from the model."""
+    """Return whether an error is that of a content filter."""
     if isinstance(found, dict):
         return not _FILTER_CODES.isdisjoint(codes) or "flagged_input" in _metadata(found)
     return isinstance(found, str) and found.startswith(_FILTER_WORDS)
 
 
 def _metadata(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what OpenRouter says beside an error; of moderation, `reasons` and `flagged_input`."""
+    """Return OpenRouter's metadata of an error; for moderation `reasons` and `flagged_input`."""
     metadata = found.get("metadata")
     return metadata if isinstance(metadata, dict) else {}
 
 
-def error_of(response: "Response", engine: OpenAIEngine, model: str) -> ConfigError:
-    """Return the error for what neither a second try nor another request will mend."""
+def endpoint_error(response: "Response", engine: OpenAIEngine, model: str) -> ConfigError:
+    """Return the error for a failure that would repeat with every request."""
     variable, url, reason = engine.key_variable, engine.base_url, reason_of(response)
     status = status_of(response)
     if status in (401, 403):
@@ -322,43 +321,41 @@ def error_of(response: "Response", engine: OpenAIEngine, model: str) -> ConfigEr
                 fix=f"set {variable} to a key that is valid for that endpoint and model",
             )
         return ConfigError(
-            f"{url} wants a key, and {variable} is not set: {reason}",
+            f"{url} requires a key, and {variable} is not set: {reason}",
             fix=f"export {variable}=..., or name another variable in engine.key_variable",
         )
     if status == 404:
-        return UnknownModelError(
-            f'{url} does not know the model "{model}": {reason}', fix="set engine.model"
-        )
+        return UnknownModelError(f'{url} has no model "{model}": {reason}', fix="set engine.model")
     if 300 <= status < 400:
         return ConfigError(
-            f"{url} sends requests elsewhere: {reason}",
-            fix="set engine.base_url to the address that answers",
+            f"{url} redirects requests: {reason}",
+            fix="set engine.base_url to the new URL",
         )
     return ConfigError(
         f"{url} refuses to answer: {reason}",
-        fix="mend what it names, then give the same command again; what was answered is kept",
+        fix="correct what it names, then give the same command again; what was answered is kept",
     )
 
 
-def unanswered(message: str, tries: int | None) -> DestaError:
-    """Return the error for an endpoint that nobody gets an answer from.
+def no_answer_error(message: str, tries: int | None) -> DestaError:
+    """Return the error for an endpoint that does not answer.
 
     Args:
-        message: what it does instead.
-        tries: how often it was asked; None where it was asked for the first time.
+        message: description of the failure.
+        tries: number of tries; None for the first request of a command.
     """
     if tries is not None:
         return UnavailableError(
             f"{message} (tried {tries} times)",
-            fix="give the same command again when the endpoint is well; what was answered is kept",
+            fix="give the same command again when the endpoint works; what was answered is kept",
         )
     if " answered " in message:
-        return ConfigError(message, fix="give the same command again when the endpoint is well")
-    return ConfigError(message, fix="start the endpoint, or mend engine.base_url")
+        return ConfigError(message, fix="give the same command again when the endpoint works")
+    return ConfigError(message, fix="start the endpoint, or correct engine.base_url")
 
 
 def _error(response: "Response") -> Any:
-    """Return what a response says of its failure; its text where that is no JSON object."""
+    """Return the error object of a response; its text if it is not a JSON object."""
     found = _json(response)
     if not isinstance(found, dict):
         return response.text
@@ -367,7 +364,7 @@ def _error(response: "Response") -> Any:
 
 
 def retry_after(value: str) -> float:
-    """Return the seconds that a `Retry-After` asks for; 0 where it says nothing.
+    """Return the seconds of a `Retry-After` header; 0 if it is not readable.
 
     >>> retry_after("3")
     3.0

@@ -1,4 +1,4 @@
-"""What marks the place of a clip: a locator in text, a placeholder in token ids."""
+"""Markers of a clip's place: a locator in text, a placeholder among token ids."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _EVERY_ROLE = tuple(
 
 
 def check_locator(tokenizer: Any, locator: str) -> None:
-    """Raise ConfigError if a locator cannot be told from what the chat template writes itself."""
+    """Raise ConfigError if a locator cannot be distinguished from the chat template's own text."""
     turn = Message(role="user", content=f"{START_AUDIO}{locator}{END_AUDIO}")
     found = len(encode_chat(tokenizer, [turn], locator=locator)) - 1
     if found != 1:
@@ -24,13 +24,13 @@ def check_locator(tokenizer: Any, locator: str) -> None:
 
 
 def placeholder_id(tokenizer: Any, token: str | None, num_embeddings: int) -> int:
-    """Return the id that marks audio positions: one that neither text nor template ever becomes.
+    """Return the id that marks audio positions: one that neither text nor template tokenizes to.
 
-    Its embedding is overwritten and never read, but the table must have it.
+    Its embedding is overwritten and never read, but the embedding table must hold it.
 
     Args:
         tokenizer: the backbone's, with a chat template.
-        token: the token whose id is to be taken; None picks an unused one.
+        token: the token to use; None picks an unused one.
         num_embeddings: rows of the backbone's embedding table.
 
     Raises:
@@ -41,7 +41,7 @@ def placeholder_id(tokenizer: Any, token: str | None, num_embeddings: int) -> in
         if index is None or index >= num_embeddings:
             raise ConfigError(
                 f'placeholder_token "{token}" is not in the vocabulary of the backbone',
-                fix="leave it out: an unused token is then picked",
+                fix="leave it out: an unused token is picked then",
             )
         return index
     template = str(tokenizer.chat_template)
@@ -58,11 +58,11 @@ def placeholder_id(tokenizer: Any, token: str | None, num_embeddings: int) -> in
         return max(spare)
     if num_embeddings > (known := max(tokenizer.get_vocab().values()) + 1):
         return known  # tables are often longer than the vocabulary, to suit the hardware
-    unsaid = {tokenizer.bos_token, tokenizer.eos_token}  # left: padding, or the unknown token
-    last = [index for index, name in special.items() if name not in unsaid]
+    borders = {tokenizer.bos_token, tokenizer.eos_token}  # left: padding, or the unknown token
+    last = [index for index, name in special.items() if name not in borders]
     if last:
         return max(last)
     raise ConfigError(
         "the vocabulary of the backbone has no unused token to mark the places of audio",
-        fix="name one that no text holds as model.placeholder_token",
+        fix="set model.placeholder_token to a token that no text holds",
     )

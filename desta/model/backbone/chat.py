@@ -1,13 +1,12 @@
-"""Messages -> token ids, so that text can never turn into a control token.
+"""Chat tokenization: messages -> token ids, in which text never becomes a control token.
 
 The chat template is rendered by the tokenizer. Before that, every control token that stands in
 the *content* of a message is replaced by private-use characters; afterwards the rendered text is
 cut at the control tokens that remain, which are all the template's own, and what lies between is
 put back and tokenized with special-token parsing off.
 
-Templates differ in more than their tokens (docs/decisions/0014): what they say about the date,
-about thinking aloud and about a system message is settled here, once for construction, training
-and use.
+Templates differ in more than their tokens (docs/decisions/0014): date, thinking and system messages
+are handled here, in the same way for construction, training and inference.
 """
 
 import json
@@ -27,25 +26,25 @@ from desta.isolation import half_of, holds_half
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
 DATE = date(2024, 7, 26)
-"""What every template is told to be today: the day that Llama 3.1 takes where nobody says one, and
-with which the published model was trained. A model must not answer otherwise tomorrow."""
+"""Date that every template is rendered with: the default of Llama 3.1, with which the published
+model was trained. Answers must not depend on the day they are generated."""
 _OPTIONS = {
     "date_string": DATE.strftime("%d %b %Y"),  # Llama 3
     "enable_thinking": False,  # Qwen3, SmolLM3: responses are answers, not thoughts
 }
 _TODAY = re.compile(r"strftime_now\(\s*(['\"])(.+?)\1\s*\)")  # SmolLM3, Llama 3.2
 _SHOWN = 80
-"""Characters of a line of a template that an error repeats."""
+"""Characters of a template's line that an error quotes."""
 _GUARD = "\ue000{}\ue001"  # private use area: no tokenizer assigns it a control token
 _GUARDED = re.compile(_GUARD.format(r"\d+"))
 _CONTENT = "\ue002"
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
-    """Tokenize plain text: control tokens in it stay text, and nothing is added around it.
+    """Tokenize plain text: control tokens in it stay text, and no special tokens are added.
 
     Raises:
-        DataError: half a character stands alone in it.
+        DataError: the text holds half a character (a lone surrogate).
     """
     if not text:
         return []
@@ -73,7 +72,7 @@ def encode_chat(
 
     Args:
         tokenizer: a Hugging Face tokenizer with a chat template.
-        messages: the conversation; `audios` are not looked at.
+        messages: the conversation; `audios` are ignored.
         locator: text at which the ids are cut; None if the messages hold no clips.
         add_generation_prompt: end with the header of the assistant's turn.
 
@@ -81,8 +80,7 @@ def encode_chat(
         Runs of token ids, one more than there are locators.
 
     Raises:
-        DataError: the template of this backbone refuses the messages, or half a character stands
-            alone in one.
+        DataError: the chat template refuses the messages, or one holds half a character.
     """
     if any(holds_half(text) for m in messages for text in (m.role, m.content)):
         raise half_of("a message")
@@ -102,7 +100,7 @@ def encode_chat(
             continue
         before = added.get(pieces[index - 1]) if index else None
         after = added.get(pieces[index + 1]) if index + 1 < len(pieces) else None
-        if before is not None and before.rstrip:  # tokens that swallow the spaces beside them
+        if before is not None and before.rstrip:  # a token that absorbs the spaces beside it
             piece = piece.lstrip()
         if after is not None and after.lstrip:
             piece = piece.rstrip()
@@ -111,10 +109,10 @@ def encode_chat(
 
 
 def encode_conversation(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """Tokenize a conversation for a text generator; a clip in it is read as its text.
+    """Tokenize a conversation for a text generator; each clip is replaced by its text.
 
-    That text is tokenized on its own, as in training: no token reaches across the tags around it,
-    and control tokens in it stay text.
+    That text is tokenized on its own, as in training: no token spans the tags around it, and
+    control tokens in it stay text.
     """
     texts = [clip.text or NO_TRANSCRIPTION for message in messages for clip in message.audios]
     runs = encode_chat(tokenizer, messages, locator=LOCATOR if texts else None)
@@ -125,10 +123,10 @@ def encode_conversation(tokenizer: Any, messages: Sequence[Message]) -> list[int
 
 
 def end_id(tokenizer: Any) -> int:
-    """Return the id with which the chat template closes a turn of the assistant.
+    """Return the id with which the chat template ends an assistant turn.
 
-    That need not be the tokenizer's end token: Gemma closes turns with `<end_of_turn>`, Phi-3 with
-    `<|end|>`, and their `<eos>` and `<|endoftext|>` only ever end a document.
+    It can differ from the tokenizer's end token: Gemma ends turns with `<end_of_turn>`, Phi-3 with
+    `<|end|>`, and their `<eos>` and `<|endoftext|>` only end documents.
     """
     turns = [Message(role="user", content="x"), Message(role="assistant", content=_CONTENT)]
     _, *after = encode_chat(tokenizer, turns, locator=_CONTENT, add_generation_prompt=False)
@@ -142,10 +140,10 @@ def end_id(tokenizer: Any) -> int:
 def render_chat(
     tokenizer: Any, messages: Sequence[tuple[str, str]], *, add_generation_prompt: bool = True
 ) -> str:
-    """Write a conversation as the backbone's chat template has it.
+    """Render a conversation with the backbone's chat template.
 
-    A template without a system role (Gemma 2, Mistral 7B v0.1) gets the system message as the
-    beginning of the user's first, as those models' own documentation advises.
+    For a template without a system role (Gemma 2, Mistral 7B v0.1) the system message is put at the
+    beginning of the first user message, as the documentation of those models advises.
 
     Args:
         tokenizer: a Hugging Face tokenizer with a chat template.
@@ -159,16 +157,16 @@ def render_chat(
     if not messages:
         raise DataError("a conversation has no messages", fix="give at least one")
     rendered, refusal = _rendered(tokenizer, messages, add_generation_prompt)
-    # some templates drop it without a word
-    told = messages[0][0] != "system" or messages[0][1].strip() in rendered
-    if (refusal or not told) and [role for role, _ in messages[:2]] == ["system", "user"]:
+    # some templates drop the system message silently
+    kept = messages[0][0] != "system" or messages[0][1].strip() in rendered
+    if (refusal or not kept) and [role for role, _ in messages[:2]] == ["system", "user"]:
         (_, system), (_, content), *others = messages
         merged = [("user", f"{system}\n\n{content}"), *others]
         rendered, refusal = _rendered(tokenizer, merged, add_generation_prompt)
     if refusal:
         raise DataError(
             f"the chat template of the backbone refuses the messages: {refusal}",
-            fix="let user and assistant take turns, after at most one system message",
+            fix="alternate user and assistant messages, after at most one system message",
         )
     return rendered
 
@@ -176,7 +174,7 @@ def render_chat(
 def _rendered(
     tokenizer: Any, messages: Sequence[tuple[str, str]], add_generation_prompt: bool
 ) -> tuple[str, str]:
-    """Return the rendered text, and why the template refused (empty where it did not)."""
+    """Return the rendered text and the template's error message (empty if there was none)."""
     template = tokenizer.get_chat_template()
     try:
         text = tokenizer.apply_chat_template(
@@ -191,7 +189,7 @@ def _rendered(
         raise CheckpointError(
             f'the chat template of "{tokenizer.name_or_path}" has a syntax error in line '
             f"{error.lineno}, `{line[:_SHOWN]}`: {error.message}",
-            fix="mend its chat_template.jinja, or chat_template in its tokenizer_config.json",
+            fix="correct its chat_template.jinja, or chat_template in its tokenizer_config.json",
         ) from error
     except TemplateError as error:
         return "", str(error) or type(error).__name__
@@ -200,20 +198,20 @@ def _rendered(
 
 @dataclass(frozen=True)
 class _Vocabulary:
-    """What must not come out of the content of a message."""
+    """Control tokens of a tokenizer, which the content of a message must not produce."""
 
     control: frozenset[str]
     guards: dict[str, str]
-    """Control token -> what stands for it while the template is rendered."""
+    """Control token -> its stand-in while the template is rendered."""
     tokens: dict[str, str]
-    """The same the other way round."""
+    """Stand-in -> control token."""
     stops: re.Pattern[str] | None
-    """Control tokens and the locator."""
+    """Matches control tokens and the locator."""
     inside: re.Pattern[str] | None
-    """Places inside those control tokens that the tokenizer would let into text."""
+    """Matches positions inside the control tokens that the tokenizer would parse in text."""
 
     def guard(self, text: str) -> str:
-        """Replace all control tokens; the locator stays."""
+        """Replace all control tokens except the locator by their stand-ins."""
         if self.stops is None:
             return text
         return self.stops.sub(lambda match: self.guards.get(match[0], match[0]), text)
@@ -223,16 +221,15 @@ class _Vocabulary:
         return _GUARDED.sub(lambda match: self.tokens.get(match[0], match[0]), text)
 
 
-@lru_cache(maxsize=8)  # reading thousands of added tokens for every text would take longer
+@lru_cache(maxsize=8)  # some vocabularies have thousands of added tokens
 def _vocabulary(tokenizer: Any, template: str, locator: str | None = None) -> _Vocabulary:
-    """Read the control tokens of a tokenizer.
+    """Return the control tokens of a tokenizer.
 
-    `<think>`, `<tool_call>` and `<|fim_prefix|>` were added to vocabularies, but not as special
-    tokens, so parsing them cannot be switched off. Added words of a language (letters and digits
-    only) and runs of spaces are text.
+    `<think>`, `<tool_call>` and `<|fim_prefix|>` are added tokens but no special tokens, so parsing
+    them cannot be switched off. Added words (letters and digits only) and runs of spaces are text.
     """
     added = tokenizer.added_tokens_decoder.values()
-    # `all_special_tokens` alone would miss Llama 3's headers, which no role of the tokenizer names.
+    # `all_special_tokens` alone would miss Llama 3's headers, which have no role in the tokenizer.
     special = {*tokenizer.all_special_tokens, *(str(token) for token in added if token.special)}
     words = sorted(
         token
@@ -257,10 +254,10 @@ def _vocabulary(tokenizer: Any, template: str, locator: str | None = None) -> _V
 
 @lru_cache(maxsize=8)
 def _continuing(tokenizer: Any) -> Tokenizer | None:
-    """Return a tokenizer for text in the middle of a sequence, if that is another one.
+    """Return a tokenizer for text inside a sequence, or None if the same one serves.
 
     SentencePiece tokenizers (Mistral, TinyLlama) put a space before the first word of a sequence,
-    and would put it before every piece that is tokenized on its own.
+    and would do so before every piece that is tokenized on its own.
     """
     whole = tokenizer.backend_tokenizer.to_str()
     middle = whole.replace('"prepend_scheme":"first"', '"prepend_scheme":"never"')

@@ -1,12 +1,12 @@
 """The decoding loop: embeddings of sequences in, tokens out, for any causal language model.
 
-It is our own because `generate` of transformers fills whatever a caller leaves open from the
-model's `generation_config` and from defaults of its own (top-k 50 among them), samples all rows
-alike, goes on computing rows that have ended, and cannot take up what it has read before.
+`generate` of transformers is not used: it fills options from the model's `generation_config` and
+from its own defaults (top-k 50 among them), samples all rows with the same settings, keeps
+computing rows that have ended, and cannot continue from a stored cache.
 
-Some backbones cannot take rows of different lengths together: padding would enter a recurrent
-state, and rotary factors that follow the length of the longest row would turn the others. Their
-rows are read and continued one at a time (docs/decisions/0015).
+Some backbones cannot batch rows of different lengths: padding would enter a recurrent state, and
+rotary factors that follow the longest row would change the others. Their rows are computed one at a
+time (docs/decisions/0015).
 
 Shape suffixes: B sequences   S positions   E backbone width   V vocabulary
 """
@@ -28,13 +28,13 @@ from desta.model.backbone.chat import end_id
 from desta.model.backbone.writer import Alternatives, Writer
 
 _LEAST_TEMPERATURE = 1e-6
-_SHRINK = 0.8  # shrinking a batch copies its cache: not for every row that ends
+_SHRINK = 0.8  # shrinking a batch copies its cache, so it is not done for every row that ends
 _ADAPTIVE = ("dynamic", "longrope")
 _ADAPTING = threading.Lock()
 
 
 def pad_id(tokenizer: Any) -> int:
-    """Return the id that fills short rows of a batch; never read, so any id will do."""
+    """Return the id that pads short rows of a batch; it is masked, so any id will do."""
     return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 
@@ -42,7 +42,7 @@ def end_ids(backbone: Any, tokenizer: Any) -> frozenset[int]:
     """Return every id that ends a response: those of template, tokenizer and backbone.
 
     Args:
-        backbone: the model, or what has its `generation_config`.
+        backbone: the model, or an object with its `generation_config`.
         tokenizer: its tokenizer, with a chat template.
     """
     declared = backbone.generation_config.eos_token_id
@@ -51,22 +51,22 @@ def end_ids(backbone: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def has_adaptive_rope(text_config: Any) -> bool:
-    """Say whether rotary embeddings depend on the length of the longest sequence in a batch.
+    """Return whether rotary embeddings depend on the length of the longest sequence in a batch.
 
-    What was read before then turns by other factors than what follows it, so no beginning may be
-    shared or kept.
+    Cached positions would then have other factors than later ones, so no prefix can be shared or
+    cached.
     """
     return any(kind in str(getattr(text_config, "rope_parameters", "")) for kind in _ADAPTIVE)
 
 
 class _Separate:
-    """Caches of rows that the backbone cannot take together, one each."""
+    """Caches of rows that the backbone cannot batch, one each."""
 
     def __init__(self, caches: list[DynamicCache]) -> None:
         self.caches = caches
 
     def reorder_cache(self, index_B: Tensor) -> None:
-        """Keep the rows in this order; a row may come several times."""
+        """Keep these rows in this order; a row may be repeated."""
         rows = index_B.tolist()
         self.caches = [
             deepcopy(self.caches[row]) if row in rows[:place] else self.caches[row]
@@ -75,60 +75,60 @@ class _Separate:
 
 
 @dataclass
-class State:
-    """Sequences as far as the backbone has read them."""
+class DecodingState:
+    """State of sequences in decoding: cache, next logits, padding and positions."""
 
     cache: DynamicCache | _Separate
     logits_BV: Tensor
-    """What may follow the last token of each sequence."""
+    """Logits of the next token of each sequence."""
     mask_BS: Tensor | None
     """1 at tokens, 0 at padding; None where no row is padded."""
     positions_B: Tensor
     """Position of the last token of each sequence."""
 
-    def select(self, rows: Sequence[int]) -> "State":
-        """Return the rows in this order; a row may come several times."""
+    def select(self, rows: Sequence[int]) -> "DecodingState":
+        """Return these rows in this order; a row may be repeated."""
         index = torch.tensor(rows, device=self.logits_BV.device)
-        self.cache.reorder_cache(index)  # the one selection that recurrent layers know as well
+        self.cache.reorder_cache(index)  # the only selection that recurrent layers support
         mask_BS = None if self.mask_BS is None else self.mask_BS[index]
-        return State(self.cache, self.logits_BV[index], mask_BS, self.positions_B[index])
+        return DecodingState(self.cache, self.logits_BV[index], mask_BS, self.positions_B[index])
 
 
 def shared_length(sequences: Sequence[list[int]]) -> int:
-    """Return the number of ids at the beginning that are alike in all sequences."""
+    """Return the length of the longest common prefix of token ids."""
     lowest, highest = min(sequences), max(sequences)
     pairs = zip(lowest, highest, strict=False)
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(lowest), len(highest)))
 
 
 def new_cache(model: Any) -> DynamicCache:
-    """Return an empty key/value cache of the kind the model's layers need."""
+    """Create an empty key/value cache of the kind that the model's layers need."""
     return DynamicCache(config=model.config.get_text_config(decoder=True))
 
 
 @torch.no_grad()
-def read(
+def prefill(
     model: Any,
     sequences: Sequence[Tensor],
     *,
     num_shared: int = 0,
     cache: DynamicCache | None = None,
-) -> State:
-    """Let the backbone read sequences, up to the point where it would write.
+) -> DecodingState:
+    """Prefill: run the backbone on sequences, up to the logits of their next tokens.
 
     Args:
         model: a causal language model of transformers.
         sequences: embeddings of each sequence, (S, E); they may differ in length.
-        num_shared: positions at the beginning that are alike in all of them: read only once.
-        cache: what was read before a single sequence (its keys and values); it is added to.
+        num_shared: positions of a common prefix, which is computed only once.
+        cache: keys and values before a single sequence; it is extended in place.
 
     Raises:
-        NoNumberError: what follows is no number: weights are damaged, or too large for a format.
+        NoNumberError: logits are NaN: weights are damaged, or values leave the number format.
     """
     device, rows = sequences[0].device, len(sequences)
     if rows > 1 and _needs_separate(model):
-        states = [read(model, [sequence]) for sequence in sequences]
-        return State(
+        states = [prefill(model, [sequence]) for sequence in sequences]
+        return DecodingState(
             _Separate([state.cache for state in states]),
             torch.cat([state.logits_BV for state in states]),
             None,
@@ -146,7 +146,7 @@ def read(
             _forward(model, cache, inputs_embeds=sequences[0][None, :num_shared])
             cache.batch_repeat_interleave(rows)
     else:
-        assert rows == 1, "what was read before belongs to one sequence"
+        assert rows == 1, "a cache belongs to one sequence"
         past = cache.get_seq_length()
     longest = max(len(s) for s in sequences) - num_shared
     embeddings_BSE = sequences[0].new_zeros(rows, longest, sequences[0].shape[-1])
@@ -165,23 +165,25 @@ def read(
         position_ids=positions_BS,
     )
     _check_numbers(logits_BV.amax(dim=-1))
-    return State(cache, logits_BV, mask_BS if padded else None, positions_BS[:, -1])
+    return DecodingState(cache, logits_BV, mask_BS if padded else None, positions_BS[:, -1])
 
 
 @torch.no_grad()
-def write(model: Any, state: State, writers: Sequence[Writer]) -> Iterator[dict[int, str]]:
-    """Continue sequences, a token at a time, until every writer is finished.
+def generate(
+    model: Any, state: DecodingState, writers: Sequence[Writer]
+) -> Iterator[dict[int, str]]:
+    """Generate tokens for all sequences, one at a time, until every writer is finished.
 
     Args:
         model: the backbone.
-        state: sequences as `read` left them; used up by this.
+        state: result of `prefill`; consumed.
         writers: one for each sequence.
 
     Yields:
-        After each token: row -> text that was added, for the rows that were still going.
+        After each token: row -> text that was added, for the rows that were not finished.
 
     Raises:
-        NoNumberError: as `read`, of a later token.
+        NoNumberError: as `prefill`, at a later token.
     """
     rows = list(range(len(writers)))
     while True:
@@ -224,16 +226,16 @@ def damaged() -> NoNumberError:
 
 
 def _check_numbers(best_B: Tensor) -> None:
-    """Raise NoNumberError if the likeliest tokens' logits are no numbers.
+    """Raise NoNumberError if the largest logit of a row is NaN, as it is if any of its logits is.
 
-    An answer would be the same token without end. Of a row with a NaN the largest is NaN.
+    The answer would repeat one token without end.
     """
     if not bool(best_B.isfinite().all()):
         raise damaged()
 
 
 def _needs_separate(model: Any) -> bool:
-    """Say whether rows must be read and continued one at a time."""
+    """Return whether rows must be computed one at a time."""
     return has_adaptive_rope(model.config.get_text_config(decoder=True)) or any(
         hasattr(layer, "recurrent_states") for layer in new_cache(model).layers
     )
@@ -256,19 +258,19 @@ def _forward(model: Any, cache: DynamicCache | _Separate, **inputs: Any) -> Tens
 
 @contextmanager
 def _own_factors(model: Any) -> Iterator[None]:
-    """Let adaptive rotary factors, which lie in the model, be those of one sequence alone."""
+    """Reset adaptive rotary factors, which are stored in the model, for a single sequence."""
     if not has_adaptive_rope(model.config.get_text_config(decoder=True)):
         yield
         return
     with _ADAPTING:
-        for module in model.modules():  # `dynamic` ones stay at the longest that was ever read
+        for module in model.modules():  # `dynamic` ones keep the longest length seen so far
             for name in [name for name in vars(module) if name.endswith("max_seq_len_cached")]:
                 setattr(module, name, 0)
         yield
 
 
 def _choose(logits_BV: Tensor, writers: Sequence[Writer]) -> Tensor:
-    """Choose the next token of each row; rows draw from generators of their own."""
+    """Choose the next token of each row, each with its own random generator."""
     best_B, tokens_B = logits_BV.max(dim=-1)
     _check_numbers(best_B)
     drawn = [row for row, w in enumerate(writers) if w.sampling.temperature > 0]
@@ -276,7 +278,7 @@ def _choose(logits_BV: Tensor, writers: Sequence[Writer]) -> Tensor:
         return tokens_B
     settings = [writers[row].sampling for row in drawn]
     device = logits_BV.device
-    # Below the least, logits divided by it leave float32, and nothing is a number any more.
+    # Logits divided by a smaller temperature would overflow float32.
     temperatures = torch.tensor(
         [[max(s.temperature, _LEAST_TEMPERATURE)] for s in settings], device=device
     )
@@ -287,7 +289,7 @@ def _choose(logits_BV: Tensor, writers: Sequence[Writer]) -> Tensor:
         likelier = ordered.cumsum(dim=-1) - ordered  # mass before each token: the first stays
         ordered[(likelier >= limits) & (limits < 1)] = 0
         probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered)
-    # One number a row, looked up in the running sum; torch.multinomial draws one a token.
+    # One random number a row, looked up in the cumulative sum; torch.multinomial draws one a token.
     mass = probabilities.cumsum(dim=-1)
     draws = torch.cat([torch.rand(1, 1, generator=writers[row].generator) for row in drawn])
     draws = draws.to(device) * mass[:, -1:]
@@ -299,7 +301,7 @@ def _choose(logits_BV: Tensor, writers: Sequence[Writer]) -> Tensor:
 def _note(
     logits_BV: Tensor, tokens_B: Tensor, writers: Sequence[Writer]
 ) -> list[tuple[float, Alternatives] | None]:
-    """Return log-probability and alternatives of the tokens of those rows that want them."""
+    """Return log-probability and alternatives of the tokens, for rows that ask for them."""
     notes: list[tuple[float, Alternatives] | None] = [None] * len(writers)
     for row, writer in enumerate(writers):
         if writer.num_logprobs is None:

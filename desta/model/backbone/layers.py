@@ -1,4 +1,4 @@
-"""The layers of a backbone's decoder: what is recomputed, and what is cut in pieces."""
+"""Decoder layers of a backbone, for gradient checkpointing and sharding."""
 
 from functools import partial
 
@@ -10,25 +10,25 @@ from desta.errors import ConfigError
 
 
 def decoder_layers(decoder: nn.Module) -> list[nn.Module]:
-    """Return the repeated layers, as transformers marks them.
+    """Return the repeated layers of a decoder, which transformers marks by their class.
 
     Raises:
-        ConfigError: it marks none.
+        ConfigError: it has none.
     """
     layers = [m for m in decoder.modules() if isinstance(m, GradientCheckpointingLayer)]
     if not layers:
         raise ConfigError(
-            f"{type(decoder).__name__} has no layers that could be recomputed or cut in pieces",
+            f"{type(decoder).__name__} has no layers that can be recomputed or sharded",
             fix="set gradient_checkpointing: false and strategy: ddp",
         )
     return layers
 
 
 def recompute(decoder: nn.Module) -> None:
-    """Keep the inputs of layers only, and compute their insides again in the backward pass.
+    """Turn on gradient checkpointing: store layer inputs only, recompute in the backward pass.
 
-    transformers does so for layers in training mode, where some of them drop out, and without a
-    cache; ours stay in evaluation mode and may read a prefix from one.
+    That of transformers requires training mode, which turns on dropout, and no cache; ours runs in
+    evaluation mode and with a cached prefix.
     """
     for layer in decoder_layers(decoder):
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)

@@ -1,4 +1,4 @@
-"""Hidden states -> loss: the backbone's LM head, run on labelled positions only.
+"""LM head of the backbone, run on labelled positions only: hidden states -> loss.
 
 Shape suffixes:
     N labelled positions   E backbone width   V vocabulary
@@ -28,7 +28,7 @@ def logits(backbone: Any, hidden_NE: Tensor) -> Tensor:
 
 
 def loss_sum(backbone: Any, hidden_NE: Tensor, targets_N: Tensor) -> Tensor:
-    """Return the summed cross-entropy; the logits of all positions are never alive together."""
+    """Return the summed cross-entropy, computed in chunks of positions to bound memory."""
     if torch.is_grad_enabled() and hidden_NE.requires_grad:
         return _LossSum.apply(hidden_NE, targets_N, backbone)  # type: ignore[no-untyped-call]
     total = torch.zeros((), device=hidden_NE.device)
@@ -37,11 +37,11 @@ def loss_sum(backbone: Any, hidden_NE: Tensor, targets_N: Tensor) -> Tensor:
     return total
 
 
-def check(backbone: Any, name: str) -> None:
-    """Make sure that nothing happens between hidden states and logits that `logits` leaves out.
+def check_logits(backbone: Any, name: str) -> None:
+    """Check that `logits` gives the backbone's own logits, on two short inputs.
 
     Raises:
-        CheckpointError: the model's own logits are others.
+        CheckpointError: they differ.
     """
     device = backbone.get_input_embeddings().weight.device
     ids_12 = torch.tensor([[1, 2]], device=device)
@@ -59,10 +59,10 @@ def check(backbone: Any, name: str) -> None:
 
 
 class _LossSum(torch.autograd.Function):
-    """The head is frozen, so the gradient for the hidden states can be had in the forward pass.
+    """Loss and gradient of the hidden states in one forward pass; the head is frozen.
 
-    Chunk by chunk, logits are made, turned into loss and gradient, and forgotten; recomputing
-    them in the backward pass would cost a third product with the head.
+    The logits of a chunk are turned into loss and gradient and freed; recomputing them in the
+    backward pass would cost a third product with the head.
     """
 
     @staticmethod

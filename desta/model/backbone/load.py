@@ -1,7 +1,7 @@
-"""Loading a backbone: rounded as in training, or quantized, with its tokenizer.
+"""Loading of a backbone and its tokenizer, rounded as in training or quantized.
 
-The connector does not change with the number format of the backbone: its gradients and its
-outputs are floats whatever the weights are stored in.
+The connector does not change with the number format of the backbone: its gradients and outputs are
+floats whatever the weights are stored in.
 """
 
 from typing import Any, Protocol
@@ -11,26 +11,26 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from desta.errors import CheckpointError, ConfigError, need
-from desta.model.backbone.cpu.layers import speed_up
+from desta.model.backbone.cpu.layers import fuse_layers
 from desta.model.config import Dtype, Quantization
 from desta.model.hub.load import Part
 from desta.model.precision import find_device, precision
 
 
 class NumberFormats(Protocol):
-    """What a recipe says of a backbone's numbers; see `desta.model.config.ModelConfig`."""
+    """Number formats of a backbone in a recipe; see `desta.model.config.ModelConfig`."""
 
     @property
     def dtype(self) -> Dtype:
-        """What it computes in."""
+        """Compute dtype."""
 
     @property
     def backbone_dtype(self) -> Dtype:
-        """What its weights are rounded to."""
+        """Dtype that its weights are rounded to."""
 
     @property
     def backbone_quantization(self) -> Quantization | None:
-        """What they are stored in, where that is fewer bits."""
+        """Format in which the weights are stored, if quantized."""
 
 
 def load_backbone(
@@ -44,10 +44,10 @@ def load_backbone(
         device: where it will compute.
 
     Raises:
-        CheckpointError: it cannot be had, has no chat template, or is stored in a way that
-            cannot be read here.
-        ConfigError: this machine has no such device, the device cannot quantize so, or the model
-            is quantized already.
+        CheckpointError: the model cannot be loaded, has no chat template, or is stored in a format
+            that cannot be read here.
+        ConfigError: this machine has no such device, the device does not support the quantization,
+            or the model is quantized already.
     """
     device = find_device(device)
     tokenizer = load_tokenizer(part)
@@ -73,7 +73,7 @@ def load_backbone(
     if how == "int8":
         _to_int8(backbone)
     elif not on_gpu:
-        speed_up(backbone)
+        fuse_layers(backbone)
     return backbone, tokenizer
 
 
@@ -81,7 +81,7 @@ def load_tokenizer(part: Part) -> Any:
     """Load the tokenizer of a backbone.
 
     Raises:
-        CheckpointError: it cannot be had, or has no chat template.
+        CheckpointError: it cannot be loaded, or has no chat template.
     """
     if part.is_gguf:
         need("accelerate", extra="quant", to="read a GGUF file")
@@ -95,7 +95,7 @@ def load_tokenizer(part: Part) -> Any:
 
 
 def stored_format(part: Part, config: NumberFormats) -> str | None:
-    """Return in how few bits a backbone is stored; None where its weights are floats."""
+    """Return the quantization of a backbone's stored weights; None if they are floats."""
     if config.backbone_quantization is not None:
         return config.backbone_quantization
     return "its own" if _is_quantized(part) else None
@@ -104,7 +104,7 @@ def stored_format(part: Part, config: NumberFormats) -> str | None:
 def revision(part: Part, config: NumberFormats, device: str | torch.device = "cpu") -> str:
     """Return what pins the numbers of a backbone that was loaded: its files and its formats.
 
-    The files are told apart by `desta.model.hub.weights.fingerprint`, not by a hash of all bytes.
+    The fingerprint (`desta.model.hub.weights`) does not hash all bytes.
     """
     formats = [precision(d, device) for d in (config.backbone_dtype, config.dtype)]
     weights, compute = (str(dtype).removeprefix("torch.") for dtype in formats)
@@ -133,7 +133,7 @@ def _stored(part: Part, dtype: torch.dtype, device: str | torch.device) -> Any:
 
 
 def _placed(part: Part, dtype: torch.dtype, device: str | torch.device, **options: Any) -> Any:
-    """Load quantized weights where they will stay: not every format can be moved afterwards."""
+    """Load quantized weights onto their device: not every format can be moved afterwards."""
     need("accelerate", extra="quant", to="load a quantized backbone")
     return part.load(AutoModelForCausalLM, dtype=dtype, device_map={"": device}, **options)
 
@@ -147,7 +147,7 @@ def _bitsandbytes(how: Quantization, compute: torch.dtype) -> BitsAndBytesConfig
 
 
 def _to_int8(backbone: Any) -> None:
-    """Store the matrices in 8 bits, one scale a row; the head, often tied, stays as it is."""
+    """Quantize the matrices to 8 bits with one scale a row; the LM head, often tied, stays."""
     ao = need("torchao.quantization", extra="quant", to="quantize a backbone")
     head = backbone.get_output_embeddings()
     ao.quantize_(

@@ -1,4 +1,4 @@
-"""Low-rank updates of the backbone, by peft, under the published names."""
+"""LoRA: low-rank updates of the backbone, by peft, under the published names."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from desta.model.config import LoraConfig
 
 
 def inject(decoder: nn.Module, config: LoraConfig) -> None:
-    """Put trained float32 matrices beside the target layers; what was there stays frozen.
+    """Add trainable float32 LoRA matrices to the target layers; all other weights stay frozen.
 
     Raises:
         ConfigError: the decoder has no layers of these names.
@@ -30,7 +30,7 @@ def inject(decoder: nn.Module, config: LoraConfig) -> None:
 
 
 def set_dropout(backbone: nn.Module, active: bool) -> None:
-    """Let the low-rank updates, and nothing else of the backbone, drop out."""
+    """Turn dropout of the low-rank updates on or off; the rest of the backbone never drops out."""
     for name, module in backbone.named_modules():
         if name.endswith("lora_dropout"):
             module.train(active)

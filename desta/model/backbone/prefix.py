@@ -1,7 +1,7 @@
-"""What all rows of a batch begin with, read once by the backbone and without gradient.
+"""Common prefix of the rows of a batch, computed once and without gradient.
 
-No gradient flows into what stands before the first audio token, so its keys and values are
-constants of a frozen backbone.
+No gradient flows into tokens before the first audio token, so with a frozen backbone their keys and
+values are constants.
 
 Shape suffixes: P positions of the prefix   S positions   B sequences   H heads   D width of a head
     E backbone width
@@ -23,9 +23,9 @@ from desta.model.backbone.decoding import has_adaptive_rope
 
 
 class _SharedLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of the prefix in one layer, put before those of every row.
+    """Keys and values of the prefix in one layer, prepended to those of every row.
 
-    Nothing is stored on reading, so that a layer can be recomputed in the backward pass.
+    An update stores nothing, so that the layer can be recomputed in the backward pass.
     """
 
     def __init__(self, keys_1HPD: Tensor, values_1HPD: Tensor) -> None:
@@ -44,7 +44,7 @@ class _SharedLayer(DynamicLayer):  # type: ignore[misc]
 
 
 def read_prefix(decoder: Any, embeddings_1PE: Tensor) -> Cache:
-    """Return the keys and values of a prefix, to be read by any number of rows."""
+    """Return the keys and values of a prefix, to be shared by any number of rows."""
     cache = DynamicCache()  # without a configuration: whole, also in sliding layers
     with torch.no_grad():
         decoder(inputs_embeds=embeddings_1PE, past_key_values=cache, use_cache=True)
@@ -52,7 +52,7 @@ def read_prefix(decoder: Any, embeddings_1PE: Tensor) -> Cache:
 
 
 def longest_shareable(text_config: Any) -> float:
-    """Return up to which length rows may share a prefix; 0 where the backbone cannot at all.
+    """Return the longest rows that can share a prefix; 0 if the backbone does not support it.
 
     A sliding window counts places in the padded row, not positions, so it must cover the row.
     """

@@ -1,4 +1,4 @@
-"""How a backbone chooses its next tokens, and when it stops."""
+"""Sampling settings."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from desta.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How the next token is chosen."""
+    """Settings by which the next token is chosen and generation stops."""
 
     temperature: float = 0.0
     """0 means greedy: always the likeliest token."""
     top_p: float = 1.0
-    """Share of probability mass that sampling may use, in (0, 1]."""
+    """Probability mass of the likeliest tokens that are sampled from, in (0, 1]."""
     max_new_tokens: int = 256
     """Tokens after which a response is cut off."""
     stop: tuple[str, ...] = ()

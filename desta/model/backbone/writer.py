@@ -1,4 +1,4 @@
-"""One answer that is being written: tokens in, text out that is safe to show."""
+"""Incremental detokenization of an answer: tokens in, stable text out."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ _UNFINISHED = "\ufffd"  # what a tokenizer writes for the first bytes of a chara
 
 
 class Writer:
-    """Turns the tokens of one answer into text, and knows when it has ended."""
+    """Tokens of one answer, their text so far, and whether it has ended."""
 
     def __init__(
         self,
@@ -24,13 +24,13 @@ class Writer:
         seed: int | None = None,
         num_logprobs: int | None = None,
     ) -> None:
-        """Begin an answer.
+        """Create the writer of an answer.
 
         Args:
             tokenizer: the backbone's.
-            sampling: how its tokens are chosen, and what ends it.
-            end_ids: ids that end it.
-            seed: of its random numbers; None takes one from PyTorch's generator.
+            sampling: sampling settings and stop strings.
+            end_ids: ids that end the answer.
+            seed: of its random numbers; None draws one from PyTorch's generator.
             num_logprobs: alternatives to keep with every token; None keeps nothing.
         """
         self.sampling = sampling
@@ -44,24 +44,24 @@ class Writer:
         self.logprobs: list[tuple[float, Alternatives]] = []
         """Log-probability of each token under the model, and its alternatives, where wanted."""
         self.finish: Literal["stop", "length"] | None = None
-        """Why it has ended: an end token or a stop string, or `max_new_tokens`; None before."""
+        """Reason it ended: an end token or stop string, or `max_new_tokens`; None before."""
         self._tokenizer = tokenizer
         self._end_ids = end_ids
         self._shown = ""
-        self._held = ""  # text that may turn out to be the beginning of a stop string
+        self._held = ""  # text that may be the beginning of a stop string
         self._stopped = False
         self._decoded = 0  # tokens whose text is in `_shown` or `_held`
         self._context = 0  # tokens before those: the next token's text may depend on them
 
     @property
     def text(self) -> str:
-        """What has been written, without spaces at its ends."""
+        """Text so far, without spaces at its ends."""
         if self._stopped or self.finish is None:
             return self._shown.strip()
         return self._tokenizer.decode(self.ids, skip_special_tokens=True).strip()
 
     def push(self, token: int, note: tuple[float, Alternatives] | None = None) -> str:
-        """Add a token and return the text that is new and certain."""
+        """Add a token and return new text that later tokens cannot change."""
         self.ids.append(token)
         if note is not None:
             self.logprobs.append(note)
@@ -77,7 +77,7 @@ class Writer:
         return self._show(len(self._held) - (0 if self.finish else self._possible_stop()))
 
     def _decode(self, *, last: bool) -> str:
-        """Return the text of the tokens since the last call; none while a character is open."""
+        """Return the text of tokens since the last call; none while a character is incomplete."""
         options = {"skip_special_tokens": True}
         before = self._tokenizer.decode(self.ids[self._context : self._decoded], **options)
         now = self._tokenizer.decode(self.ids[self._context :], **options)
@@ -87,7 +87,7 @@ class Writer:
         return now[len(before) :]
 
     def _possible_stop(self) -> int:
-        """Return the length of the longest end of the held text that begins a stop string."""
+        """Return the length of the longest suffix of the held text that begins a stop string."""
         return max(
             (
                 size

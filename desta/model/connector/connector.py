@@ -45,12 +45,12 @@ class QFormerConnector(nn.Module):
 
     @torch.no_grad()
     def initialise(self, embedding_std: float) -> None:
-        """Set fresh weights.
+        """Initialise the weights.
 
         Args:
-            embedding_std: standard deviation of the backbone's token embeddings. Audio tokens
-                start at that scale; PyTorch's default would make them several times louder than
-                every word around them.
+            embedding_std: standard deviation of the backbone's token embeddings. Audio tokens start
+                at that scale; with PyTorch's default they would be several times larger than the
+                word embeddings around them.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -62,17 +62,17 @@ class QFormerConnector(nn.Module):
         norm, linear = self.proj
         assert isinstance(norm, nn.LayerNorm)
         assert isinstance(linear, nn.Linear)
-        # The scale stands in the gain of the norm, not in the matrix: Adam moves every weight by
-        # about the learning rate, and a matrix of tiny weights would be overrun in a few steps.
+        # The scale is set in the gain of the norm, not in the matrix: Adam changes every weight by
+        # about the learning rate, which would dominate a matrix of tiny weights in a few steps.
         nn.init.constant_(norm.weight, embedding_std)
         nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
 
     def forward(self, frames_LBTD: Tensor, mask_BT: Tensor | None) -> Tensor:
-        """Turn encoder frames into audio tokens.
+        """Return the audio tokens of encoder frames.
 
         Args:
             frames_LBTD: outputs of the target layers, before the encoder's final LayerNorm.
-            mask_BT: True at frames that belong to the clip; None if all do.
+            mask_BT: True at frames of the clip, False at padding; None if there is no padding.
 
         Returns:
             Audio tokens, (B, Q, E).

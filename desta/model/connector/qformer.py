@@ -96,15 +96,15 @@ class QFormer(nn.Module):
         )
 
     def forward(self, queries_NQD: Tensor, frames_NTD: Tensor, mask_NT: Tensor | None) -> Tensor:
-        """Let the queries read the frames.
+        """Cross-attend from queries to frames.
 
         Args:
             queries_NQD: learned queries.
             frames_NTD: encoder frames.
-            mask_NT: True at frames that may be read; None if all may.
+            mask_NT: True at frames, False at padding; None if there is no padding.
 
         Returns:
-            What the queries found, (N, Q, D).
+            Hidden states of the queries, (N, Q, D).
         """
         mask_N11T = None if mask_NT is None else mask_NT[:, None, None]
         for layer in self.layer:

@@ -1,7 +1,7 @@
-"""Ids of Whisper's control tokens, whatever files a model comes with.
+"""Ids of Whisper's control tokens, from `generation_config.json` or from the tokenizer.
 
-Models of 2023 and later state them in `generation_config.json`. Fine-tunes of 2022, and models
-whose file was reduced, do not; their tokenizers have them all.
+Models of 2023 and later state them in `generation_config.json`. Fine-tunes of 2022, and models with
+a reduced file, do not; their tokenizers hold them all.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ _NEVER_WRITTEN = (
     *("<|nospeech|>", "<|nocaptions|>"),  # the newer and the older name of one token
 )
 _LANGUAGES = [f"<|{code}|>" for code in LANGUAGES]
-_NUM_TIMESTAMPS = 1501  # behind <|notimestamps|>, to the end of the vocabulary: 0 to 30 s
+_NUM_TIMESTAMPS = 1501  # after <|notimestamps|>, to the end of the vocabulary: 0 to 30 s
 _VOCAB_SIZES = (51_864, 51_865, 51_866)  # English, 99 languages, 100 languages
-_ENGLISH_END = 50_256  # <|endoftext|> of models of English alone, whose text is GPT-2's
+_ENGLISH_END = 50_256  # <|endoftext|> of English-only models, whose text tokens are GPT-2's
 _NON_SPEECH = {_ENGLISH_END: NON_SPEECH_TOKENS, 50_257: NON_SPEECH_TOKENS_MULTI}
 _BLANK = 220  # a space, in both
 COPY_TOKENIZER = (
@@ -40,38 +40,37 @@ _Ids = dict[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class ControlTokens:
-    """What Whisper's decoder is prompted with, what ends a text, and what is never written."""
+    """Ids that prompt Whisper's decoder, end a text, or are suppressed."""
 
     start: int
     end: int
     no_timestamps: int
     transcribe: int | None
-    """None for a model of English alone: its prompt holds neither language nor task."""
+    """None for an English-only model: its prompt holds neither language nor task."""
     languages: _Ids
-    """By code; empty for a model of English alone."""
+    """By code; empty for an English-only model."""
     suppressed: tuple[int, ...]
     suppressed_first: tuple[int, ...]
-    """At the beginning of a text, beside `suppressed`."""
+    """Also suppressed at the beginning of a text."""
 
     @classmethod
     def of(
         cls, generation: GenerationConfig, tokenizer: WhisperTokenizer, *, vocab_size: int
     ) -> "ControlTokens":
-        """Find the ids of a model.
+        """Return the ids of a model.
 
-        Ids that the generation configuration states are used as they stand. If it lacks one, or
-        states one that the weights do not know, all are taken from the tokenizer.
-        `forced_decoder_ids` are not read: the files of 2022 force English in every model that was
-        made from OpenAI's. Where nothing is said of what must not be written, Whisper's own default
-        holds; an empty list suppresses nothing.
+        They are read from the generation configuration. If it lacks one, or one is outside the
+        vocabulary of the weights, all are read from the tokenizer. `forced_decoder_ids` are
+        ignored: the files of 2022 force English in every model made from OpenAI's. Without a list
+        of suppressed tokens Whisper's own default holds; an empty list suppresses nothing.
 
         Raises:
-            CheckpointError: an id is stated nowhere, what is suppressed is no list, or the files
+            CheckpointError: an id is in no file, suppressed tokens are not a list, or the files
                 contradict each other.
         """
         ids = _stated(generation)
         languages = {
-            f"<|{code.strip('<|>')}|>": number  # some state the bare code
+            f"<|{code.strip('<|>')}|>": number  # some files hold the bare code
             for code, number in _ids(getattr(generation, "lang_to_id", None)).items()
         }
         english = (
@@ -106,15 +105,15 @@ class ControlTokens:
         )
 
     def is_text(self, token: int) -> bool:
-        """Say whether a token stands for text; a fine-tune adds its own behind the timestamps."""
+        """Return whether a token is text; tokens of a fine-tune come after the timestamps."""
         return not self.end <= token <= self.no_timestamps + _NUM_TIMESTAMPS
 
 
 def check_control_tokens(directory: Path, *, vocab_size: int) -> str | None:
-    """Return why a Whisper directory has no control tokens to look at; raise if they are wrong.
+    """Check the control tokens of a Whisper directory; return why that is impossible, else None.
 
     Raises:
-        CheckpointError: an id is stated nowhere, or the files contradict each other.
+        CheckpointError: an id is in no file, or the files contradict each other.
     """
     if not any((directory / file).is_file() for file in ("tokenizer.json", "vocab.json")):
         return f"{directory} has no tokenizer, and cannot transcribe"
@@ -135,7 +134,7 @@ def load_whisper_tokenizer(part: Part) -> WhisperTokenizer:
     """Load the tokenizer of a Whisper.
 
     Raises:
-        CheckpointError: its files cannot be read, or do not belong together.
+        CheckpointError: its files cannot be read or are inconsistent.
     """
     try:
         tokenizer: WhisperTokenizer = part.load(WhisperTokenizer)
@@ -156,21 +155,21 @@ def _stated(generation: GenerationConfig) -> _Ids:
 
 
 def _ids(stated: Any) -> _Ids:
-    """Return what a file states, without what is no id; one that is too large is kept."""
+    """Return the entries of a file that are ids; ids outside the vocabulary are kept."""
     fields = stated if isinstance(stated, dict) else {}
     return {token: number for token, number in fields.items() if _is_id(number)}
 
 
 def _is_id(value: Any) -> bool:
-    """Say whether it is a number from 0; `true` is none."""
+    """Return whether a value is an integer of 0 or more; `true` is not."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _listed(generation: GenerationConfig, field: str, vocab_size: int) -> list[int] | None:
-    """Return the ids in a list that a file states, None where it states none.
+    """Return the ids in a list of the file; None if the file lacks it.
 
     Raises:
-        CheckpointError: it is something else than a list.
+        CheckpointError: the value is not a list.
     """
     stated = getattr(generation, field, None)
     if stated is None:
@@ -178,20 +177,20 @@ def _listed(generation: GenerationConfig, field: str, vocab_size: int) -> list[i
     if not isinstance(stated, list):
         raise CheckpointError(
             f"generation_config.json states {field} as {stated!r}, which is no list of ids",
-            fix="write a list there, or take the field out: Whisper's own default holds then",
+            fix="give a list, or remove the field: Whisper's own default holds then",
         )
     return [number for number in stated if _is_id(number) and number < vocab_size]
 
 
 def _is_multilingual(vocab: _Ids) -> bool:
-    """Say whether a tokenizer is of many languages; that of English has their tokens as well."""
+    """Return whether a tokenizer is multilingual; the English one holds language tokens as well."""
     return vocab.get(_END) != _ENGLISH_END and not vocab.keys().isdisjoint(_LANGUAGES)
 
 
 def _in_tokenizer(
     tokenizer: WhisperTokenizer, stated: _Ids, languages: _Ids, vocab_size: int
 ) -> _Ids:
-    """Return the vocabulary, if it is that of the weights and agrees with what is stated."""
+    """Return the tokenizer's vocabulary after comparing it with the weights and the stated ids."""
     vocab: _Ids = tokenizer.get_vocab()
     several = languages or _is_multilingual(vocab)
     needed = [_START, _END, _NO_TIMESTAMPS, *([_TRANSCRIBE] if several else [])]
@@ -201,7 +200,7 @@ def _in_tokenizer(
             "generation_config.json does not state all ids that transcribing needs",
             fix=COPY_TOKENIZER,
         )
-    # where nobody states start and end, transformers fills in those of English
+    # if start and end are missing, transformers fills in those of English-only models
     others = {token: number for token, number in stated.items() if token not in (_START, _END)}
     _compare(tokenizer, others | languages)
     size = vocab[_NO_TIMESTAMPS] + 1 + _NUM_TIMESTAMPS
@@ -209,7 +208,7 @@ def _in_tokenizer(
         vocab_size in _VOCAB_SIZES and vocab_size != size
     ):
         raise CheckpointError(
-            f'the tokenizer of "{tokenizer.name_or_path}" is of another Whisper: it stands for '
+            f'the tokenizer of "{tokenizer.name_or_path}" is of another Whisper: it has '
             f"{size} tokens, but the weights know {vocab_size}",
             fix=COPY_TOKENIZER,
         )

@@ -1,4 +1,4 @@
-"""Which encoder it is: what every one of them offers, and how it is built and loaded."""
+"""Audio encoders: their common protocol, building and loading."""
 
 import json
 import logging
@@ -27,35 +27,35 @@ PREPROCESSOR = "preprocessor_config.json"
 
 
 class Encoder(Protocol):
-    """A frozen module that turns windows of audio into frames, batch-invariantly."""
+    """Frozen module that encodes windows of audio into frames, independently of the batch."""
 
     dim: int
     """Width of its frames."""
     num_heads: int
-    """Attention heads, which the Q-Former copies."""
+    """Number of attention heads, which the Q-Former copies."""
     target_layers: tuple[int, ...]
-    """0-based layers that it hands out."""
+    """0-based layers that are returned."""
     transcribes: bool
-    """Whether `last_BTD` is what Whisper's decoder reads."""
+    """Whether `last_BTD` is the input of Whisper's decoder."""
 
     def extractor(self, window: Window) -> Callable[[Sequence[NDArray[np.float32]]], Any]:
-        """Return what turns audio (float32, 16 kHz) into the encoder's own input."""
+        """Return the feature extractor: audio (float32, 16 kHz) -> input of the encoder."""
 
     def __call__(self, inputs: Any) -> Encoded:
         """Encode a batch of windows."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return its weights."""
+        """Return the weights."""
 
     def modules(self) -> Iterator[nn.Module]:
-        """Return itself and all modules within."""
+        """Return the module and all its submodules."""
 
 
 def build_encoder(config: ModelConfig, encoder_config: Any) -> WhisperEncoder | WaveEncoder:
-    """Build an encoder with unset weights from its own configuration, on the current device.
+    """Build an encoder with uninitialised weights from its configuration, on the current device.
 
     Raises:
-        ConfigError: it is of no known kind, or reads no 30-second windows.
+        ConfigError: its kind is unknown, or it does not support 30-second windows.
     """
     kind = encoder_config.model_type
     if kind == "whisper":
@@ -81,8 +81,8 @@ def load_encoder(
     """Load the encoder of a model.
 
     Raises:
-        CheckpointError: it cannot be had, or its files contradict each other.
-        ConfigError: it is of no known kind.
+        CheckpointError: it cannot be loaded, or its files contradict each other.
+        ConfigError: its kind is unknown.
     """
     if part.config.model_type == "whisper":
         check_mel_bins(part, part.config.num_mel_bins)
@@ -102,14 +102,14 @@ def load_encoder(
 
 
 def check_mel_bins(part: Part, num_mel_bins: int) -> None:
-    """Raise CheckpointError if the files of a Whisper disagree about mel bins."""
-    said = [
+    """Raise CheckpointError if the files of a Whisper directory disagree about mel bins."""
+    found = [
         ("the weights read", header.shape[1])
         for name, header in read_headers(Path(part.place)).items()
         if name.endswith("encoder.conv1.weight")
     ]
-    said.append((f"{PREPROCESSOR} says", _preprocessor(part).get("feature_size", num_mel_bins)))
-    for who, number in said:
+    found.append((f"{PREPROCESSOR} says", _preprocessor(part).get("feature_size", num_mel_bins)))
+    for who, number in found:
         if number != num_mel_bins:
             raise CheckpointError(
                 f'config.json of "{part.place}" says {num_mel_bins} mel bins, but {who} {number}',

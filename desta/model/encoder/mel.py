@@ -1,4 +1,4 @@
-"""Audio -> log-mel spectrograms, as Whisper was trained on them.
+"""Log-mel spectrograms, as Whisper was trained on them.
 
 Shape suffixes: B windows   M mel bins   F mel frames (100 a second)
 """
@@ -17,9 +17,9 @@ from desta.model.config import Window
 
 HOP_LENGTH = 160  # samples from one mel frame to the next
 SILENCE_SAMPLES = 8_000
-"""Half a second of silence that ends a tight window: Whisper's decoder looks for the end of speech,
-and repeats itself where there is none (docs/windows.md)."""
-_TAIL = 400  # zeros behind a clip: what the last frame sees beyond the end, as in a 30 s window
+"""Half a second of silence at the end of a tight window: without it Whisper's decoder misses the
+end of speech and repeats itself (docs/windows.md)."""
+_TAIL = 400  # zeros after a clip: the last frame sees them beyond the end, as in a 30 s window
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class Mel:
 
 
 class MelExtractor:
-    """Computes spectrograms in 30-second or in tight windows."""
+    """Feature extractor for 30-second or tight windows."""
 
     def __init__(self, num_mel_bins: int, window: Window) -> None:
         self.window = window
         self._extractor = WhisperFeatureExtractor(feature_size=num_mel_bins)
 
     def __call__(self, windows: Sequence[NDArray[np.float32]]) -> Mel:
-        """Turn audio (float32, 16 kHz, at most 30 s each) into spectrograms.
+        """Return the spectrograms of audio (float32, 16 kHz, at most 30 s each).
 
-        A tight spectrogram is the beginning of the 30-second one, whatever else is in the batch.
+        A tight spectrogram is the beginning of the 30-second one, independently of the batch.
         """
         longest = max(len(audio) for audio in windows)
         assert longest <= WINDOW_SAMPLES, "callers cut long clips into windows"

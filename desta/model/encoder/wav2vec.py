@@ -1,6 +1,6 @@
-"""Encoders that read the waveform itself: wav2vec 2.0, HuBERT, WavLM, by transformers.
+"""Encoders of waveforms: wav2vec 2.0, HuBERT, WavLM, by transformers.
 
-A clip is read at its true length; what else is in the batch changes no frame of it.
+A clip is encoded at its true length; other clips of the batch do not change its frames.
 
 Shape suffixes:
     B windows   S samples (16,000 a second)   T encoder frames (50 a second)
@@ -21,11 +21,11 @@ from torch.nn.utils.rnn import pad_sequence
 from desta.model.config import Window
 from desta.model.encoder.whisper import Encoded
 
-# WavLM hands PyTorch two kinds of masks; that it should not is nothing a user could mend.
+# WavLM passes two kinds of masks to PyTorch; users cannot do anything about it.
 warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
 
 WAVE_FAMILIES = ("wav2vec2", "hubert", "wavlm")
-"""`model_type` of the encoders that are read here."""
+"""`model_type` of the supported encoders."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Waves:
 
 
 class WaveExtractor:
-    """Brings windows to the scale that the encoder was trained on."""
+    """Feature extractor: normalises windows as in the training of the encoder."""
 
     def __init__(self, *, normalise: bool, min_samples: int) -> None:
         self._normalise = normalise
         self._min_samples = min_samples
 
     def __call__(self, windows: Sequence[NDArray[np.float32]]) -> Waves:
-        """Turn audio (float32, 16 kHz) into a padded batch."""
+        """Return a padded batch of audio (float32, 16 kHz)."""
         waves = [torch.from_numpy(self._prepared(window)) for window in windows]
         lengths = torch.tensor([len(wave) for wave in waves])
         return Waves(pad_sequence(waves, batch_first=True), lengths)
@@ -53,23 +53,23 @@ class WaveExtractor:
     def _prepared(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._normalise:
             window = (window - window.mean()) / np.sqrt(window.var() + 1e-7)
-        missing = self._min_samples - len(window)  # less makes no frame at all
+        missing = self._min_samples - len(window)  # shorter input gives no frame
         return np.pad(window, (0, max(missing, 0))).astype(np.float32)
 
 
 class WaveEncoder(nn.Module):
-    """Frozen: no gradients, never in training mode."""
+    """Frozen waveform encoder: no gradients, always in evaluation mode."""
 
     transcribes = False
 
     def __init__(self, model: Any, target_layers: Sequence[int], *, normalise: bool) -> None:
-        """Take a built model.
+        """Wrap a model of transformers.
 
         Args:
             model: Wav2Vec2Model, HubertModel or WavLMModel.
-            target_layers: 0-based layers that are handed out; the last one of a model with a
-                final LayerNorm comes after that norm, as transformers returns it.
-            normalise: bring every clip to mean 0 and variance 1, as its training did.
+            target_layers: 0-based layers that are returned; the last one of a model with a final
+                LayerNorm is after that norm, as transformers returns it.
+            normalise: bring every clip to mean 0 and variance 1, as in training.
         """
         super().__init__()
         config = model.config
@@ -79,7 +79,7 @@ class WaveEncoder(nn.Module):
         self.model = model
         self.normalise = normalise
         self._convolutions = list(zip(config.conv_kernel, config.conv_stride, strict=True))
-        # A group norm over the time of the whole batch would let padding into every frame.
+        # A group norm over the time axis of the batch would mix padding into every frame.
         self._one_by_one = config.feat_extract_norm == "group"
         self.requires_grad_(False)
         super().train(False)
@@ -89,7 +89,7 @@ class WaveEncoder(nn.Module):
         return self
 
     def extractor(self, window: Window) -> WaveExtractor:
-        """Return what prepares audio for this encoder; `window` is always `tight`."""
+        """Return the feature extractor of this encoder; `window` is always `tight`."""
         min_samples = 1
         for kernel, stride in reversed(self._convolutions):
             min_samples = (min_samples - 1) * stride + kernel
@@ -123,5 +123,5 @@ class WaveEncoder(nn.Module):
             samples_BS,
             attention_mask=None if mask_BS is None else mask_BS.long(),
             output_hidden_states=True,
-        ).hidden_states  # the first is what the layers read
+        ).hidden_states  # the first is the input of the layers
         return torch.stack([*(states[index + 1] for index in self.target_layers), states[-1]])

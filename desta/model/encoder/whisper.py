@@ -1,7 +1,7 @@
-"""Whisper's encoder in a loop of our own, which hands out the layers in between.
+"""Whisper's encoder, with access to its intermediate layers.
 
-Weight names are those of `transformers`' WhisperEncoder. The last target layer is read *before*
-the final LayerNorm, as the published code does.
+Weight names are those of `transformers`' WhisperEncoder. The last target layer is taken *before*
+the final LayerNorm, as in the published code.
 
 Shape suffixes:
     B windows   M mel bins   F mel frames (100 a second)   T encoder frames (50 a second)
@@ -22,14 +22,14 @@ from desta.model.encoder.mel import Mel, MelExtractor
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the encoder says about a batch of windows."""
+    """Encoder outputs of a batch of windows."""
 
     layers_LBTD: Tensor
     """Outputs of the target layers."""
     last_BTD: Tensor
-    """Output of the encoder after its final LayerNorm: what Whisper's decoder reads."""
+    """Output of the encoder after its final LayerNorm: the input of Whisper's decoder."""
     mask_BT: Tensor | None
-    """True at frames that hold sound of the clip; None where all do."""
+    """True at frames of the clip, False at padding; None if there is no padding."""
 
 
 class _Attention(nn.Module):
@@ -68,7 +68,7 @@ class _Layer(nn.Module):
 
 
 class WhisperEncoder(nn.Module):
-    """Frozen: no gradients, never in training mode."""
+    """Frozen Whisper encoder: no gradients, always in evaluation mode."""
 
     transcribes = True
 
@@ -94,7 +94,7 @@ class WhisperEncoder(nn.Module):
         return self
 
     def extractor(self, window: Window) -> MelExtractor:
-        """Return what prepares audio for this encoder."""
+        """Return the feature extractor of this encoder."""
         return MelExtractor(self.num_mel_bins, window)
 
     @torch.no_grad()
@@ -106,13 +106,13 @@ class WhisperEncoder(nn.Module):
         if mel.num_frames_B is not None:
             num_frames_B = mel.num_frames_B.to(weight.device)
             frames = torch.arange(x_BDF.shape[-1], device=weight.device)
-            # Beyond its end a window must look to conv2 as it would alone: zeros, not conv1's bias.
+            # Beyond the end of a window conv2 must see zeros, as without a batch, not conv1's bias.
             x_BDF = x_BDF.masked_fill((frames >= num_frames_B[:, None])[:, None], 0.0)
             num_outputs_B = (num_frames_B + 1) // 2
             mask_BT = torch.arange((len(frames) + 1) // 2, device=weight.device)
             mask_BT = mask_BT < num_outputs_B[:, None]
             if bool(mask_BT.all()):
-                mask_BT = None  # lets attention take its fastest path
+                mask_BT = None  # attention is fastest without a mask
         x_BTD = functional.gelu(self.conv2(x_BDF)).transpose(1, 2)
         x_BTD = x_BTD + self.embed_positions.weight[: x_BTD.shape[1]]
 

@@ -1,7 +1,7 @@
-"""Whisper's decoder: encoder frames -> text tokens, with a mask over frames beyond the clip.
+"""Whisper's decoder, with a mask over padded frames: encoder frames -> text tokens.
 
 Weight names are those of `transformers`' WhisperDecoder, which takes no such mask and therefore
-cannot read windows of different true lengths in one batch.
+cannot batch windows of different true lengths.
 
 Shape suffixes:
     B windows   N new tokens   S tokens so far   T encoder frames   D width   H heads   K head width
@@ -22,12 +22,12 @@ _KeysValues = tuple[Tensor, Tensor]  # each (B, H, S or T, K)
 
 @dataclass
 class DecoderState:
-    """What the decoder has read of a batch of windows."""
+    """Cache of a batch of windows: keys and values of frames and tokens."""
 
     frames: list[_KeysValues]
     """Keys and values of the encoder frames, for each layer."""
     mask_B11T: Tensor | None
-    """True at frames that may be read; None if all may."""
+    """True at frames, False at padding; None if there is no padding."""
     tokens: list[_KeysValues] = field(default_factory=list)
     """Keys and values of the tokens so far, for each layer; empty before the first."""
 
@@ -71,7 +71,7 @@ class _Attention(nn.Module):
 def _attend_once(
     q_BH1K: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, mask_B11T: Tensor | None
 ) -> Tensor:
-    """Attend from one position, where PyTorch's kernel takes eight times as long."""
+    """Attend from one position without PyTorch's kernel, which can take eight times as long."""
     scores_BH1T = q_BH1K * q_BH1K.shape[-1] ** -0.5 @ k_BHTK.transpose(2, 3)
     if mask_B11T is not None:
         scores_BH1T.masked_fill_(~mask_B11T, -torch.inf)
@@ -92,7 +92,7 @@ class _Layer(nn.Module):
     def forward(
         self, x_BND: Tensor, past: _KeysValues | None, frames: _KeysValues, mask_B11T: Tensor | None
     ) -> tuple[Tensor, _KeysValues]:
-        """Return the tokens' new states, and keys and values of all tokens so far."""
+        """Return the hidden states of the new tokens, and keys and values of all tokens so far."""
         normed = self.self_attn_layer_norm(x_BND)
         keys, values = self.self_attn.keys_values(normed)
         if past is not None:
@@ -105,7 +105,7 @@ class _Layer(nn.Module):
 
 
 class WhisperDecoder(nn.Module):
-    """Frozen: no gradients, never in training mode."""
+    """Frozen Whisper decoder: no gradients, always in evaluation mode."""
 
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
@@ -127,18 +127,18 @@ class WhisperDecoder(nn.Module):
 
     @torch.no_grad()
     def start(self, frames_BTD: Tensor, mask_BT: Tensor | None) -> DecoderState:
-        """Read encoder frames (after the final LayerNorm); the mask is True at real ones."""
+        """Return the state for encoder frames (after the final LayerNorm); mask True at frames."""
         frames_BTD = frames_BTD.to(self.layer_norm.weight.dtype)
         frames = []
         for layer in self.layers:
             assert isinstance(layer, _Layer)
             keys, values = layer.encoder_attn.keys_values(frames_BTD)
-            frames.append((keys.contiguous(), values.contiguous()))  # read at every step
+            frames.append((keys.contiguous(), values.contiguous()))  # used at every step
         return DecoderState(frames, None if mask_BT is None else mask_BT[:, None, None])
 
     @torch.no_grad()
     def forward(self, ids_BN: Tensor, state: DecoderState) -> Tensor:
-        """Read tokens, which are added to the state; return the logits after the last, (B, V)."""
+        """Append tokens to the state; return the logits after the last one, (B, V)."""
         num_past = state.tokens[0][0].shape[2] if state.tokens else 0
         assert ids_BN.shape[1] == 1 or not num_past, "several tokens only at the beginning"
         positions_ND = self.embed_positions.weight[num_past : num_past + ids_BN.shape[1]]

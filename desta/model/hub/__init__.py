@@ -1,1 +1,1 @@
-"""Models from the Hub, from directories and from packages."""
+"""Model files from the Hub, from directories and from packages."""

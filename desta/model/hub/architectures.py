@@ -1,7 +1,4 @@
-"""Shapes of well-known encoders and backbones, so that a model can be planned without a network.
-
-Figures are those of the models' public configurations; no weights are involved.
-"""
+"""Configurations of well-known encoders and backbones, to plan a model without a network."""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +59,7 @@ def _llama31_8b() -> LlamaConfig:
 
 
 def smollm2_135m() -> LlamaConfig:
-    """Return the shape of SmolLM2-135M-Instruct."""
+    """Return the configuration of SmolLM2-135M-Instruct."""
     return LlamaConfig(
         hidden_size=576,
         intermediate_size=1536,
@@ -123,7 +120,7 @@ ARCHITECTURES = {
     "distil-whisper/distil-large-v3": lambda: _whisper(
         1280, 32, 20, num_mel_bins=128, vocab_size=51866, decoder_layers=2
     ),
-    "facebook/wav2vec2-base": Wav2Vec2Config,  # of these three transformers knows the figures
+    "facebook/wav2vec2-base": Wav2Vec2Config,  # the defaults of transformers, as the next two
     "facebook/hubert-base-ls960": HubertConfig,
     "microsoft/wavlm-base-plus": WavLMConfig,
     "meta-llama/Llama-3.1-8B-Instruct": _llama31_8b,
@@ -132,14 +129,14 @@ ARCHITECTURES = {
     "Qwen/Qwen2.5-7B-Instruct": _qwen25_7b,
     "Qwen/Qwen3-8B": _qwen3_8b,
 }
-"""Model id -> its configuration."""
+"""Model id -> function that returns its configuration."""
 
 
 def architecture(name: str) -> PretrainedConfig:
     """Return the configuration of a model: from its directory, from the table, or from the Hub.
 
     Raises:
-        CheckpointError: none of the three knows it.
+        CheckpointError: none of the three has it.
     """
     if name in ARCHITECTURES and not Path(name).is_dir():
         return ARCHITECTURES[name]()

@@ -1,9 +1,9 @@
-"""Weights of other runtimes -> ordinary Hugging Face directories.
+"""Conversion of weights of other runtimes to Hugging Face directories.
 
 Two formats, each for the one architecture that the zoo needs:
 
     CTranslate2 (`model.bin`, binary version 6)   Whisper
-    GGUF (any quantization `gguf` knows)          Llama with a byte-level BPE tokenizer
+    GGUF (any quantization of `gguf`)               Llama with a byte-level BPE tokenizer
 
 A converted directory holds what `save_pretrained` writes: safetensors, tokenizer, generation
 config and, for Whisper, the feature extractor.
@@ -40,7 +40,7 @@ from desta.errors import CheckpointError
 _CT2_VERSION = 6
 _CT2_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
-# CTranslate2 module -> modules of transformers; several where its rows are theirs, stacked.
+# CTranslate2 module -> modules of transformers; several if their rows are stacked in it.
 _WHISPER_OUTER = {
     "conv1": "conv1",
     "conv2": "conv2",
@@ -87,7 +87,7 @@ _CONTROL_TOKEN = 3  # `tokenizer.ggml.token_type` of GGUF
 
 
 def convert_whisper(originals: Path, target: Path) -> None:
-    """Write a Whisper directory; weights keep the type they are stored in, so none is rounded.
+    """Convert Whisper from CTranslate2; weights keep their type, so none is rounded.
 
     Args:
         originals: folder with `model.bin`, `config.json` and `tokenizer.json` of CTranslate2.
@@ -143,7 +143,7 @@ def read_ctranslate2(path: Path) -> dict[str, Tensor]:
     version = number("I")
     if version != _CT2_VERSION:
         raise CheckpointError(f"{path} has version {version}, not {_CT2_VERSION}", fix=fix)
-    text(), number("I")  # specification and its revision: the tensors' names tell as much
+    text(), number("I")  # specification and its revision, implied by the tensors' names
     tensors = {}
     for _ in range(number("I")):
         name = text()
@@ -176,7 +176,7 @@ def whisper_from_ctranslate2(tensors: Mapping[str, Tensor]) -> WhisperForConditi
             raise CheckpointError(f'Whisper has no tensor "{name}"', fix="convert another model")
         for target, rows in zip(targets, value.chunk(len(targets)), strict=True):
             if target.endswith("k_proj") and parameter == "bias":
-                if rows.any():  # fused with the other biases, but Whisper's keys have none
+                if rows.any():  # stacked with the other biases, but Whisper's keys have none
                     raise CheckpointError(
                         f'"{name}" adds a bias to the keys', fix="convert a model without it"
                     )
@@ -210,7 +210,7 @@ def whisper_from_ctranslate2(tensors: Mapping[str, Tensor]) -> WhisperForConditi
 
 
 def _whisper_modules(path: str) -> tuple[str, ...]:
-    """Return the modules whose rows lie stacked in a CTranslate2 module; none if unknown."""
+    """Return the modules whose rows are stacked in a CTranslate2 module; none if unknown."""
     if path == "decoder/projection":
         return ("proj_out",)
     side, _, rest = path.partition("/")
@@ -221,7 +221,10 @@ def _whisper_modules(path: str) -> tuple[str, ...]:
 
 
 def _generation_config(tokenizer: Any, settings: Mapping[str, Any]) -> GenerationConfig:
-    """Return what `generate(language=..., task=...)` needs; `settings` is CTranslate2's config."""
+    """Return the configuration that `generate(language=..., task=...)` needs.
+
+    `settings` is CTranslate2's `config.json`.
+    """
     ids = tokenizer.get_vocab()
     return GenerationConfig(
         bos_token_id=ids["<|endoftext|>"],
@@ -244,7 +247,7 @@ def _generation_config(tokenizer: Any, settings: Mapping[str, Any]) -> Generatio
 
 
 def convert_llama(file: Path, target: Path) -> None:
-    """Write a Llama directory with the dequantized weights of a GGUF file, in float32.
+    """Convert a GGUF file to a Llama directory with dequantized weights, in float32.
 
     float32 because a dequantized weight (scale times level plus offset) does not fit the eight
     bits of bfloat16's mantissa, and greedy text changes when it is rounded
@@ -311,7 +314,7 @@ def llama_from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
 
 
 def _halves_from_pairs(weight: Tensor, heads: int) -> Tensor:
-    """Reorder each head's rows: GGUF rotates neighbours, transformers the two halves of a head."""
+    """Reorder each head's rows: GGUF rotates adjacent rows, transformers the halves of a head."""
     rows, columns = weight.shape
     pairs = weight.view(heads, rows // heads // 2, 2, columns)
     return pairs.transpose(1, 2).reshape(rows, columns)

@@ -1,4 +1,4 @@
-"""The pretrained parts of a model, loaded by transformers: safetensors or GGUF, never pickles."""
+"""Loading of the frozen parts by transformers: safetensors or GGUF, never pickles or code."""
 
 import json
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from desta.errors import CheckpointError
 from desta.model.hub import zoo
-from desta.model.hub.weights import fingerprint
+from desta.model.hub.weights import weights_fingerprint
 
-_NAMED = 10  # missing tensors that an error lists
-# TypeError: a configuration that is JSON, but no object
+_NAMED = 10  # most missing tensors that an error lists
+# TypeError: a configuration that is JSON but not an object
 _UNREADABLE: tuple[type[Exception], ...] = (*zoo.UNLOADABLE, SafetensorError, TypeError)
 _GGUF = ".gguf"
 _UNUSED = {"masked_spec_embed"}  # stands for hidden frames in the training of wav2vec 2.0 only
@@ -89,8 +89,8 @@ class Part:
 
     @property
     def fingerprint(self) -> str | None:
-        """What tells it from others (`weights.fingerprint`); None where it is not here."""
-        return None if self.local is None else fingerprint(self.local)
+        """What tells it from others (`weights.weights_fingerprint`); None where it is not here."""
+        return None if self.local is None else weights_fingerprint(self.local)
 
     @cached_property
     def config(self) -> Any:
@@ -111,11 +111,11 @@ class Part:
 def _load(kind: type[Any], name: str, **options: Any) -> Any:
     if kind is not AutoTokenizer:  # transformers would fetch the model that it names
         check_no_adapter(Path(name))
-    disable_progress_bar()  # one bar per part would drown what the command has to say
+    disable_progress_bar()  # one bar per part would drown the output of the command
     report: dict[str, Any] = {}
     if issubclass(kind, PreTrainedModel | _BaseAutoModelClass):
         options |= {"output_loading_info": True, "use_safetensors": True}  # pickles can run code
-        options |= {"ignore_mismatched_sizes": True}  # they are told below
+        options |= {"ignore_mismatched_sizes": True}  # they are reported below
     try:
         part = kind.from_pretrained(name, trust_remote_code=False, **options)
         if "output_loading_info" in options:
@@ -126,7 +126,7 @@ def _load(kind: type[Any], name: str, **options: Any) -> Any:
                 f"{', '.join(unlike[:_NAMED])}"
             )
         missing = sorted(set(report.get("missing_keys", ())) - _UNUSED)
-        if missing:  # transformers would go on with random weights
+        if missing:  # transformers would use random weights
             raise ValueError(f"it lacks {', '.join(missing[:_NAMED])}")
     except _UNREADABLE as error:
         check_no_adapter(Path(name))
@@ -140,7 +140,7 @@ def _load(kind: type[Any], name: str, **options: Any) -> Any:
 
 
 def check_no_adapter(directory: Path) -> None:
-    """Raise CheckpointError if a directory holds an adapter (peft), and not what it adapts."""
+    """Raise CheckpointError if a directory holds an adapter (peft) without its base model."""
     settings = directory / "adapter_config.json"
     others = (path for path in directory.glob("*.safetensors") if "adapter" not in path.name)
     if not settings.is_file() or any(others):

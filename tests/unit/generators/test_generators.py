@@ -82,7 +82,7 @@ def test_kind_says_which_keys_there_are(tree: dict[str, Any], engine: Engine) ->
         ("vllm", "\"engine\" is 'vllm', not keys", "indent"),
         ({"kind": "vllm", "device": "cpu"}, 'unknown key "engine.device"', "choose"),
         ({"kind": "openai"}, 'missing key "engine.base_url"', "add"),
-        ({"kind": "openai", "base_url": "h"}, "is no address", "http://localhost:8000/v1"),
+        ({"kind": "openai", "base_url": "h"}, "is no URL", "http://localhost:8000/v1"),
         ({"kind": "vllm", "gpu_memory": 90}, "outside", "0.9"),
         ({"kind": "vllm", "num_gpus": 0}, "num_gpus = 0", "1 or more"),
     ],
@@ -270,7 +270,7 @@ def test_a_conversation_that_vllm_cannot_take_leaves_the_others_alone(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone_quantization": "int8"}, "cannot quantize as training does"),
+        ({"backbone_quantization": "int8"}, "does not support backbone_quantization"),
         ({"backbone_dtype": "bfloat16"}, "cannot round weights to bfloat16"),
     ],
 )

@@ -182,7 +182,7 @@ def local_answer(
                 writers[0].push(token)
         yield
 
-    monkeypatch.setattr(local, "write", push)
+    monkeypatch.setattr(local, "generate", push)
     generator = LocalGenerator(model, tokenizer, id="tiny", revision="1")
     (found,) = generator.complete([QUESTION], Sampling(**changes), seeds=[0])
     assert isinstance(found, Completion)

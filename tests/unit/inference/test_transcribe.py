@@ -285,7 +285,7 @@ def test_frames_of_an_encoder_that_is_shared_give_the_same_text(
     encoded = alone.encoder(MelExtractor(80, "30s")(windows))
 
     assert shared.encoder is alone.encoder
-    assert shared.read(encoded.last_BTD, encoded.mask_BT) == alone.transcribe(windows)
+    assert shared.transcribe_frames(encoded.last_BTD, encoded.mask_BT) == alone.transcribe(windows)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_a_text_that_repeats_itself_without_end_is_cut_in_a_window_of_true_lengt
     encoded = transcriber.encoder(MelExtractor(80, "30s")([np.zeros(SAMPLE_RATE, np.float32)]))
 
     def written(seconds: list[float] | None) -> str:
-        return transcriber.read(encoded.last_BTD, None, seconds=seconds)[0]
+        return transcriber.transcribe_frames(encoded.last_BTD, None, seconds=seconds)[0]
 
     assert len(written(None)) == MAX_NEW_TOKENS  # as published
     assert len(written([29.0])) == 4  # slow enough to be said, had it come to an end

@@ -14,7 +14,7 @@ from desta.evaluation.scores import sum_up
 from desta.records import AudioRef, Message
 from desta.reports import browser as browser
 from desta.reports.browser import BETWEEN, RIGHT, UNSCORED, WRONG, collect_sounds, outcome
-from desta.reports.evaluation import Evaluation, write_report
+from desta.reports.evaluation import Evaluation, write_evaluation_report
 from support.recordings import tone
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)> | `a` \u2028'
@@ -69,7 +69,9 @@ def test_everything_that_comes_from_outside_is_escaped(tmp_path: Path) -> None:
         "prompts": {"sakura": {"source": HOSTILE, "sha256": "0"}},
         "unread": [{"reason": HOSTILE, "count": 2, "example": HOSTILE}],
     }
-    html_path, markdown = write_report(evaluation(results, judge=judge), tmp_path / "r.html")
+    html_path, markdown = write_evaluation_report(
+        evaluation(results, judge=judge), tmp_path / "r.html"
+    )
     html = html_path.read_text(encoding="utf-8")
 
     assert len(re.findall("<script", html)) == 2, "the data and our script, nothing else"
@@ -84,7 +86,7 @@ def test_everything_that_comes_from_outside_is_escaped(tmp_path: Path) -> None:
 
 
 def test_only_our_script_may_run_and_nothing_is_fetched(tmp_path: Path) -> None:
-    path, _ = write_report(evaluation([result(0, "(a)")]), tmp_path / "r.html")
+    path, _ = write_evaluation_report(evaluation([result(0, "(a)")]), tmp_path / "r.html")
     html = path.read_text(encoding="utf-8")
     script = re.findall(r"<script>(.*?)</script>", html, re.S)
     digest = base64.b64encode(hashlib.sha256(script[0].encode()).digest()).decode()
@@ -99,7 +101,7 @@ def test_only_our_script_may_run_and_nothing_is_fetched(tmp_path: Path) -> None:
 def test_figures_groups_and_exceptions_are_told(tmp_path: Path) -> None:
     results = [result(n, "(a)") for n in range(3)] + [result(3, "what?")]
     results += [result(n, "(b)", "cascade") for n in range(4)]
-    _, markdown = write_report(evaluation(results), tmp_path / "r.html")
+    _, markdown = write_evaluation_report(evaluation(results), tmp_path / "r.html")
     text = markdown.read_text(encoding="utf-8")
 
     assert "| figure | model | cascade | chance |" in text
@@ -113,7 +115,7 @@ def test_figures_groups_and_exceptions_are_told(tmp_path: Path) -> None:
 
 
 def test_every_link_leads_to_a_section(tmp_path: Path) -> None:
-    path, _ = write_report(evaluation([result(0, "(a)")]), tmp_path / "r.html")
+    path, _ = write_evaluation_report(evaluation([result(0, "(a)")]), tmp_path / "r.html")
     html = path.read_text(encoding="utf-8")
     links = re.findall(r'<a href="#([^"]+)"', html)
     assert "items" in links
@@ -125,7 +127,7 @@ def test_withheld_scores_are_said(tmp_path: Path) -> None:
     found = sum_up(SAKURA, results, "1", allow_missing=False)
     scores = {"benchmark": "sakura", "version": "1", "weights": None, **found}
     made = Evaluation(name="x", scores=scores, results=results)
-    path, markdown = write_report(made, tmp_path / "r.html")
+    path, markdown = write_evaluation_report(made, tmp_path / "r.html")
     assert "not all items have an answer" in path.read_text(encoding="utf-8")
     assert "not answered" in markdown.read_text(encoding="utf-8")
 
@@ -152,7 +154,7 @@ def test_items_hold_what_is_filtered_by(tmp_path: Path) -> None:
     sound = str(tone(tmp_path / "a.wav", 0.5))
     results = [result(0, "(a)", audio=sound), result(1, "(b)", audio=sound), result(2, None)]
     results += [replace(r, system="cascade") for r in results]
-    path, _ = write_report(evaluation(results), tmp_path / "r.html")
+    path, _ = write_evaluation_report(evaluation(results), tmp_path / "r.html")
     data = items_of(path.read_text(encoding="utf-8"))
 
     assert (len(data["items"]), len(data["sounds"])) == (3, 1)
@@ -195,7 +197,7 @@ def test_the_first_sentence_says_whether_the_model_beats_those_that_do_not_hear(
     results = [result(n, "(a)") for n in range(12)]
     results += [result(n, "(b)", "no audio") for n in range(12)]
     results += [result(n, "(a)" if n else "(b)", "cascade") for n in range(12)]
-    path, markdown = write_report(evaluation(results), tmp_path / "r.html")
+    path, markdown = write_evaluation_report(evaluation(results), tmp_path / "r.html")
     sentence = (
         "By `rule: letter or text`, the model beats no audio by +100.0 ± 0.0 points (p = 0.00049, "
         "12 items) and does not beat the cascade: +8.3 ± 8.0 points (p = 1, 12 items)."
@@ -241,7 +243,7 @@ def test_every_table_says_what_figures_rest_on_and_whose_rules_they_are(tmp_path
     ]
     results = [*judged, rescore(SAKURA, result(8, "(a)")), result(9, None)]
     made = evaluation(results)
-    _, markdown = write_report(made, tmp_path / "r.html")
+    _, markdown = write_evaluation_report(made, tmp_path / "r.html")
     text = markdown.read_text(encoding="utf-8")
 
     # even clips are of one hop: 0 2 4 6 8, of which 6 is not readable and 8 is not judged
@@ -267,7 +269,9 @@ def test_every_table_says_what_figures_rest_on_and_whose_rules_they_are(tmp_path
 
 
 def test_a_drawing_that_is_wider_than_a_phone_says_so(tmp_path: Path) -> None:
-    path, _ = write_report(evaluation([result(n, "(a)") for n in range(4)]), tmp_path / "r.html")
+    path, _ = write_evaluation_report(
+        evaluation([result(n, "(a)") for n in range(4)]), tmp_path / "r.html"
+    )
     html = path.read_text(encoding="utf-8")
     assert html.count("Swipe the drawing sideways") == html.count("<svg") > 0
     assert re.search(r'<div class="scroll"><svg', html)

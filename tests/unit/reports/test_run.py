@@ -20,7 +20,7 @@ from desta.model.backbone.sampling import Sampling
 from desta.reasons import Count, Reasons
 from desta.records import AudioRef, Clip, Message
 from desta.reports.attributes import choose_clips
-from desta.reports.run import write_report
+from desta.reports.run import write_run_report
 from desta.shards import Manifest, Shard
 
 LANGUAGES = ("Danish", "French", "Greek")
@@ -158,7 +158,7 @@ def evaluated(trained: Path, tmp_path: Path) -> Path:
 
 
 def test_report_shows_every_part_of_a_finished_run(evaluated: Path) -> None:
-    page = Page(write_report(evaluated))
+    page = Page(write_run_report(evaluated))
 
     assert "66.7 % ± 0.0" in page.text  # two of three languages, and no doubt about any
     assert "no audio 33.3 % · chance 33.3 %" in page.text
@@ -171,7 +171,7 @@ def test_report_shows_every_part_of_a_finished_run(evaluated: Path) -> None:
 
 
 def test_twelve_clips_can_be_played_and_some_of_them_are_wrong(evaluated: Path) -> None:
-    page = Page(write_report(evaluated))
+    page = Page(write_run_report(evaluated))
 
     players = page.players()
     assert len(players) == 12
@@ -185,7 +185,7 @@ def test_twelve_clips_can_be_played_and_some_of_them_are_wrong(evaluated: Path) 
 
 
 def test_report_asks_for_nothing_outside_itself(evaluated: Path) -> None:
-    path = write_report(evaluated)
+    path = write_run_report(evaluated)
     page = Page(path)
 
     assert not {tag for tag, _ in page.tags} & FETCHED
@@ -196,25 +196,25 @@ def test_report_asks_for_nothing_outside_itself(evaluated: Path) -> None:
 
 
 def test_text_from_models_and_corpora_stays_text(evaluated: Path) -> None:
-    page = Page(write_report(evaluated))
+    page = Page(write_run_report(evaluated))
 
     assert page.text.count('alert("x")') >= 3  # dropped example, sample, answers: all are shown
     assert "script" not in {tag for tag, _ in page.tags}
 
 
 def test_same_run_gives_the_same_bytes(evaluated: Path, tmp_path: Path) -> None:
-    first = write_report(evaluated, tmp_path / "a.html").read_bytes()
+    first = write_run_report(evaluated, tmp_path / "a.html").read_bytes()
 
-    assert write_report(evaluated, tmp_path / "b.html").read_bytes() == first
+    assert write_run_report(evaluated, tmp_path / "b.html").read_bytes() == first
 
 
 def test_report_says_what_is_not_there_yet(begun: Path, trained: Path) -> None:
-    page = Page(write_report(trained))
+    page = Page(write_run_report(trained))
     assert "Not evaluated yet: run `desta eval" in page.text
 
     for name in ("metrics.jsonl", "model.safetensors", "environment.json"):
         (begun / name).unlink()
-    page = Page(write_report(begun))
+    page = Page(write_run_report(begun))
     assert "Not trained yet" in page.text
     assert "No weights yet" in page.text
     assert "No environment.json" in page.text
@@ -224,14 +224,14 @@ def test_report_says_when_scores_belong_to_other_weights(evaluated: Path) -> Non
     weights = np.zeros((16, 4), dtype=np.float32)
     save_file({"perception.connector.layer_weights": weights}, evaluated / "model.safetensors")
 
-    assert "These scores are of other weights" in Page(write_report(evaluated)).text
+    assert "These scores are of other weights" in Page(write_run_report(evaluated)).text
 
 
 def test_clip_that_is_gone_is_said_in_its_place(evaluated: Path, tmp_path: Path) -> None:
     for path in tmp_path.glob("Greek-*.wav"):
         path.unlink()
 
-    page = Page(write_report(evaluated))
+    page = Page(write_run_report(evaluated))
 
     assert len(page.players()) == 6
     assert page.text.count("Cannot be played") == 6
@@ -239,7 +239,7 @@ def test_clip_that_is_gone_is_said_in_its_place(evaluated: Path, tmp_path: Path)
 
 def test_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no recipe\.yaml"):
-        write_report(tmp_path)
+        write_run_report(tmp_path)
 
 
 def test_chosen_clips_spread_over_groups_and_targets() -> None:

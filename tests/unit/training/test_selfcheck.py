@@ -157,7 +157,7 @@ def test_the_head_in_chunks_equals_the_head_in_one(
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_head_of_a_known_backbone_passes_the_check(name: str) -> None:
-    lm_head.check(backbone_of(BACKBONES[name]), name)
+    lm_head.check_logits(backbone_of(BACKBONES[name]), name)
 
 
 def test_a_backbone_with_a_rule_of_its_own_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_a_backbone_with_a_rule_of_its_own_is_named(monkeypatch: pytest.MonkeyPa
     plain = backbone.get_output_embeddings()
     monkeypatch.setattr(lm_head, "logits", lambda _, hidden: plain(hidden))  # as if it were Llama
     with pytest.raises(CheckpointError, match='backbone "ibm/some" does something to its logits'):
-        lm_head.check(backbone, "ibm/some")
+        lm_head.check_logits(backbone, "ibm/some")
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -1,6 +1,6 @@
-"""Attention without gradient on the CPU, by PyTorch's kernel where that is the faster way.
+"""Attention without gradient on the CPU, by PyTorch's kernel where that is faster.
 
-Shape suffixes: B sequences   S positions   K positions that are read   H heads
+Shape suffixes: B sequences   S positions   K key positions   H heads
     G key/value heads   D width of a head
 """
 
@@ -12,9 +12,9 @@ from torch.nn import functional
 
 
 def kernel_is_fast(x: Tensor) -> bool:
-    """Say whether the kernel attends faster than two products and a softmax.
+    """Return whether PyTorch's kernel is faster than two products and a softmax.
 
-    It does so in bfloat16 on processors with AMX, two to four times. Elsewhere it may be eight
+    In bfloat16 on processors with AMX it is two to four times faster; elsewhere it can be eight
     times slower (docs/decisions/0022).
     """
     return x.is_cpu and x.dtype == torch.bfloat16 and _has_amx()
@@ -28,15 +28,14 @@ def _has_amx() -> bool:
 def attend_by_kernel(
     q_BHSD: Tensor, k_BGKD: Tensor, v_BGKD: Tensor, mask_B1SK: Tensor | None, scaling: float
 ) -> Tensor:
-    """Attend with grouped heads; a position that may read nothing gets zeros.
+    """Attend with grouped heads; a position that attends to nothing gets zeros.
 
     Args:
         q_BHSD: queries; H is a multiple of G.
         k_BGKD: keys; the last S of their K positions are those of the queries.
         v_BGKD: values.
-        mask_B1SK: True where reading is allowed, or what is added to scores; None reads
-            everything that does not lie ahead.
-        scaling: of the scores.
+        mask_B1SK: True where attention is allowed, or a term added to the scores; None is causal.
+        scaling: factor of the scores.
     """
     num_positions, num_read = q_BHSD.shape[2], k_BGKD.shape[2]
     if num_positions == 1:  # heads that read the same keys are positions of one head
@@ -46,7 +45,7 @@ def attend_by_kernel(
         )
         return heard_BGND.view(q_BHSD.shape)
     if mask_B1SK is None and num_positions < num_read:
-        mask_B1SK = _readable(num_positions, num_read)
+        mask_B1SK = _causal_mask(num_positions, num_read)
     return functional.scaled_dot_product_attention(
         q_BHSD,
         k_BGKD,
@@ -59,12 +58,12 @@ def attend_by_kernel(
 
 
 @lru_cache(maxsize=8)
-def later(num_positions: int, num_read: int) -> Tensor:
-    """Return where each of the last positions would look ahead, (S, K)."""
-    ahead = torch.ones(num_positions, num_read, dtype=torch.bool)
-    return ahead.triu(num_read - num_positions + 1)
+def future_mask(num_positions: int, num_keys: int) -> Tensor:
+    """Return a mask (S, K) that is True at keys behind the position of the query."""
+    ahead = torch.ones(num_positions, num_keys, dtype=torch.bool)
+    return ahead.triu(num_keys - num_positions + 1)
 
 
 @lru_cache(maxsize=8)
-def _readable(num_positions: int, num_read: int) -> Tensor:
-    return later(num_positions, num_read).logical_not()
+def _causal_mask(num_positions: int, num_keys: int) -> Tensor:
+    return future_mask(num_positions, num_keys).logical_not()

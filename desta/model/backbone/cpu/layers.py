@@ -1,21 +1,20 @@
-"""Layers of Llama-shaped backbones on the CPU: the same function in a third of the operations.
+"""Fused layers of Llama-like backbones on the CPU: the same function in a third of the operations.
 
-The layers of transformers are made for clarity and for GPUs. On a CPU a small backbone spends most
-of a decoding step on starting operations, and much of a training step on attention in a layout
-that suits no kernel. Here the products that read the same input are one product, grouped heads
-are never repeated, and the backward pass is written out: the weights are frozen, so it needs four
-products, and keeps little.
+On a CPU, a small backbone in the layers of transformers spends most of a decoding step on launching
+operations, and much of a training step on attention in a layout that suits no kernel. Here products
+with the same input are one product, grouped heads are never repeated, and the backward pass is
+written out: the weights are frozen, so it needs four products and stores little.
 
-`speed_up` exchanges the `forward` of every layer it knows; all around them stays (masks, rotary
-angles, caches), and so does every weight under its name. `pack` lets them and the head keep packed
-weights (`desta.model.backbone.cpu.packing`) for answering.
+`fuse_layers` replaces the `forward` of every layer of a known class; masks, rotary angles, caches
+and the names of all weights stay. `pack_backbone` adds packed copies of the weights of layers and
+LM head (`desta.model.backbone.cpu.packing`) for inference.
 
-A layer falls back to its own `forward` wherever it is not what it was: on a GPU, quantized, with
-low-rank updates, trained, or so long that its scores would fill the memory (docs/decisions/0022).
+A layer falls back to its original `forward` on a GPU, when it is quantized, trained or has low-rank
+updates, and where its attention scores would fill the memory (docs/decisions/0022).
 
-Shape suffixes: B sequences   S positions   K positions that are read, cached ones among them
+Shape suffixes: B sequences   S positions   K key positions, cached ones included
     E width   H heads   G key/value heads   D width of a head   C = H + 2 G   F width of the MLP
-    N = S x H / G, the positions of all heads that share keys and values   O what a product puts out
+    N = S x H / G, the positions of all heads that share keys and values   O output of a product
 """
 
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from desta.model.backbone.cpu.attention import attend_by_kernel, kernel_is_fast, later
+from desta.model.backbone.cpu.attention import attend_by_kernel, future_mask, kernel_is_fast
 from desta.model.backbone.cpu.packing import (
     compute_dtype,
     pack_linears,
@@ -40,16 +39,16 @@ from desta.model.backbone.cpu.packing import (
 )
 
 _KNOWN = (LlamaDecoderLayer, MistralDecoderLayer, Qwen2DecoderLayer)
-_MAX_SCORES = 1 << 20  # of one head; above, attention that never holds them all is better
+_MAX_SCORES = 1 << 20  # of one head; above, attention that never stores them all is better
 
 
-def speed_up(backbone: Any) -> int:
-    """Exchange the `forward` of all layers that are known; return how many.
+def fuse_layers(backbone: Any) -> int:
+    """Replace the `forward` of all layers of known classes; return their number.
 
-    The head, of any backbone, gets what it reads in one piece: from a slice of the positions
-    PyTorch would copy the whole head first, which takes longer than the product.
+    The LM head of any backbone gets a contiguous input: with a slice of positions PyTorch would
+    copy the whole head first, which takes longer than the product.
     """
-    backbone.get_output_embeddings().register_forward_pre_hook(_in_one_piece)
+    backbone.get_output_embeddings().register_forward_pre_hook(_contiguous)
     layers = [layer for layer in backbone.modules() if type(layer) in _KNOWN]
     for layer in layers:
         layer.fused = _Fused(layer)
@@ -57,8 +56,8 @@ def speed_up(backbone: Any) -> int:
     return len(layers)
 
 
-def pack(backbone: Any) -> bool:
-    """Pack the weights of a backbone for answering, if that is worth it; return whether it was."""
+def pack_backbone(backbone: Any) -> bool:
+    """Pack the weights of a backbone for inference where that pays; return whether it was done."""
     layers: list[Any] = [m for m in backbone.modules() if type(m) in _KNOWN and hasattr(m, "fused")]
     if not layers:
         return pack_linears(backbone.modules())
@@ -70,13 +69,13 @@ def pack(backbone: Any) -> bool:
     return wanted
 
 
-def _in_one_piece(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+def _contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     return (inputs[0].clone(memory_format=torch.contiguous_format),)
 
 
 @dataclass
 class _Weights:
-    """What a layer computes with; matrices of one input lie on top of each other."""
+    """Weights of a layer; matrices with the same input are stacked."""
 
     norm1_E: Tensor
     qkv_OE: Tensor
@@ -95,7 +94,7 @@ class _Weights:
 
 
 class _Fused:
-    """Keeps the weights of a layer fused: the parameters become views, so nothing lies twice."""
+    """Fused weights of a layer; the parameters become views of them, so nothing is stored twice."""
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
@@ -103,7 +102,7 @@ class _Fused:
         self.wants_packed = False
 
     def weights(self) -> _Weights | None:
-        """Return the weights, fused again if they were moved; None if they cannot be fused."""
+        """Return the weights, fused again after a move; None if they cannot be fused."""
         attention, mlp = self._layer.self_attn, self._layer.mlp
         linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
         linears += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
@@ -155,7 +154,7 @@ def _has_bias(linears: list[Any]) -> bool:
 
 
 def _stack(parts: list[Any]) -> Tensor:
-    """Lay parameters on top of each other, and make them views of the whole."""
+    """Stack parameters, and turn them into views of the result."""
     whole = torch.cat([part.data for part in parts])
     for part, view in zip(parts, whole.split([len(part) for part in parts]), strict=True):
         part.data = view
@@ -172,7 +171,7 @@ def _forward(
     past_key_values: Any = None,
     **options: Any,
 ) -> Tensor:
-    """Stand in for `forward` of the layer, with its arguments."""
+    """Run the fused layer, or `original` where it cannot be used; replaces `layer.forward`."""
     weights = fused.weights()
     num_read = hidden_states.shape[1] if attention_mask is None else attention_mask.shape[-1]
     if (
@@ -195,7 +194,7 @@ def _forward(
 
 
 def _products(weights: _Weights, *, learning: bool) -> list[Callable[[Tensor], Tensor]]:
-    """Return the four products of a layer, of packed weights where there are any."""
+    """Return the four products of a layer, with packed weights where there are any."""
     matrices = (weights.qkv_OE, weights.out_EO, weights.gate_up_OE, weights.down_EF)
     biases = (weights.qkv_bias_O, None, None, None)
     if weights.packed is not None and not learning:
@@ -217,7 +216,7 @@ def _compute(
     cache: tuple[Any, int] | None,
     kept: list[Tensor] | None = None,
 ) -> Tensor:
-    """Run the layer; what the backward pass needs is added to `kept`."""
+    """Run the layer; tensors that the backward pass needs are added to `kept`."""
     size_B, size_S, _ = x_BSE.shape
     num_heads, num_groups, head_dim = weights.num_heads, weights.num_groups, weights.head_dim
     qkv, out, gate_up, down = _products(weights, learning=kept is not None)
@@ -249,7 +248,7 @@ def _compute(
 
 
 class _Layer(torch.autograd.Function):
-    """The layer with a backward pass for its input alone."""
+    """The layer, with a backward pass for its input only."""
 
     @staticmethod
     def forward(
@@ -298,7 +297,7 @@ class _Layer(torch.autograd.Function):
         )
         dqkv_BCSD = dqkv_BSCD.transpose(1, 2)
         dv_BGKD = shares_BGNK.transpose(2, 3) @ dheard_BGND
-        dqkv_BCSD[:, -num_groups:] = dv_BGKD[:, :, -size_S:]  # what was cached is constant
+        dqkv_BCSD[:, -num_groups:] = dv_BGKD[:, :, -size_S:]  # cached positions are constant
         dk_BGKD = dscores_BGNK.transpose(2, 3) @ q_BGND
         dq_BHSD = (dscores_BGNK @ k_BGKD).view(size_B, num_heads, size_S, -1)
         dqk_BCSD = torch.cat([dq_BHSD.mul_(weights.scaling), dk_BGKD[:, :, -size_S:]], dim=1)
@@ -310,7 +309,7 @@ class _Layer(torch.autograd.Function):
 
 
 def _norm(x_BSE: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-    """RMSNorm, rounded where transformers rounds."""
+    """Apply RMSNorm, rounding where transformers rounds."""
     wide_BSE = x_BSE.float()
     return (wide_BSE * _inverse_rms(wide_BSE, eps)).to(x_BSE.dtype).mul_(weight_E)
 
@@ -329,11 +328,11 @@ def _inverse_rms(wide_BSE: Tensor, eps: float) -> Tensor:
 
 
 def _rotate(x_BCSD: Tensor, cos: Tensor, sin: Tensor, out: Tensor | None = None) -> Tensor:
-    """Turn the two halves of each head against each other by the angle of its position."""
+    """Apply rotary embeddings: rotate the two halves of each head by the angle of its position."""
     half = x_BCSD.shape[-1] // 2
     if out is None:
         out = torch.empty(x_BCSD.shape, dtype=x_BCSD.dtype)
-    cos, sin = cos[:, None, :, :half], sin[:, None, :, :half]  # both halves turn alike
+    cos, sin = cos[:, None, :, :half], sin[:, None, :, :half]  # both halves have the same angles
     left, right = x_BCSD[..., :half], x_BCSD[..., half:]
     torch.mul(left, cos, out=out[..., :half]).addcmul_(right, sin, value=-1)
     torch.mul(right, cos, out=out[..., half:]).addcmul_(left, sin)
@@ -341,9 +340,9 @@ def _rotate(x_BCSD: Tensor, cos: Tensor, sin: Tensor, out: Tensor | None = None)
 
 
 def _hide(scores_BHSK: Tensor, mask_B1SK: Tensor | None) -> None:
-    """Overwrite the scores of what may not be read."""
+    """Mask the scores in place; without a mask, causally."""
     if mask_B1SK is None:
-        hidden = later(*scores_BHSK.shape[-2:])
+        hidden = future_mask(*scores_BHSK.shape[-2:])
     elif mask_B1SK.dtype == torch.bool:
         hidden = mask_B1SK.logical_not()
     else:

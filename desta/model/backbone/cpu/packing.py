@@ -1,9 +1,8 @@
-"""Weights in the order in which the processor multiplies them.
+"""Copies of weights in the layout in which the processor multiplies them.
 
-oneDNN puts a bfloat16 matrix into its own order before every product. Products of few rows, which
-writing token by token is made of, spend most of their time on that. A second copy in that order
-saves it, and the conversion of weights in float32 that autocast has computed in bfloat16; the
-results are the same bit for bit (docs/decisions/0022).
+oneDNN reorders a bfloat16 matrix before every product, which takes most of the time of products
+with few rows, as in decoding. A second copy in that layout saves the reordering, and the conversion
+from float32 under autocast; the results are bit-identical (docs/decisions/0022).
 """
 
 from collections.abc import Iterable
@@ -14,23 +13,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 MAX_BYTES = 1 << 30
-"""A second copy of more than this is not worth its memory."""
+"""Weights above this size are not copied."""
 _FEW_ROWS = 16
 
 
 def compute_dtype(x: Tensor) -> torch.dtype | None:
-    """Return the format of numbers that products with `x` are to be computed in; None on a GPU."""
+    """Return the dtype in which products with `x` are computed; None on a GPU."""
     if not x.is_cpu:
         return None
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 def worth_packing(weights: Iterable[Tensor], dtype: torch.dtype | None = None) -> bool:
-    """Say whether these weights are few enough, and computed in bfloat16 on a CPU that can.
+    """Return whether weights are small enough, and computed in bfloat16 on a CPU with support.
 
     Args:
         weights: matrices.
-        dtype: what they are computed in; None for the format that they are in.
+        dtype: compute dtype; None means that of the weights.
     """
     weights = list(weights)
     return (
@@ -56,7 +55,7 @@ def _can_pack() -> bool:
 
 
 def packed(weight: Tensor) -> Tensor:
-    """Return the copy of a weight."""
+    """Return a packed copy of a weight."""
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach().bfloat16(), _FEW_ROWS)
 
 
@@ -66,16 +65,16 @@ def packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def pack_linears(modules: Iterable[nn.Module], dtype: torch.dtype | None = None) -> bool:
-    """Pack the linear layers among modules, if that is worth it; return whether it was.
+    """Pack the linear layers among modules where that pays; return whether it was done.
 
     Args:
         modules: layers of any kind.
-        dtype: what autocast has them compute in; None for the format that they are in.
+        dtype: compute dtype under autocast; None means that of the weights.
     """
     linears = [
         module
         for module in modules
-        if type(module) is nn.Linear and type(module.weight) is nn.Parameter  # not in fewer bits
+        if type(module) is nn.Linear and type(module.weight) is nn.Parameter  # not quantized
     ]
     wanted = worth_packing((linear.weight for linear in linears), dtype)
     for linear in linears if wanted else ():
@@ -86,17 +85,17 @@ def pack_linears(modules: Iterable[nn.Module], dtype: torch.dtype | None = None)
 
 
 class _Packed:
-    """Stands in for `forward` of a linear layer; packs again what was moved or trained since."""
+    """Replacement of a linear layer's `forward`; packs again after a move or a training step."""
 
     def __init__(self, linear: nn.Linear) -> None:
         self._linear = linear
         self._copies: tuple[tuple[int, ...], Tensor, Tensor | None] | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"_copies": None}  # they can neither be copied nor be written
+        return vars(self) | {"_copies": None}  # packed tensors can be neither copied nor pickled
 
     def pack(self) -> tuple[tuple[int, ...], Tensor, Tensor | None]:
-        """Make the copies, and keep them with what tells that they are of these weights."""
+        """Make the copies, and store them with the stamp of the weights."""
         bias = self._linear.bias
         narrow = None if bias is None else bias.detach().bfloat16()
         self._copies = copies = self._stamp(), packed(self._linear.weight), narrow
@@ -110,7 +109,7 @@ class _Packed:
     def forward(self, x: Tensor) -> Tensor:
         linear = self._linear
         if linear.training:
-            self._copies = None  # not every optimizer counts up the version
+            self._copies = None  # not every optimizer increments the version
         computed_in = {compute_dtype(x)}
         if not torch.is_autocast_enabled("cpu"):
             computed_in.add(linear.weight.dtype)

@@ -18,7 +18,7 @@ from desta.evaluation.judge.cache import Replies
 from desta.evaluation.judge.templates import QUESTIONS, Template, read_template
 from desta.generators.base import Completion
 from desta.generators.config import OpenAIEngine
-from desta.generators.openai import client
+from desta.generators.openai import sender
 from desta.generators.openai.client import OpenAIGenerator, connect
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
@@ -118,7 +118,7 @@ def endpoint() -> Iterator[Judge]:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(sender, "_FIRST_WAIT", 0.001)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 

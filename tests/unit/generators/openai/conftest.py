@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from desta.generators.openai import client
+from desta.generators.openai import sender
 from support.endpoint import Endpoint
 from support.server import serving
 
@@ -19,5 +19,5 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(sender, "_FIRST_WAIT", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from desta.generators.openai import client
+from desta.generators.openai import sender
 from desta.generators.openai.protocol import retry_after
-from desta.generators.openai.rate_limit import Pace
+from desta.generators.openai.rate_limit import RateLimiter
 from support.endpoint import Endpoint, ask, connected
 from support.server import Reply
 
@@ -40,7 +40,7 @@ def test_a_date_may_say_when_to_come_back() -> None:
 
 
 def test_waits_double_and_differ(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_FIRST_WAIT", 0.05)
+    monkeypatch.setattr(sender, "_FIRST_WAIT", 0.05)
     endpoint.fail = lambda body, tries: (500, {}, {}) if tries <= 3 else None
     generator = connected(endpoint, max_retries=4)
     endpoint.times.clear()
@@ -71,11 +71,11 @@ def test_a_request_larger_than_a_minute_waits_for_the_next() -> None:
     import asyncio
 
     async def two() -> float:
-        pace = Pace(tokens_per_minute=60)
+        pace = RateLimiter(tokens_per_minute=60)
         start = time.monotonic()
-        await pace.turn(0)
+        await pace.acquire(0)
         pace._next_by_tokens = time.monotonic() + 0.05
-        await pace.turn(10_000)
+        await pace.acquire(10_000)
         return time.monotonic() - start
 
     assert asyncio.run(two()) >= 0.05

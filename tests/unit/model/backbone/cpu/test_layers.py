@@ -19,7 +19,7 @@ from transformers import (
 from desta.inference.engine import Engine
 from desta.model.backbone.cpu import layers, packing
 from desta.model.backbone.cpu.attention import attend_by_kernel
-from desta.model.backbone.cpu.layers import pack, speed_up
+from desta.model.backbone.cpu.layers import fuse_layers, pack_backbone
 from desta.model.backbone.layers import recompute
 from desta.model.backbone.load import load_backbone
 from desta.model.backbone.lora import inject
@@ -51,7 +51,7 @@ def build(config: Any, dtype: torch.dtype = torch.float64) -> tuple[Any, Any]:
     for parameter in slow.parameters():  # biases and gains are not to be all alike
         parameter += 0.05 * torch.randn_like(parameter)
     fast = deepcopy(slow)
-    assert speed_up(fast) == config.num_hidden_layers
+    assert fuse_layers(fast) == config.num_hidden_layers
     return slow, fast
 
 
@@ -226,7 +226,7 @@ def test_low_rank_updates_count_also_in_layers_that_have_run(used: list[int]) ->
 
 def test_layers_of_other_families_stay_as_they_are() -> None:
     backbone = AutoModelForCausalLM.from_config(Qwen3Config(**SIZES, head_dim=8))
-    assert speed_up(backbone) == 0
+    assert fuse_layers(backbone) == 0
     assert all("forward" not in vars(module) for module in backbone.modules())
 
 
@@ -253,7 +253,7 @@ def test_packed_weights_give_the_same_bits(family: str) -> None:
     embeddings = torch.randn(2, 9, 48, dtype=torch.bfloat16)
     with torch.no_grad():
         expected = fast(inputs_embeds=embeddings).logits
-        assert pack(fast)
+        assert pack_backbone(fast)
         assert torch.equal(fast(inputs_embeds=embeddings).logits, expected)
     assert "forward" in vars(fast.get_output_embeddings())
     if family != "qwen3":
@@ -359,9 +359,9 @@ def test_an_engine_packs_its_connector_where_the_encoder_is_in_bfloat16(
 
 
 def test_exact_and_large_backbones_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not pack(build(LlamaConfig(**SIZES))[1])
+    assert not pack_backbone(build(LlamaConfig(**SIZES))[1])
     monkeypatch.setattr(packing, "MAX_BYTES", 1000)
-    assert not pack(build(LlamaConfig(**SIZES), torch.bfloat16)[1])
+    assert not pack_backbone(build(LlamaConfig(**SIZES), torch.bfloat16)[1])
 
 
 def test_a_backbone_that_is_loaded_is_frozen_and_runs_fast(

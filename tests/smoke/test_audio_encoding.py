@@ -13,6 +13,7 @@ import torch
 
 from desta import audio
 from desta.inference import audio_encoding
+from desta.inference.clip_cache import EncodedClip
 from desta.inference.engine import Engine, Limits
 from desta.model import checkpoint
 from desta.model.checkpoint import Loaded
@@ -55,7 +56,9 @@ def test_a_clip_that_several_threads_want_is_encoded_by_one(
 def test_the_memory_for_clips_is_bounded(
     tiny: Loaded, published_tiny: Path, encoded: list[int]
 ) -> None:
-    (heard,) = Engine(tiny).hearing.hear([AudioRef(audio=published_tiny / "a.wav", text="")])
+    (heard,) = Engine(tiny).audio_encoder.encode(
+        [AudioRef(audio=published_tiny / "a.wav", text="")]
+    )
     engine = Engine(tiny, limits=Limits(audio_cache_bytes=heard.num_bytes))
     for name in "aabbaa":
         engine.run([ask("What?", published_tiny / f"{name}.wav")])
@@ -111,12 +114,12 @@ def test_every_clip_gets_its_own_words_whatever_is_heard_with_it(
         AudioRef(audio=(noise(length), 16_000), text="given" if length == 7_000 else None)
         for length in lengths
     ]
-    heard = engine.hearing.hear(refs)
+    heard = engine.audio_encoder.encode(refs)
 
-    texts = [clip.text for clip in heard if isinstance(clip, audio_encoding.Heard)]
+    texts = [clip.text for clip in heard if isinstance(clip, EncodedClip)]
     assert texts == ["5000 samples", "90000 samples", " ", "16000 samples", "40000 samples", None]
     known = AudioRef(audio=refs[0].audio, text="given")
-    assert engine.hearing.hear([known, refs[0]])[1].text == "5000 samples"  # type: ignore[union-attr]
+    assert engine.audio_encoder.encode([known, refs[0]])[1].text == "5000 samples"  # type: ignore[union-attr]
 
 
 def test_a_clip_that_nobody_can_transcribe_fails_alone(
@@ -142,12 +145,14 @@ def test_threads_that_decode_clips_take_no_core_from_the_model(
     torch.set_num_threads(2)
     try:
         engine = Engine(tiny)
-        (heard,) = engine.hearing.hear([AudioRef(audio=str(published_tiny / "a.wav"), text="")])
-        assert isinstance(heard, audio_encoding.Heard)
+        (heard,) = engine.audio_encoder.encode(
+            [AudioRef(audio=str(published_tiny / "a.wav"), text="")]
+        )
+        assert isinstance(heard, EncodedClip)
         with ThreadPoolExecutor() as later:
             assert later.submit(torch.get_num_threads).result() == 2
         assert torch.get_num_threads() == 2
-        assert engine.hearing._pool.submit(torch.get_num_threads).result() == 1
+        assert engine.audio_encoder._pool.submit(torch.get_num_threads).result() == 1
     finally:
         torch.set_num_threads(cores)
 
@@ -158,8 +163,8 @@ def test_the_connector_computes_as_it_was_trained(
 ) -> None:
     loaded = checkpoint.load(published_tiny, dtype=dtype)
     model, clip = loaded.model, str(published_tiny / "a.wav")
-    (heard,) = Engine(loaded).hearing.hear([AudioRef(audio=clip, text="")])
-    assert isinstance(heard, audio_encoding.Heard)
+    (heard,) = Engine(loaded).audio_encoder.encode([AudioRef(audio=clip, text="")])
+    assert isinstance(heard, EncodedClip)
 
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
         trained = model.audio_tokens(model.encode(model.mel([audio.load_audio(clip)])))
@@ -179,7 +184,7 @@ def test_a_silent_clip_is_told_once_and_a_quiet_one_is_not(
         refs.append(AudioRef(audio=str(tmp_path / f"{name}.wav"), text="x"))
     refs.append(AudioRef(audio=(np.zeros(8000), 16_000), text="x"))
     for _ in range(2):
-        engine.hearing.hear(refs)
+        engine.audio_encoder.encode(refs)
     told = [r.getMessage().partition(" is silent")[0] for r in caplog.records]
     assert sorted(told) == sorted(
         [str(tmp_path / "nothing.wav"), str(tmp_path / "dither.wav"), "the array"]
