@@ -153,7 +153,7 @@ def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, 
         for number, micro_batch in enumerate(batches, start=1):
             with processes.exchanging(accelerator, wrapped, last=number == len(batches)):
                 with accelerator.autocast():
-                    loss = wrapped(*micro_batch.inputs())
+                    loss = wrapped(**micro_batch.inputs())
                 # Gradients are averaged over processes; this loss is a mean over tokens.
                 accelerator.backward(loss * accelerator.num_processes / tally.num_labels)
             loss_sum += loss.item()

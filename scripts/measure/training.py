@@ -150,7 +150,7 @@ def _batches(num_pairs: int, length: Callable[[int], int], job: Job) -> list[lis
 
 def labelled_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:
     """Return the summed loss as our trainer computes it."""
-    return model(*micro_batch.inputs())
+    return model(**micro_batch.inputs())
 
 
 def full_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:
