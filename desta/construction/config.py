@@ -13,6 +13,7 @@ from desta.construction.groups import GroupsConfig
 from desta.errors import ConfigError
 from desta.generators.config import Engine, LocalEngine
 from desta.model.backbone.sampling import Sampling
+from desta.model.config import Dtype
 from desta.records import DOMAINS, Domain, Split
 
 
@@ -41,7 +42,13 @@ class ClipsConfig:
 
 
 _DRAWN = (
-    *("clips", "split", "system", "systems", "description", "withhold", "kinds"),
+    "clips",
+    "split",
+    "system",
+    "systems",
+    "description",
+    "withhold",
+    "kinds",
     "unknown_share",
 )
 """Keys that choose and word prompts."""
@@ -63,9 +70,9 @@ class ConstructConfig:
     the responses."""
     sampling: Sampling
     """How it writes them (published: temperature 0.05, top-p 1.0)."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Dtype = "auto"
     """Number format of the backbone; `auto` is bfloat16 where the device is fast in it."""
-    backbone_dtype: Literal["auto", "float32", "bfloat16"] = "bfloat16"
+    backbone_dtype: Dtype = "bfloat16"
     """What its weights are rounded to; the same as in training, or it is another backbone."""
     backbone_quantization: Literal["int8", "nf4"] | None = None
     """Store its weights in 8 bits, or on a GPU in 4, to save memory; answers move a little."""
@@ -90,7 +97,10 @@ class ConstructConfig:
     """Share of clips whose last prompt asks for an attribute that nothing is known of, so that the
     model learns to say so."""
     filters: tuple[str, ...] = (
-        *("empty", "cut off", "repeats itself", "talks about the text"),
+        "empty",
+        "cut off",
+        "repeats itself",
+        "talks about the text",
         "holds a mark of reasoning",
     )
     """In this order; a response is counted under the first that it does not pass."""
