@@ -279,7 +279,7 @@ def test_a_url_is_told_as_it_was_given(tmp_path: Path, published_tiny: Path) -> 
     url = "https://x.org/a.wav"
     for words in (
         ("ask", url, "What is it?", "--model", published_tiny),
-        ("ask", "--jsonl", url, tmp_path / "out.jsonl", "--model", published_tiny),
+        ("answer", url, tmp_path / "out.jsonl", "--model", published_tiny),
         ("construct", url, "--out", tmp_path / "out"),
         ("inspect", url),
         ("describe", "tuxpaint", url, "--out", tmp_path / "out"),
