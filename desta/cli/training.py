@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from desta.cli.options import (
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe
 from desta.paths import check_output
+
+if TYPE_CHECKING:
+    from desta.model.verify import PartVerdict
 
 
 @app.command()
@@ -153,7 +156,7 @@ def models_verify(
         typer.echo(f"{name:20} {value}")
 
 
-def _where(part: Any) -> str:
+def _where(part: "PartVerdict") -> str:
     if part.directory is None:
         return f"{part.id}: not on this machine"
     same = {

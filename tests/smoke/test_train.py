@@ -203,9 +203,9 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
 ) -> None:
     forward, calls = DestaModel.forward, []
 
-    def break_down(*args):
+    def break_down(*args, **inputs):
         calls.append(args)
-        return forward(*args) * (float("nan") if len(calls) == 4 else 1.0)
+        return forward(*args, **inputs) * (float("nan") if len(calls) == 4 else 1.0)
 
     monkeypatch.setattr(DestaModel, "forward", break_down)
     with pytest.raises(ConfigError, match="the loss of step 2 is nan") as caught:
