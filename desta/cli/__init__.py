@@ -1,6 +1,5 @@
-"""The command line: one verb a function; heavy imports happen inside, errors are told once."""
+"""The command line: a function per verb, heavy imports inside, errors handled here once."""
 
-# ruff: noqa: I001
 import contextlib
 import errno
 import io
@@ -13,30 +12,38 @@ from typing import NoReturn
 
 import typer
 
-# They register their verbs, in the order in which `--help` lists them.
-from desta.cli import (  # noqa: F401
+from desta.cli import (  # noqa: F401  # they register their verbs
+    asking,
+    benchmarks,
+    chat,
     data,
+    evaluation,
     measuring,
     publishing,
-    training,
-    asking,
-    evaluation,
     scoring,
-    benchmarks,
+    training,
 )
 from desta.cli.app import app
+from desta.cli.usage import UsageError, as_error
 from desta.errors import DestaError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or what one may use of it
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one sentence, a fix and exit code 2."""
+    """Run the command line; an error that a user can mend is a sentence, a fix and exit code 2."""
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is escaped
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        sys.exit(app(prog_name="desta", standalone_mode=False) or 0)
+    except UsageError as error:
+        if not error.format_message():  # no verb was given, and the help is printed
+            sys.exit(2)
+        _end(f"error: {as_error(error)}")
+    except typer.Abort:
+        typer.echo("aborted", err=True)
+        sys.exit(1)
     except DestaError as error:
         if os.environ.get("DESTA_DEBUG"):
             raise

@@ -1,4 +1,4 @@
-"""The program: its groups of verbs, and what happens before every one of them."""
+"""The program, its groups of verbs, and what happens before every one of them."""
 
 import logging
 import sys
@@ -6,19 +6,20 @@ from typing import Annotated
 
 import typer
 
+from desta.cli.usage import App, Group, Program
 from desta.version import __version__
 
-app = typer.Typer(
+app = App(
     name="desta",
+    cls=Program,
     help="Build, train, run and evaluate audio-language models.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-sources_app = typer.Typer(help="Corpora that are known by name; lists them.")
-benchmarks_app = typer.Typer(help="Benchmarks of `desta eval`; lists them.")
-models_app = typer.Typer(help="Encoders, backbones and trained models.", no_args_is_help=True)
+sources_app = App(cls=Group, help="List, show and fetch the corpora known by name.")
+benchmarks_app = App(cls=Group, help="List and show the benchmarks of `desta eval`.")
+models_app = App(cls=Group, help="List, fetch, verify and plan models.", no_args_is_help=True)
 app.add_typer(sources_app, name="sources")
 app.add_typer(benchmarks_app, name="benchmarks")
 app.add_typer(models_app, name="models")
@@ -32,13 +33,13 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _setup(
-    version: Annotated[  # eager: it is answered before a verb is missed
+    version: Annotated[  # eager: it needs no verb
         bool,
         typer.Option(
             "--version", is_eager=True, callback=_print_version, help="Print the version."
         ),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Verbose logging.")] = False,
 ) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,

@@ -1,10 +1,11 @@
-"""Verbs that ask a model about clips."""
+"""Verbs that ask a model about clips, and how it is loaded for them."""
 
-import contextlib
 import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -20,25 +21,24 @@ from desta.cli.options import (
     Quantise,
     Quantize,
     ReadAgain,
+    Seed,
+    Stop,
     System,
     Temperature,
+    TopP,
 )
 from desta.cli.tables import print_skipped
-from desta.errors import ConfigError, DestaError
-from desta.isolation import error_of
+from desta.errors import ConfigError
 from desta.paths import check_local, check_output
 
-_CHAT_HELP = """\
-/add PATH   bring in a clip: the next question is about it, too
-/help       say this
-/quit       end, as Ctrl-D and /exit do
-Ctrl-C      stop an answer; the clips stay for the next question"""
+if TYPE_CHECKING:
+    from desta.inference.batch_file import Tally
+    from desta.inference.conversation import Conversation
+    from desta.inference.engine import Engine
+    from desta.model.backbone.sampling import Sampling
+    from desta.model.config import Quantization
 
-
-def _new_answers(value: tuple[Path, Path] | None) -> tuple[Path, Path] | None:
-    if value is not None:
-        check_output(value[1], in_folder=True)
-    return value
+log = logging.getLogger(__name__)
 
 
 @app.command()
@@ -47,13 +47,16 @@ def ask(
         list[str] | None,
         typer.Argument(
             metavar="AUDIO... QUESTION",
-            help="Files with recordings, if any, and last the question, in quotes.",
+            help="Audio files, if any, and the question, in quotes.",
         ),
     ] = None,
     model: Model = DEMO_RUN,
     text: Annotated[
         list[str] | None,
-        typer.Option(help="What is said in the clip, one per clip in order; else Whisper says it."),
+        typer.Option(
+            metavar="TEXT",
+            help="Transcription of a clip, one per clip in order; by default Whisper transcribes.",
+        ),
     ] = None,
     system: System = None,
     language: Language = None,
@@ -64,184 +67,151 @@ def ask(
     max_seconds: MaxSeconds = 3600.0,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
-    top_p: Annotated[
-        float, typer.Option(help="Share of probability mass that sampling may use.")
-    ] = 1.0,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="Text that ends an answer; repeatable.")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Of the random numbers of --temperature.")
-    ] = 0,
-    jsonl: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            metavar="IN OUT",
-            callback=_new_answers,
-            help="Answer a file of requests in batches; goes on where it stopped.",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Requests of --jsonl answered at once.")
-    ] = 16,
-    retry: Annotated[
-        bool,
-        typer.Option(
-            "--retry", help="Of --jsonl: ask again what has no answer, once its clip is mended."
-        ),
-    ] = False,
+    top_p: TopP = 1.0,
+    stop: Stop = None,
+    seed: Seed = 0,
     as_json: AsJson = False,
+    jsonl: Annotated[  # the options of `desta answer`, as it was called
+        tuple[Path, Path] | None, typer.Option("--jsonl", hidden=True)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, hidden=True)] = 16,
+    retry: Annotated[bool, typer.Option("--retry", hidden=True)] = False,
 ) -> None:
-    """Ask a question about one clip or several, in any format libsndfile or FFmpeg reads."""
-    if (jsonl is None) != bool(words):
-        raise ConfigError(
-            "there is nothing to ask" if jsonl is None else "--jsonl brings its own questions",
-            fix='desta ask AUDIO... "QUESTION", or desta ask --jsonl IN OUT',
-        )
+    """Ask a question about one or several clips, in any format that libsndfile or FFmpeg reads."""
     setup = Setup(
-        *(model, language, quantize or quantise, device, max_seconds, max_tokens, temperature),
-        top_p=top_p,
-        stop=tuple(stop or ()),
+        model=model,
+        system=system,
+        language=language,
+        quantize=quantize or quantise,
         read_again=read_again,
+        device=device,
+        max_seconds=max_seconds,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        stop=stop,
+        seed=seed,
     )
     if jsonl is not None:
-        if text:
-            raise ConfigError("--text says nothing to --jsonl", fix='write "texts" into its lines')
-        from desta.inference.batch_file import answer_file
-
-        sampling = setup.sampling()
-        tally = answer_file(
-            setup.engine(),
-            *jsonl,
-            sampling=sampling,
-            system_prompt=system,
-            seed=seed,
-            model=f"{setup.model} {setup.language} {setup.quantize}"
-            + ("" if read_again is None else f" read_again={read_again}"),
-            batch_size=batch_size,
-            retry=retry,
-        )
-        _print_tally(tally, jsonl[1], as_json)
+        log.warning("desta ask --jsonl IN OUT is now called desta answer IN OUT")
+        for given, name, key in ((words, "a question", "question"), (text, "--text", "texts")):
+            if given:
+                raise ConfigError(
+                    f"{name} cannot be used with --jsonl", fix=f'write "{key}" into its lines'
+                )
+        _answer_file(setup, *jsonl, batch_size=batch_size, retry=retry, as_json=as_json)
         return
     if retry:
-        raise ConfigError("--retry asks a file again", fix="desta ask --jsonl IN OUT --retry")
-    *clips, question = words or []
+        raise ConfigError("--retry needs a file of requests", fix="desta answer IN OUT --retry")
+    if not words:
+        raise ConfigError("there is nothing to ask", fix='desta ask AUDIO... "QUESTION"')
+    *clips, question = words
     if _is_recording(question):
         raise ConfigError(
             f"there is no question after {question}", fix='desta ask AUDIO... "QUESTION"'
         )
-    _check_clips(clips)
+    check_clips(clips)
     if text and len(text) > len(clips):
         raise ConfigError(f"{len(text)} --text for {len(clips)} clips", fix="one --text per clip")
-    conversation = setup.conversation(system, seed=seed)
-    pieces = []
-    for piece in conversation.ask(question, clips, text or ()):
-        pieces.append(piece)
-        if not as_json:
-            typer.echo(piece, nl=False)
+    conversation = setup.conversation()
+    pieces = conversation.ask(question, clips, text or ())
     if not as_json:
+        for piece in pieces:
+            typer.echo(piece, nl=False)
         typer.echo()
         return
+    whole = "".join(pieces).strip()
     refs = [ref for message in conversation.messages for ref in message.audios]
-    record = {
-        "answer": "".join(pieces).strip(),
-        "audios": [{"audio": ref.audio, "text": ref.text} for ref in refs],
-    }
-    typer.echo(json.dumps(record, ensure_ascii=False))
+    audios = [{"audio": ref.audio, "text": ref.text} for ref in refs]
+    typer.echo(json.dumps({"answer": whole, "audios": audios}, ensure_ascii=False))
 
 
 @app.command()
-def chat(
-    clips: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="AUDIO", help="Files with recordings that the first turn is about."),
-    ] = None,
+def answer(
+    requests: Annotated[
+        Path, typer.Argument(metavar="IN", help="JSONL file of requests, one a line.")
+    ],
+    answers: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="JSONL file of answers; continued if it is there."),
+    ],
     model: Model = DEMO_RUN,
     system: System = None,
     language: Language = None,
     quantize: Quantize = None,
     read_again: ReadAgain = None,
-    quantise: Quantise = None,
     device: Device = "auto",
     max_seconds: MaxSeconds = 3600.0,
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    stop: Stop = None,
+    seed: Seed = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 16,
+    retry: Annotated[bool, typer.Option("--retry", help="Retry failed requests.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Talk about clips over several turns. `/add PATH` brings in a clip, `/help` tells the rest."""
-    waiting = list(clips or ())
-    _check_clips(waiting)
+    """Answer a file of requests in batches. Continues an interrupted call.
+
+    A request is a line such as {"audios": ["clip.wav"], "question": "What is heard?"}
+    """
     setup = Setup(
-        *(model, language, quantize or quantise, device, max_seconds, max_tokens, temperature),
+        model=model,
+        system=system,
+        language=language,
+        quantize=quantize,
         read_again=read_again,
+        device=device,
+        max_seconds=max_seconds,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        stop=stop,
+        seed=seed,
     )
-    conversation = setup.conversation(system)
-    while True:
-        try:
-            line = input("> ").strip()
-        except (EOFError, KeyboardInterrupt):
-            typer.echo()  # the shell's prompt begins a line of its own
-            return
-        if line in ("/quit", "/exit"):
-            return
-        if line.startswith("/"):
-            _obey(line, waiting)
-        elif line:
-            waiting = _turn(conversation, line, waiting)
+    _answer_file(setup, requests, answers, batch_size=batch_size, retry=retry, as_json=as_json)
 
 
-def _obey(line: str, waiting: list[str]) -> None:
-    """Do what a command of a conversation says; `/add` adds to the clips that wait."""
-    command, _, path = line.partition(" ")
-    if command == "/help":
-        typer.echo(_CHAT_HELP)
-    elif command != "/add":
-        typer.echo(f"error: {command} is no command\n  fix: /help lists them", err=True)
-    elif not path:
-        typer.echo("error: /add names no clip\n  fix: /add PATH", err=True)
-    else:
-        clip = path.strip()
-        with contextlib.suppress(RuntimeError):  # ~NAME of nobody here: a name like any other
-            clip = str(Path(clip).expanduser())
-        try:
-            _check_clips([clip])
-        except DestaError as error:
-            typer.echo(f"error: {error}", err=True)
-        else:
-            waiting.append(clip)
+def _answer_file(
+    setup: "Setup", source: Path, target: Path, *, batch_size: int, retry: bool, as_json: bool
+) -> None:
+    from desta.inference.batch_file import answer_file
+
+    check_output(target, in_folder=True)
+    sampling = setup.sampling()
+    read_again = "" if setup.read_again is None else f" read_again={setup.read_again}"
+    tally = answer_file(
+        setup.engine(),
+        source,
+        target,
+        sampling=sampling,
+        system_prompt=setup.system,
+        seed=setup.seed or 0,
+        model=f"{setup.model} {setup.language} {setup.quantize}{read_again}",
+        batch_size=batch_size,
+        retry=retry,
+    )
+    _print_tally(tally, target, as_json)
 
 
-def _turn(conversation: Any, question: str, clips: list[str]) -> list[str]:
-    """Ask and print the answer as it comes; return the clips that still wait for a question."""
-    try:
-        for piece in conversation.ask(question, clips):
-            typer.echo(piece, nl=False)
-        typer.echo()
-    except Exception as error:  # one bad turn does not end the conversation
-        typer.echo(f"error: {error_of(error, 'the turn')}", err=True)
-        if clips:
-            typer.echo(f"left out: {', '.join(clips)}", err=True)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; that question counts as never asked", err=True)
-        return clips
-    return []
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A model and how it is to answer, as the options say."""
+    """A model and how it answers, as the options say."""
 
     model: str
+    system: str | None
     language: str | None
     quantize: str | None
+    read_again: bool | None
     device: str
     max_seconds: float
     max_tokens: int
     temperature: float
     top_p: float = 1.0
-    stop: tuple[str, ...] = ()
-    read_again: bool | None = None
+    stop: Sequence[str] | None = None
+    seed: int | None = None
 
-    def sampling(self) -> Any:
+    def sampling(self) -> "Sampling":
         """Return how tokens are chosen."""
         from desta.model.backbone.sampling import Sampling
 
@@ -249,10 +219,10 @@ class Setup:
             temperature=self.temperature,
             top_p=self.top_p,
             max_new_tokens=self.max_tokens,
-            stop=self.stop,
+            stop=tuple(self.stop or ()),
         )
 
-    def engine(self) -> Any:
+    def engine(self) -> "Engine":
         """Load the model."""
         from desta.inference.engine import Engine, Limits
 
@@ -262,22 +232,22 @@ class Setup:
             )
         return Engine.load(
             self.model,
-            quantization=cast(Any, self.quantize),
+            quantization=cast("Quantization | None", self.quantize),  # checked there
             device=self.device,
             language=self.language,
             read_again=self.read_again,
             limits=Limits(max_seconds=self.max_seconds),
         )
 
-    def conversation(self, system: str | None, *, seed: int | None = None) -> Any:
+    def conversation(self) -> "Conversation":
         """Load the model and begin a conversation."""
         from desta.inference.conversation import Conversation
 
-        sampling = self.sampling()  # wrong numbers are told before anything is loaded
-        return Conversation(self.engine(), sampling, system, seed)
+        sampling = self.sampling()  # wrong numbers are refused before anything is loaded
+        return Conversation(self.engine(), sampling, self.system, self.seed)
 
 
-def _print_tally(tally: Any, target: Path, as_json: bool) -> None:
+def _print_tally(tally: "Tally", target: Path, as_json: bool) -> None:
     rows = tally.failures.rows()
     if as_json:
         typer.echo(
@@ -293,7 +263,7 @@ def _print_tally(tally: Any, target: Path, as_json: bool) -> None:
 
 
 def _is_recording(word: str) -> bool:
-    """Say whether it is a clip and no question, even if there is no such file."""
+    """Return whether a word names a clip and is no question, even if there is no such file."""
     from desta.audio import SUFFIXES
 
     try:
@@ -303,7 +273,7 @@ def _is_recording(word: str) -> bool:
     return there or (len(word.split()) == 1 and Path(word).suffix.lower() in SUFFIXES)
 
 
-def _check_clips(clips: list[str]) -> None:
+def check_clips(clips: list[str]) -> None:
     """Refuse clips that cannot be read before a model is loaded for them."""
     from desta.audio import probe_duration
 

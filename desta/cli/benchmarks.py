@@ -1,4 +1,4 @@
-"""The verb that tells which benchmarks there are, and what each needs."""
+"""The verbs that list the benchmarks and show what each needs."""
 
 import dataclasses
 import json
@@ -14,12 +14,12 @@ from desta.errors import ConfigError
 
 @benchmarks_app.callback(invoke_without_command=True)
 def benchmarks(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the benchmarks of `desta eval`, or tell what one of them needs."""
+    """List and show the benchmarks of `desta eval`."""
     verb = context.invoked_subcommand
     if verb is None:
         benchmarks_list(as_json)
     elif as_json:
-        raise ConfigError("--json belongs behind the verb", fix=f"desta benchmarks {verb} --json")
+        raise ConfigError("--json belongs after the verb", fix=f"desta benchmarks {verb} --json")
 
 
 @benchmarks_app.command("list")
@@ -38,7 +38,7 @@ def benchmarks_show(
     name: Annotated[str, typer.Argument(help="Name from `desta benchmarks list`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a benchmark needs, what comes of it, and under which licence it is."""
+    """Show what a benchmark needs, what it reports, and its license."""
     from desta.evaluation.catalogue import find_about
 
     facts = dataclasses.asdict(find_about(name))

@@ -1,9 +1,9 @@
-"""Verbs about data: from a corpus to audio-text pairs."""
+"""Verbs that build a data set: from a corpus to audio-text pairs."""
 
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,23 +27,24 @@ from desta.model.config import AUTO
 
 if TYPE_CHECKING:
     from desta.construction.config import ConstructConfig
+    from desta.construction.decontamination.clean import Cleaning
     from desta.generators.base import TextGenerator
     from desta.shards import Manifest
 
 
 @sources_app.callback(invoke_without_command=True)
 def sources(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the corpora that `desta describe` knows by name, or act on some of them."""
+    """List, show and fetch the corpora that `desta describe` reads by name."""
     verb = context.invoked_subcommand
     if verb is None:
         sources_list(as_json)
     elif as_json:
-        raise ConfigError("--json belongs behind the verb", fix=f"desta sources {verb} --json")
+        raise ConfigError("--json belongs after the verb", fix=f"desta sources {verb} --json")
 
 
 @sources_app.command("list")
 def sources_list(as_json: AsJson = False) -> None:
-    """List the corpora that `desta describe` knows by name."""
+    """List the corpora that `desta describe` reads by name."""
     from desta.sources import SOURCES
     from desta.sources.base import source_facts
 
@@ -58,7 +59,7 @@ def sources_show(
     name: Annotated[str, typer.Argument(help="Name from `desta sources list`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Tell all that is known of one corpus, with a seed description as an example."""
+    """Show what is known about a corpus, with an example of a seed description."""
     from desta.sources import find_source
     from desta.sources.base import source_facts
     from desta.sources.examples import example_of
@@ -79,7 +80,7 @@ def sources_fetch(
         "demo/corpora"
     ),
 ) -> None:
-    """Fetch the Debian packages of corpora and unpack them, without being root."""
+    """Download the Debian packages of corpora and unpack them; needs no root."""
     from desta.sources import find_source
     from desta.sources.packages import fetch_packages
 
@@ -96,21 +97,24 @@ def sources_fetch(
 
 @app.command()
 def describe(
-    source: Annotated[str, typer.Argument(help="Name of a corpus, `custom` or `lhotse`.")],
+    source: Annotated[
+        str, typer.Argument(help="Corpus from `desta sources list`, or `custom` or `lhotse`.")
+    ],
     root: Annotated[Path, typer.Argument(help="Folder of the corpus.")],
     out: Annotated[
         Path,
         typer.Option(callback=new_folder, help="Folder for clips.jsonl and describe.json."),
     ],
     recipe: Annotated[
-        Path | None, typer.Option(help="For `custom` and `lhotse`: YAML that maps the columns.")
+        Path | None,
+        typer.Option(help="For `custom` and `lhotse`: YAML recipe that maps the columns."),
     ] = None,
     overrides: Overrides = None,
     max_broken_share: MaxBrokenShare = 0.05,
-    seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the splits.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Write what a corpus knows of its recordings to clips.jsonl, split by text and recording."""
+    """Write the metadata of a corpus to clips.jsonl, in splits that share no text or recording."""
     from desta.progress import counter
     from desta.sources import describe as describing
     from desta.sources import find_source
@@ -119,7 +123,7 @@ def describe(
 
     if (source in ("custom", "lhotse")) != (recipe is not None):
         raise ConfigError(
-            "--recipe belongs to the sources `custom` and `lhotse`, and only to them",
+            "--recipe is needed by the sources `custom` and `lhotse`, and only by them",
             fix="desta describe custom ROOT --recipe corpus.yaml --out DIR",
         )
     if recipe is None:
@@ -153,24 +157,22 @@ def describe(
 
 @app.command()
 def decontaminate(
-    clips: Annotated[Path, typer.Argument(help="clips.jsonl, as `desta describe` writes it.")],
-    root: Annotated[Path, typer.Option(help="Folder that its paths are relative to.")],
+    clips: Annotated[Path, typer.Argument(help="clips.jsonl of `desta describe`.")],
+    root: Annotated[Path, typer.Option(help="Folder that the paths in it are relative to.")],
     against: Annotated[
         list[Path],
-        typer.Option(
-            metavar="FOLDER", help="Folder of a benchmark, as it was published; repeatable."
-        ),
+        typer.Option(metavar="FOLDER", help="Folder of a benchmark as published; repeatable."),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
             callback=new_file,
-            help="File for the clips that stay; if unset, clips.clean.jsonl beside clips.jsonl.",
+            help="File for the clips that are kept; by default clips.clean.jsonl beside CLIPS.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Leave out clips that are in the test data of benchmarks, by name or by sound."""
+    """Remove clips that are in the test data of benchmarks, by name or by sound."""
     from desta.construction.decontamination.clean import check_files, clean_file
     from desta.construction.decontamination.test_recordings import read_benchmark
     from desta.progress import counter
@@ -197,7 +199,62 @@ def decontaminate(
         summary = {"kept": cleaning.kept, "not_compared": cleaning.not_compared}
         typer.echo(json.dumps({**summary, "dropped": dropped, "benchmarks": read}))
         return
-    for row in read:
+    _print_cleaning(out, cleaning, read)
+    print_skipped(dropped)
+
+
+@app.command()
+def construct(
+    recipe: Recipe,
+    out: Annotated[Path, typer.Option(callback=new_folder, help="Directory of the data set.")],
+    regenerate: Annotated[
+        Path | None,
+        typer.Option(help="Answer the prompts of this data set again instead of drawing new ones."),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|ADDRESS",
+            help="Ray cluster that generates the responses: this machine, or an address (auto, "
+            "HOST:6379, ray://HOST:10001).",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Engines on the cluster; 2 by default.")
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Retry requests that the engine refused.")
+    ] = False,
+    device: RecipeDevice = None,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Generate responses to prompts about clips with the backbone; write audio-text pairs."""
+    from desta.construction.config import ConstructConfig
+
+    changes = list(overrides or ())
+    if regenerate is not None:
+        changes.append(f"regenerate={json.dumps(str(regenerate))}")
+    config = with_engine_on(load_recipe(recipe, ConstructConfig, changes), device)
+    if dry_run:
+        typer.echo(dump_recipe(config))
+        return
+    if workers is not None and cluster is None:
+        raise ConfigError("--workers needs a cluster", fix="add --cluster local|ADDRESS")
+    manifest = _construct(config, out, cluster, workers or 2, retry=retry)
+    kept = manifest.num_kept
+    dropped = manifest.dropped.rows()
+    total = kept + manifest.num_dropped
+    if as_json:
+        typer.echo(json.dumps({"kept": kept, "asked": total, "dropped": dropped}))
+        return
+    typer.echo(f"{out}: kept {kept} of {total} responses ({kept / total:.1%})")
+    print_skipped(dropped)
+
+
+def _print_cleaning(out: Path, cleaning: "Cleaning", benchmarks: list[dict[str, Any]]) -> None:
+    for row in benchmarks:
         typer.echo(
             f"{row['name']}: {row['recordings']} recordings, {row['names']} names, "
             f"{row['unreadable']} recordings could not be read"
@@ -210,57 +267,6 @@ def decontaminate(
             "by sound",
             err=True,
         )
-    print_skipped(dropped)
-
-
-@app.command()
-def construct(
-    recipe: Recipe,
-    out: Annotated[Path, typer.Option(callback=new_folder, help="Directory of the data set.")],
-    regenerate: Annotated[
-        Path | None,
-        typer.Option(help="Data set whose prompts are answered anew, instead of new ones."),
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="local|ADDRESS",
-            help="Ray cluster that writes the responses: this machine, or "
-            "its address (auto, HOST:6379, ray://HOST:10001).",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Engines on the cluster; 2 by default.")
-    ] = None,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Ask again what the engine refused to answer.")
-    ] = False,
-    device: RecipeDevice = None,
-    overrides: Overrides = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Let the backbone answer prompts about clips, and write audio-text pairs."""
-    from desta.construction.config import ConstructConfig
-
-    changes = list(overrides or ())
-    if regenerate is not None:
-        changes.append(f"regenerate={json.dumps(str(regenerate))}")
-    config = with_engine_on(load_recipe(recipe, ConstructConfig, changes), device)
-    if dry_run:
-        typer.echo(dump_recipe(config))
-        return
-    if workers is not None and cluster is None:
-        raise ConfigError("--workers are of a cluster", fix="add --cluster local|ADDRESS")
-    manifest = _construct(config, out, cluster, workers or 2, retry=retry)
-    kept = manifest.num_kept
-    dropped = manifest.dropped.rows()
-    total = kept + manifest.num_dropped
-    if as_json:
-        typer.echo(json.dumps({"kept": kept, "asked": total, "dropped": dropped}))
-        return
-    typer.echo(f"{out}: kept {kept} of {total} responses ({kept / total:.1%})")
-    print_skipped(dropped)
 
 
 def _construct(

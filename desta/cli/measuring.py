@@ -1,8 +1,8 @@
-"""The verb that adds to what a corpus says: measured attributes and pseudo-labels."""
+"""The verb that adds measured attributes and pseudo-labels to the metadata of a corpus."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,20 +17,23 @@ def measure(
     root: Annotated[Path, typer.Option(help="Folder of the corpus.")],
     out: Annotated[
         Path,
-        typer.Option(callback=new_folder, help="Folder for the new clips.jsonl, thresholds.json."),
+        typer.Option(
+            callback=new_folder, help="Folder for the new clips.jsonl and thresholds.json."
+        ),
     ],
     attributes: Annotated[
-        str, typer.Option(help="What to measure, with commas between; empty for nothing.")
+        str, typer.Option(help="Attributes to measure, separated by commas; empty for none.")
     ] = "pitch,loudness,rate,snr",
     label: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME[=MODEL]",
-            help="Let a classifier say sex, age, emotion, accent or language; repeatable.",
+            help="Pseudo-label of a classifier: sex, age, emotion, accent or language; repeatable.",
         ),
     ] = None,
     thresholds: Annotated[
-        Path | None, typer.Option(help="thresholds.json of another corpus, to use its words.")
+        Path | None,
+        typer.Option(help="thresholds.json of another corpus, to use the same ones."),
     ] = None,
     max_broken_share: MaxBrokenShare = 0.05,
     workers: Annotated[
@@ -39,7 +42,7 @@ def measure(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Add pitch, volume, speaking speed, noise level and what classifiers say to clips.jsonl."""
+    """Add pitch, volume, speaking speed, noise level and pseudo-labels to clips.jsonl."""
     from desta.attributes.labels import Label
     from desta.attributes.measure import check_measures
     from desta.attributes.measure import measure as run
@@ -68,6 +71,10 @@ def measure(
     if as_json:
         typer.echo(json.dumps(summary, ensure_ascii=False))
         return
+    _print_measured(out, summary)
+
+
+def _print_measured(out: Path, summary: dict[str, Any]) -> None:
     added = (f"{name} to {sum(v.values())}" for name, v in summary["attributes"].items())
     typer.echo(f"{out}: {summary['clips']} clips; added {', '.join(added) or 'nothing'}")
     print_skipped(summary["broken"], what="cannot be read because it")

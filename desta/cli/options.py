@@ -15,7 +15,15 @@ log = logging.getLogger(__name__)
 
 def _share(value: float) -> float:
     if not 0 <= value <= 1:  # nor is it NaN, which would tolerate all
-        raise ConfigError(f"{value:g} is no share of recordings", fix="give a number from 0 to 1")
+        raise ConfigError(
+            f"{value:g} is not a share of recordings", fix="give a number from 0 to 1"
+        )
+    return value
+
+
+def _seed(value: int) -> int:
+    if not 0 <= value < 2**63:
+        raise ConfigError(f"{value} is not a seed", fix="give 0 or more, below 2**63")
     return value
 
 
@@ -33,69 +41,76 @@ def new_folder(value: Path | None) -> Path | None:
     return value
 
 
+def renamed(old: str, new: str) -> Any:
+    """Return an option under its old name: hidden, and with a warning that names the new one."""
+
+    def warn(value: Any) -> Any:
+        if value is not None:
+            log.warning("%s is now called %s", old, new)
+        return value
+
+    return typer.Option(old, hidden=True, callback=warn)
+
+
 Recipe = Annotated[Path, typer.Argument(help="YAML recipe.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe; repeatable."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check the recipe, print it resolved, and stop.")
 ]
 AllowMissing = Annotated[
     bool,
-    typer.Option("--allow-missing", help="Score what was answered, where not everything was."),
+    typer.Option("--allow-missing", help="Score the items with an answer if some have none."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[str, typer.Option(help="Directory or Hub id of a trained model.")]
 System = Annotated[
-    str | None, typer.Option(help="System prompt; the one of the training data by default.")
+    str | None, typer.Option(help="System prompt; by default that of the training data.")
 ]
 Language = Annotated[
-    str | None, typer.Option(help="What is spoken, for transcribing; Whisper finds out if unset.")
+    str | None, typer.Option(help="Spoken language, for Whisper; by default it is detected.")
 ]
 ReadAgain = Annotated[
     bool | None,
     typer.Option(
         "--read-again/--no-read-again",
-        help="Transcribe once more, in pieces, where words seem to be missing; unless set, only "
-        "in windows of true length.",
+        help="Transcribe a clip again in pieces where words seem to be missing; by default only "
+        "with `window: tight`.",
     ),
 ]
 Quantize = Annotated[
     str | None,
-    typer.Option(
-        "--quantize", help="Load the backbone in int8 (or nf4 on a GPU); the connector stays."
-    ),
+    typer.Option("--quantize", metavar="int8|nf4", help="Quantize the backbone; nf4 needs a GPU."),
 ]
-
-
-def _renamed(value: str | None) -> str | None:
-    if value is not None:
-        log.warning("--quantise is now called --quantize")
-    return value
-
-
-Quantise = Annotated[str | None, typer.Option("--quantise", hidden=True, callback=_renamed)]
-_COMPUTE = "Where to compute: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."
-Device = Annotated[str, typer.Option(help=_COMPUTE)]
+Quantise = Annotated[str | None, renamed("--quantise", "--quantize")]
+_DEVICES = "Device: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."
+Device = Annotated[str, typer.Option(help=_DEVICES)]
 RecipeDevice = Annotated[
-    str | None, typer.Option("--device", help=f"{_COMPUTE}; as the recipe says by default.")
+    str | None, typer.Option("--device", help=f"{_DEVICES}; by default that of the recipe.")
 ]
 MaxBrokenShare = Annotated[
     float,
-    typer.Option(callback=_share, help="Share of unreadable recordings that is tolerated."),
+    typer.Option(callback=_share, help="Share of recordings that may be unreadable, 0 to 1."),
 ]
 MaxSeconds = Annotated[
-    float, typer.Option(help="Longest audio of a request, all its clips together, in seconds.")
+    float, typer.Option(help="Maximum audio of a request, all clips together, in seconds.")
 ]
-MaxTokens = Annotated[int, typer.Option(help="Longest answer, in tokens.")]
-Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
+MaxTokens = Annotated[int, typer.Option(help="Maximum length of an answer, in tokens.")]
+Temperature = Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")]
+TopP = Annotated[float, typer.Option(help="Share of the probability mass to sample from.")]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="Text that ends an answer; repeatable."),
+]
+Seed = Annotated[int, typer.Option(callback=_seed, help="Random seed for sampling, 0 or more.")]
 
 R = TypeVar("R")
 
 
 def with_engine_on(recipe: R, device: str | None) -> R:
-    """Return a recipe whose engine computes on a device; None: as it says.
+    """Return a recipe whose engine computes on a device; None leaves it as it is.
 
     Raises:
         ConfigError: its engine is not in this process.
@@ -104,9 +119,11 @@ def with_engine_on(recipe: R, device: str | None) -> R:
         return recipe
     engine: Any = recipe.engine  # type: ignore[attr-defined]
     if engine.kind != "local":
-        raise ConfigError(f"--device says nothing to the engine {engine.kind}", fix="leave it out")
+        raise ConfigError(
+            f"--device cannot be used with the engine {engine.kind}", fix="leave it out"
+        )
     return replace(recipe, engine=replace(engine, device=device))  # type: ignore[type-var]
 
 
 DEMO_RUN = "demo/run"
-"""Where the demo leaves its model."""
+"""Directory of the demo's model."""

@@ -1,8 +1,8 @@
-"""Verbs about finished data sets: looking at them, and handing them on."""
+"""Verbs about finished data sets: inspect and export them."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,10 +12,13 @@ from desta.cli.tables import print_rows, print_skipped
 from desta.errors import ConfigError
 from desta.paths import check_output
 
+if TYPE_CHECKING:
+    from desta.publishing.survey import Contents
+
 Directory = Annotated[Path, typer.Argument(help="Directory of a data set.")]
 Root = Annotated[Path, typer.Option(help="Folder that the paths of recordings are relative to.")]
 Prompts = Annotated[
-    Path | None, typer.Option(help="Folder with the prompt pools, where they are your own.")
+    Path | None, typer.Option(help="Folder of your own prompt pools, if the data set used them.")
 ]
 
 
@@ -27,15 +30,15 @@ def inspect(
     card: Annotated[bool, typer.Option("--card", help="Write DIRECTORY/README.md.")] = False,
     html: Annotated[
         Path | None,
-        typer.Option(callback=new_file, help="Write a page with samples to play to this file."),
+        typer.Option(callback=new_file, help="Write an HTML page with samples to play."),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Samples on that page.")] = 24,
+    samples: Annotated[int, typer.Option(min=1, help="Number of samples on that page.")] = 24,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a data set, ours or the published one, and tell what is in it."""
+    """Verify a data set, one of ours or the published one, and print what it holds."""
     from desta.progress import counter
     from desta.publishing.card import CARD, data_card, write_card
-    from desta.publishing.survey import faithful_rows, kept_by, survey_data_set
+    from desta.publishing.survey import survey_data_set
 
     if card:
         check_output(directory / CARD)
@@ -51,39 +54,7 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
     else:
-        checked = "as the manifest has them" if found.manifest else "no manifest to verify them by"
-        typer.echo(
-            f"{directory}: {found.num_shards} shards ({checked}), {found.num_rows} rows, "
-            f"{found.num_useful} of use, about {found.num_clips} recordings "
-            f"({found.hours:.2f} h as described)"
-        )
-        if found.manifest:
-            typer.echo(f"responses by {facts['backbone']}, revision {facts['revision']}")
-        rows = [
-            {
-                "source": source,
-                "rows": kinds.total(),
-                "kinds of prompts": ", ".join(f"{k} {n}" for k, n in sorted(kinds.items())),
-            }
-            for source, kinds in sorted(found.counts.items())
-        ]
-        if rows:
-            print_rows(rows, as_json=False)
-            print_rows([{"words": n, **q} for n, q in facts["words"].items()], as_json=False)
-        if found.languages:
-            named = ", ".join(f"{name} {count}" for name, count in found.languages.most_common())
-            typer.echo(f"languages named: {named}")
-        if found.manifest:
-            for table in (
-                kept_by(found.manifest, "source"),
-                kept_by(found.manifest, "kind of prompt"),
-                faithful_rows(found.manifest),
-            ):
-                if table:
-                    print_rows(table, as_json=False)
-        print_skipped(facts["dropped"], what="dropped in construction because")
-        print_skipped(facts["useless"], what="of no use because it")
-        print_skipped(facts["odd"], what="unusual because it")
+        _print_contents(directory, found, facts)
     if card:
         typer.echo(f"card: {write_card(directory, data_card(found))}", err=True)
     if html:
@@ -95,31 +66,67 @@ def inspect(
         typer.echo(f"page: {html}", err=True)
 
 
+def _print_contents(directory: Path, found: "Contents", facts: dict[str, Any]) -> None:
+    from desta.publishing.survey import faithful_rows, kept_by
+
+    checked = "as the manifest has them" if found.manifest else "no manifest to verify them by"
+    typer.echo(
+        f"{directory}: {found.num_shards} shards ({checked}), {found.num_rows} rows, "
+        f"{found.num_useful} of use, about {found.num_clips} recordings "
+        f"({found.hours:.2f} h as described)"
+    )
+    if found.manifest:
+        typer.echo(f"responses by {facts['backbone']}, revision {facts['revision']}")
+    rows = [
+        {
+            "source": source,
+            "rows": kinds.total(),
+            "kinds of prompts": ", ".join(f"{k} {n}" for k, n in sorted(kinds.items())),
+        }
+        for source, kinds in sorted(found.counts.items())
+    ]
+    if rows:
+        print_rows(rows, as_json=False)
+        print_rows([{"words": n, **q} for n, q in facts["words"].items()], as_json=False)
+    if found.languages:
+        named = ", ".join(f"{name} {count}" for name, count in found.languages.most_common())
+        typer.echo(f"languages named: {named}")
+    if found.manifest:
+        for table in (
+            kept_by(found.manifest, "source"),
+            kept_by(found.manifest, "kind of prompt"),
+            faithful_rows(found.manifest),
+        ):
+            if table:
+                print_rows(table, as_json=False)
+    print_skipped(facts["dropped"], what="dropped in construction because")
+    print_skipped(facts["useless"], what="of no use because it")
+    print_skipped(facts["odd"], what="unusual because it")
+
+
 @app.command()
 def export(
     directory: Directory,
     parquet: Annotated[
         Path | None,
-        typer.Option(callback=new_folder, help="Write Parquet files and a card into this folder."),
+        typer.Option(callback=new_folder, help="Folder for Parquet files and a card."),
     ] = None,
     audio: Annotated[
-        bool, typer.Option("--audio", help="Put the recordings into the Parquet files.")
+        bool, typer.Option("--audio", help="Include the recordings in the Parquet files.")
     ] = False,
     hub: Annotated[
         str | None,
         typer.Option(
             metavar="OWNER/NAME",
-            help="Upload to the Hub: the Parquet files where they are written, else the shards.",
+            help="Upload to this Hub repository: the Parquet files if written, else the shards.",
         ),
     ] = None,
-    public: Annotated[
-        bool, typer.Option("--public", help="A repository that is made is for all to see.")
-    ] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
     root: Root = Path(),
     prompts: Prompts = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a data set as Parquet, or put it on the Hub, each with its card."""
+    """Write a data set as Parquet or upload it to the Hub, with its card."""
     from desta.progress import counter
     from desta.publishing.card import CARD, data_card, write_card
     from desta.publishing.hub import check_access, upload
@@ -128,10 +135,10 @@ def export(
 
     if parquet is None and hub is None:
         raise ConfigError(
-            "nothing says where to", fix="give --parquet FOLDER, --hub OWNER/NAME or both"
+            "there is no target", fix="give --parquet FOLDER, --hub OWNER/NAME or both"
         )
     if audio and parquet is None:
-        raise ConfigError("--audio puts recordings into Parquet files", fix="add --parquet FOLDER")
+        raise ConfigError("--audio needs Parquet files", fix="add --parquet FOLDER")
     if hub:
         check_access(hub)  # before hours of writing
     summary: dict[str, object] = {}

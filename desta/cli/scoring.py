@@ -1,6 +1,9 @@
-"""Verbs for answers that are there already: score them again, compare them."""
+"""Verbs for stored answers: score them again, compare them."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +19,7 @@ from desta.cli.options import (
     Overrides,
     RecipeDevice,
     new_file,
+    renamed,
     with_engine_on,
 )
 from desta.cli.tables import print_scores, print_skipped
@@ -25,14 +29,18 @@ from desta.paths import check_output
 
 if TYPE_CHECKING:
     from desta.evaluation.compare import Comparison
+    from desta.evaluation.judge.ask import JudgeRecipe
+    from desta.evaluation.published import Published
+    from desta.generators.base import TextGenerator
 
-Subset = Annotated[
-    str | None, typer.Option(help="What a published file answers, if its name does not say.")
-]
-
-
+LoadJudge = Callable[[], tuple["JudgeRecipe | None", "TextGenerator | None"]]
+"""Loads the judge that the options name, if any."""
 _NUM_NAMED = 3
 """Items that a printed comparison names of those that it leaves out; its JSON names all."""
+
+Subset = Annotated[
+    str | None, typer.Option(help="Part of the benchmark that a published file answers.")
+]
 
 
 @app.command()
@@ -40,31 +48,28 @@ def score(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="[BENCHMARK] FILE",
-            help="Folder or results.jsonl of an evaluation; or the name of a benchmark and the "
-            "results files that somebody published.",
+            metavar="[BENCHMARK] FILE...",
+            help="Folder or results.jsonl of an evaluation; or a benchmark and published results "
+            "files of a system.",
         ),
     ],
     data: Annotated[
         str | None,
-        typer.Option(help="Questions that published files should answer; missing ones count."),
+        typer.Option(help="Questions that the files should answer; missing answers are counted."),
     ] = None,
     subset: Subset = None,
     name: Annotated[
-        str | None, typer.Option(help="What to call the system of published files.")
+        str | None, typer.Option(help="Name of the system that wrote the files.")
     ] = None,
     references: Annotated[
         Path | None,
-        typer.Option(help="What was said, where files of transcriptions do not hold it."),
+        typer.Option(help="Reference transcriptions, if the files do not hold them."),
     ] = None,
     language: Annotated[
-        str | None, typer.Option(help="Of transcriptions: code or English name.")
+        str | None, typer.Option(help="Language of transcriptions: code or English name.")
     ] = None,
     judge: Annotated[
-        Path | None,
-        typer.Option(
-            help="YAML recipe of a judge: its backbone, and its engine if that is not here."
-        ),
+        Path | None, typer.Option(help="YAML recipe of a judge: its backbone and engine.")
     ] = None,
     report: Annotated[
         Path | None,
@@ -75,62 +80,41 @@ def score(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score stored answers again without the model, ours or as others published them."""
+    """Score stored answers again without the model, our own or published ones."""
     from desta.evaluation.benchmarks.table import BENCHMARKS
-    from desta.evaluation.journal import RESULTS
-    from desta.evaluation.scores import PLAN, read_plan
+    from desta.evaluation.published import score_published
 
     benchmark, files = (what[0], what[1:]) if what[0] in BENCHMARKS else (None, what)
     paths = [Path(file) for file in files]
-    folders = [path if path.is_dir() else path.parent for path in paths]
-    ours = [
-        (folder / PLAN).is_file() and (path.is_dir() or path.name == RESULTS)
-        for path, folder in zip(paths, folders, strict=True)
-    ]
-    if not any(ours):
-        asked = _named(what, benchmark)
+    ours = [path for path in paths if _is_evaluation(path)]
+    options = {
+        "name": name,
+        "data": data,
+        "subset": subset,
+        "references": references,
+        "language": language,
+    }
+    load_judge = partial(_load_judge, judge, device, overrides)
+    published = None
+    if ours:
+        if len(paths) > 1 or any(options.values()):
+            raise ConfigError(
+                "an evaluation of ours is scored alone, by its own plan",
+                fix=f"desta score {ours[0]}",
+            )
+        scores = _score_evaluation(ours[0], benchmark, load_judge, allow_missing=allow_missing)
+    else:
+        benchmark = _named(what, benchmark)
         if not paths:
-            raise ConfigError("no results file is given", fix=f"desta score {asked} FILE...")
-        _score_published(
-            asked,
-            paths,
-            {
-                "name": name,
-                "data": data,
-                "subset": subset,
-                "references": references,
-                "language": language,
-            },
-            judge,
-            report,
-            allow_missing,
-            device,
-            overrides,
-            as_json,
-        )
-        return
-    if len(paths) > 1 or data or subset or name or references or language:
-        raise ConfigError(
-            "an evaluation of ours is scored alone, by its own plan",
-            fix=f"desta score {files[ours.index(True)]}",
-        )
-    planned = read_plan(folders[0] / PLAN)["benchmark"]
-    if benchmark not in (None, planned):
-        raise ConfigError(
-            f"{files[0]} is an evaluation on {planned}, not on {benchmark}",
-            fix=f"desta score {files[0]}",
-        )
-    from desta.evaluation.rescore import score_again
-
-    recipe, generator = _judge(judge, device, overrides)
-    scores = score_again(
-        folders[0], allow_missing=allow_missing, recipe=recipe, generator=generator
-    )
+            raise ConfigError("no results file is given", fix=f"desta score {benchmark} FILE...")
+        published, facts = _read_published(benchmark, paths, options, load_judge)
+        scores = score_published(published, allow_missing=allow_missing) | facts
     if report:
-        from desta.reports.evaluation import read_evaluation, write_evaluation_report
-
-        write_evaluation_report(read_evaluation(folders[0]), report)
+        _write_report(paths, scores, published, report)
     print_scores(scores, as_json)
+    if published and published.num_told and not as_json:
+        equal = published.num_told - len(published.told_otherwise)
+        typer.echo(f"{equal:,} of {published.num_told:,} scores are as the files themselves say")
 
 
 @app.command()
@@ -138,36 +122,39 @@ def compare(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FIRST SECOND",
-            help="Folder of an evaluation, or results file, of each system; where one has several: "
-            "FIRST... vs SECOND...",
+            metavar="A B",
+            help="Folder of an evaluation, or results file, of system A and of system B; for "
+            "several files: A... vs B...",
         ),
     ],
-    of: Annotated[str | None, typer.Option(help="System of FIRST; the model by default.")] = None,
-    against: Annotated[
-        str | None, typer.Option(help="System of SECOND; the model by default.")
+    system_a: Annotated[
+        str | None,
+        typer.Option(help="System of A if there are several; the model by default."),
     ] = None,
+    system_b: Annotated[str | None, typer.Option(help="System of B, likewise.")] = None,
+    of: Annotated[str | None, renamed("--of", "--system-a")] = None,
+    against: Annotated[str | None, renamed("--against", "--system-b")] = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="What published results files answer.")
+        str | None, typer.Option(help="Benchmark of published results files.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Questions that both should answer, and their right answers.")
+        str | None, typer.Option(help="Questions that both should answer, with the right answers.")
     ] = None,
     subset: Subset = None,
     allow_missing: Annotated[
         bool,
-        typer.Option("--allow-missing", help="Compare what was answered, if not all of --data is."),
+        typer.Option("--allow-missing", help="Compare even if questions of --data have no answer."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say by how much SECOND is better than FIRST on the items that both answered."""
+    """Compare systems A and B on the items that both answered: by how much is B better?"""
     from desta.evaluation.benchmarks.table import find_benchmark, load_questions
     from desta.evaluation.compare import compare as run
     from desta.evaluation.contenders import read_contender, split_sides
 
     first, second = split_sides(files)
-    a = read_contender(first, system=of, benchmark=benchmark, subset=subset)
-    b = read_contender(second, system=against, benchmark=benchmark, subset=subset)
+    a = read_contender(first, system=system_a or of, benchmark=benchmark, subset=subset)
+    b = read_contender(second, system=system_b or against, benchmark=benchmark, subset=subset)
     answered = [result.item for result in (*a.results, *b.results)]
     questions = load_questions(find_benchmark(a.benchmark), data, answered) if data else ()
     found = run(a, b, questions, allow_missing=allow_missing)
@@ -175,6 +162,18 @@ def compare(
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
         return
     _print_comparison(found)
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _is_evaluation(path: Path) -> bool:
+    """Return whether a path is the folder of an evaluation of ours, or the results in it."""
+    from desta.evaluation.journal import RESULTS
+    from desta.evaluation.scores import PLAN
+
+    return (_folder(path) / PLAN).is_file() and (path.is_dir() or path.name == RESULTS)
 
 
 def _named(what: list[str], benchmark: str | None) -> str:
@@ -192,46 +191,43 @@ def _named(what: list[str], benchmark: str | None) -> str:
     )
 
 
-def _score_published(
-    name: str,
-    paths: list[Path],
-    how: dict[str, Any],
-    judge: Path | None,
-    report: Path | None,
-    allow_missing: bool,
-    device: str | None,
-    overrides: list[str] | None,
-    as_json: bool,
-) -> None:
-    from dataclasses import replace
+def _score_evaluation(
+    path: Path, benchmark: str | None, load_judge: LoadJudge, *, allow_missing: bool
+) -> dict[str, Any]:
+    """Score an evaluation of ours again; return what its `scores.json` holds."""
+    from desta.evaluation.rescore import score_again
+    from desta.evaluation.scores import PLAN, read_plan
 
+    folder = _folder(path)
+    planned = read_plan(folder / PLAN)["benchmark"]
+    if benchmark not in (None, planned):
+        raise ConfigError(
+            f"{path} is an evaluation on {planned}, not on {benchmark}", fix=f"desta score {path}"
+        )
+    recipe, generator = load_judge()
+    return score_again(folder, allow_missing=allow_missing, recipe=recipe, generator=generator)
+
+
+def _read_published(
+    name: str, paths: list[Path], options: dict[str, Any], load_judge: LoadJudge
+) -> tuple["Published", dict[str, Any]]:
+    """Read published results files; return them, and facts about the judge that was asked."""
     from desta.evaluation.benchmarks.table import find_benchmark
-    from desta.evaluation.published import read_results, score_published
+    from desta.evaluation.judge.ask import judge
+    from desta.evaluation.published import read_results
 
     benchmark = find_benchmark(name)
-    published = read_results(benchmark, paths, **how)
-    recipe, generator = _judge(judge, device, overrides)
-    facts: dict[str, Any] = {}
-    if recipe is not None:
-        from desta.evaluation.judge.ask import judge as ask
-
-        judged, found = ask(benchmark, published.results, recipe, generator)
-        published, facts = replace(published, results=tuple(judged)), {"judge": found}
-    scores = score_published(published, allow_missing=allow_missing) | facts
-    if report:
-        from desta.reports.evaluation import Evaluation, write_evaluation_report
-
-        told = ", ".join(str(path) for path in paths)
-        write_evaluation_report(
-            Evaluation(name=told, scores=scores, results=published.results), report
-        )
-    print_scores(scores, as_json)
-    if published.num_told and not as_json:
-        equal = published.num_told - len(published.told_otherwise)
-        typer.echo(f"{equal:,} of {published.num_told:,} scores are as the files themselves say")
+    published = read_results(benchmark, paths, **options)
+    recipe, generator = load_judge()
+    if recipe is None or generator is None:
+        return published, {}
+    results, facts = judge(benchmark, published.results, recipe, generator)
+    return replace(published, results=tuple(results)), {"judge": facts}
 
 
-def _judge(path: Path | None, device: str | None, overrides: list[str] | None) -> tuple[Any, Any]:
+def _load_judge(
+    path: Path | None, device: str | None, overrides: list[str] | None
+) -> tuple["JudgeRecipe | None", "TextGenerator | None"]:
     if path is None:
         if overrides or device is not None:
             option = "--set" if overrides else "--device"
@@ -246,13 +242,29 @@ def _judge(path: Path | None, device: str | None, overrides: list[str] | None) -
     return recipe, load_generator(recipe)
 
 
+def _write_report(
+    paths: list[Path], scores: dict[str, Any], published: "Published | None", out: Path
+) -> None:
+    from desta.reports.evaluation import Evaluation, read_evaluation, write_evaluation_report
+
+    if published is None:
+        evaluation = read_evaluation(_folder(paths[0]))
+    else:
+        name = ", ".join(str(path) for path in paths)
+        evaluation = Evaluation(name=name, scores=scores, results=published.results)
+    write_evaluation_report(evaluation, out)
+
+
 def _print_comparison(found: "Comparison") -> None:
     console = Console()
     console.print(
         escape(f"{found.benchmark}, {found.version}: {found.num_items:,} items in common")
     )
-    console.print(escape(f"A is {found.first}, {found.num_first:,} answers"), soft_wrap=True)
-    console.print(escape(f"B is {found.second}, {found.num_second:,} answers"), soft_wrap=True)
+    for side, name, count in (
+        ("A", found.first, found.num_first),
+        ("B", found.second, found.num_second),
+    ):
+        console.print(escape(f"system {side}: {name}, {count:,} answers"), soft_wrap=True)
     if 2 * found.num_items < max(found.num_first, found.num_second):
         console.print("less than half of the answers can be compared: see what is left out below")
     print_skipped(
@@ -266,7 +278,7 @@ def _print_comparison(found: "Comparison") -> None:
         ],
         what="not compared because",
     )
-    names = ("reading", "group", "items", "A", "B", "B - A", "p", "by")
+    names = ("metric", "group", "items", "system A", "system B", "B - A", "p", "method")
     table = Table(*names, box=None, header_style="bold")
     for row in found.differences:
         delta = row.difference
@@ -283,4 +295,4 @@ def _print_comparison(found: "Comparison") -> None:
         )
     console.print(table)
     if any(row.num_unscored for row in found.differences):
-        console.print("(+N): items that one of the two has no score of")
+        console.print("(+N): items for which one of the two has no score")

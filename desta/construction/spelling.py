@@ -86,18 +86,18 @@ _FORMS: Mapping[str, Callable[[str], str]] = {
     "midi": lambda value: value.zfill(3),
 }
 
+# fmt: off
 PUBLISHED: Mapping[str, Spelling] = {
     # speech
     "accentdb": Spelling(
         clauses=(
-            *("Accent: {Accent}", "Gender: {Gender}", "Emotion: {Emotion}"),
-            "Duration: {Duration}",
+            "Accent: {Accent}", "Gender: {Gender}", "Emotion: {Emotion}", "Duration: {Duration}",
         )
     ),
     "anispeech": Spelling(
         clauses=(
-            *("Emotion: {Emotion:small}", "Speaking speed: {Speaking speed}"),
-            *("Pitch: {Pitch:small}", "Gender: {Gender}", "Duration: {Duration}"),
+            "Emotion: {Emotion:small}", "Speaking speed: {Speaking speed}", "Pitch: {Pitch:small}",
+            "Gender: {Gender}", "Duration: {Duration}",
         )
     ),
     "asvspoof2019": Spelling(clauses=("Gender: {Gender}", "Source: {Source}")),
@@ -107,8 +107,8 @@ PUBLISHED: Mapping[str, Spelling] = {
     ),
     "cafe": Spelling(
         clauses=(
-            *("Emotion: {Emotion}", "Gender: {Gender}", "Intensity: {Intensity} intensity"),
-            *("Age: {Age}", "English Translation: {English translation}"),
+            "Emotion: {Emotion}", "Gender: {Gender}", "Intensity: {Intensity} intensity",
+            "Age: {Age}", "English Translation: {English translation}",
         ),
         values={"Emotion": {"Angry": "Anger"}},
     ),
@@ -118,14 +118,14 @@ PUBLISHED: Mapping[str, Spelling] = {
     ),
     "common-voice": Spelling(
         clauses=(
-            *("Gender: {Gender:small}", "Age: {Age:small}", "Accent: {Accent}"),
+            "Gender: {Gender:small}", "Age: {Age:small}", "Accent: {Accent}",
             "Duration: {Duration}",
         ),
         values={"Gender": {"Male": "male_masculine"}, "Age": {"30s": "thirties"}},
     ),
     "crema-d": Spelling(
         clauses=(
-            *("Emotion: {Emotion}", "Gender: {Gender}", "Age: {Age}", "Race: {Race}"),
+            "Emotion: {Emotion}", "Gender: {Gender}", "Age: {Age}", "Race: {Race}",
             "Ethnicity: {Ethnicity}",
         ),
         values={"Emotion": {"Angry": "Anger"}},
@@ -133,13 +133,13 @@ PUBLISHED: Mapping[str, Spelling] = {
     "cszs": Spelling(clauses=("Gender: {Gender:small}", "Language: {Language}")),
     "dailytalk": Spelling(
         clauses=(
-            *("Emotion: {Emotion}", "Act: {Act}", "Gender: {Gender}", "Duration: {Duration}"),
+            "Emotion: {Emotion}", "Act: {Act}", "Gender: {Gender}", "Duration: {Duration}",
         ),
         values={"Emotion": {"Neutral": "No emotion"}},
     ),
     "dusha": Spelling(
         clauses=(
-            *("Emotion: {Emotion:small}", "Speaker: {Speaker}"),
+            "Emotion: {Emotion:small}", "Speaker: {Speaker}",
             "Speaker_Emotion: {Intended emotion:small}",
         )
     ),
@@ -157,21 +157,20 @@ PUBLISHED: Mapping[str, Spelling] = {
     ),
     "fair-speech": Spelling(
         clauses=(
-            *("Gender: {Gender:small}", "Age: {Age}", "First Language: {Native language}"),
-            "Socioeconomic Background: {Socioeconomic background}",
-            "Ethnicity: {Ethnicity}",
+            "Gender: {Gender:small}", "Age: {Age}", "First Language: {Native language}",
+            "Socioeconomic Background: {Socioeconomic background}", "Ethnicity: {Ethnicity}",
         )
     ),
     "globe": Spelling(
         clauses=(
-            *("Accent: {Accent}", "Age: {Age:small}", "Gender: {Gender:small}"),
+            "Accent: {Accent}", "Age: {Age:small}", "Gender: {Gender:small}",
             "Duration: {Duration}",
         )
     ),
     "iemocap": Spelling(
         clauses=(
-            *("Emotion: {Emotion}", "Gender: {Gender}", "Pitch: {Pitch}", "Volume: {Volume}"),
-            *("Speaking speed: {Speaking speed}", "Duration: {Duration}"),
+            "Emotion: {Emotion}", "Gender: {Gender}", "Pitch: {Pitch}", "Volume: {Volume}",
+            "Speaking speed: {Speaking speed}", "Duration: {Duration}",
         )
     ),
     "kespeech": Spelling(clauses=("Speaker: {Speaker}", "Dialect: {Dialect}")),
@@ -181,28 +180,28 @@ PUBLISHED: Mapping[str, Spelling] = {
     ),
     "libritts-r": Spelling(
         clauses=(
-            *("Gender: {Gender:small}", "Speaker: {Speaker}"),
-            *("Pitch Type: {Pitch:small} pitch", "Noise Type: {Noise level:small}"),
+            "Gender: {Gender:small}", "Speaker: {Speaker}", "Pitch Type: {Pitch:small} pitch",
+            "Noise Type: {Noise level:small}",
         ),
         values={"Noise level": {"Moderate": "balanced in clarity"}},
     ),
     "meld": Spelling(
         clauses=(
-            *("Emotion:{Emotion}", "Sentiment:{Sentiment}", "Gender: {Gender}"),
+            "Emotion:{Emotion}", "Sentiment:{Sentiment}", "Gender: {Gender}",
             "Duration: {Duration}",
         )
     ),
     "msp-improv": Spelling(
         clauses=(
-            *("Gender: {Gender}", "Emotion: {Emotion}", "Activation: {Arousal:scaled}"),
-            *("Valence: {Valence:scaled}", "Dominance: {Dominance:scaled}"),
+            "Gender: {Gender}", "Emotion: {Emotion}", "Activation: {Arousal:scaled}",
+            "Valence: {Valence:scaled}", "Dominance: {Dominance:scaled}",
             "Naturalness: {Naturalness:scaled}",
         )
     ),
     "msp-podcast": Spelling(
         clauses=(
-            *("Emotion: {Emotion}", "Gender: {Gender}", "Arousal: {Arousal:rating}"),
-            *("Valence: {Valence:rating}", "Dominance: {Dominance:rating}"),
+            "Emotion: {Emotion}", "Gender: {Gender}", "Arousal: {Arousal:rating}",
+            "Valence: {Valence:rating}", "Dominance: {Dominance:rating}",
         ),
         values={"Emotion": {"Neutral": "N"}},
     ),
@@ -220,13 +219,13 @@ PUBLISHED: Mapping[str, Spelling] = {
     "paraspeechcaps": Spelling(clauses=("Gender: {Gender:small}", "emotion: {Emotion:small}")),
     "prompttts": Spelling(
         clauses=(
-            *("Speaking speed: {Speaking speed}", "Volume: {Volume}", "Pitch: {Pitch}"),
-            *("Gender: {Gender}", "Emotion: {Emotion:small}", "Duration: {Duration}"),
+            "Speaking speed: {Speaking speed}", "Volume: {Volume}", "Pitch: {Pitch}",
+            "Gender: {Gender}", "Emotion: {Emotion:small}", "Duration: {Duration}",
         )
     ),
     "speech-accent-archive": Spelling(
         clauses=(
-            *("Gender: {Gender:small}", "Age: {Age}", "Native Language: {Native language:small}"),
+            "Gender: {Gender:small}", "Age: {Age}", "Native Language: {Native language:small}",
             "Country: {Country:small}",
         )
     ),
@@ -240,8 +239,8 @@ PUBLISHED: Mapping[str, Spelling] = {
     ),
     "vctk": Spelling(
         clauses=(
-            *("Gender: {Gender}", "Pitch:{Pitch:small}", "Accent: {Accent:squeezed}"),
-            *("Age: {Age}", "Emotion: {Emotion:small}"),
+            "Gender: {Gender}", "Pitch:{Pitch:small}", "Accent: {Accent:squeezed}", "Age: {Age}",
+            "Emotion: {Emotion:small}",
         )
     ),
     "vctk-musan": Spelling(
@@ -270,10 +269,10 @@ PUBLISHED: Mapping[str, Spelling] = {
     ),
     "nsynth": Spelling(
         clauses=(
-            *("Family: {Instrument:small}", "Source: {Source:small}"),
-            "MIDI Note: {MIDI note:midi}",
+            "Family: {Instrument:small}", "Source: {Source:small}", "MIDI Note: {MIDI note:midi}",
         )
     ),
     "opensinger": Spelling(clauses=("Gender: {Gender}", "Song: {Song}")),
 }
+# fmt: on
 """Corpus -> spelling."""

@@ -30,7 +30,7 @@ def split_sides(files: Sequence[str]) -> tuple[list[Path], list[Path]]:
     if not all(sides) or SEPARATOR in sides[1] or (len(files) > 2 and SEPARATOR not in files):
         raise ConfigError(
             f"{len(files)} files do not tell which belong to which system",
-            fix=f"give two files, or desta compare FIRST... {SEPARATOR} SECOND...",
+            fix=f"give two files, or desta compare A... {SEPARATOR} B...",
         )
     return [Path(file) for file in sides[0]], [Path(file) for file in sides[1]]
 

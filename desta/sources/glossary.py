@@ -5,26 +5,23 @@ import math
 JOINED = " / "
 """Separator between several values of an attribute."""
 
-CLOSED_ATTRIBUTES = frozenset(
-    {
-        *("Accent", "Act", "Codec", "Country", "Dialect", "Emotion", "Ethnicity", "Gender"),
-        *("Intended emotion", "Intensity", "Language", "Method", "Native language", "Noise"),
-        *("Noise level", "Number of speakers", "Pitch", "Race", "Reverberation", "Sentiment"),
-        *("Socioeconomic background", "Source", "Speaking speed", "Speech quality", "Style"),
-        *("Voice", "Volume", "Category", "Genre", "Instrument", "Note", "Qualities", "Sound"),
-        *("Sound class", "Stroke", "Tonic"),
-    }
-)
+# fmt: off
+CLOSED_ATTRIBUTES = frozenset({
+    "Accent", "Act", "Category", "Codec", "Country", "Dialect", "Emotion", "Ethnicity", "Gender",
+    "Genre", "Instrument", "Intended emotion", "Intensity", "Language", "Method", "Native language",
+    "Noise", "Noise level", "Note", "Number of speakers", "Pitch", "Qualities", "Race",
+    "Reverberation", "Sentiment", "Socioeconomic background", "Sound", "Sound class", "Source",
+    "Speaking speed", "Speech quality", "Stroke", "Style", "Tonic", "Voice", "Volume",
+})
 """Attributes whose values are words out of a list: one that a clip has not is wrong of it."""
 
-OPEN_ATTRIBUTES = frozenset(
-    {
-        *("Age", "Arousal", "Command", "Dominance", "English translation", "Heard", "MIDI note"),
-        *("Mean opinion score", "Naturalness", "Reverberation (C50)", "Signal-to-noise ratio"),
-        *("Song", "Speaker", "Valence", "Velocity"),
-    }
-)
+OPEN_ATTRIBUTES = frozenset({
+    "Age", "Arousal", "Command", "Dominance", "English translation", "Heard", "Mean opinion score",
+    "MIDI note", "Naturalness", "Reverberation (C50)", "Signal-to-noise ratio", "Song", "Speaker",
+    "Valence", "Velocity",
+})
 """Attributes whose values are names, numbers or sentences."""
+# fmt: on
 
 _GENDERS = {
     "f": "Female",

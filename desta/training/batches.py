@@ -45,14 +45,19 @@ class MicroBatch:
         """Usable ones."""
         return len(self.pairs)
 
-    def inputs(self) -> tuple[Any, ...]:
-        """Return the arguments of the model's forward pass."""
-        b = self.batch
-        mask_BS = b.attention_mask_BS if b.position_ids_BS is None else None
-        return (
-            *(self.mels, b.input_ids_BS, mask_BS, b.places_P2, b.labels_BS),
-            *(b.position_ids_BS, self.num_shared),
-        )
+    def inputs(self) -> dict[str, Any]:
+        """Return the arguments of `DestaModel.forward`."""
+        batch = self.batch
+        is_packed = batch.position_ids_BS is not None
+        return {
+            "mels": self.mels,
+            "input_ids_BS": batch.input_ids_BS,
+            "attention_mask_BS": None if is_packed else batch.attention_mask_BS,
+            "places_P2": batch.places_P2,
+            "labels_BS": batch.labels_BS,
+            "position_ids_BS": batch.position_ids_BS,
+            "num_shared": self.num_shared,
+        }
 
 
 class Collator:

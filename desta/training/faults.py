@@ -80,7 +80,7 @@ def _is_number(
     model: DestaModel, batch: MicroBatch, accelerator: Accelerator, parameters: Sequence[Tensor]
 ) -> bool:
     with torch.set_grad_enabled(bool(parameters)), accelerator.autocast():
-        loss = model(*batch.inputs())
+        loss = model(**batch.inputs())
     if not math.isfinite(loss.item()) or not parameters:
         return math.isfinite(loss.item())
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)

@@ -12,7 +12,7 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -20,36 +20,28 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 
 from desta.config import dump_recipe, load_recipe
 from desta.data.dataset import PairDataset, SkippedPair
 from desta.environment import environment
-from desta.errors import ConfigError, DataError
+from desta.errors import ConfigError
 from desta.files import write_atomic
 from desta.model import checkpoint
-from desta.model.backbone.layers import recompute
 from desta.model.backbone.load import stored_format
 from desta.model.config import AUTO
 from desta.model.hub.load import Part
 from desta.progress import progress_bar
 from desta.training import processes
-from desta.training.batches import Collator, MicroBatch, stream
+from desta.training.batches import MicroBatch
 from desta.training.card import model_card
 from desta.training.config import TrainConfig
 from desta.training.faults import diverged, without_faulty
-from desta.training.optim import learning_rate, make_optimizer
-from desta.training.selfcheck import selfcheck
-from desta.training.state import (
-    RESUME,
-    Progress,
-    gather_state,
-    load_state,
-    save_state,
-)
+from desta.training.optim import learning_rate
+from desta.training.setup import Run, prepare
+from desta.training.state import RESUME, gather_state, save_state
 from desta.training.tally import Tally, count_remarks
 from desta.training.tracking import Tracker
-from desta.training.validation import HeldOut, validate
+from desta.training.validation import validate
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +65,8 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         The last metrics, and what was skipped and cut.
 
     Raises:
-        ConfigError: the directory holds a run of another recipe.
+        ConfigError: the directory holds a run of another recipe, or the loss is NaN.
         DataError: no data, too large a share of it is unusable, or a process has died.
-        ConfigError: the loss is no number any more.
     """
     if _is_finished(run, config):
         log.info("%s is finished; remove it to train again", run)
@@ -90,156 +81,147 @@ def train(config: TrainConfig, run: Path) -> dict[str, Any]:
         return _run(config, run, accelerator)
 
 
-def _run(config: TrainConfig, run: Path, accelerator: Accelerator) -> dict[str, Any]:
-    set_seed(config.seed)
-    loaded = checkpoint.fresh(config.model, device=accelerator.device)
-    model = loaded.model
-    in_pieces = accelerator.num_processes > 1 and config.strategy == "fsdp2"
-    data = config.data
-    if in_pieces:  # processes must call the same parts equally often
-        data = replace(data, share_prefix=False, group_windows=False)
-    name = config.model.backbone
-    selfcheck(model, name, packing=data.packing, share_prefix=data.share_prefix)
-    model.train()
-    collator = Collator(data, loaded)
-    rows = PairDataset(data.train)
-    if len(rows) == 0:
-        raise DataError("the training data hold no pairs", fix="run `desta construct` first")
-    held_out = None
-    if data.validation:
-        held_out = HeldOut.read(
-            data, collator, num_rows=config.validation_rows, num_samples=config.num_samples
-        )
-    if config.gradient_checkpointing:
-        recompute(model.decoder)
-    wrapped = processes.distribute(model, accelerator, config.strategy)
-    parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    optimizer = make_optimizer(parameters.values(), config.optim)
-    progress = load_state(run, parameters, optimizer) or Progress()
-    if progress.step and accelerator.is_main_process:
-        log.info("going on after step %d of %d", progress.step, config.steps)
-    micro_batches = stream(
-        data,
-        rows,
-        collator,
-        start=progress.position,
-        seed=config.seed,
-        process=accelerator.process_index,
-        num_processes=accelerator.num_processes,
-    )
-
-    def differentiate(step: int, batches: Sequence[MicroBatch]) -> _Done:
-        """Leave the gradients of a step; pairs that make no numbers of them are skipped."""
-        done = gradients(step, batches)
-        if done.is_number:
-            return done
-        optimizer.zero_grad(set_to_none=True)
-        good = without_faulty(
-            *(model, collator, batches, accelerator),
-            parameters=() if in_pieces else list(parameters.values()),
-        )
-        again = done if good is None else gradients(step, good)
-        if not again.is_number:
-            raise diverged(step, again.loss, again.norm)
-        return again
-
-    def gradients(step: int, batches: Sequence[MicroBatch]) -> _Done:
-        torch.manual_seed(_step_seed(config.seed, step, accelerator.process_index))
-        tally = processes.tally_all(accelerator, Tally.of(batches))
-        if not tally.num_labels:
-            return _Done(tally)
-        loss_sum = 0.0
-        for number, micro_batch in enumerate(batches, start=1):
-            with processes.exchanging(accelerator, wrapped, last=number == len(batches)):
-                with accelerator.autocast():
-                    loss = wrapped(*micro_batch.inputs())
-                # Gradients are averaged over processes; this loss is a mean over tokens.
-                accelerator.backward(loss * accelerator.num_processes / tally.num_labels)
-            loss_sum += loss.item()
-        norm = processes.clip_gradients(list(parameters.values()), config.optim.clip_norm)
-        return _Done(tally, processes.total(accelerator, loss_sum) / tally.num_labels, norm)
-
+def _run(config: TrainConfig, directory: Path, accelerator: Accelerator) -> dict[str, Any]:
+    """Train from where the run stands to its last step; return its summary."""
+    run = prepare(config, directory, accelerator)
     metrics: dict[str, Any] = {}
-    with contextlib.ExitStack() as stack:
-        tracker = None
-        if accelerator.is_main_process:
-            _claim(run, config)
-            tracker = stack.enter_context(contextlib.closing(Tracker(run, from_step=progress.step)))
-        bar = _bar(config.steps, progress.step, shown=tracker is not None)
-        advance = stack.enter_context(bar)
-        for step in range(progress.step + 1, config.steps + 1):
-            started = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, steps=config.steps, config=config.optim)
-            done = _Done()
-            while not done.tally.num_labels:  # batches without a usable pair take no step
-                taken = list(islice(micro_batches, config.accumulate))
-                done = differentiate(step, [micro_batch for micro_batch, _ in taken])
-                progress.count(done.tally, num_rows=len(rows), max_share=data.max_skipped_share)
-            tally, norm = done.tally, done.norm
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-            seconds = time.perf_counter() - started
-            progress.step, progress.position = step, taken[-1][1]
-            progress.seconds += seconds
-            metrics = {
-                "loss": done.loss,
-                "lr": optimizer.param_groups[0]["lr"],
-                "grad_norm": norm,
-                "labelled_tokens": tally.num_labels,
-                "samples_per_second": tally.num_pairs / seconds,
-                "tokens_per_second": tally.num_tokens / seconds,
-                "seconds": progress.seconds,
-            }
-            if tracker is not None:
-                tracker.log(step, **metrics)
-            if held_out and (step % config.validate_every == 0 or step == config.steps):
+    with _shown(run) as (track, advance):
+        for step in range(run.progress.step + 1, config.steps + 1):
+            metrics = train_step(run, step)
+            track(step, **metrics)
+            if run.held_out and (step % config.validate_every == 0 or step == config.steps):
                 # By every process, for they may hold the model in pieces.
-                found = validate(step, loaded, held_out, accelerator)
-                if tracker is not None:
-                    tracker.log(step, **found)
+                track(step, **validate(step, run.loaded, run.held_out, accelerator))
             if step % config.save_every == 0 and step < config.steps:
-                state = gather_state(parameters, optimizer)
-                if accelerator.is_main_process:
-                    save_state(run, progress, state)
-                accelerator.wait_for_everyone()
+                save(run)
             advance(f"loss {metrics['loss']:.3f}")
-    summary = {
-        **metrics,
-        "steps": progress.step,
-        "pairs_read": progress.num_read,
-        "skipped": progress.skipped.to_json(),
-        "skipped_in_validation": count_remarks(held_out.skipped if held_out else ()).to_json(),
-        "cut": progress.cut.to_json(),
+    return finish(run, metrics)
+
+
+def train_step(run: Run, step: int) -> dict[str, Any]:
+    """Take an optimizer step; return its loss, learning rate, gradient norm and speed."""
+    config, progress, optimizer = run.config, run.progress, run.optimizer
+    started = time.perf_counter()
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, steps=config.steps, config=config.optim)
+    max_share = config.data.max_skipped_share
+    done = _Gradients()
+    while not done.tally.num_labels:  # batches without a usable pair take no step
+        taken = list(islice(run.micro_batches, config.accumulate))
+        done = usable_gradients(run, step, [micro_batch for micro_batch, _ in taken])
+        progress.count(done.tally, num_rows=len(run.rows), max_share=max_share)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+    seconds = time.perf_counter() - started
+    progress.step, progress.position = step, taken[-1][1]
+    progress.seconds += seconds
+    return {
+        "loss": done.loss,
+        "lr": optimizer.param_groups[0]["lr"],
+        "grad_norm": done.norm,
+        "labelled_tokens": done.tally.num_labels,
+        "samples_per_second": done.tally.num_pairs / seconds,
+        "tokens_per_second": done.tally.num_tokens / seconds,
+        "seconds": progress.seconds,
     }
-    trained = checkpoint.gather(model)
-    if tracker is not None:
-        first = rows[0]
-        messages = () if isinstance(first, SkippedPair) else first.messages
-        told = [m.content for m in messages if m.role == "system"]
-        extra = {"training_steps": progress.step, "system_prompt": told[0] if told else None}
-        checkpoint.save(model, run, extra=extra, state=trained)
-        (run / "README.md").write_text(model_card(config, summary), encoding="utf-8")
-        write_atomic(run / SUMMARY, f"{json.dumps(summary, indent=2)}\n".encode())
-        shutil.rmtree(run / RESUME, ignore_errors=True)  # of no use any more
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return summary
 
 
 @dataclass(frozen=True)
-class _Done:
-    """What the gradients of a step were computed of, and what came of it."""
+class _Gradients:
+    """Facts of the gradients that lie in the parameters: of what data, of which loss and norm."""
 
     tally: Tally = field(default_factory=Tally)
     loss: float = 0.0
     norm: float = 0.0
 
     @property
-    def is_number(self) -> bool:
+    def is_finite(self) -> bool:
         """Whether a step may be taken."""
         return math.isfinite(self.loss) and math.isfinite(self.norm)
+
+
+def usable_gradients(run: Run, step: int, batches: Sequence[MicroBatch]) -> _Gradients:
+    """Compute the gradients of a step; pairs that make NaN of them are skipped.
+
+    Raises:
+        ConfigError: the loss or the gradients are NaN whichever pairs are left out.
+    """
+    found = gradients(run, step, batches)
+    if found.is_finite:
+        return found
+    run.optimizer.zero_grad(set_to_none=True)
+    good = without_faulty(
+        run.loaded.model,
+        run.collator,
+        batches,
+        run.accelerator,
+        parameters=() if run.in_pieces else list(run.parameters.values()),
+    )
+    again = found if good is None else gradients(run, step, good)
+    if not again.is_finite:
+        raise diverged(step, again.loss, again.norm)
+    return again
+
+
+def gradients(run: Run, step: int, batches: Sequence[MicroBatch]) -> _Gradients:
+    """Compute the gradients of the mean loss over a step's labelled tokens, and clip them."""
+    accelerator = run.accelerator
+    torch.manual_seed(_step_seed(run.config.seed, step, accelerator.process_index))
+    tally = processes.tally_all(accelerator, Tally.of(batches))
+    if not tally.num_labels:
+        return _Gradients(tally)
+    loss_sum = 0.0
+    for number, micro_batch in enumerate(batches, start=1):
+        with processes.exchanging(accelerator, run.wrapped, last=number == len(batches)):
+            with accelerator.autocast():
+                loss = run.wrapped(**micro_batch.inputs())
+            # Gradients are averaged over processes; this loss is a mean over tokens.
+            accelerator.backward(loss * accelerator.num_processes / tally.num_labels)
+        loss_sum += loss.item()
+    norm = processes.clip_gradients(list(run.parameters.values()), run.config.optim.clip_norm)
+    return _Gradients(tally, processes.total(accelerator, loss_sum) / tally.num_labels, norm)
+
+
+def save(run: Run) -> None:
+    """Write what a killed run resumes from; every process must call it."""
+    state = gather_state(run.parameters, run.optimizer)
+    if run.accelerator.is_main_process:
+        save_state(run.directory, run.progress, state)
+    run.accelerator.wait_for_everyone()
+
+
+def finish(run: Run, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Write the trained model with its card and the summary of the run, and return the summary."""
+    directory, progress, accelerator = run.directory, run.progress, run.accelerator
+    summary = {
+        **metrics,
+        "steps": progress.step,
+        "pairs_read": progress.num_read,
+        "skipped": progress.skipped.to_json(),
+        "skipped_in_validation": count_remarks(
+            run.held_out.skipped if run.held_out else ()
+        ).to_json(),
+        "cut": progress.cut.to_json(),
+    }
+    model = run.loaded.model
+    trained = checkpoint.gather(model)  # by every process
+    if accelerator.is_main_process:
+        extra = {"training_steps": progress.step, "system_prompt": _system_prompt(run.rows)}
+        checkpoint.save(model, directory, extra=extra, state=trained)
+        (directory / "README.md").write_text(model_card(run.config, summary), encoding="utf-8")
+        write_atomic(directory / SUMMARY, f"{json.dumps(summary, indent=2)}\n".encode())
+        shutil.rmtree(directory / RESUME, ignore_errors=True)  # of no use any more
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return summary
+
+
+def _system_prompt(rows: PairDataset) -> str | None:
+    """Return the system prompt of the training data, as their first pair has it."""
+    first = rows[0]
+    messages = () if isinstance(first, SkippedPair) else first.messages
+    return next((m.content for m in messages if m.role == "system"), None)
 
 
 def _is_finished(run: Path, config: TrainConfig) -> bool:
@@ -275,8 +257,16 @@ def _step_seed(seed: int, step: int, process: int) -> int:
     return random.Random(f"{seed} {step} {process}").getrandbits(63)
 
 
-def _bar(total: int, done: int, *, shown: bool) -> contextlib.AbstractContextManager[Any]:
-    """Show one bar for all processes."""
-    if not shown:
-        return contextlib.nullcontext(lambda note: None)
-    return progress_bar("train", total=total, done=done)
+@contextlib.contextmanager
+def _shown(run: Run) -> Iterator[tuple[Callable[..., None], Callable[[str], None]]]:
+    """Yield what logs the values of a step and what moves the bar; one process does both."""
+    if not run.accelerator.is_main_process:
+        yield lambda step, **values: None, lambda note: None
+        return
+    _claim(run.directory, run.config)
+    done = run.progress.step
+    with (
+        contextlib.closing(Tracker(run.directory, from_step=done)) as tracker,
+        progress_bar("train", total=run.config.steps, done=done) as advance,
+    ):
+        yield tracker.log, advance

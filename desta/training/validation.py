@@ -102,7 +102,7 @@ def validate(
     model = loaded.model.eval()
 
     def loss_sum() -> float:
-        return sum(model(*b.inputs()).item() for b in held_out.batches if b.num_pairs)
+        return sum(model(**b.inputs()).item() for b in held_out.batches if b.num_pairs)
 
     with torch.no_grad(), accelerator.autocast():
         total = loss_sum()

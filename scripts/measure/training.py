@@ -149,8 +149,8 @@ def _batches(num_pairs: int, length: Callable[[int], int], job: Job) -> list[lis
 
 
 def labelled_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:
-    """Return the summed loss of our trainer."""
-    return model(*micro_batch.inputs())
+    """Return the summed loss as our trainer computes it."""
+    return model(**micro_batch.inputs())
 
 
 def full_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:

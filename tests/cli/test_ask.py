@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from desta.cli.app import app
@@ -28,12 +29,33 @@ def test_seed_top_p_and_stop_are_heard(published_tiny: Path, tmp_path: Path) -> 
 
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text('{"question": "Hello?"}\n')
-    files = ("ask", "--jsonl", source, target, "--model", published_tiny, "--max-tokens", 4)
+    files = ("answer", source, target, "--model", published_tiny, "--max-tokens", 4)
     assert desta(*files, "--seed", 1).exit_code == 0
     assert "of other settings" in str(desta(*files, "--seed", 2).exception)
     assert desta(*files, "--seed", 1, "--retry").exit_code == 0
-    assert "--retry asks a file again" in str(desta(*asked, "--retry").exception)
+    assert "--retry needs a file of requests" in str(desta(*asked, "--retry").exception)
     assert "top_p = 0.0 is outside" in str(desta(*asked, "--top-p", 0).exception)
+
+
+def test_a_file_is_still_answered_by_the_option_of_before(
+    published_tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, new, old = (tmp_path / f"{name}.jsonl" for name in ("in", "new", "old"))
+    source.write_text('{"question": "Hello?"}\n{"question": "What?", "max_new_tokens": 2}\n')
+    options = ("--model", published_tiny, "--max-tokens", 4, "--batch-size", 1, "--json")
+    told = desta("answer", source, new, *options)
+    assert told.exit_code == 0, told.output
+    assert not caplog.records
+    assert desta("ask", "--jsonl", source, old, *options).stdout == told.stdout
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "desta ask --jsonl IN OUT is now called desta answer IN OUT"
+    ]
+    assert old.read_bytes() == new.read_bytes()
+    again = desta("ask", "--jsonl", source, old, *options, "--retry")
+    assert json.loads(again.stdout)["already_done"] == 2
+    for more, name in ((["What?"], "a question"), (["--text", "a"], "--text")):
+        error = desta("ask", "--jsonl", source, old, *options, *more).exception
+        assert f"{name} cannot be used with --jsonl" in str(error)
 
 
 def test_a_chat_keeps_its_clips_when_a_command_is_mistyped(published_tiny: Path) -> None:

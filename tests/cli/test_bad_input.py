@@ -199,7 +199,7 @@ def test_broken_recipes_are_refused(tmp_path: Path) -> None:
     refused(run_desta("construct", recipe, "--out", tmp_path / "out"), "is not YAML")
     data = Path(__file__).parents[2] / "recipes" / "demo" / "data.yaml"
     alone = ("construct", data, "--out", tmp_path / "out", "--workers", 3)
-    refused(run_desta(*alone), "--workers are of a cluster")
+    refused(run_desta(*alone), "--workers needs a cluster")
     good = Path(__file__).parents[2] / "recipes" / "llama31_8b.yaml"
     assert run_desta("train", good, "--dry-run").returncode == 0
     refused(run_desta("train", good, "--set", "optim.lr=1", "--dry-run"), 'unknown key "optim.lr"')
@@ -279,7 +279,7 @@ def test_a_url_is_told_as_it_was_given(tmp_path: Path, published_tiny: Path) -> 
     url = "https://x.org/a.wav"
     for words in (
         ("ask", url, "What is it?", "--model", published_tiny),
-        ("ask", "--jsonl", url, tmp_path / "out.jsonl", "--model", published_tiny),
+        ("answer", url, tmp_path / "out.jsonl", "--model", published_tiny),
         ("construct", url, "--out", tmp_path / "out"),
         ("inspect", url),
         ("describe", "tuxpaint", url, "--out", tmp_path / "out"),

@@ -99,7 +99,7 @@ def test_a_share_that_is_none_is_refused(corpus: Path, desta: Run, share: str) -
     command += ["--out", str(corpus / "out"), "--workers", "1"]
     code, _, errors = desta(*command, f"--max-broken-share={share}")
     assert code == 2
-    assert "is no share of recordings" in errors
+    assert "is not a share of recordings" in errors
     assert not (corpus / "out").exists()
 
 

@@ -12,6 +12,7 @@ from support.commands import desta, run_desta
 # Nothing that a command reads is there: whoever reads first would say so.
 FILES = {
     "ask": ["ask", "--jsonl", "nowhere.jsonl", "OUT", "--model", "nowhere"],
+    "answer": ["answer", "nowhere.jsonl", "OUT", "--model", "nowhere"],
     "inspect": ["inspect", "nowhere", "--html", "OUT"],
     "report": ["report", "nowhere", "--out", "OUT"],
     "score": ["score", "nowhere", "--report", "OUT"],
@@ -92,7 +93,7 @@ def test_the_file_that_a_report_or_a_judge_writes_by_itself_is_looked_at_too(
 
 def test_a_shell_is_told_in_one_sentence(tmp_path: Path) -> None:
     for out in ("/dev/stdout", "/dev/full"):
-        done = run_desta("ask", "--jsonl", tmp_path / "nowhere.jsonl", out)
+        done = run_desta("answer", tmp_path / "nowhere.jsonl", out)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"error: {out} is a pipe")
         assert "\n  fix: " in done.stderr

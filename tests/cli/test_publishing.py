@@ -159,7 +159,7 @@ def test_export_writes_parquet_with_its_card(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ("nothing says where to", "--parquet")),
+        ([], ("there is no target", "--parquet")),
         (["--audio", "--hub", "me/data"], ("--audio",)),
         (["--hub", "data"], ('"data" names no owner', "OWNER/NAME")),
         (["--hub", "a/b/c"], ("OWNER/NAME",)),

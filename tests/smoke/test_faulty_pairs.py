@@ -106,9 +106,9 @@ def test_a_model_that_makes_no_number_of_anything_is_told_as_before(
 ) -> None:
     forward, calls = DestaModel.forward, []
 
-    def diverge(*args: Any) -> torch.Tensor:
+    def diverge(*args: Any, **inputs: Any) -> torch.Tensor:
         calls.append(args)
-        return forward(*args) * (float("nan") if len(calls) >= 4 else 1.0)
+        return forward(*args, **inputs) * (float("nan") if len(calls) >= 4 else 1.0)
 
     monkeypatch.setattr(DestaModel, "forward", diverge)
     with pytest.raises(ConfigError, match="the loss of step 2 is nan") as caught:

@@ -203,9 +203,9 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
 ) -> None:
     forward, calls = DestaModel.forward, []
 
-    def break_down(*args):
+    def break_down(*args, **inputs):
         calls.append(args)
-        return forward(*args) * (float("nan") if len(calls) == 4 else 1.0)
+        return forward(*args, **inputs) * (float("nan") if len(calls) == 4 else 1.0)
 
     monkeypatch.setattr(DestaModel, "forward", break_down)
     with pytest.raises(ConfigError, match="the loss of step 2 is nan") as caught:
@@ -243,5 +243,5 @@ def test_clips_encoded_in_groups_give_the_loss_of_one_padded_batch(
         data = replace(config.data, group_windows=group_windows)
         micro_batch = Collator(data, loaded)(pairs)
         assert len(micro_batch.mels) == (3 if group_windows else 1)
-        losses.append(loaded.model(*micro_batch.inputs()))
+        losses.append(loaded.model(**micro_batch.inputs()))
     torch.testing.assert_close(*losses, rtol=0, atol=1e-4)

@@ -219,19 +219,33 @@ def test_an_evaluation_that_goes_on_is_not_judged_and_not_rewritten(
 
 def test_systems_of_one_evaluation_are_compared(folder: Path) -> None:
     desta("score", folder)
-    done = desta("compare", folder, folder, "--of", "cascade", "--json")
+    done = desta("compare", folder, folder, "--system-a", "cascade", "--json")
     assert done.exit_code == 0, done.output
     total = json.loads(done.stdout)["differences"][0]
     assert total["difference"]["value"] == 0.75
     assert total["p_value"] == 0.25  # three better, none worse: 2 / 2 ** 3
-    assert "+0.7500" in desta("compare", folder, folder, "--of", "cascade").stdout
+    assert "+0.7500" in desta("compare", folder, folder, "--system-a", "cascade").stdout
+
+
+def test_systems_are_still_named_by_the_options_of_before(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    desta("score", folder)
+    new = desta("compare", folder, folder, "--system-a", "cascade", "--system-b", "model", "--json")
+    assert not caplog.records
+    old = desta("compare", folder, folder, "--of", "cascade", "--against", "model", "--json")
+    assert old.stdout == new.stdout
+    assert [record.getMessage() for record in caplog.records] == [
+        "--of is now called --system-a",
+        "--against is now called --system-b",
+    ]
 
 
 def test_what_does_not_fit_is_said(folder: Path, tmp_path: Path) -> None:
     for arguments, words in (
         (("score", "mmau", folder), "is an evaluation on sakura, not on mmau"),
         (("score", folder, folder), "is scored alone"),
-        (("compare", folder, folder, "--of", "oracle"), "holds no answers of oracle"),
+        (("compare", folder, folder, "--system-a", "oracle"), "holds no answers of oracle"),
         (("compare", folder, folder, "--benchmark", "mmau"), "on sakura, not on mmau"),
     ):
         done = desta(*arguments)

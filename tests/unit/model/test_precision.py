@@ -221,7 +221,7 @@ def test_an_engine_elsewhere_has_no_device_of_ours(tmp_path: Path) -> None:
         *("--set", "engine.kind=scripted", "--dry-run"),
     )
     assert isinstance(run.exception, ConfigError)
-    assert run.exception.message == "--device says nothing to the engine scripted"
+    assert run.exception.message == "--device cannot be used with the engine scripted"
 
 
 def test_an_evaluation_goes_on_by_the_device_that_it_was_begun_on(
