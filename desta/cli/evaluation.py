@@ -102,17 +102,17 @@ def evaluate(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    from desta.evaluation.models import load_answerers, on_device, weights_of
+    from desta.evaluation.models import load_models, weights_fingerprint, with_device
     from desta.evaluation.runner import evaluate as run
 
     folder = out or _inside(config.model, benchmark)
-    config = on_device(config, folder)
+    config = with_device(config, folder)
     scores = run(
         asked,
         config,
-        partial(load_answerers, config),
+        partial(load_models, config),
         folder,
-        weights=weights_of(config.model),
+        weights=weights_fingerprint(config.model),
         shard=part,
         allow_missing=allow_missing,
         retry=retry,

@@ -34,9 +34,10 @@ from desta.evaluation.journal import Journal, Shard
 from desta.evaluation.scores import PLAN, read_plan, score, write_json
 from desta.evaluation.systems import (
     MISSING,
-    Answerers,
-    Said,
+    Models,
     System,
+    SystemAnswer,
+    clips_of,
     make_systems,
     missing_clips,
 )
@@ -44,7 +45,6 @@ from desta.isolation import error_of, in_halves
 from desta.model.backbone.sampling import Sampling
 from desta.paths import check_folder, check_output
 from desta.progress import progress_bar
-from desta.records import AudioRef
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ Batch = tuple[str, Sequence[Item]]
 def evaluate(
     benchmark: Benchmark,
     recipe: Recipe,
-    load: Callable[[], Answerers],
+    load: Callable[[], Models],
     out: Path,
     *,
     weights: str | None = None,
@@ -193,7 +193,7 @@ def _try(
 ) -> list[Result]:
     if not items:
         return []
-    answers: list[Said | DestaError] = in_halves(
+    answers: list[SystemAnswer | DestaError] = in_halves(
         lambda these: system.answer(these, sampling),
         items,
         alone=lambda item, error: error_of(error, item.id),
@@ -225,7 +225,7 @@ def _result(
         target=item.target,
         choices=item.choices,
         record=to_plain(item.record),
-        audio=tuple(str(ref.audio) for ref in _clips(item)),
+        audio=tuple(str(ref.audio) for ref in clips_of(item)),
         transcription=item.transcription,
         prompt=tuple(message.to_json() for message in prompt),
         output=output,
@@ -233,14 +233,10 @@ def _result(
     )
 
 
-def _clips(item: Item) -> list[AudioRef]:
-    return [ref for message in item.messages for ref in message.audios]
-
-
 def _reason(error: DestaError, item: Item) -> str:
     """Return why an item failed; the path of its clip is no part of a reason."""
     reason = error.reason
-    for ref in _clips(item):
+    for ref in clips_of(item):
         reason = reason.replace(str(ref.audio), "CLIP")
     return reason
 
@@ -268,7 +264,7 @@ def _by_length(items: Sequence[Item]) -> list[Item]:
 
 def _seconds(item: Item) -> float:
     try:
-        return sum(audio.seconds_stated(ref.audio) for ref in _clips(item))
+        return sum(audio.seconds_stated(ref.audio) for ref in clips_of(item))
     except Exception:  # missing or broken: what cannot be heard has no length
         return 0.0
 

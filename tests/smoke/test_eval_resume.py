@@ -21,10 +21,10 @@ from desta.evaluation import runner
 from desta.evaluation.benchmarks.attributes import ATTRIBUTES, ClipSet, EvalConfig
 from desta.evaluation.journal import Shard, lock
 from desta.evaluation.merge import merge
-from desta.evaluation.models import weights_of
+from desta.evaluation.models import weights_fingerprint
 from desta.evaluation.rescore import score_again
 from desta.evaluation.scores import score
-from desta.evaluation.systems import Answerers
+from desta.evaluation.systems import Models
 from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message
 
@@ -80,9 +80,9 @@ def evaluate(
     return runner.evaluate(
         ATTRIBUTES,
         config,
-        lambda: Answerers(model=answerer),
+        lambda: Models(model=answerer),
         out,
-        weights=weights_of(config.model),
+        weights=weights_fingerprint(config.model),
         shard=shard,
         retry=retry,
     )
@@ -260,10 +260,10 @@ def test_finished_evaluation_asks_nothing_again(config: EvalConfig, tmp_path: Pa
     out = tmp_path / "out"
     first = evaluate(config, PitchAnswerer(), out)
 
-    def load() -> Answerers:
+    def load() -> Models:
         raise AssertionError("nobody is loaded, nor any endpoint asked whether it hears")
 
-    weights = weights_of(config.model)
+    weights = weights_fingerprint(config.model)
     for retry in (False, True):
         again = runner.evaluate(ATTRIBUTES, config, load, out, weights=weights, retry=retry)
         assert again == first

@@ -16,7 +16,7 @@ from desta.errors import ConfigError
 from desta.evaluation.benchmarks.attributes import EvalConfig
 from desta.evaluation.benchmarks.text import TextConfig
 from desta.evaluation.judge.ask import JudgeRecipe
-from desta.evaluation.models import on_device
+from desta.evaluation.models import with_device
 from desta.evaluation.recipe import SuiteRecipe
 from desta.inference.engine import Engine
 from desta.model import precision
@@ -229,13 +229,13 @@ def test_an_evaluation_goes_on_by_the_device_that_it_was_begun_on(
 ) -> None:
     machine("cuda")
     recipe = SuiteRecipe(data="d")
-    assert on_device(recipe, tmp_path).device == "cuda"
-    assert on_device(replace(recipe, device="cpu"), tmp_path).device == "cpu"
+    assert with_device(recipe, tmp_path).device == "cuda"
+    assert with_device(replace(recipe, device="cpu"), tmp_path).device == "cpu"
     plan = {"benchmark": "mmau", "version": "1", "weights": None, "systems": ["model"]}
     plan |= {"num_items": 1, "batch_size": 1, "items": "", "prompts": "", "order": ["a"]}
     for config, device in (({"device": "cpu"}, "cpu"), ({}, "cpu"), ({"device": "mps"}, "mps")):
         (tmp_path / "plan.json").write_text(json.dumps({**plan, "config": config}))
-        assert on_device(recipe, tmp_path).device == device
+        assert with_device(recipe, tmp_path).device == device
 
 
 def test_a_training_run_of_before_devices_were_named_goes_on(tmp_path: Path) -> None:

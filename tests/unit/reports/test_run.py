@@ -13,9 +13,9 @@ from safetensors.numpy import save_file
 
 from desta.errors import DataError
 from desta.evaluation.benchmarks.attributes import ATTRIBUTES, ClipSet, EvalConfig
-from desta.evaluation.models import weights_of
+from desta.evaluation.models import weights_fingerprint
 from desta.evaluation.runner import evaluate
-from desta.evaluation.systems import Answerers
+from desta.evaluation.systems import Models
 from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message
 from desta.reports.attributes import choose_clips
@@ -151,8 +151,8 @@ def evaluated(trained: Path, tmp_path: Path) -> Path:
         attributes={"Language": ()},
     )
     out = trained / "eval" / "attributes"
-    weights = weights_of(trained)
-    evaluate(ATTRIBUTES, config, lambda: Answerers(model=Answers()), out, weights=weights)
+    weights = weights_fingerprint(trained)
+    evaluate(ATTRIBUTES, config, lambda: Models(model=Answers()), out, weights=weights)
     return trained
 
 
