@@ -6,7 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,19 +15,18 @@ import soundfile
 
 from desta import audio
 from desta.errors import CheckpointError, ConfigError, DataError
-from desta.evaluation.benchmarks.attributes import EvalConfig
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import EvalRecipe
 from desta.evaluation.scores import PLAN, read_plan
 from desta.evaluation.systems import CASCADE, Models, needs_audio_model, needs_text_model
 from desta.generators.base import Outcome, Refusal, TextGenerator
-from desta.generators.config import LocalEngine, OpenAIEngine
+from desta.generators.config import GeneratorConfig, LocalEngine, OpenAIEngine
 from desta.generators.load import load_generator
 from desta.generators.openai.client import connect
 from desta.inference.engine import Engine
 from desta.isolation import half_of, holds_half
 from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import WEIGHTS, find_stored_format
-from desta.model.config import AUTO, Dtype, Quantization
+from desta.model.config import AUTO
 from desta.model.precision import choose_device
 from desta.records import (
     END_AUDIO,
@@ -40,7 +39,7 @@ from desta.records import (
 
 log = logging.getLogger(__name__)
 
-R = TypeVar("R", SuiteRecipe, EvalConfig)
+D = TypeVar("D")
 
 
 class TextModel:
@@ -137,35 +136,34 @@ def connect_audio_endpoint(endpoint: OpenAIEngine) -> TextModel:
     return TextModel(generator, audio_parts)
 
 
-def load_models(recipe: SuiteRecipe | EvalConfig) -> Models:
+def load_models(recipe: EvalRecipe[Any]) -> Models:
     """Load the models that the systems of a recipe need, and no others.
 
     Raises:
         ConfigError: an endpoint refuses.
         CheckpointError: a model cannot be loaded.
     """
-    if isinstance(recipe, EvalConfig):
-        return Models(model=Engine.load(recipe.model, device=recipe.device))
     names = recipe.systems
-    hears = needs_audio_model(names)
-    model = None
+    text = needs_text_model(names)
+    model = backbone = None
     if recipe.model is not None and (
-        hears or (needs_text_model(names) and recipe.backbone is None)
+        needs_audio_model(names) or (text and recipe.backbone is None)
     ):
         model = Engine.load(recipe.model, device=recipe.device)
-    backbone = None
-    if recipe.backbone is not None and (needs_text_model(names) or CASCADE in names):
+    if recipe.backbone is not None and (text or CASCADE in names):
         engine = LocalEngine(device=recipe.device)
-        backbone = TextModel(load_generator(_Backbone(recipe.backbone, engine)))
+        backbone = TextModel(
+            load_generator(GeneratorConfig(backbone=recipe.backbone, engine=engine))
+        )
     endpoints = {n: connect_audio_endpoint(e) for n, e in recipe.endpoints.items() if n in names}
     return Models(model=model, backbone=backbone, endpoints=endpoints)
 
 
-def with_device(recipe: R, out: Path) -> R:
+def with_device(recipe: EvalRecipe[D], out: Path) -> EvalRecipe[D]:
     """Resolve `auto`: to the device of the plan in `out`, if there is one.
 
     Args:
-        recipe: recipe of any benchmark.
+        recipe: of any benchmark.
         out: folder of the evaluation; may be missing.
 
     Raises:
@@ -197,17 +195,6 @@ def weights_fingerprint(model: str | Path | None) -> str | None:
         raise CheckpointError(f"{path} is not a file", fix="give the directory of a trained model")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@dataclass(frozen=True)
-class _Backbone:
-    """What `load_generator` asks of a recipe."""
-
-    backbone: str
-    engine: LocalEngine
-    dtype: Dtype = "auto"
-    backbone_dtype: Dtype = "bfloat16"
-    backbone_quantization: Quantization | None = None
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from desta.evaluation.baselines import always_first, majority, tell
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.items import Item, ask
 from desta.evaluation.models import TextModel, connect_audio_endpoint
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles, EvalRecipe
 from desta.evaluation.systems import Models, check_names, make_systems
 from desta.generators.config import OpenAIEngine
 from desta.generators.scripted import ScriptedGenerator
@@ -241,13 +241,11 @@ def test_an_endpoint_that_cannot_hear_is_not_asked_item_by_item(endpoint: Ears) 
 
 def test_a_recipe_with_wrong_values_is_told_what_to_mend() -> None:
     with pytest.raises(ConfigError, match="limit = 0"):
-        SuiteRecipe(data="x", limit=0)
+        EvalRecipe(data=None, limit=0)
     with pytest.raises(ConfigError, match='endpoint "ears" does not say which model'):
-        SuiteRecipe(
-            data="x", systems=("ears",), endpoints={"ears": OpenAIEngine(base_url="http://x/v1")}
-        )
+        EvalRecipe(data=None, endpoints={"ears": OpenAIEngine(base_url="http://x/v1")})
     with pytest.raises(DataError, match="nowhere is not there"):
-        SuiteRecipe(data="nowhere").place()
+        BenchmarkFiles(path="nowhere").place()
     with pytest.raises(ConfigError, match="Anmal") as raised:
-        SuiteRecipe(data="x", subsets=("Anmal",)).chosen(("Animal", "Gender"))
+        BenchmarkFiles(path="x", subsets=("Anmal",)).chosen(("Animal", "Gender"))
     assert "Animal" in raised.value.fix
