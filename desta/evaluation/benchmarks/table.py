@@ -93,7 +93,7 @@ def _load_dynamic_superb(files: BenchmarkFiles) -> list[Item]:
             raise DataError(
                 f"{files.path} has no folder for {len(missing)} of {len(chosen)} instances, "
                 f"for example {missing[0]}",
-                fix=f"name those that are there as `subsets`, or give data: {HUB}",
+                fix=f"name those that are there as `data.subsets`, or give data: {HUB}",
             )
     return [
         item
