@@ -2,40 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from desta.errors import DataError
 from desta.evaluation.items import Item, Report, Score
-from desta.model.backbone.sampling import Sampling
-from desta.records import AudioRef, Message
 
 MODEL = "model"
 """The system that is evaluated; most other systems are its baselines."""
-
-
-class Answerer(Protocol):
-    """Answers conversations that may hold clips."""
-
-    def answer(
-        self, conversations: Sequence[Sequence[Message]], sampling: Sampling
-    ) -> Sequence[str | DataError]:
-        """Answer each conversation, in order; an error is in the place of what alone was refused.
-
-        Raises:
-            UnavailableError: nobody answers now; asking again later may help.
-            DataError: one of them cannot be answered, for example a clip cannot be heard.
-        """
-
-    def digest(self, conversation: Sequence[Message]) -> str:
-        """Return a hash of all that the model is given, what it hears included."""
-
-    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
-        """Return what is said in clips; one space where nothing is.
-
-        Raises:
-            ConfigError: it does not transcribe.
-            DataError: a clip cannot be heard.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,6 +161,7 @@ def resolve(recipe: EvalRecipe[D], benchmark: Benchmark) -> EvalRecipe[D]:
     """Return a recipe with the benchmark's own systems, transcribe and max_new_tokens filled in."""
     return replace(
         recipe,
+        model=str(Path(recipe.model)) if recipe.model else None,  # `run/` is `run`
         systems=recipe.systems or benchmark.systems,
         transcribe=benchmark.transcribe if recipe.transcribe is None else recipe.transcribe,
         max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens,

@@ -39,7 +39,6 @@ from desta.evaluation.systems import (
     Models,
     System,
     SystemAnswer,
-    clips_of,
     make_systems,
     missing_clips,
 )
@@ -230,7 +229,7 @@ def _result(
         target=item.target,
         choices=item.choices,
         record=to_plain(item.record),
-        audio=tuple(str(ref.audio) for ref in clips_of(item)),
+        audio=tuple(str(ref.audio) for ref in item.clips),
         transcription=item.transcription,
         prompt=tuple(message.to_json() for message in prompt),
         output=output,
@@ -241,7 +240,7 @@ def _result(
 def _reason(error: DestaError, item: Item) -> str:
     """Return why an item failed; the path of its clip is no part of a reason."""
     reason = error.reason
-    for ref in clips_of(item):
+    for ref in item.clips:
         reason = reason.replace(str(ref.audio), "CLIP")
     return reason
 
@@ -269,7 +268,7 @@ def _by_length(items: Sequence[Item]) -> list[Item]:
 
 def _seconds(item: Item) -> float:
     try:
-        return sum(audio.seconds_stated(ref.audio) for ref in clips_of(item))
+        return sum(audio.seconds_stated(ref.audio) for ref in item.clips)
     except Exception:  # missing or broken: what cannot be heard has no length
         return 0.0
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError, UnavailableError
-from desta.evaluation.base import MODEL, Answerer, Benchmark
+from desta.evaluation.base import MODEL, Benchmark
 from desta.evaluation.baselines import (
     BASELINES,
     FIXED,
@@ -30,6 +30,31 @@ MISSING = "its audio is missing"
 Conversation = tuple[Message, ...]
 BuildPrompts = Callable[[Sequence[Item]], list[Conversation]]
 """Items -> conversations that a system is given."""
+
+
+class ChatModel(Protocol):
+    """Answers conversations that may hold clips."""
+
+    def answer(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling
+    ) -> Sequence[str | DataError]:
+        """Answer each conversation, in order; an error takes the place of a refused one.
+
+        Raises:
+            UnavailableError: the model does not answer now; retrying later may help.
+            DataError: one of them cannot be answered, for example a clip cannot be read.
+        """
+
+    def digest(self, conversation: Sequence[Message]) -> str:
+        """Return a hash of the whole input of the model, the audio included."""
+
+    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
+        """Return the transcriptions of clips; one space where nothing is said.
+
+        Raises:
+            ConfigError: the model does not transcribe.
+            DataError: a clip cannot be read.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +99,7 @@ class ModelSystem:
     """A model, and how items become its prompts."""
 
     name: str
-    model: Answerer
+    model: ChatModel
     build_prompts: BuildPrompts
     takes_audio: bool = False
     """Whether the model is given the clips themselves."""
@@ -108,7 +133,7 @@ class ModelSystem:
             if differs:
                 return
             raise DataError(
-                f'the system "{self.name}" is given the same input for {clips_of(item)[0].audio} '
+                f'the system "{self.name}" is given the same input for {item.clips[0].audio} '
                 f"as for {other}: the audio does not reach it",
                 fix="mend the model or its endpoint first: its scores would mean nothing",
             )
@@ -138,11 +163,11 @@ class ConstantSystem:
 class Models:
     """Loaded models that systems are made of."""
 
-    model: Answerer | None = None
+    model: ChatModel | None = None
     """The audio model; answers for the text baselines where there is no `backbone`."""
-    backbone: Answerer | None = None
+    backbone: ChatModel | None = None
     """Text model for the baselines and the cascade."""
-    endpoints: Mapping[str, Answerer] | None = None
+    endpoints: Mapping[str, ChatModel] | None = None
     """Name of a system -> its audio endpoint."""
 
 
@@ -197,12 +222,7 @@ def make_systems(
 
 def missing_clips(item: Item) -> bool:
     """Return whether the file of a clip does not exist."""
-    return not all(Path(ref.audio).is_file() for ref in clips_of(item))
-
-
-def clips_of(item: Item) -> list[AudioRef]:
-    """Return the clips of an item, in the order of its messages."""
-    return [ref for message in item.messages for ref in message.audios]
+    return not all(Path(ref.audio).is_file() for ref in item.clips)
 
 
 def _make(
@@ -250,7 +270,7 @@ def _make(
     )
 
 
-def _loaded(model: Answerer | None, name: str) -> Answerer:
+def _loaded(model: ChatModel | None, name: str) -> ChatModel:
     if model is None:
         raise ConfigError(f'no model for the system "{name}"', fix="give --model")
     return model
@@ -260,7 +280,7 @@ def _messages(items: Sequence[Item]) -> list[Conversation]:
     return [item.messages for item in items]
 
 
-def _transcribed(model: Answerer) -> BuildPrompts:
+def _transcribed(model: ChatModel) -> BuildPrompts:
     """Return prompts with the model's own transcriptions, as when a user asks it."""
 
     def build(items: Sequence[Item]) -> list[Conversation]:
@@ -276,25 +296,25 @@ def _transcribed(model: Answerer) -> BuildPrompts:
     return build
 
 
-def _cascade(model: Answerer) -> BuildPrompts:
+def _cascade(model: ChatModel) -> BuildPrompts:
     def build(items: Sequence[Item]) -> list[Conversation]:
         texts = iter(_transcribe(model, items))
-        return [tell(item, *[next(texts) for _ in clips_of(item)]) for item in items]
+        return [tell(item, *[next(texts) for _ in item.clips]) for item in items]
 
     return build
 
 
-def _transcribe(model: Answerer, items: Sequence[Item]) -> list[str]:
-    return model.transcribe([ref for item in items for ref in clips_of(item)])
+def _transcribe(model: ChatModel, items: Sequence[Item]) -> list[str]:
+    return model.transcribe([ref for item in items for ref in item.clips])
 
 
 def _pairs(items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
     """Yield items, each with the path of another item's clip whose bytes differ."""
     last: tuple[Item, str] | None = None
     for item in items:
-        if not clips_of(item) or missing_clips(item):
+        if not item.clips or missing_clips(item):
             continue
-        clip = str(clips_of(item)[0].audio)
+        clip = str(item.clips[0].audio)
         with Path(clip).open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         if last is not None and content != last[1]:
@@ -313,7 +333,7 @@ def _untranscribed(item: Item) -> Conversation:
 
 def _with_clip(item: Item, clip: str) -> Item:
     """Return the item with its first clip replaced."""
-    own = clips_of(item)[0]
+    own = item.clips[0]
     return replace(
         item,
         messages=tuple(

@@ -27,8 +27,6 @@ PROMPTS = (
     "Why is the sky blue? Answer in one sentence.",
     "List two things one needs to bake bread.",
 )
-
-
 MAX_NEW_TOKENS = 48
 _KEYS = ("data", "model", "device", "max_new_tokens")
 
