@@ -65,7 +65,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Ask a model and its baselines the questions of a benchmark, and score their answers."""
-    from desta.evaluation.catalogue import find_about
+    from desta.evaluation.catalogue import describe
 
     given = {
         "data": data,
@@ -76,7 +76,7 @@ def evaluate(
         "limit": limit,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    find_about(benchmark)
+    describe(benchmark)
     if benchmark == "text":
         from desta.evaluation.benchmarks.text import TextConfig
 

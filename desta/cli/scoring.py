@@ -161,9 +161,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Say by how much SECOND is better than FIRST on the items that both answered."""
-    from desta.evaluation.benchmarks.table import find_benchmark, load_questions
+    from desta.evaluation.benchmarks.table import find_benchmark
     from desta.evaluation.compare import compare as run
     from desta.evaluation.contenders import read_contender, split_sides
+    from desta.evaluation.published import load_questions
 
     first, second = split_sides(files)
     a = read_contender(first, system=of, benchmark=benchmark, subset=subset)

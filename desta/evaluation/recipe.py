@@ -7,8 +7,8 @@ from pathlib import Path
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
-from desta.evaluation.base import MODEL
-from desta.evaluation.items import Item, fetch
+from desta.evaluation.base import MODEL, Item
+from desta.evaluation.hub import fetch
 from desta.evaluation.systems import check_names
 from desta.generators.config import OpenAIEngine
 from desta.model.config import AUTO

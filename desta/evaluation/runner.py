@@ -28,9 +28,9 @@ from desta.errors import (
     MissingExtraError,
     UnavailableError,
 )
-from desta.evaluation.base import Benchmark, Recipe, Result
-from desta.evaluation.items import Item, check_unique
+from desta.evaluation.base import Benchmark, Item, Recipe, Result
 from desta.evaluation.journal import Journal, Shard
+from desta.evaluation.published_files import check_unique
 from desta.evaluation.scores import PLAN, read_plan, score, write_json
 from desta.evaluation.systems import (
     MISSING,
@@ -44,7 +44,6 @@ from desta.isolation import error_of, in_halves
 from desta.model.backbone.sampling import Sampling
 from desta.paths import check_folder, check_output
 from desta.progress import progress_bar
-from desta.records import AudioRef
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +184,7 @@ def _answer(
     there = [i for i in items if not (system.needs_audio and missing_clips(i))]
     results = {r.id: r for r in _try(benchmark, system, there, sampling)}
     for item in items:
-        yield results.get(item.id) or _result(system, item, skipped=MISSING)
+        yield results.get(item.id) or _skipped(system, item, MISSING)
 
 
 def _try(
@@ -200,47 +199,27 @@ def _try(
         fatal=_FATAL,
     )
     return [
-        _result(system, item, skipped=_reason(said, item))
+        _skipped(system, item, _reason(said, item))
         if isinstance(said, DestaError)
-        else _result(system, item, output=said.output, prompt=said.prompt).scored(
-            benchmark.score(item, said.output, ())
+        else Result(
+            item=item,
+            score=benchmark.score(item, said.output, ()),
+            system=system.name,
+            prompt=tuple(message.to_json() for message in said.prompt),
+            output=said.output,
         )
         for item, said in zip(items, answers, strict=True)
     ]
 
 
-def _result(
-    system: System,
-    item: Item,
-    *,
-    output: str | None = None,
-    prompt: Sequence[Any] = (),
-    skipped: str | None = None,
-) -> Result:
-    return Result(
-        id=item.id,
-        system=system.name,
-        groups=dict(item.groups),
-        question=item.question,
-        target=item.target,
-        choices=item.choices,
-        record=to_plain(item.record),
-        audio=tuple(str(ref.audio) for ref in _clips(item)),
-        transcription=item.transcription,
-        prompt=tuple(message.to_json() for message in prompt),
-        output=output,
-        skipped=skipped,
-    )
-
-
-def _clips(item: Item) -> list[AudioRef]:
-    return [ref for message in item.messages for ref in message.audios]
+def _skipped(system: System, item: Item, reason: str) -> Result:
+    return Result(item=item, system=system.name, output=None, skipped=reason)
 
 
 def _reason(error: DestaError, item: Item) -> str:
     """Return why an item failed; the path of its clip is no part of a reason."""
     reason = error.reason
-    for ref in _clips(item):
+    for ref in item.clips:
         reason = reason.replace(str(ref.audio), "CLIP")
     return reason
 
@@ -268,7 +247,7 @@ def _by_length(items: Sequence[Item]) -> list[Item]:
 
 def _seconds(item: Item) -> float:
     try:
-        return sum(audio.seconds_stated(ref.audio) for ref in _clips(item))
+        return sum(audio.seconds_stated(ref.audio) for ref in item.clips)
     except Exception:  # missing or broken: what cannot be heard has no length
         return 0.0
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError, UnavailableError
-from desta.evaluation.base import MODEL, Answerer, Benchmark
+from desta.evaluation.base import MODEL, Benchmark, Item
 from desta.evaluation.baselines import (
     BASELINES,
     FIXED,
@@ -17,7 +17,6 @@ from desta.evaluation.baselines import (
     majority,
     tell,
 )
-from desta.evaluation.items import Item
 from desta.model.backbone.sampling import Sampling
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 
@@ -30,6 +29,31 @@ MISSING = "its audio is missing"
 Conversation = tuple[Message, ...]
 Form = Callable[[Sequence[Item]], list[Conversation]]
 """Items -> what a system is asked."""
+
+
+class Answerer(Protocol):
+    """Answers conversations that may hold clips."""
+
+    def answer(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling
+    ) -> Sequence[str | DataError]:
+        """Answer each conversation, in order; an error is in the place of what alone was refused.
+
+        Raises:
+            UnavailableError: nobody answers now; asking again later may help.
+            DataError: one of them cannot be answered, for example a clip cannot be heard.
+        """
+
+    def digest(self, conversation: Sequence[Message]) -> str:
+        """Return a hash of all that the model is given, what it hears included."""
+
+    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
+        """Return what is said in clips; one space where nothing is.
+
+        Raises:
+            ConfigError: it does not transcribe.
+            DataError: a clip cannot be heard.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +130,7 @@ class Asked:
             if differs:
                 return
             raise DataError(
-                f'the system "{self.name}" is given the same input for {_clips(item)[0].audio} '
+                f'the system "{self.name}" is given the same input for {item.clips[0].audio} '
                 f"as for {other}: the audio does not reach it",
                 fix="no score of it would mean anything; mend the model or its endpoint first",
             )
@@ -197,7 +221,7 @@ def make_systems(
 
 def missing_clips(item: Item) -> bool:
     """Tell whether a clip of an item is not where it should be."""
-    return not all(Path(ref.audio).is_file() for ref in _clips(item))
+    return not all(Path(ref.audio).is_file() for ref in item.clips)
 
 
 def _make(
@@ -271,26 +295,22 @@ def _transcribed(answerer: Answerer) -> Form:
 def _cascade(answerer: Answerer) -> Form:
     def form(items: Sequence[Item]) -> list[Conversation]:
         texts = iter(_recognise(answerer, items))
-        return [tell(item, *[next(texts) for _ in _clips(item)]) for item in items]
+        return [tell(item, *[next(texts) for _ in item.clips]) for item in items]
 
     return form
 
 
 def _recognise(answerer: Answerer, items: Sequence[Item]) -> list[str]:
-    return answerer.transcribe([ref for item in items for ref in _clips(item)])
-
-
-def _clips(item: Item) -> list[AudioRef]:
-    return [ref for message in item.messages for ref in message.audios]
+    return answerer.transcribe([ref for item in items for ref in item.clips])
 
 
 def _pairs(items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
     """Yield items, each with a clip of another item that holds other bytes."""
     last: tuple[Item, str] | None = None
     for item in items:
-        if not _clips(item) or missing_clips(item):
+        if not item.clips or missing_clips(item):
             continue
-        clip = str(_clips(item)[0].audio)
+        clip = str(item.clips[0].audio)
         with Path(clip).open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         if last is not None and content != last[1]:
@@ -309,7 +329,7 @@ def _silent(item: Item) -> Conversation:
 
 def _with_clip(item: Item, clip: str) -> Item:
     """Return an item whose first clip is another one."""
-    own = _clips(item)[0]
+    own = item.clips[0]
     return replace(
         item,
         messages=tuple(

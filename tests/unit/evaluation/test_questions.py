@@ -12,7 +12,8 @@ from desta.evaluation.benchmarks.speech_ifeval.files import FILES
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.benchmarks.voicebench import files as voicebench_files
 from desta.evaluation.benchmarks.voicebench import score as voicebench
-from desta.evaluation.published import NOT_ANSWERED, read_results
+from desta.evaluation.published import read_results
+from desta.evaluation.published_files import NOT_ANSWERED
 from support.commands import desta
 from support.published import DATA, needs_data, rule, write
 

@@ -10,7 +10,8 @@ import pytest
 from desta.errors import ConfigError, DataError
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.benchmarks.transcription.score import CER, MISLEADS, NO_WORDS, SCRIPT_WER, WER
-from desta.evaluation.published import NOT_ANSWERED, read_results, score_published
+from desta.evaluation.published import read_results, score_published
+from desta.evaluation.published_files import NOT_ANSWERED
 from support.commands import desta
 from support.published import write
 
@@ -378,7 +379,7 @@ def test_first_words_of_sentences_are_words(tmp_path: Path, said: str, understoo
     published = read_results(
         find_benchmark("transcription"), [tmp_path / "hyp.txt"], references=tmp_path / "ref.txt"
     )
-    assert [r.target for r in published.results] == said.splitlines()
+    assert [r.item.target for r in published.results] == said.splitlines()
     assert [r.output for r in published.results] == understood.splitlines()
 
 
