@@ -1,4 +1,4 @@
-"""How an answer followed its instructions, and how often many answers did.
+"""Which of its instructions an answer followed.
 
 Strict: the answer as it is. Loose: any of eight readings, without its first line, its last line and
 its asterisks, so that "Sure, here it is:" and bold type are forgiven.
@@ -12,7 +12,6 @@ from desta.config import suggest
 from desta.errors import DataError
 from desta.evaluation.ifeval.arguments import Arguments
 from desta.evaluation.ifeval.checkers import CHECKERS, Check, Variant
-from desta.evaluation.metrics import Estimate, mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,57 +94,6 @@ def follow(
         strict=tuple(_holds(check, answer) for check, _ in built),
         loose=tuple(any(_holds(check, each) for each in readings) for check, _ in built),
         drawn=tuple(name for _, names in built for name in names),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FollowingRates:
-    """The four accuracies of IFEval, and their mean, which VoiceBench reports (times 100)."""
-
-    prompt_strict: Estimate
-    """Share of answers that follow all their instructions."""
-    instruction_strict: Estimate
-    """Share of instructions that are followed."""
-    prompt_loose: Estimate
-    instruction_loose: Estimate
-    final: float
-    num_drawn: int
-    """Answers some instruction of which was not fixed: another seed may score them otherwise."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        names = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
-        return {
-            **{name: getattr(self, name).to_json() for name in names},
-            "final": round(self.final, 6),
-            "num_drawn": self.num_drawn,
-        }
-
-
-def following_rates(followings: Sequence[Following]) -> FollowingRates:
-    """Take the rates of many answers.
-
-    Raises:
-        DataError: there is no answer.
-    """
-    if not followings:
-        raise DataError("no answer to score", fix="answer the questions first")
-    estimates = [
-        mean(flags)
-        for flags in (
-            [all(f.strict) for f in followings],
-            [flag for f in followings for flag in f.strict],
-            [all(f.loose) for f in followings],
-            [flag for f in followings for flag in f.loose],
-        )
-    ]
-    return FollowingRates(
-        prompt_strict=estimates[0],
-        instruction_strict=estimates[1],
-        prompt_loose=estimates[2],
-        instruction_loose=estimates[3],
-        final=sum(estimate.value for estimate in estimates) / len(estimates),
-        num_drawn=sum(bool(f.drawn) for f in followings),
     )
 
 
