@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from desta.config import to_plain
 from desta.evaluation.formats import ResultRow
@@ -170,30 +170,6 @@ class Result:
         )
 
 
-class Recipe(Protocol):
-    """What the recipe of a benchmark says of how it is asked."""
-
-    @property
-    def systems(self) -> tuple[str, ...]:
-        """Who answers, in order."""
-
-    @property
-    def batch_size(self) -> int:
-        """Items that are answered at once."""
-
-    @property
-    def max_new_tokens(self) -> int | None:
-        """Longest answer, in tokens; None: as the benchmark says."""
-
-    @property
-    def transcribe(self) -> bool:
-        """Whether the model is told what it recognises in a clip, beside hearing it."""
-
-    @property
-    def max_skipped_share(self) -> float:
-        """Share of items that may stay without an answer before the run fails, in [0, 1]."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class About:
     """A benchmark as `desta benchmarks` shows it."""
@@ -203,7 +179,7 @@ class About:
     data: str
     """What `--data` is."""
     subsets: str = "-"
-    """Parts that can be asked alone, by `--set 'subsets=[...]'`."""
+    """Parts that can be asked alone, by `--set 'data.subsets=[...]'`."""
     metrics: str
     judge: str = "none"
     """Whether a model has to say what is right."""
@@ -302,18 +278,22 @@ class Benchmark:
 
     name: str
     about: About
-    recipe: type[Any]
-    """The dataclass of its recipes, which are `Recipe`s."""
+    data: type[Any]
+    """Dataclass of the section `data` of its recipe (`evaluation/recipe.py`)."""
     load: Callable[[Any], list[Item]]
-    """Recipe -> items."""
+    """Data section -> items."""
     score: Callable[[Item, str, Sequence[str]], Score]
     """(item, output, replies of a judge) -> score."""
     aggregate: Callable[[Sequence[Result], str], Report]
     """(results of one system, unanswered ones too, version) -> figures."""
     max_new_tokens: int
-    """Of an answer, where the recipe does not say."""
+    """Longest answer, where the recipe does not say."""
     version: Callable[[Sequence[Item]], str] = hash_questions
     """Names the questions; changes whenever one of them does, or a rule."""
+    systems: tuple[str, ...] = (MODEL,)
+    """Systems that answer, where the recipe does not say."""
+    transcribe: bool = True
+    """Whether the model is given its own transcriptions, where the recipe does not say."""
     official: tuple[str, ...] = ()
     """Readings that are its authors' rules; all others are ours."""
     shares: bool = True
@@ -331,8 +311,8 @@ class Benchmark:
     key: Callable[[Item], tuple[object, ...]] | None = None
     """Tells items apart where ids only count the rows of a file; None: ids do."""
     optional: Callable[[Any, Sequence[Item]], list[Item]] | None = None
-    """(recipe, items that were answered) -> the questions of those parts of theirs that are asked
-    only where a recipe names them."""
+    """(data section, answered items) -> the questions of those of their parts that are asked only
+    where a recipe names them."""
     published: PublishedForm | None = None
     """None: nobody publishes results of it."""
     judging: Judging | None = None

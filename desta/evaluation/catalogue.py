@@ -9,7 +9,7 @@ from desta.evaluation.benchmarks.table import BENCHMARKS
 
 _TEXT = About(
     title="without a clip the model must still be its backbone, token for token",
-    data="nothing; `prompts` of its recipe",
+    data="none; `data.prompts` of its recipe, which have a default",
     metrics="answers that are equal to the bare backbone's",
     licence="-",
     source="this package",

@@ -15,6 +15,7 @@ from desta.errors import ConfigError, DataError
 from desta.evaluation.base import Benchmark, Item, PublishedForm, ReadOptions, Result
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.published_files import answered
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.evaluation.scores import sum_up
 
 _BETWEEN = "-_.@ "
@@ -124,10 +125,16 @@ def load_questions(benchmark: Benchmark, data: str, answered: Sequence[Item] = (
         data: folder, file or Hub id of its questions.
         answered: what was; parts that are asked only by name are among the questions where it
             holds answers to them.
+
+    Raises:
+        ConfigError: the benchmark has no files of questions.
+        DataError: they cannot be read.
     """
-    recipe = benchmark.recipe(data=data)
-    asked = benchmark.load(recipe)
-    return [*asked, *benchmark.optional(recipe, answered)] if benchmark.optional else asked
+    if benchmark.data is not BenchmarkFiles:
+        raise ConfigError(f"{benchmark.name} has no files of questions", fix="leave --data out")
+    files = BenchmarkFiles(path=data)
+    asked = benchmark.load(files)
+    return [*asked, *benchmark.optional(files, answered)] if benchmark.optional else asked
 
 
 def score_published(published: Published, *, allow_missing: bool = False) -> dict[str, Any]:

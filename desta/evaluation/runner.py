@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,16 @@ from desta.errors import (
     MissingExtraError,
     UnavailableError,
 )
-from desta.evaluation.base import Benchmark, Item, Recipe, Result
+from desta.evaluation.base import Benchmark, Item, Result
 from desta.evaluation.journal import Journal, Shard
 from desta.evaluation.published_files import check_unique
+from desta.evaluation.recipe import EvalRecipe, build_eval_recipe, resolve
 from desta.evaluation.scores import PLAN, read_plan, score, write_json
 from desta.evaluation.systems import (
     MISSING,
-    Answerers,
-    Said,
+    Models,
     System,
+    SystemAnswer,
     make_systems,
     missing_clips,
 )
@@ -44,6 +46,7 @@ from desta.isolation import error_of, in_halves
 from desta.model.backbone.sampling import Sampling
 from desta.paths import check_folder, check_output
 from desta.progress import progress_bar
+from desta.renamed import with_data_section
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +59,8 @@ Batch = tuple[str, Sequence[Item]]
 
 def evaluate(
     benchmark: Benchmark,
-    recipe: Recipe,
-    load: Callable[[], Answerers],
+    recipe: EvalRecipe[Any],
+    load: Callable[[EvalRecipe[Any]], Models],
     out: Path,
     *,
     weights: str | None = None,
@@ -72,7 +75,7 @@ def evaluate(
     Args:
         benchmark: what is asked.
         recipe: its recipe.
-        load: returns who is asked; called if anything is left to ask.
+        load: loads the models of the recipe; called if anything is left to ask.
         out: folder for plan, results and scores; made if missing.
         weights: what tells the weights of the model from others; None where none are used.
         shard: which part of the batches to answer; None: all.
@@ -88,14 +91,16 @@ def evaluate(
     check_folder(out)
     shard = shard or Shard()
     check_output(out / shard.file)
-    items = _in_order(benchmark.load(recipe), out / PLAN)
+    recipe = resolve(recipe, benchmark)
+    items = _in_order(recipe.draw(benchmark.load(recipe.data)), out / PLAN)
     if not items:
         raise DataError(f"{benchmark.name}: there is nothing to ask", fix="check data and limit")
     check_unique((item.id for item in items), benchmark.name)
     _write_plan(benchmark, recipe, items, weights, out)
 
     def systems() -> list[System]:
-        return make_systems(recipe.systems, items, load(), benchmark, transcribe=recipe.transcribe)
+        transcribe = bool(recipe.transcribe)
+        return make_systems(recipe.systems, items, load(recipe), benchmark, transcribe=transcribe)
 
     batches = [
         (system, items[start : start + recipe.batch_size])
@@ -104,7 +109,7 @@ def evaluate(
     ]
     mine = [batch for number, batch in enumerate(batches) if shard.takes(number)]
     journal = out / shard.file
-    sampling = _sampling(benchmark, recipe)
+    sampling = Sampling(max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens)
     answer_all(benchmark, mine, systems, items, sampling, journal, retry=retry)
     if shard.count > 1:
         return None
@@ -192,7 +197,7 @@ def _try(
 ) -> list[Result]:
     if not items:
         return []
-    answers: list[Said | DestaError] = in_halves(
+    answers: list[SystemAnswer | DestaError] = in_halves(
         lambda these: system.answer(these, sampling),
         items,
         alone=lambda item, error: error_of(error, item.id),
@@ -252,11 +257,7 @@ def _seconds(item: Item) -> float:
         return 0.0
 
 
-def _sampling(benchmark: Benchmark, recipe: Recipe) -> Sampling:
-    return Sampling(max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens)
-
-
-def _check_share(scores: dict[str, Any], recipe: Recipe, num_items: int) -> None:
+def _check_share(scores: dict[str, Any], recipe: EvalRecipe[Any], num_items: int) -> None:
     for report in scores["systems"]:
         if report["num_skipped"] > recipe.max_skipped_share * num_items:
             first = next(r for r in scores["skipped"] if r["system"] == report["system"])
@@ -268,7 +269,11 @@ def _check_share(scores: dict[str, Any], recipe: Recipe, num_items: int) -> None
 
 
 def _write_plan(
-    benchmark: Benchmark, recipe: Recipe, items: Sequence[Item], weights: str | None, out: Path
+    benchmark: Benchmark,
+    recipe: EvalRecipe[Any],
+    items: Sequence[Item],
+    weights: str | None,
+    out: Path,
 ) -> None:
     """Write what the results depend on; weights, items and prompts by their hashes."""
     plan = {
@@ -285,7 +290,7 @@ def _write_plan(
     path = out / PLAN
     if path.exists():
         old = read_plan(path)
-        old["config"] = {"device": "cpu"} | old["config"]  # where all that do not say so were asked
+        old["config"] = current_config(old["config"], benchmark)
         changed = sorted(key for key in plan if old.get(key) != plan[key])
         if changed:
             raise ConfigError(
@@ -296,6 +301,15 @@ def _write_plan(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "environment.json", environment())
     write_json(path, {**plan, "order": [item.id for item in items]})
+
+
+def current_config(tree: dict[str, Any], benchmark: Benchmark) -> dict[str, Any]:
+    """Return the recipe of a plan, which an earlier version may have written, as it is now."""
+    with suppress(ConfigError):  # what cannot be read as a recipe differs from every recipe
+        tree = with_data_section({"device": "cpu"} | tree, where=None)  # once the only device
+        recipe = build_eval_recipe(tree, benchmark.data, where=PLAN)
+        tree = to_plain(resolve(recipe, benchmark))
+    return tree
 
 
 def _digest(values: Sequence[Any]) -> str:

@@ -51,7 +51,7 @@ from desta.evaluation.published_files import (
     text_of,
     why_no_text,
 )
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.evaluation.tabulate import count_notes, tabulate
 from desta.records import LOCATOR
 from desta.sources.base import Skipped
@@ -104,33 +104,31 @@ def phase1() -> tuple[Instance, ...]:
     )
 
 
-def load(recipe: SuiteRecipe) -> list[Item]:
-    """Read the questions of a recipe: of the instances that it names, or of the paper's."""
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the questions of the instances that a recipe names, or of the paper's."""
     known = {instance.name: instance for instance in phase1()}
-    chosen = recipe.chosen(list(known))
-    if not recipe.subsets:
+    chosen = files.chosen(list(known))
+    if not files.subsets:
         chosen = [name for name in chosen if known[name].in_paper]
-    if recipe.data == HUB:
+    if files.path == HUB:
         folders = {name: fetch_instance(known[name]) for name in chosen}
     else:
-        folders = {name: Path(recipe.data, name) for name in chosen}
+        folders = {name: Path(files.path, name) for name in chosen}
         missing = [name for name, folder in folders.items() if not folder.is_dir()]
         if missing:
             raise DataError(
-                f"{recipe.data} has no folder for {len(missing)} of {len(chosen)} instances, "
+                f"{files.path} has no folder for {len(missing)} of {len(chosen)} instances, "
                 f"for example {missing[0]}",
-                fix=f"name those that are there as `subsets`, or give data: {HUB}",
+                fix=f"name those that are there as `data.subsets`, or give data: {HUB}",
             )
-    return recipe.drawn(
-        [item for name, folder in folders.items() for item in load_items(folder, known[name])]
-    )
+    return [item for name, folder in folders.items() for item in load_items(folder, known[name])]
 
 
-def load_optional(recipe: SuiteRecipe, asked: Sequence[Item]) -> list[Item]:
+def load_optional(files: BenchmarkFiles, asked: Sequence[Item]) -> list[Item]:
     """Read the questions of the instances that came after the paper, where they were answered."""
     later = {instance.name for instance in phase1() if not instance.in_paper}
     named = tuple(sorted(later & {item.groups["instance"] for item in asked}))
-    return load(replace(recipe, subsets=named)) if named else []
+    return load(replace(files, subsets=named)) if named else []
 
 
 def fetch_instance(instance: Instance) -> Path:
@@ -383,7 +381,7 @@ BENCHMARK = Benchmark(
         source="Hub, organisation DynamicSuperb (Huang et al., 2024)",
         example="desta eval dynamic_superb --data hub --model MODEL --limit 40",
     ),
-    recipe=SuiteRecipe,
+    data=BenchmarkFiles,
     load=load,
     score=score,
     aggregate=aggregate,

@@ -40,7 +40,7 @@ from desta.evaluation.published_files import (
     texts_of,
     why_no_text,
 )
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.evaluation.tabulate import count_notes, join_notes, tabulate
 from desta.files import UNWRITABLE
 from desta.records import LOCATOR
@@ -76,9 +76,9 @@ class MmauFormat:
     dimensions: tuple[str, ...]
     """Keys by which the official script groups."""
 
-    def load(self, recipe: SuiteRecipe) -> list[Item]:
-        """Read the questions of a recipe."""
-        return recipe.drawn(self.load_items(recipe.place([*self.files, "**"]), recipe.audio))
+    def load(self, files: BenchmarkFiles) -> list[Item]:
+        """Read the questions."""
+        return self.load_items(files.place([*self.files, "**"]), files.audio)
 
     def load_items(self, path: Path, audio_root: Path | None = None) -> list[Item]:
         """Read the questions.
@@ -227,7 +227,7 @@ def _benchmark(form: MmauFormat, about: About, words: str) -> Benchmark:
     return Benchmark(
         name=form.name,
         about=about,
-        recipe=SuiteRecipe,
+        data=BenchmarkFiles,
         load=form.load,
         score=form.score,
         aggregate=form.aggregate,

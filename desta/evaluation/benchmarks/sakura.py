@@ -47,7 +47,7 @@ from desta.evaluation.published_files import (
     text_of,
     why_no_text,
 )
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.evaluation.tabulate import count_notes, join_notes, tabulate
 from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, Clip
@@ -104,9 +104,9 @@ class Judgement:
     counted_as: Literal["correct", "incorrect", "invalid"]
 
 
-def load(recipe: SuiteRecipe) -> list[Item]:
-    """Read the questions of a recipe."""
-    return recipe.drawn(load_items(recipe.place(), recipe.chosen(TRACKS)))
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the questions."""
+    return load_items(files.place(), files.chosen(TRACKS))
 
 
 def load_items(root: Path, tracks: Sequence[str] = TRACKS) -> list[Item]:
@@ -393,7 +393,7 @@ BENCHMARK = Benchmark(
         source="github.com/ckyang1124/SAKURA (Yang et al., 2025)",
         example="desta eval sakura --data SAKURA --model MODEL",
     ),
-    recipe=SuiteRecipe,
+    data=BenchmarkFiles,
     load=load,
     score=score,
     aggregate=aggregate,

@@ -6,7 +6,7 @@ from desta.evaluation.base import About, Benchmark, Judging, PublishedForm, Resu
 from desta.evaluation.benchmarks.speech_ifeval import files, score
 from desta.evaluation.formats import fault_of_record
 from desta.evaluation.judge.templates import Template
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.model.backbone.sampling import Sampling
 
 _VERDICT = 'End with a line of its own: "Result: YES" or "Result: NO".'
@@ -72,7 +72,7 @@ BENCHMARK = Benchmark(
     name="speech_ifeval",
     about=About(
         title="instructions about form, beside a question about a clip",
-        data="folder of eval_data, or a Hub id with `revision`; the root of its clips as `audio`",
+        data="folder of eval_data, or a Hub id with `data.revision`; clips in `data.audio`",
         subsets="closed_ended, creative_writing, chain_of_thought; unconstrained if named",
         metrics="instruction following rate; forgetting rate against the system oracle",
         judge=(
@@ -81,9 +81,11 @@ BENCHMARK = Benchmark(
         published="JSON Lines of answers, of rules and of a judge",
         licence="none stated; its checkers are Apache-2.0",
         source="github.com/kehanlu/Speech-IFEval (Lu et al., 2025)",
-        example="desta eval speech_ifeval --data Speech-IFEval --model MODEL --set audio=CLIPS",
+        example=(
+            "desta eval speech_ifeval --data Speech-IFEval --model MODEL --set data.audio=CLIPS"
+        ),
     ),
-    recipe=SuiteRecipe,
+    data=BenchmarkFiles,
     load=files.load,
     score=score.score,
     aggregate=score.aggregate,

@@ -21,7 +21,7 @@ from desta.evaluation.benchmarks.speech_ifeval.score import (
 )
 from desta.evaluation.ifeval.following import read_instructions
 from desta.evaluation.published_files import read_published_rows
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.records import LOCATOR, AudioRef, Message, read_jsonl
 
 SYSTEM = Message(role="system", content="Follow the given instructions.")
@@ -35,18 +35,18 @@ PATTERNS = tuple(f"*{stem}.jsonl*" for stem in FILES.values())
 """What is fetched of a data set that holds them."""
 
 
-def load(recipe: SuiteRecipe) -> list[Item]:
-    """Read the questions of a recipe: of the sections that it names, or of the rated ones."""
-    folder = recipe.place(PATTERNS)
-    items = load_items(folder, recipe.audio or folder)
-    sections = recipe.chosen(list(FILES)) if recipe.subsets else RATED
-    return recipe.drawn([item for item in items if item.groups["section"] in sections])
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the questions of the sections that a recipe names, or of the rated ones."""
+    folder = files.place(PATTERNS)
+    items = load_items(folder, files.audio or folder)
+    sections = files.chosen(list(FILES)) if files.subsets else RATED
+    return [item for item in items if item.groups["section"] in sections]
 
 
-def load_optional(recipe: SuiteRecipe, asked: Sequence[Item]) -> list[Item]:
+def load_optional(files: BenchmarkFiles, asked: Sequence[Item]) -> list[Item]:
     """Read the questions of the other section, where they were answered."""
     named = {item.groups["section"] for item in asked}.difference(RATED)
-    return load(replace(recipe, subsets=tuple(sorted(named)))) if named else []
+    return load(replace(files, subsets=tuple(sorted(named)))) if named else []
 
 
 def load_items(folder: Path, audio_root: Path) -> list[Item]:

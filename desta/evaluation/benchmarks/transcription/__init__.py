@@ -4,7 +4,7 @@ import math
 
 from desta.evaluation.base import About, Benchmark, Item, PublishedForm
 from desta.evaluation.benchmarks.transcription import files, score
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 
 
 def _scale(item: Item, reading: str) -> tuple[float, float]:
@@ -16,14 +16,14 @@ BENCHMARK = Benchmark(
     name="transcription",
     about=About(
         title="what is said, word by word",
-        data="a clips.jsonl of `desta describe`; the root of its clips as `audio`",
+        data="a clips.jsonl of `desta describe`; the root of its clips as `data.audio`",
         metrics="word error rate, also by rules of the script; character error rate",
         published="JSON Lines, tables, or pairs of texts, of what was said and written",
         licence="that of the corpus",
         source="your own corpora",
-        example="desta eval transcription --data clips.jsonl --model MODEL --set audio=CORPUS",
+        example="desta eval transcription --data clips.jsonl --model MODEL --set data.audio=CORPUS",
     ),
-    recipe=SuiteRecipe,
+    data=BenchmarkFiles,
     load=score.load,
     score=score.score,
     aggregate=score.aggregate,

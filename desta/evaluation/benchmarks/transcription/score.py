@@ -24,7 +24,7 @@ from desta.evaluation.benchmarks.transcription.scripts import (
 )
 from desta.evaluation.metrics import Report, find
 from desta.evaluation.published_files import check_unique
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.evaluation.tabulate import count_notes, join_notes, tabulate
 from desta.evaluation.wer import count_word_errors, is_english, is_split, normalise
 from desta.records import LOCATOR, NO_TRANSCRIPTION, read_clips
@@ -39,10 +39,10 @@ NO_WORDS = "the reference has no words after normalisation"
 logger = logging.getLogger(__name__)
 
 
-def load(recipe: SuiteRecipe) -> list[Item]:
-    """Read the clips of a recipe."""
-    path = recipe.place()
-    return recipe.drawn(load_items(path, recipe.audio or path.parent))
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the clips."""
+    path = files.place()
+    return load_items(path, files.audio or path.parent)
 
 
 def load_items(path: Path, root: Path, split: str = "test") -> list[Item]:

@@ -5,7 +5,7 @@ from desta.evaluation.benchmarks.voicebench import files, parse, score
 from desta.evaluation.formats import fault_of_record
 from desta.evaluation.ifeval.following import read_instructions
 from desta.evaluation.judge.templates import Template
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.model.backbone.sampling import Sampling
 from desta.schema import find_fault
 
@@ -103,9 +103,9 @@ BENCHMARK = Benchmark(
         published="JSON Lines of answers, or of a judge",
         licence="Apache-2.0; the corpora in it have terms of their own",
         source="github.com/MatthewCYM/VoiceBench (Chen et al., 2024)",
-        example="desta eval voicebench --data hub --model MODEL --set 'subsets=[bbh, mmsu]'",
+        example="desta eval voicebench --data hub --model MODEL --set 'data.subsets=[bbh, mmsu]'",
     ),
-    recipe=SuiteRecipe,
+    data=BenchmarkFiles,
     load=files.load,
     score=score.score,
     aggregate=score.aggregate,

@@ -21,7 +21,7 @@ from desta.evaluation.published_files import (
     text_of,
     why_no_text,
 )
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.records import LOCATOR
 from desta.sources.base import Skipped
 from desta.sources.hub import column_names, read_rows
@@ -33,27 +33,27 @@ SYSTEM = "You are a voice assistant. Act as if you are a natural language partne
 """As DeSTA2.5-Audio was asked; the benchmark leaves it to the model."""
 
 
-def load(recipe: SuiteRecipe) -> list[Item]:
-    """Read the questions of a recipe."""
-    chosen = recipe.chosen(list(SUBSETS))
-    return recipe.drawn(_load_splits(recipe, {s: SUBSETS[s].splits for s in chosen}))
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the questions."""
+    chosen = files.chosen(list(SUBSETS))
+    return _load_splits(files, {s: SUBSETS[s].splits for s in chosen})
 
 
-def load_optional(recipe: SuiteRecipe, asked: Sequence[Item]) -> list[Item]:
+def load_optional(files: BenchmarkFiles, asked: Sequence[Item]) -> list[Item]:
     """Read the questions of the splits that are in no column, where they were answered."""
     splits = {item.groups.get("split"): item.groups["subset"] for item in asked}
     others = {
         subset: [split for split in found.others if splits.get(split) == subset]
         for subset, found in SUBSETS.items()
     }
-    return _load_splits(recipe, {subset: these for subset, these in others.items() if these})
+    return _load_splits(files, {subset: these for subset, these in others.items() if these})
 
 
-def _load_splits(recipe: SuiteRecipe, splits: Mapping[str, Sequence[str]]) -> list[Item]:
-    if recipe.data == HUB:
+def _load_splits(files: BenchmarkFiles, splits: Mapping[str, Sequence[str]]) -> list[Item]:
+    if files.path == HUB:
         roots = {subset: fetch(REPOSITORY, REVISION, [f"{subset}/*.parquet"]) for subset in splits}
     else:
-        root = recipe.place([f"{subset}/*.parquet" for subset in splits], REVISION)
+        root = files.place([f"{subset}/*.parquet" for subset in splits], REVISION)
         roots = dict.fromkeys(splits, root)
     return [
         item
