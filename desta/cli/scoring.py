@@ -225,9 +225,9 @@ def _score_published(
         told = ", ".join(str(path) for path in paths)
         write_report(Evaluation(name=told, scores=scores, results=published.results), report)
     print_scores(scores, as_json)
-    if published.num_told and not as_json:
-        equal = published.num_told - len(published.told_otherwise)
-        typer.echo(f"{equal:,} of {published.num_told:,} scores are as the files themselves say")
+    if published.num_claimed and not as_json:
+        equal = published.num_claimed - len(published.disputed)
+        typer.echo(f"{equal:,} of {published.num_claimed:,} scores are as the files themselves say")
 
 
 def _judge(path: Path | None, device: str | None, overrides: list[str] | None) -> tuple[Any, Any]:

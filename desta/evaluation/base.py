@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from desta.config import to_plain
-from desta.evaluation.formats import ResultRow
 from desta.evaluation.judge.templates import Template, fill
 from desta.evaluation.metrics import Report
 from desta.files import UNWRITABLE
@@ -141,8 +140,8 @@ class Result:
         return plain
 
     @classmethod
-    def from_json(cls, row: ResultRow) -> "Result":
-        """Build a result from a JSON object whose keys and types are those of `ResultRow`."""
+    def from_json(cls, row: Mapping[str, Any]) -> "Result":
+        """Build a result from a JSON object with the keys and types of `formats.ResultRow`."""
         clips = tuple(AudioRef(audio=path) for path in row["audio"])
         return cls(
             item=Item(

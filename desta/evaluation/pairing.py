@@ -122,7 +122,7 @@ def _keyed(benchmark: str, asked: Iterable[T]) -> dict[Key, T]:
     seen: Counter[Key] = Counter()
     found = {}
     for one in asked:
-        key = key_of(one.item if isinstance(one, Result) else one)
+        key: Key = key_of(one.item if isinstance(one, Result) else one)
         found[*key, seen[key]] = one
         seen[key] += 1
     return found

@@ -14,7 +14,7 @@ from typing import Any
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import Benchmark, Item, PublishedForm, ReadOptions, Result
 from desta.evaluation.benchmarks.table import BENCHMARKS
-from desta.evaluation.published_files import answered
+from desta.evaluation.published_files import NOT_ANSWERED
 from desta.evaluation.recipe import BenchmarkFiles
 from desta.evaluation.scores import sum_up
 
@@ -42,9 +42,9 @@ class Published:
     version: str
     """Of the questions, as far as the files tell, or of those they were compared with."""
     results: tuple[Result, ...]
-    num_told: int
+    num_claimed: int
     """Answers of which the files themselves say whether they are right."""
-    told_otherwise: tuple[str, ...]
+    disputed: tuple[str, ...]
     """Ids of those that are scored otherwise here."""
 
 
@@ -92,8 +92,8 @@ def read_results(
             paths = [path for path in paths if path != references]
     elif references or language:
         raise ConfigError(
-            f"--{'references' if references else 'language'} says nothing to {benchmark.name}",
-            fix="leave it out; transcriptions alone have it",
+            f"--{'references' if references else 'language'} cannot be used with {benchmark.name}",
+            fix="leave it out; it is for transcriptions",
         )
     options = ReadOptions(subset=subset, references=references, language=language)
     found = form.read(paths, options)
@@ -112,8 +112,8 @@ def read_results(
         benchmark=benchmark,
         version=version,
         results=tuple(results),
-        num_told=sum(bool(result.claimed) for result in found),
-        told_otherwise=tuple(result.id for result in found if _scored_otherwise(result)),
+        num_claimed=sum(bool(result.claimed) for result in found),
+        disputed=tuple(result.id for result in found if _scored_otherwise(result)),
     )
 
 
@@ -155,12 +155,12 @@ def score_published(published: Published, *, allow_missing: bool = False) -> dic
             allow_missing=allow_missing,
         ),
     }
-    if published.told_otherwise:
+    if published.disputed:
         scores["systems"][0]["notes"].append(
             {
                 "reason": PUBLISHED_OTHERWISE,
-                "count": len(published.told_otherwise),
-                "example": published.told_otherwise[0],
+                "count": len(published.disputed),
+                "example": published.disputed[0],
             }
         )
     return scores
@@ -176,7 +176,8 @@ def _complete(
     for asked in questions:
         result = answers.get(asked.id)
         if result is None:
-            completed.append(replace(answered(asked, None), system=system))
+            lost = Result(item=asked, system=system, output=None, skipped=NOT_ANSWERED)
+            completed.append(lost)
             continue
         item = result.item
         if not asked.question.startswith(item.question):

@@ -160,34 +160,26 @@ def why_no_text(record: Mapping[str, Any], *keys: str) -> str | None:
 def answered(
     item: Item,
     output: str | None,
-    score: Score | None = None,
+    score: Callable[[Item, str, Sequence[str]], Score],
     *,
-    instead: str | None = None,
     replies: Sequence[str] = (),
-    claimed: Mapping[str, bool] | None = None,
+    instead: str | None = None,
 ) -> Result:
     """Return the result of a published file for one item.
 
     Args:
         item: the question.
         output: the answer; None where the file does not have it.
-        score: of the answer; None: it has none.
-        instead: why there is no output, where the file has something else in its place.
+        score: (item, output, replies) -> score.
         replies: of a judge.
-        claimed: reading -> whether the file itself calls the answer right.
+        instead: why there is no output, where the file has something else in its place.
     """
+    if output is None:
+        skipped = instead or NOT_ANSWERED
+        return Result(item=item, output=None, skipped=skipped, replies=tuple(replies))
     return Result(
-        item=item,
-        score=Score() if score is None or output is None else score,
-        output=output,
-        skipped=(instead or NOT_ANSWERED) if output is None else None,
-        replies=tuple(replies),
-        claimed=claimed or {},
+        item=item, score=score(item, output, replies), output=output, replies=tuple(replies)
     )
-
-
-Place = tuple[int, int]
-"""Numbers of a file and of a row in it, from 0."""
 
 
 def read_each(

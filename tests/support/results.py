@@ -20,11 +20,11 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def make_result(**fields: Any) -> Result:
-    return Result.from_json(_DEFAULTS | fields)  # type: ignore[arg-type]
+    return Result.from_json(_DEFAULTS | fields)
 
 
 def changed(result: Result, **fields: Any) -> Result:
-    return Result.from_json(result.to_json() | fields)  # type: ignore[arg-type]
+    return Result.from_json(result.to_json() | fields)
 
 
 def answer(score: Callable[..., Score], item: Item, output: str, *replies: str) -> Result:

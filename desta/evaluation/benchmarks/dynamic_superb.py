@@ -281,12 +281,7 @@ def _read_answer(record: Mapping[str, Any], labels: tuple[str, ...], path: Path)
     item = _item(id, instruction, "", label, [Path(id)], _instance_of(id, path))
     item = item if item.choices else replace(item, choices=labels)
     output = text_of(record, "pred", "prediction")
-    return answered(
-        item,
-        output,
-        None if output is None else score(item, output),
-        instead=why_no_text(record, "pred", "prediction"),
-    )
+    return answered(item, output, score, instead=why_no_text(record, "pred", "prediction"))
 
 
 def _preprocessed(folder: Path, instance: Instance) -> list[Item]:

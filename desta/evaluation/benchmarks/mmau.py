@@ -133,20 +133,18 @@ class MmauFormat:
                 f"{path}: no row has {self.output!r} or {STRIPPED!r}",
                 fix="write the model's answers under one of these keys",
             )
-        results = []
-        for item, record in zip(items, records, strict=True):
-            output, stripped = text_of(record, self.output), text_of(record, STRIPPED)
-            if output is not None and stripped is None:
-                stripped = output.replace(PREFIX, "").strip()
-            results.append(
-                answered(
-                    item,
-                    stripped if output is None else output,
-                    self._score(item, output, stripped),
-                    instead=why_no_text(record, self.output, STRIPPED),
-                )
-            )
-        return results
+        return [self._read_answer(*pair) for pair in zip(items, records, strict=True)]
+
+    def _read_answer(self, item: Item, record: Mapping[str, Any]) -> Result:
+        output, stripped = text_of(record, self.output), text_of(record, STRIPPED)
+        if output is not None and stripped is None:
+            stripped = output.replace(PREFIX, "").strip()
+        return answered(
+            item,
+            stripped if output is None else output,
+            lambda *_: self._score(item, output, stripped),
+            instead=why_no_text(record, self.output, STRIPPED),
+        )
 
     def _score(self, item: Item, output: str | None, stripped: str | None) -> Score:
         note = None

@@ -246,9 +246,9 @@ def _read_answer(key: str, record: Any, hop: str, path: Path) -> Result:
     return answered(
         item,
         output,
-        None if output is None else _score(item, output, judged, lenient),
-        instead=why_no_text(record, "model_response", "response"),
+        lambda item, output, _: _score(item, output, judged, lenient),
         replies=replies,
+        instead=why_no_text(record, "model_response", "response"),
     )
 
 

@@ -218,7 +218,7 @@ def test_real_outputs_give_the_official_figures() -> None:
     published = read_results(
         find_benchmark("speech_ifeval"), sorted((DATA / "speech_ifeval").glob("meta*/*.gz"))
     )
-    assert (published.num_told, published.told_otherwise) == (1533, ())
+    assert (published.num_claimed, published.disputed) == (1533, ())
     found = score_published(published)["systems"][0]["figures"]
     assert found["closed_ended rate"]["value"] == round(871 / 933, 6)
     assert found["unconstrained word error rate"]["value"] == 0.079099

@@ -129,8 +129,7 @@ def _result(entry: Entry, number: int, language: str | None) -> Result:
         target=entry.reference or "",
         groups={"language": language or entry.language or "unknown"},
     )
-    output = entry.hypothesis
-    return answered(item, output, None if output is None else score(item, output))
+    return answered(item, entry.hypothesis, score)
 
 
 def _warn_of_unknown(languages: Sequence[str | None]) -> None:

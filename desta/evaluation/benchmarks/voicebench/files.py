@@ -137,13 +137,8 @@ def _read_answer(
     if find_subset(subset).kind == "qa":  # votes are words
         replies = [reply for reply in replies if isinstance(reply, str)]
     replies = tuple(map(str, replies))
-    return answered(
-        item,
-        output,
-        None if output is None else score(item, output, replies),
-        instead=why_no_text(record, "response"),
-        replies=replies,
-    )
+    instead = why_no_text(record, "response")
+    return answered(item, output, score, replies=replies, instead=instead)
 
 
 def subset_of(path: Path) -> str:

@@ -21,8 +21,8 @@ def test_speech_ifeval_and_what_the_file_says_itself(tmp_path: Path) -> None:
     rows = [rule(0, "HELLO", True), rule(1, "Hello", False), rule(2, "hello", True)]
     path = write(tmp_path / "rule_eval@creative_writing.jsonl", rows, lines=True)
     published = read_results(find_benchmark("speech_ifeval"), [path])
-    assert published.num_told == 3
-    assert published.told_otherwise == ("creative_writing/2",)
+    assert published.num_claimed == 3
+    assert published.disputed == ("creative_writing/2",)
     notes = score_published(published)["systems"][0]["notes"]
     assert {"reason": PUBLISHED_OTHERWISE, "count": 1, "example": "creative_writing/2"} in notes
 
@@ -59,7 +59,7 @@ def test_speech_ifeval_rules_and_judge_of_the_same_answers_are_joined(tmp_path: 
         published = read_results(find_benchmark("speech_ifeval"), paths)
 
         found = score_published(published)["systems"][0]
-        assert (found["num_items"], published.num_told, published.told_otherwise) == (3, 3, ())
+        assert (found["num_items"], published.num_claimed, published.disputed) == (3, 3, ())
         assert found["figures"]["closed_ended rate"]["value"] == 1.0
         assert found["figures"]["closed_ended accuracy, D"]["value"] == pytest.approx(1 / 3)
 
@@ -71,10 +71,10 @@ def test_speech_ifeval_rules_and_judge_of_the_same_answers_are_joined(tmp_path: 
 def test_speech_ifeval_judgements_are_not_taken_for_flags_of_the_rules(tmp_path: Path) -> None:
     path = write(tmp_path / "llm_eval@closed.jsonl", [judged(0), judged(1)], lines=True)
     published = read_results(find_benchmark("speech_ifeval"), [path])
-    assert (published.num_told, published.told_otherwise) == (2, ())
+    assert (published.num_claimed, published.disputed) == (2, ())
 
     lying = write(tmp_path / "lying.jsonl", [judged(0, correct=True), judged(1)])
-    told = read_results(find_benchmark("speech_ifeval"), [lying]).told_otherwise
+    told = read_results(find_benchmark("speech_ifeval"), [lying]).disputed
     assert told == ("closed_ended/0",)
 
 
