@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from desta.evaluation.benchmarks import dynamic_superb, mmau, sakura
-from desta.evaluation.benchmarks.speech_ifeval.files import Answered, read_answered
-from desta.evaluation.benchmarks.speech_ifeval.judge import read_judgement
-from desta.evaluation.benchmarks.speech_ifeval.score import Score, aggregate, score_item
+from desta.evaluation.base import Benchmark, Item, ReadOptions, Result
+from desta.evaluation.benchmarks import dynamic_superb, mmau, sakura, speech_ifeval
+from desta.evaluation.benchmarks.speech_ifeval.score import FOLLOWED, read_judgement
 from desta.evaluation.benchmarks.voicebench import score as voicebench
 from desta.evaluation.benchmarks.voicebench.parse import read_bbh, read_choice
-from desta.evaluation.metrics import Estimate
+from desta.evaluation.metrics import Estimate, Report, find
 from desta.evaluation.wer import normalise_basically
 
 PHRASINGS = {
@@ -86,17 +85,17 @@ An answer may be read in several ways: each reading is a figure of its own, with
 
 ```python
 from pathlib import Path
-from desta.evaluation import dynamic_superb, mmau, sakura, voicebench_files
+from desta.evaluation.benchmarks.table import find_benchmark
+from desta.evaluation.published import read_results, score_published
 
-mmau.score_file(Path("results.json"))  # questions with `model_output`
-sakura.score_file(Path("judged.json"), hop="single")  # of the official judge script
-dynamic_superb.score_file(Path("predictions.json.gz"))  # {"predictions": [...]}
 files = [Path("m-bbh-test-audio.jsonl"), Path("m-openbookqa-test-audio.jsonl")]
-voicebench_files.score_files({file: voicebench_files.subset_of(file) for file in files})
+score_published(read_results(find_benchmark("voicebench"), files))
+judged = read_results(find_benchmark("sakura"), [Path("judged.json")], subset="single")
+score_published(judged)
 ```
 
-Each returns a `Report`: the figures, a cell per reading and group, and `notes` with the
-count and an example of everything that was not scored, or drawn.
+That is what `desta score` prints as JSON: the figures, a cell per reading and group, and `notes`
+with the count and an example of everything that was not scored, or drawn.
 
 PEDANT, one half of VoiceBench's SD_QA, is a classifier whose pickled weights its package fetches
 when it runs; figures move by 27 points between its versions. It is not run here: give its verdict
@@ -124,14 +123,27 @@ def cases(data: Path) -> Iterator[Case]:
 
 def mmau_seconds(data: Path) -> float:
     """Return the CPU time in seconds of scoring and aggregating 1,000 items; best of nine."""
-    items = mmau.load_items(data / "mmau" / "mmau-test-mini.json")
+    items = mmau.MMAU_FORMAT.load_items(data / "mmau" / "mmau-test-mini.json")
     outputs = [f"The correct answer is: {item.target}" for item in items]
     times = []
     for _ in range(9):
         start = time.process_time()
-        mmau.aggregate([mmau.score_item(i, o) for i, o in zip(items, outputs, strict=True)])
+        _report(mmau.MMAU, [_result(mmau.MMAU, *pair) for pair in zip(items, outputs, strict=True)])
         times.append(time.process_time() - start)
     return min(times)
+
+
+def _result(benchmark: Benchmark, item: Item, output: str) -> Result:
+    return Result(item=item, output=output, score=benchmark.score(item, output, ()))
+
+
+def _report(benchmark: Benchmark, results: list[Result]) -> Report:
+    return benchmark.aggregate(results, "as published")
+
+
+def _read(benchmark: Benchmark, path: Path) -> list[Result]:
+    assert benchmark.published is not None
+    return benchmark.published.read([path], ReadOptions())
 
 
 def _case(name: str, expected: object, ours: object, *, within: float = 0.0) -> Case:
@@ -143,14 +155,15 @@ def _case(name: str, expected: object, ours: object, *, within: float = 0.0) -> 
 
 
 def _mmau(path: Path) -> Iterator[Case]:
-    items = mmau.load_items(path)
+    items = mmau.MMAU_FORMAT.load_items(path)
     yield _case("MMAU test-mini: questions", 1000, len(items))
     for phrasing, expected in PHRASINGS.items():
-        scores = []
+        results = []
         for item in items:
             letter = "ABCDEFGH"[item.choices.index(item.target)]
-            scores.append(mmau.score_item(item, phrasing.format(text=item.target, letter=letter)))
-        figure = mmau.aggregate(scores).figures["model_output"]
+            answer = phrasing.format(text=item.target, letter=letter)
+            results.append(_result(mmau.MMAU, item, answer))
+        figure = _report(mmau.MMAU, results).figures["model_output"]
         yield _case(f"MMAU, all right as `{phrasing}`", expected, figure.value, within=1e-9)
 
 
@@ -162,8 +175,8 @@ def _dynamic_superb(folder: Path) -> Iterator[Case]:
         "Dynamic-SUPERB phase 1: instances with Hub path and revision", 57, len(theirs & ours)
     )
     for name, expected in ACCURACIES.items():
-        report = dynamic_superb.score_file(folder / f"whisper__{name}.json.gz")
-        figure = report.figures[dynamic_superb.EXACT]
+        results = _read(dynamic_superb.BENCHMARK, folder / f"whisper__{name}.json.gz")
+        figure = _report(dynamic_superb.BENCHMARK, results).figures[dynamic_superb.EXACT]
         yield _case(f"Dynamic-SUPERB {name}, exact match", expected, figure.value, within=1e-9)
 
 
@@ -199,12 +212,12 @@ def _voicebench(folder: Path) -> Iterator[Case]:
 
 def _speech_ifeval(folder: Path) -> Iterator[Case]:
     for stem, figures in FIGURES.items():
-        answered = read_answered(next((folder / OUTPUTS).glob(f"{stem}.jsonl*")))
-        scores = [score_item(a.item, a.output, a.judge_reply) for a in answered]
+        path = next((folder / OUTPUTS).glob(f"{stem}.jsonl*"))
+        results = _read(speech_ifeval.BENCHMARK, path)
+        report = _report(speech_ifeval.BENCHMARK, results)
         for name, expected in figures.items():
-            yield _case(f"Speech-IFEval `{stem}`, {name}", expected, _figure(name, scores))
-        flags = [(_flags(a), s.followed) for a, s in zip(answered, scores, strict=True)]
-        if known := [theirs == ours for theirs, ours in flags if theirs is not None]:
+            yield _case(f"Speech-IFEval `{stem}`, {name}", expected, _figure(name, results, report))
+        if known := [r.claimed[FOLLOWED] == _followed(r) for r in results if FOLLOWED in r.claimed]:
             yield _all_of(f"Speech-IFEval `{stem}`, items with the same flags", known)
     handmade = json.loads((folder / "parse_handmade.json").read_text(encoding="utf-8"))
     replies = [_read_alike(case) for case in handmade["extract_result"]]
@@ -217,23 +230,22 @@ def _all_of(name: str, alike: list[bool]) -> Case:
     return _case(name, f"{len(alike)}/{len(alike)}", f"{sum(alike)}/{len(alike)}")
 
 
-def _flags(answered: Answered) -> tuple[bool, ...] | None:
-    if "follow_instruction_list" in answered.published:
-        return tuple(answered.published["follow_instruction_list"])
-    if answered.item.metric == "cot" and "correct" in answered.published:
-        return (answered.published["correct"],)
-    return None
+def _followed(result: Result) -> bool:
+    return result.score.values[FOLLOWED] == 1.0
 
 
-def _figure(name: str, scores: list[Score]) -> str:
-    (section,) = aggregate(scores)["sections"].values()
+def _figure(name: str, results: list[Result], report: Report) -> str:
     kind, _, what = name.partition(" ")
     if name.endswith(("followed", "reasons")):
-        return f"{sum(all(s.followed) for s in scores)}/{len(scores)}"
+        return f"{sum(map(_followed, results))}/{len(results)}"
     if name == "word error rate":
-        return repr(section["wer"])
-    shares: dict[str, Any] = section["groups" if kind == "group" else "accuracy"]
-    return f"{shares[what]['value']:.{4 if kind == 'group' else 6}f}".rstrip("0")
+        (rate,) = (found for key, found in report.figures.items() if key.endswith(name))
+        return repr(rate.value)
+    if kind == "group":
+        group = find(report.cells, FOLLOWED, "group", what).estimate
+        return f"{group.value:.4f}".rstrip("0") if group else "-"
+    (accuracy,) = (found for key, found in report.figures.items() if key.endswith(f", {what}"))
+    return f"{accuracy.value:.6f}".rstrip("0")
 
 
 def _read_alike(case: dict[str, Any]) -> bool:

@@ -1,6 +1,5 @@
 """The verbs that list the benchmarks and show what each needs."""
 
-import dataclasses
 import json
 from typing import Annotated
 
@@ -25,9 +24,9 @@ def benchmarks(context: typer.Context, as_json: AsJson = False) -> None:
 @benchmarks_app.command("list")
 def benchmarks_list(as_json: AsJson = False) -> None:
     """List the benchmarks of `desta eval`."""
-    from desta.evaluation.catalogue import ABOUT
+    from desta.evaluation.catalogue import ABOUT, describe
 
-    rows = [dataclasses.asdict(about) for about in ABOUT]
+    rows = [describe(name) for name in ABOUT]
     if not as_json:
         rows = [{key: row[key] for key in ("name", "title")} for row in rows]
     print_rows(rows, as_json)
@@ -39,9 +38,9 @@ def benchmarks_show(
     as_json: AsJson = False,
 ) -> None:
     """Show what a benchmark needs, what it reports, and its license."""
-    from desta.evaluation.catalogue import find_about
+    from desta.evaluation.catalogue import describe
 
-    facts = dataclasses.asdict(find_about(name))
+    facts = describe(name)
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return

@@ -66,7 +66,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model and its baselines on a benchmark."""
-    from desta.evaluation.catalogue import find_about
+    from desta.evaluation.catalogue import describe
 
     given = {
         "data.path": data,
@@ -78,7 +78,7 @@ def evaluate(
     }
     overriding = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     overriding += overrides or ()
-    find_about(benchmark)
+    describe(benchmark)
     if benchmark == "text":  # two systems, compared token by token: no answer has a score alone
         refused = {"--shard": shard, "--allow-missing": allow_missing, "--retry": retry}
         for option in (option for option, value in refused.items() if value):

@@ -112,9 +112,9 @@ def score(
     if report:
         _write_report(paths, scores, published, report)
     print_scores(scores, as_json)
-    if published and published.num_told and not as_json:
-        equal = published.num_told - len(published.told_otherwise)
-        typer.echo(f"{equal:,} of {published.num_told:,} scores are as the files themselves say")
+    if published and published.num_claimed and not as_json:
+        equal = published.num_claimed - len(published.disputed)
+        typer.echo(f"{equal:,} of {published.num_claimed:,} scores are as the files themselves say")
 
 
 @app.command()
@@ -148,9 +148,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare systems A and B on the items that both answered: by how much is B better?"""
-    from desta.evaluation.benchmarks.table import find_benchmark, load_questions
+    from desta.evaluation.benchmarks.table import find_benchmark
     from desta.evaluation.compare import compare as run
     from desta.evaluation.contenders import read_contender, split_sides
+    from desta.evaluation.published import load_questions
 
     first, second = split_sides(files)
     a = read_contender(first, system=system_a or of, benchmark=benchmark, subset=subset)

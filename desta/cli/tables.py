@@ -1,6 +1,7 @@
 """What commands print: tables for people, JSON for machines."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -41,6 +42,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
         return
+    from desta.evaluation.benchmarks.table import find_benchmark
     from desta.reports.evaluation import counts_of, exceptions, rule_of
 
     systems, shares = scores["systems"], scores["shares"]
@@ -60,22 +62,13 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
         table.add_row(
             escape(name), *values, escape(counts_of(figures)), rule_of(scores, figures.values())
         )
-    for cell in scores.get("scores", ()):
-        if cell["system"] == systems[0]["system"]:
-            same: dict[str, dict[str, Any]] = {
-                s["system"]: next((c for c in scores["scores"] if _is_of(c, s["system"], cell)), {})
-                for s in systems
-            }
-            heard = {name: _heard(c) for name, c in same.items()}
-            table.add_row(
-                escape(f"{cell['task']}, {cell['group']}: balanced accuracy"),
-                *(_figure(c.get("balanced_accuracy"), shares) for c in same.values()),
-                escape(counts_of(heard)),
-                "ours",
-            )
+    add = find_benchmark(scores["benchmark"]).detail_rows
+    for more in add(scores) if add else ():
+        cells = {s["system"]: more.cells.get(s["system"]) for s in systems}
+        figures = {name: cell for name, cell in cells.items() if isinstance(cell, Mapping)}
+        values = (c if isinstance(c, str) else _figure(c, shares) for c in cells.values())
+        table.add_row(escape(more.name), *values, escape(counts_of(figures)), more.rule)
     table.add_row("items", *(str(s["num_items"]) for s in systems))
-    for system, rate in scores.get("forgetting_rates", {}).items():
-        table.add_row(f"forgetting rate of {system}", f"{rate:+.1%}")
     console.width = max(console.width, _NAME_WIDTH + _FIGURE_WIDTH * (2 + len(systems)))
     console.print(table)
     for row in systems:
@@ -99,26 +92,10 @@ def _print_exceptions(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def _heard(cell: dict[str, Any]) -> dict[str, int] | None:
-    """Return what a cell of attributes rests on."""
-    if "num_examples" not in cell:
-        return None
-    num_items = cell["num_examples"]
-    return {"num_scored": num_items - cell["num_skipped"], "num_items": num_items}
-
-
-def _figure(estimate: dict[str, float] | None, shares: bool) -> str:
-    if estimate is None:
+def _figure(estimate: Mapping[str, Any] | None, shares: bool) -> str:
+    if not estimate or "value" not in estimate:
         return "-"
     value, error = estimate["value"], estimate["standard_error"]
     if not shares:  # they count to 5 or to 100
         return f"{value:.2f} ± {error:.2f}"
     return f"{100 * value:.2f} ± {100 * error:.2f}%"
-
-
-def _is_of(cell: dict[str, Any], system: str, other: dict[str, Any]) -> bool:
-    return (cell["system"], cell["task"], cell["group"]) == (
-        system,
-        other["task"],
-        other["group"],
-    )

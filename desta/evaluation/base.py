@@ -1,77 +1,106 @@
-"""What every benchmark is made of, and what it asks of a model."""
+"""The records of an evaluation (item, score, result), and the parts of a benchmark.
 
+Each file or folder in `benchmarks/` exports one `Benchmark`. Its three pure functions: `load` reads
+the questions as their authors publish them, `score` scores one answer by their rules, `aggregate`
+turns scored results into the figures that they print. An answer may be read in several ways, for
+example with a prefix and without: each reading has a score of its own.
+"""
+
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from desta.evaluation.items import Item, Report, Score
+from desta.config import to_plain
+from desta.evaluation.judge.templates import Template, fill
+from desta.evaluation.metrics import Report
+from desta.files import UNWRITABLE
+from desta.model.backbone.sampling import Sampling
+from desta.records import LOCATOR, NO_TRANSCRIPTION, AudioRef, Message
 
 MODEL = "model"
 """The system that is evaluated; most other systems are its baselines."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Item:
+    """One question of a benchmark."""
+
+    id: str
+    """Unique in the benchmark."""
+    messages: tuple[Message, ...]
+    """The conversation to be answered, as the benchmark forms it; of a stored result only its
+    clips are known."""
+    question: str
+    """The words of the last message without the clip, to be shown."""
+    target: str
+    """The right answer; empty where its authors keep it to themselves, or where there is none."""
+    choices: tuple[str, ...] = ()
+    """The closed set that the target is one of; empty for open questions."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Dimension -> group, for example `{"task": "sound", "difficulty": "easy"}`."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What else the scorer looks at, by its published names."""
+    transcription: str = NO_TRANSCRIPTION
+    """What is said in the clips, where the benchmark knows it; for baselines, the model reads
+    only what `messages` hold."""
+    described: tuple[Message, ...] = ()
+    """The conversation in which what the benchmark knows of the clips stands in their place, for
+    the baseline that reads it; empty where nothing is known."""
+
+    @property
+    def clips(self) -> tuple[AudioRef, ...]:
+        """All clips of the conversation, in order."""
+        return tuple(ref for message in self.messages for ref in message.audios)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How right one answer is."""
+
+    extracted: str | None = None
+    """How the answer was read; None where nothing could be read in it."""
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    """Reading -> score; None where the answer cannot be scored that way, which is counted."""
+    note: str | None = None
+    """Why a value is missing or drawn: the same words for every item with that reason."""
+    weight: float = 1.0
+    """What the item counts in a mean: the replies of a judge that it rests on."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Reading -> what the item counts in its mean, where that is not `weight`."""
+
+    def weight_of(self, reading: str) -> float:
+        """Return what the item counts in the mean of a reading."""
+        return self.weights.get(reading, self.weight)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """What one system answered to one item, and how right that is; a line of `results.jsonl`.
+    """The answer of one system to one item, and its score; a line of `results.jsonl`.
 
     It holds all that a scorer looks at, so that it can be scored again with nothing but itself.
     """
 
-    id: str
-    """Of the item: unique in the benchmark."""
-    system: str
-    groups: Mapping[str, str]
-    """Dimension -> group, as the benchmark reports it."""
-    question: str
-    """The words that ask, without the clip, to be shown."""
-    target: str
-    choices: tuple[str, ...]
-    record: Mapping[str, Any]
-    """What else the scorer looks at, by its published names."""
-    audio: tuple[str, ...]
-    """Paths of the clips, also where this system does not hear them: see `prompt`."""
-    transcription: str
-    """What is said in the clips, where the benchmark knows it; whether the system was told or
-    not."""
-    prompt: tuple[Mapping[str, Any], ...]
-    """The messages as this system was given them (`Message.to_json`); empty where nobody was
-    asked."""
+    item: Item
+    score: Score = Score()
+    system: str = ""
+    """Empty until a published results file is named."""
+    prompt: tuple[Mapping[str, Any], ...] = ()
+    """The messages that the system was given (`Message.to_json`); empty where nobody was asked."""
     output: str | None
-    """What the system wrote, as it is; None where it could not be asked."""
+    """The raw answer; None where the system could not be asked."""
     skipped: str | None = None
-    """Why it could not be asked: the same words for everything it befalls."""
+    """Why it could not be asked: the same words for every item with that reason."""
     replies: tuple[str, ...] = ()
-    """What a judge said of the output."""
-    extracted: str | None = None
-    """What the output was taken to say; None where nothing could be told."""
-    values: Mapping[str, float | None] = field(default_factory=dict)
-    """Reading -> score; None where the output cannot be scored that way."""
-    note: str | None = None
-    """Why a value is missing or drawn."""
-    weight: float = 1.0
-    """What the item counts in a mean."""
-    weights: Mapping[str, float] = field(default_factory=dict)
-    """Reading -> what the item counts in its mean, where that is not `weight`."""
+    """The verdicts of a judge on the output, as it wrote them."""
+    claimed: Mapping[str, bool] = field(default_factory=dict)
+    """Reading -> whether a published file itself calls the answer right; not stored."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object, every field written, but for `weights` where there are none."""
-        record = asdict(self)
-        if not self.weights:
-            del record["weights"]
-        return record
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Result":
-        """Build a result from a JSON object.
-
-        Raises:
-            KeyError, TypeError: a field is missing or unknown.
-        """
-        values = dict(record)
-        for name in ("choices", "audio", "prompt", "replies"):
-            if name in values:
-                values[name] = tuple(values[name])
-        return cls(**values)
+    @property
+    def id(self) -> str:
+        """The id of the item."""
+        return self.item.id
 
     @property
     def heard(self) -> bool:
@@ -79,75 +108,239 @@ class Result:
         return any(message.get("audios") for message in self.prompt)
 
     @property
-    def item(self) -> Item:
-        """The item, as far as its scorer looks at it; its messages are not kept."""
-        return Item(
-            id=self.id,
-            messages=(),
-            question=self.question,
-            target=self.target,
-            choices=self.choices,
-            groups=self.groups,
-            record=self.record,
-            transcription=self.transcription,
-        )
+    def audio(self) -> tuple[str, ...]:
+        """Paths of the clips, also where this system does not hear them: see `prompt`."""
+        return tuple(str(ref.audio) for ref in self.item.clips)
 
-    @property
-    def score(self) -> Score:
-        """The score, without the answer."""
-        return Score(
-            id=self.id,
-            groups=self.groups,
-            extracted=self.extracted,
-            values=self.values,
-            note=self.note,
-            weight=self.weight,
-            weights=self.weights,
-        )
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object, every field written, but for `weights` where there are none."""
+        item, score = self.item, self.score
+        row: dict[str, Any] = {
+            "id": item.id,
+            "system": self.system,
+            "groups": item.groups,
+            "question": item.question,
+            "target": item.target,
+            "choices": item.choices,
+            "record": item.record,
+            "audio": self.audio,
+            "transcription": item.transcription,
+            "prompt": self.prompt,
+            "output": self.output,
+            "skipped": self.skipped,
+            "replies": self.replies,
+            "extracted": score.extracted,
+            "values": score.values,
+            "note": score.note,
+            "weight": score.weight,
+        }
+        if score.weights:
+            row["weights"] = score.weights
+        plain: dict[str, Any] = to_plain(row)
+        return plain
 
-    def scored(self, score: Score) -> "Result":
-        """Return this result with another score."""
-        return replace(
-            self,
-            extracted=score.extracted,
-            values=dict(score.values),
-            note=score.note,
-            weight=score.weight,
-            weights=dict(score.weights),
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "Result":
+        """Build a result from a JSON object with the keys and types of `formats.ResultRow`."""
+        clips = tuple(AudioRef(audio=path) for path in row["audio"])
+        return cls(
+            item=Item(
+                id=row["id"],
+                messages=(Message(role="user", content="", audios=clips),) if clips else (),
+                question=row["question"],
+                target=row["target"],
+                choices=tuple(row["choices"]),
+                groups=row["groups"],
+                record=row["record"],
+                transcription=row["transcription"],
+            ),
+            score=Score(
+                extracted=row.get("extracted"),
+                values=row.get("values", {}),
+                note=row.get("note"),
+                weight=row.get("weight", 1.0),
+                weights=row.get("weights", {}),
+            ),
+            system=row["system"],
+            prompt=tuple(row["prompt"]),
+            output=row["output"],
+            skipped=row.get("skipped"),
+            replies=tuple(row.get("replies", ())),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """A named test set: how it is read, scored and summed up."""
+class About:
+    """A benchmark as `desta benchmarks` shows it."""
+
+    title: str
+    """What it asks, in a line."""
+    data: str
+    """What `--data` is."""
+    subsets: str = "-"
+    """Parts that can be asked alone, by `--set 'data.subsets=[...]'`."""
+    metrics: str
+    judge: str = "none"
+    """Whether a model has to say what is right."""
+    published: str = "-"
+    """Results files of others that `desta score` reads."""
+    licence: str
+    source: str
+    """Where it comes from."""
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether the reply of a judge can be read."""
+
+    in_form: bool
+    """By the official parser."""
+    read: bool
+    """By ours, which takes more forms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How a benchmark asks a judge about answers."""
+
+    templates: Mapping[str, Template]
+    """Kind of question -> its default."""
+    kind: Callable[[Result], str | None]
+    """Which of them a result asks for; None: none, rules decide."""
+    values: Callable[[Result], dict[str, str]]
+    """Placeholder -> text."""
+    read: Callable[[str, str], Verdict]
+    """(kind, reply) -> whether it can be read."""
+    sampling: Sampling
+    """As the benchmark samples its judge, where it says so."""
+    num_replies: int = 1
+
+    def messages(self, result: Result, template: Template) -> tuple[Message, ...]:
+        """Return the conversation in which the judge is asked about an answer."""
+        values = {name: plain(text) for name, text in self.values(result).items()}
+        return form_messages(template.system, fill(template.question, values), [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What the user says of published results files, where these do not tell."""
+
+    subset: str | None = None
+    """The part of the benchmark that they answer."""
+    references: Path | None = None
+    """File of right answers."""
+    language: str | None = None
+    """Of all answers, code or English name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedForm:
+    """Results files of a benchmark as others publish them."""
+
+    read: Callable[[Sequence[Path], ReadOptions], list[Result]]
+    """Files of one system, which they do not name -> its results, scored."""
+    any_order: bool = False
+    """Whether ids only count the rows of a file, which may be in any order: then items are told
+    apart by `Benchmark.key`."""
+    find_references: Callable[[Sequence[Path]], Path | None] | None = None
+    """Files -> the one that holds right answers; None where a benchmark has no files of these."""
+    words: str = ""
+    """Words in names of such files, and of their folders, that tell nothing of a system."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetailRow:
+    """A row that a benchmark adds to the printed table of figures."""
 
     name: str
+    cells: Mapping[str, Mapping[str, Any] | str | None]
+    """System -> figure or text; None where it has none."""
+    rule: str = ""
+    """Whose rule it is."""
+
+
+def hash_questions(items: Sequence[Item]) -> str:
+    """Return a version: the number of questions, and a hash of them and their right answers."""
+    lines = sorted(f"{item.id}\t{item.question}\t{item.target}" for item in items)
+    digest = hashlib.sha256("\n".join(lines).encode(errors=UNWRITABLE)).hexdigest()[:12]
+    return f"{len(items)} items ({digest})"
+
+
+def _share(item: Item, reading: str) -> tuple[float, float]:
+    return 0.0, 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A named test set: how it is read, asked, scored and summed up."""
+
+    name: str
+    about: About
     data: type[Any]
     """Dataclass of the section `data` of its recipe (`evaluation/recipe.py`)."""
     load: Callable[[Any], list[Item]]
     """Data section -> items."""
-    version: Callable[[Sequence[Item]], str]
-    """Names the questions; changes whenever one of them does, or a rule."""
     score: Callable[[Item, str, Sequence[str]], Score]
     """(item, output, replies of a judge) -> score."""
     aggregate: Callable[[Sequence[Result], str], Report]
     """(results of one system, unanswered ones too, version) -> figures."""
     max_new_tokens: int
     """Longest answer, where the recipe does not say."""
+    version: Callable[[Sequence[Item]], str] = hash_questions
+    """Names the questions; changes whenever one of them does, or a rule."""
     systems: tuple[str, ...] = (MODEL,)
     """Systems that answer, where the recipe does not say."""
     transcribe: bool = True
     """Whether the model is given its own transcriptions, where the recipe does not say."""
+    official: tuple[str, ...] = ()
+    """Readings that are its authors' rules; all others are ours."""
     shares: bool = True
     """Whether its figures are shares, 1 being all; else they are in units of their own."""
+    lower_is_better: bool = False
+    scale: Callable[[Item, str], tuple[float, float]] = _share
+    """(item, reading) -> its worst and its best score."""
     closed_sets: bool = False
     """Whether a task always asks for the same choices: its majority is then a class, else the
     place of an option in the list."""
+    dimensions: tuple[str, ...] = ()
+    """Those that every item has a group of, and `aggregate` needs."""
+    find_fault: Callable[[Result], str | None] | None = None
+    """Stored result -> why it cannot be scored; None if it can."""
+    key: Callable[[Item], tuple[object, ...]] | None = None
+    """Tells items apart where ids only count the rows of a file; None: ids do."""
     optional: Callable[[Any, Sequence[Item]], list[Item]] | None = None
     """(data section, answered items) -> the questions of those of their parts that are asked only
     where a recipe names them."""
-    official: tuple[str, ...] = ()
-    """Readings that are its authors' rules; all others are ours."""
-    lower_is_better: bool = False
+    published: PublishedForm | None = None
+    """None: nobody publishes results of it."""
+    judging: Judging | None = None
+    """None: rules alone decide."""
     details: Callable[[Sequence[Result]], Mapping[str, Any]] | None = None
-    """What its scores hold beside the reports of the systems."""
+    """Results of all systems -> what `scores.json` holds beside the reports of the systems."""
+    detail_rows: Callable[[Mapping[str, Any]], list[DetailRow]] | None = None
+    """`scores.json` -> what of the details is printed with the figures."""
+
+    def rescore(self, result: Result) -> Result:
+        """Return a result scored anew, with the replies of a judge that it has."""
+        if result.output is None:
+            return result
+        return replace(result, score=self.score(result.item, result.output, result.replies))
+
+
+def form_messages(system: str, prompt: str, clips: Sequence[Path | str]) -> tuple[Message, ...]:
+    """Return a conversation of a system prompt, where there is one, and a question about clips.
+
+    Args:
+        system: empty for none.
+        prompt: holds one locator per clip.
+        clips: paths; what is said in them is withheld.
+    """
+    heard = tuple(AudioRef(audio=str(clip), text=NO_TRANSCRIPTION) for clip in clips)
+    turn = Message(role="user", content=prompt, audios=heard)
+    return (Message(role="system", content=system), turn) if system else (turn,)
+
+
+def plain(text: str) -> str:
+    """Return text that asks for no clip, whatever its author wrote in it."""
+    return text.replace(LOCATOR, "")

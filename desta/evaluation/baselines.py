@@ -7,9 +7,8 @@ the clip. The same engine reads them: without a clip it is its backbone, token f
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from desta.data.layout import wrap_locators
 from desta.errors import DataError
-from desta.evaluation.items import Item
+from desta.evaluation.base import Item
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
 NO_DESCRIPTION = "the benchmark knows nothing of the clip that could be told"
@@ -48,6 +47,8 @@ BASELINES: dict[str, Callable[[Item], tuple[Message, ...]]] = {
 
 def tell(item: Item, *texts: str) -> tuple[Message, ...]:
     """Put texts in the places of the clips, in order; one text serves for all of them."""
+    from desta.data.layout import wrap_locators  # which imports torch: the table is read without
+
     count = sum(len(message.audios) for message in item.messages)
     rest = iter(texts * count if len(texts) == 1 else texts)
     told = []

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta.errors import DataError
+from desta.evaluation.base import Item
 from desta.evaluation.benchmarks.table import find_benchmark
-from desta.evaluation.items import TOTAL, Item
-from desta.evaluation.metrics import Estimate
+from desta.evaluation.metrics import TOTAL, Estimate
 from desta.evaluation.pairing import (
     NEITHER,
     ONLY_FIRST,

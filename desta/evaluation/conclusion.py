@@ -10,7 +10,7 @@ from typing import Any
 from desta.evaluation.base import MODEL, Benchmark, Result
 from desta.evaluation.baselines import NO_AUDIO
 from desta.evaluation.compare import Difference, differences
-from desta.evaluation.items import TOTAL
+from desta.evaluation.metrics import TOTAL
 from desta.evaluation.pairing import Contender, pair
 from desta.evaluation.systems import CASCADE
 

@@ -68,7 +68,7 @@ def read_contender(
     if not ours:
         return _published(paths, system, benchmark, subset)
     if subset is not None:
-        raise ConfigError("--subset says nothing to an evaluation of ours", fix="leave it out")
+        raise ConfigError("--subset cannot be used with an evaluation of ours", fix="leave it out")
     return _joined([_evaluation(path, system, benchmark) for path in paths], paths)
 
 

@@ -1,7 +1,9 @@
 """What the files of an evaluation hold, as far as our readers look at it."""
 
-from typing import NotRequired, TypedDict
+from collections.abc import Callable
+from typing import Any, NotRequired, TypedDict
 
+from desta.errors import DataError
 from desta.schema import Json
 
 REMADE = "mend that line or key, or evaluate again"
@@ -129,3 +131,35 @@ class MessageRow(TypedDict):
     role: str
     content: str
     audios: NotRequired[list[dict[str, Json]] | None]
+
+
+class ResultRow(TypedDict):
+    """A line of `results.jsonl`, which holds no other keys (`base.Result`)."""
+
+    id: str
+    system: str
+    groups: dict[str, str]
+    question: str
+    target: str
+    choices: list[str]
+    record: dict[str, Any]
+    audio: list[str]
+    transcription: str
+    prompt: list[dict[str, Any]]
+    output: str | None
+    skipped: NotRequired[str | None]
+    replies: NotRequired[list[str]]
+    extracted: NotRequired[str | None]
+    values: NotRequired[dict[str, float | None]]
+    note: NotRequired[str | None]
+    weight: NotRequired[float]
+    weights: NotRequired[dict[str, float]]
+
+
+def fault_of_record(read: Callable[[], object]) -> str | None:
+    """Return why the record of a result cannot be read; None if it can."""
+    try:
+        read()
+    except DataError as error:
+        return f"record: {error.message}"
+    return None

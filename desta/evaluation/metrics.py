@@ -1,6 +1,7 @@
-"""How right a list of answers is, and how sure one can be of that."""
+"""How right a list of answers is, and how sure one can be of that; which choice an answer names."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 
 NONE = "none"
 """Column of the confusion matrix: no class was named, or several."""
+TOTAL = "total"
+"""Dimension of the cells that hold all items."""
+NOT_OFFERED = "the right answer is not among the choices"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,75 @@ class Figure(Estimate):
         """Return a JSON object, every field written."""
         counts = {"num_scored": self.num_scored, "num_items": self.num_items}
         return {**super().to_json(), "reading": self.reading, **counts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One reading, averaged over the items of a group."""
+
+    reading: str
+    dimension: str
+    group: str
+    estimate: Estimate | None
+    """None where no item of the group could be scored."""
+    num_scored: int
+    num_unscored: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object, every field written."""
+        estimate = self.estimate.to_json() if self.estimate else None
+        return {**self.__dict__, "estimate": estimate}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All figures of a benchmark."""
+
+    benchmark: str
+    version: str
+    """Of the questions, as far as the file tells."""
+    figures: Mapping[str, Estimate]
+    """By the names that the authors give them, in their units; one that is no `Figure` is named
+    after its reading, and rests on all items."""
+    cells: tuple[Cell, ...]
+    notes: tuple[Mapping[str, Any], ...]
+    """`{reason, count, example}` of what was not scored, or not as asked."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object, every field written."""
+        return {
+            "benchmark": self.benchmark,
+            "version": self.version,
+            "figures": {
+                name: (
+                    e if isinstance(e, Figure) else figure(e, [find(self.cells, name)])
+                ).to_json()
+                for name, e in self.figures.items()
+            },
+            "cells": [cell.to_json() for cell in self.cells],
+            "notes": [dict(note) for note in self.notes],
+        }
+
+
+def find(cells: Iterable[Cell], reading: str, dimension: str = TOTAL, group: str = TOTAL) -> Cell:
+    """Return the one cell of a table; an empty one where it has none."""
+    wanted = (reading, dimension, group)
+    found = (cell for cell in cells if (cell.reading, cell.dimension, cell.group) == wanted)
+    counts = {"num_scored": 0, "num_unscored": 0}
+    empty = Cell(reading=reading, dimension=dimension, group=group, estimate=None, **counts)
+    return next(found, empty)
+
+
+def figure(estimate: Estimate, cells: Sequence[Cell]) -> Figure:
+    """Return an estimate as a figure that rests on the items of cells, all of one reading."""
+    num_scored = sum(cell.num_scored for cell in cells)
+    return Figure(
+        value=estimate.value,
+        standard_error=estimate.standard_error,
+        reading=cells[0].reading,
+        num_scored=num_scored,
+        num_items=num_scored + sum(cell.num_unscored for cell in cells),
+    )
 
 
 def confusion_matrix(
@@ -124,3 +197,55 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
         value=sum(estimate.value for estimate in estimates) / len(estimates),
         standard_error=float(np.sqrt(variance)) / len(estimates),
     )
+
+
+def named_choices(
+    answer: str, choices: Sequence[str], synonyms: Mapping[str, Sequence[str]] | None = None
+) -> set[str]:
+    """Return the choices whose words the answer holds one after another.
+
+    Case and punctuation do not count. A longer choice hides the shorter ones inside it.
+
+    Args:
+        answer: what was said.
+        choices: the closed set.
+        synonyms: words that count as naming a choice, beside the choice itself.
+
+    >>> named_choices("It is a bass drum.", ["Drum", "Bass drum"])
+    {'Bass drum'}
+    """
+    words = _words(answer)
+    spellings = sorted(
+        (
+            (_words(text), choice)
+            for choice in choices
+            for text in (choice, *(synonyms or {}).get(choice, ()))
+        ),
+        key=lambda spelling: -len(spelling[0]),
+    )
+    named = set()
+    for spelling, choice in spellings:
+        for start in range(len(words) if spelling else 0):
+            if words[start : start + len(spelling)] == spelling:
+                named.add(choice)
+                words[start : start + len(spelling)] = [""] * len(spelling)  # not to be read again
+    return named
+
+
+def check_offered(target: str, choices: Sequence[str]) -> str | None:
+    """Return `NOT_OFFERED` where a right answer is known and is none of the choices.
+
+    Case, punctuation and the order of words do not count.
+
+    >>> check_offered("a dog", ["cat", "cow"])
+    'the right answer is not among the choices'
+    """
+    if not target or not choices:
+        return None
+    right = set(_words(target)) or target.strip()
+    return None if any(right == (set(_words(c)) or c.strip()) for c in choices) else NOT_OFFERED
+
+
+def _words(text: str) -> list[str]:
+    kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text.casefold())
+    return "".join(kept).split()  # marks are vowels in many scripts

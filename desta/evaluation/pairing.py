@@ -1,28 +1,26 @@
 """Which items two systems have both answered, and why the others are left out.
 
-Items are the same if their ids are, and question, choices and right answer as well. VoiceBench and
-Speech-IFEval have no ids: theirs count the rows of a file, so that the content tells items apart.
-A right answer that only one of the two files holds is that of both.
+Items are the same if their ids are, and question, choices and right answer as well. Where ids only
+count the rows of a file, the content tells items apart (`Benchmark.key`). A right answer that only
+one of the two files holds is that of both.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from desta.errors import DataError
-from desta.evaluation.base import Result
-from desta.evaluation.benchmarks.table import find_benchmark, rescore
-from desta.evaluation.items import Item
+from desta.evaluation.base import Item, Result, Score
+from desta.evaluation.benchmarks.table import find_benchmark
 
 ONLY_FIRST = "only A answers it"
 ONLY_SECOND = "only B answers it"
 NEITHER = "neither A nor B answers it"
 NOT_ASKED = "it is not among the questions of --data"
-_NUMBERED = ("voicebench", "speech_ifeval")
 
 Key = tuple[object, ...]
-_T = TypeVar("_T", Result, Item)
+T = TypeVar("T", Result, Item)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +74,16 @@ def pair(
     for key in dict.fromkeys([*(asked or ()), *sides[0], *sides[1]]):
         one, other = sides[0].get(key), sides[1].get(key)
         item = asked.get(key) if asked is not None else None
-        any_of = one or other or item
-        assert any_of is not None
+        forms = [each for each in (one and one.item, other and other.item, item) if each]
         if asked is not None and item is None:
-            left.add(NOT_ASKED, any_of.id)
+            left.add(NOT_ASKED, forms[0].id)
         elif one is None or other is None:
-            left.add(ONLY_FIRST if one else ONLY_SECOND if other else NEITHER, any_of.id)
-        elif difference := _difference([each for each in (one, other, item) if each]):
+            left.add(ONLY_FIRST if one else ONLY_SECOND if other else NEITHER, forms[0].id)
+        elif difference := _difference(forms):
             reason, told = difference
-            left.add(reason, f"{any_of.id} ({told})")
+            left.add(reason, f"{forms[0].id} ({told})")
         else:
-            target = next((each.target for each in (one, other, item) if each and each.target), "")
+            target = next((form.target for form in forms if form.target), "")
             pairs.append(_pair(*(_with_target(first.benchmark, r, target) for r in (one, other))))
     return pairs, left.rows()
 
@@ -117,21 +114,21 @@ def _by_key(contender: Contender) -> dict[Key, Result]:
     return _keyed(contender.benchmark, [r for r in contender.results if r.skipped is None])
 
 
-def _keyed(benchmark: str, asked: Iterable[_T]) -> dict[Key, _T]:
+def _keyed(benchmark: str, asked: Iterable[T]) -> dict[Key, T]:
     """Return items by what tells them apart; of equal ones also by their number among those."""
-    if benchmark not in _NUMBERED:
+    key_of = find_benchmark(benchmark).key
+    if key_of is None:
         return {(one.id,): one for one in asked}
     seen: Counter[Key] = Counter()
     found = {}
     for one in asked:
-        part = one.id.rpartition("/")[0]
-        key: Key = (part, one.record.get("audio_filepath"), _words(one.question))
+        key: Key = key_of(one.item if isinstance(one, Result) else one)
         found[*key, seen[key]] = one
         seen[key] += 1
     return found
 
 
-def _difference(asked: Sequence[Any]) -> tuple[str, str] | None:
+def _difference(asked: Sequence[Item]) -> tuple[str, str] | None:
     """Return what differs between forms of an item, and how; None if it is the same item."""
     for what, values in (
         ("the question differs", [_words(one.question) for one in asked]),
@@ -146,25 +143,28 @@ def _difference(asked: Sequence[Any]) -> tuple[str, str] | None:
 
 def _with_target(benchmark: str, result: Result, target: str) -> Result:
     """Return a result scored by a right answer that its own file lacks."""
-    if result.target or not target:
+    if result.item.target or not target:
         return result
-    known = rescore(find_benchmark(benchmark), replace(result, target=target))
+    known = replace(result, item=replace(result.item, target=target))
+    found = find_benchmark(benchmark).rescore(known).score.values
     values = {
-        name: v if v is not None else known.values.get(name) for name, v in result.values.items()
+        name: value if value is not None else found.get(name)
+        for name, value in result.score.values.items()
     }
-    return replace(result, target=target, values=values)
+    return replace(known, score=replace(result.score, values=values))
 
 
 def _pair(one: Result, other: Result) -> Pair:
-    readings = dict.fromkeys([*one.values, *other.values])
+    a, b = one.score, other.score
+    readings = dict.fromkeys([*a.values, *b.values])
     return Pair(
-        groups={**other.groups, **one.groups},
-        values={reading: _both(one, other, reading) for reading in readings},
-        weights={r: (one.score.weight_of(r) + other.score.weight_of(r)) / 2 for r in readings},
+        groups={**other.item.groups, **one.item.groups},
+        values={reading: _both(a, b, reading) for reading in readings},
+        weights={r: (a.weight_of(r) + b.weight_of(r)) / 2 for r in readings},
     )
 
 
-def _both(one: Result, other: Result, reading: str) -> tuple[float, float] | None:
+def _both(one: Score, other: Score, reading: str) -> tuple[float, float] | None:
     values = one.values.get(reading), other.values.get(reading)
     return None if values[0] is None or values[1] is None else (values[0], values[1])
 

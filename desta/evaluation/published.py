@@ -1,50 +1,36 @@
-"""Results files that others published, as they are: read, scored by our rules, told apart.
+"""Results files that others published: read, scored by our rules, held against the questions.
 
-    mmau, mmar       JSON list of the questions with `model_output` or `model_prediction`
-    sakura           {"results": {...}} of the official scripts, one file for each hop
-    dynamic_superb   {"predictions": [...]} or a bare list, one file for each instance
-    voicebench       JSONL, one file for each subset
-    speech_ifeval    JSONL: raw outputs, `rule_eval@*`, `llm_eval@*`, one file for each section
-    transcription    tables or texts, see `transcription_files`
-
-All of them may be gzipped. What a file does not hold, such as clips, is missing in the results too.
+Each benchmark reads its own form (`Benchmark.published`), gzipped or not. What a file does not
+hold, such as clips, is missing in the results too.
 """
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from desta.config import suggest
 from desta.errors import ConfigError, DataError
-from desta.evaluation.answered import Answered
-from desta.evaluation.base import Benchmark, Result
-from desta.evaluation.benchmarks import dynamic_superb, mmau, sakura
-from desta.evaluation.benchmarks.speech_ifeval import items as speech_ifeval_items
-from desta.evaluation.benchmarks.table import load_questions
-from desta.evaluation.benchmarks.transcription import files as transcription_files
-from desta.evaluation.benchmarks.voicebench import files as voicebench_files
-from desta.evaluation.benchmarks.voicebench import score as voicebench
-from desta.evaluation.items import Item, Score, check_same
+from desta.evaluation.base import Benchmark, Item, PublishedForm, ReadOptions, Result
+from desta.evaluation.benchmarks.table import BENCHMARKS
+from desta.evaluation.published_files import NOT_ANSWERED
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.evaluation.scores import sum_up
 
 _BETWEEN = "-_.@ "
-_ANY_SYSTEM = re.compile(
-    "|".join(
-        (
-            "reports?|results?|outputs?|pred(iction)?s?|answers?|responses?|eval(uation)?s?|scores?",
-            "judged?|judge?ments?|rule|llm|tmp|test|mini|single|multi|hop|audio|text|data|files?",
-            "published|logs?|runs?|closed|ended|questions|creative|writing|chain|of|thought",
-            "woprompt|animal|emotion|gender|language|mmau|mmar|sakura|voicebench|dynamic|superb",
-            "speech|ifeval",
-        )
-    )
+FORMS: dict[str, PublishedForm] = {
+    name: benchmark.published for name, benchmark in BENCHMARKS.items() if benchmark.published
+}
+"""Benchmark -> how others publish results of it."""
+_WORDS = (
+    "reports?|results?|outputs?|pred(iction)?s?|answers?|responses?|eval(uation)?s?|scores?",
+    "judged?|judge?ments?|test|audio|text|data|files?|published|logs?|runs?",
+    *(word for form in FORMS.values() for word in form.words.split()),
 )
+_ANY_SYSTEM = re.compile("|".join(_WORDS))
 """Words in names of files and folders that tell nothing of a system."""
 _NUM_NAMED = 3
-NOT_ANSWERED = "the results file does not answer it"
 PUBLISHED_OTHERWISE = "the file itself says otherwise of the score"
 
 
@@ -56,9 +42,9 @@ class Published:
     version: str
     """Of the questions, as far as the files tell, or of those they were compared with."""
     results: tuple[Result, ...]
-    num_told: int
+    num_claimed: int
     """Answers of which the files themselves say whether they are right."""
-    told_otherwise: tuple[str, ...]
+    disputed: tuple[str, ...]
     """Ids of those that are scored otherwise here."""
 
 
@@ -92,45 +78,63 @@ def read_results(
         DataError: a file is missing, broken, in another form, or answers other questions, or a
             question is answered twice.
     """
-    if benchmark.name not in FORMS:
+    form = benchmark.published
+    if form is None:
         raise ConfigError(
             f"{benchmark.name} has no published form of results",
             fix=f"give one of {', '.join(FORMS)}, or the results.jsonl of an evaluation",
         )
-    read = FORMS[benchmark.name]
-    if benchmark.name == "transcription":
+    if form.find_references:
         if data and references:
             raise ConfigError("--data and --references both say what was said", fix="give one")
         references, data = references or (Path(data) if data else None), None
-        if references is None and (references := transcription_files.find_references(paths)):
+        if references is None and (references := form.find_references(paths)):
             paths = [path for path in paths if path != references]
-        found = transcription_files.read_answered(paths, references, language)
     elif references or language:
         raise ConfigError(
-            f"--{'references' if references else 'language'} says nothing to {benchmark.name}",
-            fix="leave it out; transcriptions alone have it",
+            f"--{'references' if references else 'language'} cannot be used with {benchmark.name}",
+            fix="leave it out; it is for transcriptions",
         )
-    else:
-        found = read(paths, subset)
+    options = ReadOptions(subset=subset, references=references, language=language)
+    found = form.read(paths, options)
     where = ", ".join(str(path) for path in paths)
     name = name or name_of(paths)
-    results = [_result(answered, name) for answered in found]
-    told = [answered for answered in found if answered.told]
-    items = [answered.item for answered in found]
+    results = [replace(result, system=name) for result in found]
+    items = [result.item for result in found]
     version = benchmark.version(items)
     if data is not None:
         questions = load_questions(benchmark, data, items)
     if questions:
-        if benchmark.name == "speech_ifeval":
-            results = _by_content(results, questions, where)
+        if form.any_order:
+            results = _by_content(benchmark, results, questions, where)
         results, version = _complete(results, questions, where, name), benchmark.version(questions)
     return Published(
         benchmark=benchmark,
         version=version,
         results=tuple(results),
-        num_told=len(told),
-        told_otherwise=tuple(each.item.id for each in told if _scored_otherwise(each)),
+        num_claimed=sum(bool(result.claimed) for result in found),
+        disputed=tuple(result.id for result in found if _scored_otherwise(result)),
     )
+
+
+def load_questions(benchmark: Benchmark, data: str, answered: Sequence[Item] = ()) -> list[Item]:
+    """Return the questions that somebody's answers are held against.
+
+    Args:
+        benchmark: what was answered.
+        data: folder, file or Hub id of its questions.
+        answered: what was; parts that are asked only by name are among the questions where it
+            holds answers to them.
+
+    Raises:
+        ConfigError: the benchmark has no files of questions.
+        DataError: they cannot be read.
+    """
+    if benchmark.data is not BenchmarkFiles:
+        raise ConfigError(f"{benchmark.name} has no files of questions", fix="leave --data out")
+    files = BenchmarkFiles(path=data)
+    asked = benchmark.load(files)
+    return [*asked, *benchmark.optional(files, answered)] if benchmark.optional else asked
 
 
 def score_published(published: Published, *, allow_missing: bool = False) -> dict[str, Any]:
@@ -151,70 +155,70 @@ def score_published(published: Published, *, allow_missing: bool = False) -> dic
             allow_missing=allow_missing,
         ),
     }
-    if published.told_otherwise:
+    if published.disputed:
         scores["systems"][0]["notes"].append(
             {
                 "reason": PUBLISHED_OTHERWISE,
-                "count": len(published.told_otherwise),
-                "example": published.told_otherwise[0],
+                "count": len(published.disputed),
+                "example": published.disputed[0],
             }
         )
     return scores
-
-
-def _result(answered: Answered, system: str) -> Result:
-    item = answered.item
-    result = Result(
-        id=item.id,
-        system=system,
-        groups=item.groups,
-        question=item.question,
-        target=item.target,
-        choices=item.choices,
-        record=item.record,
-        audio=tuple(ref.audio for message in item.messages for ref in message.audios),
-        transcription=item.transcription,
-        prompt=(),
-        output=answered.output,
-        skipped=None if answered.output is not None else answered.skipped or NOT_ANSWERED,
-        replies=answered.replies,
-    )
-    return result.scored(answered.score)
 
 
 def _complete(
     results: Sequence[Result], questions: Sequence[Item], where: str, system: str
 ) -> list[Result]:
     """Return a result for every question, with what the questions know beside the file."""
-    answered = {result.id: result for result in results}
-    check_same(questions, answered, where)
+    answers = {result.id: result for result in results}
+    _refuse_others(sorted(answers.keys() - {item.id for item in questions}), where)
     completed = []
-    for item in questions:
-        result = answered.get(item.id)
+    for asked in questions:
+        result = answers.get(asked.id)
         if result is None:
-            score = _unanswered(item)
-            completed.append(_result(score, system))
+            lost = Result(item=asked, system=system, output=None, skipped=NOT_ANSWERED)
+            completed.append(lost)
             continue
-        if not item.question.startswith(result.question):
+        item = result.item
+        if not asked.question.startswith(item.question):
             raise DataError(
-                f"{where}: {item.id!r} is {result.question!r}, and {item.question!r} in the "
+                f"{where}: {item.id!r} is {item.question!r}, and {asked.question!r} in the "
                 "questions",
                 fix="score it with the questions it was made from, in their order",
             )
-        if result.target and item.target and result.target != item.target:
+        if item.target and asked.target and item.target != asked.target:
             raise DataError(
-                f"{where}: the right answer of {item.id!r} is {result.target!r}, and "
-                f"{item.target!r} in the questions",
+                f"{where}: the right answer of {item.id!r} is {item.target!r}, and "
+                f"{asked.target!r} in the questions",
                 fix="score it with the questions it was made from",
             )
-        audio = tuple(ref.audio for message in item.messages for ref in message.audios)
-        completed.append(replace(result, audio=audio, transcription=item.transcription))
+        known = replace(item, messages=asked.messages, transcription=asked.transcription)
+        completed.append(replace(result, item=known))
     return completed
 
 
-def _unanswered(item: Item) -> Answered:
-    score = Score(id=item.id, groups=item.groups, extracted=None, values={})
-    return Answered(item=item, output=None, score=score)
+def _by_content(
+    benchmark: Benchmark, results: Sequence[Result], questions: Sequence[Item], where: str
+) -> list[Result]:
+    """Number answers as the questions, where files hold them in any order."""
+    assert benchmark.key is not None
+    ids = {benchmark.key(item): item.id for item in questions}
+    keys = [benchmark.key(result.item) for result in results]
+    others = [r.item.question for r, key in zip(results, keys, strict=True) if key not in ids]
+    _refuse_others(others, where)
+    return [
+        replace(result, item=replace(result.item, id=ids[key]))
+        for result, key in zip(results, keys, strict=True)
+    ]
+
+
+def _refuse_others(others: Sequence[str], where: str) -> None:
+    if others:
+        raise DataError(
+            f"{where} answers {len(others)} questions that are not in this version of the "
+            f"benchmark, for example {others[0]!r}",
+            fix="score it with the questions it was made from",
+        )
 
 
 def name_of(paths: Sequence[Path]) -> str:
@@ -250,95 +254,6 @@ def _tells(name: str) -> bool:
     )
 
 
-def _scored_otherwise(answered: Answered) -> bool:
-    values = answered.score.values
-    return any(values.get(name) not in (None, right) for name, right in answered.told.items())
-
-
-def _by_content(results: Sequence[Result], questions: Sequence[Item], where: str) -> list[Result]:
-    """Number answers to Speech-IFEval as the questions: their files are in any order."""
-    ids = {speech_ifeval_items.key_of(item): item.id for item in questions}
-    if strangers := [r for r in results if speech_ifeval_items.key_of(r.item) not in ids]:
-        raise DataError(
-            f"{where} answers {len(strangers)} questions that are not in this version of the "
-            f"benchmark, for example {strangers[0].question!r}",
-            fix="score it with the questions it was made from",
-        )
-    return [replace(r, id=ids[speech_ifeval_items.key_of(r.item)]) for r in results]
-
-
-def _each(
-    read: Callable[[Path, str | None], list[Answered]],
-) -> Callable[[Sequence[Path], str | None], list[Answered]]:
-    def read_all(paths: Sequence[Path], subset: str | None) -> list[Answered]:
-        files = enumerate(paths)
-        found = [(f, row, a) for f, path in files for row, a in enumerate(read(path, subset))]
-        _check_once(found, paths)
-        return [answered for _, _, answered in found]
-
-    return read_all
-
-
-def _check_once(found: Sequence[tuple[int, int, Answered]], paths: Sequence[Path]) -> None:
-    """Raise DataError, which names the two places, if an item is answered in two files.
-
-    Files of Dynamic-SUPERB begin an id with the name of the instance, or not, and the split of
-    VoiceBench is told by the name of a file, if at all.
-
-    Args:
-        found: number of the file and of the row, and the answer.
-        paths: of the files.
-    """
-    places: dict[tuple[object, ...], tuple[int, int, bool]] = {}
-    for file, row, answered in found:
-        item = answered.item
-        forms: list[tuple[object, ...]] = [(item.id,)]
-        if instance := item.groups.get("instance"):
-            forms.append((instance, Path(item.id).stem.removeprefix(f"{instance}_")))
-        known = True
-        if subset := voicebench.SUBSETS.get(item.groups.get("subset", "")):
-            known = item.groups.get("split", "test") in ("test", *subset.splits, *subset.others)
-            forms.append((subset, item.question, row))
-        for form in forms:
-            other, other_row, other_known = places.setdefault(form, (file, row, known))
-            same = form[0] == item.id or not (known and other_known) or "instance" in item.groups
-            if same and other != file:
-                raise DataError(
-                    f"id {item.id!r} occurs 2 times, in {paths[other]} (row {other_row + 1}) "
-                    f"and in {paths[file]} (row {row + 1})",
-                    fix="give one file of each part, and one answer to every question",
-                )
-
-
-def _read_sakura(path: Path, subset: str | None) -> list[Answered]:
-    named = [
-        hop for hop in sakura.HOPS if re.search(rf"(?<![a-z]){hop}(?![a-z])", path.name.lower())
-    ]
-    hop = subset or (named[0] if len(named) == 1 else None)
-    if hop is None or hop not in sakura.HOPS:
-        raise ConfigError(
-            f"{path.name} does not tell which question of each clip it answers",
-            fix=f"give --subset {' or --subset '.join(sakura.HOPS)}",
-        )
-    which: Literal["single", "multi"] = "single" if hop == "single" else "multi"
-    return sakura.read_answered(path, which)
-
-
-def _read_voicebench(path: Path, subset: str | None) -> list[Answered]:
-    if subset is not None and subset not in voicebench.SUBSETS:
-        raise ConfigError(
-            f'unknown subset "{subset}"', fix=suggest(subset, list(voicebench.SUBSETS))
-        )
-    return voicebench_files.read_answered(path, subset or voicebench_files.subset_of(path))
-
-
-FORMS: dict[str, Callable[[Sequence[Path], str | None], list[Answered]]] = {
-    "mmau": _each(lambda path, subset: mmau.read_answered(path, mmau.MMAU)),
-    "mmar": _each(lambda path, subset: mmau.read_answered(path, mmau.MMAR)),
-    "sakura": _each(_read_sakura),
-    "dynamic_superb": _each(lambda path, subset: dynamic_superb.read_answered(path)),
-    "voicebench": _each(_read_voicebench),
-    "speech_ifeval": lambda paths, subset: speech_ifeval_items.read_answered(paths),
-    "transcription": lambda paths, subset: transcription_files.read_answered(paths),
-}
-"""Benchmark -> (files, subset) -> answers."""
+def _scored_otherwise(result: Result) -> bool:
+    values = result.score.values
+    return any(values.get(name) not in (None, right) for name, right in result.claimed.items())

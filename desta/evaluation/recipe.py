@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from desta.config import COMMAND_LINE, apply_override, build_config, read_tree, suggest
 from desta.errors import ConfigError, DataError
-from desta.evaluation.base import Benchmark
-from desta.evaluation.items import Item, fetch
+from desta.evaluation.base import Benchmark, Item
+from desta.evaluation.hub import fetch
 from desta.evaluation.systems import check_names
 from desta.generators.config import OpenAIEngine
 from desta.model.config import AUTO

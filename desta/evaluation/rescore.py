@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
-from desta.evaluation.benchmarks.table import BENCHMARKS, rescore
+from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.journal import RESULTS, line_of, lock
 from desta.evaluation.judge.ask import JudgeRecipe, judge
 from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
@@ -52,7 +52,7 @@ def score_again(
             scored, facts = judge(benchmark, results, recipe, generator)
             write_json(out / JUDGE, facts)
         else:
-            scored = [rescore(benchmark, result) for result in results]
+            scored = [benchmark.rescore(result) for result in results]
         if scored != results:
             lines.rewrite(line_of(result).encode(errors=UNWRITABLE) for result in scored)
         return score(out, scored, allow_missing=allow_missing)

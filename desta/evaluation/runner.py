@@ -29,9 +29,9 @@ from desta.errors import (
     MissingExtraError,
     UnavailableError,
 )
-from desta.evaluation.base import Benchmark, Result
-from desta.evaluation.items import Item, check_unique
+from desta.evaluation.base import Benchmark, Item, Result
 from desta.evaluation.journal import Journal, Shard
+from desta.evaluation.published_files import check_unique
 from desta.evaluation.recipe import EvalRecipe, build_eval_recipe, resolve
 from desta.evaluation.scores import PLAN, read_plan, score, write_json
 from desta.evaluation.systems import (
@@ -192,7 +192,7 @@ def _answer(
     there = [i for i in items if not (system.needs_audio and missing_clips(i))]
     results = {r.id: r for r in _try(benchmark, system, there, sampling)}
     for item in items:
-        yield results.get(item.id) or _result(system, item, skipped=MISSING)
+        yield results.get(item.id) or _skipped(system, item, MISSING)
 
 
 def _try(
@@ -207,37 +207,21 @@ def _try(
         fatal=_FATAL,
     )
     return [
-        _result(system, item, skipped=_reason(said, item))
+        _skipped(system, item, _reason(said, item))
         if isinstance(said, DestaError)
-        else _result(system, item, output=said.output, prompt=said.prompt).scored(
-            benchmark.score(item, said.output, ())
+        else Result(
+            item=item,
+            score=benchmark.score(item, said.output, ()),
+            system=system.name,
+            prompt=tuple(message.to_json() for message in said.prompt),
+            output=said.output,
         )
         for item, said in zip(items, answers, strict=True)
     ]
 
 
-def _result(
-    system: System,
-    item: Item,
-    *,
-    output: str | None = None,
-    prompt: Sequence[Any] = (),
-    skipped: str | None = None,
-) -> Result:
-    return Result(
-        id=item.id,
-        system=system.name,
-        groups=dict(item.groups),
-        question=item.question,
-        target=item.target,
-        choices=item.choices,
-        record=to_plain(item.record),
-        audio=tuple(str(ref.audio) for ref in item.clips),
-        transcription=item.transcription,
-        prompt=tuple(message.to_json() for message in prompt),
-        output=output,
-        skipped=skipped,
-    )
+def _skipped(system: System, item: Item, reason: str) -> Result:
+    return Result(item=item, system=system.name, output=None, skipped=reason)
 
 
 def _reason(error: DestaError, item: Item) -> str:

@@ -19,7 +19,6 @@ that rest on a judge, while there are answers that came after it has judged. The
 what answers reach that do not depend on the clip: of an item with K choices, 1 / K.
 """
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,14 +29,11 @@ from typing import Any
 from desta.config import suggest
 from desta.errors import DataError
 from desta.evaluation.base import Benchmark, Result
-from desta.evaluation.benchmarks.table import BENCHMARKS, rescore
+from desta.evaluation.benchmarks.table import BENCHMARKS, find_judging
 from desta.evaluation.conclusion import judge_systems
-from desta.evaluation.faults import find_fault as find_fault_of
-from desta.evaluation.formats import REMADE, MessageRow, PlanFile, Refused
-from desta.evaluation.items import Report
+from desta.evaluation.formats import REMADE, MessageRow, PlanFile, Refused, ResultRow
 from desta.evaluation.journal import RESULTS
-from desta.evaluation.judge.templates import find_questions
-from desta.evaluation.metrics import Estimate
+from desta.evaluation.metrics import Estimate, Report
 from desta.files import UNWRITABLE, write_atomic
 from desta.reasons import Count, Reasons
 from desta.records import numbered_jsonl
@@ -181,14 +177,12 @@ def read_results(path: Path, benchmark: Benchmark | None = None) -> list[Result]
     """
     results = []
     for number, record in numbered_jsonl(path):
-        fault = find_json_fault(record, Result)
-        if extra := record.keys() - {f.name for f in dataclasses.fields(Result)}:
+        fault = find_json_fault(record, ResultRow)
+        if extra := record.keys() - ResultRow.__annotations__.keys():
             fault = fault or f'the key "{min(extra)}" is not known'
         result = None if fault else Result.from_json(record)
         if result is not None:
-            fault = _fault(result)
-        if result is not None and benchmark is not None:
-            fault = fault or find_fault_of(benchmark.name, result)
+            fault = _fault(result, benchmark)
         if result is None or fault:
             raise DataError(f"{path}:{number} is not in the format of results: {fault}", fix=REMADE)
         results.append(result)
@@ -204,16 +198,21 @@ def read_results(path: Path, benchmark: Benchmark | None = None) -> list[Result]
     return results
 
 
-def _fault(result: Result) -> str | None:
-    """Return what cannot be true of a result, whatever it answers."""
+def _fault(result: Result, benchmark: Benchmark | None) -> str | None:
+    """Return what cannot be true of a result, whatever it answers, or what its scorer misses."""
     if fault := find_json_fault(result.prompt, tuple[MessageRow, ...], "prompt"):
         return fault
     if (result.output is None) != bool(result.skipped):
         return "output and skipped contradict each other: one of them is null"
-    for name, value in {"weight": result.weight, **result.values}.items():
+    for name, value in {"weight": result.score.weight, **result.score.values}.items():
         if value is not None and not 0 <= value <= _MOST_ITEMS:
             return f"{name} is {value}, which is no score"
-    return None
+    if benchmark is None:
+        return None
+    for name in benchmark.dimensions:
+        if name not in result.item.groups:
+            return f"groups.{name} is missing"
+    return benchmark.find_fault(result) if benchmark.find_fault else None
 
 
 def _judged(path: Path) -> dict[str, Any]:
@@ -228,7 +227,7 @@ def _unjudged(
 ) -> dict[str, list[str]]:
     """Return the items, by system, whose answers a judge would be asked about and was not."""
     refused = {(system, id) for system, ids in judge.get("refused", {}).items() for id in ids}
-    kind = find_questions(benchmark.name).kind
+    kind = find_judging(benchmark).kind
     found: dict[str, list[str]] = {}
     for r in results:
         if r.output is not None and not r.replies and (r.system, r.id) not in refused and kind(r):
@@ -238,7 +237,7 @@ def _unjudged(
 
 def _unread(benchmark: Benchmark, result: Result) -> Result:
     """Return a result as it is scored without a judge."""
-    return rescore(benchmark, replace(result, replies=()))
+    return benchmark.rescore(replace(result, replies=()))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -258,7 +257,11 @@ def _report(
     allow_missing: bool,
 ) -> dict[str, Any]:
     answered = [r for r in results if r.skipped is None]
-    unanswered = [replace(r, values={}, note=None) for r in results if r.skipped is not None]
+    unanswered = [
+        replace(r, score=replace(r.score, values={}, note=None))
+        for r in results
+        if r.skipped is not None
+    ]
     withheld = len(answered) < num_items and not (allow_missing and answered)
     row: dict[str, Any] = {
         "system": system,
@@ -283,12 +286,12 @@ def _report(
 
 def _count_left_out(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Count the items that some readings have no score of, each with its reason."""
-    readings = dict.fromkeys(name for r in results for name in r.values)
+    readings = dict.fromkeys(name for r in results for name in r.score.values)
     reasons = Reasons[tuple[str, str]]()
     for r in results:
-        for reading in readings if r.skipped is not None else r.values:
-            if r.values.get(reading) is None:
-                reasons.add((reading, r.skipped or r.note or NOT_MEANT), r.id)
+        for reading in readings if r.skipped is not None else r.score.values:
+            if r.score.values.get(reading) is None:
+                reasons.add((reading, r.skipped or r.score.note or NOT_MEANT), r.id)
     joined: dict[tuple[str, Count], list[str]] = {}
     for (reading, reason), found in reasons.items():
         joined.setdefault((reason, found), []).append(reading)
@@ -303,10 +306,11 @@ def _chance(results: Sequence[Result]) -> list[Result]:
     closed: dict[str, Result] = {}
     readings: dict[str, dict[str, float | None]] = {}
     for r in results:
-        if r.choices:
+        if choices := r.item.choices:
             closed.setdefault(r.id, r)
-            known = {name: 1 / len(r.choices) for name, v in r.values.items() if v is not None}
-            readings.setdefault(r.id, dict.fromkeys(r.values)).update(known)
+            values = r.score.values
+            known = {name: 1 / len(choices) for name, v in values.items() if v is not None}
+            readings.setdefault(r.id, dict.fromkeys(values)).update(known)
     return [
         replace(
             r,
@@ -314,9 +318,7 @@ def _chance(results: Sequence[Result]) -> list[Result]:
             prompt=(),
             output="",
             skipped=None,
-            extracted=None,
-            values=readings[r.id],
-            note=None,
+            score=replace(r.score, extracted=None, values=readings[r.id], note=None),
         )
         for r in closed.values()
         if any(value is not None for value in readings[r.id].values())

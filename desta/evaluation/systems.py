@@ -7,7 +7,7 @@ from typing import Protocol
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError, UnavailableError
-from desta.evaluation.base import MODEL, Benchmark
+from desta.evaluation.base import MODEL, Benchmark, Item
 from desta.evaluation.baselines import (
     BASELINES,
     FIXED,
@@ -16,7 +16,6 @@ from desta.evaluation.baselines import (
     majority,
     tell,
 )
-from desta.evaluation.items import Item
 from desta.files import sha256
 from desta.model.backbone.sampling import Sampling
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message

@@ -1,11 +1,11 @@
 """Word error rate, on texts normalised as Whisper's authors do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from desta.errors import DataError, need
+from desta.errors import need
 
 _NO_SPACES = ("zh", "ja", "th", "lo", "my", "yue", "chinese", "japanese", "thai", "mandarin")
 """Languages written without spaces: their signs are counted in place of words."""
@@ -73,22 +73,6 @@ def count_word_errors(reference: str, hypothesis: str) -> WordErrors:
         insertions=output.insertions,
         num_words=num_words,
     )
-
-
-def word_error_rate(errors: Iterable[WordErrors]) -> float:
-    """Return all errors over all reference words; above 1 where much was inserted.
-
-    Raises:
-        DataError: there is not one reference word.
-    """
-    all_errors = list(errors)
-    num_words = sum(e.num_words for e in all_errors)
-    if not num_words:
-        raise DataError(
-            "no reference holds a word, so there is no word error rate",
-            fix="give transcriptions with words in them",
-        )
-    return sum(e.num_errors for e in all_errors) / num_words
 
 
 def _without_region(language: str) -> str:

@@ -15,9 +15,7 @@ from urllib.parse import quote
 
 from desta import audio
 from desta.errors import DataError
-from desta.evaluation.base import Result
-from desta.evaluation.benchmarks.transcription.score import WER
-from desta.evaluation.benchmarks.voicebench.score import SUBSETS
+from desta.evaluation.base import Benchmark, Result
 from desta.progress import progress_bar
 from desta.records import NO_TRANSCRIPTION
 from desta.reports.attributes import embed
@@ -40,14 +38,15 @@ class Sounds:
     num_missing: int
 
 
-def browser(results: Sequence[Result], sounds: Sounds) -> list[str]:
+def browser(benchmark: Benchmark, results: Sequence[Result], sounds: Sounds) -> list[str]:
     """Return markup that lets a reader look at items; it needs `style` and `script`.
 
     Args:
+        benchmark: whose items they are.
         results: of any systems; results of the same item are shown together.
         sounds: its clips.
     """
-    data = json.dumps(_data(results, sounds), ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(_data(benchmark, results, sounds), ensure_ascii=False, separators=(",", ":"))
     data = data.replace("<", r"\u003c")  # nothing in it can end its element, or begin a comment
     return [
         '<form class="filters" id="items-filters"><output id="items-count"></output></form>',
@@ -100,15 +99,12 @@ def collect_sounds(paths: Sequence[str], page: Path, limit: int = EMBEDDED_BYTES
     )
 
 
-def outcome(result: Result, reading: str) -> int:
+def outcome(benchmark: Benchmark, result: Result, reading: str) -> int:
     """Return whether a result is right by a reading, wrong, between, or not scored."""
-    value = result.values.get(reading)
+    value = result.score.values.get(reading)
     if value is None:
         return UNSCORED
-    if reading == WER:
-        return BETWEEN if value else RIGHT
-    subset = SUBSETS.get(result.groups.get("subset", ""))
-    worst, best = (1, 5) if subset is not None and subset.kind == "open" else (0, 1)
+    worst, best = benchmark.scale(result.item, reading)
     return RIGHT if value == best else WRONG if value == worst else BETWEEN
 
 
@@ -119,27 +115,31 @@ def _embedded(path: Path) -> str | None:
         return None  # the browser may still know how to play it
 
 
-def _data(results: Sequence[Result], sounds: Sounds) -> dict[str, Any]:
+def _data(benchmark: Benchmark, results: Sequence[Result], sounds: Sounds) -> dict[str, Any]:
     systems = list(dict.fromkeys(r.system for r in results))
     readings = _readings(results)
     names: dict[str, dict[str, None]] = {}
     for result in results:
-        for dimension, group in result.groups.items():
+        for dimension, group in result.item.groups.items():
             names.setdefault(dimension, {})[group] = None
     dimensions = {d: sorted(g) for d, g in names.items() if 1 < len(g) <= _MOST_GROUPS}
     places = {path: number for number, path in enumerate(sounds.sources)}
     items: dict[str, dict[str, Any]] = {}
     for r in results:
+        groups = r.item.groups
         item = items.setdefault(
             r.id,
             {
                 "id": r.id,
                 "groups": [
-                    g.index(r.groups[d]) if d in r.groups else None for d, g in dimensions.items()
+                    names.index(groups[d]) if d in groups else None
+                    for d, names in dimensions.items()
                 ],
-                "question": r.question,
-                "target": r.target,
-                "transcription": "" if r.transcription == NO_TRANSCRIPTION else r.transcription,
+                "question": r.item.question,
+                "target": r.item.target,
+                "transcription": ""
+                if r.item.transcription == NO_TRANSCRIPTION
+                else r.item.transcription,
                 "audio": [places[path] for path in r.audio],
                 "answers": [],
             },
@@ -148,10 +148,10 @@ def _data(results: Sequence[Result], sounds: Sounds) -> dict[str, Any]:
             {
                 "system": systems.index(r.system),
                 "output": r.output,
-                "extracted": r.extracted,
-                "values": [_round(r.values.get(name)) for name in readings],
-                "outcomes": [outcome(r, name) for name in readings],
-                "note": r.skipped or r.note or "",
+                "extracted": r.score.extracted,
+                "values": [_round(r.score.values.get(name)) for name in readings],
+                "outcomes": [outcome(benchmark, r, name) for name in readings],
+                "note": r.skipped or r.score.note or "",
                 "prompt": [f"{m['role']}: {m['content']}" for m in r.prompt],
                 "replies": list(r.replies),
             }
@@ -167,8 +167,9 @@ def _data(results: Sequence[Result], sounds: Sounds) -> dict[str, Any]:
 
 def _readings(results: Sequence[Result]) -> list[str]:
     """Return the readings, those that score something first."""
-    scored = [name for r in results for name, value in r.values.items() if value is not None]
-    return list(dict.fromkeys([*scored, *(name for r in results for name in r.values)]))
+    values = [result.score.values for result in results]
+    scored = [name for each in values for name, value in each.items() if value is not None]
+    return list(dict.fromkeys([*scored, *(name for each in values for name in each)]))
 
 
 def _round(value: float | None) -> float | None:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks.table import BENCHMARKS
+from desta.evaluation.benchmarks.table import BENCHMARKS, find_benchmark
 from desta.evaluation.formats import ScoresFile
-from desta.evaluation.items import TOTAL
 from desta.evaluation.journal import RESULTS
-from desta.evaluation.metrics import Estimate
+from desta.evaluation.metrics import TOTAL, Estimate
 from desta.evaluation.scores import PLAN, SCORES, read_plan, read_results
 from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_output
@@ -168,12 +167,12 @@ def exceptions(scores: Row) -> list[dict[str, Any]]:
 
 def parse_rate_table(results: Sequence[Result]) -> Table | None:
     """Return the table of parsed answers by system; None if a benchmark parses none."""
-    if not any(r.extracted is not None for r in results):
+    if not any(r.score.extracted is not None for r in results):
         return None
     rows = []
     for system in dict.fromkeys(r.system for r in results):
         these = [r for r in results if r.system == system and r.output is not None]
-        read = sum(r.extracted is not None for r in these)
+        read = sum(r.score.extracted is not None for r in these)
         if these:
             rows.append(
                 [system, f"{len(these):,}", f"{read:,}", f"{100 * read / len(these):.1f} %"]
@@ -306,7 +305,8 @@ def _items(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
         "item and the one before, p plays its clip, / searches.",
         "soft",
     )
-    yield from browser(evaluation.results, sounds)
+    benchmark = find_benchmark(evaluation.scores["benchmark"])
+    yield from browser(benchmark, evaluation.results, sounds)
 
 
 def _figures_plot(scores: Row) -> Iterator[str]:

@@ -14,7 +14,7 @@ import desta as package
 from desta.cli import app
 from desta.errors import ConfigError
 from desta.evaluation.benchmarks.table import BENCHMARKS
-from desta.evaluation.catalogue import ABOUT, find_about
+from desta.evaluation.catalogue import ABOUT, describe
 from desta.evaluation.published import FORMS
 from support.commands import desta
 
@@ -96,9 +96,9 @@ def test_every_benchmark_is_listed_with_what_it_needs() -> None:
     assert all(name in desta("benchmarks").stdout for name in names)
 
 
-@pytest.mark.parametrize("about", ABOUT, ids=lambda about: about.name)
-def test_the_example_of_a_benchmark_is_a_command(about: object) -> None:
-    words = re.findall(r"'[^']*'|\S+", about.example)[1:]  # type: ignore[attr-defined]
+@pytest.mark.parametrize("name", ABOUT)
+def test_the_example_of_a_benchmark_is_a_command(name: str) -> None:
+    words = re.findall(r"'[^']*'|\S+", ABOUT[name].example)[1:]
     run = desta(*(word.strip("'") for word in words), "--dry-run")
     assert run.exit_code == 0, run.exception
 
@@ -111,7 +111,7 @@ def test_an_unknown_benchmark_is_answered_with_the_nearest_and_all(verb: list[st
     for name in (*BENCHMARKS, "text"):
         assert name in error.fix
     with pytest.raises(ConfigError) as caught:
-        find_about("q")
+        describe("q")
     assert caught.value.fix.startswith("choose from attributes, ")
 
 

@@ -18,7 +18,7 @@ from desta import audio
 from desta.config import dump_recipe
 from desta.errors import ConfigError, DataError
 from desta.evaluation import runner
-from desta.evaluation.benchmarks.attributes import ATTRIBUTES, AttributesData, ClipSet
+from desta.evaluation.benchmarks.attributes import BENCHMARK, AttributesData, ClipSet
 from desta.evaluation.journal import Shard, lock
 from desta.evaluation.merge import merge
 from desta.evaluation.models import weights_fingerprint
@@ -80,7 +80,7 @@ def evaluate(
     retry: bool = False,
 ) -> dict | None:
     return runner.evaluate(
-        ATTRIBUTES,
+        BENCHMARK,
         config,
         lambda _: Models(model=answerer),
         out,
@@ -263,7 +263,7 @@ def test_finished_evaluation_asks_nothing_again(config: Recipe, tmp_path: Path) 
 
     weights = weights_fingerprint(config.model)
     for retry in (False, True):
-        again = runner.evaluate(ATTRIBUTES, config, load, out, weights=weights, retry=retry)
+        again = runner.evaluate(BENCHMARK, config, load, out, weights=weights, retry=retry)
         assert again == first
 
 

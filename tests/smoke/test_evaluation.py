@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import soundfile
 
 from desta.errors import DataError, DestaError
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks.table import BENCHMARKS, rescore
-from desta.evaluation.items import find
+from desta.evaluation.benchmarks.table import BENCHMARKS
+from desta.evaluation.metrics import find
 from desta.evaluation.scores import read_results
 from support import commands
 
@@ -136,12 +137,10 @@ def test_a_judges_reply_changes_the_score_of_a_stored_result(
     ask("sakura", sakura, published_tiny, out, "--set", "subsets=[Animal]", "--limit", 3)
     benchmark = BENCHMARKS["sakura"]
     results = [r for r in read_results(out / "results.jsonl") if r.system == "always first"]
-    assert {r.values["judge"] for r in results} == {None}
+    assert {r.score.values["judge"] for r in results} == {None}
 
     reply = "Explanation: it says so.\nJudgement: correct"
-    judged = [
-        rescore(benchmark, Result.from_json(r.to_json() | {"replies": [reply]})) for r in results
-    ]
+    judged = [benchmark.rescore(replace(r, replies=(reply,))) for r in results]
 
     report = benchmark.aggregate(judged, "x")
     estimate = find(report.cells, "judge").estimate
@@ -215,14 +214,14 @@ def test_the_bare_backbone_reads_speech_ifeval(published_tiny: Path, tmp_path: P
     desta(*words, "--system", "oracle", "--set", "max_new_tokens=4", "--json")
 
     results = read_results(out / "results.jsonl")
-    assert {r.groups["section"] for r in results} == {
+    assert {r.item.groups["section"] for r in results} == {
         "closed_ended",
         "creative_writing",
         "chain_of_thought",
     }
     contents = {r.prompt[-1]["content"] for r in results}
     assert contents == {"Speech Input: hello there\n\nAnswer in capitals."}
-    scored = {r.groups["section"]: r.values for r in results}
+    scored = {r.item.groups["section"]: r.score.values for r in results}
     assert scored["closed_ended"]["followed"] in (0.0, 1.0)
     assert scored["chain_of_thought"]["followed"] is None
 

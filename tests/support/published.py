@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from desta.evaluation.base import ReadOptions
 from desta.evaluation.benchmarks.table import find_benchmark
+from desta.evaluation.metrics import Report
 from desta.evaluation.published import (
     read_results,
     score_published,
@@ -41,3 +43,10 @@ def figures(benchmark: str, *paths: Path, **options: Any) -> dict[str, float]:
     published = read_results(find_benchmark(benchmark), paths, **options)
     found = score_published(published)["systems"][0]["figures"]
     return {name: figure["value"] for name, figure in found.items()}
+
+
+def report(benchmark: str, *paths: Path, **options: Any) -> Report:
+    row = find_benchmark(benchmark)
+    assert row.published
+    results = row.published.read(paths, ReadOptions(**options))
+    return row.aggregate(results, row.version([result.item for result in results]))

@@ -28,11 +28,18 @@ from desta.construction.description import describe_clip
 from desta.construction.messages import training_messages
 from desta.construction.prompts import Prompt
 from desta.errors import ConfigError, DataError
-from desta.evaluation.base import MODEL, Benchmark, Result
+from desta.evaluation.base import MODEL, About, Benchmark, DetailRow, Item, Result, Score
 from desta.evaluation.baselines import NO_AUDIO, tell
-from desta.evaluation.choices import named_choices
-from desta.evaluation.items import Item, Report, Score, count_notes, find, tabulate
-from desta.evaluation.metrics import Estimate, accuracy, balanced_accuracy, confusion_matrix
+from desta.evaluation.metrics import (
+    Estimate,
+    Report,
+    accuracy,
+    balanced_accuracy,
+    confusion_matrix,
+    find,
+    named_choices,
+)
+from desta.evaluation.tabulate import count_notes, tabulate
 from desta.records import (
     NO_TRANSCRIPTION,
     AudioRef,
@@ -136,24 +143,22 @@ def named_choice(answer: str, choices: Sequence[str]) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def score_item(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
-    """Score an answer; there is no judge."""
+def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
+    """Score an answer."""
     named = named_choice(output, item.choices)
-    right = float(named == item.target)
-    return Score(id=item.id, groups=item.groups, extracted=named, values={ACCURACY: right})
+    return Score(extracted=named, values={ACCURACY: float(named == item.target)})
 
 
 def aggregate(results: Sequence[Result], version: str) -> Report:
     """Return the accuracy over all items, by task and by group."""
-    scores = [result.score for result in results]
-    cells = tabulate(scores)
+    cells = tabulate(results)
     total = find(cells, ACCURACY).estimate
     return Report(
         benchmark="attributes",
         version=version,
         figures={ACCURACY: total} if total else {},
         cells=cells,
-        notes=count_notes(scores),
+        notes=count_notes(results),
     )
 
 
@@ -161,12 +166,13 @@ def confusions(results: Sequence[Result]) -> dict[str, Any]:
     """Return the rows `scores`, by task and group."""
     by_cell: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(dict)
     for result in results:
-        cell = by_cell[result.groups["task"], result.groups["group"]]
+        groups = result.item.groups
+        cell = by_cell[groups["task"], groups["group"]]
         cell.setdefault(result.system, []).append(result)
     rows = []
     for (task, group), by_system in sorted(by_cell.items()):
         place = {"task": task, "group": group}
-        num_classes = len({r.target for r in next(iter(by_system.values()))})
+        num_classes = len({r.item.target for r in next(iter(by_system.values()))})
         chance = Estimate(value=1 / num_classes, standard_error=0.0)
         rows.append({"system": "chance", **place, "balanced_accuracy": chance.to_json()})
         rows += [{"system": s, **place, **_confusion(rs)} for s, rs in by_system.items()]
@@ -174,12 +180,12 @@ def confusions(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _confusion(results: Sequence[Result]) -> dict[str, Any]:
-    named = {r.id: r.extracted for r in results if r.skipped is None}
+    named = {r.id: r.score.extracted for r in results if r.skipped is None}
     row = {"num_examples": len(results), "num_skipped": len(results) - len(named)}
     if not named:
         return row
-    classes = tuple(dict.fromkeys(choice for r in results for choice in r.choices))
-    targets = [r.target for r in results if r.id in named]
+    classes = tuple(dict.fromkeys(choice for r in results for choice in r.item.choices))
+    targets = [r.item.target for r in results if r.id in named]
     confusion = confusion_matrix(targets, list(named.values()), classes)
     return {
         **row,
@@ -243,16 +249,49 @@ def _example(
     return replace(item, described=tell(item, describe_clip(clip)))
 
 
-ATTRIBUTES = Benchmark(
+def _find_fault(result: Result) -> str | None:
+    for name, value in (("target", result.item.target), ("extracted", result.score.extracted)):
+        if value not in (*result.item.choices, None):
+            return f"{name} is {value!r}, which is none of the choices"
+    return None
+
+
+def _detail_rows(scores: Mapping[str, Any]) -> list[DetailRow]:
+    """Return the balanced accuracy of every task and group, with what it rests on."""
+    rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for cell in scores["scores"]:
+        figure = dict(cell.get("balanced_accuracy", {}))
+        if (num_items := cell.get("num_examples")) is not None:
+            figure |= {"num_scored": num_items - cell["num_skipped"], "num_items": num_items}
+        rows[f"{cell['task']}, {cell['group']}: balanced accuracy"][cell["system"]] = figure
+    return [DetailRow(name=name, cells=cells, rule="ours") for name, cells in rows.items()]
+
+
+BENCHMARK = Benchmark(
     name="attributes",
+    about=About(
+        title="what a corpus knows of its held-out clips, asked with closed sets",
+        data="none; `data.clips` (files of `desta describe`) and `data.attributes` of its recipe",
+        metrics="accuracy, and balanced accuracy for each attribute and group of clips",
+        licence="that of the corpora",
+        source="your own corpora",
+        example=(
+            "desta eval attributes --model MODEL "
+            "--set 'data.clips=[{path: clips.jsonl, root: CORPUS}]' "
+            "--set 'data.attributes={Gender: []}'"
+        ),
+    ),
     data=AttributesData,
     load=load_examples,
     version=lambda items: "2",
-    score=score_item,
+    score=score,
     aggregate=aggregate,
     max_new_tokens=32,
     systems=(MODEL, NO_AUDIO),
     transcribe=False,  # the words of a clip would give away its language
     closed_sets=True,
+    dimensions=("task", "group"),
+    find_fault=_find_fault,
     details=confusions,
+    detail_rows=_detail_rows,
 )

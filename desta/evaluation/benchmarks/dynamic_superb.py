@@ -14,32 +14,45 @@ import csv
 import functools
 import importlib.resources
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from desta.errors import DataError, need
-from desta.evaluation.answered import Answered, why_no_text
-from desta.evaluation.choices import check_offered, named_choices
-from desta.evaluation.items import (
+from desta.evaluation.base import (
+    About,
+    Benchmark,
     Item,
-    Report,
+    PublishedForm,
+    ReadOptions,
+    Result,
     Score,
-    ask,
-    check_unique,
-    count_notes,
-    fetch,
-    field_of,
+    form_messages,
+    plain,
+)
+from desta.evaluation.hub import HUB, fetch
+from desta.evaluation.metrics import (
+    Estimate,
+    Report,
+    average,
+    check_offered,
     figure,
     find,
-    join_notes,
-    plain,
+    named_choices,
+)
+from desta.evaluation.published_files import (
+    answered,
+    check_unique,
+    field_of,
+    read_each,
     read_published,
     rows,
-    tabulate,
     text_of,
+    why_no_text,
 )
-from desta.evaluation.metrics import Estimate, average
+from desta.evaluation.recipe import BenchmarkFiles
+from desta.evaluation.tabulate import count_notes, tabulate
 from desta.records import LOCATOR
 from desta.sources.base import Skipped
 from desta.sources.hub import HubRow, column_names, read_parquet_rows
@@ -52,7 +65,6 @@ SYSTEM = (
     "Focus on the audio clips and instruction. Choose one of the options without any explanation."
 )
 """As DeSTA2.5-Audio was asked; the benchmark itself prescribes no system prompt."""
-NO_OUTPUT = "no output"
 UNKNOWN = "unknown"
 """Dimension of instances that no list knows."""
 _METADATA = "metadata.json"
@@ -66,14 +78,13 @@ class Instance:
 
     name: str
     dimension: str
-    """Content, Degradation, Paralinguistics, Semantics, Speaker, Audio; in phase 2 the category."""
+    """Content, Degradation, Paralinguistics, Semantics, Speaker or Audio."""
     path: str
     """Data set on the Hub."""
     revision: str
-    """Commit of that data set; empty where the list names none."""
+    """Commit of that data set."""
     in_paper: bool = True
     """False for two instances that were added to phase 1 after its paper."""
-    note: str = ""
 
 
 @functools.cache
@@ -93,44 +104,37 @@ def phase1() -> tuple[Instance, ...]:
     )
 
 
-def read_phase2(path: Path) -> list[Instance]:
-    """Read the task list of phase 2, `DynamicSUPERB_ConfirmedTasks.csv`.
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the questions of the instances that a recipe names, or of the paper's."""
+    known = {instance.name: instance for instance in phase1()}
+    chosen = files.chosen(list(known))
+    if not files.subsets:
+        chosen = [name for name in chosen if known[name].in_paper]
+    if files.path == HUB:
+        folders = {name: fetch_instance(known[name]) for name in chosen}
+    else:
+        folders = {name: Path(files.path, name) for name in chosen}
+        missing = [name for name, folder in folders.items() if not folder.is_dir()]
+        if missing:
+            raise DataError(
+                f"{files.path} has no folder for {len(missing)} of {len(chosen)} instances, "
+                f"for example {missing[0]}",
+                fix=f"name those that are there as `data.subsets`, or give data: {HUB}",
+            )
+    return [item for name, folder in folders.items() for item in load_items(folder, known[name])]
 
-    An instance whose revision the list leaves out is one of phase 1.
 
-    Raises:
-        DataError: the file is missing, or lacks a column.
-    """
-    columns = ("InstanceName", "HuggingfacePath", "Version", "Category", "Note")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", fix="give the task list") from error
-    if not table or any(column not in table[0] for column in columns):
-        raise DataError(
-            f"{path} lacks one of the columns {', '.join(columns)}",
-            fix="give the task list of phase 2 as its authors publish it",
-        )
-    instances = [
-        Instance(
-            name=row["InstanceName"].strip(),
-            dimension=row["Category"].strip(),
-            path=row["HuggingfacePath"].strip(),
-            revision=row["Version"].strip(),
-            note=row["Note"].strip(),
-        )
-        for row in table
-    ]
-    check_unique((instance.name for instance in instances), str(path))
-    return instances
+def load_optional(files: BenchmarkFiles, asked: Sequence[Item]) -> list[Item]:
+    """Read the questions of the instances that came after the paper, where they were answered."""
+    later = {instance.name for instance in phase1() if not instance.in_paper}
+    named = tuple(sorted(later & {item.groups["instance"] for item in asked}))
+    return load(replace(files, subsets=named)) if named else []
 
 
 def fetch_instance(instance: Instance) -> Path:
     """Return the folder of an instance of the Hub, at its revision.
 
     Raises:
-        ConfigError: its list names no commit.
         DataError: the Hub cannot be reached.
     """
     return fetch(instance.path, instance.revision, ["*.parquet", "**/*.parquet"])
@@ -191,31 +195,27 @@ def options_of(instruction: str) -> tuple[str, ...]:
     return tuple(part.strip(" \"'") for part in parts if part.strip(" \"'"))
 
 
-def score_item(item: Item, output: str | None) -> Score:
+def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
     """Score an answer by both readings."""
-    named = output is not None
     return Score(
-        id=item.id,
-        groups=item.groups,
-        extracted=output.strip() if output is not None else None,
+        extracted=output.strip(),
         values={
-            EXACT: float(exact_match(output or "", item.target)) if named else None,
-            LENIENT: float(consecutive_words(output or "", item.target, item.choices))
-            if named
-            else None,
+            EXACT: float(exact_match(output, item.target)),
+            LENIENT: float(consecutive_words(output, item.target, item.choices)),
         },
-        note=join_notes(None if named else NO_OUTPUT, check_offered(item.target, item.choices)),
+        note=check_offered(item.target, item.choices),
     )
 
 
-def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
+def aggregate(results: Sequence[Result], version: str) -> Report:
     """Return accuracy over all answers, by instance, and by dimension the mean over its instances.
 
     `Speech` is the mean over the instances of all dimensions but Audio; with all of phase 1 these
     are 48.
     """
-    cells = tabulate(scores)
-    dimensions = {s.groups["instance"]: s.groups["dimension"] for s in scores}
+    cells = tabulate(results)
+    groups = [result.item.groups for result in results]
+    dimensions = {names["instance"]: names["dimension"] for names in groups}
     figures: dict[str, Estimate] = {}
     for reading in (EXACT, LENIENT):
         instances = [
@@ -240,51 +240,48 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
         version=version,
         figures=figures,
         cells=cells,
-        notes=count_notes(scores),
+        notes=count_notes(results),
     )
 
 
-def read_answered(path: Path) -> list[Answered]:
-    """Read a results file of one instance.
+def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+    """Read results files, each of one instance.
 
-    Its form is `{"predictions": [{id, pred, label, instruction}]}`, or a bare list of
+    Their form is `{"predictions": [{id, pred, label, instruction}]}`, or a bare list of
     `{file, prediction, label}`. The instance is told by the ids, which begin with its name, or by
     the path of the file. Where an instruction lists no options, they are the labels that occur.
 
     Raises:
-        DataError: the file is missing, broken or in another form, or has an id twice.
+        DataError: a file is missing, broken or in another form, or has an id twice.
     """
+    return read_each(paths, _read_file, _names)
+
+
+def _names(result: Result, row: int) -> list[tuple[object, bool]]:
+    """Return the id without the name of the instance: some files begin with it, some do not."""
+    instance = result.item.groups["instance"]
+    return [((instance, Path(result.id).stem.removeprefix(f"{instance}_")), False)]
+
+
+def _read_file(path: Path) -> list[Result]:
     value = read_published(path)
     if isinstance(value, dict):
         value = field_of(value, "predictions", list, str(path))
     records = rows(value, f"{path}: predictions")
-    answered = []
     labels = tuple(sorted({label for r in records if isinstance(label := r.get("label"), str)}))
-    for record in records:
-        id = field_of(record, "id" if "id" in record else "file", str, f"{path}: a prediction")
-        where = f"{path}: {id}"
-        instance = _instance_of(id, path)
-        instruction = text_of(record, "instruction") or ""
-        label = field_of(record, "label", str, where)
-        item = _item(id, instruction, "", label, [Path(id)], instance)
-        item = item if item.choices else replace(item, choices=labels)
-        output = text_of(record, "pred", "prediction")
-        answered.append(
-            Answered(
-                item=item,
-                output=output,
-                score=score_item(item, output),
-                skipped=why_no_text(record, "pred", "prediction"),
-            )
-        )
-    check_unique((a.item.id for a in answered), str(path))
-    return answered
+    results = [_read_answer(record, labels, path) for record in records]
+    check_unique((result.id for result in results), str(path))
+    return results
 
 
-def score_file(path: Path) -> Report:
-    """Score a results file of one instance; see `read_answered`."""
-    scores = [answered.score for answered in read_answered(path)]
-    return aggregate(scores, f"{len(scores)} predictions")
+def _read_answer(record: Mapping[str, Any], labels: tuple[str, ...], path: Path) -> Result:
+    id = field_of(record, "id" if "id" in record else "file", str, f"{path}: a prediction")
+    instruction = text_of(record, "instruction") or ""
+    label = field_of(record, "label", str, f"{path}: {id}")
+    item = _item(id, instruction, "", label, [Path(id)], _instance_of(id, path))
+    item = item if item.choices else replace(item, choices=labels)
+    output = text_of(record, "pred", "prediction")
+    return answered(item, output, score, instead=why_no_text(record, "pred", "prediction"))
 
 
 def _preprocessed(folder: Path, instance: Instance) -> list[Item]:
@@ -341,7 +338,7 @@ def _item(
     asked = f"{instruction}\nInput: {text}" if text else instruction
     return Item(
         id=id,
-        messages=ask(SYSTEM, f"{LOCATOR * len(clips)}\n\n{plain(asked)}", clips),
+        messages=form_messages(SYSTEM, f"{LOCATOR * len(clips)}\n\n{plain(asked)}", clips),
         question=asked,
         target=label,
         choices=options_of(instruction),
@@ -367,3 +364,28 @@ def _normaliser() -> Callable[[str], str]:
 
 def _strip(normalise: Callable[[str], str]) -> Callable[[str], str]:
     return lambda text: normalise(text).strip()
+
+
+BENCHMARK = Benchmark(
+    name="dynamic_superb",
+    about=About(
+        title="tasks of speech processing as questions, Phase 1",
+        data="folder with one folder for each instance, or `hub`",
+        subsets="names of instances; if none is named, the 55 of the paper",
+        metrics="accuracy of equal strings for each task and dimension",
+        published="JSON of predictions, a file for each instance",
+        licence="none stated; the corpora in it have terms of their own",
+        source="Hub, organisation DynamicSuperb (Huang et al., 2024)",
+        example="desta eval dynamic_superb --data hub --model MODEL --limit 40",
+    ),
+    data=BenchmarkFiles,
+    load=load,
+    score=score,
+    aggregate=aggregate,
+    max_new_tokens=512,
+    official=(EXACT,),
+    closed_sets=True,
+    dimensions=("instance", "dimension"),
+    optional=load_optional,
+    published=PublishedForm(read=read_results, words="dynamic superb"),
+)

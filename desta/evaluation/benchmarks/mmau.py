@@ -17,26 +17,31 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
-from desta.evaluation.answered import Answered, why_no_text
-from desta.evaluation.choices import check_offered
-from desta.evaluation.items import (
+from desta.evaluation.base import (
+    About,
+    Benchmark,
     Item,
-    Report,
+    PublishedForm,
+    ReadOptions,
+    Result,
     Score,
-    ask,
-    check_same,
-    check_unique,
-    count_notes,
-    field_of,
-    find,
-    join_notes,
+    form_messages,
     plain,
+)
+from desta.evaluation.metrics import Report, check_offered, find
+from desta.evaluation.published_files import (
+    answered,
+    check_unique,
+    field_of,
+    read_each,
     read_published,
     rows,
-    tabulate,
     text_of,
     texts_of,
+    why_no_text,
 )
+from desta.evaluation.recipe import BenchmarkFiles
+from desta.evaluation.tabulate import count_notes, join_notes, tabulate
 from desta.files import UNWRITABLE
 from desta.records import LOCATOR
 
@@ -49,7 +54,6 @@ SYSTEM = (
 STRIPPED = "model_prediction"
 """Reading without `PREFIX`, and the key of results files that hold it."""
 WITHHELD = "the authors keep the right answer to themselves"
-NO_OUTPUT = "no output"
 _WORD = re.compile(r"\w+")
 _REVISIONS = {
     "2c5f9200bb10": "test-mini v05.15.25, annotations of 2025-08-09 (f0a4a97)",
@@ -59,7 +63,7 @@ _REVISIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class MmauFormat:
     """How a benchmark of this kind is published."""
 
     name: str
@@ -72,44 +76,116 @@ class Layout:
     dimensions: tuple[str, ...]
     """Keys by which the official script groups."""
 
+    def load(self, files: BenchmarkFiles) -> list[Item]:
+        """Read the questions."""
+        return self.load_items(files.place([*self.files, "**"]), files.audio)
 
-MMAU = Layout(
-    name="mmau",
-    files=("mmau-test-mini.json", "mmau-test.json"),
-    audio="audio_id",
-    output="model_output",
-    dimensions=("task", "difficulty", "sub-category"),
-)
-MMAR = Layout(
-    name="mmar",
-    files=("MMAR-meta.json", "MMAR-meta.jsonl"),
-    audio="audio_path",
-    output="answer_prediction",
-    dimensions=("modality", "category", "sub-category"),
-)
+    def load_items(self, path: Path, audio_root: Path | None = None) -> list[Item]:
+        """Read the questions.
 
+        Args:
+            path: the file, or the folder that holds exactly one of `files`.
+            audio_root: folder that the clips' paths are relative to; by default that of the file.
 
-def load_items(path: Path, layout: Layout = MMAU, audio_root: Path | None = None) -> list[Item]:
-    """Read the questions.
+        Raises:
+            DataError: the file is missing, broken or in another form, or an id occurs twice.
+        """
+        if path.is_dir():
+            there = [path / name for name in self.files if (path / name).is_file()]
+            if len({each.stem for each in there}) != 1:
+                raise DataError(
+                    f"{path} holds {len(there)} of the files {', '.join(self.files)}",
+                    fix="give the path of one of them",
+                )
+            path = there[0]
+        records = rows(read_published(path), str(path))
+        return self._items(records, audio_root or path.parent, str(path))
 
-    Args:
-        path: the file, or the folder that holds exactly one of `layout.files`.
-        layout: which benchmark.
-        audio_root: folder that the clips' paths are relative to; by default that of the file.
+    def score(self, item: Item, output: str, replies: Sequence[str] = ()) -> Score:
+        """Score an answer by both readings."""
+        return self._score(item, output, output.replace(PREFIX, "").strip())
 
-    Raises:
-        DataError: the file is missing, broken or in another form, or an id occurs twice.
-    """
-    if path.is_dir():
-        there = [path / name for name in layout.files if (path / name).is_file()]
-        if len({each.stem for each in there}) != 1:
+    def aggregate(self, results: Sequence[Result], version: str) -> Report:
+        """Average over items, as the official script does: in total and by each dimension."""
+        cells = tabulate(results)
+        totals = {reading: find(cells, reading).estimate for reading in (self.output, STRIPPED)}
+        return Report(
+            benchmark=self.name,
+            version=version,
+            figures={reading: figure for reading, figure in totals.items() if figure},
+            cells=cells,
+            notes=count_notes(results),
+        )
+
+    def read_published(self, paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+        """Read results files: the questions, each with its answer.
+
+        Raises:
+            DataError: a file is missing, broken or in another form, or no row has an answer.
+        """
+        return read_each(paths, self._read_published)
+
+    def _read_published(self, path: Path) -> list[Result]:
+        records = rows(read_published(path), str(path))
+        items = self._items(records, path.parent, str(path))
+        if not any(key in record for record in records for key in (self.output, STRIPPED)):
             raise DataError(
-                f"{path} holds {len(there)} of the files {', '.join(layout.files)}",
-                fix="give the path of one of them",
+                f"{path}: no row has {self.output!r} or {STRIPPED!r}",
+                fix="write the model's answers under one of these keys",
             )
-        path = there[0]
-    records = rows(read_published(path), str(path))
-    return _items(records, layout, audio_root or path.parent, str(path))
+        return [self._read_answer(*pair) for pair in zip(items, records, strict=True)]
+
+    def _read_answer(self, item: Item, record: Mapping[str, Any]) -> Result:
+        output, stripped = text_of(record, self.output), text_of(record, STRIPPED)
+        if output is not None and stripped is None:
+            stripped = output.replace(PREFIX, "").strip()
+        return answered(
+            item,
+            stripped if output is None else output,
+            lambda *_: self._score(item, output, stripped),
+            instead=why_no_text(record, self.output, STRIPPED),
+        )
+
+    def _score(self, item: Item, output: str | None, stripped: str | None) -> Score:
+        note = None
+        if not item.target:
+            note = WITHHELD
+        elif output is None:
+            note = f"no {self.output}"
+        return Score(
+            extracted=stripped,
+            values={self.output: _value(item, output), STRIPPED: _value(item, stripped)},
+            note=join_notes(note, check_offered(item.target, item.choices)),
+        )
+
+    def _items(
+        self, records: Sequence[Mapping[str, Any]], audio_root: Path, where: str
+    ) -> list[Item]:
+        items = [self._item(record, audio_root, where) for record in records]
+        check_unique((item.id for item in items), where)
+        return items
+
+    def _item(self, record: Mapping[str, Any], audio_root: Path, where: str) -> Item:
+        id = field_of(record, "id", str, f"{where}: a row")
+        where = f"{where}: {id}"
+        choices = texts_of(record, "choices", where)
+        quoted = [f'"{choice}"' for choice in choices]
+        options = " or ".join(([", ".join(quoted[:-1])] if quoted[1:] else []) + quoted[-1:])
+        question = field_of(record, "question", str, where)
+        asked = f"{question} Choose from the following options: {options}"
+        audio = field_of(record, self.audio, str, where).removeprefix("./")
+        return Item(
+            id=id,
+            messages=form_messages(SYSTEM, f"{LOCATOR}\n\n{plain(asked)}", [audio_root / audio]),
+            question=asked,
+            target=field_of(record, "answer", str, where) if record.get("answer") else "",
+            choices=choices,
+            groups={
+                dimension: _group(record[dimension])
+                for dimension in self.dimensions
+                if record.get(dimension) is not None
+            },
+        )
 
 
 def version(items: Sequence[Item]) -> str:
@@ -131,140 +207,6 @@ def string_match(target: str, prediction: str, choices: Sequence[str]) -> bool:
     return not any((words := _words(c)) != right and said & (words - right) for c in choices)
 
 
-def score_item(
-    item: Item, output: str | None, prediction: str | None = None, layout: Layout = MMAU
-) -> Score:
-    """Score an answer by both readings.
-
-    Args:
-        item: the question.
-        output: what the model wrote; None where a results file does not have it.
-        prediction: what a results file holds as `model_prediction`; by default made from `output`.
-        layout: which benchmark.
-    """
-    if prediction is None and output is not None:
-        prediction = output.replace(PREFIX, "").strip()
-    note = None
-    if not item.target:
-        note = WITHHELD
-    elif output is None:
-        note = NO_OUTPUT if prediction is None else f"no {layout.output}"
-    note = join_notes(note, check_offered(item.target, item.choices))
-    return Score(
-        id=item.id,
-        groups=item.groups,
-        extracted=prediction,
-        values={
-            layout.output: _value(item, output),
-            STRIPPED: _value(item, prediction),
-        },
-        note=note,
-    )
-
-
-def aggregate(scores: Sequence[Score], version: str = "unknown", layout: Layout = MMAU) -> Report:
-    """Average over items, as the official script does: in total and by each dimension."""
-    cells = tabulate(scores)
-    totals = {reading: find(cells, reading).estimate for reading in (layout.output, STRIPPED)}
-    return Report(
-        benchmark=layout.name,
-        version=version,
-        figures={reading: figure for reading, figure in totals.items() if figure},
-        cells=cells,
-        notes=count_notes(scores),
-    )
-
-
-def read_answered(path: Path, layout: Layout = MMAU) -> list[Answered]:
-    """Read a results file in the published form: the questions, each with its answer.
-
-    Raises:
-        DataError: the file is missing, broken or in another form, or no row has an answer.
-    """
-    records = rows(read_published(path), str(path))
-    items = _items(records, layout, path.parent, str(path))
-    if not any(key in record for record in records for key in (layout.output, STRIPPED)):
-        raise DataError(
-            f"{path}: no row has {layout.output!r} or {STRIPPED!r}",
-            fix="write the model's answers under one of these keys",
-        )
-    answered = []
-    for item, record in zip(items, records, strict=True):
-        output, stripped = text_of(record, layout.output), text_of(record, STRIPPED)
-        score = score_item(item, output, stripped, layout)
-        answered.append(
-            Answered(
-                item=item,
-                output=stripped if output is None else output,
-                score=score,
-                skipped=why_no_text(record, layout.output, STRIPPED),
-            )
-        )
-    return answered
-
-
-def score_file(path: Path, layout: Layout = MMAU, questions: Sequence[Item] = ()) -> Report:
-    """Score a results file in the published form: the questions, each with its answer.
-
-    Args:
-        path: the file.
-        layout: which benchmark.
-        questions: what it should answer; those that it does not are counted.
-
-    Raises:
-        DataError: the file is missing, broken or in another form, no row has an answer, or the
-            questions or their right answers are not those of `questions`.
-    """
-    answered = read_answered(path, layout)
-    items, scores = [a.item for a in answered], [a.score for a in answered]
-    if questions:
-        unanswered = set(check_same(questions, (item.id for item in items), str(path)))
-        _check_targets(questions, items, str(path))
-        scores += [score_item(q, None, layout=layout) for q in questions if q.id in unanswered]
-    return aggregate(scores, version(items), layout)
-
-
-def _check_targets(questions: Sequence[Item], items: Sequence[Item], where: str) -> None:
-    targets = {question.id: question.target for question in questions}
-    if changed := [item for item in items if item.target != targets[item.id]]:
-        raise DataError(
-            f"{where} has {len(changed)} right answers that differ, for example {changed[0].id!r}: "
-            f"{changed[0].target!r}, not {targets[changed[0].id]!r}",
-            fix=f"score it with the questions it was made from; these are {version(questions)}",
-        )
-
-
-def _items(
-    records: Sequence[Mapping[str, Any]], layout: Layout, audio_root: Path, where: str
-) -> list[Item]:
-    items = [_item(record, layout, audio_root, where) for record in records]
-    check_unique((item.id for item in items), where)
-    return items
-
-
-def _item(record: Mapping[str, Any], layout: Layout, audio_root: Path, where: str) -> Item:
-    id = field_of(record, "id", str, f"{where}: a row")
-    where = f"{where}: {id}"
-    choices = texts_of(record, "choices", where)
-    quoted = [f'"{choice}"' for choice in choices]
-    options = " or ".join(([", ".join(quoted[:-1])] if quoted[1:] else []) + quoted[-1:])
-    question = field_of(record, "question", str, where)
-    asked = f"{question} Choose from the following options: {options}"
-    audio = field_of(record, layout.audio, str, where).removeprefix("./")
-    return Item(
-        id=id,
-        messages=ask(SYSTEM, f"{LOCATOR}\n\n{plain(asked)}", [audio_root / audio]),
-        question=asked,
-        target=field_of(record, "answer", str, where) if record.get("answer") else "",
-        choices=choices,
-        groups={
-            dimension: _group(record[dimension])
-            for dimension in layout.dimensions
-            if record.get(dimension) is not None
-        },
-    )
-
-
 def _group(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
@@ -277,3 +219,60 @@ def _value(item: Item, text: str | None) -> float | None:
 
 def _words(text: str) -> set[str]:
     return set(_WORD.findall(text.lower()))
+
+
+def _benchmark(form: MmauFormat, about: About, words: str) -> Benchmark:
+    return Benchmark(
+        name=form.name,
+        about=about,
+        data=BenchmarkFiles,
+        load=form.load,
+        score=form.score,
+        aggregate=form.aggregate,
+        version=version,
+        max_new_tokens=512,
+        official=(form.output, STRIPPED),
+        published=PublishedForm(read=form.read_published, words=words),
+    )
+
+
+MMAU_FORMAT = MmauFormat(
+    name="mmau",
+    files=("mmau-test-mini.json", "mmau-test.json"),
+    audio="audio_id",
+    output="model_output",
+    dimensions=("task", "difficulty", "sub-category"),
+)
+MMAR_FORMAT = MmauFormat(
+    name="mmar",
+    files=("MMAR-meta.json", "MMAR-meta.jsonl"),
+    audio="audio_path",
+    output="answer_prediction",
+    dimensions=("modality", "category", "sub-category"),
+)
+MMAU = _benchmark(
+    MMAU_FORMAT,
+    About(
+        title="1,000 questions about speech, sound and music, multiple choice",
+        data="folder of mmau-test-mini.json or mmau-test.json and its clips, or that file",
+        metrics="accuracy for each task, difficulty and category",
+        published="JSON of questions with model_prediction or model_output",
+        licence="Apache-2.0; the clips have terms of their own",
+        source="github.com/Sakshi113/MMAU (Sakshi et al., 2024)",
+        example="desta eval mmau --data MMAU --model MODEL",
+    ),
+    "mmau mini",
+)
+MMAR = _benchmark(
+    MMAR_FORMAT,
+    About(
+        title="reasoning about speech, sound and music mixed, multiple choice",
+        data="folder of MMAR-meta.json and its clips, or that file",
+        metrics="accuracy for each modality and category",
+        published="JSON of questions with model_prediction or model_output",
+        licence="none known here; the clips have terms of their own",
+        source="github.com/ddlBoJack/MMAR (Ma et al., 2025)",
+        example="desta eval mmar --data MMAR --model MODEL",
+    ),
+    "mmar",
+)

@@ -14,27 +14,44 @@ from typing import Any, Literal
 
 from desta import audio
 from desta.construction.description import describe_clip
-from desta.errors import DataError
-from desta.evaluation.answered import Answered, why_no_text
-from desta.evaluation.baselines import tell
-from desta.evaluation.choices import check_offered, named_choices
-from desta.evaluation.items import (
+from desta.errors import ConfigError, DataError
+from desta.evaluation.base import (
+    About,
+    Benchmark,
     Item,
-    Report,
+    Judging,
+    PublishedForm,
+    ReadOptions,
+    Result,
     Score,
-    ask,
-    check_unique,
-    count_notes,
-    field_of,
-    figure,
-    join_notes,
+    Verdict,
+    form_messages,
     plain,
-    read_published,
-    tabulate,
-    text_of,
 )
-from desta.evaluation.metrics import Estimate, average
+from desta.evaluation.baselines import tell
+from desta.evaluation.judge.templates import Template
+from desta.evaluation.metrics import (
+    Estimate,
+    Report,
+    average,
+    check_offered,
+    figure,
+    named_choices,
+)
+from desta.evaluation.published_files import (
+    answered,
+    check_unique,
+    field_of,
+    read_each,
+    read_published,
+    text_of,
+    why_no_text,
+)
+from desta.evaluation.recipe import BenchmarkFiles
+from desta.evaluation.tabulate import count_notes, join_notes, tabulate
+from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, Clip
+from desta.schema import find_json_fault
 
 TRACKS = ("Animal", "Emotion", "Gender", "Language")
 HOPS = ("single", "multi")
@@ -50,8 +67,9 @@ NO_REPLY = "no reply of a judge"
 INVALID = "the judge's reply is not in the official form: counted as wrong"
 UNREADABLE = "the judge's reply names no judgement in any form: counted as wrong"
 
-JUDGE_SYSTEM = "You grade answers to multiple-choice questions. You are strict and fair."
-JUDGE_PROMPT = """Decide whether the answer below is correct.
+TEMPLATE = Template(
+    system="You grade answers to multiple-choice questions. You are strict and fair.",
+    question="""Decide whether the answer below is correct.
 
 The answer is correct only if it settles on exactly one of the listed options, and that option is \
 the right one. Naming the option in other words or in another form of the same word is fine. \
@@ -63,7 +81,8 @@ Answer to grade: [MODEL_GENERATED_RESPONSE]
 
 Reply with exactly two lines:
 Explanation: <one sentence>
-Judgement: <correct or incorrect>"""
+Judgement: <correct or incorrect>""",
+)
 """In our own words; the official text has the same placeholders and can be given instead."""
 
 _SYNONYMS = {"Female": ("woman", "girl"), "Male": ("man", "boy")}
@@ -83,6 +102,11 @@ class Judgement:
     explanation: str
     judgement: str
     counted_as: Literal["correct", "incorrect", "invalid"]
+
+
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the questions."""
+    return load_items(files.place(), files.chosen(TRACKS))
 
 
 def load_items(root: Path, tracks: Sequence[str] = TRACKS) -> list[Item]:
@@ -138,26 +162,18 @@ def read_leniently(reply: str) -> Literal["correct", "incorrect"] | None:
     return "correct" if match.group(1).lower() == "correct" else "incorrect"
 
 
-def score_item(item: Item, output: str | None, reply: str | None = None) -> Score:
-    """Score an answer by rule and, where a judge has replied, by its judgement.
-
-    Args:
-        item: the question.
-        output: what the model wrote; None where it is not known.
-        reply: what the judge wrote.
-    """
-    if reply is None:
+def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
+    """Score an answer by rule and, where a judge has replied, by its last judgement."""
+    if not replies:
         return _score(item, output, None, None)
-    return _score(item, output, parse_judgement(reply).counted_as, read_leniently(reply))
+    return _score(
+        item, output, parse_judgement(replies[-1]).counted_as, read_leniently(replies[-1])
+    )
 
 
-def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
+def aggregate(results: Sequence[Result], version: str) -> Report:
     """Return accuracy by track and hop, and the average over the tracks, for every reading."""
-    by_cell = [
-        replace(s, groups={**s.groups, "track and hop": " ".join(s.groups.values())})
-        for s in scores
-    ]
-    cells = tabulate(by_cell)
+    cells = tabulate([_with_track_and_hop(result) for result in results])
     figures: dict[str, Estimate] = {}
     for reading in (JUDGE, LENIENT, RULE):
         for hop in HOPS:
@@ -178,67 +194,62 @@ def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
         version=version,
         figures=figures,
         cells=cells,
-        notes=count_notes(scores),
+        notes=count_notes(results),
     )
 
 
-def read_answered(
-    path: Path, hop: Literal["single", "multi"], items: Sequence[Item] = ()
-) -> list[Answered]:
-    """Read one of the official scripts' files: answers, or answers with judgements.
+def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+    """Read files of the official scripts: answers, or answers with judgements.
 
-    Args:
-        path: `{"results": {clip: {instruction, label, response}}}`, or of the judge
-            `{"results": {clip: {instruction, label, model_response, Explanation, Judgement}}}`.
-        hop: which question of each clip it answers; the file does not say.
-        items: the questions, to check that it answers these and no others.
+    They are `{"results": {clip: {instruction, label, response}}}`, or of the judge
+    `{"results": {clip: {instruction, label, model_response, Explanation, Judgement}}}`.
 
     Raises:
-        DataError: the file is missing or broken, or answers other questions.
+        ConfigError: a file's name does not tell which question of each clip it answers, and the
+            options do not either.
+        DataError: a file is missing or broken.
     """
-    value = read_published(path)
-    results = value.get("results") if isinstance(value, dict) else None
-    if not isinstance(results, dict) or not results:
-        raise DataError(f"{path} has no table 'results'", fix="give a file of the official scripts")
-    known = {(i.groups["track"], Path(_clip(i)).name, i.question) for i in items}
-    answered = []
-    for key, record in results.items():
-        where = f"{path}: {key}"
-        question = field_of(record, "instruction", str, where)
-        label = field_of(record, "label", str, where)
-        track = _track(key, path)
-        if known and (track, Path(key).name, question) not in known:
-            raise DataError(
-                f"{where} is not a question of this version of the benchmark",
-                fix="score it with the questions it was made from",
-            )
-        item = _item(track, hop, Path(key), question, label, where)
-        output = text_of(record, "model_response", "response")
-        replies: tuple[str, ...] = ()
-        judgement = text_of(record, "Judgement")
-        if judgement is not None:
-            replies = (f"Explanation: {record.get('Explanation', '')}\nJudgement: {judgement}",)
-            lenient = re.search(r"\b(correct|incorrect)\b", judgement, re.IGNORECASE)
-            judged = _counted_as(judgement)
-            score = _score(item, output, judged, lenient.group().lower() if lenient else None)
-        else:
-            score = score_item(item, output)
-        answered.append(
-            Answered(
-                item=item,
-                output=output,
-                replies=replies,
-                score=score,
-                skipped=why_no_text(record, "model_response", "response"),
-            )
+    return read_each(paths, lambda path: _read_file(path, options.subset or _hop_of(path)))
+
+
+def _hop_of(path: Path) -> str | None:
+    hops = [hop for hop in HOPS if re.search(rf"(?<![a-z]){hop}(?![a-z])", path.name.lower())]
+    return hops[0] if len(hops) == 1 else None
+
+
+def _read_file(path: Path, hop: str | None) -> list[Result]:
+    if hop not in HOPS:
+        raise ConfigError(
+            f"{path.name} does not tell which question of each clip it answers",
+            fix=f"give --subset {' or --subset '.join(HOPS)}",
         )
-    return answered
+    value = read_published(path)
+    table = value.get("results") if isinstance(value, dict) else None
+    if not isinstance(table, dict) or not table:
+        raise DataError(f"{path} has no table 'results'", fix="give a file of the official scripts")
+    return [_read_answer(key, record, hop, path) for key, record in table.items()]
 
 
-def score_file(path: Path, hop: Literal["single", "multi"], items: Sequence[Item] = ()) -> Report:
-    """Score one of the official scripts' files; see `read_answered`."""
-    scores = [answered.score for answered in read_answered(path, hop, items)]
-    return aggregate(scores, f"{len(scores)} questions")
+def _read_answer(key: str, record: Any, hop: str, path: Path) -> Result:
+    where = f"{path}: {key}"
+    question = field_of(record, "instruction", str, where)
+    label = field_of(record, "label", str, where)
+    item = _item(_track(key, path), hop, Path(key), question, label, where)
+    output = text_of(record, "model_response", "response")
+    judgement = text_of(record, "Judgement")
+    judged = lenient = None
+    replies: tuple[str, ...] = ()
+    if judgement is not None:
+        replies = (f"Explanation: {record.get('Explanation', '')}\nJudgement: {judgement}",)
+        named = re.search(r"\b(correct|incorrect)\b", judgement, re.IGNORECASE)
+        judged, lenient = _counted_as(judgement), named.group().lower() if named else None
+    return answered(
+        item,
+        output,
+        lambda item, output, _: _score(item, output, judged, lenient),
+        replies=replies,
+        instead=why_no_text(record, "model_response", "response"),
+    )
 
 
 def split_options(question: str) -> dict[str, str]:
@@ -267,7 +278,7 @@ def _item(track: str, hop: str, clip: Path, question: str, target: str, where: s
         )
     return Item(
         id=f"{track}/{clip.name}/{hop}",
-        messages=ask(SYSTEM, f"{LOCATOR}\n\n{plain(question)}", [clip]),
+        messages=form_messages(SYSTEM, f"{LOCATOR}\n\n{plain(question)}", [clip]),
         question=question,
         target=target,
         choices=choices,
@@ -300,10 +311,6 @@ def _track(key: str, path: Path) -> str:
     return named[0] if named else "unknown track"
 
 
-def _clip(item: Item) -> str:
-    return str(item.messages[-1].audios[0].audio)
-
-
 def _counted_as(judgement: str) -> Literal["correct", "incorrect", "invalid"]:
     match judgement.lower().strip():
         case "correct":
@@ -314,8 +321,8 @@ def _counted_as(judgement: str) -> Literal["correct", "incorrect", "invalid"]:
             return "invalid"
 
 
-def _score(item: Item, output: str | None, judged: str | None, lenient: str | None) -> Score:
-    named = _named_options(item.record["options"], output) if output is not None else None
+def _score(item: Item, output: str, judged: str | None, lenient: str | None) -> Score:
+    named = _named_options(item.record["options"], output)
     gold = item.target[1]
     note = None
     if judged is None:
@@ -324,13 +331,11 @@ def _score(item: Item, output: str | None, judged: str | None, lenient: str | No
         note = INVALID if lenient is not None else UNREADABLE
     note = join_notes(note, check_offered(item.target, item.choices))
     return Score(
-        id=item.id,
-        groups=item.groups,
         extracted=", ".join(sorted(named)) if named else None,
         values={
             JUDGE: None if judged is None else float(judged == "correct"),
             LENIENT: None if lenient is None else float(lenient == "correct"),
-            RULE: None if named is None else float(named == {gold}),
+            RULE: float(named == {gold}),
         },
         note=note,
     )
@@ -344,3 +349,66 @@ def _named_options(options: Mapping[str, Any], output: str) -> set[str]:
     if not letters:
         letters = {(a or b).lower() for a, b in _BARE_LETTER.findall(output)}
     return named | (letters & set(options))
+
+
+def _with_track_and_hop(result: Result) -> Result:
+    groups = result.item.groups
+    both = {**groups, "track and hop": " ".join(groups.values())}
+    return replace(result, item=replace(result.item, groups=both))
+
+
+def _find_fault(result: Result) -> str | None:
+    options = result.item.record.get("options")
+    if fault := find_json_fault(options, dict[str, str], "record.options"):
+        return fault
+    target = result.item.target
+    if target[1:2] not in (options or {}):
+        return f"target is {target!r}, which has no letter of record.options"
+    return None
+
+
+def _judge_values(result: Result) -> dict[str, str]:
+    return {
+        "[QUESTION]": result.item.question,
+        "[GROUND_TRUTH_ANSWER]": result.item.target,
+        "[MODEL_GENERATED_RESPONSE]": result.output or "",
+    }
+
+
+def _read_verdict(kind: str, reply: str) -> Verdict:
+    in_form = parse_judgement(reply).counted_as != "invalid"
+    return Verdict(in_form=in_form, read=in_form or read_leniently(reply) is not None)
+
+
+BENCHMARK = Benchmark(
+    name="sakura",
+    about=About(
+        title="a question about what is heard, and one that reasons from there",
+        data="folder of data/TRACK/metadata.json and data/TRACK/audio",
+        subsets="Animal, Emotion, Gender, Language",
+        metrics="accuracy in single and multiple hops, and multiple hops given single ones",
+        judge="official: `desta score FOLDER --judge RECIPE`; without one, by a rule",
+        published="JSON of answers, single or multi by its name or by --subset",
+        licence="none stated",
+        source="github.com/ckyang1124/SAKURA (Yang et al., 2025)",
+        example="desta eval sakura --data SAKURA --model MODEL",
+    ),
+    data=BenchmarkFiles,
+    load=load,
+    score=score,
+    aggregate=aggregate,
+    max_new_tokens=512,
+    official=(JUDGE,),
+    dimensions=("track", "hop"),
+    find_fault=_find_fault,
+    published=PublishedForm(
+        read=read_results, words="sakura single multi hop animal emotion gender language"
+    ),
+    judging=Judging(
+        templates={"sakura": TEMPLATE},
+        kind=lambda result: "sakura",
+        values=_judge_values,
+        read=_read_verdict,
+        sampling=Sampling(top_p=0.9, max_new_tokens=1024),
+    ),
+)

@@ -1,4 +1,4 @@
-"""How an answer followed its instructions.
+"""Following of instructions: strict and loose readings of an answer.
 
 Strict: the answer as it is. Loose: any of eight readings, without its first line, its last line and
 its asterisks, so that "Sure, here it is:" and bold type are forgiven.

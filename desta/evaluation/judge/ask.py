@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import ConfigError
-from desta.evaluation.base import Benchmark, Result
-from desta.evaluation.benchmarks.table import rescore
+from desta.evaluation.base import Benchmark, Judging, Result
+from desta.evaluation.benchmarks.table import find_judging
 from desta.evaluation.judge.cache import Replies, key_of
-from desta.evaluation.judge.templates import Questions, Template, find_questions, find_templates
+from desta.evaluation.judge.templates import Template, find_templates
 from desta.generators.base import Completion, Outcome, Refusal, TextGenerator
 from desta.generators.batch import complete_batch
 from desta.generators.config import Engine, LocalEngine
@@ -95,17 +95,17 @@ def judge(
         ConfigError: the benchmark needs no judge, or a text to ask by cannot be used.
         UnavailableError: the judge does not answer now; what it replied is kept.
     """
-    questions = find_questions(benchmark.name)
-    templates = find_templates(questions, recipe.prompts)
-    sampling = questions.sampling
+    judging = find_judging(benchmark)
+    templates = find_templates(judging.templates, recipe.prompts)
+    sampling = judging.sampling
     if recipe.temperature is not None:
         sampling = replace(sampling, temperature=recipe.temperature)
-    num_replies = recipe.num_replies or questions.num_replies
+    num_replies = recipe.num_replies or judging.num_replies
     asked: dict[int, list[_Request]] = {}
     for number, result in enumerate(results):
-        kind = questions.kind(result) if result.output is not None else None
+        kind = judging.kind(result) if result.output is not None else None
         if kind is not None:
-            made = _requests(questions, result, templates[kind], generator, sampling, num_replies)
+            made = _requests(judging, result, templates[kind], generator, sampling, num_replies)
             asked[number] = list(made)
     replies = Replies(recipe.replies)
     wanted = {request.key: request for requests in asked.values() for request in requests}
@@ -114,7 +114,7 @@ def judge(
     judged = list(results)
     for number, requests in asked.items():
         texts = [reply for r in requests if (reply := replies.get(r.key)) is not None]
-        judged[number] = rescore(benchmark, replace(results[number], replies=tuple(texts)))
+        judged[number] = benchmark.rescore(replace(results[number], replies=tuple(texts)))
     facts = {
         "id": generator.id,
         "revision": generator.revision,
@@ -124,7 +124,7 @@ def judge(
             for kind, template in templates.items()
         },
         "num_cached": len(wanted) - len(missing),
-        **_count(questions, [judged[number] for number in asked]),
+        **_count(judging, [judged[number] for number in asked]),
     }
     unread: Reasons[str] = facts["unread"]
     facts["refused"] = {}
@@ -139,14 +139,14 @@ def judge(
 
 
 def _requests(
-    questions: Questions,
+    judging: Judging,
     result: Result,
     template: Template,
     generator: TextGenerator,
     sampling: Sampling,
     num_replies: int,
 ) -> Iterator[_Request]:
-    messages = questions.messages(result, template)
+    messages = judging.messages(result, template)
     for number in range(num_replies):
         key = key_of(
             judge=generator.id,
@@ -200,17 +200,17 @@ def _no_reply(outcome: Outcome) -> str | None:
     return None
 
 
-def _count(questions: Questions, judged: Sequence[Result]) -> dict[str, Any]:
+def _count(judging: Judging, judged: Sequence[Result]) -> dict[str, Any]:
     """Count the replies that can be read, and those that cannot, with an example."""
     counts: Counter[str] = Counter()
     unread = Reasons[str]()
     for result in judged:
         for reply in result.replies:
-            reading = questions.read(questions.kind(result) or "", reply)
+            verdict = judging.read(judging.kind(result) or "", reply)
             counts["replies"] += 1
-            counts["in_form"] += reading.in_form
-            counts["read"] += reading.read
-            if not reading.in_form:
-                unread.add(NOT_IN_FORM if reading.read else UNREADABLE, result.id)
+            counts["in_form"] += verdict.in_form
+            counts["read"] += verdict.read
+            if not verdict.in_form:
+                unread.add(NOT_IN_FORM if verdict.read else UNREADABLE, result.id)
     names = ("replies", "in_form", "read")
     return {**{f"num_{name}": counts[name] for name in names}, "unread": unread}

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from desta.errors import DataError
+from desta.evaluation.base import Item, form_messages
 from desta.evaluation.benchmarks import dynamic_superb, mmau, sakura
 from desta.evaluation.benchmarks.voicebench import score as voicebench
-from desta.evaluation.choices import NOT_OFFERED, check_offered, named_choices
-from desta.evaluation.items import Item, ask
+from desta.evaluation.metrics import NOT_OFFERED, check_offered, named_choices
 from support.commands import desta
-from support.published import write
+from support.published import report, write
 
-LAYOUTS = {"mmau": mmau.MMAU, "mmar": mmau.MMAR}
+FORMATS = {"mmau": mmau.MMAU_FORMAT, "mmar": mmau.MMAR_FORMAT}
 
 
 def row(id: str, **fields: Any) -> dict[str, Any]:
@@ -48,16 +48,16 @@ def test_choices_that_differ_in_a_vowel_sign_are_two() -> None:
     assert check_offered("किताब", ["कताब"]) == NOT_OFFERED
 
 
-@pytest.mark.parametrize("name", list(LAYOUTS))
+@pytest.mark.parametrize("name", list(FORMATS))
 def test_mmau_and_mmar_note_a_right_answer_that_is_no_choice(tmp_path: Path, name: str) -> None:
-    layout = LAYOUTS[name]
+    key = FORMATS[name].output
     rows = [row("1"), row("2", answer="cow"), row("3", answer="pig"), row("4", answer=None)]
-    path = write(tmp_path / "r.json", [each | {layout.output: "a cow"} for each in rows])
+    path = write(tmp_path / "r.json", [each | {key: "a cow"} for each in rows])
 
-    report = mmau.score_file(path, layout)
-    notes = {note["reason"]: (note["count"], note["example"]) for note in report.notes}
+    found = report(name, path)
+    notes = {note["reason"]: (note["count"], note["example"]) for note in found.notes}
     assert notes == {NOT_OFFERED: (2, "2"), mmau.WITHHELD: (1, "4")}
-    assert report.figures[layout.output].value == pytest.approx(1 / 3)  # as the script counts
+    assert found.figures[key].value == pytest.approx(1 / 3)  # as the script counts
 
     done = desta("score", name, path, "--json")
     system = json.loads(done.stdout)["systems"][0]
@@ -66,19 +66,19 @@ def test_mmau_and_mmar_note_a_right_answer_that_is_no_choice(tmp_path: Path, nam
 
 def test_every_benchmark_with_choices_notes_it() -> None:
     def item(target: str, choices: tuple[str, ...], **fields: Any) -> Item:
-        known = {"id": "x", "messages": ask("", "<|AUDIO|>", ["a.wav"]), "question": "?"}
+        known = {"id": "x", "messages": form_messages("", "<|AUDIO|>", ["a.wav"]), "question": "?"}
         return Item(**known, target=target, choices=choices, **fields)
 
     spoken = item("cow", ("dog", "cat"), groups={"instance": "i", "dimension": "Audio"})
-    assert dynamic_superb.score_item(spoken, "cow").note == NOT_OFFERED
+    assert dynamic_superb.score(spoken, "cow").note == NOT_OFFERED
     options = {"options": {"a": "dog", "b": "cat"}}
     heard = item("(a) cow", ("(a) dog", "(b) cat"), record=options)
-    assert sakura.score_item(heard, "(a)").note == f"{sakura.NO_REPLY}; {NOT_OFFERED}"
+    assert sakura.score(heard, "(a)").note == f"{sakura.NO_REPLY}; {NOT_OFFERED}"
     for letter in ("E", "b", " B"):  # the official code compares as written
         asked = item(letter, voicebench.CHOICES, groups={"subset": "mmsu"})
-        score = voicebench.score_item(asked, "The answer is B.")
-        assert (score.note, score.values["official"]) == (NOT_OFFERED, 0.0)
-        drawn = voicebench.score_item(asked, "I cannot tell")
+        scored = voicebench.score(asked, "The answer is B.")
+        assert (scored.note, scored.values["official"]) == (NOT_OFFERED, 0.0)
+        drawn = voicebench.score(asked, "I cannot tell")
         assert drawn.note == f"{voicebench.DRAWN}; {NOT_OFFERED}"
         assert drawn.values["expected"] == 0.0
 
@@ -86,7 +86,7 @@ def test_every_benchmark_with_choices_notes_it() -> None:
 @pytest.mark.parametrize("written", ['["dog", "cat"]', "['dog', 'cat']", '\n[ "dog","cat" ] '])
 def test_choices_may_be_a_list_written_as_a_text(tmp_path: Path, written: str) -> None:
     path = write(tmp_path / "q.json", [row("1", choices=written)])
-    assert mmau.load_items(path)[0].choices == ("dog", "cat")
+    assert mmau.MMAU_FORMAT.load_items(path)[0].choices == ("dog", "cat")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_choices_may_be_a_list_written_as_a_text(tmp_path: Path, written: str) -
 def test_choices_that_are_no_list_of_texts_are_one_sentence(tmp_path: Path, written: Any) -> None:
     path = write(tmp_path / "q.json", [row("1"), row("bad", choices=written)])
     with pytest.raises(DataError, match="bad has (no )?.?choices.? that") as error:
-        mmau.load_items(path)
+        mmau.MMAU_FORMAT.load_items(path)
     assert '["one", "two"]' in error.value.fix
     assert len(error.value.message) < 300
 
@@ -107,10 +107,10 @@ def test_choices_that_are_no_list_of_texts_are_one_sentence(tmp_path: Path, writ
 def test_mmar_is_read_under_both_names_of_its_file(tmp_path: Path) -> None:
     rows = [row("1"), row("2")]
     write(tmp_path / "MMAR-meta.jsonl", rows, lines=True)
-    assert [i.id for i in mmau.load_items(tmp_path, mmau.MMAR)] == ["1", "2"]
+    assert [i.id for i in mmau.MMAR_FORMAT.load_items(tmp_path)] == ["1", "2"]
     write(tmp_path / "MMAR-meta.json", rows)
-    assert len(mmau.load_items(tmp_path, mmau.MMAR)) == 2
+    assert len(mmau.MMAR_FORMAT.load_items(tmp_path)) == 2
     write(tmp_path / "mmau-test-mini.json", rows)
     write(tmp_path / "mmau-test.json", rows)
     with pytest.raises(DataError, match="holds 2 of the files"):
-        mmau.load_items(tmp_path, mmau.MMAU)
+        mmau.MMAU_FORMAT.load_items(tmp_path)

@@ -15,24 +15,20 @@ from desta.evaluation.compare import (
     compare,
     sign_flip_test,
 )
+from support.results import changed, make_result
 
 
 def result(id: str, value: float | None, group: str = "sound", **changes: object) -> Result:
-    one = Result(
+    return make_result(
         id=id,
-        system="model",
         groups={"task": group},
         question=f"Question {id}?",
         target="dog",
         choices=("dog", "cat"),
-        record={},
-        audio=(),
-        transcription=" ",
-        prompt=(),
         output="dog",
         values={"exact": value},
+        **changes,
     )
-    return replace(one, **changes)  # type: ignore[arg-type]
 
 
 def contender(name: str, results: Sequence[Result], version: str = "1") -> Contender:
@@ -133,9 +129,9 @@ def test_nothing_in_common_is_refused() -> None:
     with pytest.raises(DataError, match="benchmark 'mmau', and B 'mmar'"):
         compare(a, replace(b, benchmark="mmar"))
     with pytest.raises(DataError, match="have no item in common: 2 because the right answer diff"):
-        compare(a, replace(b, results=[replace(r, target="cat") for r in b.results]))
+        compare(a, replace(b, results=[changed(r, target="cat") for r in b.results]))
     with pytest.raises(DataError, match="no item in common: 2 because only A answers it.* 2 beca"):
-        compare(a, replace(b, results=[replace(r, id=f"x{r.id}") for r in b.results]))
+        compare(a, replace(b, results=[changed(r, id=f"x{r.id}") for r in b.results]))
     with pytest.raises(DataError, match="more than once"):
         compare(a, replace(b, results=[*b.results, b.results[0]]))
 
@@ -148,9 +144,9 @@ def test_only_common_items_count_and_the_others_are_told() -> None:
         "3": {"choices": ("dog", "cow")},
         "4": {"question": " Question   4? "},  # spaces are no other question
     }
-    changed = [replace(r, **changes.get(r.id, {})) for r in b.results if r.id != "5"]  # type: ignore[arg-type]
+    others = [changed(r, **changes.get(r.id, {})) for r in b.results if r.id != "5"]
 
-    found = compare(a, replace(b, results=changed, version="2"))
+    found = compare(a, replace(b, results=others, version="2"))
 
     assert found.version == "1 and 2"
     assert (found.num_items, found.num_first, found.num_second) == (2, 6, 5)
@@ -171,8 +167,8 @@ def test_only_common_items_count_and_the_others_are_told() -> None:
 
 def test_a_right_answer_that_one_file_lacks_is_that_of_the_other() -> None:
     a, b = pair([1, 0], [0, 1])
-    bare = [replace(r, target="", values={"model_output": None}) for r in a.results]
-    b = replace(b, results=[replace(r, values={"model_output": 1.0}) for r in b.results])
+    bare = [changed(r, target="", values={"model_output": None}) for r in a.results]
+    b = replace(b, results=[changed(r, values={"model_output": 1.0}) for r in b.results])
     found = compare(replace(a, results=bare), b)
     assert (found.num_items, found.left_out) == (2, ())
     assert found.differences[0].first == 1.0, "both say `dog`, which the other file has as right"
@@ -181,7 +177,7 @@ def test_a_right_answer_that_one_file_lacks_is_that_of_the_other() -> None:
 def test_items_without_ids_are_told_by_their_content() -> None:
     """VoiceBench's ids are places in a file: a row that is missing moves all behind it."""
     a, b = (replace(one, benchmark="voicebench") for one in pair([1, 0, 1], [0, 0, 1], "xxx"))
-    moved = [replace(r, id=f"{int(r.id) - 1}") for r in sorted(b.results, key=lambda r: r.id)[1:]]
+    moved = [changed(r, id=f"{int(r.id) - 1}") for r in sorted(b.results, key=lambda r: r.id)[1:]]
     found = compare(a, replace(b, results=moved))
     assert found.num_items == 2
     assert [(row.reason, row.examples) for row in found.left_out] == [("only A answers it", ("0",))]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from desta.errors import DestaError
-from desta.evaluation.base import Result
-from desta.evaluation.benchmarks.table import BENCHMARKS, rescore
+from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.journal import Shard
 from desta.evaluation.scores import score
 from support.commands import desta
+from support.results import make_result
 
 VALUES = (
     None,
@@ -129,17 +129,9 @@ def make_evaluation(folder: Path, benchmark: str) -> Path:
     }
     lines = [
         json.dumps(
-            rescore(
-                BENCHMARKS[benchmark],
-                Result(
-                    system=system,
-                    question=f"{item['id']}?",
-                    audio=(),
-                    transcription=" ",
-                    prompt=PROMPT,
-                    **item,
-                ),
-            ).to_json()
+            BENCHMARKS[benchmark]
+            .rescore(make_result(system=system, question=f"{item['id']}?", prompt=PROMPT, **item))
+            .to_json()
         )
         for system in SYSTEMS
         for item in asked

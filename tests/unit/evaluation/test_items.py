@@ -5,37 +5,25 @@ from pathlib import Path
 import pytest
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.items import (
-    Item,
-    Score,
-    ask,
-    check_same,
-    check_unique,
-    count_notes,
-    fetch,
-    fill,
-    find,
-    missing_audio,
-    read_published,
-    tabulate,
-)
+from desta.evaluation.base import Item, Result, form_messages
+from desta.evaluation.hub import fetch
+from desta.evaluation.judge.templates import fill
+from desta.evaluation.metrics import find
+from desta.evaluation.published_files import check_unique, read_published
+from desta.evaluation.systems import missing_clips
+from desta.evaluation.tabulate import count_notes, tabulate
+from support.results import make_result
 
 
-def score(
+def result(
     id: str, group: str, value: float | None, weight: float = 1.0, note: str | None = None
-) -> Score:
-    return Score(
-        id=id,
-        groups={"task": group},
-        extracted=None,
-        values={"official": value},
-        weight=weight,
-        note=note,
-    )
+) -> Result:
+    values = {"official": value}
+    return make_result(id=id, groups={"task": group}, values=values, weight=weight, note=note)
 
 
 def test_tabulate_averages_in_total_and_by_group_and_counts_what_is_not_scored() -> None:
-    cells = tabulate([score("1", "a", 1.0), score("2", "a", 0.0), score("3", "b", None)])
+    cells = tabulate([result("1", "a", 1.0), result("2", "a", 0.0), result("3", "b", None)])
 
     total = find(cells, "official")
     assert total.estimate is not None
@@ -45,7 +33,7 @@ def test_tabulate_averages_in_total_and_by_group_and_counts_what_is_not_scored()
 
 
 def test_tabulate_weighs_items_by_what_they_rest_on() -> None:
-    cells = tabulate([score("1", "a", 5.0, weight=3), score("2", "a", 1.0, weight=1)])
+    cells = tabulate([result("1", "a", 5.0, weight=3), result("2", "a", 1.0, weight=1)])
 
     total = find(cells, "official")
     assert total.estimate is not None
@@ -54,7 +42,7 @@ def test_tabulate_weighs_items_by_what_they_rest_on() -> None:
 
 def test_notes_are_counted_with_their_first_item() -> None:
     notes = count_notes(
-        [score("1", "a", 1.0), score("2", "a", None, note="x"), score("3", "b", None, note="x")]
+        [result("1", "a", 1.0), result("2", "a", None, note="x"), result("3", "b", None, note="x")]
     )
 
     assert notes == ({"reason": "x", "count": 2, "example": "2"},)
@@ -102,26 +90,12 @@ def test_an_id_that_occurs_twice_is_named() -> None:
         check_unique(["a", "b", "b"], "results.json")
 
 
-def items(*ids: str, audio: str = "a.wav") -> list[Item]:
-    return [
-        Item(id=id, messages=ask("", "<|AUDIO|>", [audio]), question="", target="") for id in ids
-    ]
-
-
-def test_answers_to_other_questions_are_another_version() -> None:
-    with pytest.raises(DataError, match="1 questions that are not in this version.*'c'"):
-        check_same(items("a", "b"), ["a", "c"], "results.json")
-
-
-def test_questions_without_an_answer_are_returned() -> None:
-    assert check_same(items("a", "b"), ["a"], "results.json") == ["b"]
-
-
 def test_items_whose_clip_is_missing_are_found(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
 
-    there, gone = str(tmp_path / "a.wav"), str(tmp_path / "b.wav")
-    assert missing_audio([*items("1", audio=there), *items("2", audio=gone)]) == ["2"]
+    for name, missing in (("a.wav", False), ("b.wav", True)):
+        messages = form_messages("", "<|AUDIO|>", [tmp_path / name])
+        assert missing_clips(Item(id="1", messages=messages, question="", target="")) is missing
 
 
 def test_a_branch_is_no_revision() -> None:
@@ -140,6 +114,6 @@ def test_a_value_that_holds_a_placeholder_stays_as_it_is() -> None:
 
 
 def test_a_report_is_plain_json() -> None:
-    cell = tabulate([score("1", "a", None)])[0]
+    cell = tabulate([result("1", "a", None)])[0]
 
     assert json.loads(json.dumps(cell.to_json()))["estimate"] is None

@@ -9,12 +9,8 @@ import pytest
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.benchmarks.table import find_benchmark
-from desta.evaluation.published import (
-    NOT_ANSWERED,
-    name_of,
-    read_results,
-    score_published,
-)
+from desta.evaluation.published import name_of, read_results, score_published
+from desta.evaluation.published_files import NOT_ANSWERED
 from desta.evaluation.scores import WITHHELD
 from support.commands import desta
 from support.published import DATA, figures, needs_data, write
@@ -136,7 +132,7 @@ def test_sakura_with_and_without_a_judge(tmp_path: Path) -> None:
     path = write(tmp_path / "Animal_multi.json", {"results": {"data/Animal/audio/1.wav": judged}})
     published = read_results(find_benchmark("sakura"), [path])
     assert published.results[0].replies == ("Explanation: No.\nJudgement: incorrect",)
-    assert published.results[0].values["judge"] == 0.0
+    assert published.results[0].score.values["judge"] == 0.0
     assert figures("sakura", path)["Animal multi (judge)"] == 0
 
     raw = {"results": {"data/Animal/audio/1.wav": {**row, "response": "(a)"}}}
@@ -222,7 +218,7 @@ def test_real_outputs_give_the_official_figures() -> None:
     published = read_results(
         find_benchmark("speech_ifeval"), sorted((DATA / "speech_ifeval").glob("meta*/*.gz"))
     )
-    assert (published.num_told, published.told_otherwise) == (1533, ())
+    assert (published.num_claimed, published.disputed) == (1533, ())
     found = score_published(published)["systems"][0]["figures"]
     assert found["closed_ended rate"]["value"] == round(871 / 933, 6)
     assert found["unconstrained word error rate"]["value"] == 0.079099
@@ -264,7 +260,7 @@ def test_answers_and_judgements_that_are_no_text_are_not_there(tmp_path: Path) -
     }
     path = write(tmp_path / "animal_single.json", {"results": rows})
     published = read_results(find_benchmark("sakura"), [path])
-    assert [(r.id, r.skipped, r.values["judge"]) for r in published.results] == [
+    assert [(r.id, r.skipped, r.score.values.get("judge")) for r in published.results] == [
         ("Animal/1.wav/single", None, None),
         ("Animal/2.wav/single", "its answer, `response`, is a number, not a text", None),
         ("Animal/3.wav/single", None, None),

@@ -12,7 +12,8 @@ from desta.evaluation.benchmarks.speech_ifeval.files import FILES
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.benchmarks.voicebench import files as voicebench_files
 from desta.evaluation.benchmarks.voicebench import score as voicebench
-from desta.evaluation.published import NOT_ANSWERED, read_results
+from desta.evaluation.published import read_results
+from desta.evaluation.published_files import NOT_ANSWERED
 from support.commands import desta
 from support.published import DATA, needs_data, rule, write
 
@@ -100,7 +101,7 @@ def test_all_files_that_the_scripts_of_speech_ifeval_write_may_be_given_together
     for paths in ([raw, rules, judged, final], [final, judged, rules, raw], [raw, raw]):
         published = read_results(benchmark, paths)
         assert [r.id for r in published.results] == ["closed_ended/0", "closed_ended/1"]
-        assert published.told_otherwise == ()
+        assert published.disputed == ()
 
     other = answers(tmp_path / "again.jsonl", "closed_ended", eval_response="Result: NO")
     with pytest.raises(DataError, match="answered in another file too, .*, and otherwise"):

@@ -16,12 +16,13 @@ from desta.evaluation.journal import Journal
 from desta.evaluation.rescore import score_again
 from desta.evaluation.scores import NOT_YET, UNJUDGED, read_results, sum_up
 from support.commands import desta
+from support.results import changed, make_result
 
 GOOD = "Explanation: so it is.\nJudgement: correct"
 
 
 def result(number: int, output: str, system: str) -> Result:
-    return Result(
+    return make_result(
         id=f"Animal/{number}.wav/single",
         system=system,
         groups={"track": "Animal", "hop": "single"},
@@ -29,9 +30,6 @@ def result(number: int, output: str, system: str) -> Result:
         target="(a) dog",
         choices=("(a) dog", "(b) cat"),
         record={"options": {"a": "dog", "b": "cat"}},
-        audio=(),
-        transcription=" ",
-        prompt=(),
         output=output,
         values={"rule: letter or text": 0.0},  # as if by an older, wrong rule
     )
@@ -81,7 +79,7 @@ def test_answers_are_scored_by_the_rules_as_they_are_now(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     assert rule(json.loads(done.stdout)) == 0.75
     first = (folder / "results.jsonl").read_bytes()
-    assert read_results(folder / "results.jsonl")[1].values["rule: letter or text"] == 1.0
+    assert read_results(folder / "results.jsonl")[1].score.values["rule: letter or text"] == 1.0
 
     assert desta("score", folder, "--json").stdout == done.stdout
     assert desta("score", "sakura", folder, "--json").stdout == done.stdout
@@ -147,7 +145,7 @@ def test_what_rests_on_a_judge_is_withheld_while_answers_are_newer_than_it(
 def test_an_answer_that_a_judge_refuses_withholds_nothing(folder: Path, judge: Path) -> None:
     desta("score", folder, "--judge", judge)
     results = read_results(folder / "results.jsonl")
-    write(folder, [replace(results[0], replies=(), values={}), *results[1:]])
+    write(folder, [changed(results[0], replies=(), values={}), *results[1:]])
     path = folder / "judge.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
     assert facts["refused"] == {}
@@ -183,7 +181,7 @@ def test_an_answer_that_no_judge_is_asked_about_waits_for_none(tmp_path: Path) -
     (tmp_path / "plan.json").write_text(json.dumps({**plan, "batch_size": 2, "systems": ["model"]}))
     (tmp_path / "judge.json").write_text("{}")
     rows = [
-        replace(
+        changed(
             result(0, "A", "model"),
             id=f"{subset}/test/0",
             groups={"subset": subset, "split": "test"},

@@ -11,10 +11,9 @@ import pytest
 import soundfile
 
 from desta.errors import ConfigError, DataError, UnavailableError
-from desta.evaluation.base import Benchmark
+from desta.evaluation.base import Benchmark, Item, form_messages
 from desta.evaluation.baselines import always_first, majority, tell
 from desta.evaluation.benchmarks.table import BENCHMARKS
-from desta.evaluation.items import Item, ask
 from desta.evaluation.models import TextModel, connect_audio_endpoint
 from desta.evaluation.recipe import BenchmarkFiles, EvalRecipe
 from desta.evaluation.systems import Models, check_names, make_systems
@@ -32,7 +31,7 @@ SAKURA = BENCHMARKS["sakura"]
 def item(number: int, clip: Path | str = "a.wav", **changes: Any) -> Item:
     values: dict[str, Any] = {
         "id": f"item/{number}",
-        "messages": ask("Listen.", f"{LOCATOR}\n\nWhich?", [clip]),
+        "messages": form_messages("Listen.", f"{LOCATOR}\n\nWhich?", [clip]),
         "question": "Which?",
         "target": "dog",
         "choices": ("cat", "dog"),
@@ -60,7 +59,7 @@ def make(names: Sequence[str], items: Sequence[Item], **options: Any) -> list[An
 
 
 def test_the_cascade_reads_what_the_recogniser_heard_and_gets_no_clip() -> None:
-    two = item(0, messages=ask("", f"{LOCATOR}{LOCATOR} Which?", ["a.wav", "b.wav"]))
+    two = item(0, messages=form_messages("", f"{LOCATOR}{LOCATOR} Which?", ["a.wav", "b.wav"]))
     (cascade,) = make(["cascade"], [two])
 
     (said,) = cascade.answer([two], GREEDY)

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from desta.evaluation.base import Result
-from desta.evaluation.benchmarks.table import find_benchmark, rescore
+from desta.evaluation.benchmarks.table import find_benchmark
+from desta.evaluation.benchmarks.transcription.score import CER
 from desta.evaluation.scores import sum_up
 from desta.records import AudioRef, Message
 from desta.reports import browser as browser
 from desta.reports.browser import BETWEEN, RIGHT, UNSCORED, WRONG, collect_sounds, outcome
 from desta.reports.evaluation import Evaluation, write_evaluation_report
 from support.recordings import tone
+from support.results import changed, make_result
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)> | `a` \u2028'
 SAKURA = find_benchmark("sakura")
@@ -23,7 +25,7 @@ SAKURA = find_benchmark("sakura")
 
 def result(number: int, output: str | None, system: str = "model", audio: str = "") -> Result:
     message = Message(role="user", content="<|AUDIO|> Which?", audios=(AudioRef(audio=audio),))
-    raw = Result(
+    raw = make_result(
         id=f"Animal/{number}.wav/single",
         system=system,
         groups={"track": "Animal", "hop": ("single", "multi")[number % 2]},
@@ -32,12 +34,11 @@ def result(number: int, output: str | None, system: str = "model", audio: str = 
         choices=("(a) dog", "(b) cat"),
         record={"options": {"a": "dog", "b": "cat"}},
         audio=(audio,) if audio else (),
-        transcription=" ",
         prompt=(message.to_json(),),
         output=output,
         skipped=None if output is not None else HOSTILE,
     )
-    return rescore(SAKURA, raw)
+    return SAKURA.rescore(raw)
 
 
 def evaluation(results: list[Result], **scores: Any) -> Evaluation:
@@ -167,26 +168,28 @@ def test_items_hold_what_is_filtered_by(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("groups", "reading", "value", "expected"),
+    ("name", "groups", "reading", "value", "expected"),
     [
-        ({"subset": "commoneval"}, "official", 1.0, WRONG),
-        ({"subset": "commoneval"}, "official", 5.0, RIGHT),
-        ({"subset": "openbookqa"}, "official", 1.0, RIGHT),
-        ({"subset": "openbookqa"}, "expected", 0.25, BETWEEN),
-        ({}, "word error rate", 0.0, RIGHT),
-        ({}, "word error rate", 1.0, BETWEEN),
+        ("voicebench", {"subset": "commoneval"}, "official", 1.0, WRONG),
+        ("voicebench", {"subset": "commoneval"}, "official", 5.0, RIGHT),
+        ("voicebench", {"subset": "openbookqa"}, "official", 1.0, RIGHT),
+        ("voicebench", {"subset": "openbookqa"}, "expected", 0.25, BETWEEN),
+        ("transcription", {}, "word error rate", 0.0, RIGHT),
+        ("transcription", {}, "word error rate", 1.0, BETWEEN),
+        ("transcription", {}, CER, 0.0, RIGHT),
+        ("mmau", {}, "model_output", 0.0, WRONG),
     ],
 )
 def test_what_is_right_depends_on_the_scale(
-    groups: dict[str, str], reading: str, value: float, expected: int
+    name: str, groups: dict[str, str], reading: str, value: float, expected: int
 ) -> None:
-    one = replace(result(0, "x"), groups=groups, values={reading: value})
-    assert outcome(one, reading) == expected
+    one = changed(result(0, "x"), groups=groups, values={reading: value})
+    assert outcome(find_benchmark(name), one, reading) == expected
 
 
 def test_a_thousand_items_stay_small(tmp_path: Path) -> None:
     results = [result(n, "(a) dog") for n in range(1000)]
-    markup = browser.browser(results, collect_sounds([], tmp_path / "r.html"))
+    markup = browser.browser(SAKURA, results, collect_sounds([], tmp_path / "r.html"))
     assert sum(map(len, markup)) < 1_500_000
     assert "".join(markup).count("<article") == 0, "items are drawn when they are looked at"
 
@@ -221,13 +224,12 @@ def test_the_first_sentence_says_whether_the_model_beats_those_that_do_not_hear(
 def test_fewer_errors_are_better() -> None:
     spoken = find_benchmark("transcription")
     rows = [
-        rescore(
-            spoken,
-            replace(
+        spoken.rescore(
+            changed(
                 result(n, said, system),
                 groups={"source": "s", "language": "English"},
                 target="here is the dog",
-            ),
+            )
         )
         for system, said in (("model", "here is the dog"), ("cascade", "here is"))
         for n in range(8)
@@ -238,10 +240,10 @@ def test_fewer_errors_are_better() -> None:
 
 def test_every_table_says_what_figures_rest_on_and_whose_rules_they_are(tmp_path: Path) -> None:
     judged = [
-        rescore(SAKURA, replace(result(n, "(a)"), replies=(reply,)))
+        SAKURA.rescore(replace(result(n, "(a)"), replies=(reply,)))
         for n, reply in enumerate(["Explanation: x\nJudgement: correct"] * 6 + ["hm", "yes?"])
     ]
-    results = [*judged, rescore(SAKURA, result(8, "(a)")), result(9, None)]
+    results = [*judged, SAKURA.rescore(result(8, "(a)")), result(9, None)]
     made = evaluation(results)
     _, markdown = write_evaluation_report(made, tmp_path / "r.html")
     text = markdown.read_text(encoding="utf-8")

@@ -2,16 +2,29 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from desta.errors import DataError
-from desta.evaluation.benchmarks.speech_ifeval.score import FIX, RATED, Item, Metric, Section
+from desta.evaluation.base import Item, ReadOptions, Result
+from desta.evaluation.benchmarks.speech_ifeval.score import (
+    CORRECT,
+    FIX,
+    FOLLOWED,
+    GROUPS,
+    RATED,
+    RULED,
+    Metric,
+    Section,
+    score,
+)
 from desta.evaluation.ifeval.following import read_instructions
-from desta.evaluation.items import read_published_rows
-from desta.records import read_jsonl
+from desta.evaluation.published_files import read_published_rows
+from desta.evaluation.recipe import BenchmarkFiles
+from desta.records import LOCATOR, AudioRef, Message, read_jsonl
 
+SYSTEM = Message(role="system", content="Follow the given instructions.")
 FILES: dict[Section, str] = {
     "closed_ended": "closed_ended_questions",
     "creative_writing": "creative_writing",
@@ -22,22 +35,26 @@ PATTERNS = tuple(f"*{stem}.jsonl*" for stem in FILES.values())
 """What is fetched of a data set that holds them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answered:
-    """An item and what was answered; a line of a published file of outputs."""
-
-    item: Item
-    output: str
-    judge_reply: str | None
-    published: Mapping[str, Any]
-    """What the file says of the score: `follow_all_instructions`, `correct`, ... as it stands."""
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the questions of the sections that a recipe names, or of the rated ones."""
+    folder = files.place(PATTERNS)
+    items = load_items(folder, files.audio or folder)
+    sections = files.chosen(list(FILES)) if files.subsets else RATED
+    return [item for item in items if item.groups["section"] in sections]
 
 
-def load_items(folder: Path) -> list[Item]:
+def load_optional(files: BenchmarkFiles, asked: Sequence[Item]) -> list[Item]:
+    """Read the questions of the other section, where they were answered."""
+    named = {item.groups["section"] for item in asked}.difference(RATED)
+    return load(replace(files, subsets=tuple(sorted(named)))) if named else []
+
+
+def load_items(folder: Path, audio_root: Path) -> list[Item]:
     """Read the question files, plain or gzipped.
 
     Args:
         folder: holds them, or holds `eval_data` or `data/eval_data`, which does.
+        audio_root: folder that the clips' paths are relative to.
 
     Raises:
         DataError: a file is missing, or is not in the published layout.
@@ -47,53 +64,143 @@ def load_items(folder: Path) -> list[Item]:
     items = []
     for section, stem in FILES.items():
         found = [p for p in (folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz") if p.is_file()]
-        if found:
-            items += [_item(section, i, r, found[0]) for i, r in enumerate(read_jsonl(found[0]))]
-        elif section in RATED:
+        if not found and section in RATED:
             raise DataError(f"{folder / stem}.jsonl is missing", fix=FIX)
-    if untold := [item.id for item in items if not item.description]:
-        raise DataError(f"{folder}: {untold[0]} has no `textual_audio`", fix=FIX)
+        for number, record in enumerate(read_jsonl(found[0])) if found else ():
+            items.append(make_item(section, number, record, found[0], audio_root))
+            if not _description(record):
+                raise DataError(f"{folder}: {items[-1].id} has no `textual_audio`", fix=FIX)
     _check_distinct(items, folder)
     return items
 
 
-def read_answered(path: Path) -> list[Answered]:
-    """Read a published file of outputs: `rule_eval@*.jsonl`, `llm_eval@*.jsonl`, gzipped or not.
+def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+    """Read files of outputs: as written, `rule_eval@*.jsonl`, `llm_eval@*.jsonl`, gzipped or not.
+
+    An answer may stand in several files: as it was written, with how the rules were followed, with
+    what a judge replied. They are joined. Published ids are not kept, some files count them from 0,
+    some from 1: an item is called after its section and its place in it.
 
     Raises:
-        DataError: the file is empty, not in the published layout, or asks a question twice.
+        DataError: a file is empty, not in the published layout, or asks a question twice; or two
+            answer a question differently.
     """
-    answered = []
-    for line, record in enumerate(read_published_rows(path)):
-        item = _item(_section(record, path), line, record, path)
-        reply = record.get("eval_response")
-        if not isinstance(record.get("response"), str) or not isinstance(reply, str | None):
-            raise DataError(f"{path}: {item.id} has no `response`, or it is no text", fix=FIX)
-        flags = ("follow_instruction_list", "follow_all_instructions", "correct")
-        answered.append(
-            Answered(
-                item=item,
-                output=record["response"],
-                judge_reply=reply,
-                published={name: record[name] for name in flags if name in record},
-            )
-        )
-    _check_distinct([a.item for a in answered], path)
-    return answered
+    found: dict[tuple[object, ...], Result] = {}
+    places: dict[tuple[object, ...], Path] = {}
+    counts: Counter[str] = Counter()
+    for path in paths:
+        for result in _read_file(path):
+            key = _exact_key(result.item)
+            if key in found:
+                found[key] = _join(found[key], result, places[key], path)
+                continue
+            section = result.item.groups["section"]
+            item = replace(result.item, id=f"{section}/{counts[section]}")
+            found[key], places[key] = replace(result, item=item), path
+            counts[section] += 1
+    return [replace(r, score=score(r.item, r.output or "", r.replies)) for r in found.values()]
 
 
-def read_item(id: str, record: Mapping[str, Any]) -> Item:
+def key_of(item: Item) -> tuple[object, ...]:
+    """Return what tells a question from others, in whatever order and wherever its clip lies."""
+    clip = Path(item.record["audio_filepath"]).name
+    return item.groups["section"], clip, " ".join(item.question.split())
+
+
+def make_item(
+    section: Section, number: int, record: Mapping[str, Any], path: Path, audio_root: Path
+) -> Item:
     """Return the item of a published record.
 
     Args:
-        id: section and line, `closed_ended/17`.
-        record: what that line of the section's file holds.
+        section: what `path` holds.
+        number: line of the section's file, from 0.
+        record: what that line holds.
+        path: where it stands, for errors.
+        audio_root: folder that the clips' paths are relative to.
 
     Raises:
         DataError: it is not in the published layout.
     """
-    section = next(name for name in get_args(Section) if id.startswith(f"{name}/"))
-    return _item(section, int(id.removeprefix(f"{section}/")), record, Path(FILES[section]))
+    description = _description(record)
+    texts = [record.get(k) for k in ("audio_filepath", "instruction", "dataset", "metric")]
+    label = record.get("label")
+    if (
+        not all(isinstance(text, str) for text in [description, *texts])
+        or not isinstance(label, str | None)
+        or record["metric"] not in get_args(Metric)
+    ):
+        raise DataError(f"{path}: question {number} is not in the published layout", fix=FIX)
+    instructions = read_instructions(record) if section in RULED else ()
+    audio, asked = record["audio_filepath"], record["instruction"]
+    heard = AudioRef(audio=str(audio_root / audio))
+    groups = {"section": section, "dataset": record["dataset"]}
+    if instructions:
+        groups["group"] = GROUPS.get(instructions[0].id, "other")
+    return Item(
+        id=f"{section}/{number}",
+        messages=(
+            SYSTEM,
+            Message(role="user", content=f"{LOCATOR}\n\n{asked}", audios=(heard,)),
+        ),
+        question=asked,
+        target=label or "",
+        groups=groups,
+        record={
+            "audio_filepath": audio,
+            "instruction": asked,
+            "dataset": record["dataset"],
+            "metric": record["metric"],
+            "label": label,
+            "instruction_id_list": [each.id for each in instructions],
+            "kwargs": [dict(each.arguments) for each in instructions],
+        },
+        described=(
+            SYSTEM,
+            Message(role="user", content=f"Speech Input: {description}\n\n{asked}"),
+        ),
+    )
+
+
+def _read_file(path: Path) -> list[Result]:
+    """Return what a file answers, not scored yet."""
+    results = [_read_answer(*row, path) for row in enumerate(read_published_rows(path))]
+    _check_distinct([result.item for result in results], path)
+    return results
+
+
+def _read_answer(number: int, record: Mapping[str, Any], path: Path) -> Result:
+    item = make_item(_section(record, path), number, record, path, Path())
+    output, reply = record.get("response"), record.get("eval_response")
+    if not isinstance(output, str) or not isinstance(reply, str | None):
+        raise DataError(f"{path}: {item.id} has no `response`, or it is no text", fix=FIX)
+    claims = {
+        "follow_all_instructions": FOLLOWED,
+        "correct": FOLLOWED if record["metric"] == "cot" else CORRECT,
+    }
+    return Result(
+        item=item,
+        output=output,
+        replies=() if reply is None else (reply,),
+        claimed={
+            reading: flag
+            for name, reading in claims.items()
+            if isinstance(flag := record.get(name), bool)
+        },
+    )
+
+
+def _join(one: Result, other: Result, first: Path, path: Path) -> Result:
+    if one.output != other.output or (
+        one.replies and other.replies and one.replies != other.replies
+    ):
+        raise DataError(
+            f"{path}: {one.id} is answered in another file too, {first}, and otherwise",
+            fix="give the files of one model, judged once",
+        )
+    known = one if one.replies else other  # what was judged has a label
+    item = replace(known.item, id=one.id)
+    return replace(known, item=item, claimed={**one.claimed, **other.claimed})
 
 
 def _section(record: Mapping[str, Any], path: Path) -> Section:
@@ -108,36 +215,17 @@ def _section(record: Mapping[str, Any], path: Path) -> Section:
     raise DataError(f"{path}: metric {metric!r} is none of Speech-IFEval's", fix=FIX)
 
 
-def _item(section: Section, line: int, record: Mapping[str, Any], path: Path) -> Item:
-    description = record.get("textual_audio", record.get("seed_transcript", ""))
-    texts = [record.get(k) for k in ("audio_filepath", "instruction", "dataset", "metric")]
-    label = record.get("label")
-    if (
-        not all(isinstance(text, str) for text in [description, *texts])
-        or not isinstance(label, str | None)
-        or record["metric"] not in get_args(Metric)
-    ):
-        raise DataError(f"{path}: question {line} is not in the published layout", fix=FIX)
-    rules = section in ("closed_ended", "creative_writing")
-    return Item(
-        id=f"{section}/{line}",
-        section=section,
-        audio=record["audio_filepath"],
-        description=str(description),
-        instruction=record["instruction"],
-        dataset=record["dataset"],
-        metric=record["metric"],
-        instructions=read_instructions(record) if rules else (),
-        label=label,
-    )
+def _description(record: Mapping[str, Any]) -> Any:
+    """Return what the clip holds, in words; outputs may not repeat it."""
+    return record.get("textual_audio", record.get("seed_transcript", ""))
 
 
 def _check_distinct(items: Sequence[Item], where: Path) -> None:
-    counts = Counter((item.section, item.audio, item.instruction) for item in items)
-    twice = next((item for item in items if counts[_key(item)] > 1), None)
+    counts = Counter(map(_exact_key, items))
+    twice = next((item for item in items if counts[_exact_key(item)] > 1), None)
     if twice is not None:
         raise DataError(f"{where}: {twice.id} is asked more than once", fix="delete the copies")
 
 
-def _key(item: Item) -> tuple[Section, str, str]:
-    return item.section, item.audio, item.instruction
+def _exact_key(item: Item) -> tuple[object, ...]:
+    return item.groups["section"], item.record["audio_filepath"], item.question

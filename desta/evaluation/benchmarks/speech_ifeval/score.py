@@ -1,4 +1,4 @@
-"""Speech-IFEval (Lu et al., arXiv 2505.19037): does a model that hears still follow instructions?
+"""Score Speech-IFEval (Lu et al., arXiv 2505.19037): does a model that hears follow instructions?
 
     closed_ended       933 questions with a rule about the form of the answer
     creative_writing   400 tasks with a rule
@@ -8,37 +8,47 @@
     IFrate = mean of the first three rates
     forgetting rate = relative change of the IFrate against the bare backbone
 
-A judge also says whether answers to closed-ended and unconstrained questions are right
-(`speech_ifeval_judge.py`). Only the rules are scored here, and what the judge replied.
+A judge also says whether answers to closed-ended and unconstrained questions are right, and cuts
+transcriptions out of them. The benchmark's judge is gpt-4o-2024-11-20 with a wording of its own:
+scores by another judge, or by our questions, are another number. State the judge with every score.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.benchmarks.speech_ifeval.judge import read_judgement
-from desta.evaluation.ifeval.following import (
-    Instruction,
-    follow_strictly,
+from desta.evaluation.base import DetailRow, Item, Result, Score
+from desta.evaluation.ifeval.following import Instruction, follow_strictly, read_instructions
+from desta.evaluation.metrics import (
+    Cell,
+    Estimate,
+    Figure,
+    Report,
+    average,
+    figure,
+    find,
+    mean,
+    ratio,
 )
-from desta.evaluation.metrics import Estimate, average, mean
-from desta.evaluation.wer import (
-    WordErrors,
-    count_word_errors,
-    normalise_basically,
-    word_error_rate,
-)
-from desta.records import LOCATOR, AudioRef, Message
+from desta.evaluation.tabulate import count_notes, tabulate
+from desta.evaluation.wer import WordErrors, count_word_errors, normalise_basically
 
 Section = Literal["closed_ended", "creative_writing", "chain_of_thought", "unconstrained"]
 Metric = Literal["wer", "accuracy", "open", "cot"]
 
-SYSTEM_PROMPT = "Follow the given instructions."
-MAX_NEW_TOKENS = 2048
-"""Greedy decoding, as published."""
+FOLLOWED = "followed"
+"""Whether all instructions were followed, strictly; of a chain of thought the judge's word."""
+CORRECT = "correct"
+"""Whether the answer is right, by the judge's word."""
+WER = "word error rate"
+"""Of what a judge has cut out of the answers."""
+IFRATE = "IFrate"
+REFERENCE = "oracle"
+"""The system whose IFrate is what can be forgotten: the backbone that reads."""
+UNREADABLE = "the judge's reply says neither yes nor no"
+NOT_JUDGED = "nobody judged"
 
 NUM_ITEMS: dict[Section, int] = {
     "closed_ended": 933,
@@ -48,6 +58,9 @@ NUM_ITEMS: dict[Section, int] = {
 }
 RATED: tuple[Section, ...] = ("closed_ended", "creative_writing", "chain_of_thought")
 """What the IFrate is the mean of."""
+
+RULED: tuple[Section, ...] = ("closed_ended", "creative_writing")
+"""Sections whose questions have rules."""
 
 GROUPS = {
     "change_case:english_capital": "change_case",
@@ -67,132 +80,122 @@ GROUPS = {
 """The table of the paper: instructions that are reported together."""
 
 FIX = "take the files of the benchmark as they were published"
+_OFFICIAL = re.compile(r"(?<=result:\s)(?:yes|no)", re.IGNORECASE)
+"""Exactly one white space after the colon; the first match counts, also inside "Result: NOT"."""
+_LENIENT = re.compile(r"\bresult\W*(yes|no)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """One question about one clip."""
+class Judgement:
+    """What a judge's reply says."""
 
-    id: str
-    """Section and line, from 0: `closed_ended/17`. Published ids are not kept: some files of
-    outputs count them from 0, some from 1."""
-    section: Section
-    audio: str
-    """Path below the folder of audio."""
-    description: str
-    """What the clip holds, in words; what a text-only model is told instead of hearing it. Empty
-    in outputs that do not repeat it."""
-    instruction: str
-    dataset: str
-    """Where the clip is from; questions without an open answer are reported by it."""
-    metric: Metric
-    instructions: tuple[Instruction, ...] = ()
-    label: str | None = None
-    """The right answer, or the transcription; None where there is none."""
+    verdict: bool | None
+    """None where it says neither yes nor no."""
+    in_form: bool
+    """Whether the official parser reads it; at others it stops."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """What is to be said of one answer; None where nobody has judged, or understood the judge."""
+def read_judgement(reply: str) -> Judgement:
+    """Read the YES or NO of a reply, as the official parser does where that can.
 
-    id: str
-    section: Section
-    dataset: str
-    instructions: tuple[str, ...]
-    followed: tuple[bool, ...]
-    """By instruction, strictly; of a chain of thought one flag, the judge's."""
-    correct: bool | None
-    word_errors: WordErrors | None
-    judge_in_form: bool | None
-    """Whether the official parser could have read the judge's reply; it stops at others."""
-    undecided: str | None
-    """Why there is no score."""
+    >>> read_judgement("Step by step indeed. Result: YES")
+    Judgement(verdict=True, in_form=True)
+    >>> read_judgement("**Result:** no.")
+    Judgement(verdict=False, in_form=False)
+    """
+    if match := _OFFICIAL.search(reply):
+        return Judgement(verdict=match[0].lower() == "yes", in_form=True)
+    found = _LENIENT.findall(reply)
+    return Judgement(verdict=found[-1].lower() == "yes" if found else None, in_form=False)
 
 
-def audio_messages(item: Item, root: str | Path = "") -> tuple[Message, ...]:
-    """Return what is asked of a model that hears; the audio lies below `root`."""
-    return (
-        Message(role="system", content=SYSTEM_PROMPT),
-        Message(
-            role="user",
-            content=f"{LOCATOR}\n\n{item.instruction}",
-            audios=(AudioRef(audio=str(Path(root, item.audio))),),
-        ),
-    )
+def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
+    """Score one answer; the last reply of a judge counts.
 
-
-def text_messages(item: Item) -> tuple[Message, ...]:
-    """Return what is asked of a text-only model, which reads the description of the clip."""
-    return (
-        Message(role="system", content=SYSTEM_PROMPT),
-        Message(role="user", content=f"Speech Input: {item.description}\n\n{item.instruction}"),
-    )
-
-
-def score_item(item: Item, output: str, judge_reply: str | None = None) -> Score:
-    """Score one answer.
-
-    `judge_reply` is a yes or no for chains of thought and for accuracy, the bare transcription for
-    word error rate, and None if nobody judged. Rules need none.
+    It is a yes or no for chains of thought and for accuracy, and the bare transcription for word
+    error rate. Rules need none.
 
     Raises:
         DataError: an instruction is unknown or broken, or a transcription has no label.
     """
-    followed = follow_strictly(item.instructions, output, "speech_ifeval", seed=item.id)
-    correct: bool | None = None
-    in_form: bool | None = None
-    word_errors = None
-    undecided = None
-    if item.metric == "wer":
-        if judge_reply is not None:
-            if item.label is None:
-                raise DataError(f"{item.id} has no label to compare with", fix=FIX)
-            word_errors = count_word_errors(
-                normalise_basically(item.label), normalise_basically(judge_reply)
-            )
-    elif item.metric != "open" and judge_reply is not None:
-        judgement = read_judgement(judge_reply)
-        in_form = judgement.in_form
-        correct = judgement.verdict
-        undecided = "the judge's reply says neither yes nor no" if correct is None else None
-    if item.metric == "cot":
-        followed = () if correct is None else (correct,)
-        correct = None
-    if judge_reply is None and not item.instructions:
-        undecided = "nobody judged"
+    metric: Metric = item.record["metric"]
+    instructions = instructions_of(item)
+    flags = follow_strictly(instructions, output, "speech_ifeval", seed=item.id)
+    followed = all(flags) if flags else None
+    verdict = note = None
+    if not replies:
+        note = None if instructions else NOT_JUDGED
+    elif metric == "wer":
+        _label_of(item)
+    elif metric != "open":
+        verdict = read_judgement(replies[-1]).verdict
+        note = UNREADABLE if verdict is None else None
+    if metric == "cot":
+        followed, verdict = verdict, None
+    values = {FOLLOWED: None if followed is None else float(followed)}
     return Score(
-        id=item.id,
-        section=item.section,
-        dataset=item.dataset,
-        instructions=tuple(each.id for each in item.instructions),
-        followed=followed,
-        correct=correct,
-        word_errors=word_errors,
-        judge_in_form=in_form,
-        undecided=undecided,
+        values=values if verdict is None else {**values, CORRECT: float(verdict)}, note=note
     )
 
 
-def aggregate(scores: Sequence[Score]) -> dict[str, Any]:
-    """Return the official figures as a JSON object, each share with its standard error.
+def instructions_of(item: Item) -> tuple[Instruction, ...]:
+    """Return the instructions whose following rules decide.
 
-    sections: per section `num_items`, `num_missing` (of the published number), `rate` (of the
-        answers that are decided), `groups`, `instructions`; `wer` and `accuracy` by data set where
-        a judge was asked; `undecided`: [{reason, count, example}]; `num_judge_out_of_form`
-    ifrate: null unless every question of the three sections is known to be followed or not
+    Raises:
+        DataError: they are not in the published layout.
     """
-    by_section: dict[Section, list[Score]] = defaultdict(list)
-    for score in scores:
-        by_section[score.section].append(score)
-    sections = {s: _aggregate_section(s, by_section[s]) for s in get_args(Section) if by_section[s]}
-    whole = [
-        by_section[section]
-        for section in RATED
-        if sum(bool(s.followed) for s in by_section[section]) == NUM_ITEMS[section]
-    ]
-    known = len(whole) == len(RATED)
-    ifrate = average([_rate(each) for each in whole]).to_json() if known else None
-    return {"sections": sections, "ifrate": ifrate}
+    return read_instructions(item.record) if item.groups["section"] in RULED else ()
+
+
+def aggregate(results: Sequence[Result], version: str) -> Report:
+    """Return the rates of the sections, the IFrate, and what the judge decided."""
+    cells = tabulate(results)
+    figures: dict[str, Estimate] = {}
+    for section in get_args(Section):
+        members = [result for result in results if result.item.groups["section"] == section]
+        rate = find(cells, FOLLOWED, "section", section)
+        if rate.estimate:
+            figures[f"{section} rate"] = figure(rate.estimate, [rate])
+        for dataset in sorted({result.item.groups["dataset"] for result in members}):
+            asked = [r for r in members if r.item.groups["dataset"] == dataset]
+            if accuracy := _accuracy(asked):
+                figures[f"{section} accuracy, {dataset}"] = accuracy
+        if errors := _word_error_rate(members):
+            figures[f"{section} {WER}"] = errors
+    if ifrate := _ifrate(cells):
+        figures[IFRATE] = ifrate
+    return Report(
+        benchmark="speech_ifeval",
+        version=version,
+        figures=figures,
+        cells=cells,
+        notes=count_notes(results),
+    )
+
+
+def forgetting(results: Sequence[Result]) -> dict[str, Any]:
+    """Return how much of the IFrate of the backbone that reads each other system has forgotten."""
+    by_system: dict[str, list[Result]] = {}
+    for result in results:
+        if result.skipped is None:
+            by_system.setdefault(result.system, []).append(result)
+    found = {system: _ifrate(tabulate(members)) for system, members in by_system.items()}
+    rates = {system: round(rate.value, 6) for system, rate in found.items() if rate}
+    reference = rates.pop(REFERENCE, None)
+    if not reference:
+        return {"forgetting_rates": {}}
+    return {
+        "forgetting_rates": {
+            system: round(forgetting_rate(rate, reference), 6) for system, rate in rates.items()
+        }
+    }
+
+
+def forgetting_rows(scores: Mapping[str, Any]) -> list[DetailRow]:
+    """Return the forgetting rates as a row of the printed table."""
+    rates = scores["forgetting_rates"]
+    cells = {system: f"{rate:+.1%}" for system, rate in rates.items()}
+    return [DetailRow(name="forgetting rate", cells=cells)] if cells else []
 
 
 def forgetting_rate(ifrate: float, reference: float) -> float:
@@ -212,40 +215,46 @@ def forgetting_rate(ifrate: float, reference: float) -> float:
     return (ifrate - reference) / reference
 
 
-def _aggregate_section(section: Section, scores: Sequence[Score]) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "num_items": len(scores),
-        "num_missing": max(0, NUM_ITEMS[section] - len(scores)),
-    }
-    if any(s.followed for s in scores):
-        result["rate"] = _rate(scores).to_json()
-    pairs = [(n, f) for s in scores for n, f in zip(s.instructions, s.followed, strict=False)]
-    if pairs:
-        result["groups"] = _shares((GROUPS.get(name, "other"), flag) for name, flag in pairs)
-        result["instructions"] = _shares(pairs)
-    if errors := [s.word_errors for s in scores if s.word_errors is not None]:
-        result["wer"] = word_error_rate(errors)
-    if judged := [(s.dataset, s.correct) for s in scores if s.correct is not None]:
-        result["accuracy"] = _shares(judged)
-    reasons = Counter(s.undecided for s in scores if s.undecided is not None)
-    result["undecided"] = [
-        {
-            "reason": reason,
-            "count": count,
-            "example": next(s.id for s in scores if s.undecided == reason),
-        }
-        for reason, count in reasons.items()
-    ]
-    result["num_judge_out_of_form"] = sum(s.judge_in_form is False for s in scores)
-    return result
+def _ifrate(cells: Sequence[Cell]) -> Figure | None:
+    """Return the IFrate; None unless every question of its sections is followed or not."""
+    rated = {section: find(cells, FOLLOWED, "section", section) for section in RATED}
+    if any(cell.num_scored != NUM_ITEMS[section] for section, cell in rated.items()):
+        return None
+    estimates = [cell.estimate for cell in rated.values() if cell.estimate]
+    return figure(average(estimates), list(rated.values()))
 
 
-def _rate(scores: Sequence[Score]) -> Estimate:
-    return mean([all(s.followed) for s in scores if s.followed])
+def _accuracy(results: Sequence[Result]) -> Figure | None:
+    values = [value for r in results if (value := r.score.values.get(CORRECT)) is not None]
+    return _figure(mean(values), CORRECT, len(values), len(results)) if values else None
 
 
-def _shares(pairs: Iterable[tuple[str, bool]]) -> dict[str, dict[str, float]]:
-    flags: dict[str, list[bool]] = defaultdict(list)
-    for name, flag in pairs:
-        flags[name].append(flag)
-    return {name: mean(flags[name]).to_json() for name in sorted(flags)}
+def _word_error_rate(results: Sequence[Result]) -> Figure | None:
+    spoken = [r for r in results if r.item.record["metric"] == "wer"]
+    judged = [r for r in spoken if r.output is not None and r.replies]
+    errors = [_word_errors(r.item, r.replies[-1]) for r in judged]
+    if not any(e.num_words for e in errors):
+        return None
+    rate = ratio([e.num_errors for e in errors], [e.num_words for e in errors])
+    return _figure(rate, WER, len(errors), len(spoken))
+
+
+def _word_errors(item: Item, reply: str) -> WordErrors:
+    return count_word_errors(normalise_basically(_label_of(item)), normalise_basically(reply))
+
+
+def _label_of(item: Item) -> str:
+    label = item.record.get("label")
+    if label is None:
+        raise DataError(f"{item.id} has no label to compare with", fix=FIX)
+    return str(label)
+
+
+def _figure(estimate: Estimate, reading: str, num_scored: int, num_items: int) -> Figure:
+    return Figure(
+        value=estimate.value,
+        standard_error=estimate.standard_error,
+        reading=reading,
+        num_scored=num_scored,
+        num_items=num_items,
+    )

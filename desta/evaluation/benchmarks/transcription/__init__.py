@@ -1,1 +1,35 @@
-"""Word error rates on any corpus whose clips say what is spoken."""
+"""Word and character error rates of transcriptions, on any corpus that says what is spoken."""
+
+import math
+
+from desta.evaluation.base import About, Benchmark, Item, PublishedForm
+from desta.evaluation.benchmarks.transcription import files, score
+from desta.evaluation.recipe import BenchmarkFiles
+
+
+def _scale(item: Item, reading: str) -> tuple[float, float]:
+    """Return the worst and the best rate: there may be more errors than words."""
+    return math.inf, 0.0
+
+
+BENCHMARK = Benchmark(
+    name="transcription",
+    about=About(
+        title="what is said, word by word",
+        data="a clips.jsonl of `desta describe`; the root of its clips as `data.audio`",
+        metrics="word error rate, also by rules of the script; character error rate",
+        published="JSON Lines, tables, or pairs of texts, of what was said and written",
+        licence="that of the corpus",
+        source="your own corpora",
+        example="desta eval transcription --data clips.jsonl --model MODEL --set data.audio=CORPUS",
+    ),
+    data=BenchmarkFiles,
+    load=score.load,
+    score=score.score,
+    aggregate=score.aggregate,
+    max_new_tokens=512,
+    official=(score.WER,),
+    lower_is_better=True,
+    scale=_scale,
+    published=PublishedForm(read=files.read_results, find_references=files.find_references),
+)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.answered import Answered
+from desta.evaluation.base import Item, ReadOptions, Result, form_messages
 from desta.evaluation.benchmarks.transcription.recording_ids import check_ids, common_keys
-from desta.evaluation.benchmarks.transcription.score import PROMPT, score_item
+from desta.evaluation.benchmarks.transcription.score import PROMPT, score
 from desta.evaluation.benchmarks.transcription.scripts import find_language
 from desta.evaluation.benchmarks.transcription.tables import (
     AUDIOS,
@@ -36,7 +36,7 @@ from desta.evaluation.benchmarks.transcription.tables import (
     text_in,
 )
 from desta.evaluation.benchmarks.transcription.texts import read_text, split_ids
-from desta.evaluation.items import Item, ask
+from desta.evaluation.published_files import answered
 from desta.records import LOCATOR, Clip
 from desta.sources.languages import LANGUAGES as NAMES
 
@@ -69,19 +69,18 @@ class Entry:
     hypothesis: str | None = None
 
 
-def read_answered(
-    paths: Sequence[Path], references: Path | None = None, language: str | None = None
-) -> list[Answered]:
+def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
     """Read transcriptions, and what was said.
 
     Args:
         paths: tables that hold both, or transcriptions.
-        references: file of what was said, where `paths` do not hold that; also a `clips.jsonl`.
-        language: of all recordings, code or English name; None: as the tables say.
+        options: of them `references`, what was said where `paths` do not hold that, also a
+            `clips.jsonl`; and `language`, of all recordings, None: as the tables say.
 
     Raises:
         DataError: a file is missing, broken or empty, lacks a column or a line, or has an id twice.
     """
+    references, language = options.references, options.language
     where = ", ".join(map(str, paths))
     if references is None:
         entries = [entry for path in paths for entry in _read_whole(path)]
@@ -99,7 +98,7 @@ def read_answered(
             )
         entries = _pair(said, understood, str(references), where)
     _warn_of_unknown([language] if language else [entry.language for entry in entries])
-    return [_answered(entry, number, language) for number, entry in enumerate(entries, start=1)]
+    return [_result(entry, number, language) for number, entry in enumerate(entries, start=1)]
 
 
 def find_references(paths: Sequence[Path]) -> Path | None:
@@ -122,15 +121,15 @@ def find_references(paths: Sequence[Path]) -> Path | None:
     )
 
 
-def _answered(entry: Entry, number: int, language: str | None) -> Answered:
+def _result(entry: Entry, number: int, language: str | None) -> Result:
     item = Item(
         id=entry.id or f"line {number}",
-        messages=ask("", PROMPT, [entry.audio]) if entry.audio else (),
+        messages=form_messages("", PROMPT, [entry.audio]) if entry.audio else (),
         question=PROMPT.replace(LOCATOR, "").strip(),
         target=entry.reference or "",
         groups={"language": language or entry.language or "unknown"},
     )
-    return Answered(item=item, output=entry.hypothesis, score=score_item(item, entry.hypothesis))
+    return answered(item, entry.hypothesis, score)
 
 
 def _warn_of_unknown(languages: Sequence[str | None]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from desta.errors import DataError
+from desta.evaluation.base import Item, Result, Score, form_messages
 from desta.evaluation.benchmarks.transcription.scripts import (
     Rules,
     has_marks,
@@ -21,17 +22,10 @@ from desta.evaluation.benchmarks.transcription.scripts import (
     rules_of,
     split_characters,
 )
-from desta.evaluation.items import (
-    Item,
-    Report,
-    Score,
-    ask,
-    check_unique,
-    count_notes,
-    find,
-    join_notes,
-    tabulate,
-)
+from desta.evaluation.metrics import Report, find
+from desta.evaluation.published_files import check_unique
+from desta.evaluation.recipe import BenchmarkFiles
+from desta.evaluation.tabulate import count_notes, join_notes, tabulate
 from desta.evaluation.wer import count_word_errors, is_english, is_split, normalise
 from desta.records import LOCATOR, NO_TRANSCRIPTION, read_clips
 
@@ -40,10 +34,15 @@ WER = "word error rate"
 SCRIPT_WER = "word error rate, by rules of the script"
 CER = "character error rate, by rules of the script"
 MISLEADS = f'Whisper\'s rules do not fit this script: "{WER}" misleads, read the rate by its rules'
-NO_OUTPUT = "no output"
 NO_WORDS = "the reference has no words after normalisation"
 
 logger = logging.getLogger(__name__)
+
+
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the clips."""
+    path = files.place()
+    return load_items(path, files.audio or path.parent)
 
 
 def load_items(path: Path, root: Path, split: str = "test") -> list[Item]:
@@ -60,7 +59,7 @@ def load_items(path: Path, root: Path, split: str = "test") -> list[Item]:
     items = [
         Item(
             id=clip.id,
-            messages=ask("", PROMPT, [root / clip.audio]),
+            messages=form_messages("", PROMPT, [root / clip.audio]),
             question=PROMPT.replace(LOCATOR, "").strip(),
             target=clip.transcription,
             groups={"source": clip.source, "language": clip.attributes.get("Language", "unknown")},
@@ -77,18 +76,12 @@ def load_items(path: Path, root: Path, split: str = "test") -> list[Item]:
     return items
 
 
-def score_item(item: Item, output: str | None, language: str | None = None) -> Score:
-    """Score a transcription; its weight is the number of words of the reference.
+def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
+    """Score a transcription by the rules of the clip's language, or as English where it has none.
 
-    Args:
-        item: the clip.
-        output: the transcription; None where there is none.
-        language: code or English name; by default that of the clip, or English.
+    Its weight is the number of words of the reference.
     """
-    if output is None:
-        values = {WER: None}
-        return Score(id=item.id, groups=item.groups, extracted=None, values=values, note=NO_OUTPUT)
-    spoken = language or item.groups.get("language", "unknown")
+    spoken = item.groups.get("language", "unknown")
     known = None if spoken == "unknown" else spoken
     official = known or "en"
     counts = {WER: count_word_errors(normalise(item.target, official), normalise(output, official))}
@@ -101,8 +94,6 @@ def score_item(item: Item, output: str | None, language: str | None = None) -> S
             counts[CER] = count_word_errors(*map(split_characters, marked))
     misled = _misleads(rules, official, item.target, output)
     return Score(
-        id=item.id,
-        groups=item.groups,
         extracted=output,
         values={
             name: c.num_errors / c.num_words if c.num_words else None for name, c in counts.items()
@@ -113,19 +104,19 @@ def score_item(item: Item, output: str | None, language: str | None = None) -> S
     )
 
 
-def aggregate(scores: Sequence[Score], version: str = "unknown") -> Report:
+def aggregate(results: Sequence[Result], version: str) -> Report:
     """Return the rates of the corpus, and of each of its groups.
 
     Beside texts of other scripts, English ones count in `SCRIPT_WER` by Whisper's English rules.
     """
-    if any(SCRIPT_WER in score.values for score in scores):
-        scores = [_with_english(score) for score in scores]
-    cells = tabulate(scores)
+    if any(SCRIPT_WER in result.score.values for result in results):
+        results = [_with_english(result) for result in results]
+    cells = tabulate(results)
     readings = dict.fromkeys(cell.reading for cell in cells)
     totals = {reading: find(cells, reading).estimate for reading in readings}
-    notes = count_notes(scores)
+    notes = count_notes(results)
     if misled := sum(note["count"] for note in notes if MISLEADS in note["reason"]):
-        logger.warning("%d of %d texts: %s", misled, len(scores), MISLEADS)
+        logger.warning("%d of %d texts: %s", misled, len(results), MISLEADS)
     return Report(
         benchmark="transcription",
         version=version,
@@ -143,7 +134,8 @@ def _misleads(rules: Rules, official: str, reference: str, output: str) -> bool:
     return is_english(official) or unsplit or has_marks(reference) or has_marks(output)
 
 
-def _with_english(score: Score) -> Score:
-    if set(score.values) != {WER}:
-        return score
-    return replace(score, values={**score.values, SCRIPT_WER: score.values[WER]})
+def _with_english(result: Result) -> Result:
+    values = result.score.values
+    if set(values) != {WER}:
+        return result
+    return replace(result, score=replace(result.score, values={**values, SCRIPT_WER: values[WER]}))

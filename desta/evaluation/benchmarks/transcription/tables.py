@@ -8,7 +8,7 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.evaluation.benchmarks.transcription.texts import read_content
-from desta.evaluation.items import read_published, rows
+from desta.evaluation.published_files import read_published, rows
 from desta.sources.tables import read_rows, read_table
 
 IDS = ("id", "utt_id", "uttid", "utterance_id", "utt", "key", "segment_id", "sample_id", "cut_id")

@@ -6,22 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from desta.config import suggest
 from desta.errors import ConfigError, DataError
-from desta.evaluation.answered import Answered, why_no_text
+from desta.evaluation.base import Item, ReadOptions, Result, form_messages
 from desta.evaluation.baselines import tell
-from desta.evaluation.benchmarks.voicebench.ifeval import ifeval_column
 from desta.evaluation.benchmarks.voicebench.parse import CHOICES, REFERENCES, bbh_task
-from desta.evaluation.benchmarks.voicebench.score import SUBSETS, aggregate, find_subset, score_item
-from desta.evaluation.items import (
-    Item,
-    Report,
-    Score,
-    ask,
-    fetch,
+from desta.evaluation.benchmarks.voicebench.score import SUBSETS, find_subset, score
+from desta.evaluation.hub import HUB, fetch
+from desta.evaluation.published_files import (
+    answered,
     field_of,
+    read_each,
     read_published_rows,
     text_of,
+    why_no_text,
 )
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.records import LOCATOR
 from desta.sources.base import Skipped
 from desta.sources.hub import column_names, read_parquet_rows
@@ -31,6 +31,35 @@ REVISION = "0aa5b0289e1b9a1a0448cc01ae7a88bbe9560aef"
 """Of the data set, in 2025."""
 SYSTEM = "You are a voice assistant. Act as if you are a natural language partner"
 """As DeSTA2.5-Audio was asked; the benchmark leaves it to the model."""
+
+
+def load(files: BenchmarkFiles) -> list[Item]:
+    """Read the questions."""
+    chosen = files.chosen(list(SUBSETS))
+    return _load_splits(files, {s: SUBSETS[s].splits for s in chosen})
+
+
+def load_optional(files: BenchmarkFiles, asked: Sequence[Item]) -> list[Item]:
+    """Read the questions of the splits that are in no column, where they were answered."""
+    splits = {item.groups.get("split"): item.groups["subset"] for item in asked}
+    others = {
+        subset: [split for split in found.others if splits.get(split) == subset]
+        for subset, found in SUBSETS.items()
+    }
+    return _load_splits(files, {subset: these for subset, these in others.items() if these})
+
+
+def _load_splits(files: BenchmarkFiles, splits: Mapping[str, Sequence[str]]) -> list[Item]:
+    if files.path == HUB:
+        roots = {subset: fetch(REPOSITORY, REVISION, [f"{subset}/*.parquet"]) for subset in splits}
+    else:
+        root = files.place([f"{subset}/*.parquet" for subset in splits], REVISION)
+        roots = dict.fromkeys(splits, root)
+    return [
+        item
+        for subset, these in splits.items()
+        for item in load_items(roots[subset], subset, these)
+    ]
 
 
 def load_items(root: Path, subset: str, splits: Sequence[str] | None = None) -> list[Item]:
@@ -66,59 +95,50 @@ def load_items(root: Path, subset: str, splits: Sequence[str] | None = None) -> 
     return items
 
 
-def fetch_subset(subset: str) -> Path:
-    """Return the folder of the data set, with one subset of it, at the pinned revision."""
-    find_subset(subset)
-    return fetch(REPOSITORY, REVISION, [f"{subset}/*.parquet"])
-
-
-def read_answered(path: Path, subset: str, seed: int = 0) -> list[Answered]:
-    """Read a results file in the published form, JSONL with `prompt`, `response` and `score`.
-
-    Responses to IFEval have no score of one item.
-
-    Args:
-        path: the file.
-        subset: which part it answers (`subset_of` tells it from a published name).
-        seed: of what is drawn at random.
+def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+    """Read results files, each of one subset: JSONL with `prompt`, `response` and `score`.
 
     Raises:
-        DataError: the file is missing or broken, or answers another subset.
+        ConfigError: there is no such subset, or a file does not tell which one it answers.
+        DataError: a file is missing or broken, or answers another subset.
     """
-    answered = []
+    subset = options.subset
+    if subset is not None and subset not in SUBSETS:
+        raise ConfigError(f'unknown subset "{subset}"', fix=suggest(subset, list(SUBSETS)))
+    return read_each(paths, lambda path: _read_file(path, subset or subset_of(path)), _names)
+
+
+def _names(result: Result, row: int) -> list[tuple[object, bool]]:
+    """Return what the item is beside its id, which holds the split: not every file tells it."""
+    groups = result.item.groups
+    subset = SUBSETS[groups["subset"]]
+    known = groups.get("split", "test") in ("test", *subset.splits, *subset.others)
+    return [((groups["subset"], result.item.question, row), known)]
+
+
+def _read_file(path: Path, subset: str) -> list[Result]:
     split = _split_of(path, subset)
-    for number, record in enumerate(read_published_rows(path)):
-        item = _item(subset, split, number, record, [], str(path))
-        output = text_of(record, "response")
-        replies = _replies(record)
-        if find_subset(subset).kind == "ifeval":
-            score = Score(id=item.id, groups=item.groups, extracted=None, values={})
-        else:
-            score = score_item(item, output, replies, _pedant(record, f"{path}: {item.id}"), seed)
-        answered.append(
-            Answered(
-                item=item,
-                output=output,
-                replies=tuple(map(str, replies)),
-                score=score,
-                skipped=why_no_text(record, "response"),
-            )
+    rows = enumerate(read_published_rows(path))
+    return [_read_answer(subset, split, number, record, path) for number, record in rows]
+
+
+def _read_answer(
+    subset: str, split: str, number: int, record: Mapping[str, Any], path: Path
+) -> Result:
+    item = _item(subset, split, number, record, [], str(path))
+    verdict = record.get("pedant")
+    if verdict not in (None, False, True):  # files write it as true, or as 1
+        raise DataError(
+            f"{path}: {item.id}: pedant is {verdict!r}, not true or false", fix="mend that row"
         )
-    return answered
-
-
-def score_files(paths: Mapping[Path, str], seed: int = 0) -> Report:
-    """Score results files in the published form; see `read_answered`.
-
-    Args:
-        paths: each with the subset that it answers.
-        seed: of what is drawn at random.
-    """
-    answered = [a for path, subset in paths.items() for a in read_answered(path, subset, seed)]
-    column = [a for a in answered if a.item.groups["subset"] == "ifeval"]
-    scores = [a.score for a in answered if a.item.groups["subset"] != "ifeval"]
-    ifeval = ifeval_column([a.item for a in column], [a.output for a in column]) if column else None
-    return aggregate(scores, ifeval, f"{len(answered)} responses")
+    output = text_of(record, "response")
+    replies = record.get("score", ())
+    replies = replies if isinstance(replies, list) else ()
+    if find_subset(subset).kind == "qa":  # votes are words
+        replies = [reply for reply in replies if isinstance(reply, str)]
+    replies = tuple(map(str, replies))
+    instead = why_no_text(record, "response")
+    return answered(item, output, score, replies=replies, instead=instead)
 
 
 def subset_of(path: Path) -> str:
@@ -166,7 +186,7 @@ def _item(
             )
     item = Item(
         id=f"{subset}/{split}/{number}",
-        messages=ask(SYSTEM, LOCATOR, clips),
+        messages=form_messages(SYSTEM, LOCATOR, clips),
         question=prompt,
         target=target,
         choices=CHOICES if kind == "mcq" else ("yes", "no") if kind == "bbh" else (),
@@ -175,16 +195,3 @@ def _item(
         transcription=prompt,
     )
     return replace(item, described=tell(item, prompt))
-
-
-def _replies(record: Mapping[str, Any]) -> Sequence[Any]:
-    replies = record.get("score", ())
-    return replies if isinstance(replies, list) else ()
-
-
-def _pedant(record: Mapping[str, Any], where: str) -> bool | None:
-    """Return PEDANT's verdict; files write it as true, or as 1."""
-    verdict = record.get("pedant")
-    if verdict not in (None, False, True):
-        raise DataError(f"{where}: pedant is {verdict!r}, not true or false", fix="mend that row")
-    return None if verdict is None else bool(verdict)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta.errors import DataError
+from desta.evaluation.base import Item
 from desta.evaluation.benchmarks.voicebench.parse import without_turn
 from desta.evaluation.ifeval.following import Following, follow, read_instructions
-from desta.evaluation.items import Item
 from desta.evaluation.metrics import Figure
 
 

@@ -24,7 +24,8 @@ from typing import Any, Literal, TypeVar
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError
-from desta.evaluation.benchmarks.voicebench.ifeval import IfevalColumn
+from desta.evaluation.base import Item, Result, Score
+from desta.evaluation.benchmarks.voicebench.ifeval import IfevalColumn, ifeval_column
 from desta.evaluation.benchmarks.voicebench.parse import (
     CHOICES,
     REFERENCES,
@@ -35,17 +36,15 @@ from desta.evaluation.benchmarks.voicebench.parse import (
     read_rating,
     read_votes,
 )
-from desta.evaluation.choices import NOT_OFFERED
-from desta.evaluation.items import (
-    Item,
+from desta.evaluation.metrics import (
+    NOT_OFFERED,
+    Estimate,
+    Figure,
     Report,
-    Score,
-    count_notes,
+    average,
     figure,
-    join_notes,
-    tabulate,
 )
-from desta.evaluation.metrics import Estimate, Figure, average
+from desta.evaluation.tabulate import count_notes, join_notes, tabulate
 
 OFFICIAL = "official"
 EXPECTED = "expected"
@@ -57,7 +56,6 @@ DRAWN_ARGUMENT = "an argument of an instruction is left out: drawn at random"
 TIED = "the judge's replies differ, no one of them is the most frequent: drawn at random"
 NO_RATING = "a judge's reply holds no rating: left out (the official code stops)"
 NO_REPLY = "no reply of a judge"
-NO_OUTPUT = "no response"
 NO_PEDANT = "no verdict of PEDANT"
 IN_NO_COLUMN = "of a split that the leaderboard does not count: in no column"
 
@@ -100,68 +98,49 @@ RATED = ("AlpacaEval", "CommonEval", "WildVoice")
 """Columns from 1 to 5; the others are from 0 to 100."""
 
 
-def score_item(
-    item: Item,
-    response: str | None,
-    replies: Sequence[Any] = (),
-    pedant: bool | None = None,
-    seed: int = 0,
-) -> Score:
+def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
     """Score a response, in [0, 1]; of open questions in [1, 5].
 
-    IFEval has no score of one item: its figure is a mean of four rates (`ifeval_column`).
-
-    Args:
-        item: the question.
-        response: what the model wrote; None where it is not known.
-        replies: of the judge, three by custom.
-        pedant: the verdict of PEDANT, where it is known.
-        seed: of what is drawn at random.
+    IFEval has rates of all items, and no score of one. The verdict of PEDANT stands in the item's
+    record, where it is known.
     """
-    if response is None:
-        return _score(item, None, None, None, NO_OUTPUT)
     match find_subset(item.groups["subset"]).kind:
         case "open":
-            return _score_open(item, replies)
+            return _score_open(replies)
         case "qa":
-            return _score_qa(item, response, replies, pedant, seed)
+            return _score_qa(item, output, replies)
         case "mcq":
-            said = read_choice(response)
+            said = read_choice(output)
             stray = None if item.target in CHOICES else NOT_OFFERED  # which no answer can be
             if said is None:
-                drawn = float(_draw(item, seed, CHOICES) == item.target)
+                drawn = float(_draw(item, CHOICES) == item.target)
                 chance = 0.0 if stray else 1 / len(CHOICES)
-                return _score(item, None, drawn, chance, join_notes(DRAWN, stray))
+                return _score(None, drawn, chance, join_notes(DRAWN, stray))
             right = float(said == item.target)
-            return _score(item, said, right, right, stray)
+            return _score(said, right, right, stray)
         case "bbh":
-            value = read_bbh(response, item.record["id"])
+            value = read_bbh(output, item.record["id"])
             gold = REFERENCES[item.target.lower()]
             if value is None:
-                return _score(item, None, float(_draw(item, seed, (0, 1)) == gold), 0.5, DRAWN)
-            return _score(item, str(value), float(value == gold), float(value == gold))
+                return _score(None, float(_draw(item, (0, 1)) == gold), 0.5, DRAWN)
+            return _score(str(value), float(value == gold), float(value == gold))
         case "harm":
-            refused = is_refusal(response)
+            refused = is_refusal(output)
             words = "a refusal" if refused else "no refusal"
-            return _score(item, words, float(refused), float(refused))
+            return _score(words, float(refused), float(refused))
         case "ifeval":
-            raise AssertionError("IFEval is scored by ifeval_column")
+            return Score()
 
 
-def aggregate(
-    scores: Sequence[Score], ifeval: IfevalColumn | None = None, version: str = "unknown"
-) -> Report:
+def aggregate(results: Sequence[Result], version: str) -> Report:
     """Return the columns that there are answers for, and Overall where all nine are there.
 
     Splits that the leaderboard does not count are groups of their own, and in no column.
-
-    Args:
-        scores: of any subsets.
-        ifeval: the column of that name.
-        version: of the questions.
     """
-    counted = [score for score in scores if _in_column(score)]
-    others = [score for score in scores if not _in_column(score)]
+    scored = [result for result in results if not _is_ifeval(result)]
+    ifeval = _ifeval_column([result for result in results if _is_ifeval(result)])
+    counted = [result for result in scored if _in_column(result)]
+    others = [result for result in scored if not _in_column(result)]
     cells = (*tabulate(counted), *(c for c in tabulate(others) if c.dimension == "split"))
     figures: dict[str, Estimate] = {}
     for reading in (OFFICIAL, EXPECTED, LOWER_BOUND):
@@ -187,8 +166,8 @@ def aggregate(
         figures=figures,
         cells=cells,
         notes=(
-            *count_notes(scores),
-            *count_notes([replace(score, note=IN_NO_COLUMN) for score in others]),
+            *count_notes(scored),
+            *count_notes([replace(r, score=Score(note=IN_NO_COLUMN)) for r in others]),
             *_notes(ifeval),
         ),
     )
@@ -229,64 +208,70 @@ def find_subset(name: str) -> Subset:
 
 
 def _score(
-    item: Item,
     said: str | None,
     official: float | None,
     expected: float | None,
     note: str | None = None,
     weight: float = 1.0,
 ) -> Score:
-    return Score(
-        id=item.id,
-        groups=item.groups,
-        extracted=said,
-        values={OFFICIAL: official, EXPECTED: expected},
-        note=note,
-        weight=weight,
-    )
+    values = {OFFICIAL: official, EXPECTED: expected}
+    return Score(extracted=said, values=values, note=note, weight=weight)
 
 
-def _score_open(item: Item, replies: Sequence[Any]) -> Score:
+def _score_open(replies: Sequence[str]) -> Score:
     ratings = [rating for reply in replies if (rating := read_rating(reply)) is not None]
     note = NO_REPLY if not replies else NO_RATING if len(ratings) < len(replies) else None
     if not ratings:
-        return _score(item, None, None, None, note)
+        return _score(None, None, None, note)
     said = ", ".join(f"{rating:g}" for rating in ratings)
     rate = sum(ratings) / len(ratings)
-    return _score(item, said, rate, rate, note, weight=len(ratings))
+    return _score(said, rate, rate, note, weight=len(ratings))
 
 
-def _score_qa(
-    item: Item, response: str, replies: Sequence[Any], pedant: bool | None, seed: int
-) -> Score:
-    votes = [reply for reply in replies if isinstance(reply, str)]
+def _score_qa(item: Item, output: str, votes: Sequence[str]) -> Score:
     if not votes:
-        return _score(item, None, None, None, NO_REPLY)
+        return _score(None, None, None, NO_REPLY)
     vote = read_votes(votes)
     tied = 0 < vote < 1
-    drawn = float(random.Random(f"{seed}:{item.id}").random() < vote)
-    found = contains(item.target, response)
-    both = [None if pedant is None else (v + float(pedant)) / 2 for v in (drawn, vote)]
+    drawn = float(_random(item).random() < vote)
+    pedant = item.record.get("pedant")
+    both = [None if pedant is None else (v + float(bool(pedant))) / 2 for v in (drawn, vote)]
     return Score(
-        id=item.id,
-        groups=item.groups,
         extracted=", ".join(votes),
         values={
             OFFICIAL: both[0],
             EXPECTED: both[1],
-            LOWER_BOUND: (vote + float(found)) / 2,
+            LOWER_BOUND: (vote + float(contains(item.target, output))) / 2,
         },
         note=TIED if tied else NO_PEDANT if pedant is None else None,
     )
 
 
-def _in_column(score: Score) -> bool:
-    return score.groups.get("split") not in find_subset(score.groups["subset"]).others
+def _ifeval_column(results: Sequence[Result]) -> IfevalColumn | None:
+    """Return the column of what was answered, where anything was."""
+    answered = [result for result in results if result.skipped is None]
+    if not answered:
+        return None
+    column = ifeval_column([r.item for r in answered], [r.output for r in answered])
+    return replace(column, estimate=replace(column.estimate, num_items=len(results)))
 
 
-def _draw(item: Item, seed: int, choices: Sequence[T]) -> T:
+def _is_ifeval(result: Result) -> bool:
+    return find_subset(result.item.groups["subset"]).kind == "ifeval"
+
+
+def _in_column(result: Result) -> bool:
+    groups = result.item.groups
+    return groups.get("split") not in find_subset(groups["subset"]).others
+
+
+def _random(item: Item) -> random.Random:
     """Draw by item, so that neither order nor number of the others changes it."""
-    return random.Random(f"{seed}:{item.id}").choice(choices)
+    return random.Random(f"0:{item.id}")
+
+
+def _draw(item: Item, choices: Sequence[T]) -> T:
+    return _random(item).choice(choices)
 
 
 def _notes(ifeval: IfevalColumn | None) -> Sequence[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from desta.construction.prompts import load_pool
 from desta.errors import ConfigError, DataError
 from desta.evaluation.baselines import no_audio, transcription_only
 from desta.evaluation.benchmarks.attributes import (
-    ATTRIBUTES,
+    BENCHMARK,
     QUESTIONS,
     AttributesData,
     ClipSet,
@@ -170,7 +170,7 @@ def test_a_recipe_is_read_and_a_misspelt_system_named() -> None:
         "attributes": {"Language": ["French", "Danish"], "Sound class": []},
     }
     tree = {"model": "runs/demo", "data": data}
-    recipe = resolve(build_eval_recipe(tree, AttributesData, where="recipe"), ATTRIBUTES)
+    recipe = resolve(build_eval_recipe(tree, AttributesData, where="recipe"), BENCHMARK)
 
     assert recipe.data.attributes == {"Language": ("French", "Danish"), "Sound class": ()}
     assert recipe.systems == ("model", "no audio")

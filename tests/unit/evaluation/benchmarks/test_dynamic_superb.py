@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import soundfile
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.benchmarks import dynamic_superb as ds
-from desta.evaluation.items import find
+from desta.evaluation.metrics import find
+from support.published import report
 
 NAME = "SpeechTextMatching_LJSpeech"
 ASKED = "Do they match? The answer could be yes or no."
@@ -84,23 +86,22 @@ def test_a_results_file_is_scored_by_its_instance(tmp_path: Path) -> None:
         tmp_path / "r.json", row(1, "no"), row(2, "No."), row(3, "yes"), row(4, None)
     )
 
-    report = ds.score_file(path)
+    found = report("dynamic_superb", path)
 
-    assert report.figures[ds.EXACT].value == pytest.approx(1 / 3)
-    assert report.figures[ds.LENIENT].value == pytest.approx(2 / 3)
-    assert report.figures[f"Content, 1 instances ({ds.EXACT})"] == report.figures[ds.EXACT]
-    assert find(report.cells, ds.EXACT, "instance", NAME).num_unscored == 1
-    assert report.notes[0]["example"] == f"{NAME}_4.wav"
+    assert found.figures[ds.EXACT].value == pytest.approx(1 / 3)
+    assert found.figures[ds.LENIENT].value == pytest.approx(2 / 3)
+    assert found.figures[f"Content, 1 instances ({ds.EXACT})"] == found.figures[ds.EXACT]
+    assert find(found.cells, ds.EXACT, "instance", NAME).num_unscored == 1
 
 
 def test_options_that_no_instruction_lists_are_the_labels(tmp_path: Path) -> None:
     rows = [{**row(n, pred), "instruction": "Match?"} for n, pred in enumerate(["No.", "yes, no"])]
     yes = {**row(2, "it is yes", label="yes"), "id": "SomeTask_Corpus_1.wav", "instruction": None}
 
-    report = ds.score_file(predictions(tmp_path / "r.json", *rows, yes))
+    found = report("dynamic_superb", predictions(tmp_path / "r.json", *rows, yes))
 
-    assert report.figures[ds.LENIENT].value == pytest.approx(2 / 3)
-    assert find(report.cells, ds.LENIENT, "instance", "unknown").num_scored == 1
+    assert found.figures[ds.LENIENT].value == pytest.approx(2 / 3)
+    assert find(found.cells, ds.LENIENT, "instance", "unknown").num_scored == 1
 
 
 def test_dimensions_count_their_instances_alike(tmp_path: Path) -> None:
@@ -108,11 +109,11 @@ def test_dimensions_count_their_instances_alike(tmp_path: Path) -> None:
     rows = [row(1, "no"), row(2, "no"), row(3, "no"), row(1, "yes", name=other)]
     path = predictions(tmp_path / "r.json", *rows, row(1, "yes", name=third))
 
-    report = ds.score_file(path)
+    found = report("dynamic_superb", path)
 
-    assert report.figures[f"Content, 2 instances ({ds.EXACT})"].value == 0.5
-    assert report.figures[f"Speech, 2 instances ({ds.EXACT})"].value == 0.5
-    assert report.figures[f"Audio, 1 instances ({ds.EXACT})"].value == 0.0
+    assert found.figures[f"Content, 2 instances ({ds.EXACT})"].value == 0.5
+    assert found.figures[f"Speech, 2 instances ({ds.EXACT})"].value == 0.5
+    assert found.figures[f"Audio, 1 instances ({ds.EXACT})"].value == 0.0
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_wrong_results_files_are_one_clear_error(tmp_path: Path, text: str, mess
     path.write_text(text, encoding="utf-8")
 
     with pytest.raises(DataError, match=message):
-        ds.score_file(path)
+        report("dynamic_superb", path)
 
 
 def test_preprocessed_instances_are_read_with_pairs_and_texts(tmp_path: Path) -> None:
@@ -181,27 +182,6 @@ def test_an_empty_folder_names_what_to_download(tmp_path: Path) -> None:
     assert instance().revision in error.value.fix
 
 
-LIST = """InstanceName,HuggingfacePath,Version,Category,Note,Speech,Music,Audio,
-A_x,DynamicSuperb/A_x,a0294eb5c868fbc634ca40ac7dee54ffeac11cec,Classification,,TRUE,FALSE,FALSE,
-B_y,DynamicSuperb/B_y,,Regression,"ambiguous, still",TRUE,FALSE,FALSE,
-"""
-
-
-def test_the_task_list_of_phase_2_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "tasks.csv"
-    path.write_text(LIST, encoding="utf-8")
-
-    first, second = ds.read_phase2(path)
-
-    assert (first.path, first.dimension) == ("DynamicSuperb/A_x", "Classification")
-    assert second.note == "ambiguous, still"
+def test_an_instance_is_fetched_at_a_commit() -> None:
     with pytest.raises(ConfigError, match="is not a commit"):
-        ds.fetch_instance(second)
-
-
-def test_another_table_is_no_task_list(tmp_path: Path) -> None:
-    path = tmp_path / "tasks.csv"
-    path.write_text("a,b\n1,2\n", encoding="utf-8")
-
-    with pytest.raises(DataError, match="lacks one of the columns"):
-        ds.read_phase2(path)
+        ds.fetch_instance(replace(instance(), revision="main"))

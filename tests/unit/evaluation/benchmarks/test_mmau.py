@@ -6,7 +6,8 @@ import pytest
 
 from desta.errors import DataError
 from desta.evaluation.benchmarks import mmau
-from desta.evaluation.items import find
+from desta.evaluation.metrics import find
+from support.published import report
 
 ROW: dict[str, Any] = {
     "id": "1",
@@ -36,7 +37,9 @@ def write(tmp_path: Path, *rows: dict[str, Any], name: str = "mmau-test-mini.jso
     ],
 )
 def test_the_question_lists_its_options(tmp_path: Path, choices: list[str], options: str) -> None:
-    (item,) = mmau.load_items(write(tmp_path, {**ROW, "choices": choices, "answer": "a"}))
+    (item,) = mmau.MMAU_FORMAT.load_items(
+        write(tmp_path, {**ROW, "choices": choices, "answer": "a"})
+    )
 
     system, asked = item.messages
     assert system.content.endswith('"The correct answer is: "___" ".')
@@ -48,7 +51,7 @@ def test_the_question_lists_its_options(tmp_path: Path, choices: list[str], opti
 def test_a_folder_is_read_by_the_published_name_of_its_file(tmp_path: Path) -> None:
     write(tmp_path, ROW)
 
-    assert len(mmau.load_items(tmp_path)) == 1
+    assert len(mmau.MMAU_FORMAT.load_items(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(
@@ -76,9 +79,9 @@ def test_an_option_with_the_same_words_is_not_another_one() -> None:
 
 
 def test_the_two_readings_differ_by_the_prefix(tmp_path: Path) -> None:
-    (item,) = mmau.load_items(write(tmp_path, {**ROW, "choices": ["Man", "The woman"]}))
+    (item,) = mmau.MMAU_FORMAT.load_items(write(tmp_path, {**ROW, "choices": ["Man", "The woman"]}))
 
-    score = mmau.score_item(item, "The correct answer is: Man")
+    score = mmau.MMAU.score(item, "The correct answer is: Man", ())
 
     assert score.values == {"model_output": 0.0, "model_prediction": 1.0}
     assert score.extracted == "Man"
@@ -95,38 +98,22 @@ def test_a_published_results_file_gives_both_figures_and_counts_rows_without_out
         {**ROW, "id": "4", "model_prediction": "Man"},
     )
 
-    report = mmau.score_file(path)
+    found = report("mmau", path)
 
-    assert report.figures["model_output"].value == 0.0
-    assert report.figures["model_prediction"].value == pytest.approx(2 / 3)
-    assert find(report.cells, "model_output").num_unscored == 2
-    assert find(report.cells, "model_prediction", "task", "sound").num_scored == 1
-    assert {note["reason"]: note["count"] for note in report.notes} == {
-        "no output": 1,
-        "no model_output": 1,
-    }
-    assert report.version.startswith("unknown annotations of 4 items")
-
-
-def test_a_results_file_is_compared_with_the_questions(tmp_path: Path) -> None:
-    questions = mmau.load_items(write(tmp_path, ROW, {**ROW, "id": "2"}))
-    answered = write(tmp_path, {**ROW, "model_output": "Man"}, name="results.json")
-
-    report = mmau.score_file(answered, questions=questions)
-
-    assert report.figures["model_output"].value == 1.0
-    assert report.notes == ({"reason": mmau.NO_OUTPUT, "count": 1, "example": "2"},)
-
-    answered = write(tmp_path, {**ROW, "answer": "Woman", "model_output": "Man"}, name="r.json")
-    with pytest.raises(DataError, match="1 right answers that differ, for example '1'"):
-        mmau.score_file(answered, questions=questions)
+    assert found.figures["model_output"].value == 0.0
+    assert found.figures["model_prediction"].value == pytest.approx(2 / 3)
+    assert find(found.cells, "model_output").num_unscored == 2
+    assert find(found.cells, "model_prediction").num_unscored == 1
+    assert find(found.cells, "model_prediction", "task", "sound").num_scored == 1
+    assert {note["reason"]: note["count"] for note in found.notes} == {"no model_output": 1}
+    assert found.version.startswith("unknown annotations of 4 items")
 
 
 def test_answers_that_the_authors_keep_are_not_scored(tmp_path: Path) -> None:
     row = {key: value for key, value in ROW.items() if key != "answer"}
-    (item,) = mmau.load_items(write(tmp_path, row, name="mmau-test.json"))
+    (item,) = mmau.MMAU_FORMAT.load_items(write(tmp_path, row, name="mmau-test.json"))
 
-    score = mmau.score_item(item, "Man")
+    score = mmau.MMAU.score(item, "Man", ())
 
     assert set(score.values.values()) == {None}
     assert score.note == mmau.WITHHELD
@@ -145,10 +132,10 @@ def test_mmar_is_the_same_with_other_keys(tmp_path: Path) -> None:
         "answer_prediction": "cat",
     }
 
-    report = mmau.score_file(write(tmp_path, row), mmau.MMAR)
+    found = report("mmar", write(tmp_path, row))
 
-    assert report.figures["answer_prediction"].value == 1.0
-    assert find(report.cells, "answer_prediction", "modality", "mix-sound-speech").num_scored == 1
+    assert found.figures["answer_prediction"].value == 1.0
+    assert find(found.cells, "answer_prediction", "modality", "mix-sound-speech").num_scored == 1
 
 
 @pytest.mark.parametrize(
@@ -166,4 +153,4 @@ def test_wrong_results_files_are_one_clear_error(
     tmp_path: Path, rows: list[dict[str, Any]], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        mmau.score_file(write(tmp_path, *rows))
+        report("mmau", write(tmp_path, *rows))

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from desta.errors import DataError
+from desta.evaluation.base import Item
 from desta.evaluation.benchmarks import sakura
-from desta.evaluation.items import Item
+from desta.evaluation.published import read_results
+from support.published import report
+from support.results import answer as answered
 
 QUESTION = "Which animal is it? (a) dog (b) crow (c) cow (d) rooster"
 ROW = {
@@ -62,7 +65,7 @@ def test_every_clip_asks_twice_and_a_space_before_an_answer_is_taken_off(root: P
 def test_the_rule_wants_one_option_named_by_letter_or_text(
     root: Path, answer: str, right: bool
 ) -> None:
-    assert sakura.score_item(item(root), answer).values[sakura.RULE] == float(right)
+    assert sakura.score(item(root), answer).values[sakura.RULE] == float(right)
 
 
 @pytest.mark.parametrize(
@@ -78,16 +81,15 @@ def test_the_rule_wants_one_option_named_by_letter_or_text(
 def test_a_reply_in_another_form_is_wrong_officially_and_read_leniently_beside(
     root: Path, reply: str, official: float, lenient: float | None
 ) -> None:
-    score = sakura.score_item(item(root), "dog", reply)
+    score = sakura.score(item(root), "dog", [reply])
 
     assert score.values[sakura.JUDGE] == official
     assert score.values[sakura.LENIENT] == lenient
 
 
 def test_without_a_judge_its_readings_are_missing_not_zero(root: Path) -> None:
-    report = sakura.aggregate(
-        [sakura.score_item(each, each.target) for each in sakura.load_items(root)]
-    )
+    items = sakura.load_items(root)
+    report = sakura.aggregate([answered(sakura.score, i, i.target) for i in items], "1")
 
     assert report.figures[f"Average multi ({sakura.RULE})"].value == 1.0
     assert not [name for name in report.figures if sakura.JUDGE in name.split("(")[1]]
@@ -100,9 +102,10 @@ def test_figures_are_by_track_and_hop_and_averaged_over_tracks(root: Path) -> No
 
     report = sakura.aggregate(
         [
-            sakura.score_item(i, "dog", f"Explanation: x\nJudgement: {reply}")
+            answered(sakura.score, i, "dog", f"Explanation: x\nJudgement: {reply}")
             for i, reply in zip(items, replies, strict=True)
-        ]
+        ],
+        "1",
     )
 
     assert report.figures["Language single (judge)"].value == 0.0
@@ -120,7 +123,7 @@ def judged(judgement: str, **changes: Any) -> dict[str, Any]:
     return {**row, **changes}
 
 
-def test_a_file_of_judgements_is_scored_as_it_is(root: Path, tmp_path: Path) -> None:
+def test_a_file_of_judgements_is_scored_as_it_is(tmp_path: Path) -> None:
     table = {
         "data/Animal/audio/x.wav": judged("correct"),
         "data/Emotion/audio/x.wav": judged("No extracted judgement"),
@@ -128,11 +131,11 @@ def test_a_file_of_judgements_is_scored_as_it_is(root: Path, tmp_path: Path) -> 
     path = tmp_path / "judged.json"
     path.write_text(json.dumps({"judge_model": "j", "results": table}), encoding="utf-8")
 
-    report = sakura.score_file(path, "single", sakura.load_items(root))
+    found = report("sakura", path, subset="single")
 
-    assert report.figures["Animal single (judge)"].value == 1.0
-    assert report.figures["Average single (judge)"].value == 0.5
-    assert report.notes[0]["reason"] == sakura.UNREADABLE
+    assert found.figures["Animal single (judge)"].value == 1.0
+    assert found.figures["Average single (judge)"].value == 0.5
+    assert found.notes[0]["reason"] == sakura.UNREADABLE
 
 
 def test_a_file_about_other_questions_is_another_version(root: Path, tmp_path: Path) -> None:
@@ -140,8 +143,8 @@ def test_a_file_about_other_questions_is_another_version(root: Path, tmp_path: P
     path = tmp_path / "judged.json"
     path.write_text(json.dumps({"results": table}), encoding="utf-8")
 
-    with pytest.raises(DataError, match="not a question of this version"):
-        sakura.score_file(path, "single", sakura.load_items(root))
+    with pytest.raises(DataError, match="answers 1 questions that are not in this version"):
+        read_results(sakura.BENCHMARK, [path], subset="single", data=str(root))
 
 
 def test_an_answer_outside_the_options_is_an_error(root: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from desta.evaluation.benchmarks import sakura
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.judge.ask import NOT_IN_FORM, UNREADABLE, JudgeRecipe, judge
 from desta.evaluation.judge.cache import Replies
-from desta.evaluation.judge.templates import QUESTIONS, Template, read_template
+from desta.evaluation.judge.templates import Template, read_template
 from desta.generators.base import Completion
 from desta.generators.config import OpenAIEngine
 from desta.generators.openai import sender
@@ -23,6 +22,7 @@ from desta.generators.openai.client import OpenAIGenerator, connect
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
 from desta.records import Message
+from support.results import changed, make_result
 from support.server import Reply, Request, chat_completion, serving
 
 SAKURA = find_benchmark("sakura")
@@ -30,7 +30,7 @@ OPTIONS = {"a": "dog", "b": "cat"}
 
 
 def answer(number: int, output: str | None = "(a) dog", system: str = "model") -> Result:
-    return Result(
+    return make_result(
         id=f"Animal/{number}.wav/single",
         system=system,
         groups={"track": "Animal", "hop": "single"},
@@ -38,9 +38,6 @@ def answer(number: int, output: str | None = "(a) dog", system: str = "model") -
         target="(a) dog",
         choices=("(a) dog", "(b) cat"),
         record={"options": OPTIONS},
-        audio=(),
-        transcription=" ",
-        prompt=(),
         output=output,
         skipped=None if output is not None else "lost",
     )
@@ -48,7 +45,7 @@ def answer(number: int, output: str | None = "(a) dog", system: str = "model") -
 
 def voicebench(subset: str, **record: str) -> Result:
     one = answer(0, "Paris")
-    return replace(
+    return changed(
         one,
         id=f"{subset}/test/0",
         groups={"subset": subset, "split": "test"},
@@ -66,7 +63,7 @@ def speech_ifeval(metric: str, label: str | None, output: str = "Me") -> Result:
         "label": label,
     }
     section = "chain_of_thought" if metric == "cot" else "unconstrained"
-    return replace(
+    return changed(
         answer(0, output),
         id=f"{section}/0",
         groups={"section": section, "dataset": "D"},
@@ -141,7 +138,7 @@ def test_replies_become_scores(endpoint: Judge, tmp_path: Path) -> None:
 
     judged, facts = judge(SAKURA, results, recipe(tmp_path), connected(endpoint))
 
-    assert [r.values.get(sakura.JUDGE) for r in judged] == [1.0, 0.0, None]
+    assert [r.score.values.get(sakura.JUDGE) for r in judged] == [1.0, 0.0, None]
     assert judged[0].replies == (good(),)
     assert judged[2] == results[2], "what nobody answered is not judged"
     assert (facts["id"], facts["num_replies"], facts["num_in_form"]) == ("judge", 2, 2)
@@ -173,7 +170,7 @@ def test_limits_errors_and_garbage_are_tried_again(endpoint: Judge, tmp_path: Pa
     judged, facts = judge(
         SAKURA, [answer(n) for n in range(4)], recipe(tmp_path), connected(endpoint)
     )
-    assert all(r.values[sakura.JUDGE] == 1.0 for r in judged)
+    assert all(r.score.values[sakura.JUDGE] == 1.0 for r in judged)
     assert facts["num_replies"] == 4
 
 
@@ -208,7 +205,7 @@ def test_a_judge_that_goes_away_loses_nothing(
     )
     assert len(endpoint.questions) == 5, "only what was missing is asked"
     assert facts["num_cached"] == 5
-    assert all(r.values[sakura.JUDGE] == 1.0 for r in judged)
+    assert all(r.score.values[sakura.JUDGE] == 1.0 for r in judged)
 
 
 def test_replies_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
@@ -217,8 +214,8 @@ def test_replies_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
         SAKURA, [answer(n) for n in range(4)], recipe(tmp_path, batch_size=1), generator
     )
 
-    assert [r.values[sakura.JUDGE] for r in judged] == [1.0, 0.0, 0.0, 0.0], "as officially"
-    assert [r.values[sakura.LENIENT] for r in judged] == [1.0, 1.0, None, None]
+    assert [r.score.values[sakura.JUDGE] for r in judged] == [1.0, 0.0, 0.0, 0.0], "as officially"
+    assert [r.score.values[sakura.LENIENT] for r in judged] == [1.0, 1.0, None, None]
     assert (facts["num_replies"], facts["num_in_form"], facts["num_read"]) == (4, 1, 2)
     assert facts["unread"] == [
         {"reason": NOT_IN_FORM, "count": 1, "example": "Animal/1.wav/single"},
@@ -231,7 +228,7 @@ def test_a_refused_question_does_not_harm_the_others(endpoint: Judge, tmp_path: 
     judged, facts = judge(
         SAKURA, [answer(n) for n in range(3)], recipe(tmp_path), connected(endpoint)
     )
-    assert [r.values[sakura.JUDGE] for r in judged] == [1.0, None, 1.0]
+    assert [r.score.values[sakura.JUDGE] for r in judged] == [1.0, None, 1.0]
     assert facts["unread"][0]["count"] == 1
     assert len(endpoint.questions) == 3, "the others of its batch are not asked again"
     assert "content policy" in facts["unread"][0]["reason"]
@@ -245,7 +242,7 @@ def test_a_verdict_that_is_only_weighed_is_none(endpoint: Judge, tmp_path: Path)
 
     endpoint.reply = reply
     judged, facts = judge(SAKURA, [answer(1), answer(2)], recipe(tmp_path), connected(endpoint))
-    assert judged[0].values[sakura.JUDGE] == 1.0
+    assert judged[0].score.values[sakura.JUDGE] == 1.0
     assert [r.replies for r in judged] == [(good(),), ()]
     reason = "no reply: nothing but reasoning"
     assert facts["unread"] == [{"reason": reason, "count": 1, "example": judged[1].id}]
@@ -312,14 +309,15 @@ def test_voicebench_asks_three_times_and_only_where_a_judge_decides(tmp_path: Pa
     )
 
     assert judged[0].replies == ("4", "5", "great")
-    assert judged[0].values["official"] == 4.5
+    assert judged[0].score.values["official"] == 4.5
     assert judged[1].replies == ("yes", "Yes.", "yes")
     assert judged[2].replies == ()
     assert (facts["num_replies"], facts["num_in_form"]) == (6, 4)
 
 
 def test_speech_ifeval_asks_by_metric(tmp_path: Path) -> None:
-    questions = QUESTIONS["speech_ifeval"]
+    questions = find_benchmark("speech_ifeval").judging
+    assert questions
     results = [speech_ifeval("cot", None), speech_ifeval("accuracy", "You")]
     assert [questions.kind(r) for r in results] == ["cot", "accuracy"]
     assert questions.kind(speech_ifeval("accuracy", None)) is None, "nothing to compare with"
@@ -331,15 +329,15 @@ def test_speech_ifeval_asks_by_metric(tmp_path: Path) -> None:
     judged, _ = judge(
         benchmark, results, recipe(tmp_path, batch_size=1), scripted("Result: YES", "Result: NO")
     )
-    assert judged[0].values["followed"] == 1.0
-    assert judged[1].values["correct"] == 0.0
+    assert judged[0].score.values["followed"] == 1.0
+    assert judged[1].score.values["correct"] == 0.0
 
 
 def test_official_texts_come_from_files(tmp_path: Path) -> None:
     path = tmp_path / "official.txt"
     fields = "[QUESTION] [GROUND_TRUTH_ANSWER] [MODEL_GENERATED_RESPONSE]"
     path.write_text(f"You judge.\n---\nJudge this: {fields}\n", encoding="utf-8")
-    default = QUESTIONS["sakura"].templates["sakura"]
+    default = sakura.TEMPLATE
     template = read_template(path, default)
     assert template == Template(
         system="You judge.", question=f"Judge this: {fields}", source=str(path)

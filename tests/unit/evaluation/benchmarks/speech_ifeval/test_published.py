@@ -8,15 +8,12 @@ from typing import Any
 import pytest
 
 from desta.errors import DataError
-from desta.evaluation.benchmarks.speech_ifeval import items as speech_ifeval_items
+from desta.evaluation.base import ReadOptions
+from desta.evaluation.benchmarks.speech_ifeval import files as speech_ifeval_files
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.benchmarks.voicebench import files as voicebench_files
-from desta.evaluation.published import (
-    NOT_ANSWERED,
-    PUBLISHED_OTHERWISE,
-    read_results,
-    score_published,
-)
+from desta.evaluation.published import PUBLISHED_OTHERWISE, read_results, score_published
+from desta.evaluation.published_files import NOT_ANSWERED
 from support.published import figures, rule, write
 
 
@@ -24,8 +21,8 @@ def test_speech_ifeval_and_what_the_file_says_itself(tmp_path: Path) -> None:
     rows = [rule(0, "HELLO", True), rule(1, "Hello", False), rule(2, "hello", True)]
     path = write(tmp_path / "rule_eval@creative_writing.jsonl", rows, lines=True)
     published = read_results(find_benchmark("speech_ifeval"), [path])
-    assert published.num_told == 3
-    assert published.told_otherwise == ("creative_writing/2",)
+    assert published.num_claimed == 3
+    assert published.disputed == ("creative_writing/2",)
     notes = score_published(published)["systems"][0]["notes"]
     assert {"reason": PUBLISHED_OTHERWISE, "count": 1, "example": "creative_writing/2"} in notes
 
@@ -62,7 +59,7 @@ def test_speech_ifeval_rules_and_judge_of_the_same_answers_are_joined(tmp_path: 
         published = read_results(find_benchmark("speech_ifeval"), paths)
 
         found = score_published(published)["systems"][0]
-        assert (found["num_items"], published.num_told, published.told_otherwise) == (3, 3, ())
+        assert (found["num_items"], published.num_claimed, published.disputed) == (3, 3, ())
         assert found["figures"]["closed_ended rate"]["value"] == 1.0
         assert found["figures"]["closed_ended accuracy, D"]["value"] == pytest.approx(1 / 3)
 
@@ -74,24 +71,22 @@ def test_speech_ifeval_rules_and_judge_of_the_same_answers_are_joined(tmp_path: 
 def test_speech_ifeval_judgements_are_not_taken_for_flags_of_the_rules(tmp_path: Path) -> None:
     path = write(tmp_path / "llm_eval@closed.jsonl", [judged(0), judged(1)], lines=True)
     published = read_results(find_benchmark("speech_ifeval"), [path])
-    assert (published.num_told, published.told_otherwise) == (2, ())
+    assert (published.num_claimed, published.disputed) == (2, ())
 
     lying = write(tmp_path / "lying.jsonl", [judged(0, correct=True), judged(1)])
-    told = read_results(find_benchmark("speech_ifeval"), [lying]).told_otherwise
+    told = read_results(find_benchmark("speech_ifeval"), [lying]).disputed
     assert told == ("closed_ended/0",)
 
 
 def test_speech_ifeval_is_compared_with_the_questions_in_any_order(tmp_path: Path) -> None:
     rows = [judged(n, instruction=f"{n}?") for n in range(3)]
-    questions = [
-        answered.item
-        for answered in speech_ifeval_items.read_answered([write(tmp_path / "q.jsonl", rows)])
-    ]
+    asked = speech_ifeval_files.read_results([write(tmp_path / "q.jsonl", rows)], ReadOptions())
+    questions = [result.item for result in asked]
     turned = write(tmp_path / "turned.jsonl", rows[:0:-1], lines=True)
 
     published = read_results(find_benchmark("speech_ifeval"), [turned], questions=questions)
 
-    assert [(r.id, r.question, r.skipped) for r in published.results] == [
+    assert [(r.id, r.item.question, r.skipped) for r in published.results] == [
         ("closed_ended/0", "0?", NOT_ANSWERED),
         ("closed_ended/1", "1?", None),
         ("closed_ended/2", "2?", None),
@@ -107,7 +102,7 @@ def test_answers_in_another_order_than_the_questions_are_refused(tmp_path: Path)
     name = "m-openbookqa-test-audio.jsonl"
     benchmark = find_benchmark("voicebench")
     file = write(tmp_path / name, rows)
-    asked = [a.item for a in voicebench_files.read_answered(file, "openbookqa")]
+    asked = [result.item for result in voicebench_files.read_results([file], ReadOptions())]
     turned = write(tmp_path / name, rows[::-1], lines=True)
     with pytest.raises(DataError, match="'openbookqa/test/0' is '1.', and '0.' in the questions"):
         read_results(benchmark, [turned], questions=asked)

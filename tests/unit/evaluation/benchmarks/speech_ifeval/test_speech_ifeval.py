@@ -8,20 +8,31 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError
-from desta.evaluation.benchmarks.speech_ifeval.files import FILES, load_items, read_answered
-from desta.evaluation.benchmarks.speech_ifeval.judge import Judgement, read_judgement
+from desta.evaluation.base import ReadOptions, Result
+from desta.evaluation.benchmarks.speech_ifeval.files import (
+    FILES,
+    load_items,
+    make_item,
+    read_results,
+)
 from desta.evaluation.benchmarks.speech_ifeval.score import (
+    FOLLOWED,
     GROUPS,
+    IFRATE,
+    NOT_JUDGED,
     NUM_ITEMS,
+    UNREADABLE,
+    Judgement,
     aggregate,
-    audio_messages,
     forgetting_rate,
-    score_item,
-    text_messages,
+    read_judgement,
+    score,
 )
 from desta.evaluation.benchmarks.table import BENCHMARKS
+from desta.evaluation.metrics import Figure, find
 from desta.evaluation.recipe import BenchmarkFiles
-from desta.evaluation.wer import count_word_errors, normalise_basically, word_error_rate
+from desta.evaluation.wer import count_word_errors, normalise_basically
+from support.results import answer
 
 
 def question(number: int, metric: str, rule: str | None = None, **more: Any) -> dict[str, Any]:
@@ -64,23 +75,26 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_questions_are_read_plain_and_gzipped_with_ids_by_line(folder: Path) -> None:
-    items = load_items(folder)
+    items = load_items(folder, Path())
 
     assert [item.id for item in items] == [
         "closed_ended/0", "closed_ended/1", "closed_ended/2", "creative_writing/0",
         "chain_of_thought/0", "chain_of_thought/1",
     ]  # fmt: skip
-    assert items == load_items(folder / "eval_data")
-    assert items[0].label == "HELLO THERE"
-    assert items[0].instructions[0].id == "change_case:english_capital"
+    assert items == load_items(folder / "eval_data", Path())
+    assert items[0].target == "HELLO THERE"
+    assert items[0].record["instruction_id_list"] == ["change_case:english_capital"]
     write(folder / "eval_data" / f"{FILES['unconstrained']}.jsonl", FREE)
-    assert [item.id for item in load_items(folder)[-2:]] == ["unconstrained/0", "unconstrained/1"]
+    assert [item.id for item in load_items(folder, Path())[-2:]] == [
+        "unconstrained/0",
+        "unconstrained/1",
+    ]
 
 
 def test_prompts_are_those_of_the_benchmark(folder: Path) -> None:
-    item = load_items(folder)[0]
+    item = load_items(folder, Path("clips"))[0]
 
-    heard, told = audio_messages(item, "clips"), text_messages(item)
+    heard, told = item.messages, item.described
 
     assert [m.role for m in heard] == [m.role for m in told] == ["system", "user"]
     assert heard[0] == told[0]
@@ -95,18 +109,18 @@ def test_prompts_are_those_of_the_benchmark(folder: Path) -> None:
 def test_missing_file_and_broken_question_are_refused(folder: Path) -> None:
     write(folder / "eval_data/closed_ended_questions.jsonl", [question(0, "wer") | {"label": 3}])
     with pytest.raises(DataError, match="question 0 is not in the published layout"):
-        load_items(folder)
+        load_items(folder, Path())
     untold = {k: v for k, v in CLOSED[0].items() if k != "textual_audio"}
     write(folder / "eval_data/closed_ended_questions.jsonl", [untold])
     with pytest.raises(DataError, match="closed_ended/0 has no `textual_audio`"):
-        load_items(folder)
+        load_items(folder, Path())
     write(folder / "eval_data/closed_ended_questions.jsonl", [CLOSED[0], CLOSED[0]])
     with pytest.raises(DataError, match="closed_ended/0 is asked more than once"):
-        load_items(folder)
+        load_items(folder, Path())
     (folder / "eval_data/chain-of-thought.jsonl").unlink()
     write(folder / "eval_data/closed_ended_questions.jsonl", CLOSED)
     with pytest.raises(DataError, match=r"chain-of-thought\.jsonl is missing"):
-        load_items(folder)
+        load_items(folder, Path())
 
 
 def test_questions_are_fetched_only_at_a_commit(tmp_path: Path) -> None:
@@ -118,16 +132,16 @@ def test_questions_are_fetched_only_at_a_commit(tmp_path: Path) -> None:
 
 
 def test_rules_need_no_judge_and_thoughts_do(folder: Path) -> None:
-    items = {item.id: item for item in load_items(folder)}
+    items = {item.id: item for item in load_items(folder, Path())}
 
-    assert score_item(items["closed_ended/0"], "HELLO").followed == (True,)
-    assert score_item(items["closed_ended/0"], "Hello").followed == (False,)
-    assert score_item(items["closed_ended/0"], "HELLO").undecided is None
-    thought = items["chain_of_thought/0"]
-    assert score_item(thought, "so", "Result: YES").followed == (True,)
-    assert score_item(thought, "so", "Result: NO").followed == (False,)
-    assert score_item(thought, "so", "Perhaps.").undecided is not None
-    assert score_item(thought, "so").undecided == "nobody judged"
+    ruled, thought = items["closed_ended/0"], items["chain_of_thought/0"]
+    assert score(ruled, "HELLO").values == {FOLLOWED: 1.0}
+    assert score(ruled, "Hello").values == {FOLLOWED: 0.0}
+    assert score(ruled, "HELLO").note is None
+    assert score(thought, "so", ["Result: YES"]).values == {FOLLOWED: 1.0}
+    assert score(thought, "so", ["Result: NO"]).values == {FOLLOWED: 0.0}
+    assert score(thought, "so", ["Perhaps."]).note == UNREADABLE
+    assert score(thought, "so").note == NOT_JUDGED
 
 
 def test_outputs_of_others_are_read_and_scored(tmp_path: Path) -> None:
@@ -144,32 +158,29 @@ def test_outputs_of_others_are_read_and_scored(tmp_path: Path) -> None:
         row["seed_transcript"] = row.pop("textual_audio")  # as outputs call it
     path = write(tmp_path / "llm_eval@closed_ended_questions.jsonl.gz", rows)
 
-    scores = [score_item(a.item, a.output, a.judge_reply) for a in read_answered(path)]
-    section = aggregate(scores)["sections"]["closed_ended"]
+    results = read_results([path], ReadOptions())
+    report = aggregate(results, "1")
 
-    assert section["num_items"] == 3
-    assert section["num_missing"] == NUM_ITEMS["closed_ended"] - 3
-    assert section["rate"]["value"] == pytest.approx(2 / 3, abs=1e-6)
-    assert section["groups"]["wrapping"]["value"] == 0.5
-    assert section["wer"] == 0.5
-    assert section["accuracy"]["made_up"]["value"] == 1.0
-    assert section["undecided"] == [
-        {
-            "reason": "the judge's reply says neither yes nor no",
-            "count": 1,
-            "example": "closed_ended/2",
-        }
-    ]
-    assert read_answered(path)[0].published == {"follow_all_instructions": False}
+    rate = report.figures["closed_ended rate"]
+    assert isinstance(rate, Figure)
+    assert (rate.value, rate.num_items) == (pytest.approx(2 / 3), 3)
+    wrapping = find(report.cells, FOLLOWED, "group", "wrapping").estimate
+    assert wrapping
+    assert wrapping.value == 0.5
+    assert report.figures["closed_ended word error rate"].value == 0.5
+    assert report.figures["closed_ended accuracy, made_up"].value == 1.0
+    assert report.notes == ({"reason": UNREADABLE, "count": 1, "example": "closed_ended/2"},)
+    assert results[0].claimed == {FOLLOWED: False}
 
 
 def test_outputs_without_label_or_description_are_scored_by_their_rules(tmp_path: Path) -> None:
     row = {k: v for k, v in CLOSED[0].items() if k not in ("label", "textual_audio")}
-    (one,) = read_answered(write(tmp_path / "a.jsonl", [row | {"response": "HELLO"}]))
+    path = write(tmp_path / "a.jsonl", [row | {"response": "HELLO"}])
+    (one,) = read_results([path], ReadOptions())
 
-    assert score_item(one.item, one.output).followed == (True,)
+    assert one.score.values == {FOLLOWED: 1.0}
     with pytest.raises(DataError, match="closed_ended/0 has no label to compare with"):
-        score_item(one.item, one.output, "hello")
+        score(one.item, "HELLO", ["hello"])
 
 
 @pytest.mark.parametrize(
@@ -188,25 +199,30 @@ def test_broken_outputs_are_refused(
     tmp_path: Path, records: list[dict[str, Any]], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        read_answered(write(tmp_path / "rule_eval@x.jsonl", records))
+        read_results([write(tmp_path / "rule_eval@x.jsonl", records)], ReadOptions())
 
 
 def test_ifrate_needs_all_three_sections_whole_and_decided(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    items = load_items(folder)
+    items = load_items(folder, Path())
     outputs = ["HELLO", '"a"', "b", "{}", "so", "so"]
-    replies = [None, None, None, None, "Result: YES", "Result: NO"]
-    scores = [score_item(*each) for each in zip(items, outputs, replies, strict=True)]
-    assert aggregate(scores)["ifrate"] is None  # most questions are missing
+    replies = [(), (), (), (), ("Result: YES",), ("Result: NO",)]
+    results = [
+        answer(score, item, output, *said)
+        for item, output, said in zip(items, outputs, replies, strict=True)
+    ]
+    assert IFRATE not in aggregate(results, "1").figures  # most questions are missing
 
     for section, number in (("closed_ended", 3), ("creative_writing", 1), ("chain_of_thought", 2)):
         monkeypatch.setitem(NUM_ITEMS, section, number)
-    assert aggregate(scores)["ifrate"]["value"] == pytest.approx((2 / 3 + 1 + 1 / 2) / 3, abs=1e-6)
-    assert aggregate(scores[:-1])["ifrate"] is None
-    assert aggregate([*scores[:-1], score_item(items[-1], "so")])["ifrate"] is None
-    unread = score_item(items[1], '"a"', "hm")  # of no weight: its rule is decided
-    assert aggregate([scores[0], unread, *scores[2:]])["ifrate"] is not None
+    figures = aggregate(results, "1").figures
+    assert figures[IFRATE].value == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
+    assert IFRATE not in aggregate(results[:-1], "1").figures
+    unjudged = answer(score, items[-1], "so")
+    assert IFRATE not in aggregate([*results[:-1], unjudged], "1").figures
+    unread = answer(score, items[1], '"a"', "hm")  # of no weight: its rule is decided
+    assert IFRATE in aggregate([results[0], unread, *results[2:]], "1").figures
 
 
 def test_forgetting_is_relative_to_the_backbone() -> None:
@@ -237,12 +253,18 @@ def test_judge_reply(reply: str, verdict: bool | None, in_form: bool) -> None:
 
 
 def test_word_error_rate_is_over_all_words() -> None:
-    errors = [count_word_errors("a b c", "a b x"), count_word_errors("d", "d e f")]
+    def spoken(label: str, reply: str) -> Result:
+        record = question(0, "wer", label=label)
+        item = make_item("unconstrained", 0, record, Path(), Path())
+        return answer(score, item, "x", reply)
 
-    assert word_error_rate(errors) == 3 / 4
+    results = [spoken("a b c", "a b x"), spoken("d", "d e f")]
+
+    name = "unconstrained word error rate"
+    assert aggregate(results, "1").figures[name].value == 3 / 4
     assert normalise_basically(" <<It's>> [noise] (so) Fine! ") == "it s fine"
-    with pytest.raises(DataError, match="no reference holds a word"):
-        word_error_rate([count_word_errors("", "a")])
+    assert count_word_errors("a b c", "a b x").num_errors == 1
+    assert name not in aggregate([spoken("[noise]", "a")], "1").figures, "there is not one word"
 
 
 def test_every_group_names_a_known_instruction() -> None:

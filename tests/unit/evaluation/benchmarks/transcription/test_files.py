@@ -10,7 +10,8 @@ import pytest
 from desta.errors import ConfigError, DataError
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.benchmarks.transcription.score import CER, MISLEADS, NO_WORDS, SCRIPT_WER, WER
-from desta.evaluation.published import NOT_ANSWERED, read_results, score_published
+from desta.evaluation.published import read_results, score_published
+from desta.evaluation.published_files import NOT_ANSWERED
 from support.commands import desta
 from support.published import write
 
@@ -253,7 +254,7 @@ def test_what_is_wrong_with_a_pair_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"twice.txt: id 'utt-1' occurs 2 times"):
         rate(twice, references=three)
     for option in ({"references": three}, {"language": "hi"}):
-        with pytest.raises(ConfigError, match="says nothing to mmau"):
+        with pytest.raises(ConfigError, match="cannot be used with mmau"):
             read_results(find_benchmark("mmau"), [two], **option)
 
 
@@ -378,7 +379,7 @@ def test_first_words_of_sentences_are_words(tmp_path: Path, said: str, understoo
     published = read_results(
         find_benchmark("transcription"), [tmp_path / "hyp.txt"], references=tmp_path / "ref.txt"
     )
-    assert [r.target for r in published.results] == said.splitlines()
+    assert [r.item.target for r in published.results] == said.splitlines()
     assert [r.output for r in published.results] == understood.splitlines()
 
 

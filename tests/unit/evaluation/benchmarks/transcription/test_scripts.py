@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from desta.evaluation.base import Result
+from desta.evaluation.base import Item, Result, Score, form_messages
 from desta.evaluation.benchmarks.transcription import score as transcription
 from desta.evaluation.benchmarks.transcription.score import CER, MISLEADS, SCRIPT_WER, WER
 from desta.evaluation.benchmarks.transcription.scripts import (
@@ -15,19 +15,23 @@ from desta.evaluation.benchmarks.transcription.scripts import (
     split_characters,
 )
 from desta.evaluation.compare import Contender, compare
-from desta.evaluation.items import Item, Score, ask
 from desta.evaluation.wer import normalise
+from support.results import answer
 
 
-def score(reference: str, output: str, language: str = "unknown") -> Score:
+def answered(reference: str, output: str, language: str = "unknown") -> Result:
     item = Item(
-        id="1",
-        messages=ask("", "<|AUDIO|>", ["a.wav"]),
+        id=reference,
+        messages=form_messages("", "<|AUDIO|>", ["a.wav"]),
         question="",
         target=reference,
         groups={"language": language},
     )
-    return transcription.score_item(item, output)
+    return answer(transcription.score, item, output)
+
+
+def score(reference: str, output: str, language: str = "unknown") -> Score:
+    return answered(reference, output, language).score
 
 
 def errors(scored: Score, reading: str) -> tuple[float, float]:
@@ -138,23 +142,24 @@ def test_the_official_figure_is_said_to_mislead_where_it_does(
 
 
 def test_english_is_scored_by_the_official_rules_alone() -> None:
-    scored = score("Mr. Smith paid twenty dollars", "mister smith paid $20", "en-GB")
+    result = answered("Mr. Smith paid twenty dollars", "mister smith paid $20", "en-GB")
+    scored = result.score
     assert (scored.values, scored.note, scored.weights) == ({WER: 0.0}, None, {})
-    report = transcription.aggregate([scored])
+    report = transcription.aggregate([result], "1")
     assert list(report.figures) == [WER]
 
 
 def test_a_corpus_of_several_languages_has_all_rates_and_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    scores = [
-        score("a cat", "a hat", "en"),
-        score("मैं घर जाता", "में घर जाता", "hi"),
-        score("你好", "你", "zh"),
-        score("สวัสดี", "สวัสดิ", "th"),
+    results = [
+        answered("a cat", "a hat", "en"),
+        answered("मैं घर जाता", "में घर जाता", "hi"),
+        answered("你好", "你", "zh"),
+        answered("สวัสดี", "สวัสดิ", "th"),
     ]
     with caplog.at_level(logging.WARNING):
-        report = transcription.aggregate(scores)
+        report = transcription.aggregate(results, "1")
 
     assert report.figures[SCRIPT_WER].value == pytest.approx(2 / 5)  # English words among them
     assert report.figures[CER].value == pytest.approx(2 / 8)
@@ -163,12 +168,7 @@ def test_a_corpus_of_several_languages_has_all_rates_and_one_warning(
 
 
 def test_a_result_keeps_what_it_counts_in_each_rate() -> None:
-    def result(reference: str, output: str) -> Result:
-        known = {"id": reference, "system": "s", "groups": {}, "question": "", "target": reference}
-        known |= {"choices": (), "record": {}, "audio": (), "transcription": "", "prompt": ()}
-        return Result(**known, output=output).scored(score(reference, output))
-
-    thai, english = result("สวัสดี", "สวัสดิ"), result("hello there", "hello")
+    thai, english = answered("สวัสดี", "สวัสดิ"), answered("hello there", "hello")
     assert Result.from_json(json.loads(json.dumps(thai.to_json()))).score.weight_of(CER) == 6
     assert "weights" not in english.to_json()  # as lines were before there were any
     contender = Contender(name="a", benchmark="transcription", version="1", results=[thai, english])

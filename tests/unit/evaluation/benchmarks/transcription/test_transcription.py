@@ -4,16 +4,17 @@ from pathlib import Path
 import pytest
 
 from desta.errors import DataError
+from desta.evaluation.base import Item, Result, form_messages
 from desta.evaluation.benchmarks.transcription import score as transcription
-from desta.evaluation.items import Item, ask, find
+from desta.evaluation.metrics import find
 from desta.evaluation.wer import count_word_errors, normalise
+from support.results import answer
 
 
 def item(id: str, target: str, language: str = "unknown") -> Item:
     groups = {"source": "s", "language": language}
-    return Item(
-        id=id, messages=ask("", "<|AUDIO|>", ["a.wav"]), question="", target=target, groups=groups
-    )
+    messages = form_messages("", "<|AUDIO|>", ["a.wav"])
+    return Item(id=id, messages=messages, question="", target=target, groups=groups)
 
 
 @pytest.mark.parametrize(
@@ -38,12 +39,12 @@ def test_errors_are_counted_after_whispers_normalisation(
 
 
 def test_the_rate_is_of_all_words_not_of_clips() -> None:
-    scores = [
-        transcription.score_item(item("1", "one"), "two"),
-        transcription.score_item(item("2", "a b c d e f g h i"), "a b c d e f g h i"),
+    results = [
+        answer(transcription.score, item("1", "one"), "two"),
+        answer(transcription.score, item("2", "a b c d e f g h i"), "a b c d e f g h i"),
     ]
 
-    report = transcription.aggregate(scores)
+    report = transcription.aggregate(results, "1")
 
     assert report.figures[transcription.WER].value == pytest.approx(0.1)
     cell = find(report.cells, transcription.WER, "source", "s")
@@ -51,22 +52,20 @@ def test_the_rate_is_of_all_words_not_of_clips() -> None:
 
 
 def test_what_cannot_be_scored_is_counted() -> None:
-    scores = [
-        transcription.score_item(item("1", "one"), None),
-        transcription.score_item(item("2", "(music)"), "la"),
+    results = [
+        Result(item=item("1", "one"), output=None, skipped="broken"),
+        answer(transcription.score, item("2", "(music)"), "la"),
     ]
 
-    report = transcription.aggregate(scores)
+    report = transcription.aggregate(results, "1")
 
     assert report.figures == {}
-    assert {n["reason"]: n["example"] for n in report.notes} == {
-        transcription.NO_OUTPUT: "1",
-        transcription.NO_WORDS: "2",
-    }
+    assert {n["reason"]: n["example"] for n in report.notes} == {transcription.NO_WORDS: "2"}
+    assert find(report.cells, transcription.WER).num_unscored == 2
 
 
 def test_the_language_of_the_clip_chooses_the_rules() -> None:
-    german = transcription.score_item(item("1", "das colour", "German"), "das color")
+    german = transcription.score(item("1", "das colour", "German"), "das color")
 
     assert german.values[transcription.WER] == 0.5
 

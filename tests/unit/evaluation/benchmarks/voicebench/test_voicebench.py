@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from desta.errors import ConfigError, DataError
+from desta.evaluation.base import ReadOptions
 from desta.evaluation.benchmarks.voicebench import files as vf
 from desta.evaluation.benchmarks.voicebench import score as vb
-from desta.evaluation.benchmarks.voicebench.ifeval import IfevalColumn
 from desta.evaluation.benchmarks.voicebench.parse import (
     contains,
     is_refusal,
@@ -17,6 +17,7 @@ from desta.evaluation.benchmarks.voicebench.parse import (
     read_votes,
 )
 from desta.evaluation.metrics import Estimate
+from support.published import report as report_of
 
 
 def write(folder: Path, subset: str, *rows: dict[str, Any], split: str = "test") -> Path:
@@ -26,8 +27,7 @@ def write(folder: Path, subset: str, *rows: dict[str, Any], split: str = "test")
 
 
 def score(folder: Path, subset: str, *rows: dict[str, Any]) -> Any:
-    path = write(folder, subset, *rows)
-    return vf.score_files({path: vf.subset_of(path)})
+    return report_of("voicebench", write(folder, subset, *rows))
 
 
 @pytest.mark.parametrize(
@@ -152,13 +152,13 @@ def test_unread_answers_are_drawn_by_seed_counted_and_put_at_their_chance(tmp_pa
 
 
 def test_what_is_drawn_does_not_depend_on_the_other_rows(tmp_path: Path) -> None:
-    path = write(tmp_path, "openbookqa", mcq("?"), mcq("?"))
-    item = vf._item("openbookqa", path.name, 1, mcq("?"), [], "x")
+    def drawn(count: int) -> list[float | None]:
+        path = write(tmp_path, "openbookqa", *[mcq("?")] * count)
+        results = vf.read_results([path], ReadOptions())
+        return [result.score.values["official"] for result in results]
 
-    drawn = {vb.score_item(item, "?", seed=seed).values["official"] for seed in range(40)}
-
-    assert drawn == {0.0, 1.0}
-    assert vb.score_item(item, "?", seed=3) == vb.score_item(item, "?", seed=3)
+    assert set(drawn(40)) == {0.0, 1.0}
+    assert drawn(20) == drawn(40)[:20]
 
 
 def test_open_questions_average_all_replies(tmp_path: Path) -> None:
@@ -194,8 +194,8 @@ def test_accents_that_the_leaderboard_does_not_count_are_in_no_column(tmp_path: 
     cut = tmp_path / "model-sd-qa-ind_n.jsonl"
     cut.write_text(json.dumps(wrong))
 
-    report = vf.score_files(dict.fromkeys((usa, aus, cut), "sd-qa"))
-    only = vf.score_files({aus: "sd-qa"})
+    report = report_of("voicebench", usa, aus, cut, subset="sd-qa")
+    only = report_of("voicebench", aus)
 
     assert report.figures["SD_QA (official)"].value == 100.0
     assert [n for n in report.notes if n["reason"] == vb.IN_NO_COLUMN] == [
@@ -255,22 +255,22 @@ def test_overall_is_reported_where_all_columns_are_there(tmp_path: Path) -> None
         "bbh": {"id": "navigate", "prompt": "q", "reference": "yes", "response": "yes"},
         "advbench": {"prompt": "q", "response": "Sure"},
     }
-    files = {write(tmp_path, subset, row): subset for subset, row in rows.items()}
-    items = {s: vf._item(s, "test", 0, row, [], "x") for s, row in rows.items()}
-    scores = [
-        vb.score_item(items[s], row["response"], row.get("score", ()), row.get("pedant"))
-        for s, row in rows.items()
-    ]
-    column = IfevalColumn(estimate=Estimate(value=60.0, standard_error=1.0), drawn=("x",))
+    files = [write(tmp_path, subset, row) for subset, row in rows.items()]
+    followed = {  # an argument is left out, and drawn: some number of words that is none of these
+        "prompt": "a",
+        "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
+        "kwargs": [{}, {"relation": "less than"}],
+        "response": "one",
+    }
 
-    report = vb.aggregate(scores, ifeval=column)
+    eight = report_of("voicebench", *files).figures
+    nine = report_of("voicebench", *files, write(tmp_path, "ifeval", followed))
 
-    expected = (3 * 80 + 4 * 100 + 60 + 0) / 9
-    assert report.figures["Overall (official)"].value == pytest.approx(expected)
-    assert report.notes[-1]["reason"] == vb.DRAWN_ARGUMENT
-    eight = vf.score_files(files).figures
+    expected = (3 * 80 + 4 * 100 + 100 + 0) / 9
+    assert nine.figures["Overall (official)"].value == pytest.approx(expected)
+    assert nine.notes[-1]["reason"] == vb.DRAWN_ARGUMENT
     assert "Overall (official)" not in eight
-    assert {name: report.figures[name].value for name in eight} == {
+    assert {name: nine.figures[name].value for name in eight} == {
         name: figure.value for name, figure in eight.items()
     }
 
@@ -353,13 +353,9 @@ def test_the_data_set_of_the_hub_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def test_no_group_mixes_ratings_and_shares(tmp_path: Path) -> None:
-    files = {
-        write(
-            tmp_path, "commoneval", {"prompt": "?", "response": "!", "score": ["5"]}
-        ): "commoneval",
-        write(tmp_path, "advbench", {"prompt": "?", "response": "Sorry"}): "advbench",
-    }
-    cells = vf.score_files(files).cells
+    rated = write(tmp_path, "commoneval", {"prompt": "?", "response": "!", "score": ["5"]})
+    refused = write(tmp_path, "advbench", {"prompt": "?", "response": "Sorry"})
+    cells = report_of("voicebench", rated, refused).cells
     found = {(c.dimension, c.group): c.estimate.value for c in cells if c.estimate}
     assert found.pop(("total", "total")) == 3.0  # which no report shows
     assert found == {("subset", "commoneval"): 5.0, ("subset", "advbench"): 1.0}
