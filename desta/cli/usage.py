@@ -1,12 +1,15 @@
 """The order of the verbs in the help, and the errors of a command line that cannot be read."""
 
 import difflib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from desta.errors import ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 STAGES = {
     "Start": ("demo",),
@@ -81,7 +84,7 @@ class Program(Group):
 class App(typer.Typer):
     """A program or group whose commands are `Verb`s."""
 
-    def command(self, name: str | None = None, **options: Any) -> Any:
+    def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
         """Register the function below as a command."""
         return super().command(name, cls=Verb, **options)
 
