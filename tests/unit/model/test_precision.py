@@ -248,7 +248,7 @@ def test_a_training_run_of_before_devices_were_named_goes_on(tmp_path: Path) -> 
 
 def test_one_gpu_cannot_be_named_for_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="every process has its own") as caught:
+    with pytest.raises(ConfigError, match="every process needs its own") as caught:
         processes.start("no", "cuda:1")
     assert caught.value.fix == "give device: cuda"
 
