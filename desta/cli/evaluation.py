@@ -1,4 +1,4 @@
-"""Verbs that measure a model, and the demo that uses them all."""
+"""Commands that evaluate a model, and the demo that uses them all."""
 
 import json
 from collections.abc import Sequence
@@ -35,14 +35,17 @@ def evaluate(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Directory or Hub id of a model.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="Backbone that reads in place of the model's own.")
+        str | None,
+        typer.Option(help="Text model for the baselines, instead of the model's own backbone."),
     ] = None,
     system: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Who answers: model, oracle, ...; repeatable."),
+        typer.Option(metavar="NAME", help="System to evaluate: model, oracle, ...; repeatable."),
     ] = None,
     device: RecipeDevice = None,
-    limit: Annotated[int | None, typer.Option(help="Draw this many items, to try it.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Evaluate this many items only, drawn by their ids.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -51,18 +54,18 @@ def evaluate(
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="K/N", help="Answer the part K, from 0, of N; then `desta merge`."),
+        typer.Option(metavar="K/N", help="Answer part K (from 0) of N; then `desta merge`."),
     ] = None,
     allow_missing: AllowMissing = False,
     retry: Annotated[
         bool,
-        typer.Option("--retry", help="Ask again what has no answer, once its clip is mended."),
+        typer.Option("--retry", help="Retry items without an answer."),
     ] = False,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a model and its baselines the questions of a benchmark, and score their answers."""
+    """Evaluate a model and its baselines on a benchmark."""
     from desta.evaluation.catalogue import describe
 
     given = {
@@ -124,7 +127,7 @@ def evaluate(
 
 @app.command("merge")
 def merge(
-    folders: Annotated[list[Path], typer.Argument(help="Where the parts of `--shard` wrote.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of the parts of `--shard`.")],
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:

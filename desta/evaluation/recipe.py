@@ -73,7 +73,7 @@ class EvalRecipe(Generic[D]):
     """Recipe of a benchmark run."""
 
     data: D
-    """What the benchmark asks about: `BenchmarkFiles`, or a section of its own."""
+    """Clips and questions: `BenchmarkFiles`, or a section of the benchmark's own."""
     model: str | None = None
     """Directory or Hub id of a trained model; null where no system needs one."""
     backbone: str | None = None

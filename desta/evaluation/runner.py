@@ -1,13 +1,13 @@
-"""Ask, journal, score: the loop that all benchmarks share.
+"""Answer, journal, score: the loop that all benchmarks share.
 
 An evaluation is a folder:
 
-    plan.json         what is asked of whom, in which order; another plan in the same folder is an
-                      error
+    plan.json         recipe, systems and the order of the items; another plan in the same folder
+                      is an error
     environment.json  command, commit and versions of the first call
     results.jsonl     one result a line (`Result`), in the order of the plan; also the journal.
-                      Of several processes each writes results-K-of-N.jsonl, which `merge` joins
-    scores.json       what follows from plan and results alone (`scores.py`)
+                      Each of several processes writes results-K-of-N.jsonl, which `merge` joins
+    scores.json       computed from plan and results alone (`scores.py`)
 """
 
 import hashlib
@@ -51,10 +51,10 @@ from desta.renamed import with_data_section
 logger = logging.getLogger(__name__)
 
 _FATAL = (CheckpointError, ConfigError, MissingExtraError, UnavailableError)
-"""What is never of one item."""
+"""Errors that always end the run."""
 
 Batch = tuple[str, Sequence[Item]]
-"""Name of the system that is asked, and what at once."""
+"""Name of a system, and the items that it answers at once."""
 
 
 def evaluate(
@@ -68,23 +68,26 @@ def evaluate(
     allow_missing: bool = False,
     retry: bool = False,
 ) -> dict[str, Any] | None:
-    """Ask a benchmark and return what `scores.json` holds; nothing where others share the work.
+    """Evaluate the systems of a recipe on a benchmark, and write plan, results and scores.
 
     The same call continues after an interruption, and gives the same bytes as without one.
 
     Args:
-        benchmark: what is asked.
+        benchmark: the benchmark.
         recipe: its recipe.
-        load: loads the models of the recipe; called if anything is left to ask.
+        load: loads the models of the recipe; called if any item is left to answer.
         out: folder for plan, results and scores; made if missing.
-        weights: what tells the weights of the model from others; None where none are used.
-        shard: which part of the batches to answer; None: all.
-        allow_missing: score systems that could not be asked everything, by what they answered.
-        retry: ask again, and nothing else of what was asked, where an earlier call got no answer.
+        weights: fingerprint of the model's weights; None where no model is used.
+        shard: part of the batches to answer; None: all.
+        allow_missing: score systems also where some items have no answer, by the others.
+        retry: first retry the items that an earlier call got no answer to.
+
+    Returns:
+        The content of `scores.json`; None where `shard` is a part of a run.
 
     Raises:
         ConfigError: the recipe does not fit the benchmark, or `out` holds another evaluation.
-        UnavailableError: an endpoint does not answer; the same call goes on later.
+        UnavailableError: an endpoint does not answer; the same call continues later.
         DataError: the questions cannot be read, audio does not reach a system, or too many items
             have no answer.
     """
@@ -275,7 +278,7 @@ def _write_plan(
     weights: str | None,
     out: Path,
 ) -> None:
-    """Write what the results depend on; weights, items and prompts by their hashes."""
+    """Write all that the results depend on; weights, items and prompts by their hashes."""
     plan = {
         "benchmark": benchmark.name,
         "version": benchmark.version(items),
@@ -304,8 +307,8 @@ def _write_plan(
 
 
 def current_config(tree: dict[str, Any], benchmark: Benchmark) -> dict[str, Any]:
-    """Return the recipe of a plan, which an earlier version may have written, as it is now."""
-    with suppress(ConfigError):  # what cannot be read as a recipe differs from every recipe
+    """Return the recipe of a plan, perhaps of an earlier version, in its present form."""
+    with suppress(ConfigError):  # a broken one differs from every recipe
         tree = with_data_section({"device": "cpu"} | tree, where=None)  # once the only device
         recipe = build_eval_recipe(tree, benchmark.data, where=PLAN)
         tree = to_plain(resolve(recipe, benchmark))
