@@ -25,7 +25,7 @@ _KINDS = {
 }
 
 
-def read_published(path: Path) -> Any:
+def read_json_values(path: Path) -> Any:
     """Read a results file as others publish it: JSON or JSONL, gzipped or not.
 
     Returns:
@@ -59,13 +59,13 @@ def read_published(path: Path) -> Any:
         raise DataError(f"{where} is not JSON: {wrong}", fix="mend or fetch it again") from error
 
 
-def read_published_rows(path: Path) -> list[dict[str, Any]]:
+def read_json_rows(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a results file: a JSON list, or JSONL, of which one line may be all.
 
     Raises:
         DataError: the file is missing, cut, or not rows of JSON objects.
     """
-    value = read_published(path)
+    value = read_json_values(path)
     return rows([value] if isinstance(value, dict) else value, str(path))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from desta.evaluation.base import Item, ReadOptions
-from desta.evaluation.benchmarks.speech_ifeval.files import load_items, read_results
+from desta.evaluation.benchmarks.speech_ifeval.files import load_items, read_published
 from desta.evaluation.benchmarks.speech_ifeval.score import NUM_ITEMS
 from scorer_parity import OUTPUTS
 
@@ -25,5 +25,5 @@ def test_all_questions_load_and_ask_what_the_published_outputs_were_asked() -> N
 
     asked = {key_of(i): i.described[1].content for i in items}
     for path in (DATA / OUTPUTS).iterdir():
-        for result in read_results([path], ReadOptions()):
+        for result in read_published([path], ReadOptions()):
             assert asked[key_of(result.item)] == result.item.described[1].content

@@ -46,7 +46,7 @@ from desta.evaluation.published_files import (
     check_unique,
     field_of,
     read_each,
-    read_published,
+    read_json_values,
     rows,
     text_of,
     why_no_text,
@@ -244,7 +244,7 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     )
 
 
-def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+def read_published(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
     """Read results files, each of one instance.
 
     Their form is `{"predictions": [{id, pred, label, instruction}]}`, or a bare list of
@@ -264,7 +264,7 @@ def _names(result: Result, row: int) -> list[tuple[object, bool]]:
 
 
 def _read_file(path: Path) -> list[Result]:
-    value = read_published(path)
+    value = read_json_values(path)
     if isinstance(value, dict):
         value = field_of(value, "predictions", list, str(path))
     records = rows(value, f"{path}: predictions")
@@ -285,7 +285,7 @@ def _read_answer(record: Mapping[str, Any], labels: tuple[str, ...], path: Path)
 
 
 def _preprocessed(folder: Path, instance: Instance) -> list[Item]:
-    table = read_published(folder / _METADATA)
+    table = read_json_values(folder / _METADATA)
     if not isinstance(table, dict):
         raise DataError(
             f"{folder / _METADATA} is not a table of clips", fix="preprocess that instance again"
@@ -387,5 +387,5 @@ BENCHMARK = Benchmark(
     closed_sets=True,
     dimensions=("instance", "dimension"),
     optional=load_optional,
-    published=PublishedForm(read=read_results, words="dynamic superb"),
+    published=PublishedForm(read=read_published, words="dynamic superb"),
 )

@@ -34,7 +34,7 @@ from desta.evaluation.published_files import (
     check_unique,
     field_of,
     read_each,
-    read_published,
+    read_json_values,
     rows,
     text_of,
     texts_of,
@@ -98,7 +98,7 @@ class MmauFormat:
                     fix="give the path of one of them",
                 )
             path = there[0]
-        records = rows(read_published(path), str(path))
+        records = rows(read_json_values(path), str(path))
         return self._items(records, audio_root or path.parent, str(path))
 
     def score(self, item: Item, output: str, replies: Sequence[str] = ()) -> Score:
@@ -126,7 +126,7 @@ class MmauFormat:
         return read_each(paths, self._read_published)
 
     def _read_published(self, path: Path) -> list[Result]:
-        records = rows(read_published(path), str(path))
+        records = rows(read_json_values(path), str(path))
         items = self._items(records, path.parent, str(path))
         if not any(key in record for record in records for key in (self.output, STRIPPED)):
             raise DataError(

@@ -43,7 +43,7 @@ from desta.evaluation.published_files import (
     check_unique,
     field_of,
     read_each,
-    read_published,
+    read_json_values,
     text_of,
     why_no_text,
 )
@@ -123,7 +123,7 @@ def load_items(root: Path, tracks: Sequence[str] = TRACKS) -> list[Item]:
     items = []
     for track in tracks:
         path = root / track / "metadata.json"
-        table = read_published(path)
+        table = read_json_values(path)
         if not isinstance(table, dict) or not table:
             raise DataError(f"{path} is not a table of clips", fix="fetch that file again")
         for key, record in table.items():
@@ -198,7 +198,7 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     )
 
 
-def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+def read_published(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
     """Read files of the official scripts: answers, or answers with judgements.
 
     They are `{"results": {clip: {instruction, label, response}}}`, or of the judge
@@ -223,7 +223,7 @@ def _read_file(path: Path, hop: str | None) -> list[Result]:
             f"{path.name} does not tell which question of each clip it answers",
             fix=f"give --subset {' or --subset '.join(HOPS)}",
         )
-    value = read_published(path)
+    value = read_json_values(path)
     table = value.get("results") if isinstance(value, dict) else None
     if not isinstance(table, dict) or not table:
         raise DataError(f"{path} has no table 'results'", fix="give a file of the official scripts")
@@ -402,7 +402,7 @@ BENCHMARK = Benchmark(
     dimensions=("track", "hop"),
     find_fault=_find_fault,
     published=PublishedForm(
-        read=read_results, words="sakura single multi hop animal emotion gender language"
+        read=read_published, words="sakura single multi hop animal emotion gender language"
     ),
     judging=Judging(
         templates={"sakura": TEMPLATE},

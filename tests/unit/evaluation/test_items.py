@@ -9,7 +9,7 @@ from desta.evaluation.base import Item, Result, form_messages
 from desta.evaluation.hub import fetch
 from desta.evaluation.judge.templates import fill
 from desta.evaluation.metrics import find
-from desta.evaluation.published_files import check_unique, read_published
+from desta.evaluation.published_files import check_unique, read_json_values
 from desta.evaluation.systems import missing_clips
 from desta.evaluation.tabulate import count_notes, tabulate
 from support.results import make_result
@@ -64,7 +64,7 @@ def test_published_files_are_read_as_they_are(
     path = tmp_path / "results"  # told by its content, not by its name
     path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
 
-    assert read_published(path) == value
+    assert read_json_values(path) == value
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_a_broken_file_is_one_clear_error(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
     with pytest.raises(DataError, match=r"results\.json"):
-        read_published(path)
+        read_json_values(path)
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a file"):
-        read_published(tmp_path / "none.json")
+        read_json_values(tmp_path / "none.json")
 
 
 def test_an_id_that_occurs_twice_is_named() -> None:

@@ -12,7 +12,7 @@ import soundfile
 from safetensors.numpy import save_file
 
 from desta.errors import DataError
-from desta.evaluation.benchmarks.attributes import ATTRIBUTES, AttributesData, ClipSet
+from desta.evaluation.benchmarks.attributes import BENCHMARK, AttributesData, ClipSet
 from desta.evaluation.models import weights_fingerprint
 from desta.evaluation.recipe import EvalRecipe
 from desta.evaluation.runner import evaluate
@@ -152,7 +152,7 @@ def evaluated(trained: Path, tmp_path: Path) -> Path:
     config = EvalRecipe(data=data, model=str(trained))
     out = trained / "eval" / "attributes"
     weights = weights_fingerprint(trained)
-    evaluate(ATTRIBUTES, config, lambda _: Models(model=Answers()), out, weights=weights)
+    evaluate(BENCHMARK, config, lambda _: Models(model=Answers()), out, weights=weights)
     return trained
 
 

@@ -96,7 +96,7 @@ BENCHMARK = Benchmark(
     key=files.key_of,
     optional=files.load_optional,
     published=PublishedForm(
-        read=files.read_results,
+        read=files.read_published,
         any_order=True,
         words="speech ifeval rule llm tmp closed ended questions creative writing chain of thought "
         "woprompt",

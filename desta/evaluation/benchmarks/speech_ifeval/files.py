@@ -20,7 +20,7 @@ from desta.evaluation.benchmarks.speech_ifeval.score import (
     score,
 )
 from desta.evaluation.ifeval.following import read_instructions
-from desta.evaluation.published_files import read_published_rows
+from desta.evaluation.published_files import read_json_rows
 from desta.evaluation.recipe import BenchmarkFiles
 from desta.records import LOCATOR, AudioRef, Message, read_jsonl
 
@@ -74,7 +74,7 @@ def load_items(folder: Path, audio_root: Path) -> list[Item]:
     return items
 
 
-def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+def read_published(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
     """Read files of outputs: as written, `rule_eval@*.jsonl`, `llm_eval@*.jsonl`, gzipped or not.
 
     An answer may stand in several files: as it was written, with how the rules were followed, with
@@ -164,7 +164,7 @@ def make_item(
 
 def _read_file(path: Path) -> list[Result]:
     """Return what a file answers, not scored yet."""
-    results = [_read_answer(*row, path) for row in enumerate(read_published_rows(path))]
+    results = [_read_answer(*row, path) for row in enumerate(read_json_rows(path))]
     _check_distinct([result.item for result in results], path)
     return results
 

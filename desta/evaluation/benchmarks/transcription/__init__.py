@@ -31,5 +31,5 @@ BENCHMARK = Benchmark(
     official=(score.WER,),
     lower_is_better=True,
     scale=_scale,
-    published=PublishedForm(read=files.read_results, find_references=files.find_references),
+    published=PublishedForm(read=files.read_published, find_references=files.find_references),
 )

@@ -69,7 +69,7 @@ class Entry:
     hypothesis: str | None = None
 
 
-def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+def read_published(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
     """Read transcriptions, and what was said.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.evaluation.benchmarks.transcription.texts import read_content
-from desta.evaluation.published_files import read_published, rows
+from desta.evaluation.published_files import read_json_values, rows
 from desta.sources.tables import read_rows, read_table
 
 IDS = ("id", "utt_id", "uttid", "utterance_id", "utt", "key", "segment_id", "sample_id", "cut_id")
@@ -53,7 +53,7 @@ def read_any_table(path: Path) -> Table:
     """
     suffix = _suffix(path)
     if suffix not in _CELLS:
-        value = read_published(path)
+        value = read_json_values(path)
         if isinstance(value, dict) and (columns := _columns(value, path)):
             value = columns
         elif isinstance(value, dict):

@@ -117,7 +117,7 @@ BENCHMARK = Benchmark(
     find_fault=_find_fault,
     key=_key,
     optional=files.load_optional,
-    published=PublishedForm(read=files.read_results, words="voicebench"),
+    published=PublishedForm(read=files.read_published, words="voicebench"),
     judging=Judging(
         templates={"open": OPEN, "qa": QA},
         kind=_judge_kind,

@@ -17,7 +17,7 @@ from desta.evaluation.published_files import (
     answered,
     field_of,
     read_each,
-    read_published_rows,
+    read_json_rows,
     text_of,
     why_no_text,
 )
@@ -95,7 +95,7 @@ def load_items(root: Path, subset: str, splits: Sequence[str] | None = None) -> 
     return items
 
 
-def read_results(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
+def read_published(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
     """Read results files, each of one subset: JSONL with `prompt`, `response` and `score`.
 
     Raises:
@@ -118,7 +118,7 @@ def _names(result: Result, row: int) -> list[tuple[object, bool]]:
 
 def _read_file(path: Path, subset: str) -> list[Result]:
     split = _split_of(path, subset)
-    rows = enumerate(read_published_rows(path))
+    rows = enumerate(read_json_rows(path))
     return [_read_answer(subset, split, number, record, path) for number, record in rows]
 
 

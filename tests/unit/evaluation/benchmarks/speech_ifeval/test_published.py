@@ -80,7 +80,7 @@ def test_speech_ifeval_judgements_are_not_taken_for_flags_of_the_rules(tmp_path:
 
 def test_speech_ifeval_is_compared_with_the_questions_in_any_order(tmp_path: Path) -> None:
     rows = [judged(n, instruction=f"{n}?") for n in range(3)]
-    asked = speech_ifeval_files.read_results([write(tmp_path / "q.jsonl", rows)], ReadOptions())
+    asked = speech_ifeval_files.read_published([write(tmp_path / "q.jsonl", rows)], ReadOptions())
     questions = [result.item for result in asked]
     turned = write(tmp_path / "turned.jsonl", rows[:0:-1], lines=True)
 
@@ -102,7 +102,7 @@ def test_answers_in_another_order_than_the_questions_are_refused(tmp_path: Path)
     name = "m-openbookqa-test-audio.jsonl"
     benchmark = find_benchmark("voicebench")
     file = write(tmp_path / name, rows)
-    asked = [result.item for result in voicebench_files.read_results([file], ReadOptions())]
+    asked = [result.item for result in voicebench_files.read_published([file], ReadOptions())]
     turned = write(tmp_path / name, rows[::-1], lines=True)
     with pytest.raises(DataError, match="'openbookqa/test/0' is '1.', and '0.' in the questions"):
         read_results(benchmark, [turned], questions=asked)

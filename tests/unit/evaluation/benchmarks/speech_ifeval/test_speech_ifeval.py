@@ -13,7 +13,7 @@ from desta.evaluation.benchmarks.speech_ifeval.files import (
     FILES,
     load_items,
     make_item,
-    read_results,
+    read_published,
 )
 from desta.evaluation.benchmarks.speech_ifeval.score import (
     FOLLOWED,
@@ -158,7 +158,7 @@ def test_outputs_of_others_are_read_and_scored(tmp_path: Path) -> None:
         row["seed_transcript"] = row.pop("textual_audio")  # as outputs call it
     path = write(tmp_path / "llm_eval@closed_ended_questions.jsonl.gz", rows)
 
-    results = read_results([path], ReadOptions())
+    results = read_published([path], ReadOptions())
     report = aggregate(results, "1")
 
     rate = report.figures["closed_ended rate"]
@@ -176,7 +176,7 @@ def test_outputs_of_others_are_read_and_scored(tmp_path: Path) -> None:
 def test_outputs_without_label_or_description_are_scored_by_their_rules(tmp_path: Path) -> None:
     row = {k: v for k, v in CLOSED[0].items() if k not in ("label", "textual_audio")}
     path = write(tmp_path / "a.jsonl", [row | {"response": "HELLO"}])
-    (one,) = read_results([path], ReadOptions())
+    (one,) = read_published([path], ReadOptions())
 
     assert one.score.values == {FOLLOWED: 1.0}
     with pytest.raises(DataError, match="closed_ended/0 has no label to compare with"):
@@ -199,7 +199,7 @@ def test_broken_outputs_are_refused(
     tmp_path: Path, records: list[dict[str, Any]], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        read_results([write(tmp_path / "rule_eval@x.jsonl", records)], ReadOptions())
+        read_published([write(tmp_path / "rule_eval@x.jsonl", records)], ReadOptions())
 
 
 def test_ifrate_needs_all_three_sections_whole_and_decided(

@@ -154,7 +154,7 @@ def test_unread_answers_are_drawn_by_seed_counted_and_put_at_their_chance(tmp_pa
 def test_what_is_drawn_does_not_depend_on_the_other_rows(tmp_path: Path) -> None:
     def drawn(count: int) -> list[float | None]:
         path = write(tmp_path, "openbookqa", *[mcq("?")] * count)
-        results = vf.read_results([path], ReadOptions())
+        results = vf.read_published([path], ReadOptions())
         return [result.score.values["official"] for result in results]
 
     assert set(drawn(40)) == {0.0, 1.0}
