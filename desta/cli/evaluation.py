@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,25 +101,14 @@ def evaluate(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    from desta.evaluation.models import load_answerers, on_device, weights_of
-    from desta.evaluation.runner import evaluate as run
+    from desta.api import evaluate as run
 
     folder = out or _inside(config.model, benchmark)
-    config = on_device(config, folder)
-    scores = run(
-        asked,
-        config,
-        partial(load_answerers, config),
-        folder,
-        weights=weights_of(config.model),
-        shard=part,
-        allow_missing=allow_missing,
-        retry=retry,
-    )
+    scores = run(benchmark, config, folder, shard=part, allow_missing=allow_missing, retry=retry)
     if scores is None:
         typer.echo(f"{folder}: part {shard} is done; `desta merge {folder}` when all are")
         return
-    print_scores(scores, as_json)
+    print_scores(dict(scores), as_json)
 
 
 @app.command("merge")

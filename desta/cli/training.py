@@ -46,12 +46,7 @@ def train(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    from desta.errors import need
-
-    packages = ["accelerate", "datasets", "tensorboard"]
-    for package in packages + (["peft"] if config.model.lora else []):
-        need(package, extra="train", to="train a connector")
-    from desta.training.loop import train as run
+    from desta.api import train as run
 
     summary = run(config, out)
     if os.environ.get("RANK", "0") != "0":
@@ -63,8 +58,8 @@ def train(
         f"{out}: {summary['steps']} steps, loss {summary['loss']:.3f}, "
         f"{summary['pairs_read']} pairs in {summary['seconds']:.0f} s"
     )
-    for part in ("skipped", "skipped_in_validation"):
-        print_skipped([{"reason": r, **entry} for r, entry in summary[part].items()])
+    for left in (summary["skipped"], summary["skipped_in_validation"]):
+        print_skipped([{"reason": r, **entry} for r, entry in left.items()])
     print_skipped(
         [{"reason": r, **entry} for r, entry in summary["cut"].items()], what="cut off, or odd"
     )

@@ -9,21 +9,25 @@ from desta.errors import DataError
 from desta.inference.engine import Engine
 from desta.inference.requests import Request, with_audios
 from desta.model.backbone.sampling import Sampling
-from desta.records import AudioRef, Message
+from desta.records import LOCATOR, AudioRef, Message
 
 SYSTEM_PROMPT = "Focus on the audio clips and instructions."
 """Of the published evaluation protocol; used where a checkpoint does not say what it knows."""
 
 
 def user_message(
-    text: str, audios: Sequence[AudioInput], *, locator: str, texts: Sequence[str | None] = ()
+    text: str,
+    audios: Sequence[AudioInput] = (),
+    *,
+    locator: str = LOCATOR,
+    texts: Sequence[str | None] = (),
 ) -> Message:
     """Return a user's turn: the clips first, then the words.
 
     Args:
         text: the question.
         audios: the clips.
-        locator: the model's mark for a clip.
+        locator: the model's mark for a clip (`engine.layout.locator`).
         texts: transcriptions that are known; the others are made by Whisper.
 
     Raises:
