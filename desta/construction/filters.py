@@ -2,7 +2,7 @@
 
 Every filter is a pure function that says whether a response has one fault. Its name in `FILTERS`
 is what recipes select it by and the reason under which dropped responses are counted. What the
-reasons mean, with examples: docs/filters.md.
+reasons mean, with examples: docs/guides/filters.md.
 """
 
 import re

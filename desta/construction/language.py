@@ -15,7 +15,7 @@ ENGLISH = "en"
 MIN_WORDS = 4
 """Shorter responses are a name more often than a sentence, and are not judged."""
 SURE = 0.25
-"""Probability from which the detector's word counts; measured in docs/filters.md."""
+"""Probability from which the detector's word counts; measured in docs/guides/filters.md."""
 MAX_CHARACTERS = 200
 """What is read of a response; the language does not change with more."""
 

@@ -13,7 +13,7 @@ The pool `multi.txt` asks about several clips at once, in kinds of its own. What
 of them must have, and a number is how many they must be: `[compare 2, Gender]`.
 
 System prompts lie beside them in `system.txt`, without sections. What the kinds are for, with
-examples: docs/prompts.md.
+examples: docs/guides/prompts.md.
 """
 
 import hashlib

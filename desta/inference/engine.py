@@ -92,7 +92,7 @@ class Engine:
             loaded: model and tokenizer.
             language: what is spoken, for transcribing; None lets Whisper find out.
             read_again: transcribe windows with few words for their speech once more, in pieces
-                (docs/windows.md); None does so in windows of true length, not in those of 30 s,
+                (docs/lab/windows.md); None does so in windows of true length, not in those of 30 s,
                 which are transcribed as published.
             limits: what it may use.
         """

@@ -1,9 +1,9 @@
 """A window that is read again in pieces, where the decoder passed over what somebody said.
 
 Whisper's decoder leaves out speech that is much quieter than the rest of its window, and sometimes
-stops at a pause (docs/windows.md). Pieces of one level each, cut at the pauses, bring it back. But
-a text in pieces has more errors than that of a whole window which lacks nothing, so only windows
-in which words may be missing are read again.
+stops at a pause (docs/lab/windows.md). Pieces of one level each, cut at the pauses, bring it back.
+But a text in pieces has more errors than that of a whole window which lacks nothing, so only
+windows in which words may be missing are read again.
 """
 
 from collections.abc import Sequence

@@ -25,7 +25,7 @@ SILENT = 0
 LONG_FRAMES = 64  # 0.8 s beyond the first frame: from here on the usual limit holds
 MIN_FRAMES = 16  # 0.2 s beyond the first frame: less says nothing
 MAX_ERRORS = 0.26
-"""Share of unequal bits up to which recordings are the same; measured in docs/filters.md."""
+"""Share of unequal bits up to which recordings are the same; measured in docs/guides/filters.md."""
 MAX_ERRORS_SHORT = 0.20  # below LONG_FRAMES
 _COMMON = 64  # words that more places share than this are no trace
 _CANDIDATES = 16  # places whose bits are compared, those with the most equal words first

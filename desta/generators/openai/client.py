@@ -72,7 +72,7 @@ class OpenAIGenerator:
     """A model behind an endpoint; `connect` makes one.
 
     It cannot be given token ids. Its own template frames the messages, and text that looks like a
-    control token becomes one where the endpoint does not prevent it (docs/engines.md).
+    control token becomes one where the endpoint does not prevent it (docs/guides/engines.md).
     """
 
     order: Literal["length", "prefix"] = "prefix"

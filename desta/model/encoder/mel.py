@@ -18,7 +18,7 @@ from desta.model.config import Window
 HOP_LENGTH = 160  # samples from one mel frame to the next
 SILENCE_SAMPLES = 8_000
 """Half a second of silence that ends a tight window: Whisper's decoder looks for the end of speech,
-and repeats itself where there is none (docs/windows.md)."""
+and repeats itself where there is none (docs/lab/windows.md)."""
 _TAIL = 400  # zeros behind a clip: what the last frame sees beyond the end, as in a 30 s window
 
 
