@@ -1,7 +1,6 @@
 """Verbs that build a data set: from a corpus to audio-text pairs."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,16 +19,11 @@ from desta.cli.options import (
     with_engine_on,
 )
 from desta.cli.tables import print_rows, print_skipped
-from desta.config import dump_recipe, load_recipe, to_plain
+from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
-from desta.generators.config import LocalEngine
-from desta.model.config import AUTO
 
 if TYPE_CHECKING:
-    from desta.construction.config import ConstructConfig
     from desta.construction.decontamination.clean import Cleaning
-    from desta.generators.base import TextGenerator
-    from desta.shards import Manifest
 
 
 @sources_app.callback(invoke_without_command=True)
@@ -115,30 +109,17 @@ def describe(
     as_json: AsJson = False,
 ) -> None:
     """Write the metadata of a corpus to clips.jsonl, in splits that share no text or recording."""
-    from desta.progress import counter
-    from desta.sources import describe as describing
-    from desta.sources import find_source
-    from desta.sources.custom import CustomRecipe, custom_source
-    from desta.sources.lhotse import LhotseRecipe, lhotse_source
+    from desta.api import describe as run
 
-    if (source in ("custom", "lhotse")) != (recipe is not None):
-        raise ConfigError(
-            "--recipe is needed by the sources `custom` and `lhotse`, and only by them",
-            fix="desta describe custom ROOT --recipe corpus.yaml --out DIR",
-        )
-    if recipe is None:
-        if overrides:
-            raise ConfigError("--set changes a recipe, and there is none", fix="leave it out")
-        found = find_source(source)
-    elif source == "custom":
-        found = custom_source(load_recipe(recipe, CustomRecipe, overrides or ()))
-    else:
-        found = lhotse_source(load_recipe(recipe, LhotseRecipe, overrides or ()))
-    with counter(f"describing {found.name}") as show:
-        description = describing.describe(
-            found, root, max_broken_share=max_broken_share, seed=seed, on_progress=show
-        )
-    describing.write_description(description, out)
+    description = run(
+        source,
+        root,
+        out,
+        recipe=recipe,
+        overrides=overrides or (),
+        max_broken_share=max_broken_share,
+        seed=seed,
+    )
     summary = description.summary()
     if as_json:
         typer.echo(json.dumps(summary, ensure_ascii=False))
@@ -231,6 +212,7 @@ def construct(
     as_json: AsJson = False,
 ) -> None:
     """Generate responses to prompts about clips with the backbone; write audio-text pairs."""
+    from desta.api import construct as run
     from desta.construction.config import ConstructConfig
 
     changes = list(overrides or ())
@@ -242,7 +224,7 @@ def construct(
         return
     if workers is not None and cluster is None:
         raise ConfigError("--workers needs a cluster", fix="add --cluster local|ADDRESS")
-    manifest = _construct(config, out, cluster, workers or 2, retry=retry)
+    manifest = run(config, out, cluster=cluster, workers=workers or 2, retry=retry)
     kept = manifest.num_kept
     dropped = manifest.dropped.rows()
     total = kept + manifest.num_dropped
@@ -267,35 +249,3 @@ def _print_cleaning(out: Path, cleaning: "Cleaning", benchmarks: list[dict[str, 
             "by sound",
             err=True,
         )
-
-
-def _construct(
-    config: "ConstructConfig", out: Path, address: str | None, workers: int, *, retry: bool
-) -> "Manifest":
-    if address is not None:
-        from desta.construction.cluster import construct_on_cluster
-        from desta.construction.cluster_config import LOCAL, per_worker
-
-        if isinstance(config.engine, LocalEngine) and config.engine.device == AUTO:
-            from desta.model.precision import choose_device
-
-            # which devices other machines have, nobody knows here
-            config = with_engine_on(config, str(choose_device(AUTO if address == LOCAL else "cpu")))
-        recipe, cluster = per_worker(config, address, workers)
-        return construct_on_cluster(config, out, partial(_load, recipe), cluster, retry=retry)
-    from desta.construction.pipeline import construct as run
-    from desta.generators.openai.client import OpenAIGenerator
-
-    generator = _load(config)
-    try:
-        return run(config, out, generator, retry=retry)
-    finally:  # what an interrupted run has cost is worth knowing as well
-        if isinstance(generator, OpenAIGenerator):
-            used = to_plain(generator.usage)
-            typer.echo(", ".join(f"{name} {n}" for name, n in used.items()), err=True)
-
-
-def _load(config: "ConstructConfig") -> "TextGenerator":
-    from desta.generators.load import load_generator  # torch: here, or in a worker
-
-    return load_generator(config)

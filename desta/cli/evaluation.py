@@ -102,27 +102,17 @@ def evaluate(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    from desta.evaluation.models import load_models, weights_fingerprint, with_device
-    from desta.evaluation.runner import evaluate as run
+    from desta.api import evaluate as run
     from desta.evaluation.systems import needs_audio_model
 
     if config.model is None and needs_audio_model(config.systems):
         raise ConfigError("no model is given", fix="give --model")
     folder = out or _inside(config.model, benchmark)
-    scores = run(
-        asked,
-        with_device(config, folder),
-        load_models,
-        folder,
-        weights=weights_fingerprint(config.model),
-        shard=part,
-        allow_missing=allow_missing,
-        retry=retry,
-    )
+    scores = run(benchmark, config, folder, shard=part, allow_missing=allow_missing, retry=retry)
     if scores is None:
         typer.echo(f"{folder}: part {shard} is done; `desta merge {folder}` when all are")
         return
-    print_scores(scores, as_json)
+    print_scores(dict(scores), as_json)
 
 
 @app.command("merge")

@@ -50,12 +50,7 @@ def train(
     if dry_run:
         typer.echo(dump_recipe(config))
         return
-    from desta.errors import need
-
-    packages = ["accelerate", "datasets", "tensorboard"]
-    for package in packages + (["peft"] if config.model.lora else []):
-        need(package, extra="train", to="train a connector")
-    from desta.training.loop import train as run
+    from desta.api import train as run
 
     summary = run(config, out)
     if os.environ.get("RANK", "0") != "0":

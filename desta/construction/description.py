@@ -9,7 +9,7 @@ in front of the attributes (`DescriptionConfig.sentence`):
 
     [00:00-00:03] A woman speaks in French. (Language: French, Gender: Female, Duration: 3s)
 
-All variants, with examples: docs/descriptions.md.
+All variants, with examples: docs/guides/descriptions.md.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Every filter is a pure function that returns whether a response has one fault. Its name in `FILTERS`
 is its name in recipes and the reason under which dropped responses are counted. All reasons with
-examples: docs/filters.md.
+examples: docs/guides/filters.md.
 """
 
 import re

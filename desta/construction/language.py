@@ -15,7 +15,7 @@ ENGLISH = "en"
 MIN_WORDS = 4
 """Shorter responses are often names rather than sentences, and are not checked."""
 SURE = 0.25
-"""Least probability at which the detector is trusted; measured in docs/filters.md."""
+"""Least probability at which the detector is trusted; measured in docs/guides/filters.md."""
 MAX_CHARACTERS = 200
 """Characters of a response that are read; more do not change the result."""
 

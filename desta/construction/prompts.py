@@ -12,7 +12,8 @@ word `transcription`, separated by commas. Blank lines and lines that begin with
 The pool `multi.txt` holds prompts about several clips, with kinds of its own. All of the clips must
 have the names in a header, and a number is the number of clips: `[compare 2, Gender]`.
 
-System prompts are in `system.txt`, without sections. All kinds with examples: docs/prompts.md.
+System prompts are in `system.txt`, without sections. All kinds with examples:
+docs/guides/prompts.md.
 """
 
 import hashlib

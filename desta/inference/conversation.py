@@ -9,14 +9,18 @@ from desta.errors import DataError
 from desta.inference.engine import Engine
 from desta.inference.requests import Request, with_audios
 from desta.model.backbone.sampling import Sampling
-from desta.records import AudioRef, Message
+from desta.records import LOCATOR, AudioRef, Message
 
 SYSTEM_PROMPT = "Focus on the audio clips and instructions."
 """System prompt of the published evaluation protocol, for checkpoints that record none."""
 
 
 def user_message(
-    text: str, audios: Sequence[AudioInput], *, locator: str, texts: Sequence[str | None] = ()
+    text: str,
+    audios: Sequence[AudioInput] = (),
+    *,
+    locator: str = LOCATOR,
+    texts: Sequence[str | None] = (),
 ) -> Message:
     """Create a user message: the clips, then the text.
 

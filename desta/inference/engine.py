@@ -93,7 +93,7 @@ class Engine:
             loaded: model and tokenizer.
             language: spoken language, for transcription; None means that Whisper detects it.
             read_again: transcribe windows with few words for their speech again, in pieces
-                (docs/windows.md); None does so in windows of true length, not in those of 30 s,
+                (docs/lab/windows.md); None does so in windows of true length, not in those of 30 s,
                 which are transcribed as published.
             limits: limits of clip length and memory.
         """

@@ -1,7 +1,7 @@
 """Second transcription of a window in pieces, if its text may lack words.
 
 Whisper's decoder skips speech that is much quieter than the rest of its window, and sometimes stops
-at a pause (docs/windows.md). Pieces of constant level, cut at pauses, recover it. But a text in
+at a pause (docs/lab/windows.md). Pieces of constant level, cut at pauses, recover it. But a text in
 pieces has more errors than a complete text of the whole window, so only windows with few words for
 their speech are transcribed again.
 """

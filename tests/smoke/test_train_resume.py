@@ -19,6 +19,7 @@ from desta.config import dump_recipe
 from desta.errors import DataError
 from desta.training import processes
 from desta.training.config import TrainConfig
+from desta.training.processes import dead_process_errors
 from desta.training.state import Progress, gather_state, load_state, save_state
 from support.training import losses, run_config, validations, wait_for_steps
 
@@ -129,13 +130,19 @@ def test_the_old_state_goes_when_the_new_one_is_on_the_disk(
     ],
 )
 def test_only_a_reader_that_died_is_said_to_have_died(message: str, dead: bool) -> None:
-    with pytest.raises(DataError if dead else RuntimeError) as caught, processes.dead_process_errors():
+    with (
+        pytest.raises(DataError if dead else RuntimeError) as caught,
+        dead_process_errors(),
+    ):
         raise RuntimeError(message)
     assert ("has died" in str(caught.value)) == dead
 
     translated = ValueError("a library's own words")
     translated.__cause__ = RuntimeError(message)
-    with pytest.raises(DataError if dead else ValueError) as caught, processes.dead_process_errors():
+    with (
+        pytest.raises(DataError if dead else ValueError) as caught,
+        dead_process_errors(),
+    ):
         raise translated
     assert ("has died" in str(caught.value)) == dead
 
@@ -147,7 +154,7 @@ def test_a_connection_that_breaks_before_a_reader_is_known_to_be_dead_is_its_dea
     before = signal.signal(signal.SIGALRM, tell)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
-        with pytest.raises(DataError, match="has died"), processes.dead_process_errors():
+        with pytest.raises(DataError, match="has died"), dead_process_errors():
             raise ConnectionResetError("Connection reset by peer")
     finally:
         signal.signal(signal.SIGALRM, before)
@@ -159,16 +166,16 @@ def test_a_connection_to_a_reader_that_breaks_without_a_signal_is_its_death(
     monkeypatch.setattr(processes, "_NEWS_SECONDS", 0)
     ours, theirs = multiprocessing.Pipe()
     theirs.close()
-    with pytest.raises(DataError, match="has died: EOFError"), processes.dead_process_errors():
+    with pytest.raises(DataError, match="has died: EOFError"), dead_process_errors():
         ours.recv()
-    with pytest.raises(ConnectionResetError), processes.dead_process_errors():
+    with pytest.raises(ConnectionResetError), dead_process_errors():
         raise ConnectionResetError("of a tracker")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOENT, errno.EACCES])
 def test_an_error_of_the_disk_is_told_at_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waits for the death of a reader"))
-    with pytest.raises(OSError, match="of the disk"), processes.dead_process_errors():
+    with pytest.raises(OSError, match="of the disk"), dead_process_errors():
         raise OSError(number, "of the disk")
 
 

@@ -25,7 +25,7 @@ SILENT = 0
 LONG_FRAMES = 64  # 0.8 s beyond the first frame: from here on `MAX_ERRORS` holds
 MIN_FRAMES = 16  # 0.2 s beyond the first frame: shorter recordings are not compared
 MAX_ERRORS = 0.26
-"""Largest share of different bits of equal recordings; measured in docs/filters.md."""
+"""Largest share of different bits of equal recordings; measured in docs/guides/filters.md."""
 MAX_ERRORS_SHORT = 0.20  # below LONG_FRAMES
 _COMMON = 64  # words that occur in more places than this are ignored
 _CANDIDATES = 16  # places whose bits are compared, those with most equal words first

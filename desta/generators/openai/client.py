@@ -38,7 +38,7 @@ class OpenAIGenerator:
     """A model behind an endpoint; created by `connect`.
 
     Endpoints accept no token ids: their own template formats the messages, and text that looks like
-    a control token becomes one unless the endpoint prevents it (docs/engines.md).
+    a control token becomes one unless the endpoint prevents it (docs/guides/engines.md).
     """
 
     order: Literal["length", "prefix"] = "prefix"

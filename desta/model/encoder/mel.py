@@ -18,7 +18,7 @@ from desta.model.config import Window
 HOP_LENGTH = 160  # samples from one mel frame to the next
 SILENCE_SAMPLES = 8_000
 """Half a second of silence at the end of a tight window: without it Whisper's decoder misses the
-end of speech and repeats itself (docs/windows.md)."""
+end of speech and repeats itself (docs/lab/windows.md)."""
 _TAIL = 400  # zeros after a clip: the last frame sees them beyond the end, as in a 30 s window
 
 
