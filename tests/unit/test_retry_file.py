@@ -116,7 +116,7 @@ def test_lines_are_appended_to_the_new_file_once_it_has_been_written(real: Path)
 def test_a_dangling_link_is_followed_where_its_folder_is_there(links: Path, tmp_path: Path) -> None:
     link, real = links / "link", tmp_path / "disk" / "new"
     link.symlink_to(real)
-    with pytest.raises(ConfigError, match="disk is not there"):
+    with pytest.raises(ConfigError, match="disk does not exist"):
         RetryFile(link, read, busy=BUSY)
     real.parent.mkdir()
     with RetryFile(link, read, busy=BUSY) as lines:
