@@ -25,6 +25,7 @@ from desta.evaluation.benchmarks.speech_ifeval.score import (
     Judgement,
     aggregate,
     forgetting_rate,
+    forgetting_rows,
     read_judgement,
     score,
 )
@@ -229,6 +230,13 @@ def test_forgetting_is_relative_to_the_backbone() -> None:
     assert forgetting_rate(0.45, 0.9) == pytest.approx(-0.5)
     with pytest.raises(ConfigError, match="cannot be forgotten"):
         forgetting_rate(0.5, 0.0)
+
+
+def test_forgetting_rates_are_printed_below_their_systems() -> None:
+    (row,) = forgetting_rows({"forgetting_rates": {"model": -0.0357, "cascade": 0.01}})
+
+    assert row.cells == {"model": "-3.6%", "cascade": "+1.0%"}
+    assert forgetting_rows({"forgetting_rates": {}}) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import ReadOptions
+from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.benchmarks.voicebench import files as vf
 from desta.evaluation.benchmarks.voicebench import score as vb
 from desta.evaluation.benchmarks.voicebench.parse import (
@@ -184,6 +186,16 @@ def test_sd_qa_is_half_judge_and_half_pedant_or_else_a_lower_bound(tmp_path: Pat
     assert "SD_QA (official)" not in unknown.figures
     assert unknown.figures["SD_QA (lower bound)"].value == 100.0
     assert unknown.notes[0]["reason"] == vb.NO_PEDANT
+
+
+def test_a_verdict_of_pedant_is_kept_where_a_judge_is_asked_later(tmp_path: Path) -> None:
+    row = {"prompt": "q", "reference": "Rome", "response": "rome!", "pedant": True}
+    (result,) = vf.read_published([write(tmp_path, "sd-qa", row)], ReadOptions())
+    assert result.score.note == vb.NO_REPLY
+
+    judged = find_benchmark("voicebench").rescore(replace(result, replies=("yes",)))
+
+    assert judged.score.values["official"] == 1.0
 
 
 def test_accents_that_the_leaderboard_does_not_count_are_in_no_column(tmp_path: Path) -> None:
