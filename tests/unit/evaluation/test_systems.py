@@ -16,7 +16,7 @@ from desta.evaluation.baselines import always_first, majority, tell
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.models import TextModel, connect_audio_endpoint
 from desta.evaluation.recipe import BenchmarkFiles, EvalRecipe
-from desta.evaluation.systems import Models, check_names, make_systems
+from desta.evaluation.systems import Models, check_names, make_systems, missing_clips
 from desta.generators.config import OpenAIEngine
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
@@ -250,3 +250,11 @@ def test_a_recipe_with_wrong_values_is_told_what_to_mend() -> None:
     with pytest.raises(ConfigError, match="Anmal") as raised:
         BenchmarkFiles(path="x", subsets=("Anmal",)).chosen(("Animal", "Gender"))
     assert "Animal" in raised.value.fix
+
+
+def test_items_whose_clip_is_missing_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+
+    for name, missing in (("a.wav", False), ("b.wav", True)):
+        messages = form_messages("", "<|AUDIO|>", [tmp_path / name])
+        assert missing_clips(Item(id="1", messages=messages, question="", target="")) is missing

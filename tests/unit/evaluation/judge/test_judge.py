@@ -14,7 +14,7 @@ from desta.evaluation.benchmarks import sakura
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.judge.ask import NOT_IN_FORM, UNREADABLE, JudgeRecipe, judge
 from desta.evaluation.judge.cache import Replies
-from desta.evaluation.judge.templates import Template, read_template
+from desta.evaluation.judge.templates import Template, fill, read_template
 from desta.generators.base import Completion
 from desta.generators.config import OpenAIEngine
 from desta.generators.openai import sender
@@ -363,3 +363,7 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
         judge(SAKURA, [], recipe(tmp_path, prompts={"sakur": tmp_path}), scripted())
     with pytest.raises(ConfigError, match="batch_size = 0"):
         recipe(tmp_path, batch_size=0)
+
+
+def test_a_value_that_holds_a_placeholder_stays_as_it_is() -> None:
+    assert fill("{a}|{b}", {"{a}": "{b}", "{b}": "x"}) == "{b}|x"
