@@ -45,7 +45,7 @@ golden: setup  ## write the golden files again; review the diff
 	$(BIN)/pytest -q tests/golden
 	git diff --stat tests/golden
 
-docs: setup  ## write docs/sources.md and the examples of `desta sources show`
+docs: setup  ## write docs/reference/sources.md and the examples of `desta sources show`
 	$(BIN)/python scripts/sources_page.py
 
 vllm-env: .vllm/.ready  ## make .vllm, an environment of its own in which the engine vllm runs

@@ -1,6 +1,6 @@
 """Measure how much of a window with pauses is transcribed, and what reading again brings.
 
-    python scripts/pauses.py CORPUS {even,uneven} [--clips 15] [--page docs/windows.md]
+    python scripts/pauses.py CORPUS {even,uneven} [--clips 15] [--page docs/lab/windows.md]
 
 CORPUS is the root of the unpacked Asterisk packages (`make data`). Its English prompts are joined
 to clips of up to 28 s with pauses of 1 to 3 s of silence. `even` leaves them at the level they were

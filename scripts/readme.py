@@ -1,4 +1,4 @@
-"""Write every figure of README.md and docs/speed.md from what was measured.
+"""Write every figure of README.md and docs/lab/speed.md from what was measured.
 
     python scripts/readme.py [--demo demo] [--speed speed.json] [--proof proof.json]
                                 [--neighbour neighbour.json]
@@ -7,9 +7,9 @@ Each option writes its own blocks, with the command and the commit that made the
 not given stays as it is.
 
     --demo   folder that `make demo` has filled          block `demo` of README.md
-    --speed  file or files of `speed.py --json`          block `speed` of README.md, docs/speed.md
+    --speed  file or files of `speed.py --json`          block `speed` of README.md, lab/speed.md
     --proof  file of `proof_of_conversion.py --json`     block `proof` of README.md
-    --neighbour  file of `neighbour.py --json`           block `neighbour` of docs/speed.md
+    --neighbour  file of `neighbour.py --json`           block `neighbour` of lab/speed.md
 """
 
 import argparse
@@ -50,12 +50,12 @@ def main() -> int:
             runs = [read(path) for path in options.speed]
             replace_block(readme, "speed", "\n\n".join(map(speed_block, runs)))
             page = "\n\n".join(map(speed_page, runs))
-            replace_block(options.root / "docs/speed.md", "speed", page)
+            replace_block(options.root / "docs/lab/speed.md", "speed", page)
         if options.proof:
             replace_block(readme, "proof", proof_block(read(options.proof)))
         if options.neighbour:
             block = neighbour_block(read(options.neighbour))
-            replace_block(options.root / "docs/speed.md", "neighbour", block)
+            replace_block(options.root / "docs/lab/speed.md", "neighbour", block)
     except DestaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -128,7 +128,7 @@ def speed_block(figures: dict[str, Any]) -> str:
     facts = figures["facts"]
     parts = [
         f"{origin(facts)}; {facts['model']}; {facts['threads']} threads; clips: {facts['clips']}; "
-        "every lever between the two and other lengths: [docs/speed.md](docs/speed.md).",
+        "every lever between the two and other lengths: [docs/lab/speed.md](docs/lab/speed.md).",
     ]
     for device, of_device in figures["devices"].items():
         rung = of_device["ladder_seconds"]

@@ -1,4 +1,4 @@
-"""Write docs/sources.md and the examples of `desta sources show` from the table of corpora.
+"""Write docs/reference/sources.md and the examples of `desta sources show` from the sources.
 
     python scripts/sources_page.py [--root .]
 
@@ -17,7 +17,7 @@ from desta.records import read_clips
 from desta.sources import SOURCES
 from desta.sources.base import Source
 
-PAGE = Path("docs/sources.md")
+PAGE = Path("docs/reference/sources.md")
 EXAMPLES = Path("desta/assets/examples.json")
 GOLDEN = Path("tests/golden")
 

@@ -1,6 +1,6 @@
 """Measure what windows of true length cost in quality, against windows padded to 30 s.
 
-    python scripts/windows.py [--corpus DIR] [--scores PADDED TIGHT] [--page docs/windows.md]
+    python scripts/windows.py [--corpus DIR] [--scores PADDED TIGHT] [--page docs/lab/windows.md]
 
 Each of the first two measures one thing and writes its own block of the page. The corpus is the
 root of the unpacked Asterisk packages (`make data`). Whisper was trained on windows of 30 s; its

@@ -69,7 +69,7 @@ def test_errors_name_no_file_that_only_the_project_has() -> None:
 
 
 def test_a_path_of_the_project_would_be_found() -> None:
-    for text in ("see docs/cluster.md", "run `make demo`", "(recipes/x.yaml)"):
+    for text in ("see docs/guides/cluster.md", "run `make demo`", "(recipes/x.yaml)"):
         assert ELSEWHERE.search(text)
     assert not ELSEWHERE.search("https://example.org/docs/index.html")
 

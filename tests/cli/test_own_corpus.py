@@ -1,4 +1,4 @@
-"""docs/own_corpus.md: its table and recipes are written, its commands run, its answers compared."""
+"""docs/guides/own_corpus.md: its table and recipes are written, its commands run and compared."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from desta.shards import read_pairs
 from support.commands import run_desta
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs/own_corpus.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs/guides/own_corpus.md").read_text(encoding="utf-8")
 
 
 def blocks(kind: str) -> list[str]:

@@ -23,7 +23,7 @@ def test_seed_description_is_the_golden_one(case: dict[str, Any]) -> None:
 
 def test_every_line_of_the_page_about_descriptions_is_a_golden_one() -> None:
     folder = Path(__file__).parent
-    page = (folder.parents[1] / "docs/descriptions.md").read_text(encoding="utf-8")
+    page = (folder.parents[1] / "docs/guides/descriptions.md").read_text(encoding="utf-8")
     published = json.loads((folder / "published_spelling.json").read_text(encoding="utf-8"))
     shown = {line for line in page.splitlines() if line.startswith("[0")}
 

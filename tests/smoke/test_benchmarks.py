@@ -181,7 +181,7 @@ def test_tight_windows_are_held_against_padded_ones(
     cell = {"system": "model", "task": "Language", "group": "held-out"}
     scores.write_text(json.dumps({"scores": [cell | {"balanced_accuracy": estimate}]}))
     page = tmp_path / "windows.md"
-    shutil.copy(ROOT / "docs/windows.md", page)
+    shutil.copy(ROOT / "docs/lab/windows.md", page)
 
     command = f"windows.py --corpus {tmp_path} --whisper {tiny_whisper} --scores {scores} {scores}"
     monkeypatch.setattr(sys, "argv", f"{command} --page {page}".split())

@@ -1,4 +1,4 @@
-"""The Python of README.md and docs/python.md does what is said there, on the tiny model."""
+"""The Python of README.md and docs/guides/python.md does what is said there, on the tiny model."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def test_the_example_of_the_readme_answers_with_a_published_checkpoint(
 
 @pytest.mark.usefixtures("corpus")
 def test_every_block_of_the_page_does_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    names = run_blocks("docs/python.md")
+    names = run_blocks("docs/guides/python.md")
     printed = capsys.readouterr().out
 
     assert names["both"].text == names["output"].text * 2

@@ -1,4 +1,4 @@
-"""vLLM beside the local engine, on a real small model; wants `make vllm-env` (docs/engines.md)."""
+"""vLLM beside the local engine, on a small model: `make vllm-env` (docs/guides/engines.md)."""
 
 import importlib
 import importlib.util

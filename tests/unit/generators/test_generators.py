@@ -102,7 +102,7 @@ def test_a_recipe_with_an_engine_reads_back_as_itself(tmp_path: Path) -> None:
 
 
 def test_every_recipe_of_the_page_about_engines_loads() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "engines.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/guides/engines.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
     kinds = [section(**yaml.safe_load(block)).kind for block in blocks]
     assert kinds == ["local", "vllm", "openai", "openai", "scripted"]
