@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo check test smoke golden docs vllm-env clean
+.PHONY: help setup data demo check test smoke golden docs site build vllm-env clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -47,6 +47,16 @@ golden: setup  ## write the golden files again; review the diff
 
 docs: setup  ## write docs/reference/sources.md and the examples of `desta sources show`
 	$(BIN)/python scripts/sources_page.py
+
+site: .venv/.site  ## build the documentation into site/; a link that leads nowhere fails
+	$(BIN)/mkdocs build --strict
+
+.venv/.site: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[docs]" -c constraints.txt
+	touch $@
+
+build: setup  ## make wheel and sdist in dist/
+	$(BIN)/python -m build
 
 vllm-env: .vllm/.ready  ## make .vllm, an environment of its own in which the engine vllm runs
 

@@ -4,7 +4,6 @@ Read `STEPS` as the tutorial. Every step is a command of its own, can be run by 
 folder, and is skipped by itself where its result is there already.
 """
 
-import importlib.resources
 import json
 import os
 import shlex
@@ -60,7 +59,7 @@ def run_demo(corpora: Path | None) -> None:
         corpora: unpacked packages to use instead of fetching them.
 
     Raises:
-        ConfigError: the recipes are not to be had, or `corpora` is no folder.
+        ConfigError: `corpora` is no folder, or one that another demo has filled is in its place.
         DestaError: a step failed.
     """
     _bring_recipes()
@@ -86,11 +85,8 @@ def _bring_recipes() -> None:
     """Put the recipes of the demo here, if the folder is not the project's own."""
     if RECIPES.is_dir():
         return
-    packaged = importlib.resources.files("desta") / "assets" / "demo"
-    with importlib.resources.as_file(packaged) as folder:
-        if not folder.is_dir():  # installed from a folder, where nothing is packaged
-            raise ConfigError(f"{RECIPES} is not here", fix="give the command in that folder")
-        shutil.copytree(folder, RECIPES)
+    packaged = Path(__file__).parent / "assets/demo"  # in a wheel; else the project is around it
+    shutil.copytree(packaged if packaged.is_dir() else Path(__file__).parents[1] / RECIPES, RECIPES)
 
 
 def _use(corpora: Path) -> None:
