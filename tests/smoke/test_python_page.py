@@ -1,4 +1,4 @@
-"""The Python of README.md and docs/guides/python.md does what is said there, on the tiny model."""
+"""The Python of README.md, docs/tour.md and docs/guides/python.md runs, on the tiny model."""
 
 import json
 import re
@@ -14,7 +14,6 @@ import yaml
 from desta.api import Figure, Scores, SystemScores, TrainSummary
 
 ROOT = Path(__file__).parents[2]
-SPLITS = ["train"] * 8 + ["test"] * 4
 
 
 @pytest.fixture
@@ -27,32 +26,26 @@ def place(published_tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def corpus(place: Path, published_tiny: Path) -> None:
-    """Recordings with a table, and a recipe for each step, on models that are tiny."""
-    tones = {"Low": 200, "High": 2000}
-    (place / "corpus").mkdir()
-    rows = []
-    for number in range(12):
-        pitch = ("Low", "High")[number % 2]
-        wave = np.sin(np.arange(8000 + 100 * number) * tones[pitch] * 2 * np.pi / 16_000) / 2
-        soundfile.write(place / f"corpus/{number}.wav", wave, 16_000)
-        rows.append(json.dumps({"file": f"{number}.wav", "tone": pitch, "split": SPLITS[number]}))
-    (place / "corpus/table.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    clips = [{"path": "clips/clips.jsonl", "root": "corpus"}]
+    """Recordings as docs/tutorial.md wants them, and its recipes on models that are tiny."""
+    for number in range(1, 13):
+        for language, pitch in (("fr", 200), ("ru", 2000)):
+            clip = place / f"corpus/{language}/{number}.wav"
+            clip.parent.mkdir(parents=True, exist_ok=True)
+            wave = np.sin(np.arange(8000 + 100 * number) * pitch * 2 * np.pi / 16_000) / 2
+            soundfile.write(clip, wave, 16_000)
+    rows = [
+        f"{language}/{number}.wav,{language},{'train' if number <= 8 else 'test'}"
+        for language in ("fr", "ru")
+        for number in range(1, 13)
+    ]
+    table = "\n".join(["file,language,split", *rows])
+    (place / "corpus/table.csv").write_text(table, encoding="utf-8")
     backbone = str(published_tiny / "backbone")
-    recipes = {
-        "corpus": {
-            "name": "tones",
-            "table": "table.jsonl",
-            "columns": {"audio": "file", "split": "split"},
-            "attributes": {"Tone": "tone"},
-            "domain": "sound",
-            "licence": "none",
-        },
+    tiny: dict[str, dict[str, Any]] = {
+        "corpus": {},
         "data": {
             "backbone": backbone,
-            "engine": {"kind": "scripted"},
-            "clips": clips,
-            "sampling": {"max_new_tokens": 8},
+            "engine": {"kind": "scripted", "answer": "A woman speaks French."},
         },
         "train": {
             "model": {
@@ -60,30 +53,36 @@ def corpus(place: Path, published_tiny: Path) -> None:
                 "encoder": str(published_tiny / "openai/whisper-tiny"),
                 "connector": {"num_query_tokens": 4, "num_layers": 2, "ffn_dim": 64},
             },
-            "data": {"train": ["data"]},
             "steps": 2,
         },
-        "eval": {"model": "run", "clips": clips, "attributes": {"Tone": []}},
+        "eval": {},
     }
-    for name, recipe in recipes.items():
+    written = blocks("docs/tutorial.md", "yaml")
+    for (name, changes), text in zip(tiny.items(), written, strict=True):
+        recipe = yaml.safe_load(text) | changes
         (place / f"{name}.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
 
 
-def run_blocks(page: str) -> dict[str, Any]:
+def blocks(page: str, kind: str) -> list[str]:
     text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def run_blocks(page: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert blocks
-    for block in blocks:
+    code = blocks(page, "python")
+    assert code
+    for block in code:
         exec(compile(block, page, "exec"), names)
     return names
 
 
 @pytest.mark.usefixtures("place")
-def test_the_example_of_the_readme_answers_with_a_published_checkpoint(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("page", ["README.md", "docs/tour.md"])
+def test_a_short_example_answers_with_a_published_checkpoint(
+    page: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_blocks("README.md")
+    run_blocks(page)
     assert capsys.readouterr().out.strip()
 
 
@@ -100,8 +99,9 @@ def test_every_block_of_the_page_does_what_it_says(capsys: pytest.CaptureFixture
     assert "nowhere.wav does not exist" in str(failed.error)
     assert [message.role for message in names["talk"].messages[1:]] == ["user", "assistant"] * 2
     assert "a message has 0 <|AUDIO|> but 1 audio clips ->" in printed
-    assert len(names["description"].clips) == 12
-    assert names["manifest"].num_kept == 8
+    assert len(names["description"].clips) == 24
+    manifest = names["manifest"]
+    assert (manifest.num_kept, manifest.num_dropped) == (32, 32)  # half of them are not French
     assert names["summary"]["steps"] == 2
     kept = json.loads(Path("run/eval/attributes/scores.json").read_text(encoding="utf-8"))
     assert names["scores"] == kept
