@@ -7,19 +7,26 @@ become; neither is kept in the repository, so neither can be out of date.
 import ast
 import dataclasses
 import inspect
+import json
 import textwrap
 import typing
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 import typer
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+
+from desta.config import to_plain
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
+def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     """Add the generated pages to those of `docs/`."""
+    from mkdocs.structure.files import File
+
     for path, text in (("cli.md", cli_page()), ("recipes.md", recipes_page())):
         files.append(File.generated(config, f"reference/{path}", content=text))
     return files
@@ -35,7 +42,7 @@ def cli_page() -> str:
         lines += ["", f"## {name}", "", f"    {usage}", "", inspect.cleandoc(command.help or "")]
         rows = [row for parameter in command.params if (row := _parameter(parameter))]
         if rows:
-            lines += ["", *_table(("", "", "default"), rows)]
+            lines += ["", *_table(("argument or option", "what it does", "default"), rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -95,7 +102,7 @@ def recipes_page() -> str:
                 lines += ["", f"### {part.__name__}"]
             shown.add(part)
             lines += ["", inspect.cleandoc(part.__doc__ or ""), ""]
-            lines += _table(("key", "type", "default", ""), _keys(part))
+            lines += _table(("key", "type", "default", "what it is"), _keys(part))
     return "\n".join(lines) + "\n"
 
 
@@ -114,31 +121,43 @@ def _dataclasses(hint: Any) -> Iterator[type[Any]]:
         yield from _dataclasses(argument)
 
 
-def _keys(kind: type[Any]) -> list[tuple[str, str, str, str]]:
-    """Return name, type, default and text of the fields; the text stands below each as a string."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    rows: list[tuple[str, str, str, str]] = []
-    for node in body.body:
-        if isinstance(node, ast.AnnAssign):
-            default = "" if node.value is None else _default(node.value)
-            rows.append((f"`{ast.unparse(node.target)}`", _code(node.annotation), default, ""))
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and rows:
-            rows[-1] = (*rows[-1][:3], inspect.cleandoc(str(node.value.value)))
-    return rows
+def _keys(kind: type[Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, type, default and text of the fields; the text stands below each as a string."""
+    types: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for part in reversed(kind.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for node, following in zip(body.body, [*body.body[1:], None], strict=True):
+            if isinstance(node, ast.AnnAssign):
+                name = ast.unparse(node.target)
+                types[name], texts[name] = ast.unparse(node.annotation), ""
+                if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                    texts[name] = inspect.cleandoc(str(following.value.value))
+    for field in dataclasses.fields(kind):
+        yield f"`{field.name}`", f"`{types[field.name]}`", _default(field), texts[field.name]
 
 
-def _default(value: ast.expr) -> str:
-    if isinstance(value, ast.Call):  # field(default_factory=...)
-        return next((_code(k.value) for k in value.keywords if k.arg == "default_factory"), "")
-    return _code(value)
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        value = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    else:
+        return "required"
+    if dataclasses.is_dataclass(value):
+        return f"{type(value).__name__}, as below"
+    return f"`{json.dumps(to_plain(value), ensure_ascii=False)}`"
 
 
-def _code(node: ast.expr) -> str:
-    return f"`{ast.unparse(node)}`"
-
-
-def _table(heads: tuple[str, ...], rows: Any) -> list[str]:
-    cells = [[" ".join(c.split()).replace("|", "\\|") for c in row] for row in rows]
+def _table(heads: tuple[str, ...], rows: Iterable[Sequence[str]]) -> list[str]:
+    cells = [[_cell(cell) for cell in row] for row in rows]
     lines = [list(heads), ["---"] * len(heads), *cells]
     return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _cell(text: str) -> str:
+    """Return text on one line; bars are escaped where they do not stand in code."""
+    parts = " ".join(text.split()).split("`")
+    parts[::2] = (part.replace("|", "\\|") for part in parts[::2])
+    return "`".join(parts)
