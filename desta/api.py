@@ -327,7 +327,7 @@ def _load_generator(config: "ConstructConfig") -> "TextGenerator":
     return load_generator(config)
 
 
-def _recipe(recipe: str | Path | R, kind: type[R], overrides: Sequence[str]) -> R:
+def _recipe(recipe: object, kind: type[R], overrides: Sequence[str]) -> R:
     """Return a recipe, read from its file if it is a path."""
     if isinstance(recipe, str | Path):
         return load_recipe(Path(recipe), kind, overrides)

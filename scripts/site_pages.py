@@ -125,7 +125,7 @@ def _keys(kind: type[Any]) -> Iterator[tuple[str, str, str, str]]:
     """Yield name, type, default and text of the fields; the text stands below each as a string."""
     types: dict[str, str] = {}
     texts: dict[str, str] = {}
-    for part in reversed(kind.__mro__[:-1]):
+    for part in filter(dataclasses.is_dataclass, reversed(kind.__mro__)):
         body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
         assert isinstance(body, ast.ClassDef)
         for node, following in zip(body.body, [*body.body[1:], None], strict=True):
