@@ -16,8 +16,8 @@ from desta.errors import ConfigError, need
 
 if TYPE_CHECKING:
     from desta.construction.config import ConstructConfig
-    from desta.evaluation.base import Recipe
     from desta.evaluation.journal import Shard
+    from desta.evaluation.recipe import EvalRecipe
     from desta.generators.base import TextGenerator
     from desta.inference.engine import Engine, Limits
     from desta.model.config import Dtype, Quantization
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from desta.training.config import TrainConfig
 
 R = TypeVar("R")
+D = TypeVar("D")
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +217,7 @@ def train(
 
 def evaluate(
     benchmark: str,
-    recipe: "str | Path | Recipe",
+    recipe: "str | Path | EvalRecipe[D]",
     out: str | Path,
     *,
     overrides: Sequence[str] = (),
@@ -246,17 +247,25 @@ def evaluate(
         DataError: the questions cannot be read, or too many items have no answer.
     """
     from desta.evaluation.benchmarks.table import find_benchmark
-    from desta.evaluation.models import load_answerers, on_device, weights_of
+    from desta.evaluation.models import load_models, weights_fingerprint, with_device
+    from desta.evaluation.recipe import load_eval_recipe, resolve
     from desta.evaluation.runner import evaluate as run
+    from desta.evaluation.systems import needs_audio_model
 
     found = find_benchmark(benchmark)
-    config = on_device(_recipe(recipe, found.recipe, overrides), Path(out))
+    if isinstance(recipe, str | Path):
+        recipe = load_eval_recipe(Path(recipe), found.data, overrides)
+    elif overrides:
+        raise ConfigError("overrides change a recipe in a file", fix="use dataclasses.replace")
+    config = resolve(recipe, found)
+    if config.model is None and needs_audio_model(config.systems):
+        raise ConfigError("no model is given", fix="give --model, or `model` in the recipe")
     scores = run(
         found,
-        config,
-        partial(load_answerers, config),
+        with_device(config, Path(out)),
+        load_models,
         Path(out),
-        weights=weights_of(config.model),
+        weights=weights_fingerprint(config.model),
         shard=shard,
         allow_missing=allow_missing,
         retry=retry,

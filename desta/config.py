@@ -22,7 +22,7 @@ from desta.paths import check_local
 from desta.renamed import other_names, with_new_keys
 
 T = TypeVar("T")
-_COMMAND_LINE = "the command line"
+COMMAND_LINE = "the command line"
 
 
 def load_recipe(path: Path | None, kind: type[T], overrides: Sequence[str] = ()) -> T:
@@ -36,15 +36,22 @@ def load_recipe(path: Path | None, kind: type[T], overrides: Sequence[str] = ())
     Raises:
         ConfigError: the file is missing or no YAML, or a key is unknown, missing or ill-typed.
     """
-    tree = {} if path is None else _read(path)
+    tree = {} if path is None else read_tree(path)
     for override in overrides:
-        _override(tree, override)
-    return build(kind, tree, where=_COMMAND_LINE if path is None else str(path))
+        apply_override(tree, override)
+    return build(kind, tree, where=COMMAND_LINE if path is None else str(path))
 
 
-def build(kind: type[T], tree: Mapping[str, Any], *, where: str) -> T:
-    """Turn a tree of plain values into a dataclass; `where` opens every error message."""
-    return _build_dataclass(kind, tree, where=where, path="")
+def build(kind: type[T], tree: Mapping[str, Any], *, where: str, path: str = "") -> T:
+    """Turn a tree of plain values into a dataclass.
+
+    Args:
+        kind: the dataclass.
+        tree: key -> value.
+        where: opens every error message.
+        path: key of the tree in its recipe; empty: it is the whole recipe.
+    """
+    return _build_dataclass(kind, tree, where=where, path=path)
 
 
 def dump_recipe(config: Any) -> str:
@@ -74,7 +81,12 @@ def suggest(word: str, choices: Sequence[str]) -> str:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_tree(path: Path) -> dict[str, Any]:
+    """Read the keys of a recipe, before a dataclass decides what its values are.
+
+    Raises:
+        ConfigError: the file is missing or is not YAML.
+    """
     check_local(path)
     if not path.is_file():
         raise ConfigError(f"recipe {path} is not a file", fix="give the path of a YAML file")
@@ -200,7 +212,12 @@ def _parse(text: str) -> Any:
         raise yaml.YAMLError("it is nested too deep") from error
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set `key.path=value` in a tree of `read_tree`.
+
+    Raises:
+        ConfigError: the path leads below a value, or the value is not YAML.
+    """
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f'"{override}" is not KEY=VALUE', fix="write --set key.path=value")
@@ -263,7 +280,7 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
             raise ConfigError(
                 f'{where}: missing key "{_join(path, name)}"',
                 fix=f"give --set {_join(path, name)}=..., or a recipe that says it"
-                if where == _COMMAND_LINE
+                if where == COMMAND_LINE
                 else f'add "{name}: ..." to the recipe, or give --set {_join(path, name)}=...',
             )
     values = {

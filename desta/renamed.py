@@ -16,6 +16,18 @@ KEYS = dict.fromkeys(
     "backbone_quantization",
 )
 """Key of a recipe -> what it is called."""
+EVALUATION_DATA = (
+    "attributes",
+    "audio",
+    "clips",
+    "per_value",
+    "prompts",
+    "revision",
+    "seed",
+    "subsets",
+    "system_prompt",
+)
+"""Keys of an evaluation recipe that are now in its section `data`."""
 
 
 def with_new_keys(tree: Mapping[Any, Any], known: Collection[str], *, where: str) -> dict[Any, Any]:
@@ -40,6 +52,40 @@ def with_new_keys(tree: Mapping[Any, Any], known: Collection[str], *, where: str
             raise ConfigError(f'{where}: "{name}" stands there under two names', fix="keep one")
         renamed[name] = value
     return renamed
+
+
+def with_data_section(tree: Mapping[str, Any], *, where: str | None) -> dict[str, Any]:
+    """Return the keys of an evaluation recipe as they are now.
+
+    `clips: ...` is now `data: {clips: ...}`, `data: PATH` is short for `data: {path: PATH}`, and
+    `baselines: [oracle]` is now `systems: [model, oracle]`.
+
+    Args:
+        tree: the keys.
+        where: opens every message; None: rename without a warning.
+
+    Raises:
+        ConfigError: a key is given under both names.
+    """
+    tree = dict(tree)
+    data = tree.pop("data", {})
+    data = dict(data) if isinstance(data, Mapping) else {"path": data}
+
+    def move(old: str, new: str, target: dict[str, Any], value: Any) -> None:
+        key = new.rpartition(".")[2]
+        if key in target:
+            raise ConfigError(f'{where}: "{new}" stands there under two names', fix="keep one")
+        if where is not None:
+            log.warning('%s: "%s" is now called "%s"', where, old, new)
+        target[key] = value
+
+    for key in [key for key in tree if key in EVALUATION_DATA]:
+        move(key, f"data.{key}", data, tree.pop(key))
+    if "baselines" in tree:
+        names = tree.pop("baselines")
+        named = ["model", *names] if isinstance(names, list | tuple) else names
+        move("baselines", "systems", tree, named)
+    return {**tree, "data": data}
 
 
 def other_names(key: str) -> list[str]:

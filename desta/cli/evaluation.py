@@ -1,10 +1,9 @@
-"""Verbs that measure a model, and the demo that uses them all."""
+"""Commands that evaluate a model, and the demo that uses them all."""
 
-import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +17,11 @@ from desta.cli.options import (
     new_folder,
 )
 from desta.cli.tables import print_scores
-from desta.config import dump_recipe, load_recipe
+from desta.config import dump_recipe
 from desta.errors import ConfigError
 
 if TYPE_CHECKING:
-    from desta.evaluation.benchmarks.text import TextConfig
+    from desta.evaluation.journal import Shard
 
 
 @app.command("eval")
@@ -36,14 +35,17 @@ def evaluate(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Directory or Hub id of a model.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="Backbone that reads in place of the model's own.")
+        str | None,
+        typer.Option(help="Text model for the baselines, instead of the model's own backbone."),
     ] = None,
     system: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Who answers: model, oracle, ...; repeatable."),
+        typer.Option(metavar="NAME", help="System to evaluate: model, oracle, ...; repeatable."),
     ] = None,
     device: RecipeDevice = None,
-    limit: Annotated[int | None, typer.Option(help="Draw this many items, to try it.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Evaluate this many items only, drawn by their ids.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -52,51 +54,50 @@ def evaluate(
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="K/N", help="Answer the part K, from 0, of N; then `desta merge`."),
+        typer.Option(metavar="K/N", help="Answer part K (from 0) of N; then `desta merge`."),
     ] = None,
     allow_missing: AllowMissing = False,
     retry: Annotated[
         bool,
-        typer.Option("--retry", help="Ask again what has no answer, once its clip is mended."),
+        typer.Option("--retry", help="Retry items without an answer."),
     ] = False,
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a model and its baselines the questions of a benchmark, and score their answers."""
+    """Evaluate a model and its baselines on a benchmark."""
     from desta.evaluation.catalogue import find_about
 
     given = {
-        "data": data,
+        "data.path": data,
         "model": model,
         "backbone": backbone,
         "systems": system or None,
         "device": device,
         "limit": limit,
     }
-    changes = {name: value for name, value in given.items() if value is not None}
+    overriding = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    overriding += overrides or ()
     find_about(benchmark)
-    if benchmark == "text":
-        from desta.evaluation.benchmarks.text import TextConfig
-
-        journal = {"shard": shard, "allow_missing": allow_missing, "retry": retry}
-        _check_options(benchmark, TextConfig, [*changes, *(k for k, v in journal.items() if v)])
-        text = load_recipe(recipe, TextConfig, _overriding(changes, overrides))
-        _evaluate_text(text, out, dry_run=dry_run, as_json=as_json)
+    if benchmark == "text":  # two systems, compared token by token: no answer has a score alone
+        refused = {"--shard": shard, "--allow-missing": allow_missing, "--retry": retry}
+        for option in (option for option, value in refused.items() if value):
+            raise ConfigError(
+                f"{option} cannot be used with the benchmark text", fix="leave it out"
+            )
+        _evaluate_text(recipe, overriding, out, dry_run=dry_run, as_json=as_json)
         return
     from desta.evaluation.benchmarks.table import find_benchmark
-    from desta.evaluation.recipe import SuiteRecipe
+    from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe, resolve
 
     asked = find_benchmark(benchmark)
-    _check_options(benchmark, asked.recipe, changes)
-    overriding = _overriding(changes, overrides)
-    names = {change.partition("=")[0] for change in overriding}
-    if recipe is None and asked.recipe is SuiteRecipe and "data" not in names:
+    named = any(change.startswith(("data.", "data=")) for change in overriding)
+    if recipe is None and asked.data is BenchmarkFiles and not named:
         raise ConfigError(
             f"the data of {benchmark} are not given",
             fix=f"give --data, or a --recipe; `desta benchmarks show {benchmark}` says what it is",
         )
-    config = load_recipe(recipe, asked.recipe, overriding)
+    config = resolve(load_eval_recipe(recipe, asked.data, overriding), asked)
     part = _shard(shard)
     if dry_run:
         typer.echo(dump_recipe(config))
@@ -113,7 +114,9 @@ def evaluate(
 
 @app.command("merge")
 def merge(
-    folders: Annotated[list[Path], typer.Argument(help="Where the parts of `--shard` wrote.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders that the parts of `--shard` wrote.")
+    ],
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
@@ -125,34 +128,24 @@ def merge(
     print_scores(rate(folders[0], allow_missing=allow_missing), as_json)
 
 
-def _check_options(benchmark: str, recipe: type[Any], names: Iterable[str]) -> None:
-    """Refuse options that the recipe of a benchmark has no key for."""
-    keys = {field.name for field in dataclasses.fields(recipe)}
-    for name in names:
-        if name not in keys:
-            option = {"systems": "system"}.get(name, name).replace("_", "-")
-            raise ConfigError(
-                f"--{option} says nothing to the benchmark {benchmark}",
-                fix=f"leave it out; its recipe has {', '.join(sorted(keys))}",
-            )
+def _evaluate_text(
+    path: Path | None, overrides: Sequence[str], out: Path | None, *, dry_run: bool, as_json: bool
+) -> None:
+    from desta.evaluation.benchmarks.text import TextData, evaluate_text, resolve_text
+    from desta.evaluation.recipe import load_eval_recipe
 
-
-def _overriding(changes: Mapping[str, Any], overrides: list[str] | None) -> list[str]:
-    return [*(f"{key}={json.dumps(value)}" for key, value in changes.items()), *(overrides or ())]
-
-
-def _evaluate_text(config: "TextConfig", out: Path | None, *, dry_run: bool, as_json: bool) -> None:
+    recipe = resolve_text(load_eval_recipe(path, TextData, overrides))
     if dry_run:
-        typer.echo(dump_recipe(config))
+        typer.echo(dump_recipe(recipe))
         return
-    from desta.evaluation.benchmarks.text import evaluate_text
+    if recipe.model is None:
+        raise ConfigError("no model is given", fix="give --model")
     from desta.inference.engine import Engine, Limits
 
-    folder = out or config.model / "eval" / "text"
-    # In bfloat16 a prompt that is read in two pieces rounds differently, and ties fall otherwise.
+    folder = out or _inside(recipe.model, "text")
     limits = Limits(prefix_cache_bytes=0)
-    engine = Engine.load(config.model, device=config.device, limits=limits)
-    found = evaluate_text(config, engine, folder)
+    engine = Engine.load(recipe.model, device=recipe.device, limits=limits)
+    found = evaluate_text(recipe, engine, folder)
     typer.echo(
         json.dumps(found, ensure_ascii=False)
         if as_json
@@ -160,7 +153,7 @@ def _evaluate_text(config: "TextConfig", out: Path | None, *, dry_run: bool, as_
     )
 
 
-def _shard(text: str | None) -> Any:
+def _shard(text: str | None) -> "Shard | None":
     from desta.evaluation.journal import Shard
 
     if text is None:

@@ -2,40 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from desta.errors import DataError
 from desta.evaluation.items import Item, Report, Score
-from desta.model.backbone.sampling import Sampling
-from desta.records import AudioRef, Message
 
 MODEL = "model"
 """The system that is evaluated; most other systems are its baselines."""
-
-
-class Answerer(Protocol):
-    """Answers conversations that may hold clips."""
-
-    def answer(
-        self, conversations: Sequence[Sequence[Message]], sampling: Sampling
-    ) -> Sequence[str | DataError]:
-        """Answer each conversation, in order; an error is in the place of what alone was refused.
-
-        Raises:
-            UnavailableError: nobody answers now; asking again later may help.
-            DataError: one of them cannot be answered, for example a clip cannot be heard.
-        """
-
-    def digest(self, conversation: Sequence[Message]) -> str:
-        """Return a hash of all that the model is given, what it hears included."""
-
-    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
-        """Return what is said in clips; one space where nothing is.
-
-        Raises:
-            ConfigError: it does not transcribe.
-            DataError: a clip cannot be heard.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,39 +117,15 @@ class Result:
         )
 
 
-class Recipe(Protocol):
-    """What the recipe of a benchmark says of how it is asked."""
-
-    @property
-    def systems(self) -> tuple[str, ...]:
-        """Who answers, in order."""
-
-    @property
-    def batch_size(self) -> int:
-        """Items that are answered at once."""
-
-    @property
-    def max_new_tokens(self) -> int | None:
-        """Longest answer, in tokens; None: as the benchmark says."""
-
-    @property
-    def transcribe(self) -> bool:
-        """Whether the model is told what it recognises in a clip, beside hearing it."""
-
-    @property
-    def max_skipped_share(self) -> float:
-        """Share of items that may stay without an answer before the run fails, in [0, 1]."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """A named test set: how it is read, scored and summed up."""
 
     name: str
-    recipe: type[Any]
-    """The dataclass of its recipes, which are `Recipe`s."""
+    data: type[Any]
+    """Dataclass of the section `data` of its recipe (`evaluation/recipe.py`)."""
     load: Callable[[Any], list[Item]]
-    """Recipe -> items."""
+    """Data section -> items."""
     version: Callable[[Sequence[Item]], str]
     """Names the questions; changes whenever one of them does, or a rule."""
     score: Callable[[Item, str, Sequence[str]], Score]
@@ -185,15 +133,19 @@ class Benchmark:
     aggregate: Callable[[Sequence[Result], str], Report]
     """(results of one system, unanswered ones too, version) -> figures."""
     max_new_tokens: int
-    """Of an answer, where the recipe does not say."""
+    """Longest answer, where the recipe does not say."""
+    systems: tuple[str, ...] = (MODEL,)
+    """Systems that answer, where the recipe does not say."""
+    transcribe: bool = True
+    """Whether the model is given its own transcriptions, where the recipe does not say."""
     shares: bool = True
     """Whether its figures are shares, 1 being all; else they are in units of their own."""
     closed_sets: bool = False
     """Whether a task always asks for the same choices: its majority is then a class, else the
     place of an option in the list."""
     optional: Callable[[Any, Sequence[Item]], list[Item]] | None = None
-    """(recipe, items that were answered) -> the questions of those parts of theirs that are asked
-    only where a recipe names them."""
+    """(data section, answered items) -> the questions of those of their parts that are asked only
+    where a recipe names them."""
     official: tuple[str, ...] = ()
     """Readings that are its authors' rules; all others are ours."""
     lower_is_better: bool = False

@@ -16,7 +16,7 @@ class About:
     data: str
     """What `--data` is."""
     subsets: str
-    """Parts that can be asked alone, by `--set 'subsets=[...]'`."""
+    """Parts that can be asked alone, by `--set 'data.subsets=[...]'`."""
     metrics: str
     judge: str
     """Whether a model has to say what is right."""
@@ -34,7 +34,7 @@ ABOUT = (
     About(
         name="attributes",
         title="what a corpus knows of its held-out clips, asked with closed sets",
-        data="nothing; `clips` (files of `desta describe`) and `attributes` of its recipe",
+        data="none; `data.clips` (files of `desta describe`) and `data.attributes` of its recipe",
         subsets="-",
         metrics="accuracy, and balanced accuracy for each attribute and group of clips",
         judge="none",
@@ -43,7 +43,8 @@ ABOUT = (
         source="your own corpora",
         example=(
             "desta eval attributes --model MODEL "
-            "--set 'clips=[{path: clips.jsonl, root: CORPUS}]' --set 'attributes={Gender: []}'"
+            "--set 'data.clips=[{path: clips.jsonl, root: CORPUS}]' "
+            "--set 'data.attributes={Gender: []}'"
         ),
     ),
     About(
@@ -97,19 +98,21 @@ ABOUT = (
     About(
         name="speech_ifeval",
         title="instructions about form, beside a question about a clip",
-        data="folder of eval_data, or a Hub id with `revision`; the root of its clips as `audio`",
+        data="folder of eval_data, or a Hub id with `data.revision`; clips in `data.audio`",
         subsets="closed_ended, creative_writing, chain_of_thought; unconstrained if named",
         metrics="instruction following rate; forgetting rate against the system oracle",
         judge=f"for reasoning and, if wanted, for what is right: {_JUDGE}",
         published="JSON Lines of answers, of rules and of a judge",
         licence="none stated; its checkers are Apache-2.0",
         source="github.com/kehanlu/Speech-IFEval (Lu et al., 2025)",
-        example="desta eval speech_ifeval --data Speech-IFEval --model MODEL --set audio=CLIPS",
+        example=(
+            "desta eval speech_ifeval --data Speech-IFEval --model MODEL --set data.audio=CLIPS"
+        ),
     ),
     About(
         name="text",
         title="without a clip the model must still be its backbone, token for token",
-        data="nothing; `prompts` of its recipe",
+        data="none; `data.prompts` of its recipe, which have a default",
         subsets="-",
         metrics="answers that are equal to the bare backbone's",
         judge="none",
@@ -121,14 +124,14 @@ ABOUT = (
     About(
         name="transcription",
         title="what is said, word by word",
-        data="a clips.jsonl of `desta describe`; the root of its clips as `audio`",
+        data="a clips.jsonl of `desta describe`; the root of its clips as `data.audio`",
         subsets="-",
         metrics="word error rate, also by rules of the script; character error rate",
         judge="none",
         published="JSON Lines, tables, or pairs of texts, of what was said and written",
         licence="that of the corpus",
         source="your own corpora",
-        example="desta eval transcription --data clips.jsonl --model MODEL --set audio=CORPUS",
+        example="desta eval transcription --data clips.jsonl --model MODEL --set data.audio=CORPUS",
     ),
     About(
         name="voicebench",
@@ -142,7 +145,7 @@ ABOUT = (
         published="JSON Lines of answers, or of a judge",
         licence="Apache-2.0; the corpora in it have terms of their own",
         source="github.com/MatthewCYM/VoiceBench (Chen et al., 2024)",
-        example="desta eval voicebench --data hub --model MODEL --set 'subsets=[bbh, mmsu]'",
+        example="desta eval voicebench --data hub --model MODEL --set 'data.subsets=[bbh, mmsu]'",
     ),
 )
 """All of `desta eval`, by name."""

@@ -55,6 +55,11 @@ class Item:
     """The conversation in which what the benchmark knows of the clips stands in their place, for
     the baseline that reads it; empty where nothing is known."""
 
+    @property
+    def clips(self) -> tuple[AudioRef, ...]:
+        """All clips of the conversation, in order."""
+        return tuple(ref for message in self.messages for ref in message.audios)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:

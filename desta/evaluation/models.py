@@ -1,4 +1,4 @@
-"""Who can be asked: a model of ours, a bare backbone, an endpoint that hears."""
+"""Models that systems are made of: an audio model, a text model, audio endpoints."""
 
 import base64
 import hashlib
@@ -6,7 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,19 +15,18 @@ import soundfile
 
 from desta import audio
 from desta.errors import CheckpointError, ConfigError, DataError
-from desta.evaluation.benchmarks.attributes import EvalConfig
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import EvalRecipe
 from desta.evaluation.scores import PLAN, read_plan
-from desta.evaluation.systems import CASCADE, Answerers, needs_model, reads
+from desta.evaluation.systems import CASCADE, Models, needs_audio_model, needs_text_model
 from desta.generators.base import Outcome, Refusal, TextGenerator
-from desta.generators.config import LocalEngine, OpenAIEngine
+from desta.generators.config import GeneratorConfig, LocalEngine, OpenAIEngine
 from desta.generators.load import load_generator
 from desta.generators.openai.client import connect
 from desta.inference.engine import Engine
 from desta.isolation import half_of, holds_half
 from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import WEIGHTS, find_stored_format
-from desta.model.config import AUTO, Dtype, Quantization
+from desta.model.config import AUTO
 from desta.model.precision import choose_device
 from desta.records import (
     END_AUDIO,
@@ -40,20 +39,20 @@ from desta.records import (
 
 log = logging.getLogger(__name__)
 
-R = TypeVar("R", SuiteRecipe, EvalConfig)
+D = TypeVar("D")
 
 
-class Reader:
-    """A text generator, asked about conversations."""
+class TextModel:
+    """A text generator that answers conversations."""
 
     def __init__(
         self, generator: TextGenerator, content: Callable[[Message], Any] | None = None
     ) -> None:
-        """Take a generator.
+        """Wrap a generator.
 
         Args:
-            generator: writes.
-            content: what it is given of a message, where it hears; None: it only reads.
+            generator: generates the answers.
+            content: turns a message with clips into the content that is sent; None: text only.
         """
         self._generator = generator
         self._content = content
@@ -61,7 +60,7 @@ class Reader:
     def answer(
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling
     ) -> list[str | DataError]:
-        """Answer each conversation, in order; an error is in the place of one that is refused."""
+        """Answer each conversation, in order; an error takes the place of a refused one."""
         self._check(conversations)
         halves = [any(holds_half(m.content) for m in talk) for talk in conversations]
         whole = [talk for talk, half in zip(conversations, halves, strict=True) if not half]
@@ -86,26 +85,24 @@ class Reader:
         return outcome.text
 
     def digest(self, conversation: Sequence[Message]) -> str:
-        """Return a hash of what is sent."""
+        """Return a hash of the input that is sent."""
         self._check([conversation])
         sent = [(m.role, self._content(m) if self._content else m.content) for m in conversation]
         return hashlib.sha256(json.dumps(sent).encode()).hexdigest()
 
     def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
-        """Refuse: it does not transcribe."""
+        """Raise ConfigError: a text model does not transcribe."""
         raise ConfigError(
             f"{self._generator.id} does not transcribe", fix="leave the system cascade out"
         )
 
     def _check(self, conversations: Sequence[Sequence[Message]]) -> None:
         if self._content is None and any(m.audios for c in conversations for m in c):
-            raise ConfigError(
-                f"{self._generator.id} only reads", fix="ask a model that hears about clips"
-            )
+            raise ConfigError(f"{self._generator.id} takes no audio", fix="name a model that does")
 
 
 def audio_parts(message: Message) -> str | list[dict[str, Any]]:
-    """Return a message as endpoints take it: text, and clips as WAV in base64.
+    """Return the content of a message for OpenAI's API: text, and clips as WAV in base64.
 
     Raises:
         AudioError: a clip cannot be read.
@@ -123,11 +120,11 @@ def audio_parts(message: Message) -> str | list[dict[str, Any]]:
     return parts
 
 
-def connect_hearer(endpoint: OpenAIEngine) -> Reader:
-    """Return an endpoint that hears, or is found not to before anything else is asked.
+def connect_audio_endpoint(endpoint: OpenAIEngine) -> TextModel:
+    """Connect to an audio endpoint and try it with a second of silence.
 
     Raises:
-        ConfigError: it does not answer, or refuses key, model or a second of silence.
+        ConfigError: it does not answer, or refuses the key, the model or the clip.
     """
     silence = np.zeros(audio.SAMPLE_RATE, np.float32), audio.SAMPLE_RATE
     question = Message(
@@ -136,57 +133,58 @@ def connect_hearer(endpoint: OpenAIEngine) -> Reader:
         audios=(AudioRef(audio=silence, text=NO_TRANSCRIPTION),),
     )
     generator = connect(endpoint, model=str(endpoint.model), content=audio_parts, question=question)
-    return Reader(generator, audio_parts)
+    return TextModel(generator, audio_parts)
 
 
-def load_answerers(recipe: SuiteRecipe | EvalConfig) -> Answerers:
-    """Load who is needed for the systems of a recipe, and nobody else.
+def load_models(recipe: EvalRecipe[Any]) -> Models:
+    """Load the models that the systems of a recipe need, and no others.
 
     Raises:
-        ConfigError: nobody is named who could answer for one of them, or an endpoint refuses.
+        ConfigError: an endpoint refuses.
         CheckpointError: a model cannot be loaded.
     """
-    if isinstance(recipe, EvalConfig):
-        return Answerers(model=Engine.load(recipe.model, device=recipe.device))
     names = recipe.systems
-    hears = needs_model(names)
-    model = None
-    if recipe.model is not None and (hears or (reads(names) and recipe.backbone is None)):
+    text = needs_text_model(names)
+    model = backbone = None
+    if recipe.model is not None and (
+        needs_audio_model(names) or (text and recipe.backbone is None)
+    ):
         model = Engine.load(recipe.model, device=recipe.device)
-    backbone = None
-    if recipe.backbone is not None and (reads(names) or CASCADE in names):
+    if recipe.backbone is not None and (text or CASCADE in names):
         engine = LocalEngine(device=recipe.device)
-        backbone = Reader(load_generator(_Backbone(recipe.backbone, engine)))
-    endpoints = {n: connect_hearer(e) for n, e in recipe.endpoints.items() if n in names}
-    return Answerers(model=model, backbone=backbone, endpoints=endpoints)
+        backbone = TextModel(
+            load_generator(GeneratorConfig(backbone=recipe.backbone, engine=engine))
+        )
+    endpoints = {n: connect_audio_endpoint(e) for n, e in recipe.endpoints.items() if n in names}
+    return Models(model=model, backbone=backbone, endpoints=endpoints)
 
 
-def on_device(recipe: R, out: Path) -> R:
-    """Return a recipe that says which device `auto` is: the one that its folder was begun on.
+def with_device(recipe: EvalRecipe[D], out: Path) -> EvalRecipe[D]:
+    """Resolve `auto`: to the device of the plan in `out`, if there is one.
 
     Args:
         recipe: of any benchmark.
-        out: its folder, which need not be there.
+        out: folder of the evaluation; may be missing.
 
     Raises:
-        CheckpointError: there is no such model.
+        CheckpointError: the model does not exist.
     """
     if recipe.device != AUTO:
         return recipe
     if (out / PLAN).is_file():
         device = read_plan(out / PLAN)["config"].get("device", "cpu")
-        log.info("device: %s, on which %s was begun", device, out)
+        log.info("device: %s, as in %s", device, out / PLAN)
         return replace(recipe, device=device)
     model = recipe.model
     device = choose_device(AUTO, stored=lambda: find_stored_format(model) if model else None)
     return replace(recipe, device=str(device))
 
 
-def weights_of(model: str | Path | None) -> str | None:
-    """Return what tells the weights of a model from others: a hash; of the Hub, its id.
+def weights_fingerprint(model: str | Path | None) -> str | None:
+    """Return the SHA-256 of a model's weights in hex; of a model of the Hub, its id.
 
     Raises:
-        CheckpointError: the directory holds none.
+        CheckpointError: the directory holds no weights.
     """
     if model is None:
         return None
@@ -197,17 +195,6 @@ def weights_of(model: str | Path | None) -> str | None:
         raise CheckpointError(f"{path} is not a file", fix="give the directory of a trained model")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@dataclass(frozen=True)
-class _Backbone:
-    """What `load_generator` asks of a recipe."""
-
-    backbone: str
-    engine: LocalEngine
-    dtype: Dtype = "auto"
-    backbone_dtype: Dtype = "bfloat16"
-    backbone_quantization: Quantization | None = None
 
 
 def _text(text: str) -> dict[str, Any]:

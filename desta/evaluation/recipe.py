@@ -1,46 +1,98 @@
-"""Recipe of `desta eval` for published benchmarks."""
+"""Recipe of `desta eval`: one type for all benchmarks, each with its own section `data`."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from desta.config import suggest
+from desta.config import COMMAND_LINE, apply_override, build, read_tree, suggest
 from desta.errors import ConfigError, DataError
-from desta.evaluation.base import MODEL
+from desta.evaluation.base import Benchmark
 from desta.evaluation.items import Item, fetch
 from desta.evaluation.systems import check_names
 from desta.generators.config import OpenAIEngine
 from desta.model.config import AUTO
+from desta.renamed import EVALUATION_DATA, with_data_section
+
+log = logging.getLogger(__name__)
+
+D = TypeVar("D")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuiteRecipe:
-    """What is asked of whom."""
+class BenchmarkFiles:
+    """Data section of published benchmarks; `data: PATH` is short for `data: {path: PATH}`."""
 
-    data: str
+    path: str
     """Folder or file as the benchmark's authors publish it, or the id of a Hub data set."""
     revision: str | None = None
-    """Commit of the Hub data set; null: the one that is pinned here, where there is one."""
+    """Commit of the Hub data set; null: the pinned one, where there is one."""
     audio: Path | None = None
     """Folder that the clips' paths are relative to; null: where the authors put them."""
     subsets: tuple[str, ...] = ()
-    """Parts to be asked, by the benchmark's own names; empty: all."""
-    limit: int | None = None
-    """Items to draw by their ids, to try a run; null: all."""
+    """Parts to evaluate, by the benchmark's own names; empty: all."""
+
+    def place(self, patterns: Sequence[str] = ("*",), pinned: str | None = None) -> Path:
+        """Return the path of the files, downloaded from the Hub if they are not on disk.
+
+        Args:
+            patterns: files to download, such as `bbh/*.parquet`.
+            pinned: commit to download where the recipe names none.
+
+        Raises:
+            DataError: there is no such file or folder, and no commit to download.
+        """
+        path = Path(self.path)
+        if path.exists():
+            return path
+        revision = self.revision or pinned
+        if revision is None or self.path.count("/") != 1:
+            raise DataError(
+                f"{self.path} is not there",
+                fix="give the folder of the published files, or the id of a Hub data set and the "
+                "commit as `data.revision`",
+            )
+        return fetch(self.path, revision, patterns)
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """Return the parts of a benchmark to evaluate, in its order.
+
+        Raises:
+            ConfigError: the benchmark has no such part.
+        """
+        for name in self.subsets:
+            if name not in names:
+                raise ConfigError(f'unknown subset "{name}"', fix=suggest(name, list(names)))
+        return [name for name in names if not self.subsets or name in self.subsets]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRecipe(Generic[D]):
+    """Recipe of a benchmark run."""
+
+    data: D
+    """Clips and questions: `BenchmarkFiles`, or a section of the benchmark's own."""
     model: str | None = None
     """Directory or Hub id of a trained model; null where no system needs one."""
     backbone: str | None = None
-    """Directory, GGUF file or Hub id of a backbone that reads in place of the model's own."""
+    """Directory, GGUF file or Hub id of a text model for the baselines and the cascade; null: the
+    model's own backbone."""
     endpoints: Mapping[str, OpenAIEngine] = field(default_factory=dict)
-    """Name of a system -> endpoint that hears."""
-    systems: tuple[str, ...] = (MODEL,)
-    """Who answers: names of `systems.BUILT_IN` and of endpoints."""
-    transcribe: bool = True
-    """Tell the model what it recognises in a clip, beside hearing it, as published."""
+    """Name of a system -> audio endpoint."""
+    systems: tuple[str, ...] = ()
+    """Systems that answer: names of `systems.BUILT_IN` and of endpoints; empty: those of the
+    benchmark."""
+    transcribe: bool | None = None
+    """Give the model its own transcription of each clip, beside the clip; null: as the benchmark
+    does."""
+    limit: int | None = None
+    """Items to draw by their ids, to try a run; null: all."""
     batch_size: int = 16
+    """Items that are answered at once."""
     max_new_tokens: int | None = None
-    """Longest answer; null: as published."""
+    """Longest answer, in tokens; null: as the benchmark says."""
     device: str = AUTO
     """Where models compute: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
     max_skipped_share: float = 0.05
@@ -51,46 +103,66 @@ class SuiteRecipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} = {value} leaves nothing to do", fix="give 1 or more")
-        check_names(self.systems, list(self.endpoints))
+        if self.systems:
+            check_names(self.systems, list(self.endpoints))
         for name, endpoint in self.endpoints.items():
             if endpoint.model is None:
                 raise ConfigError(
                     f'endpoint "{name}" does not say which model', fix=f"set endpoints.{name}.model"
                 )
 
-    def place(self, patterns: Sequence[str] = ("*",), pinned: str | None = None) -> Path:
-        """Return where the files lie, fetched from the Hub if they are not on disk.
-
-        Raises:
-            DataError: there is no such file or folder, and no commit to fetch.
-        """
-        path = Path(self.data)
-        if path.exists():
-            return path
-        revision = self.revision or pinned
-        if revision is None or self.data.count("/") != 1:
-            raise DataError(
-                f"{self.data} is not there",
-                fix="give the folder of the published files, or the id of a Hub data set and the "
-                "commit as `revision`",
-            )
-        return fetch(self.data, revision, patterns)
-
-    def chosen(self, names: Sequence[str]) -> list[str]:
-        """Return which of a benchmark's parts are wanted.
-
-        Raises:
-            ConfigError: it has no such part.
-        """
-        for name in self.subsets:
-            if name not in names:
-                raise ConfigError(f'unknown subset "{name}"', fix=suggest(name, list(names)))
-        return [name for name in names if not self.subsets or name in self.subsets]
-
-    def drawn(self, items: Sequence[Item]) -> list[Item]:
-        """Return as many items as there may be, drawn by their ids."""
+    def draw(self, items: Sequence[Item]) -> list[Item]:
+        """Return at most `limit` items, drawn by their ids."""
 
         def lot(item: Item) -> str:
             return hashlib.sha256(item.id.encode()).hexdigest()
 
         return sorted(items, key=lot)[: self.limit] if self.limit else list(items)
+
+
+def load_eval_recipe(
+    path: Path | None, data: type[D], overrides: Sequence[str] = ()
+) -> EvalRecipe[D]:
+    """Read the recipe of a benchmark run.
+
+    Args:
+        path: YAML file; None: the overrides are all there is.
+        data: dataclass of the section `data`.
+        overrides: `key.path=value`, applied in order.
+
+    Raises:
+        ConfigError: the file is missing or is not YAML, or a key is unknown, missing or ill-typed.
+    """
+    where = COMMAND_LINE if path is None else str(path)
+    tree = with_data_section({} if path is None else read_tree(path), where=where)
+    for override in overrides:
+        key = override.partition("=")[0].partition(".")[0]
+        if key in EVALUATION_DATA:
+            log.warning('%s: "%s" is now called "data.%s"', where, key, key)
+            override = f"data.{override}"
+        elif key == "baselines":
+            tree.pop("systems", None)
+        apply_override(tree, override)
+        tree = with_data_section(tree, where=where)
+    return build_eval_recipe(tree, data, where=where)
+
+
+def build_eval_recipe(tree: Mapping[str, Any], data: type[D], *, where: str) -> EvalRecipe[D]:
+    """Turn a tree of plain values into a recipe; `where` opens every error message.
+
+    Raises:
+        ConfigError: a key is unknown, missing or ill-typed.
+    """
+    section = build(data, tree["data"], where=where, path="data")
+    return build(EvalRecipe, {**tree, "data": section}, where=where)
+
+
+def resolve(recipe: EvalRecipe[D], benchmark: Benchmark) -> EvalRecipe[D]:
+    """Return a recipe with the benchmark's own systems, transcribe and max_new_tokens filled in."""
+    return replace(
+        recipe,
+        model=str(Path(recipe.model)) if recipe.model else None,  # `run/` is `run`
+        systems=recipe.systems or benchmark.systems,
+        transcribe=benchmark.transcribe if recipe.transcribe is None else recipe.transcribe,
+        max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens,
+    )

@@ -1,19 +1,20 @@
-"""Ask, journal, score: the loop that all benchmarks share.
+"""Answer, journal, score: the loop that all benchmarks share.
 
 An evaluation is a folder:
 
-    plan.json         what is asked of whom, in which order; another plan in the same folder is an
-                      error
+    plan.json         recipe, systems and the order of the items; another plan in the same folder
+                      is an error
     environment.json  command, commit and versions of the first call
     results.jsonl     one result a line (`Result`), in the order of the plan; also the journal.
-                      Of several processes each writes results-K-of-N.jsonl, which `merge` joins
-    scores.json       what follows from plan and results alone (`scores.py`)
+                      Each of several processes writes results-K-of-N.jsonl, which `merge` joins
+    scores.json       computed from plan and results alone (`scores.py`)
 """
 
 import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,16 @@ from desta.errors import (
     MissingExtraError,
     UnavailableError,
 )
-from desta.evaluation.base import Benchmark, Recipe, Result
+from desta.evaluation.base import Benchmark, Result
 from desta.evaluation.items import Item, check_unique
 from desta.evaluation.journal import Journal, Shard
+from desta.evaluation.recipe import EvalRecipe, build_eval_recipe, resolve
 from desta.evaluation.scores import PLAN, read_plan, score, write_json
 from desta.evaluation.systems import (
     MISSING,
-    Answerers,
-    Said,
+    Models,
     System,
+    SystemAnswer,
     make_systems,
     missing_clips,
 )
@@ -44,21 +46,21 @@ from desta.isolation import error_of, in_halves
 from desta.model.backbone.sampling import Sampling
 from desta.paths import check_folder, check_output
 from desta.progress import progress_bar
-from desta.records import AudioRef
+from desta.renamed import with_data_section
 
 logger = logging.getLogger(__name__)
 
 _FATAL = (CheckpointError, ConfigError, MissingExtraError, UnavailableError)
-"""What is never of one item."""
+"""Errors that always end the run."""
 
 Batch = tuple[str, Sequence[Item]]
-"""Name of the system that is asked, and what at once."""
+"""Name of a system, and the items that it answers at once."""
 
 
 def evaluate(
     benchmark: Benchmark,
-    recipe: Recipe,
-    load: Callable[[], Answerers],
+    recipe: EvalRecipe[Any],
+    load: Callable[[EvalRecipe[Any]], Models],
     out: Path,
     *,
     weights: str | None = None,
@@ -66,37 +68,42 @@ def evaluate(
     allow_missing: bool = False,
     retry: bool = False,
 ) -> dict[str, Any] | None:
-    """Ask a benchmark and return what `scores.json` holds; nothing where others share the work.
+    """Evaluate the systems of a recipe on a benchmark, and write plan, results and scores.
 
     The same call continues after an interruption, and gives the same bytes as without one.
 
     Args:
-        benchmark: what is asked.
+        benchmark: the benchmark.
         recipe: its recipe.
-        load: returns who is asked; called if anything is left to ask.
+        load: loads the models of the recipe; called if any item is left to answer.
         out: folder for plan, results and scores; made if missing.
-        weights: what tells the weights of the model from others; None where none are used.
-        shard: which part of the batches to answer; None: all.
-        allow_missing: score systems that could not be asked everything, by what they answered.
-        retry: ask again, and nothing else of what was asked, where an earlier call got no answer.
+        weights: fingerprint of the model's weights; None where no model is used.
+        shard: part of the batches to answer; None: all.
+        allow_missing: score systems also where some items have no answer, by the others.
+        retry: first retry the items that an earlier call got no answer to.
+
+    Returns:
+        The content of `scores.json`; None where `shard` is a part of a run.
 
     Raises:
         ConfigError: the recipe does not fit the benchmark, or `out` holds another evaluation.
-        UnavailableError: an endpoint does not answer; the same call goes on later.
+        UnavailableError: an endpoint does not answer; the same call continues later.
         DataError: the questions cannot be read, audio does not reach a system, or too many items
             have no answer.
     """
     check_folder(out)
     shard = shard or Shard()
     check_output(out / shard.file)
-    items = _in_order(benchmark.load(recipe), out / PLAN)
+    recipe = resolve(recipe, benchmark)
+    items = _in_order(recipe.draw(benchmark.load(recipe.data)), out / PLAN)
     if not items:
         raise DataError(f"{benchmark.name}: there is nothing to ask", fix="check data and limit")
     check_unique((item.id for item in items), benchmark.name)
     _write_plan(benchmark, recipe, items, weights, out)
 
     def systems() -> list[System]:
-        return make_systems(recipe.systems, items, load(), benchmark, transcribe=recipe.transcribe)
+        transcribe = bool(recipe.transcribe)
+        return make_systems(recipe.systems, items, load(recipe), benchmark, transcribe=transcribe)
 
     batches = [
         (system, items[start : start + recipe.batch_size])
@@ -105,7 +112,7 @@ def evaluate(
     ]
     mine = [batch for number, batch in enumerate(batches) if shard.takes(number)]
     journal = out / shard.file
-    sampling = _sampling(benchmark, recipe)
+    sampling = Sampling(max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens)
     answer_all(benchmark, mine, systems, items, sampling, journal, retry=retry)
     if shard.count > 1:
         return None
@@ -193,7 +200,7 @@ def _try(
 ) -> list[Result]:
     if not items:
         return []
-    answers: list[Said | DestaError] = in_halves(
+    answers: list[SystemAnswer | DestaError] = in_halves(
         lambda these: system.answer(these, sampling),
         items,
         alone=lambda item, error: error_of(error, item.id),
@@ -225,7 +232,7 @@ def _result(
         target=item.target,
         choices=item.choices,
         record=to_plain(item.record),
-        audio=tuple(str(ref.audio) for ref in _clips(item)),
+        audio=tuple(str(ref.audio) for ref in item.clips),
         transcription=item.transcription,
         prompt=tuple(message.to_json() for message in prompt),
         output=output,
@@ -233,14 +240,10 @@ def _result(
     )
 
 
-def _clips(item: Item) -> list[AudioRef]:
-    return [ref for message in item.messages for ref in message.audios]
-
-
 def _reason(error: DestaError, item: Item) -> str:
     """Return why an item failed; the path of its clip is no part of a reason."""
     reason = error.reason
-    for ref in _clips(item):
+    for ref in item.clips:
         reason = reason.replace(str(ref.audio), "CLIP")
     return reason
 
@@ -268,16 +271,12 @@ def _by_length(items: Sequence[Item]) -> list[Item]:
 
 def _seconds(item: Item) -> float:
     try:
-        return sum(audio.seconds_stated(ref.audio) for ref in _clips(item))
+        return sum(audio.seconds_stated(ref.audio) for ref in item.clips)
     except Exception:  # missing or broken: what cannot be heard has no length
         return 0.0
 
 
-def _sampling(benchmark: Benchmark, recipe: Recipe) -> Sampling:
-    return Sampling(max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens)
-
-
-def _check_share(scores: dict[str, Any], recipe: Recipe, num_items: int) -> None:
+def _check_share(scores: dict[str, Any], recipe: EvalRecipe[Any], num_items: int) -> None:
     for report in scores["systems"]:
         if report["num_skipped"] > recipe.max_skipped_share * num_items:
             first = next(r for r in scores["skipped"] if r["system"] == report["system"])
@@ -289,9 +288,13 @@ def _check_share(scores: dict[str, Any], recipe: Recipe, num_items: int) -> None
 
 
 def _write_plan(
-    benchmark: Benchmark, recipe: Recipe, items: Sequence[Item], weights: str | None, out: Path
+    benchmark: Benchmark,
+    recipe: EvalRecipe[Any],
+    items: Sequence[Item],
+    weights: str | None,
+    out: Path,
 ) -> None:
-    """Write what the results depend on; weights, items and prompts by their hashes."""
+    """Write all that the results depend on; weights, items and prompts by their hashes."""
     plan = {
         "benchmark": benchmark.name,
         "version": benchmark.version(items),
@@ -306,7 +309,7 @@ def _write_plan(
     path = out / PLAN
     if path.exists():
         old = read_plan(path)
-        old["config"] = {"device": "cpu"} | old["config"]  # where all that do not say so were asked
+        old["config"] = current_config(old["config"], benchmark)
         changed = sorted(key for key in plan if old.get(key) != plan[key])
         if changed:
             raise ConfigError(
@@ -317,6 +320,15 @@ def _write_plan(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "environment.json", environment())
     write_json(path, {**plan, "order": [item.id for item in items]})
+
+
+def current_config(tree: dict[str, Any], benchmark: Benchmark) -> dict[str, Any]:
+    """Return the recipe of a plan, perhaps of an earlier version, in its present form."""
+    with suppress(ConfigError):  # a broken one differs from every recipe
+        tree = with_data_section({"device": "cpu"} | tree, where=None)  # once the only device
+        recipe = build_eval_recipe(tree, benchmark.data, where=PLAN)
+        tree = to_plain(resolve(recipe, benchmark))
+    return tree
 
 
 def _digest(values: Sequence[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Who is evaluated: a model that hears, its baselines, endpoints that hear, and fixed answers."""
+"""Systems that are evaluated: an audio model, its baselines, audio endpoints, constant answers."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from desta.config import suggest
 from desta.errors import ConfigError, DataError, UnavailableError
-from desta.evaluation.base import MODEL, Answerer, Benchmark
+from desta.evaluation.base import MODEL, Benchmark
 from desta.evaluation.baselines import (
     BASELINES,
     FIXED,
@@ -22,45 +22,72 @@ from desta.model.backbone.sampling import Sampling
 from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 
 CASCADE = "cascade"
-"""The model's recogniser writes down what is said, and its backbone answers that."""
+"""The model's recogniser transcribes the clips, and its backbone reads the transcriptions."""
 BUILT_IN = (MODEL, CASCADE, *BASELINES, *FIXED)
 """Names of systems that every recipe may use; others are endpoints of the recipe."""
 MISSING = "its audio is missing"
 
 Conversation = tuple[Message, ...]
-Form = Callable[[Sequence[Item]], list[Conversation]]
-"""Items -> what a system is asked."""
+BuildPrompts = Callable[[Sequence[Item]], list[Conversation]]
+"""Items -> conversations that a system is given."""
+
+
+class ChatModel(Protocol):
+    """Answers conversations that may hold clips."""
+
+    def answer(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling
+    ) -> Sequence[str | DataError]:
+        """Answer each conversation, in order; an error takes the place of a refused one.
+
+        Raises:
+            UnavailableError: the model does not answer now; retrying later may help.
+            DataError: one of them cannot be answered, for example a clip cannot be read.
+        """
+
+    def digest(self, conversation: Sequence[Message]) -> str:
+        """Return a hash of the whole input of the model, the audio included."""
+
+    def transcribe(self, refs: Sequence[AudioRef]) -> list[str]:
+        """Return the transcriptions of clips; one space where nothing is said.
+
+        Raises:
+            ConfigError: the model does not transcribe.
+            DataError: a clip cannot be read.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """An answer, and what was asked."""
+class SystemAnswer:
+    """Answer of a system, and the conversation that it was given."""
 
     prompt: Conversation
     output: str
 
 
 class System(Protocol):
-    """Answers items."""
+    """Answers the items of a benchmark."""
 
     @property
     def name(self) -> str:
-        """As results and scores call it."""
+        """Name in results and scores."""
 
     @property
     def needs_audio(self) -> bool:
-        """Whether the clips must be there."""
+        """Whether the files of the clips must exist."""
 
-    def answer(self, items: Sequence[Item], sampling: Sampling) -> Sequence[Said | DataError]:
-        """Answer a batch, in order; an error is in the place of what alone was refused.
+    def answer(
+        self, items: Sequence[Item], sampling: Sampling
+    ) -> Sequence[SystemAnswer | DataError]:
+        """Answer a batch, in order; an error takes the place of an item that alone was refused.
 
         Raises:
-            UnavailableError: nobody answers now; asking again later may help.
+            UnavailableError: the system does not answer now; retrying later may help.
             DataError: one of the items cannot be answered.
         """
 
     def check(self, items: Sequence[Item]) -> None:
-        """Make sure that another clip is another input.
+        """Check that another clip is another input.
 
         Raises:
             DataError: it is the same input.
@@ -68,84 +95,84 @@ class System(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """Somebody who reads, and perhaps hears."""
+class ModelSystem:
+    """A model, and how items become its prompts."""
 
     name: str
-    answerer: Answerer
-    form: Form
-    hears: bool = False
-    """Whether it is given clips, not only what others heard in them."""
-    recognises: bool = False
-    """Whether somebody hears the clips for it."""
+    model: ChatModel
+    build_prompts: BuildPrompts
+    takes_audio: bool = False
+    """Whether the model is given the clips themselves."""
+    takes_transcriptions: bool = False
+    """Whether it is given transcriptions that a recogniser makes of the clips."""
 
     @property
     def needs_audio(self) -> bool:
-        """Whether the clips must be there."""
-        return self.hears or self.recognises
+        """Whether the files of the clips must exist."""
+        return self.takes_audio or self.takes_transcriptions
 
-    def answer(self, items: Sequence[Item], sampling: Sampling) -> list[Said | DataError]:
-        """Form the conversations and let them be answered."""
-        prompts = self.form(items)
-        outputs = self.answerer.answer(prompts, sampling)
+    def answer(self, items: Sequence[Item], sampling: Sampling) -> list[SystemAnswer | DataError]:
+        """Build the prompts and generate the answers."""
+        prompts = self.build_prompts(items)
+        outputs = self.model.answer(prompts, sampling)
         return [
-            o if isinstance(o, DataError) else Said(prompt=p, output=o)
+            o if isinstance(o, DataError) else SystemAnswer(prompt=p, output=o)
             for p, o in zip(prompts, outputs, strict=True)
         ]
 
     def check(self, items: Sequence[Item]) -> None:
-        """Ask the first item that can be heard with its own clip and with that of another item."""
-        for item, other in _pairs(items) if self.hears else ():
-            own, foreign = (_silent(each) for each in (item, _with_clip(item, other)))
+        """Compare an item's input with its own clip and with the clip of another item."""
+        for item, other in _pairs(items) if self.takes_audio else ():
+            own, foreign = (_untranscribed(each) for each in (item, _with_clip(item, other)))
             try:
-                differs = self.answerer.digest(own) != self.answerer.digest(foreign)
+                differs = self.model.digest(own) != self.model.digest(foreign)
             except UnavailableError:
                 raise
-            except DataError:  # of a broken clip, which is counted when its turn comes
+            except DataError:  # a broken clip is counted when its item is answered
                 continue
             if differs:
                 return
             raise DataError(
-                f'the system "{self.name}" is given the same input for {_clips(item)[0].audio} '
+                f'the system "{self.name}" is given the same input for {item.clips[0].audio} '
                 f"as for {other}: the audio does not reach it",
-                fix="no score of it would mean anything; mend the model or its endpoint first",
+                fix="mend the model or its endpoint first: its scores would mean nothing",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fixed:
+class ConstantSystem:
     """Answers that are known beforehand."""
 
     name: str
-    says: Mapping[str, str]
+    answers: Mapping[str, str]
     """Item id -> answer."""
     needs_audio: bool = False
 
-    def answer(self, items: Sequence[Item], sampling: Sampling) -> list[Said]:
-        """Look the answers up."""
+    def answer(self, items: Sequence[Item], sampling: Sampling) -> list[SystemAnswer]:
+        """Look up the answers."""
         for item in items:
-            if item.id not in self.says:
+            if item.id not in self.answers:
                 raise DataError(NO_CHOICES, fix="leave the system out")
-        return [Said(prompt=(), output=self.says[item.id]) for item in items]
+        return [SystemAnswer(prompt=(), output=self.answers[item.id]) for item in items]
 
     def check(self, items: Sequence[Item]) -> None:
-        """Do nothing: it hears nothing."""
+        """Do nothing: no audio is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answerers:
-    """Those who can be asked."""
+class Models:
+    """Loaded models that systems are made of."""
 
-    model: Answerer | None = None
-    """Hears, and reads for the baselines."""
-    backbone: Answerer | None = None
-    """Reads for the baselines in place of the model."""
-    endpoints: Mapping[str, Answerer] | None = None
-    """System -> who hears for it."""
+    model: ChatModel | None = None
+    """The audio model; answers for the text baselines where there is no `backbone`."""
+    backbone: ChatModel | None = None
+    """Text model for the baselines and the cascade."""
+    endpoints: Mapping[str, ChatModel] | None = None
+    """Name of a system -> its audio endpoint."""
 
 
 def check_names(names: Sequence[str], endpoints: Sequence[str] = ()) -> None:
-    """Raise ConfigError if a system is unknown or named twice, or an endpoint takes its name."""
+    """Raise ConfigError if a system is unknown or named twice, or an endpoint has its name."""
     if not names:
         raise ConfigError("systems is empty", fix=f"list some of {', '.join(BUILT_IN)}")
     for name in names:
@@ -156,107 +183,108 @@ def check_names(names: Sequence[str], endpoints: Sequence[str] = ()) -> None:
             raise ConfigError(f'system "{name}" is named twice', fix="name it once")
     for name in endpoints:
         if name in (*BUILT_IN, "chance"):
-            raise ConfigError(f'"{name}" is no name for an endpoint', fix="give it another name")
+            raise ConfigError(f'"{name}" cannot name an endpoint', fix="rename the endpoint")
 
 
-def needs_model(names: Sequence[str]) -> bool:
-    """Tell whether the weights of the model are needed."""
+def needs_audio_model(names: Sequence[str]) -> bool:
+    """Return whether a system uses the audio model."""
     return MODEL in names or CASCADE in names
 
 
-def reads(names: Sequence[str]) -> bool:
-    """Tell whether somebody has to read texts."""
+def needs_text_model(names: Sequence[str]) -> bool:
+    """Return whether a system is a text baseline."""
     return any(name in BASELINES for name in names)
 
 
 def make_systems(
     names: Sequence[str],
     items: Sequence[Item],
-    answerers: Answerers,
+    models: Models,
     benchmark: Benchmark,
     *,
     transcribe: bool,
 ) -> list[System]:
-    """Return the systems of these names.
+    """Create the systems of these names.
 
     Args:
-        names: of `BUILT_IN`, or of endpoints.
-        items: all of the run.
-        answerers: who can be asked.
-        benchmark: whose items they are.
-        transcribe: whether the model is told what it recognises, beside hearing it.
+        names: from `BUILT_IN`, or names of endpoints.
+        items: all items of the run.
+        models: models that are loaded.
+        benchmark: benchmark of the items.
+        transcribe: give the model its own transcription of each clip, beside the clip.
 
     Raises:
-        ConfigError: a system is unknown, nobody is there to be asked, or it has nothing to say to
-            any item.
+        ConfigError: a system is unknown, its model is not loaded, or it cannot answer any item.
     """
-    endpoints = answerers.endpoints or {}
-    check_names(names, list(endpoints))
-    return [_make(name, items, answerers, benchmark, transcribe) for name in names]
+    check_names(names, list(models.endpoints or {}))
+    return [_make(name, items, models, benchmark, transcribe) for name in names]
 
 
 def missing_clips(item: Item) -> bool:
-    """Tell whether a clip of an item is not where it should be."""
-    return not all(Path(ref.audio).is_file() for ref in _clips(item))
+    """Return whether the file of a clip does not exist."""
+    return not all(Path(ref.audio).is_file() for ref in item.clips)
 
 
 def _make(
-    name: str, items: Sequence[Item], answerers: Answerers, benchmark: Benchmark, transcribe: bool
+    name: str, items: Sequence[Item], models: Models, benchmark: Benchmark, transcribe: bool
 ) -> System:
     if name in FIXED:
-        says = (
+        answers = (
             always_first(items)
             if name == "always first"
             else majority(items, closed_sets=benchmark.closed_sets)
         )
-        if not says:
+        if not answers:
             raise ConfigError(
                 f"no item of {benchmark.name} has choices", fix=f'leave the system "{name}" out'
             )
-        return Fixed(name=name, says=says)
-    if answerers.endpoints and name in answerers.endpoints:
-        return Asked(name=name, hears=True, answerer=answerers.endpoints[name], form=_as_asked)
-    model = answerers.model
+        return ConstantSystem(name=name, answers=answers)
+    if models.endpoints and name in models.endpoints:
+        endpoint = models.endpoints[name]
+        return ModelSystem(name=name, model=endpoint, build_prompts=_messages, takes_audio=True)
     if name in BASELINES:
         if name == "oracle" and not any(item.described for item in items):
             raise ConfigError(
-                f"{benchmark.name} knows nothing of its clips that could be told in words",
+                f"{benchmark.name} has no descriptions of its clips",
                 fix='leave the system "oracle" out',
             )
-        reader = answerers.backbone or model
-        form = BASELINES[name]
-        return Asked(
+        prompt = BASELINES[name]
+        return ModelSystem(
             name=name,
-            answerer=_there(reader, name),
-            form=lambda these: [form(item) for item in these],
+            model=_loaded(models.backbone or models.model, name),
+            build_prompts=lambda these: [prompt(item) for item in these],
         )
-    hearer = _there(model, name)
+    model = _loaded(models.model, name)
     if name == CASCADE:
-        reader = answerers.backbone or hearer
-        return Asked(name=name, recognises=True, answerer=reader, form=_cascade(hearer))
-    return Asked(
+        return ModelSystem(
+            name=name,
+            model=models.backbone or model,
+            build_prompts=_cascade(model),
+            takes_transcriptions=True,
+        )
+    return ModelSystem(
         name=name,
-        hears=True,
-        answerer=hearer,
-        form=_transcribed(hearer) if transcribe else _as_asked,
+        model=model,
+        build_prompts=_transcribed(model) if transcribe else _messages,
+        takes_audio=True,
     )
 
 
-def _there(answerer: Answerer | None, name: str) -> Answerer:
-    if answerer is None:
-        raise ConfigError(f'nobody can answer as "{name}"', fix="name a model")
-    return answerer
+def _loaded(model: ChatModel | None, name: str) -> ChatModel:
+    if model is None:
+        raise ConfigError(f'no model for the system "{name}"', fix="give --model")
+    return model
 
 
-def _as_asked(items: Sequence[Item]) -> list[Conversation]:
+def _messages(items: Sequence[Item]) -> list[Conversation]:
     return [item.messages for item in items]
 
 
-def _transcribed(answerer: Answerer) -> Form:
-    """Tell the model what it recognises, as when a user asks it."""
+def _transcribed(model: ChatModel) -> BuildPrompts:
+    """Return prompts with the model's own transcriptions, as when a user asks it."""
 
-    def form(items: Sequence[Item]) -> list[Conversation]:
-        texts = iter(_recognise(answerer, items))
+    def build(items: Sequence[Item]) -> list[Conversation]:
+        texts = iter(_transcribe(model, items))
         return [
             tuple(
                 replace(m, audios=tuple(replace(ref, text=next(texts)) for ref in m.audios))
@@ -265,32 +293,28 @@ def _transcribed(answerer: Answerer) -> Form:
             for item in items
         ]
 
-    return form
+    return build
 
 
-def _cascade(answerer: Answerer) -> Form:
-    def form(items: Sequence[Item]) -> list[Conversation]:
-        texts = iter(_recognise(answerer, items))
-        return [tell(item, *[next(texts) for _ in _clips(item)]) for item in items]
+def _cascade(model: ChatModel) -> BuildPrompts:
+    def build(items: Sequence[Item]) -> list[Conversation]:
+        texts = iter(_transcribe(model, items))
+        return [tell(item, *[next(texts) for _ in item.clips]) for item in items]
 
-    return form
-
-
-def _recognise(answerer: Answerer, items: Sequence[Item]) -> list[str]:
-    return answerer.transcribe([ref for item in items for ref in _clips(item)])
+    return build
 
 
-def _clips(item: Item) -> list[AudioRef]:
-    return [ref for message in item.messages for ref in message.audios]
+def _transcribe(model: ChatModel, items: Sequence[Item]) -> list[str]:
+    return model.transcribe([ref for item in items for ref in item.clips])
 
 
 def _pairs(items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
-    """Yield items, each with a clip of another item that holds other bytes."""
+    """Yield items, each with the path of another item's clip whose bytes differ."""
     last: tuple[Item, str] | None = None
     for item in items:
-        if not _clips(item) or missing_clips(item):
+        if not item.clips or missing_clips(item):
             continue
-        clip = str(_clips(item)[0].audio)
+        clip = str(item.clips[0].audio)
         with Path(clip).open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         if last is not None and content != last[1]:
@@ -299,8 +323,8 @@ def _pairs(items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
             last = item, content
 
 
-def _silent(item: Item) -> Conversation:
-    """Return the conversation with the clips, and nothing said of what is spoken in them."""
+def _untranscribed(item: Item) -> Conversation:
+    """Return the conversation with its clips, without their transcriptions."""
     return tuple(
         replace(m, audios=tuple(replace(ref, text=NO_TRANSCRIPTION) for ref in m.audios))
         for m in item.messages
@@ -308,8 +332,8 @@ def _silent(item: Item) -> Conversation:
 
 
 def _with_clip(item: Item, clip: str) -> Item:
-    """Return an item whose first clip is another one."""
-    own = _clips(item)[0]
+    """Return the item with its first clip replaced."""
+    own = item.clips[0]
     return replace(
         item,
         messages=tuple(

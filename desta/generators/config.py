@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from desta.errors import ConfigError
-from desta.model.config import AUTO
+from desta.model.config import AUTO, Dtype, Quantization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,3 +113,15 @@ class ScriptedEngine:
 
 
 Engine = LocalEngine | VllmEngine | OpenAIEngine | ScriptedEngine
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """A text generator: a backbone, its engine and its number formats."""
+
+    backbone: str
+    """Hub id, zoo name, directory or GGUF file."""
+    engine: Engine = field(default_factory=LocalEngine)
+    dtype: Dtype = "auto"
+    backbone_dtype: Dtype = "bfloat16"
+    backbone_quantization: Quantization | None = None

@@ -219,10 +219,11 @@ def test_unknown_sources_benchmarks_and_empty_corpora_are_refused(tmp_path: Path
     custom = ("describe", "custom", tmp_path, "--recipe", tmp_path / "corpus.yaml", "--out", out)
     refused(run_desta(*custom), "mine")
     refused(run_desta("describe", "custom", tmp_path, "--out", out), "--recipe")
-    for option in ("limit", "system"):
-        asked = ("eval", "attributes", f"--{option}", 5)
-        refused(run_desta(*asked), f"--{option} says nothing to the benchmark attributes")
-    refused(run_desta("eval", "text", "--retry"), "--retry says nothing to the benchmark text")
+    refused(run_desta("eval", "attributes", "--data", out), 'unknown key "data.path"')
+    for option in ("limit", "batch_size"):
+        asked = ("eval", "text", "--set", f"{option}=5")
+        refused(run_desta(*asked), f"{option} cannot be used with the benchmark text")
+    refused(run_desta("eval", "text", "--retry"), "--retry cannot be used with the benchmark text")
     refused(run_desta("eval", "sakura"), "the data of sakura are not given", "give --data")
     refused(run_desta("eval", "mmlu", "--recipe", tmp_path / "corpus.yaml"), "unknown benchmark")
     named = ("describe", "tuxpaint", tmp_path, "--out", out, "--set", "name=mine")

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from desta import DeSTA25AudioModel
 from desta.errors import DataError
-from desta.evaluation.benchmarks.text import TextConfig, evaluate_text
+from desta.evaluation.benchmarks.text import TextData, evaluate_text
+from desta.evaluation.recipe import EvalRecipe
 from desta.inference.audio_encoding import Heard
 from desta.inference.conversation import Conversation, user_message
 from desta.inference.engine import Engine
@@ -74,7 +75,8 @@ def test_text_alone_is_answered_as_by_the_bare_backbone(
         return backbone, tokenizer
 
     monkeypatch.setattr("desta.evaluation.benchmarks.text.load_backbone", shy)
-    scores = evaluate_text(TextConfig(model=published_tiny, max_new_tokens=16), engine, tmp_path)
+    recipe = EvalRecipe(data=TextData(), max_new_tokens=16)
+    scores = evaluate_text(recipe, engine, tmp_path)
     assert (scores["equal"], scores["total"]) == (10, 10)
     assert any(row["model"] for row in scores["rows"])
 

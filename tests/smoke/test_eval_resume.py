@@ -18,17 +18,19 @@ from desta import audio
 from desta.config import dump_recipe
 from desta.errors import ConfigError, DataError
 from desta.evaluation import runner
-from desta.evaluation.benchmarks.attributes import ATTRIBUTES, ClipSet, EvalConfig
+from desta.evaluation.benchmarks.attributes import ATTRIBUTES, AttributesData, ClipSet
 from desta.evaluation.journal import Shard, lock
 from desta.evaluation.merge import merge
-from desta.evaluation.models import weights_of
+from desta.evaluation.models import weights_fingerprint
+from desta.evaluation.recipe import EvalRecipe
 from desta.evaluation.rescore import score_again
 from desta.evaluation.scores import score
-from desta.evaluation.systems import Answerers
+from desta.evaluation.systems import Models
 from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message
 
 NUM_CLIPS = 40
+Recipe = EvalRecipe[AttributesData]
 FILES = ("plan.json", "results.jsonl", "scores.json")
 
 
@@ -70,7 +72,7 @@ class DeafAnswerer(PitchAnswerer):
 
 
 def evaluate(
-    config: EvalConfig,
+    config: Recipe,
     answerer: PitchAnswerer,
     out: Path,
     shard: Shard | None = None,
@@ -80,16 +82,16 @@ def evaluate(
     return runner.evaluate(
         ATTRIBUTES,
         config,
-        lambda: Answerers(model=answerer),
+        lambda _: Models(model=answerer),
         out,
-        weights=weights_of(config.model),
+        weights=weights_fingerprint(config.model),
         shard=shard,
         retry=retry,
     )
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> EvalConfig:
+def config(tmp_path: Path) -> Recipe:
     lines = []
     for number in range(NUM_CLIPS):
         pitch = ("High", "Low")[number % 2]
@@ -108,10 +110,10 @@ def config(tmp_path: Path) -> EvalConfig:
     (tmp_path / "clips.jsonl").write_text("".join(lines), encoding="utf-8")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"weights")
-    return EvalConfig(
-        model=tmp_path / "model",
-        clips=(ClipSet(path=tmp_path / "clips.jsonl", root=tmp_path),),
-        attributes={"Pitch": ()},
+    clips = ClipSet(path=tmp_path / "clips.jsonl", root=tmp_path)
+    return EvalRecipe(
+        data=AttributesData(clips=(clips,), attributes={"Pitch": ()}),
+        model=str(tmp_path / "model"),
         batch_size=3,
     )
 
@@ -125,20 +127,20 @@ def balanced(scores: dict, system: str) -> float:
     return row["balanced_accuracy"]["value"]
 
 
-def run_in_child(config: EvalConfig, out: Path, seconds: float) -> subprocess.Popen[bytes]:
+def run_in_child(config: Recipe, out: Path, seconds: float) -> subprocess.Popen[bytes]:
     program = (
         "import importlib.util, pathlib, sys\n"
-        "from desta.evaluation.benchmarks.attributes import EvalConfig\n"
-        "from desta.config import load_recipe\n"
+        "from desta.evaluation.benchmarks.attributes import AttributesData\n"
+        "from desta.evaluation.recipe import load_eval_recipe\n"
         "spec = importlib.util.spec_from_file_location('this', sys.argv[1])\n"
         "this = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(this)\n"
         "answerer = this.PitchAnswerer(seconds=float(sys.argv[4]))\n"
-        "config = load_recipe(pathlib.Path(sys.argv[2]), EvalConfig)\n"
+        "config = load_eval_recipe(pathlib.Path(sys.argv[2]), AttributesData)\n"
         "print('begun', flush=True)\n"
         "this.evaluate(config, answerer, pathlib.Path(sys.argv[3]))\n"
     )
-    recipe = config.model.parent / "recipe.yaml"
+    recipe = out.parent / "recipe.yaml"
     recipe.write_text(dump_recipe(config), encoding="utf-8")
     return subprocess.Popen(
         [sys.executable, "-c", program, __file__, str(recipe), str(out), str(seconds)],
@@ -149,7 +151,7 @@ def run_in_child(config: EvalConfig, out: Path, seconds: float) -> subprocess.Po
 
 @pytest.mark.parametrize("num_kills", [8, pytest.param(30, marks=pytest.mark.slow)])
 def test_killed_evaluation_continues_to_the_same_bytes(
-    config: EvalConfig, tmp_path: Path, num_kills: int
+    config: Recipe, tmp_path: Path, num_kills: int
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     evaluate(config, PitchAnswerer(), whole)
@@ -181,7 +183,7 @@ def test_killed_evaluation_continues_to_the_same_bytes(
     assert answerer.num_answered < len(rows)
 
 
-def test_two_processes_do_not_write_into_one_journal(config: EvalConfig, tmp_path: Path) -> None:
+def test_two_processes_do_not_write_into_one_journal(config: Recipe, tmp_path: Path) -> None:
     evaluate(config, PitchAnswerer(), tmp_path / "whole")
     out = tmp_path / "shared"
     child = run_in_child(config, out, seconds=0.05)
@@ -201,7 +203,7 @@ def test_two_processes_do_not_write_into_one_journal(config: EvalConfig, tmp_pat
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_merged_shards_are_one_run(config: EvalConfig, tmp_path: Path, count: int) -> None:
+def test_merged_shards_are_one_run(config: Recipe, tmp_path: Path, count: int) -> None:
     evaluate(config, PitchAnswerer(), tmp_path / "whole")
     folders = [tmp_path / "here", *[tmp_path / "there"] * (count - 1)]
     for number in reversed(range(count)):
@@ -214,9 +216,7 @@ def test_merged_shards_are_one_run(config: EvalConfig, tmp_path: Path, count: in
     assert contents(folders[0]) == contents(tmp_path / "whole")
 
 
-def test_shards_that_are_not_one_evaluation_are_not_merged(
-    config: EvalConfig, tmp_path: Path
-) -> None:
+def test_shards_that_are_not_one_evaluation_are_not_merged(config: Recipe, tmp_path: Path) -> None:
     out, other = tmp_path / "out", tmp_path / "other"
     evaluate(config, PitchAnswerer(), out, Shard(number=0, count=2))
     with pytest.raises(DataError, match=r"results-1-of-2\.jsonl is missing"):
@@ -236,15 +236,13 @@ def test_shards_that_are_not_one_evaluation_are_not_merged(
         merge([out])
 
 
-def test_a_system_that_hears_every_clip_alike_is_not_scored(
-    config: EvalConfig, tmp_path: Path
-) -> None:
+def test_a_system_that_hears_every_clip_alike_is_not_scored(config: Recipe, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the audio does not reach it"):
         evaluate(config, DeafAnswerer(), tmp_path / "out")
     assert not (tmp_path / "out" / "results.jsonl").exists()
 
 
-def test_batches_hold_clips_of_one_length(config: EvalConfig, tmp_path: Path) -> None:
+def test_batches_hold_clips_of_one_length(config: Recipe, tmp_path: Path) -> None:
     for number in range(0, NUM_CLIPS, 4):
         soundfile.write(tmp_path / f"{number}.wav", np.zeros(3200), 16000)
 
@@ -256,21 +254,21 @@ def test_batches_hold_clips_of_one_length(config: EvalConfig, tmp_path: Path) ->
     assert len(set(seconds)) == 2
 
 
-def test_finished_evaluation_asks_nothing_again(config: EvalConfig, tmp_path: Path) -> None:
+def test_finished_evaluation_asks_nothing_again(config: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = evaluate(config, PitchAnswerer(), out)
 
-    def load() -> Answerers:
+    def load(recipe: Recipe) -> Models:
         raise AssertionError("nobody is loaded, nor any endpoint asked whether it hears")
 
-    weights = weights_of(config.model)
+    weights = weights_fingerprint(config.model)
     for retry in (False, True):
         again = runner.evaluate(ATTRIBUTES, config, load, out, weights=weights, retry=retry)
         assert again == first
 
 
 def test_model_that_hears_is_right_and_one_without_audio_is_at_chance(
-    config: EvalConfig, tmp_path: Path
+    config: Recipe, tmp_path: Path
 ) -> None:
     scores = evaluate(config, PitchAnswerer(), tmp_path / "out")
 
@@ -278,7 +276,7 @@ def test_model_that_hears_is_right_and_one_without_audio_is_at_chance(
     assert balanced(scores, "no audio") == balanced(scores, "chance") == 0.5
 
 
-def test_score_needs_the_answers_alone(config: EvalConfig, tmp_path: Path) -> None:
+def test_score_needs_the_answers_alone(config: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "out"
     scores = evaluate(config, PitchAnswerer(), out)
     (out / "scores.json").unlink()
@@ -289,7 +287,7 @@ def test_score_needs_the_answers_alone(config: EvalConfig, tmp_path: Path) -> No
 
 
 def test_clip_that_cannot_be_heard_is_counted_and_the_others_are_answered(
-    config: EvalConfig, tmp_path: Path
+    config: Recipe, tmp_path: Path
 ) -> None:
     for number in (4, 7):
         (tmp_path / f"{number}.wav").write_text(f"no audio {number}", encoding="utf-8")
@@ -305,7 +303,7 @@ def test_clip_that_cannot_be_heard_is_counted_and_the_others_are_answered(
     assert balanced(scores, "model") == 1.0
 
 
-def test_too_many_failing_clips_fail_the_evaluation(config: EvalConfig, tmp_path: Path) -> None:
+def test_too_many_failing_clips_fail_the_evaluation(config: Recipe, tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.wav").unlink()
 
@@ -332,7 +330,7 @@ def mend(folder: Path, whole: dict[int, bytes]) -> None:
 
 
 def test_only_what_has_no_answer_is_asked_again_once_its_clip_is_mended(
-    config: EvalConfig, tmp_path: Path
+    config: Recipe, tmp_path: Path
 ) -> None:
     evaluate(config, PitchAnswerer(), tmp_path / "whole")
     whole = {n: (tmp_path / f"{n}.wav").read_bytes() for n in (4, 7, 9)}
@@ -359,7 +357,7 @@ def test_only_what_has_no_answer_is_asked_again_once_its_clip_is_mended(
     assert set(after) == set((tmp_path / "whole/results.jsonl").read_bytes().splitlines())
 
 
-def test_asking_again_goes_on_where_it_was_cut_off(config: EvalConfig, tmp_path: Path) -> None:
+def test_asking_again_goes_on_where_it_was_cut_off(config: Recipe, tmp_path: Path) -> None:
     config = replace(config, batch_size=1, max_skipped_share=1.0)
     whole = {n: (tmp_path / f"{n}.wav").read_bytes() for n in (1, 2, 3)}
     mend(tmp_path, dict.fromkeys(whole, b"no audio"))
@@ -380,7 +378,7 @@ def test_asking_again_goes_on_where_it_was_cut_off(config: EvalConfig, tmp_path:
 
 
 def test_other_weights_or_recipe_in_the_same_folder_are_an_error(
-    config: EvalConfig, tmp_path: Path
+    config: Recipe, tmp_path: Path
 ) -> None:
     evaluate(config, PitchAnswerer(), tmp_path / "out")
 
@@ -391,7 +389,7 @@ def test_other_weights_or_recipe_in_the_same_folder_are_an_error(
         evaluate(config, PitchAnswerer(), tmp_path / "out")
 
 
-def test_merging_keeps_what_was_asked_again(config: EvalConfig, tmp_path: Path) -> None:
+def test_merging_keeps_what_was_asked_again(config: Recipe, tmp_path: Path) -> None:
     config = replace(config, batch_size=1, max_skipped_share=1.0)
     evaluate(config, PitchAnswerer(), tmp_path / "whole")
     whole = {n: (tmp_path / f"{n}.wav").read_bytes() for n in (1, 2, 3, 4)}
@@ -417,9 +415,7 @@ def test_merging_keeps_what_was_asked_again(config: EvalConfig, tmp_path: Path) 
     )
 
 
-def test_nobody_scores_or_merges_what_is_being_asked_again(
-    config: EvalConfig, tmp_path: Path
-) -> None:
+def test_nobody_scores_or_merges_what_is_being_asked_again(config: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for number in range(2):
         evaluate(config, PitchAnswerer(), out, Shard(number=number, count=2))

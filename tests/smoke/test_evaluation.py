@@ -89,7 +89,7 @@ def system(scores: dict[str, Any], name: str) -> dict[str, Any]:
 def test_sakura_by_the_model_and_its_baselines(
     sakura: Path, published_tiny: Path, tmp_path: Path
 ) -> None:
-    options = ("--set", "subsets=[Animal, Gender]")
+    options = ("--set", "data.subsets=[Animal, Gender]")
     out = tmp_path / "out"
     scores = ask("sakura", sakura, published_tiny, out, *options)
 

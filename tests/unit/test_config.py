@@ -195,11 +195,11 @@ def test_where_there_is_no_recipe_nobody_is_sent_to_it() -> None:
     assert caught.value.fix.startswith("give --set steps=")
 
 
-def test_every_recipe_of_the_project_loads() -> None:
+def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> None:
     from desta.construction.config import ConstructConfig
-    from desta.evaluation.benchmarks.attributes import EvalConfig
-    from desta.evaluation.benchmarks.text import TextConfig
-    from desta.evaluation.recipe import SuiteRecipe
+    from desta.evaluation.benchmarks.attributes import AttributesData
+    from desta.evaluation.benchmarks.text import TextData
+    from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe
     from desta.sources.custom import CustomRecipe
     from desta.sources.lhotse import LhotseRecipe
     from desta.training.config import TrainConfig
@@ -210,14 +210,19 @@ def test_every_recipe_of_the_project_loads() -> None:
         "lhotse_corpus.yaml": LhotseRecipe,
         "demo/data.yaml": ConstructConfig,
         "demo/train.yaml": TrainConfig,
-        "demo/eval.yaml": EvalConfig,
-        "evaluation.yaml": SuiteRecipe,
-        "demo/text.yaml": TextConfig,
+    }
+    data = {
+        "demo/eval.yaml": AttributesData,
+        "evaluation.yaml": BenchmarkFiles,
+        "demo/text.yaml": TextData,
     }
     folder = Path(__file__).parents[2] / "recipes"
-    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*.yaml")} == set(kinds)
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*.yaml")} == {*kinds, *data}
     for name, kind in kinds.items():
         load_recipe(folder / name, kind)
+    for name, section in data.items():
+        load_eval_recipe(folder / name, section)
+    assert not caplog.text  # all keys are those of now
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from desta.attributes.raw import NO_VALUE, measure_clip
 from desta.construction import filters
 from desta.construction.pipeline import construct
 from desta.errors import ConfigError, DataError, NoNumberError, UnavailableError
-from desta.evaluation.models import Reader
+from desta.evaluation.models import TextModel
 from desta.generators.base import Completion, OnOutcome, Outcome, Refusal, as_text
 from desta.generators.batch import ask
 from desta.generators.scripted import ScriptedGenerator
@@ -354,7 +354,7 @@ def test_a_measure_that_is_no_number_is_no_value(
 
 
 def test_half_a_character_is_refused_alone_by_whoever_reads() -> None:
-    reader = Reader(ScriptedGenerator(speak))
+    reader = TextModel(ScriptedGenerator(speak))
     said = reader.answer([talks for talks in talk("a", "\ud800", "b").values()], Sampling())
     assert [isinstance(answer, str) for answer in said] == [True, False, True]
 

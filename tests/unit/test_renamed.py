@@ -1,15 +1,26 @@
 """Names of before are understood, and the new one is told."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from desta.config import load_recipe
+from desta.config import load_recipe, to_plain
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
+from desta.evaluation.benchmarks.attributes import AttributesData
+from desta.evaluation.benchmarks.table import BENCHMARKS
+from desta.evaluation.benchmarks.text import TextData
 from desta.evaluation.judge.ask import JudgeRecipe
+from desta.evaluation.recipe import (
+    BenchmarkFiles,
+    build_eval_recipe,
+    load_eval_recipe,
+    resolve,
+)
+from desta.evaluation.runner import current_config
 from desta.inference.desta25 import DeSTA25AudioModel
 from desta.inference.engine import Engine
 from desta.model import checkpoint
@@ -119,3 +130,63 @@ def test_one_spelling_of_the_option_is_shown_and_both_are_taken(
         run = run_desta(*verb, "--model", published_tiny, option, "int3")
         assert run.returncode == 2
         assert run.stderr.startswith(f"{told}error: quantization 'int3' is unknown"), run.stderr
+
+
+CLIPS = [{"path": "c", "root": "r"}]
+ATTRIBUTES = {"clips": CLIPS, "attributes": {"Gender": ["Male"]}, "per_value": 3, "seed": 1}
+BEFORE: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
+    "attributes": (
+        AttributesData,
+        {"model": "m", **ATTRIBUTES, "baselines": ["oracle"]},
+        {"model": "m", "data": ATTRIBUTES, "systems": ["model", "oracle"]},
+    ),
+    "text": (
+        TextData,
+        {"model": "m", "prompts": ["Hello?"]},
+        {"model": "m", "data": {"prompts": ["Hello?"]}},
+    ),
+    "sakura": (
+        BenchmarkFiles,
+        {"data": "d", "revision": "v", "audio": "a", "subsets": ["Animal"], "limit": 2},
+        {
+            "data": {"path": "d", "revision": "v", "audio": "a", "subsets": ["Animal"]},
+            "limit": 2,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_an_evaluation_recipe_of_before_is_read_and_its_new_keys_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    section, before, now = BEFORE[name]
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(yaml.safe_dump(before))
+    new.write_text(yaml.safe_dump(now))
+    recipe = load_eval_recipe(new, section)
+    assert not caplog.text
+    assert load_eval_recipe(old, section) == recipe
+    for key in before.keys() - now.keys():
+        assert f'"{key}" is now called "{"systems" if key == "baselines" else f"data.{key}"}"' in (
+            caplog.text
+        )
+    overrides = [f"{key}={json.dumps(value)}" for key, value in before.items()]
+    assert load_eval_recipe(None, section, overrides) == recipe
+    assert load_eval_recipe(new, section, overrides) == recipe
+
+
+def test_a_key_of_an_evaluation_under_two_names_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    for keys in ({"data": {"audio": "a"}, "audio": "b"}, {"systems": ["model"], "baselines": []}):
+        path.write_text(yaml.safe_dump(keys))
+        with pytest.raises(ConfigError, match="under two names"):
+            load_eval_recipe(path, BenchmarkFiles)
+
+
+def test_an_evaluation_of_before_goes_on() -> None:
+    benchmark = BENCHMARKS["attributes"]
+    before = BEFORE["attributes"][1] | {"batch_size": 16, "max_new_tokens": 32}
+    now = build_eval_recipe(BEFORE["attributes"][2] | {"device": "cpu"}, AttributesData, where="")
+    assert current_config(before, benchmark) == to_plain(resolve(now, benchmark))
+    assert current_config({"clips": 3}, benchmark) != to_plain(resolve(now, benchmark))

@@ -29,12 +29,10 @@ from desta.construction.messages import training_messages
 from desta.construction.prompts import Prompt
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import MODEL, Benchmark, Result
-from desta.evaluation.baselines import tell
+from desta.evaluation.baselines import NO_AUDIO, tell
 from desta.evaluation.choices import named_choices
 from desta.evaluation.items import Item, Report, Score, count_notes, find, tabulate
 from desta.evaluation.metrics import Estimate, accuracy, balanced_accuracy, confusion_matrix
-from desta.evaluation.systems import check_names
-from desta.model.config import AUTO
 from desta.records import (
     NO_TRANSCRIPTION,
     AudioRef,
@@ -70,11 +68,9 @@ class ClipSet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalConfig:
-    """Recipe of `desta eval attributes`."""
+class AttributesData:
+    """Data section of the recipe of `attributes`."""
 
-    model: Path
-    """Directory of a trained model."""
     clips: tuple[ClipSet, ...]
     attributes: Mapping[str, tuple[str, ...]]
     """Attributes to ask for, each with its closed set; an empty list: all values in the clips."""
@@ -82,38 +78,19 @@ class EvalConfig:
     """Clips per value, attribute and group, drawn by `seed`; null: all."""
     system_prompt: str = ""
     """As in training; empty: none."""
-    baselines: tuple[str, ...] = ("no audio",)
-    """Who else answers, beside chance: names of `systems.BUILT_IN`."""
-    max_new_tokens: int = 32
-    batch_size: int = 16
-    device: str = AUTO
-    """Where the model computes: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
-    max_skipped_share: float = 0.05
-    """Share of questions whose clip may fail before the evaluation itself does, in [0, 1]."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("clips", "attributes"):
             if not getattr(self, name):
-                raise ConfigError(f"{name} is empty", fix=f"list at least one under `{name}:`")
-        for name in ("batch_size", "max_new_tokens", "per_value"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} = {value} leaves nothing to do", fix="give 1 or more")
-        check_names(self.systems)
-
-    @property
-    def systems(self) -> tuple[str, ...]:
-        """Who answers, in order."""
-        return (MODEL, *self.baselines)
-
-    @property
-    def transcribe(self) -> bool:
-        """Never: what is said would tell the language."""
-        return False
+                raise ConfigError(f"data.{name} is empty", fix=f"list at least one under `{name}:`")
+        if self.per_value is not None and self.per_value < 1:
+            raise ConfigError(
+                f"data.per_value = {self.per_value} leaves nothing to do", fix="give 1 or more"
+            )
 
 
-def load_examples(config: EvalConfig) -> list[Item]:
+def load_examples(data: AttributesData) -> list[Item]:
     """Turn held-out clips into questions, ordered by attribute, group and duration.
 
     Raises:
@@ -122,21 +99,21 @@ def load_examples(config: EvalConfig) -> list[Item]:
     """
     clips = [
         (group, clip)
-        for group in config.clips
+        for group in data.clips
         for clip in read_clips(group.path)
         if clip.split == group.split
     ]
     examples = []
-    for attribute, wanted in config.attributes.items():
+    for attribute, wanted in data.attributes.items():
         choices = _closed_set(attribute, wanted, [clip for _, clip in clips])
         by_group: dict[str, list[tuple[ClipSet, Clip]]] = defaultdict(list)
         for group, clip in clips:
             if clip.attributes.get(attribute) in choices:
                 by_group[group.group].append((group, clip))
         for members in by_group.values():
-            drawn = _draw(members, attribute, config)
+            drawn = _draw(members, attribute, data)
             drawn.sort(key=lambda member: (member[1].duration, member[1].id))  # little padding
-            examples += [_example(g, c, attribute, choices, config) for g, c in drawn]
+            examples += [_example(g, c, attribute, choices, data) for g, c in drawn]
     for id, count in Counter(example.id for example in examples).items():
         if count > 1:
             raise DataError(
@@ -236,27 +213,27 @@ def _closed_set(attribute: str, wanted: Sequence[str], clips: Iterable[Clip]) ->
 
 
 def _draw(
-    members: Sequence[tuple[ClipSet, Clip]], attribute: str, config: EvalConfig
+    members: Sequence[tuple[ClipSet, Clip]], attribute: str, data: AttributesData
 ) -> list[tuple[ClipSet, Clip]]:
     by_value: dict[str, list[tuple[ClipSet, Clip]]] = defaultdict(list)
     for member in members:
         by_value[member[1].attributes[attribute]].append(member)
 
     def lot(member: tuple[ClipSet, Clip]) -> str:  # by id: other clips do not change the draw
-        return hashlib.sha256(f"{config.seed}:{member[1].id}".encode()).hexdigest()
+        return hashlib.sha256(f"{data.seed}:{member[1].id}".encode()).hexdigest()
 
-    return [m for group in by_value.values() for m in sorted(group, key=lot)[: config.per_value]]
+    return [m for group in by_value.values() for m in sorted(group, key=lot)[: data.per_value]]
 
 
 def _example(
-    group: ClipSet, clip: Clip, attribute: str, choices: tuple[str, ...], config: EvalConfig
+    group: ClipSet, clip: Clip, attribute: str, choices: tuple[str, ...], data: AttributesData
 ) -> Item:
     question = QUESTIONS.get(attribute, f"Tell me the {attribute.lower()} of what you hear here.")
     heard = AudioRef(audio=str(group.root / clip.audio), text=NO_TRANSCRIPTION)
     prompt = Prompt(text=question, kind="ask")
     item = Item(
         id=f"{group.group}/{attribute}/{clip.id}",
-        messages=training_messages(config.system_prompt, prompt, heard),
+        messages=training_messages(data.system_prompt, prompt, heard),
         question=question,
         target=clip.attributes[attribute],
         choices=choices,
@@ -268,12 +245,14 @@ def _example(
 
 ATTRIBUTES = Benchmark(
     name="attributes",
-    recipe=EvalConfig,
+    data=AttributesData,
     load=load_examples,
     version=lambda items: "2",
     score=score_item,
     aggregate=aggregate,
     max_new_tokens=32,
+    systems=(MODEL, NO_AUDIO),
+    transcribe=False,  # the words of a clip would give away its language
     closed_sets=True,
     details=confusions,
 )

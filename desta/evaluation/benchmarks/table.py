@@ -20,7 +20,7 @@ from desta.evaluation.benchmarks.voicebench import files as voicebench_files
 from desta.evaluation.benchmarks.voicebench import score as voicebench
 from desta.evaluation.benchmarks.voicebench.ifeval import ifeval_column
 from desta.evaluation.items import Item, Report, Score
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.files import UNWRITABLE
 
 HUB = "hub"
@@ -47,9 +47,9 @@ def load_questions(benchmark: Benchmark, data: str, answered: Sequence[Item] = (
         answered: what was; parts that are asked only by name are among the questions where it
             holds answers to them.
     """
-    recipe = SuiteRecipe(data=data)
-    asked = benchmark.load(recipe)
-    return [*asked, *benchmark.optional(recipe, answered)] if benchmark.optional else asked
+    files = BenchmarkFiles(path=data)
+    asked = benchmark.load(files)
+    return [*asked, *benchmark.optional(files, answered)] if benchmark.optional else asked
 
 
 def rescore(benchmark: Benchmark, result: Result) -> Result:
@@ -59,12 +59,8 @@ def rescore(benchmark: Benchmark, result: Result) -> Result:
     return result.scored(benchmark.score(result.item, result.output, result.replies))
 
 
-def _drawn(load: Callable[[SuiteRecipe], list[Item]]) -> Callable[[SuiteRecipe], list[Item]]:
-    return lambda recipe: recipe.drawn(load(recipe))
-
-
-def _load_mmau(layout: mmau.Layout, recipe: SuiteRecipe) -> list[Item]:
-    return mmau.load_items(recipe.place([*layout.files, "**"]), layout, recipe.audio)
+def _load_mmau(layout: mmau.Layout, files: BenchmarkFiles) -> list[Item]:
+    return mmau.load_items(files.place([*layout.files, "**"]), layout, files.audio)
 
 
 def _score_mmau(layout: mmau.Layout, item: Item, output: str, replies: Sequence[str]) -> Score:
@@ -75,29 +71,29 @@ def _sum_up_mmau(layout: mmau.Layout, results: Sequence[Result], version: str) -
     return mmau.aggregate(_scores(results), version, layout)
 
 
-def _load_sakura(recipe: SuiteRecipe) -> list[Item]:
-    return sakura.load_items(recipe.place(), recipe.chosen(sakura.TRACKS))
+def _load_sakura(files: BenchmarkFiles) -> list[Item]:
+    return sakura.load_items(files.place(), files.chosen(sakura.TRACKS))
 
 
 def _score_sakura(item: Item, output: str, replies: Sequence[str]) -> Score:
     return sakura.score_item(item, output, replies[-1] if replies else None)
 
 
-def _load_dynamic_superb(recipe: SuiteRecipe) -> list[Item]:
+def _load_dynamic_superb(files: BenchmarkFiles) -> list[Item]:
     known = {instance.name: instance for instance in dynamic_superb.phase1()}
-    chosen = recipe.chosen(list(known))
-    if not recipe.subsets:
+    chosen = files.chosen(list(known))
+    if not files.subsets:
         chosen = [name for name in chosen if known[name].in_paper]
-    if recipe.data == HUB:
+    if files.path == HUB:
         folders = {name: dynamic_superb.fetch_instance(known[name]) for name in chosen}
     else:
-        folders = {name: Path(recipe.data, name) for name in chosen}
+        folders = {name: Path(files.path, name) for name in chosen}
         missing = [name for name, folder in folders.items() if not folder.is_dir()]
         if missing:
             raise DataError(
-                f"{recipe.data} has no folder for {len(missing)} of {len(chosen)} instances, "
+                f"{files.path} has no folder for {len(missing)} of {len(chosen)} instances, "
                 f"for example {missing[0]}",
-                fix=f"name those that are there as `subsets`, or give data: {HUB}",
+                fix=f"name those that are there as `data.subsets`, or give data: {HUB}",
             )
     return [
         item
@@ -106,35 +102,35 @@ def _load_dynamic_superb(recipe: SuiteRecipe) -> list[Item]:
     ]
 
 
-def _optional_dynamic_superb(recipe: SuiteRecipe, answered: Sequence[Item]) -> list[Item]:
+def _optional_dynamic_superb(files: BenchmarkFiles, answered: Sequence[Item]) -> list[Item]:
     later = {instance.name for instance in dynamic_superb.phase1() if not instance.in_paper}
     named = tuple(sorted(later & {item.groups["instance"] for item in answered}))
-    return _load_dynamic_superb(replace(recipe, subsets=named)) if named else []
+    return _load_dynamic_superb(replace(files, subsets=named)) if named else []
 
 
 def _score_dynamic_superb(item: Item, output: str, replies: Sequence[str]) -> Score:
     return dynamic_superb.score_item(item, output)
 
 
-def _load_voicebench(recipe: SuiteRecipe) -> list[Item]:
-    chosen = recipe.chosen(list(voicebench.SUBSETS))
-    return _load_splits(recipe, dict.fromkeys(chosen))
+def _load_voicebench(files: BenchmarkFiles) -> list[Item]:
+    chosen = files.chosen(list(voicebench.SUBSETS))
+    return _load_splits(files, dict.fromkeys(chosen))
 
 
-def _optional_voicebench(recipe: SuiteRecipe, answered: Sequence[Item]) -> list[Item]:
+def _optional_voicebench(files: BenchmarkFiles, answered: Sequence[Item]) -> list[Item]:
     splits = {item.groups.get("split"): item.groups["subset"] for item in answered}
     others = {
         subset: [split for split in found.others if splits.get(split) == subset]
         for subset, found in voicebench.SUBSETS.items()
     }
-    return _load_splits(recipe, {subset: these for subset, these in others.items() if these})
+    return _load_splits(files, {subset: these for subset, these in others.items() if these})
 
 
-def _load_splits(recipe: SuiteRecipe, splits: Mapping[str, Sequence[str] | None]) -> list[Item]:
-    if recipe.data == HUB:
+def _load_splits(files: BenchmarkFiles, splits: Mapping[str, Sequence[str] | None]) -> list[Item]:
+    if files.path == HUB:
         roots = {subset: voicebench_files.fetch_subset(subset) for subset in splits}
     else:
-        root = recipe.place([f"{s}/*.parquet" for s in splits], voicebench_files.REVISION)
+        root = files.place([f"{s}/*.parquet" for s in splits], voicebench_files.REVISION)
         roots = dict.fromkeys(splits, root)
     return [
         item
@@ -164,24 +160,24 @@ def _is_ifeval(asked: Item | Result) -> bool:
     return asked.groups["subset"] == "ifeval"
 
 
-def _load_speech_ifeval(recipe: SuiteRecipe) -> list[Item]:
-    folder = recipe.place(speech_ifeval_files.PATTERNS)
+def _load_speech_ifeval(files: BenchmarkFiles) -> list[Item]:
+    folder = files.place(speech_ifeval_files.PATTERNS)
     asked = speech_ifeval_files.load_items(folder)
-    sections = recipe.chosen(list(speech_ifeval_files.FILES))
-    if not recipe.subsets:
+    sections = files.chosen(list(speech_ifeval_files.FILES))
+    if not files.subsets:
         sections = list(speech_ifeval.RATED)
-    root = recipe.audio or folder
+    root = files.audio or folder
     return [speech_ifeval_items.to_item(a, root) for a in asked if a.section in sections]
 
 
-def _optional_speech_ifeval(recipe: SuiteRecipe, answered: Sequence[Item]) -> list[Item]:
+def _optional_speech_ifeval(files: BenchmarkFiles, answered: Sequence[Item]) -> list[Item]:
     named = {item.groups["section"] for item in answered}.difference(speech_ifeval.RATED)
-    return _load_speech_ifeval(replace(recipe, subsets=tuple(sorted(named)))) if named else []
+    return _load_speech_ifeval(replace(files, subsets=tuple(sorted(named)))) if named else []
 
 
-def _load_transcription(recipe: SuiteRecipe) -> list[Item]:
-    path = recipe.place()
-    return transcription.load_items(path, recipe.audio or path.parent)
+def _load_transcription(files: BenchmarkFiles) -> list[Item]:
+    path = files.place()
+    return transcription.load_items(path, files.audio or path.parent)
 
 
 def _score_transcription(item: Item, output: str, replies: Sequence[str]) -> Score:
@@ -218,8 +214,8 @@ def _mmau_like(layout: mmau.Layout) -> Benchmark:
     )
 
 
-def _suite(*, load: Callable[[SuiteRecipe], list[Item]], **fields: Any) -> Benchmark:
-    return Benchmark(recipe=SuiteRecipe, load=_drawn(load), **({"version": _version} | fields))
+def _suite(**fields: Any) -> Benchmark:
+    return Benchmark(data=BenchmarkFiles, **({"version": _version} | fields))
 
 
 BENCHMARKS: dict[str, Benchmark] = {

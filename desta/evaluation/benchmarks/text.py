@@ -1,18 +1,18 @@
 """The benchmark `text`: without a clip, the model must still be its backbone, token for token."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from desta.errors import ConfigError
+from desta.evaluation.recipe import EvalRecipe
 from desta.evaluation.scores import write_json
 from desta.inference.engine import Engine
 from desta.model.backbone.chat import render_chat
 from desta.model.backbone.load import load_backbone
 from desta.model.backbone.sampling import Sampling
-from desta.model.config import AUTO
 from desta.records import Message
 
 PROMPTS = (
@@ -27,41 +27,60 @@ PROMPTS = (
     "Why is the sky blue? Answer in one sentence.",
     "List two things one needs to bake bread.",
 )
+MAX_NEW_TOKENS = 48
+_KEYS = ("data", "model", "device", "max_new_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextConfig:
-    """Recipe of `desta eval text`."""
+class TextData:
+    """Data section of the recipe of `text`."""
 
-    model: Path
-    """Directory of a trained model."""
     prompts: tuple[str, ...] = PROMPTS
-    max_new_tokens: int = 48
-    device: str = AUTO
-    """Where both compute: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
         if not self.prompts:
-            raise ConfigError("prompts is empty", fix="list at least one")
+            raise ConfigError("data.prompts is empty", fix="list at least one")
 
 
-def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, Any]:
+def resolve_text(recipe: EvalRecipe[TextData]) -> EvalRecipe[TextData]:
+    """Return a recipe with max_new_tokens filled in.
+
+    Raises:
+        ConfigError: it sets a key that the comparison has no use for.
+    """
+    default: EvalRecipe[TextData] = EvalRecipe(data=recipe.data)
+    for key in (f.name for f in fields(recipe) if f.name not in _KEYS):
+        if getattr(recipe, key) != getattr(default, key):
+            raise ConfigError(
+                f"{key} cannot be used with the benchmark text",
+                fix=f"leave it out; its recipe has {', '.join(sorted(_KEYS))}",
+            )
+    return replace(recipe, max_new_tokens=recipe.max_new_tokens or MAX_NEW_TOKENS)
+
+
+def evaluate_text(recipe: EvalRecipe[TextData], engine: Engine, out: Path) -> dict[str, Any]:
     """Answer prompts with the model and with the bare backbone, both greedily, and compare.
 
     The bare backbone is loaded a second time and run by transformers alone: its own tokenization
-    and `generate`; only what is told to the chat template, and what ends an answer, is the same.
-    Give an engine that keeps no beginnings of prompts: they are compared as they are read whole.
+    and `generate`; only the input of the chat template and the end tokens are shared.
+
+    Args:
+        recipe: a recipe of `resolve_text`.
+        engine: the model, without a prefix cache: in bfloat16 a prompt that is read in two pieces
+            rounds differently, and ties fall otherwise.
+        out: folder for `scores.json`; made if missing.
 
     Returns:
         `{equal, total, rows: [{prompt, model, backbone, equal}]}`, also in `scores.json`.
     """
+    max_new_tokens = recipe.max_new_tokens or MAX_NEW_TOKENS
     device = engine.model.device
     backbone, tokenizer = load_backbone(engine.backbone_directory, engine.model.config, device)
     backbone = backbone.to(device)
     rows = []
-    for prompt in config.prompts:
+    for prompt in recipe.data.prompts:
         ours = engine.respond(
-            [[Message(role="user", content=prompt)]], Sampling(max_new_tokens=config.max_new_tokens)
+            [[Message(role="user", content=prompt)]], Sampling(max_new_tokens=max_new_tokens)
         )[0].ids
         rendered = render_chat(tokenizer, [("user", prompt)])
         inputs = tokenizer(rendered, add_special_tokens=False, return_tensors="pt")
@@ -70,7 +89,7 @@ def evaluate_text(config: TextConfig, engine: Engine, out: Path) -> dict[str, An
             ids = backbone.generate(
                 **inputs,
                 do_sample=False,
-                max_new_tokens=config.max_new_tokens,
+                max_new_tokens=max_new_tokens,
                 eos_token_id=sorted(engine.end_ids),
                 repetition_penalty=1.0,  # a generation_config may ask for another
             )

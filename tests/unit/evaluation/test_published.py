@@ -55,7 +55,7 @@ def test_mmau_with_predictions_alone(tmp_path: Path) -> None:
 def test_missing_questions_are_counted_and_others_refused(tmp_path: Path) -> None:
     benchmark = find_benchmark("mmau")
     asked = [mmau("1"), mmau("2"), mmau("3")]
-    questions = benchmark.load(benchmark.recipe(data=str(write(tmp_path / "q.json", asked))))
+    questions = benchmark.load(benchmark.data(path=str(write(tmp_path / "q.json", asked))))
     some = write(tmp_path / "some.json", [mmau("1", model_output="dog")])
 
     published = read_results(benchmark, [some], questions=questions)

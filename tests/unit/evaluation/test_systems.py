@@ -15,9 +15,9 @@ from desta.evaluation.base import Benchmark
 from desta.evaluation.baselines import always_first, majority, tell
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.items import Item, ask
-from desta.evaluation.models import Reader, connect_hearer
-from desta.evaluation.recipe import SuiteRecipe
-from desta.evaluation.systems import Answerers, check_names, make_systems
+from desta.evaluation.models import TextModel, connect_audio_endpoint
+from desta.evaluation.recipe import BenchmarkFiles, EvalRecipe
+from desta.evaluation.systems import Models, check_names, make_systems
 from desta.generators.config import OpenAIEngine
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
@@ -55,7 +55,7 @@ class Listener:
 
 def make(names: Sequence[str], items: Sequence[Item], **options: Any) -> list[Any]:
     return make_systems(
-        names, items, Answerers(model=Listener()), SAKURA, **({"transcribe": True} | options)
+        names, items, Models(model=Listener()), SAKURA, **({"transcribe": True} | options)
     )
 
 
@@ -89,7 +89,7 @@ def test_the_oracle_reads_the_description_and_knows_when_there_is_none() -> None
     assert oracle.answer([known], GREEDY)[0].output.startswith("<start_audio>(Animal: dog)<end")
     with pytest.raises(DataError, match="knows nothing"):
         oracle.answer([item(1)], GREEDY)
-    with pytest.raises(ConfigError, match="sakura knows nothing of its clips"):
+    with pytest.raises(ConfigError, match="sakura has no descriptions of its clips"):
         make(["oracle"], [item(1)])
 
 
@@ -124,31 +124,31 @@ def test_unknown_and_repeated_systems_are_errors() -> None:
     assert "model" in raised.value.fix
     with pytest.raises(ConfigError, match="named twice"):
         check_names(["model", "model"])
-    with pytest.raises(ConfigError, match='"oracle" is no name'):
+    with pytest.raises(ConfigError, match='"oracle" cannot name'):
         check_names(["model"], ["oracle"])
-    with pytest.raises(ConfigError, match="nobody can answer as"):
-        make_systems(["model"], [item(0)], Answerers(), SAKURA, transcribe=True)
+    with pytest.raises(ConfigError, match="no model for the system"):
+        make_systems(["model"], [item(0)], Models(), SAKURA, transcribe=True)
 
 
-def test_a_reader_is_never_asked_to_hear() -> None:
-    reader = Reader(ScriptedGenerator(str, revision="echo"))
-    assert reader.answer([[Message(role="user", content="hello")]], GREEDY) == ["hello"]
-    with pytest.raises(ConfigError, match="only reads"):
-        reader.answer([item(0).messages], GREEDY)
+def test_a_text_model_is_given_no_audio() -> None:
+    model = TextModel(ScriptedGenerator(str, revision="echo"))
+    assert model.answer([[Message(role="user", content="hello")]], GREEDY) == ["hello"]
+    with pytest.raises(ConfigError, match="takes no audio"):
+        model.answer([item(0).messages], GREEDY)
     with pytest.raises(ConfigError, match="does not transcribe"):
-        reader.transcribe([])
+        model.transcribe([])
 
 
 def test_an_answer_is_what_follows_the_reasoning_and_nothing_else_is_one() -> None:
-    reader = Reader(ScriptedGenerator(str, revision="echo"))
+    model = TextModel(ScriptedGenerator(str, revision="echo"))
     texts = ["<think>(a) cat?</think> (b) dog", "<think>(a) cat? or", "<think>(a)</think>"]
-    whole, cut, none = reader.answer([[Message(role="user", content=t)] for t in texts], GREEDY)
+    whole, cut, none = model.answer([[Message(role="user", content=t)] for t in texts], GREEDY)
     assert whole == "(b) dog"
     assert isinstance(cut, DataError)
     assert cut.message == "scripted writes nothing but reasoning"
     assert isinstance(none, DataError)
     short = Sampling(max_new_tokens=2)
-    (cut,) = reader.answer([[Message(role="user", content=texts[1])]], short)
+    (cut,) = model.answer([[Message(role="user", content=texts[1])]], short)
     assert isinstance(cut, DataError)
     assert cut.reason == "scripted writes nothing but reasoning, cut off after 2 tokens"
     assert "max_new_tokens" in cut.fix
@@ -189,8 +189,8 @@ def endpoint() -> Iterator[Ears]:
 def hearing(endpoint: Ears, items: Sequence[Item], benchmark: Benchmark = SAKURA) -> Any:
     pytest.importorskip("httpx2")
     engine = OpenAIEngine(base_url=endpoint.url, model="ears", concurrency=2, max_retries=0)
-    answerers = Answerers(endpoints={"ears": connect_hearer(engine)})
-    return make_systems(["ears"], items, answerers, benchmark, transcribe=True)[0]
+    models = Models(endpoints={"ears": connect_audio_endpoint(engine)})
+    return make_systems(["ears"], items, models, benchmark, transcribe=True)[0]
 
 
 def test_an_endpoint_is_sent_clips_as_wav_beside_the_words(endpoint: Ears, tmp_path: Path) -> None:
@@ -241,13 +241,11 @@ def test_an_endpoint_that_cannot_hear_is_not_asked_item_by_item(endpoint: Ears) 
 
 def test_a_recipe_with_wrong_values_is_told_what_to_mend() -> None:
     with pytest.raises(ConfigError, match="limit = 0"):
-        SuiteRecipe(data="x", limit=0)
+        EvalRecipe(data=None, limit=0)
     with pytest.raises(ConfigError, match='endpoint "ears" does not say which model'):
-        SuiteRecipe(
-            data="x", systems=("ears",), endpoints={"ears": OpenAIEngine(base_url="http://x/v1")}
-        )
+        EvalRecipe(data=None, endpoints={"ears": OpenAIEngine(base_url="http://x/v1")})
     with pytest.raises(DataError, match="nowhere is not there"):
-        SuiteRecipe(data="nowhere").place()
+        BenchmarkFiles(path="nowhere").place()
     with pytest.raises(ConfigError, match="Anmal") as raised:
-        SuiteRecipe(data="x", subsets=("Anmal",)).chosen(("Animal", "Gender"))
+        BenchmarkFiles(path="x", subsets=("Anmal",)).chosen(("Animal", "Gender"))
     assert "Animal" in raised.value.fix

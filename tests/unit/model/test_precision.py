@@ -13,11 +13,9 @@ import yaml
 from desta.config import dump_recipe, load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
-from desta.evaluation.benchmarks.attributes import EvalConfig
-from desta.evaluation.benchmarks.text import TextConfig
 from desta.evaluation.judge.ask import JudgeRecipe
-from desta.evaluation.models import on_device
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.models import with_device
+from desta.evaluation.recipe import BenchmarkFiles, EvalRecipe
 from desta.inference.engine import Engine
 from desta.model import precision
 from desta.model.precision import choose_device, find_device
@@ -158,13 +156,10 @@ def test_every_verb_says_its_device_and_refuses_one_that_is_not_there(
 
 MODEL = {"backbone": "b", "encoder": "e"}
 RECIPES: dict[type[Any], dict[str, Any]] = {
-    TextConfig: {"model": "m"},
-    EvalConfig: {
+    EvalRecipe: {
         "model": "m",
-        "clips": [{"path": "c", "root": "r"}],
-        "attributes": {"Gender": []},
+        "data": {"clips": [{"path": "c", "root": "r"}], "attributes": {"Gender": []}},
     },
-    SuiteRecipe: {"data": "d"},
     TrainConfig: {"model": MODEL, "data": {"train": ["d"], "token_budget": 2048}, "steps": 1},
 }
 WITH_ENGINES: dict[type[Any], dict[str, Any]] = {
@@ -200,7 +195,7 @@ def test_every_verb_of_a_recipe_takes_a_device(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name, recipe in (
-        ("attributes", RECIPES[EvalConfig]),
+        ("attributes", RECIPES[EvalRecipe]),
         ("train", RECIPES[TrainConfig]),
         ("construct", WITH_ENGINES[ConstructConfig]),
     ):
@@ -228,14 +223,14 @@ def test_an_evaluation_goes_on_by_the_device_that_it_was_begun_on(
     tmp_path: Path, machine: Machine
 ) -> None:
     machine("cuda")
-    recipe = SuiteRecipe(data="d")
-    assert on_device(recipe, tmp_path).device == "cuda"
-    assert on_device(replace(recipe, device="cpu"), tmp_path).device == "cpu"
+    recipe = EvalRecipe(data=BenchmarkFiles(path="d"))
+    assert with_device(recipe, tmp_path).device == "cuda"
+    assert with_device(replace(recipe, device="cpu"), tmp_path).device == "cpu"
     plan = {"benchmark": "mmau", "version": "1", "weights": None, "systems": ["model"]}
     plan |= {"num_items": 1, "batch_size": 1, "items": "", "prompts": "", "order": ["a"]}
     for config, device in (({"device": "cpu"}, "cpu"), ({}, "cpu"), ({"device": "mps"}, "mps")):
         (tmp_path / "plan.json").write_text(json.dumps({**plan, "config": config}))
-        assert on_device(recipe, tmp_path).device == device
+        assert with_device(recipe, tmp_path).device == device
 
 
 def test_a_training_run_of_before_devices_were_named_goes_on(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import soundfile
 from safetensors.numpy import save_file
 
 from desta.errors import DataError
-from desta.evaluation.benchmarks.attributes import ATTRIBUTES, ClipSet, EvalConfig
-from desta.evaluation.models import weights_of
+from desta.evaluation.benchmarks.attributes import ATTRIBUTES, AttributesData, ClipSet
+from desta.evaluation.models import weights_fingerprint
+from desta.evaluation.recipe import EvalRecipe
 from desta.evaluation.runner import evaluate
-from desta.evaluation.systems import Answerers
+from desta.evaluation.systems import Models
 from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message
 from desta.reports.attributes import choose_clips
@@ -145,14 +146,12 @@ def evaluated(trained: Path, tmp_path: Path) -> Path:
                 ).to_json()
             )
     write_lines(tmp_path / "clips.jsonl", clips)
-    config = EvalConfig(
-        model=trained,
-        clips=(ClipSet(path=tmp_path / "clips.jsonl", root=tmp_path),),
-        attributes={"Language": ()},
-    )
+    clips = ClipSet(path=tmp_path / "clips.jsonl", root=tmp_path)
+    data = AttributesData(clips=(clips,), attributes={"Language": ()})
+    config = EvalRecipe(data=data, model=str(trained))
     out = trained / "eval" / "attributes"
-    weights = weights_of(trained)
-    evaluate(ATTRIBUTES, config, lambda: Answerers(model=Answers()), out, weights=weights)
+    weights = weights_fingerprint(trained)
+    evaluate(ATTRIBUTES, config, lambda _: Models(model=Answers()), out, weights=weights)
     return trained
 
 

@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desta.config import build
 from desta.construction.prompts import load_pool
 from desta.errors import ConfigError, DataError
 from desta.evaluation.baselines import no_audio, transcription_only
 from desta.evaluation.benchmarks.attributes import (
+    ATTRIBUTES,
     QUESTIONS,
+    AttributesData,
     ClipSet,
-    EvalConfig,
     load_examples,
     named_choice,
 )
+from desta.evaluation.recipe import build_eval_recipe, resolve
 from desta.records import DOMAINS, LOCATOR, Clip, Message, Segment
 
 LANGUAGES = ("Danish", "French", "Greek")
@@ -43,11 +44,10 @@ def write(path: Path, clips: list[Clip]) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> EvalConfig:
+def data(tmp_path: Path) -> AttributesData:
     clips = [clip(n, LANGUAGES[n % 3]) for n in range(30)]
     clips += [clip(100, "Latin", split="train")]
-    return EvalConfig(
-        model=tmp_path / "model",
+    return AttributesData(
         clips=(ClipSet(path=write(tmp_path / "clips.jsonl", clips), root=tmp_path / "audio"),),
         attributes={"Language": ()},
         system_prompt="Answer briefly.",
@@ -96,15 +96,15 @@ def test_word_order_does_not_change_what_is_named(words: list[str]) -> None:
     assert named_choice(forward, LANGUAGES) == named_choice(backward, LANGUAGES)
 
 
-def test_only_held_out_clips_are_asked_about_and_make_the_closed_set(config: EvalConfig) -> None:
-    examples = load_examples(config)
+def test_only_held_out_clips_are_asked_about_and_make_the_closed_set(data: AttributesData) -> None:
+    examples = load_examples(data)
 
     assert len(examples) == 30
     assert {e.choices for e in examples} == {LANGUAGES}
 
 
-def test_the_model_is_not_told_what_is_said(config: EvalConfig) -> None:
-    for example in load_examples(config):
+def test_the_model_is_not_told_what_is_said(data: AttributesData) -> None:
+    for example in load_examples(data):
         system, asked = example.messages
         assert system == Message(role="system", content="Answer briefly.")
         assert [ref.text for ref in asked.audios] == [" "]
@@ -113,31 +113,31 @@ def test_the_model_is_not_told_what_is_said(config: EvalConfig) -> None:
 
 
 def test_per_value_draws_the_same_clips_when_others_are_added(
-    config: EvalConfig, tmp_path: Path
+    data: AttributesData, tmp_path: Path
 ) -> None:
-    config = replace(config, per_value=4)
-    before = load_examples(config)
+    data = replace(data, per_value=4)
+    before = load_examples(data)
     more = write(tmp_path / "more.jsonl", [clip(n, "Latin") for n in range(200, 205)])
 
-    after = load_examples(replace(config, clips=(*config.clips, ClipSet(path=more, root=tmp_path))))
+    after = load_examples(replace(data, clips=(*data.clips, ClipSet(path=more, root=tmp_path))))
 
     assert Counter(e.target for e in before) == dict.fromkeys(LANGUAGES, 4)
     assert {e.id for e in before} == {e.id for e in after if e.target != "Latin"}
-    assert load_examples(replace(config, seed=1)) != before
+    assert load_examples(replace(data, seed=1)) != before
 
 
-def test_groups_share_one_closed_set(config: EvalConfig, tmp_path: Path) -> None:
+def test_groups_share_one_closed_set(data: AttributesData, tmp_path: Path) -> None:
     other = write(tmp_path / "other.jsonl", [clip(n, "French") for n in range(3)])
     group = ClipSet(path=other, root=tmp_path, group="across corpora")
 
-    examples = load_examples(replace(config, clips=(*config.clips, group)))
+    examples = load_examples(replace(data, clips=(*data.clips, group)))
 
     assert Counter(e.groups["group"] for e in examples) == {"held-out": 30, "across corpora": 3}
     assert {e.choices for e in examples} == {LANGUAGES}
 
 
-def test_a_closed_set_of_the_recipe_leaves_other_clips_out(config: EvalConfig) -> None:
-    examples = load_examples(replace(config, attributes={"Language": ("French", "Danish")}))
+def test_a_closed_set_of_the_recipe_leaves_other_clips_out(data: AttributesData) -> None:
+    examples = load_examples(replace(data, attributes={"Language": ("French", "Danish")}))
 
     assert {e.target for e in examples} == {"French", "Danish"}
 
@@ -151,35 +151,38 @@ def test_a_closed_set_of_the_recipe_leaves_other_clips_out(config: EvalConfig) -
     ],
 )
 def test_attributes_that_cannot_be_scored_are_errors(
-    config: EvalConfig, attributes: dict[str, tuple[str, ...]], fix: str
+    data: AttributesData, attributes: dict[str, tuple[str, ...]], fix: str
 ) -> None:
     with pytest.raises(ConfigError) as raised:
-        load_examples(replace(config, attributes=attributes))
+        load_examples(replace(data, attributes=attributes))
 
     assert fix in raised.value.fix
 
 
-def test_a_clip_listed_twice_is_an_error(config: EvalConfig) -> None:
+def test_a_clip_listed_twice_is_an_error(data: AttributesData) -> None:
     with pytest.raises(DataError, match="occurs 2 times"):
-        load_examples(replace(config, clips=config.clips * 2))
+        load_examples(replace(data, clips=data.clips * 2))
 
 
-def test_a_recipe_is_read_and_a_misspelt_baseline_named() -> None:
-    tree = {
-        "model": "runs/demo",
+def test_a_recipe_is_read_and_a_misspelt_system_named() -> None:
+    data = {
         "clips": [{"path": "clips.jsonl", "root": "audio", "group": "across corpora"}],
         "attributes": {"Language": ["French", "Danish"], "Sound class": []},
     }
-    config = build(EvalConfig, tree, where="recipe")
+    tree = {"model": "runs/demo", "data": data}
+    recipe = resolve(build_eval_recipe(tree, AttributesData, where="recipe"), ATTRIBUTES)
 
-    assert config.attributes == {"Language": ("French", "Danish"), "Sound class": ()}
+    assert recipe.data.attributes == {"Language": ("French", "Danish"), "Sound class": ()}
+    assert recipe.systems == ("model", "no audio")
+    assert recipe.transcribe is False
+    assert recipe.max_new_tokens == 32
     with pytest.raises(ConfigError, match="no audoi") as raised:
-        build(EvalConfig, {**tree, "baselines": ["no audoi"]}, where="recipe")
+        build_eval_recipe({**tree, "systems": ["no audoi"]}, AttributesData, where="recipe")
     assert "no audio" in raised.value.fix
 
 
-def test_baselines_differ_from_the_model_in_the_clip_alone(config: EvalConfig) -> None:
-    example = load_examples(config)[0]
+def test_baselines_differ_from_the_model_in_the_clip_alone(data: AttributesData) -> None:
+    example = load_examples(data)[0]
     asked = example.messages[1].content
 
     silent = no_audio(example)

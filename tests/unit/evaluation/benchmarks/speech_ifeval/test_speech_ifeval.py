@@ -20,7 +20,7 @@ from desta.evaluation.benchmarks.speech_ifeval.score import (
     text_messages,
 )
 from desta.evaluation.benchmarks.table import BENCHMARKS
-from desta.evaluation.recipe import SuiteRecipe
+from desta.evaluation.recipe import BenchmarkFiles
 from desta.evaluation.wer import count_word_errors, normalise_basically, word_error_rate
 
 
@@ -112,9 +112,9 @@ def test_missing_file_and_broken_question_are_refused(folder: Path) -> None:
 def test_questions_are_fetched_only_at_a_commit(tmp_path: Path) -> None:
     load = BENCHMARKS["speech_ifeval"].load
     with pytest.raises(ConfigError, match='"main" of owner/name is not a commit'):
-        load(SuiteRecipe(data="owner/name", revision="main"))
+        load(BenchmarkFiles(path="owner/name", revision="main"))
     with pytest.raises(DataError, match="nowhere is not there"):
-        load(SuiteRecipe(data=str(tmp_path / "nowhere")))
+        load(BenchmarkFiles(path=str(tmp_path / "nowhere")))
 
 
 def test_rules_need_no_judge_and_thoughts_do(folder: Path) -> None:
