@@ -114,9 +114,7 @@ def evaluate(
 
 @app.command("merge")
 def merge(
-    folders: Annotated[
-        list[Path], typer.Argument(help="Folders that the parts of `--shard` wrote.")
-    ],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of the parts of `--shard`.")],
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:

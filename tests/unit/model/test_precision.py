@@ -137,7 +137,7 @@ def test_a_device_that_this_machine_has_not_is_one_short_sentence(name: str) -> 
     [
         ["ask", "What?", "--model"],
         ["chat", "--model"],
-        ["eval", "text", "--model"],
+        ["eval", "text", "--out", "out", "--model"],
     ],
 )
 def test_every_verb_says_its_device_and_refuses_one_that_is_not_there(
