@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
 from desta.config import load_recipe
 from desta.errors import ConfigError, need
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from desta.training.config import TrainConfig
 
 R = TypeVar("R")
+D = TypeVar("D")
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +217,7 @@ def train(
 
 def evaluate(
     benchmark: str,
-    recipe: "str | Path | EvalRecipe[Any]",
+    recipe: "str | Path | EvalRecipe[D]",
     out: str | Path,
     *,
     overrides: Sequence[str] = (),
@@ -249,16 +250,19 @@ def evaluate(
     from desta.evaluation.models import load_models, weights_fingerprint, with_device
     from desta.evaluation.recipe import load_eval_recipe, resolve
     from desta.evaluation.runner import evaluate as run
+    from desta.evaluation.systems import needs_audio_model
 
     found = find_benchmark(benchmark)
     if isinstance(recipe, str | Path):
         recipe = load_eval_recipe(Path(recipe), found.data, overrides)
     elif overrides:
         raise ConfigError("overrides change a recipe in a file", fix="use dataclasses.replace")
-    config = with_device(resolve(recipe, found), Path(out))
+    config = resolve(recipe, found)
+    if config.model is None and needs_audio_model(config.systems):
+        raise ConfigError("no model is given", fix="give --model, or `model` in the recipe")
     scores = run(
         found,
-        config,
+        with_device(config, Path(out)),
         load_models,
         Path(out),
         weights=weights_fingerprint(config.model),
