@@ -56,7 +56,7 @@ class TrainSummary(TypedDict):
     """Reason -> pairs of which a part was cut off, or that are unusual."""
 
 
-class Figure(TypedDict):
+class FigureRow(TypedDict):
     """A figure of a system on a benchmark."""
 
     value: float
@@ -75,7 +75,7 @@ class SystemScores(TypedDict):
     """Items without an answer."""
     withheld: bool
     """Whether there are no figures because items have no answer."""
-    figures: dict[str, Figure]
+    figures: dict[str, FigureRow]
 
 
 class Scores(TypedDict):
