@@ -24,6 +24,7 @@ from desta.config import dump_recipe, load_recipe, to_plain
 from desta.errors import ConfigError
 from desta.generators.config import LocalEngine
 from desta.model.config import AUTO
+from desta.records import Split
 
 if TYPE_CHECKING:
     from desta.construction.config import ConstructConfig
@@ -108,9 +109,13 @@ def describe(
     overrides: Overrides = None,
     max_broken_share: MaxBrokenShare = 0.05,
     seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
+    split: Annotated[
+        Split | None,
+        typer.Option(help="Put every clip into this split: hold the whole corpus out."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write what a corpus knows of its recordings to clips.jsonl, split by text and recording."""
+    """Write what a corpus knows of its recordings to clips.jsonl, split by voice and text."""
     from desta.progress import counter
     from desta.sources import describe as describing
     from desta.sources import find_source
@@ -132,7 +137,12 @@ def describe(
         found = lhotse_source(load_recipe(recipe, LhotseRecipe, overrides or ()))
     with counter(f"describing {found.name}") as show:
         description = describing.describe(
-            found, root, max_broken_share=max_broken_share, seed=seed, on_progress=show
+            found,
+            root,
+            max_broken_share=max_broken_share,
+            seed=seed,
+            held_out=split,
+            on_progress=show,
         )
     describing.write_description(description, out)
     summary = description.summary()
@@ -143,7 +153,7 @@ def describe(
     typer.echo(f"{out}: {summary['clips']} clips, {summary['hours']:.2f} h ({splits})")
     if description.shared:
         typer.echo(
-            f"warning: {description.shared} texts or recordings are in more than one split, "
+            f"warning: {description.shared} voices, texts or recordings are in several splits, "
             "because the corpus splits itself",
             err=True,
         )

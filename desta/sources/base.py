@@ -23,10 +23,14 @@ class Metadata:
     """An end of infinity means the end of the recording."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """In the order in which they are to be written."""
+    group: str | None = None
+    """Voice, instrument or series of takes that it is a recording of, named alike in every corpus
+    that has it (`voice/Allison Smith`): no two splits share one. None: words and bytes decide."""
     split: Split | None = None
     """Where the corpus itself puts the recording; None leaves it to `assign_splits`. Corpora of a
     handful of sentences, which everybody in them reads, are for training throughout: their texts
-    would draw one split for all."""
+    would draw one split for all. So are corpora of a voice or two; `describe(held_out=...)` puts
+    the whole of one elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)

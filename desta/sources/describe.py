@@ -54,7 +54,8 @@ class Description:
     noted: tuple[Left, ...]
     """What is odd about recordings that are kept."""
     shared: int
-    """Texts and recordings in several splits; more than 0 only where the corpus splits itself."""
+    """Voices, texts and recordings in several splits (texts only of clips whose voice is not
+    known); more than 0 only where the corpus splits itself."""
 
     def summary(self) -> dict[str, Any]:
         """Return counts by split, domain and attribute, hours, and what was left out."""
@@ -99,6 +100,7 @@ def describe(
     max_broken_share: float = 0.05,
     shares: Sequence[float] = SHARES,
     seed: int = 0,
+    held_out: Split | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Description:
     """Read a corpus, open every recording, and decide its split.
@@ -109,6 +111,7 @@ def describe(
         max_broken_share: share of recordings that may be missing or unreadable.
         shares: of train, validation and test.
         seed: of the splits.
+        held_out: the split of every clip, to keep a whole corpus apart; None splits it.
         on_progress: told how many recordings are done, after each.
 
     Raises:
@@ -135,11 +138,12 @@ def describe(
     drawn = assign_splits(
         [item.words for item in opened],
         [item.sha256 for item in opened],
+        [item.group for item in opened],
         shares=shares,
         seed=seed,
     )
     clips = [
-        replace(item.clip, split=item.split or split)
+        replace(item.clip, split=held_out or item.split or split)
         for item, split in zip(opened, drawn, strict=True)
     ]
     noted = [
@@ -177,6 +181,7 @@ class _Opened:
 
     clip: Clip
     sha256: str
+    group: str | None
     split: Split | None
     notes: tuple[Note, ...]
 
@@ -215,7 +220,13 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
     )
     if holds_half(json.dumps(clip.to_json(), ensure_ascii=False)):
         return Skipped(id=id, reason=f"what is told of it {HALF}", broken=True)
-    return _Opened(clip=clip, sha256=measured.sha256, split=item.split, notes=measured.notes)
+    return _Opened(
+        clip=clip,
+        sha256=measured.sha256,
+        group=item.group,
+        split=item.split,
+        notes=measured.notes,
+    )
 
 
 def _in_parallel(function: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:
@@ -261,6 +272,6 @@ def _count_shared(opened: Sequence[_Opened], clips: Sequence[Clip]) -> int:
     splits: dict[str, set[Split]] = {}
     for item, clip in zip(opened, clips, strict=True):
         splits.setdefault(item.sha256, set()).add(clip.split)
-        if words := normalise(item.words):
-            splits.setdefault(words, set()).add(clip.split)
+        if shared := item.group or normalise(item.words):
+            splits.setdefault(shared, set()).add(clip.split)
     return sum(len(found) > 1 for found in splits.values())

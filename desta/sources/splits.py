@@ -1,4 +1,4 @@
-"""Train, validation and test: never the same words or the same recording in two of them."""
+"""Train, validation and test: never one voice, the same words or the same recording in two."""
 
 import hashlib
 import unicodedata
@@ -14,20 +14,23 @@ SHARES = (0.8, 0.1, 0.1)
 def assign_splits(
     texts: Sequence[str],
     recordings: Sequence[str],
+    groups: Sequence[str | None] | None = None,
     *,
     shares: Sequence[float] = SHARES,
     seed: int = 0,
 ) -> list[Split]:
     """Decide a split for every clip.
 
-    Clips with equal words (`normalise`) or equal recordings form groups, and a group stays
-    together. The hash of its smallest text (of its smallest recording, where nothing is said)
-    decides. So the split of a clip stays when others are added, unless they join two groups, and
-    is the same in every corpus that knows the text.
+    Clips of one voice or instrument stay together, whatever is said. Of those whose voice is not
+    known, clips with equal words (`normalise`) stay together. So do equal recordings. The hash of
+    the smallest voice (text, where no voice is known; recording, where nothing is said) decides.
+    So the split of a clip stays when others are added, unless they join two groups, and is the
+    same in every corpus that knows the voice or the text.
 
     Args:
         texts: what is said in each clip; empty where nothing is.
         recordings: identity of each recording, such as the hash of its bytes.
+        groups: voice or instrument of each clip, `Metadata.group`; None where it is not known.
         shares: of train, validation and test; they sum to 1.
         seed: another seed, other splits.
     """
@@ -46,13 +49,13 @@ def assign_splits(
             parent[key], key = root, parent[key]
         return root
 
-    # "0" sorts before "1": the smallest key of a group is a text, if it has one
+    # "+" sorts before "0" and that before "1": the smallest key is a voice, else a text
     keys = [f"1{recording}" for recording in recordings]
-    for key, text in zip(keys, texts, strict=True):
+    for key, text, group in zip(keys, texts, groups or [None] * len(keys), strict=True):
         find(key)
-        if words := normalise(text):
-            first, second = sorted((find(f"0{words}"), find(key)))
-            parent[second] = first  # the root of a group is its smallest key
+        shared = f"+{group}" if group else f"0{words}" if (words := normalise(text)) else key
+        first, second = sorted((find(shared), find(key)))
+        parent[second] = first  # the root of a group is its smallest key
     return [_draw(find(key), shares, seed) for key in keys]
 
 

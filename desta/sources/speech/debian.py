@@ -25,7 +25,9 @@ _PROMPTS = "usr/share/asterisk/sounds"
 _PROMPT_TEXTS = "usr/share/doc/asterisk-core-sounds-{0}/core-sounds-{0}.txt.gz"
 _PROMPT_LANGUAGES = ("en", "es", "fr", "it", "ru")
 
-_VOICE = re.compile(r"(?P<language>[a-z]{2})_[A-Z]{2}_(?P<gender>[fm])_\w+")  # fr_CA_f_June
+_VOICE = re.compile(
+    r"(?P<language>[a-z]{2})_[A-Z]{2}_(?P<gender>[fm])_(?P<name>\w+)"
+)  # fr_CA_f_June
 _NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")  # what the texts say about the recording
 
 _LOCALE = r"(?P<language>[a-z]{2,3}(?:_[A-Za-z]{2})?)"
@@ -36,7 +38,8 @@ _DIGIT = re.compile(rf"(?P<stamp>\d)(?:_{_LOCALE})?")
 def read_asterisk(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield the prompts of a telephone exchange: one voice a language, recorded at 8 kHz.
 
-    The folder of a voice states language and sex; the words lie in a text file of the package.
+    The folder of a voice states language, sex and name (en_US_f_Allison and es_MX_f_Allison are one
+    speaker); the words lie in a text file of the package.
     """
     folder = find_folder(root, _PROMPTS, source="asterisk")
     voices = [path for path in sorted(folder.iterdir()) if _VOICE.fullmatch(path.name)]
@@ -74,6 +77,7 @@ def read_asterisk(root: Path) -> Iterator[Metadata | Skipped]:
                     domain="speech",
                     segments=spoken(words),
                     attributes=attributes,
+                    group=f"voice/{match['name']}",
                 )
 
 
