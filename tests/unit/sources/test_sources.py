@@ -81,6 +81,20 @@ def test_asterisk_without_its_texts_names_the_package(tmp_path: Path) -> None:
     assert "asterisk-core-sounds-fr" in caught.value.fix
 
 
+def test_prompts_of_a_further_voice_do_not_get_the_words_of_another(tmp_path: Path) -> None:
+    for seed, voice in enumerate(("it_IT_m_Carlo", "it_IT_f_Menardi")):
+        record(tmp_path / f"usr/share/asterisk/sounds/{voice}/hello.wav", seed=seed)
+    document = tmp_path / "usr/share/doc/asterisk-core-sounds-it/core-sounds-it.txt.gz"
+    document.parent.mkdir(parents=True)
+    document.write_bytes(gzip.compress(b"hello: Buongiorno"))
+
+    (carlo,) = describe(find_source("asterisk"), tmp_path).clips
+    (paola,) = describe(find_source("asterisk-prompts"), tmp_path).clips
+
+    assert (carlo.transcription, carlo.attributes["Gender"]) == ("Buongiorno", "Male")
+    assert (paola.transcription, paola.attributes["Gender"]) == (" ", "Female")
+
+
 def test_tuxpaint_gives_every_narrator_the_text_of_its_language(tmp_path: Path) -> None:
     make_stamps(tmp_path)
 
