@@ -84,7 +84,7 @@ VALUES = {
     "Speech quality": {"Bad", "Poor", "Fair", "Good", "Excellent"},
 }
 """Attribute -> the only values that any corpus may give it."""
-TEXTS = (".csv", ".data", ".json", ".jsonl", ".TextGrid", ".tsv", ".txt", "", ".scp")
+TEXTS = (".csv", ".data", ".json", ".jsonl", ".lua", ".TextGrid", ".tsv", ".txt", "", ".scp")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from corpora import Corpus, record
+from corpora import Corpus, record, write
 
 SHARE = "usr/share"
 SOUND_NOT_WORDS = "a sound, not words"
@@ -21,10 +21,38 @@ def make_asterisk_prompts(root: Path) -> None:
             soundfile.write(file, noise, 8000, format="RAW", subtype="GSM610")
 
 
+def make_fillets(root: Path) -> None:
+    game = root / SHARE / "games/fillets-ng"
+    lines = {
+        "let-m-divna": ("font_small", "Co je to za divnou loď?"),
+        "let-v-oko": ("font_big", 'Vidíš to \\"oko\\"?'),
+        "kni-sklapni": ("font_parrot", "Sklapni!"),
+        "z-c-1": ("", ""),
+    }
+    for language, words in (("cs", lines), ("nl", {**lines, "kni-sklapni": ("", "")})):
+        script = [
+            text
+            for id, (font, said) in words.items()
+            for text in (f'dialogId("{id}", "{font}", "English")', "dialogStr(", f'"{said}")', "")
+        ]
+        write(game, f"script/airplane/dialogs_{language}.lua", *script)
+        record(game / f"sound/airplane/{language}", *(f"{id}.ogg" for id in lines))
+    write(
+        game, "script/share/bore_dialogs_nl.lua", 'dialogId("b-1", "font_big", "") dialogStr("Hm.")'
+    )
+    record(game / "sound/share", "borejokes/nl/b-1.ogg", "sp-dead_big.ogg")
+    record(game / "sound/city/en", "vit-x-end.ogg")
+
+
 CORPORA = {
     "asterisk-prompts": Corpus(
         build=make_asterisk_prompts,
         needed=(f"{SHARE}/asterisk/sounds",),
         left={SOUND_NOT_WORDS: 2, "silence on purpose": 1},
+    ),
+    "fillets": Corpus(
+        build=make_fillets,
+        needed=(f"{SHARE}/games/fillets-ng/sound", f"{SHARE}/games/fillets-ng/script"),
+        left={"no text for it": 3, "a sound, or a voice of every language": 2},
     ),
 }
