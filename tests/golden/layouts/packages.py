@@ -7,6 +7,7 @@ import soundfile
 from corpora import Corpus, record, write
 
 SHARE = "usr/share"
+FESTVOX = f"{SHARE}/festival/voices/russian/msu_ru_nsh_clunits"
 SOUND_NOT_WORDS = "a sound, not words"
 
 
@@ -19,6 +20,13 @@ def make_asterisk_prompts(root: Path) -> None:
         noise = np.random.default_rng(number).uniform(-0.1, 0.1, 4800)
         with path.open("wb") as file:
             soundfile.write(file, noise, 8000, format="RAW", subtype="GSM610")
+
+
+def make_festvox_ru(root: Path) -> None:
+    voice = root / FESTVOX
+    lines = ('( ru_0001 "Прядь волнистых вол+ос, за ухо, - она." )', '( ru_0002 "" )')
+    write(voice, "etc/txt.done.data", *lines)
+    record(voice / "wav", "ru_0001.wav", "ru_0002.wav")
 
 
 def make_fillets(root: Path) -> None:
@@ -49,6 +57,11 @@ CORPORA = {
         build=make_asterisk_prompts,
         needed=(f"{SHARE}/asterisk/sounds",),
         left={SOUND_NOT_WORDS: 2, "silence on purpose": 1},
+    ),
+    "festvox-ru": Corpus(
+        build=make_festvox_ru,
+        needed=(f"{FESTVOX}/etc/txt.done.data", f"{FESTVOX}/wav"),
+        left={"no text for it": 1},
     ),
     "fillets": Corpus(
         build=make_fillets,
