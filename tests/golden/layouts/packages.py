@@ -7,7 +7,9 @@ import soundfile
 from corpora import Corpus, record, write
 
 SHARE = "usr/share"
+GAMES = f"{SHARE}/games"
 FESTVOX = f"{SHARE}/festival/voices/russian/msu_ru_nsh_clunits"
+UNTOLD = "the file name does not tell what is heard"
 SOUND_NOT_WORDS = "a sound, not words"
 
 
@@ -30,7 +32,7 @@ def make_festvox_ru(root: Path) -> None:
 
 
 def make_fillets(root: Path) -> None:
-    game = root / SHARE / "games/fillets-ng"
+    game = root / GAMES / "fillets-ng"
     lines = {
         "let-m-divna": ("font_small", "Co je to za divnou loď?"),
         "let-v-oko": ("font_big", 'Vidíš to \\"oko\\"?'),
@@ -52,6 +54,23 @@ def make_fillets(root: Path) -> None:
     record(game / "sound/city/en", "vit-x-end.ogg")
 
 
+def make_wesnoth(root: Path) -> None:
+    folder = root / GAMES / "wesnoth/1.16"
+    names = ("ambient/birds1.ogg", "goblin-hit-1.ogg", "human-female-die-1.ogg", "wolf-hit-2.wav")
+    record(folder / "data/core/sounds", *names)
+    write(folder, "data/core/sounds/README.txt", "sounds")
+    record(folder, "sounds/bell.wav", "data/campaigns/World_Conquest/sounds/witches-laugh.wav")
+
+
+def make_widelands(root: Path) -> None:
+    names = ("music/intro.ogg", "sound/animals/bird1_00.ogg", "sound/smiths/toolsmith_01.ogg")
+    record(root / GAMES / "widelands/data", *names, "world/critters/duck/duck_00.ogg")
+
+
+def make_lincity(root: Path) -> None:
+    record(root / GAMES / "lincity-ng/sounds", "TraficHigh1.wav", "WindMill2.wav", "School1.wav")
+
+
 CORPORA = {
     "asterisk-prompts": Corpus(
         build=make_asterisk_prompts,
@@ -65,7 +84,12 @@ CORPORA = {
     ),
     "fillets": Corpus(
         build=make_fillets,
-        needed=(f"{SHARE}/games/fillets-ng/sound", f"{SHARE}/games/fillets-ng/script"),
+        needed=(f"{GAMES}/fillets-ng/sound", f"{GAMES}/fillets-ng/script"),
         left={"no text for it": 3, "a sound, or a voice of every language": 2},
     ),
+    "wesnoth": Corpus(build=make_wesnoth, needed=(f"{GAMES}/wesnoth",), left={UNTOLD: 1}),
+    "widelands": Corpus(
+        build=make_widelands, needed=(f"{GAMES}/widelands/data",), left={UNTOLD: 1}
+    ),
+    "lincity": Corpus(build=make_lincity, needed=(f"{GAMES}/lincity-ng/sounds",), left={UNTOLD: 1}),
 }

@@ -1,0 +1,136 @@
+"""Sounds of games: LinCity-NG, Battle for Wesnoth, Widelands."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from desta.sources.base import Metadata, Skipped, Source
+from desta.sources.sound.named import read_named
+
+_GAMES = "usr/share/games"
+_OBTAIN = "a Debian package; `desta sources fetch` unpacks it"
+_CITED = "the files of the package"
+
+_WESNOTH = (
+    (r"ambient/birds\d", "Bird"),
+    (r"ambient/campfire", "Campfire"),
+    (r"ambient/wardrums", "War drums"),
+    (r"horn-signals/.*", "Signal horn"),
+    (r"(axe|hatchet(-miss)?)", "Axe"),
+    (r"bat-flapping", "Flapping wings"),
+    (r"bow(-.*)?", "Bow"),
+    (r"cave-in", "Rockfall"),
+    (r"crossbow(-.*)?", "Crossbow"),
+    (r"(dagger-swish|(throwing-)?knife(-miss)?)", "Knife"),
+    (r"explosion", "Explosion"),
+    (r"(fire|flame-big(-miss)?)", "Fire"),
+    (r"gold", "Coins"),
+    (r"gunshot", "Gun"),
+    (r"horse-(elf-)?canter", "Galloping horse"),
+    (r"horse-(die|hit).*", "Horse"),
+    (r"human-.*", "Cry of pain"),
+    (r"sword-\d", "Sword"),
+    (r"wolf-.*", "Wolf"),
+    (r"(dwarf|witches)-laugh", "Laughter"),
+    (r"bell", "Bell"),
+)
+
+_WIDELANDS = (
+    (r"sound/animals/bird.*", "Bird"),
+    (r"sound/animals/boar", "Wild boar"),
+    (r"sound/animals/coyote_\d+", "Coyote"),
+    (r"sound/animals/crickets.*", "Cricket"),
+    (r"sound/animals/frog", "Frog"),
+    (r"sound/animals/moose_\d+", "Moose"),
+    (r"sound/animals/stag_\d+", "Stag"),
+    (r"sound/animals/wolf_\d+", "Wolf"),
+    (r"world/critters/duck/.*", "Duck"),
+    (r"sound/farm/donkey", "Donkey"),
+    (r"sound/farm/horse_\d+", "Horse"),
+    (r"sound/farm/ox_\d+", "Ox"),
+    (r"sound/farm/scythe_\d+", "Scythe"),
+    (r"sound/farm/sheep_\d+", "Sheep"),
+    (r"sound/atlanteans/saw/.*|sound/sawmill/.*", "Saw"),
+    (r"sound/(atlanteans/cutting|stonecutting)/.*", "Stonecutting"),
+    (r"sound/barbarians/weaver|sound/mill/weaving", "Loom"),
+    (r"sound/empire/(beer|wine)bubble_\d+", "Bubbles"),
+    (r"sound/hammering/.*", "Hammer"),
+    (r"sound/metal/furnace", "Furnace"),
+    (r"sound/mill/mill_turning_\d+", "Mill"),
+    (r"sound/other/falling_tools_\d+", "Falling tools"),
+    (r"sound/smiths/sharpening", "Sharpening"),
+    (r"sound/smiths/(tool)?smith_\d+", "Smithy"),
+    (r"sound/woodcutting/(fast_)?woodcutting(_\d+)?", "Woodcutting"),
+    (r"sound/woodcutting/tree_falling_\d+", "Falling tree"),
+)
+
+_LINCITY = (
+    (r"Blacksmith\d", "Smithy"),
+    (r"Fire\d", "Fire"),
+    (r"Industry(High|Light)\d", "Factory"),
+    (r"(Wind)?Mill\d", "Mill"),
+    (r"RailTrain\d", "Train"),
+    (r"RocketExplosion\d", "Explosion"),
+    (r"RocketTakeoff\d", "Rocket"),
+    (r"SportsCroud\d", "Sports crowd"),
+    (r"Trafic(High|Low)\d", "Traffic"),
+    (r"Water\d", "Water"),
+)
+"""Most names are of buildings (a school, a market), which sound like many things."""
+
+
+def read_wesnoth(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield weapons, animals, cries and places of a game of battles, by the names of the files.
+
+    What goblins, ghosts and spells sound like nobody can say; they are left out.
+    """
+    names = [(rf".*\bsounds/{pattern}", heard) for pattern, heard in _WESNOTH]
+    pattern = "*/**/sounds/**/*.*"
+    yield from read_named(root, "wesnoth", f"{_GAMES}/wesnoth", pattern, names)
+
+
+def read_widelands(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield animals and trades of a game of settlers, by the names of the files."""
+    folder = f"{_GAMES}/widelands/data"
+    yield from read_named(root, "widelands", folder, "**/*.ogg", _WIDELANDS)
+
+
+def read_lincity(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield what a city sounds like: traffic, trains, trades; by the names of the files."""
+    yield from read_named(root, "lincity", f"{_GAMES}/lincity-ng/sounds", "*.wav", _LINCITY)
+
+
+GAME_SOURCES = (
+    Source(
+        name="lincity",
+        title="LinCity-NG, sounds of a city",
+        domains=("sound",),
+        licence="GPL-2.0 or later, or CC-BY-SA-2.0",
+        obtain=_OBTAIN,
+        layout="confirmed",
+        cited=_CITED,
+        read=read_lincity,
+        packages=("lincity-ng-data",),
+    ),
+    Source(
+        name="wesnoth",
+        title="Battle for Wesnoth, weapons, animals and cries",
+        domains=("sound",),
+        licence="GPL-2.0",
+        obtain=_OBTAIN,
+        layout="confirmed",
+        cited=_CITED,
+        read=read_wesnoth,
+        packages=("wesnoth-1.16-data",),
+    ),
+    Source(
+        name="widelands",
+        title="Widelands, animals and trades of settlers",
+        domains=("sound",),
+        licence="GPL-2.0 or later",
+        obtain=_OBTAIN,
+        layout="confirmed",
+        cited=_CITED,
+        read=read_widelands,
+        packages=("widelands-data",),
+    ),
+)
