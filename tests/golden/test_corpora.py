@@ -84,7 +84,19 @@ VALUES = {
     "Speech quality": {"Bad", "Poor", "Fair", "Good", "Excellent"},
 }
 """Attribute -> the only values that any corpus may give it."""
-TEXTS = (".csv", ".data", ".json", ".jsonl", ".lua", ".TextGrid", ".tsv", ".txt", "", ".scp")
+TEXTS = (
+    ".cat",
+    ".csv",
+    ".data",
+    ".json",
+    ".jsonl",
+    ".lua",
+    ".TextGrid",
+    ".tsv",
+    ".txt",
+    "",
+    ".scp",
+)
 
 
 @pytest.fixture(scope="module")

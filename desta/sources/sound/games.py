@@ -1,10 +1,15 @@
-"""Sounds of games: LinCity-NG, Battle for Wesnoth, Widelands."""
+"""Sounds of games: LinCity-NG, OpenTTD, Battle for Wesnoth, Widelands."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from desta.errors import DataError
 from desta.sources.base import Metadata, Skipped, Source
-from desta.sources.sound.named import read_named
+from desta.sources.containers import Damaged, read_catalogue
+from desta.sources.files import list_files
+from desta.sources.recordings import keep
+from desta.sources.sound.named import find_name, named_sound, read_named
 
 _GAMES = "usr/share/games"
 _OBTAIN = "a Debian package; `desta sources fetch` unpacks it"
@@ -77,6 +82,44 @@ _LINCITY = (
 )
 """Most names are of buildings (a school, a market), which sound like many things."""
 
+_OPENSFX = (
+    (r"Factory Whistle", "Factory whistle"),
+    (r"Steam train station departure|Steam engine going in tunnel", "Steam train"),
+    (r"Ship horn", "Ship horn"),
+    (r"Ferry horn", "Ferry horn"),
+    (r"Propeller plane start", "Propeller plane"),
+    (r"(Early|Mach 1\+|Modern) [Jj]et take off", "Jet plane"),
+    (r"(Diesel/electric|Maglev|Monorail) train station departure", "Electric train"),
+    (r"Mining machinery", "Mining machinery"),
+    (r"Electric sparking", "Electric sparks"),
+    (r"Steam \(of steam engine\)", "Steam"),
+    (r"Level crossing", "Level crossing"),
+    (r"(Big c|C)rash", "Crash"),
+    (r"Explosion", "Explosion"),
+    (r"Cash till", "Cash till"),
+    (r"Beep", "Beep"),
+    (r"Morse", "Morse code"),
+    (r"Helicopter", "Helicopter"),
+    (r"Truck/old bus start, pull away(?! with horn)", "Truck"),
+    (r"(Modern|Old) bus start", "Bus"),
+    (r"Applause", "Applause"),
+    (r"Jackhammer", "Jackhammer"),
+    (r"Modern car horn", "Car horn"),
+    (r"Sheep", "Sheep"),
+    (r"Cow", "Cow"),
+    (r"Horse", "Horse"),
+    (r"Sawmill", "Sawmill"),
+    (r"(Heavy wind|Wind)", "Wind"),
+    (r"Lumber mill: (Crashing|Falling) tree", "Falling tree"),
+    (r"Lumber mill: Chainsaw", "Chainsaw"),
+    (r"Tropical: Bird \(\d\)", "Bird"),
+    (r"Tropical: Monkeys", "Monkey"),
+    (r"Toyland: Bubble generated", "Bubbles"),
+)
+"""Title -> what is heard. The lion's roar is a woman's growl, says its credit; most toys are
+mixtures."""
+_TITLE = re.compile(r'"(?P<title>[^"]*)"\W*(Original "(?P<original>[^"]*)")?.*', re.DOTALL)
+
 
 def read_wesnoth(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield weapons, animals, cries and places of a game of battles, by the names of the files.
@@ -99,6 +142,39 @@ def read_lincity(root: Path) -> Iterator[Metadata | Skipped]:
     yield from read_named(root, "lincity", f"{_GAMES}/lincity-ng/sounds", "*.wav", _LINCITY)
 
 
+def read_openttd(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield vehicles, animals and trades of a game of transport.
+
+    `opensfx.cat` holds 73 sounds with title, author and licence, kept as WAV. Those that were cut
+    from one original are one group.
+    """
+    folder = f"{_GAMES}/openttd/baseset/opensfx"
+    bring = "`desta sources fetch openttd` fetches it"
+    (path, *_) = list_files(root, folder, "*.cat", source="openttd", bring=bring)
+    try:
+        for number, (credit, sound) in enumerate(read_catalogue(path.read_bytes())):
+            match = _TITLE.match(credit)
+            title = match["title"] if match else credit
+            heard = find_name(_OPENSFX, title)
+            id = f"{number:02}"
+            if heard is None:
+                yield Skipped(id=id, reason="its title does not tell what is heard")
+                continue
+            original = match["original"] if match else None
+            yield named_sound(
+                "openttd",
+                id,
+                keep(root, f"openttd/{id}-", ".wav", sound),
+                heard,
+                group=f"openttd/{original or heard}",
+            )
+    except Damaged as error:
+        raise DataError(
+            f"openttd: {path} is damaged: {error}",
+            fix=f"{bring} again, or describe a corpus of your own with `desta describe custom`",
+        ) from error
+
+
 GAME_SOURCES = (
     Source(
         name="lincity",
@@ -110,6 +186,17 @@ GAME_SOURCES = (
         cited=_CITED,
         read=read_lincity,
         packages=("lincity-ng-data",),
+    ),
+    Source(
+        name="openttd",
+        title="OpenSFX, vehicles, animals and trades of OpenTTD",
+        domains=("sound",),
+        licence="CC-BY-SA-3.0 as a whole; each sound CC0, CC-BY or CC-BY-SA",
+        obtain=_OBTAIN,
+        layout="confirmed",
+        cited=_CITED,
+        read=read_openttd,
+        packages=("openttd-opensfx",),
     ),
     Source(
         name="wesnoth",

@@ -1,10 +1,12 @@
 """Corpora of Debian packages."""
 
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from corpora import Corpus, record, write
+from corpora import Corpus, record, sound, write
 
 SHARE = "usr/share"
 GAMES = f"{SHARE}/games"
@@ -71,6 +73,30 @@ def make_lincity(root: Path) -> None:
     record(root / GAMES / "lincity-ng/sounds", "TraficHigh1.wav", "WindMill2.wav", "School1.wav")
 
 
+def catalogue(sounds: Mapping[str, bytes]) -> bytes:
+    """Return a catalogue of OpenTTD."""
+    entries, body = b"", b""
+    for title, wav in sounds.items():
+        offset = 8 * len(sounds) + len(body)
+        entries += struct.pack("<II", offset | 1 << 31, len(wav))
+        name = title.encode() + b"\0"
+        body += bytes([len(name)]) + name + wav + b"\4x.w\0"
+    return entries + body
+
+
+def make_openttd(root: Path) -> None:
+    folder = root / GAMES / "openttd/baseset/opensfx"
+    folder.mkdir(parents=True)
+    titles = (
+        '"Wind". Original "wind1.wav" by "Anton". License: CC-BY.',
+        '"Heavy wind". Original "wind1.wav" by "Anton". License: CC-BY.',
+        '"Explosion". By Janis Lukss. License: CC-BY.',
+        '"Unused/Nothing". Trivial empty sound file.',
+    )
+    sounds = {title: sound(0.5, seed=seed) for seed, title in enumerate(titles)}
+    (folder / "opensfx.cat").write_bytes(catalogue(sounds))
+
+
 CORPORA = {
     "asterisk-prompts": Corpus(
         build=make_asterisk_prompts,
@@ -92,4 +118,9 @@ CORPORA = {
         build=make_widelands, needed=(f"{GAMES}/widelands/data",), left={UNTOLD: 1}
     ),
     "lincity": Corpus(build=make_lincity, needed=(f"{GAMES}/lincity-ng/sounds",), left={UNTOLD: 1}),
+    "openttd": Corpus(
+        build=make_openttd,
+        needed=(f"{GAMES}/openttd/baseset/opensfx",),
+        left={"its title does not tell what is heard": 1},
+    ),
 }
