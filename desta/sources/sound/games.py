@@ -1,13 +1,14 @@
-"""Sounds of games: LinCity-NG, OpenTTD, Battle for Wesnoth, Widelands."""
+"""Sounds of games: Hedgewars, LinCity-NG, OpenTTD, Battle for Wesnoth, Widelands."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from desta.errors import DataError
-from desta.sources.base import Metadata, Skipped, Source
+from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id, spoken
 from desta.sources.containers import Damaged, read_catalogue
-from desta.sources.files import list_files
+from desta.sources.files import list_files, visible
+from desta.sources.languages import language_name
 from desta.sources.recordings import keep
 from desta.sources.sound.named import find_name, named_sound, read_named
 
@@ -120,6 +121,37 @@ _OPENSFX = (
 mixtures."""
 _TITLE = re.compile(r'"(?P<title>[^"]*)"\W*(Original "(?P<original>[^"]*)")?.*', re.DOTALL)
 
+_HEDGEWARS = (
+    (r"Droplet\d", "Dripping water"),
+    (r"beep", "Beep"),
+    (r"baseballbat", "Baseball bat"),
+    (r"blowtorch", "Blowtorch"),
+    (r"explosion", "Explosion"),
+    (r"flamethrower", "Flamethrower"),
+    (r"gun", "Gun"),
+    (r"hammer", "Hammer"),
+    (r"knife_impact", "Knife"),
+    (r"minigun", "Machine gun"),
+    (r"pickhammer", "Jackhammer"),
+    (r"plane|rcplane", "Plane"),
+    (r"rubberduck_(drop|die)", "Rubber duck"),
+    (r"shotgunfire", "Shotgun"),
+    (r"shutterclick", "Camera shutter"),
+    (r"splash", "Splash"),
+    (r"steam", "Steam"),
+    (r"steps", "Footsteps"),
+    (r"whipcrack", "Whip"),
+    (r"Whistle", "Whistle"),
+)
+_CRIES = (
+    (r"Laugh", "Laughter"),
+    (r"Ooff\d|Ouch|Ow\d", "Cry of pain"),
+    (r"PoisonCough", "Cough"),
+    (r"PoisonMoan", "Moan"),
+)
+_NO_WORDS = r"Firepunch\d|Hmm|Jump\d|Nooo|Oops|Uh-oh"
+_PACK_LANGUAGE = re.compile(r"Default_(?P<language>[a-z]{2})")
+
 
 def read_wesnoth(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield weapons, animals, cries and places of a game of battles, by the names of the files.
@@ -175,7 +207,48 @@ def read_openttd(root: Path) -> Iterator[Metadata | Skipped]:
         ) from error
 
 
+def read_hedgewars(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield effects of a game of battles, and cries, coughs and laughs of its voices.
+
+    `Sounds/voices/PACK/ACT.ogg`: 15 voices, each one group. Only four packs (`Default_es`) state
+    their language; no words and no sexes are stated. `Sounds/*.ogg` are effects.
+    """
+    folder = f"{_GAMES}/hedgewars/Data/Sounds"
+    yield from read_named(root, "hedgewars", folder, "*.ogg", _HEDGEWARS)
+    voices = find_folder(root, f"{folder}/voices", source="hedgewars")
+    for path in visible(voices, "*/*.ogg"):
+        id = relative_id(path, root / folder)
+        audio, pack = path.relative_to(root).as_posix(), path.parent.name
+        group = f"voice/hedgewars/{pack}"
+        if heard := find_name(_CRIES, path.stem):
+            yield named_sound("hedgewars", id, audio, heard, group=group)
+        elif re.fullmatch(_NO_WORDS, path.stem):
+            yield Skipped(id=id, reason="a cry that may mean anything")
+        elif match := _PACK_LANGUAGE.fullmatch(pack):
+            yield Metadata(
+                id=id,
+                audio=audio,
+                domain="speech",
+                segments=spoken(None),
+                attributes={"Language": language_name(match["language"])},
+                group=group,
+            )
+        else:
+            yield Skipped(id=id, reason="neither its language nor its words are stated")
+
+
 GAME_SOURCES = (
+    Source(
+        name="hedgewars",
+        title="Hedgewars, effects and the cries of 15 cartoon voices",
+        domains=("sound", "speech"),
+        licence="GFDL-1.3 (three drops of water CC-BY-SA-3.0)",
+        obtain=_OBTAIN,
+        layout="confirmed",
+        cited=_CITED,
+        read=read_hedgewars,
+        packages=("hedgewars-data",),
+    ),
     Source(
         name="lincity",
         title="LinCity-NG, sounds of a city",

@@ -73,6 +73,13 @@ def make_lincity(root: Path) -> None:
     record(root / GAMES / "lincity-ng/sounds", "TraficHigh1.wav", "WindMill2.wav", "School1.wav")
 
 
+def make_hedgewars(root: Path) -> None:
+    folder = root / GAMES / "hedgewars/Data/Sounds"
+    record(folder, "Droplet2.ogg", "rcplane.ogg", "1C.ogg")
+    record(folder / "voices/Default_es", "Byebye.ogg", "Laugh.ogg", "Jump1.ogg")
+    record(folder / "voices/Pirate", "Byebye.ogg", "PoisonCough.ogg")
+
+
 def catalogue(sounds: Mapping[str, bytes]) -> bytes:
     """Return a catalogue of OpenTTD."""
     entries, body = b"", b""
@@ -122,5 +129,14 @@ CORPORA = {
         build=make_openttd,
         needed=(f"{GAMES}/openttd/baseset/opensfx",),
         left={"its title does not tell what is heard": 1},
+    ),
+    "hedgewars": Corpus(
+        build=make_hedgewars,
+        needed=(f"{GAMES}/hedgewars/Data/Sounds", f"{GAMES}/hedgewars/Data/Sounds/voices"),
+        left={
+            UNTOLD: 1,
+            "a cry that may mean anything": 1,
+            "neither its language nor its words are stated": 1,
+        },
     ),
 }
