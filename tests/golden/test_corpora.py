@@ -85,18 +85,10 @@ VALUES = {
 }
 """Attribute -> the only values that any corpus may give it."""
 TEXTS = (
-    ".cat",
-    ".csv",
-    ".data",
-    ".json",
-    ".jsonl",
-    ".lua",
-    ".TextGrid",
-    ".tsv",
-    ".txt",
-    "",
-    ".scp",
+    *(".cat", ".csv", ".data", ".json", ".jsonl", ".lua", ".pat", ".rcc", ".TextGrid", ".tsv"),
+    *(".txt", "", ".scp"),
 )
+"""What is read as text, or as a container of recordings."""
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ SHARE = "usr/share"
 GAMES = f"{SHARE}/games"
 FESTVOX = f"{SHARE}/festival/voices/russian/msu_ru_nsh_clunits"
 UNTOLD = "the file name does not tell what is heard"
+SCRATCH, GCOMPRIS = f"{SHARE}/scratch/Media/Sounds", f"{SHARE}/gcompris-qt/rcc"
 SOUND_NOT_WORDS = "a sound, not words"
 
 
@@ -80,6 +81,37 @@ def make_hedgewars(root: Path) -> None:
     record(folder / "voices/Pirate", "Byebye.ogg", "PoisonCough.ogg")
 
 
+def make_scratch(root: Path) -> None:
+    names = ("Human/Laugh-male2.wav", "Animal/Dog1.wav", "Electronic/Zoop.wav")
+    record(root / SCRATCH, *names, "Instruments/Dijjeridoo.mp3")
+
+
+def resources(folder: str, files: Mapping[str, bytes]) -> bytes:
+    """Return a resource file of Qt with one folder."""
+    names = contents = b""
+    tree = struct.pack(">IHII", 0, 2, 1, 1) + struct.pack(">IHII", 0, 2, len(files), 2)
+    for name in (folder, *files):
+        if content := files.get(name):
+            place = len(contents)
+            tree += struct.pack(">IHHHI", len(names), 0, 0, 0, place)
+            contents += struct.pack(">I", len(content)) + content
+        names += struct.pack(">HI", len(name), 0) + name.encode("utf-16-be")
+    starts = (20, 20 + len(tree), 20 + len(tree) + len(contents))
+    return struct.pack(">4s4I", b"qres", 1, *starts) + tree + contents + names
+
+
+def make_gcompris(root: Path) -> None:
+    folder = root / GCOMPRIS
+    folder.mkdir(parents=True)
+    for activity, names in {
+        "traffic": ("car.wav", "car.svg"),
+        "instruments": ("drum_kit.ogg",),
+        "chronos": ("1.ogg",),
+    }.items():
+        files = {name: sound(0.5, seed=len(name)) for name in names}
+        (folder / f"{activity}.rcc").write_bytes(resources(activity, files))
+
+
 def catalogue(sounds: Mapping[str, bytes]) -> bytes:
     """Return a catalogue of OpenTTD."""
     entries, body = b"", b""
@@ -139,4 +171,6 @@ CORPORA = {
             "neither its language nor its words are stated": 1,
         },
     ),
+    "scratch": Corpus(build=make_scratch, needed=(SCRATCH,), left={UNTOLD: 1}),
+    "gcompris": Corpus(build=make_gcompris, needed=(GCOMPRIS,), left={UNTOLD: 1}),
 }
