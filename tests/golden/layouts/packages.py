@@ -13,6 +13,7 @@ GAMES = f"{SHARE}/games"
 FESTVOX = f"{SHARE}/festival/voices/russian/msu_ru_nsh_clunits"
 UNTOLD = "the file name does not tell what is heard"
 SCRATCH, GCOMPRIS = f"{SHARE}/scratch/Media/Sounds", f"{SHARE}/gcompris-qt/rcc"
+FREEPATS = f"{SHARE}/midi/freepats"
 SOUND_NOT_WORDS = "a sound, not words"
 
 
@@ -112,6 +113,29 @@ def make_gcompris(root: Path) -> None:
         (folder / f"{activity}.rcc").write_bytes(resources(activity, files))
 
 
+def patch(*notes: tuple[int, bytes]) -> bytes:
+    """Return a patch of 8-bit notes that loop: pitch in mHz and samples at 8 kHz."""
+    data = b"GF1PATCH110\0ID#000002\0".ljust(198, b"\0") + bytes([len(notes)])
+    data = data.ljust(239, b"\0")
+    for pitch, samples in notes:
+        fields = struct.pack("<3IH3I", len(samples), 0, len(samples), 8000, 0, 0, pitch)
+        data += (b"NOTE".ljust(8, b"\0") + fields).ljust(55, b"\0") + b"\x04"
+        data += bytes(40) + samples
+    return data
+
+
+def make_freepats(root: Path) -> None:
+    notes = {
+        "Tone_000/040_Violin.pat": ((440_000, bytes(range(100))), (261_626, bytes(range(50)))),
+        "Drum_000/038_Snare_1.pat": ((73_416, bytes(range(100))),),
+        "Tone_000/122_Seashore.pat": ((880_000, bytes(range(100))),),
+    }
+    for name, samples in notes.items():
+        path = root / FREEPATS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(patch(*samples))
+
+
 def catalogue(sounds: Mapping[str, bytes]) -> bytes:
     """Return a catalogue of OpenTTD."""
     entries, body = b"", b""
@@ -173,4 +197,5 @@ CORPORA = {
     ),
     "scratch": Corpus(build=make_scratch, needed=(SCRATCH,), left={UNTOLD: 1}),
     "gcompris": Corpus(build=make_gcompris, needed=(GCOMPRIS,), left={UNTOLD: 1}),
+    "freepats": Corpus(build=make_freepats, needed=(FREEPATS,), left={UNTOLD: 1}),
 }
