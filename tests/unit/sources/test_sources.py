@@ -7,6 +7,7 @@ import pytest
 
 from desta.errors import DataError
 from desta.sources import SOURCES, find_source
+from desta.sources.base import Metadata
 from desta.sources.describe import describe
 from support.recordings import record
 from support.sources import STAMPS, by_id, make_stamps, reasons
@@ -160,3 +161,21 @@ def test_sonic_pi_names_instruments_by_the_file_name(tmp_path: Path) -> None:
         {"Category": "Loop"},
     ]
     assert reasons(description) == {"the file name does not tell what is heard": 1}
+
+
+def test_what_one_person_recorded_for_sonic_pi_is_in_one_split(tmp_path: Path) -> None:
+    folder = tmp_path / "usr/share/sonic-pi/samples"
+    names = [f"drum_tom_{n}" for n in range(20)] + ["bd_haus"]
+    for seed, name in enumerate(names):
+        record(folder / f"{name}.flac", seed=seed)
+    page = "http://freesound.org/people/{}/sounds/1/"
+    lines = [f"* `:{name}` - {page.format('menegass')}" for name in names[:-1]]
+    (folder / "README.md").write_text("\n".join([*lines, "* `:bd_haus` - unknown"]))
+
+    items = list(find_source("sonic-pi").read(tmp_path))
+
+    assert {item.group for item in items if isinstance(item, Metadata)} == {
+        "freesound/menegass",
+        None,
+    }
+    assert len({c.split for c in describe(find_source("sonic-pi"), tmp_path).clips[1:]}) == 1
