@@ -101,7 +101,7 @@ _OPENSFX = (
     (r"Beep", "Beep"),
     (r"Morse", "Morse code"),
     (r"Helicopter", "Helicopter"),
-    (r"Truck/old bus start, pull away(?! with horn)", "Truck"),
+    (r"Truck/old bus start, pull away", "Truck"),
     (r"(Modern|Old) bus start", "Bus"),
     (r"Applause", "Applause"),
     (r"Jackhammer", "Jackhammer"),

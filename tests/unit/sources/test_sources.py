@@ -82,6 +82,28 @@ def test_asterisk_without_its_texts_names_the_package(tmp_path: Path) -> None:
     assert "asterisk-core-sounds-fr" in caught.value.fix
 
 
+def test_a_speaker_of_two_languages_is_one_voice(tmp_path: Path) -> None:
+    for code, voice in (
+        ("en", "en_US_f_Allison"),
+        ("es", "es_MX_f_Allison"),
+        ("fr", "fr_CA_f_June"),
+    ):
+        for seed in range(3):
+            path = tmp_path / f"usr/share/asterisk/sounds/{voice}/{seed}.wav"
+            record(path, seed=10 * "enesfr".index(code) + seed)
+        document = tmp_path / f"usr/share/doc/asterisk-core-sounds-{code}/core-sounds-{code}.txt.gz"
+        document.parent.mkdir(parents=True)
+        document.write_bytes(
+            gzip.compress("".join(f"{n}: {code} {n}\n" for n in range(3)).encode())
+        )
+
+    for seed in range(5):
+        clips = describe(find_source("asterisk"), tmp_path, seed=seed).clips
+        splits = {c.split for c in clips if "Allison" in c.id}
+        assert len(clips) == 9
+        assert len(splits) == 1
+
+
 def test_prompts_of_a_further_voice_do_not_get_the_words_of_another(tmp_path: Path) -> None:
     for seed, voice in enumerate(("it_IT_m_Carlo", "it_IT_f_Menardi")):
         record(tmp_path / f"usr/share/asterisk/sounds/{voice}/hello.wav", seed=seed)
