@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from desta.generators.base import TextGenerator
     from desta.inference.engine import Engine, Limits
     from desta.model.config import Dtype, Quantization
+    from desta.records import Split
     from desta.shards import Manifest
     from desta.sources.custom import CustomRecipe
     from desta.sources.describe import Description
@@ -98,6 +99,7 @@ def describe(
     overrides: Sequence[str] = (),
     max_broken_share: float = 0.05,
     seed: int = 0,
+    held_out: "Split | None" = None,
 ) -> "Description":
     """Write what a corpus knows of its recordings to `clips.jsonl` and `describe.json`.
 
@@ -109,6 +111,7 @@ def describe(
         overrides: changes to the file of a recipe, such as `columns.text=transcript`.
         max_broken_share: share of recordings that may be missing or unreadable, in [0, 1].
         seed: of the splits.
+        held_out: the split of every clip, to keep a whole corpus apart; None splits it.
 
     Returns:
         The clips, and what was left out and why.
@@ -138,7 +141,12 @@ def describe(
         found = lhotse_source(_recipe(recipe, LhotseRecipe, overrides))
     with counter(f"describing {found.name}") as show:
         description = describing.describe(
-            found, Path(root), max_broken_share=max_broken_share, seed=seed, on_progress=show
+            found,
+            Path(root),
+            max_broken_share=max_broken_share,
+            seed=seed,
+            held_out=held_out,
+            on_progress=show,
         )
     describing.write_description(description, Path(out))
     return description
