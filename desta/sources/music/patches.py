@@ -13,9 +13,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from desta.sources.base import Metadata, Skipped, Source, relative_id
-from desta.sources.files import list_files
+from desta.sources.files import keep, list_files
 from desta.sources.music.notes import note_attributes
-from desta.sources.recordings import keep
 from desta.sources.sound.named import UNTOLD, find_name
 
 _FOLDER = "usr/share/midi/freepats"

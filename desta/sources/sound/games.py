@@ -7,9 +7,8 @@ from pathlib import Path
 from desta.errors import DataError
 from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id, spoken
 from desta.sources.containers import Damaged, read_catalogue
-from desta.sources.files import list_files, visible
+from desta.sources.files import keep, list_files, visible
 from desta.sources.languages import language_name
-from desta.sources.recordings import keep
 from desta.sources.sound.named import find_name, named_sound, read_named
 
 _GAMES = "usr/share/games"

@@ -6,8 +6,7 @@ from pathlib import Path
 from desta.errors import DataError
 from desta.sources.base import Metadata, Skipped, Source, relative_id
 from desta.sources.containers import Damaged, read_resources
-from desta.sources.files import list_files
-from desta.sources.recordings import keep
+from desta.sources.files import keep, list_files
 from desta.sources.sound.named import UNTOLD, find_name, named_sound
 
 _SCRATCH = "usr/share/scratch/Media/Sounds"

@@ -19,10 +19,9 @@ from desta.sources.base import (
     spoken,
     stated,
 )
-from desta.sources.files import visible
+from desta.sources.files import keep, visible
 from desta.sources.glossary import gender_name
 from desta.sources.languages import language_name
-from desta.sources.recordings import keep
 from desta.sources.stamps import LICENCE, PACKAGE, STAMPS, stamp_texts
 
 _PROMPTS = "usr/share/asterisk/sounds"
