@@ -130,7 +130,7 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(
 
     assert json.loads(result.stdout)["kept"] == 12, result.output
     assert len(endpoint.questions) == 4
-    assert "cost 0.0075" in result.stderr  # five answers of 500 tokens
+    assert "cost 0.0075" in caplog.text  # five answers of 500 tokens
     assert "HTTP Request" not in caplog.text  # a line for each of five million
 
 
