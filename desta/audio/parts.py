@@ -16,6 +16,7 @@ _FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with its first block
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 _MEANT = (b"RIFF", b"RF64", b"fLaC", b"OggS", b".snd", b"FORM", b"caff")
 _TAG_BYTES = 128  # of an ID3v1 tag, at the end of a file
+_ID3_BYTES = 10  # header or footer of an ID3 tag
 _TAGGED = (b"#!AMR", b"caff", b".snd")
 """Formats whose decoders take a trailing tag for sound."""
 _LEAST_BYTES = 1024  # beyond the stated length, to count as sound
@@ -35,7 +36,7 @@ def find_parts(file: io.BufferedIOBase) -> list[EmbeddedFile]:
     """Return the files inside a file, nearly always only itself; moves its position."""
     file.seek(0)
     beginning = file.read(12)
-    if beginning.startswith(b"ID3"):
+    if beginning.startswith(b"ID3") and len(beginning) >= _ID3_BYTES:
         start = _after_tag(beginning)
         file.seek(start)
         if not file.read(4).startswith(_MEANT):
@@ -65,7 +66,7 @@ def _after_tag(beginning: bytes) -> int:
     size = 0
     for byte in beginning[6:10]:  # seven bits each
         size = size << 7 | byte & 0x7F
-    return 10 + size + (10 if beginning[5] & 0x10 else 0)
+    return _ID3_BYTES + size + (_ID3_BYTES if beginning[5] & 0x10 else 0)
 
 
 def _flac_parts(file: io.BufferedIOBase) -> list[EmbeddedFile]:

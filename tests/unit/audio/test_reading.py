@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -199,6 +199,7 @@ def test_truncated_flac_is_an_error_wherever_it_ends(tmp_path: Path, share: floa
 
 
 @given(st.binary(max_size=300))
+@example(b"ID3")
 def test_arbitrary_bytes_load_or_are_refused(data: bytes) -> None:
     try:
         samples = load_audio(data)
