@@ -16,6 +16,12 @@ KEYS = dict.fromkeys(
     "backbone_quantization",
 )
 """Old key of a recipe -> new key."""
+SYSTEMS = {
+    "always first": "always_first",
+    "no audio": "no_audio",
+    "transcription only": "transcription_only",
+}
+"""Old id of an evaluated system -> new id."""
 EVALUATION_DATA = (
     "attributes",
     "audio",
@@ -57,8 +63,8 @@ def with_new_keys(tree: Mapping[Any, Any], known: Collection[str], *, where: str
 def with_data_section(tree: Mapping[str, Any], *, where: str | None) -> dict[str, Any]:
     """Return the keys of an evaluation recipe as they are now.
 
-    `clips: ...` is now `data: {clips: ...}`, `data: PATH` is short for `data: {path: PATH}`, and
-    `baselines: [oracle]` is now `systems: [model, oracle]`.
+    `clips: ...` is now `data: {clips: ...}`, `data: PATH` is short for `data: {path: PATH}`,
+    `baselines: [oracle]` is now `systems: [model, oracle]`, and systems have the ids of now.
 
     Args:
         tree: the keys.
@@ -85,7 +91,32 @@ def with_data_section(tree: Mapping[str, Any], *, where: str | None) -> dict[str
         names = tree.pop("baselines")
         named = ["model", *names] if isinstance(names, list | tuple) else names
         move("baselines", "systems", tree, named)
+    if isinstance(systems := tree.get("systems"), list | tuple):
+        tree["systems"] = [system_id(name, where=where) for name in systems]
     return {**tree, "data": data}
+
+
+def system_id(name: Any, *, where: str | None = None) -> Any:
+    """Return the id that an evaluated system has now.
+
+    Args:
+        name: its id, perhaps an old one.
+        where: opens the warning; None: rename without one.
+    """
+    new = SYSTEMS.get(name, name) if isinstance(name, str) else name
+    if new != name and where is not None:
+        log.warning('%s: the system "%s" is now called "%s"', where, name, new)
+    return new
+
+
+def with_system_ids(scores: Any) -> Any:
+    """Return the value of a `scores.json`, in which systems have the ids that they have now."""
+    if isinstance(scores, dict):
+        for rows in scores.values():
+            for row in rows if isinstance(rows, list) else ():
+                if isinstance(row, dict) and "system" in row:
+                    row["system"] = system_id(row["system"])
+    return scores
 
 
 def other_names(key: str) -> list[str]:

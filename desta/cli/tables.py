@@ -42,6 +42,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
         return
+    from desta.evaluation.baselines import title_of
     from desta.evaluation.benchmarks.table import find_benchmark
     from desta.reports.evaluation import counts_of, exceptions, rule_of
 
@@ -53,7 +54,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     table = Table(box=None, header_style="bold")
     table.add_column(escape(title), min_width=_NAME_WIDTH)
     for row in systems:
-        table.add_column(row["system"], no_wrap=True, justify="right")
+        table.add_column(title_of(row["system"]), no_wrap=True, justify="right")
     table.add_column("scored / all", justify="right")
     table.add_column("rule")
     for name in dict.fromkeys(name for s in systems for name in s["figures"]):
@@ -76,7 +77,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
             lost = f"{row['num_skipped']} of {row['num_items']} items have no answer"
             rest = " (--allow-missing scores the rest)"
             hint = rest if row["num_skipped"] < row["num_items"] else ""
-            console.print(escape(f"{row['system']}: no score, {lost}{hint}"))
+            console.print(escape(f"{title_of(row['system'])}: no score, {lost}{hint}"))
     _print_exceptions(exceptions(scores))
 
 

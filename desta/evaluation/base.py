@@ -18,6 +18,7 @@ from desta.evaluation.metrics import Report
 from desta.files import UNWRITABLE
 from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, NO_TRANSCRIPTION, AudioRef, Message
+from desta.renamed import system_id
 
 MODEL = "model"
 """The system that is evaluated; most other systems are its baselines."""
@@ -161,7 +162,7 @@ class Result:
                 weight=row.get("weight", 1.0),
                 weights=row.get("weights", {}),
             ),
-            system=row["system"],
+            system=system_id(row["system"]),
             prompt=tuple(row["prompt"]),
             output=row["output"],
             skipped=row.get("skipped"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from desta.evaluation.base import MODEL, Benchmark, Result
-from desta.evaluation.baselines import NO_AUDIO
+from desta.evaluation.baselines import NO_AUDIO, title_of
 from desta.evaluation.compare import Difference, differences
 from desta.evaluation.metrics import TOTAL
 from desta.evaluation.pairing import Contender, pair
@@ -16,7 +16,7 @@ from desta.evaluation.systems import CASCADE
 
 LEVEL = 0.05
 """Of a p-value that is taken for more than luck."""
-_BASELINES = {NO_AUDIO: "no audio", CASCADE: "the cascade"}
+_BASELINES = {NO_AUDIO: title_of(NO_AUDIO), CASCADE: "the cascade"}
 
 
 def judge_systems(
@@ -48,7 +48,7 @@ def judge_systems(
         lower = ", where lower is better" if benchmark.lower_is_better else ""
         sentences[0] = f"By `{reading}`{lower}, the model {' and '.join(told)}."
     if unknown:
-        systems = " ".join(f'--system "{name}"' for name in _BASELINES if name not in rows)
+        systems = " ".join(f"--system {name}" for name in _BASELINES if name not in rows)
         sentences.append(
             f"Whether it beats {' and '.join(unknown)} is not known: ask them too ({systems})."
             if told

@@ -37,6 +37,7 @@ from desta.evaluation.metrics import Estimate, Report
 from desta.files import UNWRITABLE, write_atomic
 from desta.reasons import Count, Reasons
 from desta.records import numbered_jsonl
+from desta.renamed import system_id
 from desta.schema import find_json_fault, read_json
 
 PLAN = "plan.json"
@@ -152,6 +153,9 @@ def read_plan(path: Path) -> dict[str, Any]:
     what = "the plan of an evaluation"
     fix = f"give the folder of an evaluation; {REMADE}"
     plan: dict[str, Any] = read_json(path, PlanFile, fix=fix, what=what)
+    for part in (plan, plan.get("config", {})):
+        if isinstance(systems := part.get("systems"), list):
+            part["systems"] = [system_id(name) for name in systems]
     if (name := plan["benchmark"]) not in BENCHMARKS:
         raise DataError(f'{path}: unknown benchmark "{name}"', fix=suggest(name, list(BENCHMARKS)))
     num_items, order = plan["num_items"], plan.get("order")
@@ -219,7 +223,10 @@ def _judged(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     again = "delete it and let it be judged again"
-    return {"judge": read_json(path, Refused, fix=again)}
+    judge = read_json(path, Refused, fix=again)
+    if refused := judge.get("refused"):
+        judge["refused"] = {system_id(system): ids for system, ids in refused.items()}
+    return {"judge": judge}
 
 
 def _unjudged(

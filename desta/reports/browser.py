@@ -16,6 +16,7 @@ from urllib.parse import quote
 from desta import audio
 from desta.errors import DataError
 from desta.evaluation.base import Benchmark, Result
+from desta.evaluation.baselines import title_of
 from desta.progress import progress_bar
 from desta.records import NO_TRANSCRIPTION
 from desta.reports.attributes import embed
@@ -159,7 +160,7 @@ def _data(benchmark: Benchmark, results: Sequence[Result], sounds: Sounds) -> di
     return {
         "items": list(items.values()),
         "sounds": list(sounds.sources.values()),
-        "systems": systems,
+        "systems": [title_of(system) for system in systems],
         "readings": readings,
         "dimensions": [{"name": name, "groups": groups} for name, groups in dimensions.items()],
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.evaluation.base import Result
+from desta.evaluation.baselines import title_of
 from desta.evaluation.benchmarks.table import BENCHMARKS, find_benchmark
 from desta.evaluation.formats import ScoresFile
 from desta.evaluation.journal import RESULTS
@@ -19,6 +20,7 @@ from desta.evaluation.metrics import TOTAL, Estimate
 from desta.evaluation.scores import PLAN, SCORES, read_plan, read_results
 from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_output
+from desta.renamed import with_system_ids
 from desta.reports.browser import Sounds, browser, collect_sounds, script, style
 from desta.reports.figures import draw_scores
 from desta.reports.html import contents, flatten, page, paragraph, section, svg_figure, table
@@ -54,7 +56,9 @@ def read_evaluation(folder: Path) -> Evaluation:
     plan = read_plan(folder / PLAN)
     return Evaluation(
         name=folder.resolve().name,
-        scores=read_json(folder / SCORES, ScoresFile, fix=f"make it again: desta score {folder}"),
+        scores=with_system_ids(
+            read_json(folder / SCORES, ScoresFile, fix=f"make it again: desta score {folder}")
+        ),
         results=read_results(folder / RESULTS, BENCHMARKS[plan["benchmark"]]),
         plan=plan,
         environment=read_json(folder / "environment.json", dict[str, Json], fix="evaluate again"),
@@ -144,7 +148,10 @@ def notes_table(scores: Row) -> Table | None:
 
 
 def exceptions(scores: Row) -> list[dict[str, Any]]:
-    """Return items that were not scored, or not as requested, with the readings that lack them."""
+    """Return items that were not scored, or not as requested, with the readings that lack them.
+
+    Systems are given by their titles.
+    """
     rows = []
     for system in scores["systems"]:
         left: dict[tuple[str, int], dict[str, Any]] = {}
@@ -156,11 +163,18 @@ def exceptions(scores: Row) -> list[dict[str, Any]]:
         for key, note in {**noted, **left}.items():
             row = {name: note[name] for name in ("reason", "count", "example")}
             readings = left.get(key, {}).get("readings", ())
-            rows.append({"system": system["system"], **row, "left_out_of": "; ".join(readings)})
+            rows.append(
+                {"system": title_of(system["system"]), **row, "left_out_of": "; ".join(readings)}
+            )
     answered = {row["reason"] for row in scores["skipped"]}
     rows = [row for row in rows if row["reason"] not in answered]
     return rows + [
-        {**row, "reason": f"not answered: {row['reason']}", "left_out_of": "all figures"}
+        {
+            **row,
+            "system": title_of(row["system"]),
+            "reason": f"not answered: {row['reason']}",
+            "left_out_of": "all figures",
+        }
         for row in scores["skipped"]
     ]
 
@@ -175,7 +189,12 @@ def parse_rate_table(results: Sequence[Result]) -> Table | None:
         read = sum(r.score.extracted is not None for r in these)
         if these:
             rows.append(
-                [system, f"{len(these):,}", f"{read:,}", f"{100 * read / len(these):.1f} %"]
+                [
+                    title_of(system),
+                    f"{len(these):,}",
+                    f"{read:,}",
+                    f"{100 * read / len(these):.1f} %",
+                ]
             )
     return (
         "Answers that name something that can be scored.",
@@ -193,7 +212,7 @@ def counts_of(figures: Mapping[str, Row | None]) -> str:
             counts[system] = f"{scored:,} / {row.get('num_items', scored + unscored):,}"
     if len(set(counts.values())) <= 1:
         return next(iter(counts.values()), "-")
-    return ", ".join(f"{system} {count}" for system, count in counts.items())
+    return ", ".join(f"{title_of(system)} {count}" for system, count in counts.items())
 
 
 def rule_of(scores: Row, figures: Iterable[Row | None]) -> str:
@@ -268,7 +287,7 @@ def _body(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
     yield "</header>"
     for system in scores["systems"]:
         if system["withheld"]:
-            yield paragraph(f"{system['system']}: {system['withheld']}", "missing")
+            yield paragraph(f"{title_of(system['system'])}: {system['withheld']}", "missing")
     for title, parts in sections.items():
         yield section(title, *parts)
 
@@ -282,7 +301,7 @@ def _figures(scores: Row) -> Iterator[str]:
 def _groups(scores: Row) -> Iterator[str]:
     for (caption, header, rows), groups, estimates in group_tables(scores):
         drawing = draw_scores(
-            groups, {k: [_estimate(e) for e in v] for k, v in estimates.items()}, caption
+            groups, {title_of(k): [_estimate(e) for e in v] for k, v in estimates.items()}, caption
         )
         if drawing:
             yield svg_figure(drawing, f"{caption}; bars are one standard error.")
@@ -313,7 +332,8 @@ def _figures_plot(scores: Row) -> Iterator[str]:
     """Yield a drawing of the figures that are shares; others have different scales."""
     names = list(dict.fromkeys(n for s in scores["systems"] for n in s["figures"]))
     estimates = {
-        s["system"]: [_estimate(s["figures"].get(n)) for n in names] for s in scores["systems"]
+        title_of(s["system"]): [_estimate(s["figures"].get(n)) for n in names]
+        for s in scores["systems"]
     }
     if scores.get("shares", True):
         drawing = draw_scores(names, estimates, "score")
@@ -338,7 +358,7 @@ def _title(evaluation: Evaluation) -> str:
 
 
 def _header(first: str, systems: Sequence[Row]) -> list[str]:
-    return [first, *(s["system"] for s in systems)]
+    return [first, *(title_of(s["system"]) for s in systems)]
 
 
 def _score(estimate: Row | None, digits: int = 4) -> str:

@@ -17,7 +17,7 @@ from desta.evaluation.metrics import find
 from desta.evaluation.scores import read_results
 from support import commands
 
-SYSTEMS = ("model", "no audio", "oracle", "always first", "majority")
+SYSTEMS = ("model", "no_audio", "oracle", "always_first", "majority")
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_sakura_by_the_model_and_its_baselines(
         "num_scored": 12,
         "num_items": 12,
     }
-    assert system(scores, "always first")["figures"][figure]["value"] == 0.5
+    assert system(scores, "always_first")["figures"][figure]["value"] == 0.5
     results = read_results(out / "results.jsonl")
     assert len(results) == 24 * len(SYSTEMS)
     by_system: dict[str, list[Result]] = {}
@@ -136,7 +136,7 @@ def test_a_judges_reply_changes_the_score_of_a_stored_result(
     out = tmp_path / "out"
     ask("sakura", sakura, published_tiny, out, "--set", "subsets=[Animal]", "--limit", 3)
     benchmark = BENCHMARKS["sakura"]
-    results = [r for r in read_results(out / "results.jsonl") if r.system == "always first"]
+    results = [r for r in read_results(out / "results.jsonl") if r.system == "always_first"]
     assert {r.score.values["judge"] for r in results} == {None}
 
     reply = "Explanation: it says so.\nJudgement: correct"
@@ -180,8 +180,8 @@ def test_text_systems_need_neither_audio_nor_transcriptions(
 ) -> None:
     for clip in mmau.glob("*.wav"):
         clip.unlink()
-    scores = ask("mmau", mmau, published_tiny, tmp_path / "o", "--set", "systems=[no audio]")
-    assert system(scores, "no audio")["num_skipped"] == 0
+    scores = ask("mmau", mmau, published_tiny, tmp_path / "o", "--set", "systems=[no_audio]")
+    assert system(scores, "no_audio")["num_skipped"] == 0
 
 
 def test_the_bare_backbone_reads_speech_ifeval(published_tiny: Path, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_the_bare_backbone_reads_speech_ifeval(published_tiny: Path, tmp_path: P
 )
 def test_wrong_input_is_one_sentence(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     given = [str(tmp_path) if word == "EMPTY" else word for word in words]
-    out = () if words[0] == "merge" else ("--out", tmp_path / "out", "--set", "systems=[no audio]")
+    out = () if words[0] == "merge" else ("--out", tmp_path / "out", "--set", "systems=[no_audio]")
     if "--system" in words:
         out = out[:2]
     with pytest.raises(DestaError) as raised:

@@ -176,6 +176,19 @@ def test_an_evaluation_recipe_of_before_is_read_and_its_new_keys_are_told(
     assert load_eval_recipe(new, section, overrides) == recipe
 
 
+def test_a_system_of_before_counts_and_the_new_id_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = ("no_audio", "transcription_only", "always_first", "oracle")
+    before = ["no audio", "transcription only", "always first", "oracle"]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"data": "d", "systems": before}))
+    assert load_eval_recipe(path, BenchmarkFiles).systems == ids
+    assert f'{path}: the system "no audio" is now called "no_audio"' in caplog.text
+    override = f"systems={json.dumps(before)}"
+    assert load_eval_recipe(None, BenchmarkFiles, ["data=d", override]).systems == ids
+
+
 def test_a_key_of_an_evaluation_under_two_names_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     for keys in ({"data": {"audio": "a"}, "audio": "b"}, {"systems": ["model"], "baselines": []}):

@@ -198,7 +198,7 @@ def test_the_first_sentence_says_whether_the_model_beats_those_that_do_not_hear(
     tmp_path: Path,
 ) -> None:
     results = [result(n, "(a)") for n in range(12)]
-    results += [result(n, "(b)", "no audio") for n in range(12)]
+    results += [result(n, "(b)", "no_audio") for n in range(12)]
     results += [result(n, "(a)" if n else "(b)", "cascade") for n in range(12)]
     path, markdown = write_evaluation_report(evaluation(results), tmp_path / "r.html")
     sentence = (
@@ -214,7 +214,7 @@ def test_the_first_sentence_says_whether_the_model_beats_those_that_do_not_hear(
     verdict = evaluation(worse).scores["verdict"]
     assert "is worse than the cascade by -100.0 ± 0.0 points" in verdict["sentence"]
     assert (
-        'Whether it beats no audio is not known: ask them too (--system "no audio")'
+        "Whether it beats no audio is not known: ask them too (--system no_audio)"
         in (verdict["sentence"])
     )
     assert verdict["against"][0]["num_items"] == 12
