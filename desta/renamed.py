@@ -22,6 +22,17 @@ SYSTEMS = {
     "transcription only": "transcription_only",
 }
 """Old id of an evaluated system -> new id."""
+FILTERS = {
+    "cut off": "cut_off",
+    "repeats itself": "repeats_itself",
+    "talks about the text": "talks_about_text",
+    "holds a mark of reasoning": "has_reasoning_mark",
+    "wrong language": "wrong_language",
+    "misses the attribute": "misses_attribute",
+    "invents the attribute": "invents_attribute",
+    "states another value": "states_other_value",
+}
+"""Old id of a response filter -> new id."""
 EVALUATION_DATA = (
     "attributes",
     "audio",
@@ -106,6 +117,14 @@ def system_id(name: Any, *, where: str | None = None) -> Any:
     new = SYSTEMS.get(name, name) if isinstance(name, str) else name
     if new != name and where is not None:
         log.warning('%s: the system "%s" is now called "%s"', where, name, new)
+    return new
+
+
+def filter_id(name: str) -> str:
+    """Return the id that a response filter has now, with a warning if that is another one."""
+    new = FILTERS.get(name, name)
+    if new != name:
+        log.warning('the filter "%s" is now called "%s"', name, new)
     return new
 
 

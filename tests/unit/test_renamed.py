@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from desta.config import load_recipe, to_plain
+from desta.construction import filters
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
 from desta.evaluation.benchmarks.attributes import AttributesData
@@ -25,7 +26,7 @@ from desta.inference.desta25 import DeSTA25AudioModel
 from desta.inference.engine import Engine
 from desta.model import checkpoint
 from desta.model.config import ModelConfig
-from desta.renamed import KEYS
+from desta.renamed import FILTERS, KEYS
 from desta.training.config import TrainConfig
 from support.commands import desta, run_desta
 
@@ -130,6 +131,16 @@ def test_one_spelling_of_the_option_is_shown_and_both_are_taken(
         run = run_desta(*verb, "--model", published_tiny, option, "int3")
         assert run.returncode == 2
         assert run.stderr.startswith(f"{told}error: quantization 'int3' is unknown"), run.stderr
+
+
+def test_a_filter_of_before_counts_and_the_new_id_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load(tmp_path, ConstructConfig, filters=list(FILTERS))
+    assert config.filters == tuple(FILTERS.values())
+    assert 'the filter "cut off" is now called "cut_off"' in caplog.text
+    for old, new in FILTERS.items():  # data sets of before count under it
+        assert filters.FILTERS[new].reason == old
 
 
 CLIPS = [{"path": "c", "root": "r"}]
