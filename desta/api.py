@@ -74,7 +74,8 @@ class SystemScores(TypedDict):
     """Items without an answer."""
     withheld: bool
     """Whether there are no figures because items have no answer."""
-    figures: dict[str, Figure]
+    headline: dict[str, Figure]
+    """Name -> figure."""
 
 
 class Scores(TypedDict):

@@ -64,24 +64,25 @@ FIGURES: dict[str, dict[str, str]] = {
 """Published file of Speech-IFEval -> figures of the official scorers for its outputs (accuracy of
 MMAU: 0.4894894894894895)."""
 
-READINGS = """\
-An answer may be read in several ways: each reading is a figure of its own, with a standard error.
+METRICS = """\
+An answer may be scored by several metrics: each gives figures of its own, with standard errors.
+Files hold these ids; tables and reports show a longer title of some, `wer` as "word error rate".
 
-| module of `desta.evaluation` | reading | what counts |
+| module of `desta.evaluation` | metric | what counts |
 |---|---|---|
 | `mmau` (MMAU, MMAR) | `model_output` | the output as it is, as the official script reads it |
 | | `model_prediction` | without `The correct answer is: `, as its README says |
 | `sakura` | `judge` | official: a judge's reply in the prescribed form; any other is wrong |
-| | `judge, leniently read` | also a judgement in another form |
-| | `rule: letter or text` | without a judge, not official: one option named, the right one |
-| `dynamic_superb` | `exact match` | official: equal but for case |
-| | `consecutive words` | the label's words in a row, and no other option's |
+| | `judge_lenient` | also a judgement in another form |
+| | `rule` | without a judge, not official: one option named, the right one |
+| `dynamic_superb` | `exact_match` | official: equal but for case |
+| | `consecutive_words` | the label's words in a row, and no other option's |
 | `voicebench` | `official` | what cannot be read is drawn at random, by seed and item |
 | | `expected` | what cannot be read counts its chance, 1/4 or 1/2 |
-| | `lower bound` | SD_QA without PEDANT: half the judge, half "contains the reference" |
-| `transcription` | `word error rate` | official: normalised as Whisper's authors do |
-| | `word error rate, by rules of the script` | vowel signs count ([more](transcription.md)) |
-| | `character error rate, by rules of the script` | the same, of languages without spaces |
+| | `lower_bound` | SD_QA without PEDANT: half the judge, half "contains the reference" |
+| `transcription` | `wer` | official: normalised as Whisper's authors do |
+| | `wer_by_script` | vowel signs count ([more](transcription.md)) |
+| | `cer_by_script` | the same, of languages without spaces |
 
 ```python
 from pathlib import Path
@@ -94,7 +95,7 @@ judged = read_results(find_benchmark("sakura"), [Path("judged.json")], subset="s
 score_published(judged)
 ```
 
-That is what `desta score` prints as JSON: the figures, a cell per reading and group, and `notes`
+That is what `desta score` prints as JSON: the figures, a cell per metric and group, and `remarks`
 with the count and an example of everything that was not scored, or drawn.
 
 PEDANT, one half of VoiceBench's SD_QA, is a classifier whose pickled weights its package fetches
@@ -266,7 +267,7 @@ def page(data: Path) -> str:
     lines = [
         "# Scorers",
         "",
-        READINGS,
+        METRICS,
         "",
         "## Case by case",
         "",

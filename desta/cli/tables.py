@@ -46,6 +46,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     from desta.evaluation.benchmarks.table import find_benchmark
     from desta.reports.evaluation import counts_of, exceptions, rule_of
 
+    benchmark = find_benchmark(scores["benchmark"])
     systems, shares = scores["systems"], scores["shares"]
     console = Console()
     if scores["verdict"]:
@@ -57,14 +58,16 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
         table.add_column(title_of(row["system"]), no_wrap=True, justify="right")
     table.add_column("scored / all", justify="right")
     table.add_column("rule")
-    for name in dict.fromkeys(name for s in systems for name in s["figures"]):
-        figures = {s["system"]: s["figures"].get(name) for s in systems}
+    for name in dict.fromkeys(name for s in systems for name in s["headline"]):
+        figures = {s["system"]: s["headline"].get(name) for s in systems}
         values = (_figure(figure, shares) for figure in figures.values())
         table.add_row(
-            escape(name), *values, escape(counts_of(figures)), rule_of(scores, figures.values())
+            escape(benchmark.title(name)),
+            *values,
+            escape(counts_of(figures)),
+            rule_of(scores, figures.values()),
         )
-    add = find_benchmark(scores["benchmark"]).detail_rows
-    for more in add(scores) if add else ():
+    for more in benchmark.detail_rows(scores) if benchmark.detail_rows else ():
         cells = {s["system"]: more.cells.get(s["system"]) for s in systems}
         figures = {name: cell for name, cell in cells.items() if isinstance(cell, Mapping)}
         values = (c if isinstance(c, str) else _figure(c, shares) for c in cells.values())

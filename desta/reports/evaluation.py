@@ -20,7 +20,7 @@ from desta.evaluation.metrics import TOTAL, Estimate
 from desta.evaluation.scores import PLAN, SCORES, read_plan, read_results
 from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_output
-from desta.renamed import with_system_ids
+from desta.renamed import current_scores
 from desta.reports.browser import Sounds, browser, collect_sounds, script, style
 from desta.reports.figures import draw_scores
 from desta.reports.html import contents, flatten, page, paragraph, section, svg_figure, table
@@ -56,8 +56,11 @@ def read_evaluation(folder: Path) -> Evaluation:
     plan = read_plan(folder / PLAN)
     return Evaluation(
         name=folder.resolve().name,
-        scores=with_system_ids(
-            read_json(folder / SCORES, ScoresFile, fix=f"make it again: desta score {folder}")
+        scores=read_json(
+            folder / SCORES,
+            ScoresFile,
+            fix=f"make it again: desta score {folder}",
+            change=current_scores,
         ),
         results=read_results(folder / RESULTS, BENCHMARKS[plan["benchmark"]]),
         plan=plan,
@@ -94,31 +97,33 @@ def write_evaluation_report(evaluation: Evaluation, out: Path) -> tuple[Path, Pa
 def figures_table(scores: Row) -> Table:
     """Return the table of figures: a column per system, numbers of items, origin of the rule."""
     systems = scores["systems"]
-    names = list(dict.fromkeys(name for system in systems for name in system["figures"]))
+    names = list(dict.fromkeys(name for system in systems for name in system["headline"]))
+    title = find_benchmark(scores["benchmark"]).title
     digits = 4 if scores.get("shares", True) else 2
     rows = []
     for name in names:
-        figures = {s["system"]: s["figures"].get(name) for s in systems}
+        figures = {s["system"]: s["headline"].get(name) for s in systems}
         values = (_score(figure, digits) for figure in figures.values())
-        rows.append([name, *values, counts_of(figures), rule_of(scores, figures.values())])
+        rows.append([title(name), *values, counts_of(figures), rule_of(scores, figures.values())])
     header = [*_header("figure", systems), "scored / all", "rule"]
     return "Figures, each ± one standard error.", header, rows
 
 
 def group_tables(scores: Row) -> Iterator[tuple[Table, list[str], dict[str, list[Row | None]]]]:
-    """Yield for every reading and dimension a table, its groups, and the estimates by system."""
+    """Yield for every metric and dimension a table, its groups, and the estimates by system."""
     systems = scores["systems"]
     cells = {
-        (s["system"], c["reading"], c["dimension"], c["group"]): c
+        (s["system"], c["metric"], c["dimension"], c["group"]): c
         for s in systems
         for c in s["cells"]
     }
-    for reading, dimension in dict.fromkeys(key[1:3] for key in cells):
+    title = find_benchmark(scores["benchmark"]).title
+    for metric, dimension in dict.fromkeys(key[1:3] for key in cells):
         if dimension == TOTAL:
             continue
-        groups = list(dict.fromkeys(k[3] for k in cells if k[1:3] == (reading, dimension)))
+        groups = list(dict.fromkeys(k[3] for k in cells if k[1:3] == (metric, dimension)))
         found = {
-            s["system"]: [cells.get((s["system"], reading, dimension, group)) for group in groups]
+            s["system"]: [cells.get((s["system"], metric, dimension, group)) for group in groups]
             for s in systems
         }
         estimates = {name: [c and c["estimate"] for c in row] for name, row in found.items()}
@@ -132,9 +137,9 @@ def group_tables(scores: Row) -> Iterator[tuple[Table, list[str], dict[str, list
             ]
             for i, group in enumerate(groups)
         ]
-        rule = f" ({WHOSE[reading in scores['official']]})" if "official" in scores else ""
+        rule = f" ({WHOSE[metric in scores['official']]})" if "official" in scores else ""
         header = [*_header(dimension, systems), "scored / all"]
-        yield (f"{reading}, by {dimension}{rule}", header, rows), groups, estimates
+        yield (f"{title(metric)}, by {dimension}{rule}", header, rows), groups, estimates
 
 
 def notes_table(scores: Row) -> Table | None:
@@ -148,23 +153,28 @@ def notes_table(scores: Row) -> Table | None:
 
 
 def exceptions(scores: Row) -> list[dict[str, Any]]:
-    """Return items that were not scored, or not as requested, with the readings that lack them.
+    """Return items that were not scored, or not as requested, with the metrics that lack them.
 
-    Systems are given by their titles.
+    Systems and metrics are given by their titles.
     """
+    title = find_benchmark(scores["benchmark"]).title
     rows = []
     for system in scores["systems"]:
         left: dict[tuple[str, int], dict[str, Any]] = {}
         for row in system.get("left_out", ()):
             key = row["reason"], row["count"]
-            left[key] = {**row, "readings": [*left.get(key, row)["readings"], *row["readings"]]}
-            left[key]["readings"] = list(dict.fromkeys(left[key]["readings"]))
-        noted = {(note["reason"], note["count"]): note for note in system["notes"]}
+            left[key] = {**row, "metrics": [*left.get(key, row)["metrics"], *row["metrics"]]}
+            left[key]["metrics"] = list(dict.fromkeys(left[key]["metrics"]))
+        noted = {(note["reason"], note["count"]): note for note in system["remarks"]}
         for key, note in {**noted, **left}.items():
             row = {name: note[name] for name in ("reason", "count", "example")}
-            readings = left.get(key, {}).get("readings", ())
+            metrics = left.get(key, {}).get("metrics", ())
             rows.append(
-                {"system": title_of(system["system"]), **row, "left_out_of": "; ".join(readings)}
+                {
+                    "system": title_of(system["system"]),
+                    **row,
+                    "left_out_of": "; ".join(map(title, metrics)),
+                }
             )
     answered = {row["reason"] for row in scores["skipped"]}
     rows = [row for row in rows if row["reason"] not in answered]
@@ -217,10 +227,10 @@ def counts_of(figures: Mapping[str, Row | None]) -> str:
 
 def rule_of(scores: Row, figures: Iterable[Row | None]) -> str:
     """Return the origin of a figure's rule; a dash if unknown."""
-    readings = {figure["reading"] for figure in figures if figure and "reading" in figure}
-    if not readings or "official" not in scores:
+    metrics = {figure["metric"] for figure in figures if figure and "metric" in figure}
+    if not metrics or "official" not in scores:
         return "-"
-    return WHOSE[readings <= set(scores["official"])]
+    return WHOSE[metrics <= set(scores["official"])]
 
 
 def judge_table(scores: Row) -> Table | None:
@@ -330,13 +340,14 @@ def _items(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
 
 def _figures_plot(scores: Row) -> Iterator[str]:
     """Yield a drawing of the figures that are shares; others have different scales."""
-    names = list(dict.fromkeys(n for s in scores["systems"] for n in s["figures"]))
+    names = list(dict.fromkeys(n for s in scores["systems"] for n in s["headline"]))
     estimates = {
-        title_of(s["system"]): [_estimate(s["figures"].get(n)) for n in names]
+        title_of(s["system"]): [_estimate(s["headline"].get(n)) for n in names]
         for s in scores["systems"]
     }
     if scores.get("shares", True):
-        drawing = draw_scores(names, estimates, "score")
+        title = find_benchmark(scores["benchmark"]).title
+        drawing = draw_scores([*map(title, names)], estimates, "score")
         if drawing:
             yield svg_figure(drawing, "Figures; bars are one standard error.")
 

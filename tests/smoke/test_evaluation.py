@@ -96,15 +96,15 @@ def test_sakura_by_the_model_and_its_baselines(
 
     assert [row["system"] for row in scores["systems"]] == [*SYSTEMS, "chance"]
     assert {row["num_items"] for row in scores["systems"]} == {24}
-    figure = "Average single (rule: letter or text)"
-    assert system(scores, "chance")["figures"][figure] == {
+    figure = "Average single (rule)"
+    assert system(scores, "chance")["headline"][figure] == {
         "value": 0.5,
         "standard_error": 0.0,
-        "reading": "rule: letter or text",
+        "metric": "rule",
         "num_scored": 12,
         "num_items": 12,
     }
-    assert system(scores, "always_first")["figures"][figure]["value"] == 0.5
+    assert system(scores, "always_first")["headline"][figure]["value"] == 0.5
     results = read_results(out / "results.jsonl")
     assert len(results) == 24 * len(SYSTEMS)
     by_system: dict[str, list[Result]] = {}
@@ -159,15 +159,15 @@ def test_missing_audio_withholds_the_score_unless_it_is_allowed(
 
     stored = json.loads((out / "scores.json").read_text())
     assert system(stored, "model")["withheld"]
-    assert system(stored, "model")["figures"] == {}
-    assert system(stored, "majority")["figures"]["model_output"]["value"] == 1.0
+    assert system(stored, "model")["headline"] == {}
+    assert system(stored, "majority")["headline"]["model_output"]["value"] == 1.0
     assert stored["skipped"] == [
         {"system": "model", "reason": "its audio is missing", "count": 1, "example": "q3"}
     ]
     allowed = json.loads(desta("score", out / "results.jsonl", "--allow-missing", "--json").stdout)
     assert system(allowed, "model")["withheld"] is None
     assert system(allowed, "model")["num_skipped"] == 1
-    assert "model_output" in system(allowed, "model")["figures"]
+    assert "model_output" in system(allowed, "model")["headline"]
 
     (mmau / "3.wav").write_bytes(clip)
     mended = ask("mmau", mmau, published_tiny, out, "--set", "systems=[model, majority]", "--retry")

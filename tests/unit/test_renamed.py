@@ -11,6 +11,7 @@ from desta.config import load_recipe, to_plain
 from desta.construction import filters
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
+from desta.evaluation.base import Item, Result, Score
 from desta.evaluation.benchmarks.attributes import AttributesData
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.benchmarks.text import TextData
@@ -26,7 +27,7 @@ from desta.inference.desta25 import DeSTA25AudioModel
 from desta.inference.engine import Engine
 from desta.model import checkpoint
 from desta.model.config import ModelConfig
-from desta.renamed import FILTERS, KEYS
+from desta.renamed import FILTERS, KEYS, METRICS, current_scores
 from desta.training.config import TrainConfig
 from support.commands import desta, run_desta
 
@@ -198,6 +199,48 @@ def test_a_system_of_before_counts_and_the_new_id_is_told(
     assert f'{path}: the system "no audio" is now called "no_audio"' in caplog.text
     override = f"systems={json.dumps(before)}"
     assert load_eval_recipe(None, BenchmarkFiles, ["data=d", override]).systems == ids
+
+
+def test_scores_of_before_are_read_by_the_names_of_now() -> None:
+    figure = {"value": 1.0, "standard_error": 0.0}
+    old, new = "rule: letter or text", "rule"
+    left = {"reason": "why", "count": 1, "example": "1"}
+    before = {
+        "official": ["word error rate", "judge"],
+        "systems": [
+            {
+                "system": "no audio",
+                "figures": {f"Average single ({old})": figure | {"reading": old}},
+                "cells": [{"reading": old, "group": old}],
+                "notes": [left],
+                "left_out": [left | {"readings": [old, "judge"]}],
+            }
+        ],
+    }
+    now = {
+        "official": ["wer", "judge"],
+        "systems": [
+            {
+                "system": "no_audio",
+                "headline": {f"Average single ({new})": figure | {"metric": new}},
+                "cells": [{"metric": new, "group": old}],
+                "remarks": [left],
+                "left_out": [left | {"metrics": [new, "judge"]}],
+            }
+        ],
+    }
+    assert current_scores(before) == now
+    assert current_scores(now) == now
+    for damaged in (3, [], {"systems": [3, {"figures": 3, "cells": [None], "left_out": {}}]}):
+        current_scores(damaged)
+
+
+def test_results_of_before_are_read_by_the_metrics_of_now() -> None:
+    item = Item(id="1", messages=(), question="?", target="")
+    ids = dict.fromkeys(METRICS.values(), 1.0)
+    now = Result(item=item, output="", score=Score(values=ids, weights=ids))
+    before = {old: 1.0 for old in METRICS}
+    assert Result.from_json(now.to_json() | {"values": before, "weights": before}) == now
 
 
 def test_a_key_of_an_evaluation_under_two_names_is_an_error(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_mmau_and_mmar_note_a_right_answer_that_is_no_choice(tmp_path: Path, nam
 
     done = desta("score", name, path, "--json")
     system = json.loads(done.stdout)["systems"][0]
-    assert {"reason": NOT_OFFERED, "count": 2, "example": "2"} in system["notes"]
+    assert {"reason": NOT_OFFERED, "count": 2, "example": "2"} in system["remarks"]
 
 
 def test_every_benchmark_with_choices_notes_it() -> None:

@@ -34,10 +34,10 @@ def score(reference: str, output: str, language: str = "unknown") -> Score:
     return answered(reference, output, language).score
 
 
-def errors(scored: Score, reading: str) -> tuple[float, float]:
-    value = scored.values[reading]
+def errors(scored: Score, metric: str) -> tuple[float, float]:
+    value = scored.values[metric]
     assert value is not None
-    weight = scored.weight_of(reading)
+    weight = scored.weight_of(metric)
     return round(value * weight), weight
 
 
@@ -172,7 +172,7 @@ def test_a_result_keeps_what_it_counts_in_each_rate() -> None:
     assert Result.from_json(json.loads(json.dumps(thai.to_json()))).score.weight_of(CER) == 6
     assert "weights" not in english.to_json()  # as lines were before there were any
     contender = Contender(name="a", benchmark="transcription", version="1", results=[thai, english])
-    rates = {d.reading: d.first for d in compare(contender, contender).differences}
+    rates = {d.metric: d.first for d in compare(contender, contender).differences}
     assert rates[CER] == pytest.approx(1 / 6)
 
 

@@ -184,7 +184,7 @@ def test_sd_qa_is_half_judge_and_half_pedant_or_else_a_lower_bound(tmp_path: Pat
 
     assert known.figures["SD_QA (official)"].value == 50.0
     assert "SD_QA (official)" not in unknown.figures
-    assert unknown.figures["SD_QA (lower bound)"].value == 100.0
+    assert unknown.figures["SD_QA (lower_bound)"].value == 100.0
     assert unknown.notes[0]["reason"] == vb.NO_PEDANT
 
 
