@@ -164,7 +164,7 @@ def _mmau(path: Path) -> Iterator[Case]:
             letter = "ABCDEFGH"[item.choices.index(item.target)]
             answer = phrasing.format(text=item.target, letter=letter)
             results.append(_result(mmau.MMAU, item, answer))
-        figure = _report(mmau.MMAU, results).figures["model_output"]
+        figure = _report(mmau.MMAU, results).headline["model_output"]
         yield _case(f"MMAU, all right as `{phrasing}`", expected, figure.value, within=1e-9)
 
 
@@ -177,7 +177,7 @@ def _dynamic_superb(folder: Path) -> Iterator[Case]:
     )
     for name, expected in ACCURACIES.items():
         results = _read(dynamic_superb.BENCHMARK, folder / f"whisper__{name}.json.gz")
-        figure = _report(dynamic_superb.BENCHMARK, results).figures[dynamic_superb.EXACT]
+        figure = _report(dynamic_superb.BENCHMARK, results).headline[dynamic_superb.EXACT]
         yield _case(f"Dynamic-SUPERB {name}, exact match", expected, figure.value, within=1e-9)
 
 
@@ -240,12 +240,12 @@ def _figure(name: str, results: list[Result], report: Report) -> str:
     if name.endswith(("followed", "reasons")):
         return f"{sum(map(_followed, results))}/{len(results)}"
     if name == "word error rate":
-        (rate,) = (found for key, found in report.figures.items() if key.endswith(name))
+        (rate,) = (found for key, found in report.headline.items() if key.endswith(name))
         return repr(rate.value)
     if kind == "group":
         group = find(report.cells, FOLLOWED, "group", what).estimate
         return f"{group.value:.4f}".rstrip("0") if group else "-"
-    (accuracy,) = (found for key, found in report.figures.items() if key.endswith(f", {what}"))
+    (accuracy,) = (found for key, found in report.headline.items() if key.endswith(f", {what}"))
     return f"{accuracy.value:.6f}".rstrip("0")
 
 

@@ -68,11 +68,11 @@ class Report:
     benchmark: str
     version: str
     """Of the questions, as far as the file tells."""
-    figures: Mapping[str, Estimate]
+    headline: Mapping[str, Estimate]
     """By the names that the authors give them, in their units; one that is no `Figure` is named
     after its metric, and rests on all items."""
     cells: tuple[Cell, ...]
-    notes: tuple[Mapping[str, Any], ...]
+    remarks: tuple[Mapping[str, Any], ...]
     """`{reason, count, example}` of what was not scored, or not as asked."""
 
     def to_json(self) -> dict[str, Any]:
@@ -84,10 +84,10 @@ class Report:
                 name: (
                     e if isinstance(e, Figure) else figure(e, [find(self.cells, name)])
                 ).to_json()
-                for name, e in self.figures.items()
+                for name, e in self.headline.items()
             },
             "cells": [cell.to_json() for cell in self.cells],
-            "remarks": [dict(note) for note in self.notes],
+            "remarks": [dict(note) for note in self.remarks],
         }
 
 

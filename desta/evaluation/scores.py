@@ -340,7 +340,7 @@ def _without_errors(report: Report) -> Report:
 
     return replace(
         report,
-        figures={name: replace(f, standard_error=0.0) for name, f in report.figures.items()},
+        headline={name: replace(f, standard_error=0.0) for name, f in report.headline.items()},
         cells=tuple(replace(cell, estimate=exact(cell.estimate)) for cell in report.cells),
     )
 

@@ -238,9 +238,9 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     return Report(
         benchmark="dynamic_superb",
         version=version,
-        figures=figures,
+        headline=figures,
         cells=cells,
-        notes=count_notes(results),
+        remarks=count_notes(results),
     )
 
 

@@ -112,9 +112,9 @@ class MmauFormat:
         return Report(
             benchmark=self.name,
             version=version,
-            figures={metric: figure for metric, figure in totals.items() if figure},
+            headline={metric: figure for metric, figure in totals.items() if figure},
             cells=cells,
-            notes=count_notes(results),
+            remarks=count_notes(results),
         )
 
     def read_published(self, paths: Sequence[Path], options: ReadOptions) -> list[Result]:

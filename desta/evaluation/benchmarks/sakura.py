@@ -193,9 +193,9 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     return Report(
         benchmark="sakura",
         version=version,
-        figures=figures,
+        headline=figures,
         cells=cells,
-        notes=count_notes(results),
+        remarks=count_notes(results),
     )
 
 

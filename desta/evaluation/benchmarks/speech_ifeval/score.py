@@ -167,9 +167,9 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     return Report(
         benchmark="speech_ifeval",
         version=version,
-        figures=figures,
+        headline=figures,
         cells=cells,
-        notes=count_notes(results),
+        remarks=count_notes(results),
     )
 
 

@@ -127,9 +127,9 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     return Report(
         benchmark="transcription",
         version=version,
-        figures={metric: rate for metric, rate in totals.items() if rate},
+        headline={metric: rate for metric, rate in totals.items() if rate},
         cells=cells,
-        notes=notes,
+        remarks=notes,
     )
 
 

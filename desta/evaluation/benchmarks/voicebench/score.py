@@ -163,9 +163,9 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     return Report(
         benchmark="voicebench",
         version=version,
-        figures=figures,
+        headline=figures,
         cells=cells,
-        notes=(
+        remarks=(
             *count_notes(scored),
             *count_notes([replace(r, score=Score(note=IN_NO_COLUMN)) for r in others]),
             *_notes(ifeval),
