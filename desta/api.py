@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
 from desta.config import load_recipe
 from desta.errors import ConfigError, need
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from desta.generators.base import TextGenerator
     from desta.inference.engine import Engine, Limits
     from desta.model.config import Dtype, Quantization
+    from desta.records import Split
     from desta.shards import Manifest
     from desta.sources.custom import CustomRecipe
     from desta.sources.describe import Description
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from desta.training.config import TrainConfig
 
 R = TypeVar("R")
+D = TypeVar("D")
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class TrainSummary(TypedDict):
     """Reason -> pairs of which a part was cut off, or that are unusual."""
 
 
-class Figure(TypedDict):
+class FigureRow(TypedDict):
     """A figure of a system on a benchmark."""
 
     value: float
@@ -74,7 +76,7 @@ class SystemScores(TypedDict):
     """Items without an answer."""
     withheld: bool
     """Whether there are no figures because items have no answer."""
-    headline: dict[str, Figure]
+    headline: dict[str, FigureRow]
     """Name -> figure."""
 
 
@@ -98,6 +100,7 @@ def describe(
     overrides: Sequence[str] = (),
     max_broken_share: float = 0.05,
     seed: int = 0,
+    held_out: "Split | None" = None,
 ) -> "Description":
     """Write what a corpus knows of its recordings to `clips.jsonl` and `describe.json`.
 
@@ -109,6 +112,7 @@ def describe(
         overrides: changes to the file of a recipe, such as `columns.text=transcript`.
         max_broken_share: share of recordings that may be missing or unreadable, in [0, 1].
         seed: of the splits.
+        held_out: the split of every clip, to keep a whole corpus apart; None splits it.
 
     Returns:
         The clips, and what was left out and why.
@@ -138,7 +142,12 @@ def describe(
         found = lhotse_source(_recipe(recipe, LhotseRecipe, overrides))
     with counter(f"describing {found.name}") as show:
         description = describing.describe(
-            found, Path(root), max_broken_share=max_broken_share, seed=seed, on_progress=show
+            found,
+            Path(root),
+            max_broken_share=max_broken_share,
+            seed=seed,
+            held_out=held_out,
+            on_progress=show,
         )
     describing.write_description(description, Path(out))
     return description
@@ -217,7 +226,7 @@ def train(
 
 def evaluate(
     benchmark: str,
-    recipe: "str | Path | EvalRecipe[Any]",
+    recipe: "str | Path | EvalRecipe[D]",
     out: str | Path,
     *,
     overrides: Sequence[str] = (),
@@ -250,16 +259,19 @@ def evaluate(
     from desta.evaluation.models import load_models, weights_fingerprint, with_device
     from desta.evaluation.recipe import load_eval_recipe, resolve
     from desta.evaluation.runner import evaluate as run
+    from desta.evaluation.systems import needs_audio_model
 
     found = find_benchmark(benchmark)
     if isinstance(recipe, str | Path):
         recipe = load_eval_recipe(Path(recipe), found.data, overrides)
     elif overrides:
         raise ConfigError("overrides change a recipe in a file", fix="use dataclasses.replace")
-    config = with_device(resolve(recipe, found), Path(out))
+    config = resolve(recipe, found)
+    if config.model is None and needs_audio_model(config.systems):
+        raise ConfigError("no model is given", fix="give --model, or `model` in the recipe")
     scores = run(
         found,
-        config,
+        with_device(config, Path(out)),
         load_models,
         Path(out),
         weights=weights_fingerprint(config.model),

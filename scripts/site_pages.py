@@ -70,19 +70,21 @@ def recipes_page() -> str:
     from desta.construction.config import ConstructConfig
     from desta.evaluation.benchmarks.table import BENCHMARKS
     from desta.evaluation.judge.ask import JudgeRecipe
+    from desta.evaluation.recipe import EvalRecipe
     from desta.sources.custom import CustomRecipe
     from desta.sources.lhotse import LhotseRecipe
     from desta.training.config import TrainConfig
 
-    by_recipe: dict[type[Any], list[str]] = {}
+    by_data: dict[type[Any], list[str]] = {}
     for name, benchmark in BENCHMARKS.items():
-        by_recipe.setdefault(benchmark.recipe, []).append(name)
+        by_data.setdefault(benchmark.data, []).append(name)
     recipes = {
         "desta describe custom": CustomRecipe,
         "desta describe lhotse": LhotseRecipe,
         "desta construct": ConstructConfig,
         "desta train": TrainConfig,
-        **{f"desta eval {', '.join(names)}": kind for kind, names in by_recipe.items()},
+        "desta eval": EvalRecipe,
+        **{f"data of desta eval {', '.join(names)}": data for data, names in by_data.items()},
         "desta score --judge": JudgeRecipe,
     }
     lines = [

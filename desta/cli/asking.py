@@ -32,7 +32,7 @@ from desta.errors import ConfigError
 from desta.paths import check_local, check_output
 
 if TYPE_CHECKING:
-    from desta.inference.batch_file import Tally
+    from desta.inference.batch_file import AnswerTally
     from desta.inference.conversation import Conversation
     from desta.inference.engine import Engine
     from desta.model.backbone.sampling import Sampling
@@ -247,7 +247,7 @@ class Setup:
         return Conversation(self.engine(), sampling, self.system, self.seed)
 
 
-def _print_tally(tally: "Tally", target: Path, as_json: bool) -> None:
+def _print_tally(tally: "AnswerTally", target: Path, as_json: bool) -> None:
     rows = tally.failures.rows()
     if as_json:
         typer.echo(

@@ -21,6 +21,7 @@ from desta.cli.options import (
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe
 from desta.errors import ConfigError
+from desta.records import Split
 
 if TYPE_CHECKING:
     from desta.construction.decontamination.clean import Cleaning
@@ -106,9 +107,13 @@ def describe(
     overrides: Overrides = None,
     max_broken_share: MaxBrokenShare = 0.05,
     seed: Annotated[int, typer.Option(help="Random seed of the splits.")] = 0,
+    split: Annotated[
+        Split | None,
+        typer.Option(help="Put every clip into this split: hold the whole corpus out."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the metadata of a corpus to clips.jsonl, in splits that share no text or recording."""
+    """Write the metadata of a corpus to clips.jsonl, in splits that share no voice or text."""
     from desta.api import describe as run
 
     description = run(
@@ -119,6 +124,7 @@ def describe(
         overrides=overrides or (),
         max_broken_share=max_broken_share,
         seed=seed,
+        held_out=split,
     )
     summary = description.summary()
     if as_json:
@@ -128,7 +134,7 @@ def describe(
     typer.echo(f"{out}: {summary['clips']} clips, {summary['hours']:.2f} h ({splits})")
     if description.shared:
         typer.echo(
-            f"warning: {description.shared} texts or recordings are in more than one split, "
+            f"warning: {description.shared} voices, texts or recordings are in several splits, "
             "because the corpus splits itself",
             err=True,
         )

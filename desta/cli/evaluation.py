@@ -103,10 +103,7 @@ def evaluate(
         typer.echo(dump_recipe(config))
         return
     from desta.api import evaluate as run
-    from desta.evaluation.systems import needs_audio_model
 
-    if config.model is None and needs_audio_model(config.systems):
-        raise ConfigError("no model is given", fix="give --model")
     folder = out or _inside(config.model, benchmark)
     scores = run(benchmark, config, folder, shard=part, allow_missing=allow_missing, retry=retry)
     if scores is None:

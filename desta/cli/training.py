@@ -24,7 +24,7 @@ from desta.paths import check_output
 from desta.reasons import Reasons
 
 if TYPE_CHECKING:
-    from desta.model.verify import PartVerdict
+    from desta.model.verify import PartReport
 
 
 @app.command()
@@ -149,7 +149,7 @@ def models_verify(
         typer.echo(f"{name:20} {value}")
 
 
-def _where(part: "PartVerdict") -> str:
+def _where(part: "PartReport") -> str:
     if part.directory is None:
         return f"{part.id}: not on this machine"
     same = {

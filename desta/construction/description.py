@@ -146,7 +146,8 @@ def _sentence(clip: Clip, known: Mapping[str, str]) -> str:
     heard = known[name].split(JOINED)[0]  # the most exact value comes first
     article = "an" if heard[0] in "AEIOUaeiou" else "a"
     # Small backbones that are asked for the class look for it in the sentence.
-    kind = f" ({known[_KIND].casefold()})" if name == "Sound" and known.get(_KIND) else ""
+    known_kind = known.get(_KIND, "") if name == "Sound" else ""
+    kind = f" ({known_kind.casefold()})" if known_kind not in ("", heard) else ""
     return f"This is the sound of {article} {heard.casefold()}{kind}."
 
 

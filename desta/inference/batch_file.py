@@ -50,7 +50,7 @@ _ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([^"\\]+)"')
 
 
 @dataclass
-class Tally:
+class AnswerTally:
     """Counts of the lines of a file, over all calls."""
 
     answered: int = 0
@@ -73,7 +73,7 @@ def answer_file(
     batch_size: int = 16,
     max_failed_share: float = 0.5,
     retry: bool = False,
-) -> Tally:
+) -> AnswerTally:
     """Answer every line of a file; an interrupted call can be resumed.
 
     Args:
@@ -127,7 +127,7 @@ def answer_file(
         elif failed:
             log.info("%d have no answer; --retry asks them again", len(failed))
         ask(asked[len(done) :], lines.append, len(done))
-        tally = Tally(already_done=len(done) - (len(failed) if retry else 0))
+        tally = AnswerTally(already_done=len(done) - (len(failed) if retry else 0))
         for line in _finished(target):
             if line.reason is None:
                 tally.answered += 1
@@ -178,7 +178,7 @@ def _take(number: int, line: bytes, record: Mapping[str, Any] | DataError, setti
         return _Asked(str(id), _hash([line.hex(), settings]), fault)
 
 
-def _check_failures(tally: Tally, num_asked: int, max_share: float) -> None:
+def _check_failures(tally: AnswerTally, num_asked: int, max_share: float) -> None:
     """Raise DataError if too many requests failed."""
     if tally.failures.total > max_share * num_asked:
         reason, worst = tally.failures.most_common()[0]

@@ -144,7 +144,7 @@ def load(
     device = choose_device(device, stored=lambda: stored_format(parts.backbone, config))
     loaded = _assemble(config, parts, device)
     expected = loaded.model.trained_state()
-    compare(
+    check_tensors(
         {key: tuple(t.shape) for key, t in expected.items()},
         shapes,
         where=str(directory / WEIGHTS),
@@ -226,7 +226,7 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def compare(
+def check_tensors(
     expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]], *, where: str
 ) -> None:
     """Raise CheckpointError unless both name the same tensors with the same shapes."""

@@ -23,7 +23,7 @@ from desta.model.hub.load import Part
 
 
 @dataclass(frozen=True)
-class PartVerdict:
+class PartReport:
     """A frozen part: its id in the checkpoint and its files on this machine."""
 
     id: str
@@ -36,7 +36,7 @@ class PartVerdict:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckpointReport:
     """Facts about a valid checkpoint; an invalid one is an error."""
 
     directory: str
@@ -45,8 +45,8 @@ class Verdict:
     """Number of the checkpoint format; 0 is the published one."""
     step: int | None
     """Training steps; None if not recorded."""
-    encoder: PartVerdict
-    backbone: PartVerdict
+    encoder: PartReport
+    backbone: PartReport
     target_layers: tuple[int, ...] | None
     """None if neither the encoder nor the checkpoint tells."""
     trained_tensors: int
@@ -59,7 +59,7 @@ class Verdict:
     """Checks that were not possible on this machine, with the reason."""
 
 
-def verify(name: str | Path) -> Verdict:
+def verify(name: str | Path) -> CheckpointReport:
     """Check a model directory, or a Hub id, without loading encoder or backbone.
 
     Raises:
@@ -90,7 +90,7 @@ def verify(name: str | Path) -> Verdict:
             checked.append(f"shapes against the {part}")
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     target_layers, expected = _expected(config, shapes, encoder_config, backbone_config)
-    checkpoint.compare(expected, shapes, where=where)
+    checkpoint.check_tensors(expected, shapes, where=where)
     for what, missing in (
         ("mel bins of the encoder", _check_mel_bins(encoder, encoder_config)),
         ("control tokens of the transcriber", _check_transcriber(config, directory)),
@@ -101,7 +101,7 @@ def verify(name: str | Path) -> Verdict:
         else:
             not_checked.append(f"{what}: {missing}")
     version = fields.get(checkpoint.VERSION)
-    return Verdict(
+    return CheckpointReport(
         directory=str(directory),
         written_by=f"desta {version}" if version else "the published code",
         format=fields.get("desta_format", 0),
@@ -218,12 +218,12 @@ def _architecture(name: str, part: Part | None) -> Any:
         return None  # a directory of something else that happens to have this name
 
 
-def _part(name: str, part: Part | None, trained_with: str | None) -> PartVerdict:
+def _part(name: str, part: Part | None, trained_with: str | None) -> PartReport:
     if part is None:
-        return PartVerdict(name, None, trained_with, None)
+        return PartReport(name, None, trained_with, None)
     found = part.fingerprint
     same = None if found is None or trained_with is None else found == trained_with
-    return PartVerdict(name, part.place, trained_with, same)
+    return PartReport(name, part.place, trained_with, same)
 
 
 def _count_formats(state: dict[str, Tensor]) -> dict[str, int]:

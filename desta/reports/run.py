@@ -47,7 +47,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunFiles:
     """Contents of the files of a run; empty if a file is missing."""
 
     directory: Path
@@ -101,7 +101,7 @@ def write_run_report(run: Path, out: Path | None = None) -> Path:
     return target
 
 
-def read_run(run: Path) -> Run:
+def read_run(run: Path) -> RunFiles:
     """Read a run from its directory.
 
     Raises:
@@ -117,7 +117,7 @@ def read_run(run: Path) -> Run:
     data = recipe["data"]
     directories = [Path(path) for path in [*data["train"], *(data.get("validation") or ())]]
     metrics = _read_lines(run / "metrics.jsonl", _kind_of_metric)
-    return Run(
+    return RunFiles(
         directory=run,
         recipe=recipe,
         environments={
@@ -132,7 +132,7 @@ def read_run(run: Path) -> Run:
     )
 
 
-def _headline(run: Run) -> list[tuple[str, str, str, str]]:
+def _headline(run: RunFiles) -> list[tuple[str, str, str, str]]:
     """Return (title, value, uncertainty, comparison) of the most important figures."""
     figures = list(headline(run.scores))
     if run.validations:
@@ -144,14 +144,14 @@ def _headline(run: Run) -> list[tuple[str, str, str, str]]:
     return figures
 
 
-def _stale(run: Run) -> Iterator[str]:
+def _stale(run: RunFiles) -> Iterator[str]:
     """Warn if the weights are not those that were evaluated."""
     path = run.directory / "model.safetensors"
     if run.scores and path.is_file() and sha256(path) != run.scores["weights"]:
         yield paragraph("These scores are of other weights: evaluate again.", "missing")
 
 
-def _training(run: Run) -> Iterator[str]:
+def _training(run: RunFiles) -> Iterator[str]:
     if not run.steps:
         yield paragraph("Not trained yet: metrics.jsonl holds no step.", "missing")
         return
@@ -188,7 +188,7 @@ def _training(run: Run) -> Iterator[str]:
         )
 
 
-def _layers(run: Run) -> Iterator[str]:
+def _layers(run: RunFiles) -> Iterator[str]:
     path = run.directory / "model.safetensors"
     if not path.is_file():
         yield paragraph("No weights yet: the run is not finished.", "missing")
@@ -217,7 +217,7 @@ def _layer_names(config: Path, count: int) -> list[str]:
     )
 
 
-def _data(run: Run) -> Iterator[str]:
+def _data(run: RunFiles) -> Iterator[str]:
     for directory, manifest in run.manifests.items():
         if manifest is None:
             yield paragraph(f"{directory} has no manifest: its counts are not known.", "missing")
@@ -236,7 +236,7 @@ def _data(run: Run) -> Iterator[str]:
             )
 
 
-def _provenance(run: Run) -> Iterator[str]:
+def _provenance(run: RunFiles) -> Iterator[str]:
     for name, facts in run.environments.items():
         yield f"<h3>{name}</h3>"
         if not facts:

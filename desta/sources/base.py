@@ -23,10 +23,14 @@ class Metadata:
     """An infinite end stands for the end of the recording."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Attribute -> value, in the order of the seed description."""
+    group: str | None = None
+    """Voice, instrument or session of the recording, named alike in every corpus that has it
+    (`voice/Allison Smith`): no two splits share one. None leaves it to words and bytes."""
     split: Split | None = None
     """Split that the corpus prescribes; None leaves it to `assign_splits`. Corpora in which
     everyone reads the same few sentences prescribe training, as `assign_splits` would put nearly
-    all of them into one split."""
+    all of them into one split; so do corpora of one or two voices. `describe(held_out=...)` puts
+    a whole corpus elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)

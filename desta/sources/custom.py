@@ -43,6 +43,8 @@ class Columns:
     """Start of the row's segment, in seconds from the start of the recording."""
     end: str | None = None
     speaker: str | None = None
+    group: str | None = None
+    """Whose voice, or which instrument or session it is: no two splits share one."""
     language: str | None = None
     """ISO 639-1 code or name."""
     domain: str | None = None
@@ -218,6 +220,7 @@ def _metadata(recipe: RowMap, audio: str, rows: Sequence[Row]) -> Metadata:
         domain=domain,
         segments=segments,
         attributes=_attributes(recipe, rows),
+        group=_only(rows, columns.group),
         split=_SPLITS[split.lower()] if split else None,
     )
 

@@ -44,7 +44,8 @@ class Description:
     noted: Reasons[str]
     """Notes about recordings that are kept."""
     shared: int
-    """Texts and recordings in several splits; above 0 only if the corpus prescribes splits."""
+    """Voices, texts and recordings in several splits (texts only of clips of unknown voices); above
+    0 only if the corpus prescribes splits."""
 
     def summary(self) -> dict[str, Any]:
         """Return counts by split, domain and attribute, hours, and skipped recordings."""
@@ -87,6 +88,7 @@ def describe(
     max_broken_share: float = 0.05,
     shares: Sequence[float] = SHARES,
     seed: int = 0,
+    held_out: Split | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> Description:
     """Read a corpus, measure every recording, and assign its split.
@@ -97,6 +99,7 @@ def describe(
         max_broken_share: share of recordings that may be missing or unreadable.
         shares: shares of train, validation and test.
         seed: seed of the splits.
+        held_out: the split of every clip, to keep a whole corpus apart; None splits it.
         on_progress: called with the number of finished recordings.
 
     Raises:
@@ -122,11 +125,12 @@ def describe(
     drawn = assign_splits(
         [item.words for item in opened],
         [item.sha256 for item in opened],
+        [item.group for item in opened],
         shares=shares,
         seed=seed,
     )
     clips = [
-        replace(item.clip, split=item.split or split)
+        replace(item.clip, split=held_out or item.split or split)
         for item, split in zip(opened, drawn, strict=True)
     ]
     return Description(
@@ -159,6 +163,7 @@ class _Opened:
 
     clip: Clip
     sha256: str
+    group: str | None
     split: Split | None
     notes: tuple[AudioNote, ...]
 
@@ -223,7 +228,13 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
     )
     if holds_half(json.dumps(clip.to_json(), ensure_ascii=False)):
         return Skipped(id=id, reason=f"what is told of it {HALF}", broken=True)
-    return _Opened(clip=clip, sha256=measured.sha256, split=item.split, notes=measured.notes)
+    return _Opened(
+        clip=clip,
+        sha256=measured.sha256,
+        group=item.group,
+        split=item.split,
+        notes=measured.notes,
+    )
 
 
 def _in_parallel(function: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:
@@ -260,6 +271,6 @@ def _count_shared(opened: Sequence[_Opened], clips: Sequence[Clip]) -> int:
     splits: dict[str, set[Split]] = {}
     for item, clip in zip(opened, clips, strict=True):
         splits.setdefault(item.sha256, set()).add(clip.split)
-        if words := plain_words(item.words):
-            splits.setdefault(words, set()).add(clip.split)
+        if shared := item.group or plain_words(item.words):
+            splits.setdefault(shared, set()).add(clip.split)
     return sum(len(found) > 1 for found in splits.values())

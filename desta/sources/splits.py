@@ -1,4 +1,4 @@
-"""Assignment of splits: no words and no recording are in two of them."""
+"""Assignment of splits: no voice, words or recording are in two of them."""
 
 import hashlib
 import unicodedata
@@ -14,20 +14,23 @@ SHARES = (0.8, 0.1, 0.1)
 def assign_splits(
     texts: Sequence[str],
     recordings: Sequence[str],
+    groups: Sequence[str | None] | None = None,
     *,
     shares: Sequence[float] = SHARES,
     seed: int = 0,
 ) -> list[Split]:
     """Return a split for every clip.
 
-    Clips with equal words (`plain_words`) or equal recordings form groups, which stay together. The
-    split follows from the hash of a group's smallest text (its smallest recording, if nothing is
-    said). So the split of a clip stays when others are added, unless they join two groups, and is
-    the same in every corpus with the text.
+    Clips of one voice or instrument stay together, whatever is said. Of clips of unknown voices,
+    those with equal words (`plain_words`) stay together. So do equal recordings. The split follows
+    from the hash of the smallest voice (text, if no voice is known; recording, if nothing is said).
+    So the split of a clip stays when others are added, unless they join two groups, and is the
+    same in every corpus with that voice or text.
 
     Args:
         texts: transcription of each clip; empty if nothing is said.
         recordings: identity of each recording, such as the hash of its bytes.
+        groups: voice or instrument of each clip, `Metadata.group`; None if unknown.
         shares: shares of train, validation and test, which sum to 1.
         seed: seed of the assignment.
     """
@@ -46,13 +49,13 @@ def assign_splits(
             parent[key], key = root, parent[key]
         return root
 
-    # "0" sorts before "1": the smallest key of a group is a text, if it has one
+    # "+" sorts before "0" and that before "1": the smallest key is a voice, else a text
     keys = [f"1{recording}" for recording in recordings]
-    for key, text in zip(keys, texts, strict=True):
+    for key, text, group in zip(keys, texts, groups or [None] * len(keys), strict=True):
         find(key)
-        if words := plain_words(text):
-            first, second = sorted((find(f"0{words}"), find(key)))
-            parent[second] = first  # the root of a group is its smallest key
+        shared = f"+{group}" if group else f"0{words}" if (words := plain_words(text)) else key
+        first, second = sorted((find(shared), find(key)))
+        parent[second] = first  # the root of a group is its smallest key
     return [_draw(find(key), shares, seed) for key in keys]
 
 

@@ -39,7 +39,7 @@ from desta.training.faults import diverged, without_faulty
 from desta.training.optim import learning_rate
 from desta.training.setup import Run, prepare
 from desta.training.state import RESUME, gather_state, save_state
-from desta.training.tally import Tally, count_remarks
+from desta.training.tally import StepTally, count_remarks
 from desta.training.tracking import Tracker
 from desta.training.validation import validate
 
@@ -93,7 +93,7 @@ def _run(config: TrainConfig, directory: Path, accelerator: Accelerator) -> dict
                 # By every process, for they may hold the model in pieces.
                 track(step, **validate(step, run.loaded, run.held_out, accelerator))
             if step % config.save_every == 0 and step < config.steps:
-                save(run)
+                save_progress(run)
             advance(f"loss {metrics['loss']:.3f}")
     return finish(run, metrics)
 
@@ -131,7 +131,7 @@ def train_step(run: Run, step: int) -> dict[str, Any]:
 class _Gradients:
     """Facts of the gradients that lie in the parameters: of what data, of which loss and norm."""
 
-    tally: Tally = field(default_factory=Tally)
+    tally: StepTally = field(default_factory=StepTally)
     loss: float = 0.0
     norm: float = 0.0
 
@@ -168,7 +168,7 @@ def gradients(run: Run, step: int, batches: Sequence[MicroBatch]) -> _Gradients:
     """Compute the gradients of the mean loss over a step's labelled tokens, and clip them."""
     accelerator = run.accelerator
     torch.manual_seed(_step_seed(run.config.seed, step, accelerator.process_index))
-    tally = processes.tally_all(accelerator, Tally.of(batches))
+    tally = processes.tally_all(accelerator, StepTally.of(batches))
     if not tally.num_labels:
         return _Gradients(tally)
     loss_sum = 0.0
@@ -183,7 +183,7 @@ def gradients(run: Run, step: int, batches: Sequence[MicroBatch]) -> _Gradients:
     return _Gradients(tally, processes.total(accelerator, loss_sum) / tally.num_labels, norm)
 
 
-def save(run: Run) -> None:
+def save_progress(run: Run) -> None:
     """Write what a killed run resumes from; every process must call it."""
     state = gather_state(run.parameters, run.optimizer)
     if run.accelerator.is_main_process:

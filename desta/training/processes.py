@@ -24,7 +24,7 @@ from desta.model.backbone.layers import decoder_layers
 from desta.model.config import AUTO
 from desta.model.desta import DestaModel
 from desta.model.precision import choose_device, precision
-from desta.training.tally import Tally
+from desta.training.tally import StepTally
 
 Strategy = Literal["ddp", "fsdp2"]
 # PyTorch's message for a dead reader; an error raised by a living one has another message.
@@ -97,11 +97,11 @@ def exchanging(accelerator: Accelerator, model: nn.Module, *, last: bool) -> Ite
         yield
 
 
-def tally_all(accelerator: Accelerator, tally: Tally) -> Tally:
+def tally_all(accelerator: Accelerator, tally: StepTally) -> StepTally:
     """Return the sum of the tallies of all processes."""
     if accelerator.num_processes == 1:
         return tally
-    return Tally.sum(gather_object([tally]))
+    return StepTally.sum(gather_object([tally]))
 
 
 def total(accelerator: Accelerator, value: float) -> float:

@@ -16,7 +16,7 @@ from desta.errors import DataError
 from desta.files import sync, write_atomic
 from desta.model.hub.weights import write_tensors
 from desta.reasons import Reasons
-from desta.training.tally import Tally
+from desta.training.tally import StepTally
 
 RESUME = "resume"
 _HOPELESS = 100  # consecutive unusable pairs after which the run stops
@@ -41,7 +41,7 @@ class Progress:
     num_on_end: int = 0
     """Number of unusable pairs since the last usable one."""
 
-    def count(self, tally: Tally, *, num_rows: int, max_share: float) -> None:
+    def count(self, tally: StepTally, *, num_rows: int, max_share: float) -> None:
         """Add the pairs of a step.
 
         Args:

@@ -10,7 +10,7 @@ from desta.training.batches import MicroBatch
 
 
 @dataclass(frozen=True)
-class Tally:
+class StepTally:
     """Counts of a step, of one process or of all."""
 
     num_labels: int = 0
@@ -33,7 +33,7 @@ class Tally:
         )
 
     @classmethod
-    def sum(cls, tallies: Sequence["Tally"]) -> Self:
+    def sum(cls, tallies: Sequence["StepTally"]) -> Self:
         """Return the sum of the counts of several processes."""
         total = cls(
             num_labels=sum(t.num_labels for t in tallies),

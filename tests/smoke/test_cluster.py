@@ -174,7 +174,7 @@ def test_workers_that_have_no_room_are_refused() -> None:
 def test_a_worker_of_two_gpus_finds_no_room_on_two_machines_of_one() -> None:
     two = ClusterConfig(workers=1, gpus_per_worker=2)
     check_room([machine(CPU=8, GPU=2)], two)
-    with pytest.raises(ConfigError, match="want 2 GPU each, and the cluster has room for 0"):
+    with pytest.raises(ConfigError, match="need 2 GPU each, and the cluster has room for 0"):
         check_room([machine(CPU=8, GPU=1), machine(CPU=8, GPU=1)], two)
 
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import yaml
 
-from desta.api import Figure, Scores, SystemScores, TrainSummary
+from desta.api import FigureRow, Scores, SystemScores, TrainSummary
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,5 +109,5 @@ def test_every_block_of_the_page_does_what_it_says(capsys: pytest.CaptureFixture
     assert promised[0] <= kept.keys()
     assert all(promised[1] <= system.keys() for system in kept["systems"])
     figures = [figure for system in kept["systems"] for figure in system["headline"].values()]
-    assert all(get_type_hints(Figure).keys() <= figure.keys() for figure in figures)
+    assert all(get_type_hints(FigureRow).keys() <= figure.keys() for figure in figures)
     assert get_type_hints(TrainSummary).keys() <= names["summary"].keys()

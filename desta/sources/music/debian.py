@@ -6,9 +6,10 @@ from pathlib import Path
 
 from desta.errors import DataError
 from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id
-from desta.sources.files import visible
+from desta.sources.files import read_text, visible
 
 _SAMPLES = "usr/share/sonic-pi/samples"
+_CREDIT = re.compile(r"`:(\w+)` - \S*freesound\.org/people/([^/\s]+)")
 
 _CATEGORIES = {
     "ambi": "Ambience",
@@ -53,12 +54,15 @@ _INSTRUMENTS = (
 def read_sonic_pi(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield the samples of a music programming language: notes, hits, loops and ambiences.
 
-    The file name states kind and instrument: `drum_snare_hard.flac`.
+    The file name states kind and instrument: `drum_snare_hard.flac`. README.md states from whom
+    each comes: what one person recorded (a drum kit) stays in one split.
     """
     folder = find_folder(root, _SAMPLES, source="sonic-pi")
     paths = visible(folder, "*.flac")
     if not paths:
         raise DataError(f"sonic-pi: {folder} holds no flac files", fix="install sonic-pi-samples")
+    readme = folder / "README.md"
+    people = dict(_CREDIT.findall(read_text(readme))) if readme.is_file() else {}
     for path in paths:
         category = _CATEGORIES.get(path.stem.partition("_")[0])
         if category is None:  # misc_burp, misc_crow, misc_cineboom
@@ -72,6 +76,7 @@ def read_sonic_pi(root: Path) -> Iterator[Metadata | Skipped]:
             audio=path.relative_to(root).as_posix(),
             domain="music",
             attributes=attributes,
+            group=f"freesound/{people[path.stem]}" if path.stem in people else None,
         )
 
 

@@ -26,6 +26,15 @@ _MRIDANGAM = "mridangam_stroke_1.5"
 _STROKE = re.compile(r"\d+__\w+?__(?P<stroke>[a-z]+)-\w+-\d+")  # 224030__akshaylaya__bheem-b-001
 
 
+def note_attributes(midi: int) -> dict[str, str]:
+    """Return the name of a note and its number.
+
+    >>> note_attributes(60)
+    {'Note': 'C4', 'MIDI note': '60'}
+    """
+    return {"Note": f"{_PITCHES[midi % 12]}{midi // 12 - 1}", "MIDI note": str(midi)}
+
+
 def read_nsynth(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield notes of four seconds: instrument, how it sounds, pitch and loudness.
 
@@ -39,8 +48,7 @@ def read_nsynth(root: Path) -> Iterator[Metadata | Skipped]:
             attributes = {
                 "Instrument": readable(note["instrument_family_str"]),
                 "Source": readable(note["instrument_source_str"]),
-                "Note": f"{_PITCHES[pitch % 12]}{pitch // 12 - 1}",
-                "MIDI note": str(pitch),
+                **note_attributes(pitch),
                 "Velocity": str(note["velocity"]),
             }
             qualities = JOINED.join(map(readable, note["qualities_str"]))

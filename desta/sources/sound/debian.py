@@ -6,22 +6,11 @@ from pathlib import Path
 
 from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id
 from desta.sources.files import visible
+from desta.sources.sound.named import named_sound
 from desta.sources.stamps import LICENCE, PACKAGE, STAMPS, stamp_texts
 
-_CLASSES = {
-    "animals/amphibians": "Amphibian",
-    "animals/birds": "Bird",
-    "animals/insects": "Insect",
-    "animals/lizards": "Reptile",
-    "animals/mammals": "Mammal",
-    "animals/marsupials": "Mammal",
-    "hobbies/music": "Musical instrument",
-    "household/tools": "Tool",
-    "household": "Household object",
-    "naturalforces": "Weather",
-    "vehicles": "Vehicle",
-}
-"""Folder of the stamp -> sound class; the deepest folder counts, other folders are left out."""
+_FOLDERS = ("animals/", "hobbies/music/", "household/", "naturalforces/", "vehicles/")
+"""Folders of stamps that sound like what they show."""
 
 _SOUNDS = {
     "Washing-machine": "Washing machine",
@@ -57,31 +46,19 @@ _SIMPLE_NAME = re.compile(r"An? (?P<name>[\w ]+)\.")
 def read_tuxpaint_sounds(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield the sounds of animals, instruments, tools and vehicles: `X.ogg` beside picture `X`.
 
-    The sound is what the picture shows, and most sounds are there only once; the sound class is
-    the folder of the picture. Pictures that say nothing certain about their sound (road signs,
-    gifts, ghosts) are left out.
+    The sound is what the picture shows, and most sounds are there only once. Pictures that say
+    nothing certain about their sound (road signs, gifts, ghosts) are left out.
     """
     stamps = find_folder(root, STAMPS, source="tuxpaint-sounds")
     for path in visible(stamps, "**/*.ogg"):
         id = relative_id(path, stamps)
         if "_desc" in path.stem or id.startswith("symbols/"):
             continue  # speech: `read_tuxpaint` accounts for it
-        sound_class = _sound_class(path.relative_to(stamps))
-        sound = _sound(path)
-        if sound_class is None or sound is None:
+        sound = _sound(path) if id.startswith(_FOLDERS) else None
+        if sound is None:
             yield Skipped(id=id, reason="the picture does not tell what is heard")
-            continue
-        yield Metadata(
-            id=id,
-            audio=path.relative_to(root).as_posix(),
-            domain="sound",
-            attributes={"Sound": sound, "Sound class": sound_class},
-        )
-
-
-def _sound_class(path: Path) -> str | None:
-    folders = (folder.as_posix() for folder in path.parents)  # deepest first
-    return next((_CLASSES[folder] for folder in folders if folder in _CLASSES), None)
+        else:
+            yield named_sound("tuxpaint-sounds", id, path.relative_to(root).as_posix(), sound)
 
 
 def _sound(path: Path) -> str | None:

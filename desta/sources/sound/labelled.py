@@ -38,6 +38,7 @@ _ESC50_CLASSES = (
     "Exterior or urban",
 )
 """Ten targets each, in the order of the targets."""
+_ESC50_NAME = re.compile(r"\d-(?P<recording>\d+)-[A-Z]-\d+\.wav")
 
 _VOCAL_NAME = re.compile(r"(?P<sex>[fm])\d+_\d+_(?P<sound>[a-z]+)")  # f0003_0_cough
 _VOCAL_SOUNDS = {
@@ -101,13 +102,15 @@ def _audioset_classes(root: Path) -> Mapping[str, str]:
 def read_esc50(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield environmental sounds of five seconds: fifty kinds in five classes.
 
-    The corpus has folds, no training split.
+    The corpus has folds, no training split. `1-100032-A-0.wav` is of fold 1 and take A of recording
+    100032 of Freesound, all of whose takes stay in one split.
     """
     path = find_file(root, "meta/esc50.csv", source="esc50", bring="unpack ESC-50-master.zip")
     for row in read_rows(path, "filename", "target", "category"):
         if not re.fullmatch(r"[1-4]?[0-9]", row["target"]):
             yield Skipped(id=Path(row["filename"]).stem, reason=NOT_WHOLE, broken=True)
             continue
+        name = _ESC50_NAME.fullmatch(row["filename"])
         yield Metadata(
             id=Path(row["filename"]).stem,
             audio=f"audio/{row['filename']}",
@@ -116,6 +119,7 @@ def read_esc50(root: Path) -> Iterator[Metadata | Skipped]:
                 "Sound": readable(row["category"]),
                 "Sound class": _ESC50_CLASSES[int(row["target"]) // 10],
             },
+            group=f"esc50/{name['recording']}" if name else None,
         )
 
 

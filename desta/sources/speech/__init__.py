@@ -2,6 +2,7 @@
 
 from desta.sources.base import Source
 from desta.sources.speech.accent import ACCENT_SOURCES
+from desta.sources.speech.acted import ACTED_SOURCES
 from desta.sources.speech.debian import DEBIAN_SOURCES
 from desta.sources.speech.degraded import DEGRADED_SOURCES
 from desta.sources.speech.dialogue import DIALOGUE_SOURCES
@@ -17,6 +18,7 @@ from desta.sources.speech.voices import VOICE_SOURCES
 
 SPEECH_SOURCES: tuple[Source, ...] = (
     *DEBIAN_SOURCES,
+    *ACTED_SOURCES,
     *ACCENT_SOURCES,
     *READ_SOURCES,
     *EMOTION_ACTED_SOURCES,

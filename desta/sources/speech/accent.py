@@ -99,6 +99,7 @@ def read_vctk(root: Path) -> Iterator[Metadata | Skipped]:
                 domain="speech",
                 segments=spoken(words),
                 attributes=speakers.get(speaker, {}),
+                group=f"voice/vctk/{speaker}",
             )
 
 
@@ -128,6 +129,7 @@ def read_accentdb(root: Path) -> Iterator[Metadata | Skipped]:
             domain="speech",
             segments=spoken(None),
             attributes={"Accent": path.parent.parent.name.capitalize()},
+            group=f"voice/accentdb/{path.parent.relative_to(folder / 'data').as_posix()}",
         )
 
 
@@ -234,6 +236,7 @@ def read_l2_arctic(root: Path) -> Iterator[Metadata | Skipped]:
                     "Native language": language,
                     "Speaker": speaker,
                 },
+                group=f"voice/l2-arctic/{speaker}",
             )
 
 

@@ -1,10 +1,13 @@
 """Corpora of speech: Asterisk's telephone prompts and Tux Paint's narrators."""
 
 import gzip
+import io
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+import soundfile
 
 from desta.errors import DataError
 from desta.sources.base import (
@@ -16,7 +19,7 @@ from desta.sources.base import (
     spoken,
     stated,
 )
-from desta.sources.files import visible
+from desta.sources.files import keep, visible
 from desta.sources.glossary import gender_name
 from desta.sources.languages import language_name
 from desta.sources.stamps import LICENCE, PACKAGE, STAMPS, stamp_texts
@@ -25,8 +28,24 @@ _PROMPTS = "usr/share/asterisk/sounds"
 _PROMPT_TEXTS = "usr/share/doc/asterisk-core-sounds-{0}/core-sounds-{0}.txt.gz"
 _PROMPT_LANGUAGES = ("en", "es", "fr", "it", "ru")
 
-_VOICE = re.compile(r"(?P<language>[a-z]{2})_[A-Z]{2}_(?P<gender>[fm])_\w+")  # fr_CA_f_June
-_NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")  # remarks on the recording
+_VOICE = re.compile(
+    r"(?P<language>[a-z]{2})_[A-Z]{2}_(?P<gender>[fm])_(?P<name>\w+)"
+)  # fr_CA_f_June
+_FURTHER = {
+    "es": ("es", None, "July E. Jiménez"),
+    "fr": ("fr", None, "Armelle Desjardins"),
+    "it_IT_f_Menardi": ("it", "f", "Paola Dal Zot"),
+}
+"""Folder of a voice of another package -> language, sex if it is stated, who speaks."""
+_TONES = frozenset(
+    {
+        *("ascending-2tone", "beep", "beeperr", "confbridge-join", "confbridge-leave"),
+        *("descending-2tone", "tt-monkeys"),
+    }
+)
+"""Prompts that are no words, as core-sounds-en.txt says of them."""
+_GSM_RATE = 8000  # Hz; GSM 06.10 has no other
+_NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")  # what the texts say about the recording
 
 _LOCALE = r"(?P<language>[a-z]{2,3}(?:_[A-Za-z]{2})?)"
 _DESCRIPTION = re.compile(rf"(?P<stamp>.+)_desc(?:_{_LOCALE})?")  # no locale: English
@@ -36,10 +55,15 @@ _DIGIT = re.compile(rf"(?P<stamp>\d)(?:_{_LOCALE})?")
 def read_asterisk(root: Path) -> Iterator[Metadata | Skipped]:
     """Yield the prompts of a telephone exchange: one voice a language, recorded at 8 kHz.
 
-    The folder of a voice states language and sex; the words lie in a text file of the package.
+    The folder of a voice states language, sex and name (en_US_f_Allison and es_MX_f_Allison are one
+    speaker); the words lie in a text file of the package.
     """
     folder = find_folder(root, _PROMPTS, source="asterisk")
-    voices = [path for path in sorted(folder.iterdir()) if _VOICE.fullmatch(path.name)]
+    voices = [
+        path
+        for path in sorted(folder.iterdir())
+        if _VOICE.fullmatch(path.name) and path.name not in _FURTHER
+    ]
     if not voices:
         raise DataError(
             f"asterisk: {folder} holds no folder of a voice, such as fr_CA_f_June",
@@ -74,7 +98,69 @@ def read_asterisk(root: Path) -> Iterator[Metadata | Skipped]:
                     domain="speech",
                     segments=spoken(words),
                     attributes=attributes,
+                    group=f"voice/{match['name']}",
                 )
+
+
+def read_asterisk_prompts(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield the prompts of further voices: language and voice are stated, the words are not.
+
+    Armelle's and July's prompts are bare GSM frames without a header; they are kept as WAV.
+    """
+    folder = find_folder(root, _PROMPTS, source="asterisk-prompts")
+    paths = [
+        path
+        for name in _FURTHER
+        for pattern in ("**/*.gsm", "**/*.wav")
+        for path in visible(folder / name, pattern)
+    ]
+    if not paths:
+        raise DataError(
+            f"asterisk-prompts: {folder} holds none of the voices {', '.join(_FURTHER)}",
+            fix="`desta sources fetch asterisk-prompts` fetches them, or describe a corpus of your "
+            "own with `desta describe custom`",
+        )
+    for path in paths:
+        id = relative_id(path, folder)
+        voice, _, prompt = id.partition("/")
+        language, gender, name = _FURTHER[voice]
+        if prompt.startswith("silence/"):
+            yield Skipped(id=id, reason="silence on purpose")
+        elif prompt in _TONES:
+            yield Skipped(id=id, reason="a sound, not words")
+        elif (audio := _readable(root, path, id)) is None:
+            yield Skipped(id=id, reason="its GSM frames cannot be decoded", broken=True)
+        else:
+            yield Metadata(
+                id=id,
+                audio=audio,
+                domain="speech",
+                segments=spoken(None),
+                attributes=stated(
+                    {"Language": language_name(language), "Gender": gender_name(gender)}
+                ),
+                group=f"voice/{name}",
+            )
+
+
+def _readable(root: Path, path: Path, id: str) -> str | None:
+    """Return a recording that can be read, relative to the root; None where GSM is damaged."""
+    if path.suffix != ".gsm":
+        return path.relative_to(root).as_posix()
+    frames, wav = io.BytesIO(path.read_bytes()), io.BytesIO()
+    try:
+        samples, rate = soundfile.read(
+            frames,
+            dtype="int16",
+            format="RAW",
+            subtype="GSM610",
+            samplerate=_GSM_RATE,
+            channels=1,
+        )
+    except soundfile.LibsndfileError:
+        return None
+    soundfile.write(wav, samples, rate, format="WAV")
+    return keep(root, f"asterisk-prompts/{id.replace('/', '-')}-", ".wav", wav.getvalue())
 
 
 def read_tuxpaint(root: Path) -> Iterator[Metadata | Skipped]:
@@ -146,6 +232,21 @@ DEBIAN_SOURCES = (
             f"asterisk-core-sounds-{language}{suffix}"
             for language in _PROMPT_LANGUAGES
             for suffix in ("", "-wav")
+        ),
+    ),
+    Source(
+        name="asterisk-prompts",
+        title="Asterisk telephone prompts of three further voices: Italian, French, Spanish",
+        domains=("speech",),
+        licence="CC-BY-SA-3.0 (Italian), BSD-like (French), GPL-2.0 (Spanish)",
+        obtain="Debian packages; `desta sources fetch` unpacks them",
+        layout="confirmed",
+        cited="the files of the packages",
+        read=read_asterisk_prompts,
+        packages=(
+            "asterisk-prompt-es-co",
+            "asterisk-prompt-fr-armelle",
+            "asterisk-prompt-it-menardi-wav",
         ),
     ),
     Source(

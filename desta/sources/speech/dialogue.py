@@ -43,7 +43,7 @@ _MELD_MARKS = str.maketrans("\x85\x91\x92\x93\x94\x96\x97", "…‘’“”–�
 """Bytes of Windows-1252 that the tables hold as control characters."""
 
 _IMPROV_BRING = "fetch Evaluation.txt, the Audio folders and Human_Transcriptions.zip"
-_IMPROV_NAME = re.compile(r"MSP-IMPROV-\w+-(?P<gender>[FM])\d+-.+")
+_IMPROV_NAME = re.compile(r"MSP-IMPROV-\w+-(?P<speaker>(?P<gender>[FM])\d+)-.+")
 _IMPROV_TEXTS = "*[Tt]ranscriptions/**/MSP-IMPROV-*.txt"
 _IMPROV_LINE = re.compile(
     r"UTD-IMPROV-(?P<id>[\w-]+)\.avi; (?P<emotion>\w);"
@@ -80,6 +80,7 @@ def read_iemocap(root: Path) -> Iterator[Metadata | Skipped]:
                     domain="speech",
                     segments=spoken(text or None),
                     attributes=stated(attributes),
+                    group=f"iemocap/{session.name}",  # two actors, who are in no other
                 )
 
 
@@ -155,6 +156,7 @@ def read_msp_improv(root: Path) -> Iterator[Metadata | Skipped]:
             domain="speech",
             segments=spoken(read_words(transcript) if transcript else None),
             attributes=stated(attributes),
+            group=f"voice/msp-improv/{name['speaker']}" if name else None,
         )
 
 

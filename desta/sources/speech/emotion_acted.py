@@ -289,6 +289,7 @@ def read_emov_db(root: Path) -> Iterator[Metadata | Skipped]:
             domain="speech",
             segments=spoken(texts.get(match["sentence"])),
             attributes=stated(attributes),
+            group=f"voice/emov-db/{speaker}",
         )
 
 

@@ -1,5 +1,6 @@
-"""Corpora of texts read aloud: KeSpeech, LibriTTS-R."""
+"""Corpora of texts read aloud: KeSpeech, LibriTTS-R, the voice of festvox-ru."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from desta.sources.files import (
     find_any,
     read_fields,
     read_kaldi,
+    read_text,
     read_words,
     unpacked,
     visible,
@@ -26,6 +28,36 @@ from desta.sources.glossary import gender_name
 
 _KESPEECH_TABLES = ("wav.scp", "text", "utt2spk", "utt2subdialect")
 _LIBRITTS_PARTS = ("train-clean-100", "train-clean-360", "train-other-500")
+_FESTVOX = "usr/share/festival/voices/russian/msu_ru_nsh_clunits"
+_PROMPT = re.compile(r'\( *(?P<id>\w+) +"(?P<text>.*)" *\)')  # ( ru_0001 "Она завела, прядь." )
+
+
+def read_festvox_ru(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield the sentences that a speech synthesiser is cut from: one man of Moscow, 16 kHz.
+
+    `festvox/msu_ru_nsh_clunits.scm` states language and sex. In `etc/txt.done.data` commas stand
+    for pauses and "+" for stress; neither is kept.
+    """
+    source, bring = "festvox-ru", "`desta sources fetch festvox-ru` fetches it"
+    texts = find_file(root, f"{_FESTVOX}/etc/txt.done.data", source=source, bring=bring)
+    folder = find_folder(root, f"{_FESTVOX}/wav", source=source)
+    words = {
+        match["id"]: " ".join(match["text"].replace("+", "").replace(",", "").split())
+        for match in _PROMPT.finditer(read_text(texts))
+    }
+    for path in visible(folder, "*.wav"):
+        if not words.get(path.stem):
+            yield Skipped(id=path.stem, reason="no text for it")
+            continue
+        yield Metadata(
+            id=path.stem,
+            audio=path.relative_to(root).as_posix(),
+            domain="speech",
+            segments=spoken(words[path.stem]),
+            attributes={"Language": "Russian", "Gender": "Male"},
+            group="voice/msu_ru_nsh",
+            split="train",
+        )
 
 
 def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
@@ -119,5 +151,16 @@ READ_SOURCES = (
         layout="confirmed",
         cited="lhotse recipes/libritts.py; readers of LibriTTS_R/speakers.tsv",
         read=read_libritts_r,
+    ),
+    Source(
+        name="festvox-ru",
+        title="festvox-ru, sentences of Russian literature by one man",
+        domains=("speech",),
+        licence="BSD-like",
+        obtain="a Debian package; `desta sources fetch` unpacks it",
+        layout="confirmed",
+        cited="the files of the package",
+        read=read_festvox_ru,
+        packages=("festvox-ru",),
     ),
 )

@@ -16,7 +16,7 @@ from desta.data.sampling import BucketSampler
 from desta.model.checkpoint import Loaded
 from desta.records import AudioRef, AudioTextPair, Message
 from desta.training.state import Progress
-from desta.training.tally import Tally, count_remarks
+from desta.training.tally import StepTally, count_remarks
 
 
 def pair(audio: str) -> AudioTextPair:
@@ -91,7 +91,7 @@ def test_many_missing_recordings_do_not_meet_in_one_batch(reader: ExampleReader)
     progress = Progress()
     for rows in sampler.first_epoch():
         gone = [SkippedPair(str(row), "does not exist") for row in rows if not row % 5]
-        tally = Tally(num_pairs=len(rows) - len(gone), skipped=count_remarks(gone))
+        tally = StepTally(num_pairs=len(rows) - len(gone), skipped=count_remarks(gone))
         progress.count(tally, num_rows=1024, max_share=0.3)  # raises after a hundred on end
     assert progress.skipped["does not exist"].count == 205
 

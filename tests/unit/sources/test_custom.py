@@ -375,3 +375,16 @@ def test_a_url_in_a_table_is_counted_as_one(tmp_path: Path) -> None:
     assert reasons(found) == {"is a URL, and URLs are not fetched": 1}
     with pytest.raises(DataError, match=r"^https://x.org/corpus is a URL"):
         describe(custom_source(recipe(table="rows.csv")), Path("https://x.org/corpus"))
+
+
+def test_a_column_of_speakers_keeps_each_in_one_split(tmp_path: Path) -> None:
+    rows = [{"path": f"{n}.wav", "who": f"speaker {n // 2}"} for n in range(40)]
+    for n in range(40):
+        record(tmp_path / f"{n}.wav", seed=n)
+    write_rows(tmp_path / "rows.csv", rows)
+    mapped = recipe(table="rows.csv", columns={"audio": "path", "group": "who"})
+
+    clips = describe(custom_source(mapped), tmp_path).clips
+
+    assert [c.split for c in clips[::2]] == [c.split for c in clips[1::2]]
+    assert len({c.split for c in clips}) > 1

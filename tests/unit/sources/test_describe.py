@@ -44,6 +44,20 @@ def test_what_is_left_out_on_purpose_does_not_fail_a_corpus(tmp_path: Path) -> N
         describe(make_source(items), tmp_path)
 
 
+def test_a_voice_is_in_one_split_and_a_corpus_may_be_held_out_whole(tmp_path: Path) -> None:
+    items = []
+    for n in range(40):
+        record(tmp_path / f"{n}.wav", seed=n)
+        items.append(Metadata(id=f"{n}", audio=f"{n}.wav", domain="sound", group=f"voice/{n // 2}"))
+
+    clips = describe(make_source(items), tmp_path).clips
+    held_out = describe(make_source(items), tmp_path, held_out="test").clips
+
+    assert [c.split for c in clips[::2]] == [c.split for c in clips[1::2]]
+    assert len({c.split for c in clips}) > 1
+    assert {c.split for c in held_out} == {"test"}
+
+
 def test_an_id_listed_twice_is_kept_once(tmp_path: Path) -> None:
     record(tmp_path / "a.wav")
     item = Metadata(id="a", audio="a.wav", domain="sound")

@@ -7,6 +7,7 @@ import pytest
 
 from desta.errors import DataError
 from desta.sources import SOURCES, find_source
+from desta.sources.base import Metadata
 from desta.sources.describe import describe
 from support.recordings import record
 from support.sources import STAMPS, by_id, make_stamps, reasons
@@ -81,6 +82,42 @@ def test_asterisk_without_its_texts_names_the_package(tmp_path: Path) -> None:
     assert "asterisk-core-sounds-fr" in caught.value.fix
 
 
+def test_a_speaker_of_two_languages_is_one_voice(tmp_path: Path) -> None:
+    for code, voice in (
+        ("en", "en_US_f_Allison"),
+        ("es", "es_MX_f_Allison"),
+        ("fr", "fr_CA_f_June"),
+    ):
+        for seed in range(3):
+            path = tmp_path / f"usr/share/asterisk/sounds/{voice}/{seed}.wav"
+            record(path, seed=10 * "enesfr".index(code) + seed)
+        document = tmp_path / f"usr/share/doc/asterisk-core-sounds-{code}/core-sounds-{code}.txt.gz"
+        document.parent.mkdir(parents=True)
+        document.write_bytes(
+            gzip.compress("".join(f"{n}: {code} {n}\n" for n in range(3)).encode())
+        )
+
+    for seed in range(5):
+        clips = describe(find_source("asterisk"), tmp_path, seed=seed).clips
+        splits = {c.split for c in clips if "Allison" in c.id}
+        assert len(clips) == 9
+        assert len(splits) == 1
+
+
+def test_prompts_of_a_further_voice_do_not_get_the_words_of_another(tmp_path: Path) -> None:
+    for seed, voice in enumerate(("it_IT_m_Carlo", "it_IT_f_Menardi")):
+        record(tmp_path / f"usr/share/asterisk/sounds/{voice}/hello.wav", seed=seed)
+    document = tmp_path / "usr/share/doc/asterisk-core-sounds-it/core-sounds-it.txt.gz"
+    document.parent.mkdir(parents=True)
+    document.write_bytes(gzip.compress(b"hello: Buongiorno"))
+
+    (carlo,) = describe(find_source("asterisk"), tmp_path).clips
+    (paola,) = describe(find_source("asterisk-prompts"), tmp_path).clips
+
+    assert (carlo.transcription, carlo.attributes["Gender"]) == ("Buongiorno", "Male")
+    assert (paola.transcription, paola.attributes["Gender"]) == (" ", "Female")
+
+
 def test_tuxpaint_gives_every_narrator_the_text_of_its_language(tmp_path: Path) -> None:
     make_stamps(tmp_path)
 
@@ -118,14 +155,14 @@ def test_the_two_readers_of_tuxpaint_account_for_every_recording_once(tmp_path: 
     )
 
 
-def test_tuxpaint_sounds_are_named_by_picture_and_folder(tmp_path: Path) -> None:
+def test_tuxpaint_sounds_are_named_by_their_picture(tmp_path: Path) -> None:
     make_stamps(tmp_path)
 
     description = describe(find_source("tuxpaint-sounds"), tmp_path)
 
     assert [clip.attributes for clip in description.clips] == [
-        {"Sound": "Frog", "Sound class": "Amphibian"},
-        {"Sound": "Saw", "Sound class": "Tool"},
+        {"Sound": "Frog", "Sound class": "Frog"},
+        {"Sound": "Saw", "Sound class": "Saw"},
     ]
     assert all(clip.segments == () for clip in description.clips)
     assert reasons(description) == {"the picture does not tell what is heard": 1}
@@ -146,3 +183,21 @@ def test_sonic_pi_names_instruments_by_the_file_name(tmp_path: Path) -> None:
         {"Category": "Loop"},
     ]
     assert reasons(description) == {"the file name does not tell what is heard": 1}
+
+
+def test_what_one_person_recorded_for_sonic_pi_is_in_one_split(tmp_path: Path) -> None:
+    folder = tmp_path / "usr/share/sonic-pi/samples"
+    names = [f"drum_tom_{n}" for n in range(20)] + ["bd_haus"]
+    for seed, name in enumerate(names):
+        record(folder / f"{name}.flac", seed=seed)
+    page = "http://freesound.org/people/{}/sounds/1/"
+    lines = [f"* `:{name}` - {page.format('menegass')}" for name in names[:-1]]
+    (folder / "README.md").write_text("\n".join([*lines, "* `:bd_haus` - unknown"]))
+
+    items = list(find_source("sonic-pi").read(tmp_path))
+
+    assert {item.group for item in items if isinstance(item, Metadata)} == {
+        "freesound/menegass",
+        None,
+    }
+    assert len({c.split for c in describe(find_source("sonic-pi"), tmp_path).clips[1:]}) == 1

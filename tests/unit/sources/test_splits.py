@@ -11,6 +11,10 @@ from desta.sources.splits import assign_splits, plain_words
 
 texts = st.sampled_from(["", "Hello!", "hello", "HELLO ...", "¡Adiós!", "adiós", "one", "two", "3"])
 clips = st.lists(st.tuples(texts, st.sampled_from("abcdefgh")), max_size=12)
+spoken = st.lists(
+    st.tuples(texts, st.sampled_from("abcdefgh"), st.sampled_from([None, "Ann", "Ben", "Eve"])),
+    max_size=12,
+)
 
 
 @given(clips, st.integers(0, 50))
@@ -22,6 +26,29 @@ def test_no_text_and_no_recording_is_in_two_splits(known: list[tuple[str, str]],
             same_words = plain_words(text) and plain_words(text) == plain_words(other_text)
             if same_words or recording == other_recording:
                 assert split == other
+
+
+@given(spoken, st.integers(0, 50))
+def test_no_voice_and_no_recording_is_in_two_splits(
+    known: list[tuple[str, str, str | None]], seed: int
+) -> None:
+    columns = [[clip[n] for clip in known] for n in range(3)]
+    splits = assign_splits(columns[0], columns[1], columns[2], seed=seed)  # type: ignore[arg-type]
+
+    for (_, recording, voice), split in zip(known, splits, strict=True):
+        for (_, other_recording, other_voice), other in zip(known, splits, strict=True):
+            if recording == other_recording or voice and voice == other_voice:
+                assert split == other
+
+
+def test_a_voice_decides_whatever_it_says_and_alike_in_every_corpus() -> None:
+    voices = [f"voice/{n}" for n in range(200)]
+    (one,) = set(assign_splits(["a", "b", "c"], ["1", "2", "3"], ["voice/Ann"] * 3))
+    same_words = assign_splits(["hello"] * 200, voices, voices)
+
+    assert assign_splits(["d"], ["4"], ["voice/Ann"]) == [one]
+    assert same_words.count("test") == pytest.approx(20, abs=10)
+    assert assign_splits(["hello"] * 2, ["5", "6"], [None, "voice/Ann"])[1] == one
 
 
 @given(clips, st.randoms())
