@@ -76,7 +76,8 @@ class SystemScores(TypedDict):
     """Items without an answer."""
     withheld: bool
     """Whether there are no figures because items have no answer."""
-    figures: dict[str, FigureRow]
+    headline: dict[str, FigureRow]
+    """Name -> figure."""
 
 
 class Scores(TypedDict):

@@ -18,6 +18,7 @@ from typing import Any
 import typer
 
 from desta.errors import ConfigError, DestaError
+from desta.evaluation.baselines import title_of
 from desta.files import write_atomic
 
 OUT = Path("demo")
@@ -136,7 +137,7 @@ def _print(steps: list[Step]) -> None:
     for cell in _read(OUT / "run" / "eval" / "attributes" / "scores.json")["scores"]:
         if estimate := cell.get("balanced_accuracy"):
             typer.echo(
-                f"{cell['task']}, {cell['group']}, {cell['system']}: balanced accuracy "
+                f"{cell['task']}, {cell['group']}, {title_of(cell['system'])}: balanced accuracy "
                 f"{estimate['value']:.1%} ± {estimate['standard_error']:.1%}"
             )
     text = _read(OUT / "run" / "eval" / "text" / "scores.json")

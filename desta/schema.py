@@ -10,7 +10,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin
 
@@ -29,7 +29,14 @@ _NAMES: dict[Any, str] = {
 }
 
 
-def read_json(path: Path, hint: Any, *, fix: str, what: str = "JSON") -> Any:
+def read_json(
+    path: Path,
+    hint: Any,
+    *,
+    fix: str,
+    what: str = "JSON",
+    change: Callable[[Any], Any] = lambda value: value,
+) -> Any:
     """Read a JSON file.
 
     Args:
@@ -37,6 +44,7 @@ def read_json(path: Path, hint: Any, *, fix: str, what: str = "JSON") -> Any:
         hint: type of its content.
         fix: fix of the error.
         what: kind of file, for the error message.
+        change: brings the content of older files into the form of now, whatever it is.
 
     Raises:
         DataError: the file is missing, is not JSON, or does not match the hint.
@@ -49,6 +57,7 @@ def read_json(path: Path, hint: Any, *, fix: str, what: str = "JSON") -> Any:
         raise DataError(f"{path}:{error.lineno} is not {what}: {error.msg}", fix=fix) from error
     except (ValueError, RecursionError) as error:  # no text, a number without end, far too deep
         raise DataError(f"{path} is not {what}: {error}", fix=fix) from error
+    value = change(value)
     check_json(value, hint, where=str(path) if what == "JSON" else f"{path} is not {what}", fix=fix)
     return value
 

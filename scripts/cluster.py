@@ -115,7 +115,7 @@ def recipe(folder: Path, num_rows: int, batch_size: int) -> ConstructConfig:
         clips=(ClipsConfig(path=path, root=folder, prompts_per_clip=PROMPTS_PER_CLIP),),
         backbone="scripted",
         sampling=Sampling(temperature=0.05),
-        filters=("empty", "cut off"),
+        filters=("empty", "cut_off"),
         max_dropped_share=1.0,
         batch_size=batch_size,
     )

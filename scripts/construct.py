@@ -39,7 +39,7 @@ PROMPTS_PER_CLIP = 2
 LANGUAGES = ("English", "French", "German", "Spanish", "Mandarin", "Russian", "Greek", "Hindi")
 EMOTIONS = ("Happy", "Sad", "Angry", "Neutral", "Surprised", "Afraid", "Disgusted")
 WORDS = ("the", "a", "calm", "voice", "says", "that", "it", "was", "late", "nobody", "had", "come")
-FILTERS = ("empty", "cut off", "repeats itself", "talks about the text", "states another value")
+FILTERS = ("empty", "cut_off", "repeats_itself", "talks_about_text", "states_other_value")
 
 
 class Timed:

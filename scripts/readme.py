@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError, DestaError
+from desta.evaluation.baselines import title_of
 from measure import table
 from measure.blocks import origin, replace_block
 
@@ -107,7 +108,7 @@ def _scores(cells: list[dict[str, Any]]) -> list[str]:
     systems = list(dict.fromkeys(cell["system"] for cell in cells))
     systems.sort(key=lambda system: (system != "model", system == "chance"))
     lines = [
-        f"| balanced accuracy ± standard error | {' | '.join(systems)} | n |",
+        f"| balanced accuracy ± standard error | {' | '.join(map(title_of, systems))} | n |",
         "|---" * (len(systems) + 2) + "|",
     ]
     for (task, group), found in by_line.items():

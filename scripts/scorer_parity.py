@@ -64,24 +64,25 @@ FIGURES: dict[str, dict[str, str]] = {
 """Published file of Speech-IFEval -> figures of the official scorers for its outputs (accuracy of
 MMAU: 0.4894894894894895)."""
 
-READINGS = """\
-An answer may be read in several ways: each reading is a figure of its own, with a standard error.
+METRICS = """\
+An answer may be scored by several metrics: each gives figures of its own, with standard errors.
+Files hold these ids; tables and reports show a longer title of some, `wer` as "word error rate".
 
-| module of `desta.evaluation` | reading | what counts |
+| module of `desta.evaluation` | metric | what counts |
 |---|---|---|
 | `mmau` (MMAU, MMAR) | `model_output` | the output as it is, as the official script reads it |
 | | `model_prediction` | without `The correct answer is: `, as its README says |
 | `sakura` | `judge` | official: a judge's reply in the prescribed form; any other is wrong |
-| | `judge, leniently read` | also a judgement in another form |
-| | `rule: letter or text` | without a judge, not official: one option named, the right one |
-| `dynamic_superb` | `exact match` | official: equal but for case |
-| | `consecutive words` | the label's words in a row, and no other option's |
+| | `judge_lenient` | also a judgement in another form |
+| | `rule` | without a judge, not official: one option named, the right one |
+| `dynamic_superb` | `exact_match` | official: equal but for case |
+| | `consecutive_words` | the label's words in a row, and no other option's |
 | `voicebench` | `official` | what cannot be read is drawn at random, by seed and item |
 | | `expected` | what cannot be read counts its chance, 1/4 or 1/2 |
-| | `lower bound` | SD_QA without PEDANT: half the judge, half "contains the reference" |
-| `transcription` | `word error rate` | official: normalised as Whisper's authors do |
-| | `word error rate, by rules of the script` | vowel signs count ([more](transcription.md)) |
-| | `character error rate, by rules of the script` | the same, of languages without spaces |
+| | `lower_bound` | SD_QA without PEDANT: half the judge, half "contains the reference" |
+| `transcription` | `wer` | official: normalised as Whisper's authors do |
+| | `wer_by_script` | vowel signs count ([more](transcription.md)) |
+| | `cer_by_script` | the same, of languages without spaces |
 
 ```python
 from pathlib import Path
@@ -94,7 +95,7 @@ judged = read_results(find_benchmark("sakura"), [Path("judged.json")], subset="s
 score_published(judged)
 ```
 
-That is what `desta score` prints as JSON: the figures, a cell per reading and group, and `notes`
+That is what `desta score` prints as JSON: the figures, a cell per metric and group, and `remarks`
 with the count and an example of everything that was not scored, or drawn.
 
 PEDANT, one half of VoiceBench's SD_QA, is a classifier whose pickled weights its package fetches
@@ -163,7 +164,7 @@ def _mmau(path: Path) -> Iterator[Case]:
             letter = "ABCDEFGH"[item.choices.index(item.target)]
             answer = phrasing.format(text=item.target, letter=letter)
             results.append(_result(mmau.MMAU, item, answer))
-        figure = _report(mmau.MMAU, results).figures["model_output"]
+        figure = _report(mmau.MMAU, results).headline["model_output"]
         yield _case(f"MMAU, all right as `{phrasing}`", expected, figure.value, within=1e-9)
 
 
@@ -176,7 +177,7 @@ def _dynamic_superb(folder: Path) -> Iterator[Case]:
     )
     for name, expected in ACCURACIES.items():
         results = _read(dynamic_superb.BENCHMARK, folder / f"whisper__{name}.json.gz")
-        figure = _report(dynamic_superb.BENCHMARK, results).figures[dynamic_superb.EXACT]
+        figure = _report(dynamic_superb.BENCHMARK, results).headline[dynamic_superb.EXACT]
         yield _case(f"Dynamic-SUPERB {name}, exact match", expected, figure.value, within=1e-9)
 
 
@@ -239,12 +240,12 @@ def _figure(name: str, results: list[Result], report: Report) -> str:
     if name.endswith(("followed", "reasons")):
         return f"{sum(map(_followed, results))}/{len(results)}"
     if name == "word error rate":
-        (rate,) = (found for key, found in report.figures.items() if key.endswith(name))
+        (rate,) = (found for key, found in report.headline.items() if key.endswith(name))
         return repr(rate.value)
     if kind == "group":
         group = find(report.cells, FOLLOWED, "group", what).estimate
         return f"{group.value:.4f}".rstrip("0") if group else "-"
-    (accuracy,) = (found for key, found in report.figures.items() if key.endswith(f", {what}"))
+    (accuracy,) = (found for key, found in report.headline.items() if key.endswith(f", {what}"))
     return f"{accuracy.value:.6f}".rstrip("0")
 
 
@@ -266,7 +267,7 @@ def page(data: Path) -> str:
     lines = [
         "# Scorers",
         "",
-        READINGS,
+        METRICS,
         "",
         "## Case by case",
         "",

@@ -279,13 +279,16 @@ def _print_comparison(found: "Comparison") -> None:
         ],
         what="not compared because",
     )
+    from desta.evaluation.benchmarks.table import find_benchmark
+
+    title = find_benchmark(found.benchmark).title
     names = ("metric", "group", "items", "system A", "system B", "B - A", "p", "method")
     table = Table(*names, box=None, header_style="bold")
     for row in found.differences:
         delta = row.difference
         group = row.group if row.dimension == row.group else f"{row.dimension}: {row.group}"
         table.add_row(
-            escape(row.reading),
+            escape(title(row.metric)),
             escape(group),
             f"{row.num_pairs:,}" + (f" (+{row.num_unscored:,})" if row.num_unscored else ""),
             f"{row.first:.4f}",

@@ -42,9 +42,11 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
         return
+    from desta.evaluation.baselines import title_of
     from desta.evaluation.benchmarks.table import find_benchmark
     from desta.reports.evaluation import counts_of, exceptions, rule_of
 
+    benchmark = find_benchmark(scores["benchmark"])
     systems, shares = scores["systems"], scores["shares"]
     console = Console()
     if scores["verdict"]:
@@ -53,17 +55,19 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
     table = Table(box=None, header_style="bold")
     table.add_column(escape(title), min_width=_NAME_WIDTH)
     for row in systems:
-        table.add_column(row["system"], no_wrap=True, justify="right")
+        table.add_column(title_of(row["system"]), no_wrap=True, justify="right")
     table.add_column("scored / all", justify="right")
     table.add_column("rule")
-    for name in dict.fromkeys(name for s in systems for name in s["figures"]):
-        figures = {s["system"]: s["figures"].get(name) for s in systems}
+    for name in dict.fromkeys(name for s in systems for name in s["headline"]):
+        figures = {s["system"]: s["headline"].get(name) for s in systems}
         values = (_figure(figure, shares) for figure in figures.values())
         table.add_row(
-            escape(name), *values, escape(counts_of(figures)), rule_of(scores, figures.values())
+            escape(benchmark.title(name)),
+            *values,
+            escape(counts_of(figures)),
+            rule_of(scores, figures.values()),
         )
-    add = find_benchmark(scores["benchmark"]).detail_rows
-    for more in add(scores) if add else ():
+    for more in benchmark.detail_rows(scores) if benchmark.detail_rows else ():
         cells = {s["system"]: more.cells.get(s["system"]) for s in systems}
         figures = {name: cell for name, cell in cells.items() if isinstance(cell, Mapping)}
         values = (c if isinstance(c, str) else _figure(c, shares) for c in cells.values())
@@ -76,7 +80,7 @@ def print_scores(scores: dict[str, Any], as_json: bool) -> None:
             lost = f"{row['num_skipped']} of {row['num_items']} items have no answer"
             rest = " (--allow-missing scores the rest)"
             hint = rest if row["num_skipped"] < row["num_items"] else ""
-            console.print(escape(f"{row['system']}: no score, {lost}{hint}"))
+            console.print(escape(f"{title_of(row['system'])}: no score, {lost}{hint}"))
     _print_exceptions(exceptions(scores))
 
 

@@ -15,6 +15,7 @@ from desta.generators.config import Engine, LocalEngine
 from desta.model.backbone.sampling import Sampling
 from desta.model.config import Dtype, Quantization
 from desta.records import DOMAINS, Domain, Split
+from desta.renamed import filter_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ _DRAWN = (
     "unknown_share",
 )
 """Keys that choose and word prompts."""
-NEED_METADATA = frozenset({"misses the attribute", "invents the attribute", "states another value"})
+NEED_METADATA = frozenset({"misses_attribute", "invents_attribute", "states_other_value"})
 """Filters that compare a response with the metadata of the clip."""
 
 
@@ -98,12 +99,12 @@ class ConstructConfig:
     say that it is unknown."""
     filters: tuple[str, ...] = (
         "empty",
-        "cut off",
-        "repeats itself",
-        "talks about the text",
-        "holds a mark of reasoning",
+        "cut_off",
+        "repeats_itself",
+        "talks_about_text",
+        "has_reasoning_mark",
     )
-    """Filters in order; a response is counted under the first that drops it."""
+    """Ids of filters in order; a response is counted under the first that drops it."""
     max_same: int = 5
     """Different kinds of clips that may get the same response to a prompt; further ones count as
     `duplicate`."""
@@ -115,6 +116,7 @@ class ConstructConfig:
     shard_rows: int = 10_000
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "filters", tuple(map(filter_id, self.filters)))
         known = [*FILTERS, DUPLICATE]
         for name in self.filters:
             if name not in known:

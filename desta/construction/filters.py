@@ -1,14 +1,15 @@
 """Response filters.
 
-Every filter is a pure function that returns whether a response has one fault. Its name in `FILTERS`
-is its name in recipes and the reason under which dropped responses are counted. All reasons with
-examples: docs/guides/filters.md.
+Every filter is a pure function that returns whether a response has one fault. Its key in `FILTERS`
+is its id in recipes; dropped responses are counted under its reason. All of them with examples:
+docs/guides/filters.md.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from desta.construction.attribute_values import (
     ClosedSets,
@@ -24,8 +25,8 @@ from desta.generators.base import Completion
 from desta.generators.reasoning import holds_mark
 from desta.records import Clip
 
-WRONG_LANGUAGE = "wrong language"
-"""Name of the filter that needs an extra package."""
+WRONG_LANGUAGE = "wrong_language"
+"""Id of the filter that needs an extra package."""
 
 _NOUNS = ("text", "description", "transcript", "transcription", "caption", "metadata")
 _TEXT = rf"(?P<noun>{'|'.join(_NOUNS)})s?"
@@ -99,8 +100,9 @@ class Candidate:
 
 
 def first_failed(candidate: Candidate, filters: Sequence[str]) -> str | None:
-    """Return the name of the first filter that drops the response; None if none does."""
-    return next((name for name in filters if FILTERS[name](candidate)), None)
+    """Return the reason of the first filter that drops the response; None if none does."""
+    chosen = (FILTERS[id] for id in filters)
+    return next((each.reason for each in chosen if each.drops(candidate)), None)
 
 
 def is_empty(candidate: Candidate) -> bool:
@@ -199,17 +201,25 @@ def states_other_value(candidate: Candidate) -> bool:
     )
 
 
-FILTERS: Mapping[str, Callable[[Candidate], bool]] = {
-    "empty": is_empty,
-    "cut off": is_cut_off,
-    "repeats itself": repeats_itself,
-    "talks about the text": talks_about_text,
-    "holds a mark of reasoning": has_reasoning_mark,
-    "refuses": refuses,
-    WRONG_LANGUAGE: is_in_wrong_language,
-    "misses the attribute": misses_attribute,
-    "invents the attribute": invents_attribute,
-    "states another value": states_other_value,
+class Filter(NamedTuple):
+    """A filter of responses."""
+
+    reason: str
+    """Reason under which dropped responses are counted, in manifests and in `dropped.ndjson`."""
+    drops: Callable[[Candidate], bool]
+
+
+FILTERS: Mapping[str, Filter] = {
+    "empty": Filter("empty", is_empty),
+    "cut_off": Filter("cut off", is_cut_off),
+    "repeats_itself": Filter("repeats itself", repeats_itself),
+    "talks_about_text": Filter("talks about the text", talks_about_text),
+    "has_reasoning_mark": Filter("holds a mark of reasoning", has_reasoning_mark),
+    "refuses": Filter("refuses", refuses),
+    WRONG_LANGUAGE: Filter("wrong language", is_in_wrong_language),
+    "misses_attribute": Filter("misses the attribute", misses_attribute),
+    "invents_attribute": Filter("invents the attribute", invents_attribute),
+    "states_other_value": Filter("states another value", states_other_value),
 }
 
 

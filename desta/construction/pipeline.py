@@ -18,6 +18,7 @@ from desta.config import to_plain
 from desta.construction.code import code_hash
 from desta.construction.config import ConstructConfig
 from desta.construction.filtering import ALONE, UNSUITED, ResponseFilter
+from desta.construction.filters import FILTERS
 from desta.construction.journal import ResponseJournal
 from desta.construction.plan import Job, Planner
 from desta.construction.regenerate import RowPlan, plan_rows
@@ -128,6 +129,7 @@ def recipe_hash(config: ConstructConfig, prompt_pool: str, traits: GeneratorTrai
     """
     recipe = to_plain(config)
     recipe["engine"].pop("device", None)
+    recipe["filters"] = [FILTERS[id].reason if id in FILTERS else id for id in config.filters]
     for name in ("max_dropped_share", "prompts"):
         del recipe[name]
     for corpus, plain in zip(config.clips, recipe["clips"], strict=True):

@@ -2,8 +2,8 @@
 
 Each file or folder in `benchmarks/` exports one `Benchmark`. Its three pure functions: `load` reads
 the questions as their authors publish them, `score` scores one answer by their rules, `aggregate`
-turns scored results into the figures that they print. An answer may be read in several ways, for
-example with a prefix and without: each reading has a score of its own.
+turns scored results into the figures that they print. An answer may be scored by several
+metrics, for example with a prefix and without it.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from desta.evaluation.metrics import Report
 from desta.files import UNWRITABLE
 from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, NO_TRANSCRIPTION, AudioRef, Message
+from desta.renamed import system_id, with_metric_ids
 
 MODEL = "model"
 """The system that is evaluated; most other systems are its baselines."""
@@ -70,9 +71,9 @@ class Score:
     weights: Mapping[str, float] = field(default_factory=dict)
     """Reading -> what the item counts in its mean, where that is not `weight`."""
 
-    def weight_of(self, reading: str) -> float:
-        """Return what the item counts in the mean of a reading."""
-        return self.weights.get(reading, self.weight)
+    def weight_of(self, metric: str) -> float:
+        """Return what the item counts in the mean of a metric."""
+        return self.weights.get(metric, self.weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,12 +157,12 @@ class Result:
             ),
             score=Score(
                 extracted=row.get("extracted"),
-                values=row.get("values", {}),
+                values=with_metric_ids(row.get("values", {})),
                 note=row.get("note"),
                 weight=row.get("weight", 1.0),
-                weights=row.get("weights", {}),
+                weights=with_metric_ids(row.get("weights", {})),
             ),
-            system=row["system"],
+            system=system_id(row["system"]),
             prompt=tuple(row["prompt"]),
             output=row["output"],
             skipped=row.get("skipped"),
@@ -267,7 +268,7 @@ def hash_questions(items: Sequence[Item]) -> str:
     return f"{len(items)} items ({digest})"
 
 
-def _share(item: Item, reading: str) -> tuple[float, float]:
+def _share(item: Item, metric: str) -> tuple[float, float]:
     return 0.0, 1.0
 
 
@@ -295,11 +296,13 @@ class Benchmark:
     """Whether the model is given its own transcriptions, where the recipe does not say."""
     official: tuple[str, ...] = ()
     """Readings that are its authors' rules; all others are ours."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> its name in tables and reports, where that is not its id."""
     shares: bool = True
     """Whether its figures are shares, 1 being all; else they are in units of their own."""
     lower_is_better: bool = False
     scale: Callable[[Item, str], tuple[float, float]] = _share
-    """(item, reading) -> its worst and its best score."""
+    """(item, metric) -> its worst and its best score."""
     closed_sets: bool = False
     """Whether a task always asks for the same choices: its majority is then a class, else the
     place of an option in the list."""
@@ -320,6 +323,16 @@ class Benchmark:
     """Results of all systems -> what `scores.json` holds beside the reports of the systems."""
     detail_rows: Callable[[Mapping[str, Any]], list[DetailRow]] | None = None
     """`scores.json` -> what of the details is printed with the figures."""
+
+    def title(self, name: str) -> str:
+        """Return the name in tables and reports of a metric, or of a figure by one.
+
+        The figure `Average single (rule)` is by the metric `rule`.
+        """
+        what, sign, metric = name.removesuffix(")").rpartition(" (")
+        if sign and metric in self.titles:
+            return f"{what} ({self.titles[metric]})"
+        return self.titles.get(name, name)
 
     def rescore(self, result: Result) -> Result:
         """Return a result scored anew, with the replies of a judge that it has."""

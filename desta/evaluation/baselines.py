@@ -5,7 +5,7 @@ the clip. The same engine reads them: without a clip it is its backbone, token f
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from desta.errors import DataError
 from desta.evaluation.base import Item
@@ -36,11 +36,15 @@ def described(item: Item) -> tuple[Message, ...]:
     return item.described
 
 
-NO_AUDIO = "no audio"
+NO_AUDIO = "no_audio"
+TRANSCRIPTION_ONLY = "transcription_only"
+ORACLE = "oracle"
+ALWAYS_FIRST = "always_first"
+MAJORITY = "majority"
 BASELINES: dict[str, Callable[[Item], tuple[Message, ...]]] = {
     NO_AUDIO: no_audio,
-    "transcription only": transcription_only,
-    "oracle": described,
+    TRANSCRIPTION_ONLY: transcription_only,
+    ORACLE: described,
 }
 """Systems that are told in words what they would hear."""
 
@@ -87,11 +91,19 @@ def majority(items: Sequence[Item], *, closed_sets: bool) -> dict[str, str]:
     return said
 
 
-FIXED: Mapping[str, str] = {
-    "always first": "takes the first choice",
-    "majority": "takes what is most often right",
-}
+FIXED = (ALWAYS_FIRST, MAJORITY)
 """Systems that nobody has to be asked for."""
+TITLES = {
+    NO_AUDIO: "no audio",
+    TRANSCRIPTION_ONLY: "transcription only",
+    ALWAYS_FIRST: "always first",
+}
+"""Id of a system -> its name in tables and reports, where that is another."""
+
+
+def title_of(system: str) -> str:
+    """Return the name of a system in tables and reports."""
+    return TITLES.get(system, system)
 
 
 def _task(item: Item, closed_sets: bool) -> object:

@@ -43,7 +43,7 @@ _SAME = 1e-9  # of sums of floats that are the same but for rounding
 class Difference:
     """The second system minus the first, on the items of a group that both have a score of."""
 
-    reading: str
+    metric: str
     dimension: str
     group: str
     num_pairs: int
@@ -174,17 +174,17 @@ def sign_flip_test(differences_N: NDArray[np.float64]) -> tuple[float, str]:
 
 
 def differences(
-    pairs: Sequence[Pair], shares: bool, readings: Iterable[str] = ()
+    pairs: Sequence[Pair], shares: bool, metrics: Iterable[str] = ()
 ) -> Iterator[Difference]:
     """Yield the differences of all groups, and of several groups where all scores are shares.
 
     Args:
         pairs: scores of the same items.
         shares: whether the scores of all items have one scale.
-        readings: which of them; empty: all.
+        metrics: which of them; empty: all.
     """
     whole = {TOTAL: TOTAL} if shares else {}
-    for reading in readings or dict.fromkeys(name for one in pairs for name in one.values):
+    for metric in metrics or dict.fromkeys(name for one in pairs for name in one.values):
         strata: dict[str, dict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
         for one in pairs:
             for dimension, group in {**whole, **one.groups}.items():
@@ -193,23 +193,23 @@ def differences(
             rows = [
                 row
                 for group, members in groups.items()
-                if (row := _difference(reading, dimension, group, [members]))
+                if (row := _difference(metric, dimension, group, [members]))
             ]
             yield from rows
             if len(rows) > 1 and shares:
                 scored = [groups[row.group] for row in rows]
-                row = _difference(reading, dimension, MEAN_OF_GROUPS, scored)
+                row = _difference(metric, dimension, MEAN_OF_GROUPS, scored)
                 assert row is not None
                 yield row
 
 
 def _difference(
-    reading: str, dimension: str, group: str, strata: Sequence[Sequence[Pair]]
+    metric: str, dimension: str, group: str, strata: Sequence[Sequence[Pair]]
 ) -> Difference | None:
     """Return the mean over strata of their mean differences; None where no pair has scores."""
     weights, firsts, seconds, residuals = [], [], [], []
     for members in strata:
-        both = [(p.values[reading], p.weights[reading]) for p in members if p.values.get(reading)]
+        both = [(p.values[metric], p.weights[metric]) for p in members if p.values.get(metric)]
         values = np.array([value for value, _ in both], np.float64).reshape(-1, 2)
         shares = np.array([weight for _, weight in both], np.float64)
         if not shares.sum():
@@ -225,7 +225,7 @@ def _difference(
     deltas = second - first
     p_value, method = sign_flip_test(shares * deltas)
     return Difference(
-        reading=reading,
+        metric=metric,
         dimension=dimension,
         group=group,
         num_pairs=len(deltas),

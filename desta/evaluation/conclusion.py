@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from desta.evaluation.base import MODEL, Benchmark, Result
-from desta.evaluation.baselines import NO_AUDIO
+from desta.evaluation.baselines import NO_AUDIO, title_of
 from desta.evaluation.compare import Difference, differences
 from desta.evaluation.metrics import TOTAL
 from desta.evaluation.pairing import Contender, pair
@@ -16,7 +16,7 @@ from desta.evaluation.systems import CASCADE
 
 LEVEL = 0.05
 """Of a p-value that is taken for more than luck."""
-_BASELINES = {NO_AUDIO: "no audio", CASCADE: "the cascade"}
+_BASELINES = {NO_AUDIO: title_of(NO_AUDIO), CASCADE: "the cascade"}
 
 
 def judge_systems(
@@ -29,7 +29,7 @@ def judge_systems(
         by_system: results of the systems that have figures.
 
     Returns:
-        `{sentence, reading, against: [{system, group, num_items, difference, p_value}]}`; `reading`
+        `{sentence, metric, against: [{system, group, num_items, difference, p_value}]}`; `metric`
         is the first official one that scores anything, else the first of ours.
     """
     if MODEL not in by_system:
@@ -44,11 +44,11 @@ def judge_systems(
     unknown = [words for name, words in _BASELINES.items() if name not in rows]
     sentences = [f"The model {' and '.join(told)}."] if told else []
     if told:
-        reading = next(iter(rows.values()))[0].reading
+        metric = next(iter(rows.values()))[0].metric
         lower = ", where lower is better" if benchmark.lower_is_better else ""
-        sentences[0] = f"By `{reading}`{lower}, the model {' and '.join(told)}."
+        sentences[0] = f"By `{benchmark.title(metric)}`{lower}, the model {' and '.join(told)}."
     if unknown:
-        systems = " ".join(f'--system "{name}"' for name in _BASELINES if name not in rows)
+        systems = " ".join(f"--system {name}" for name in _BASELINES if name not in rows)
         sentences.append(
             f"Whether it beats {' and '.join(unknown)} is not known: ask them too ({systems})."
             if told
@@ -57,7 +57,7 @@ def judge_systems(
         )
     return {
         "sentence": " ".join(sentences),
-        "reading": next(iter(rows.values()))[0].reading if rows else None,
+        "metric": next(iter(rows.values()))[0].metric if rows else None,
         "against": [
             {
                 "system": name,
@@ -81,9 +81,9 @@ def _rows(
         for name, results in (("A", baseline), ("B", model))
     )
     pairs, _ = pair(first, second)
-    readings = dict.fromkeys([*benchmark.official, *(r for one in pairs for r in one.values)])
-    for reading in readings:
-        found = list(differences(pairs, benchmark.shares, [reading]))
+    metrics = dict.fromkeys([*benchmark.official, *(r for one in pairs for r in one.values)])
+    for metric in metrics:
+        found = list(differences(pairs, benchmark.shares, [metric]))
         if found:
             whole = TOTAL if benchmark.shares else found[0].dimension
             return [row for row in found if row.dimension == whole]

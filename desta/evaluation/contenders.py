@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from desta.config import COMMAND_LINE
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import MODEL, Result
 from desta.evaluation.benchmarks.table import BENCHMARKS, find_benchmark
@@ -12,6 +13,7 @@ from desta.evaluation.journal import RESULTS
 from desta.evaluation.pairing import Contender
 from desta.evaluation.published import read_results as read_published_results
 from desta.evaluation.scores import PLAN, read_plan, read_results
+from desta.renamed import system_id
 
 SEPARATOR = "vs"
 
@@ -132,6 +134,8 @@ def name_of(paths: Sequence[Path]) -> str:
 
 def _system(path: Path, results: Sequence[Result], system: str | None) -> str:
     systems = list(dict.fromkeys(r.system for r in results))
+    if system not in systems:
+        system = system_id(system, where=COMMAND_LINE)
     wanted = system or (MODEL if MODEL in systems else systems[0] if len(systems) == 1 else None)
     if wanted is None or wanted not in systems:
         raise ConfigError(

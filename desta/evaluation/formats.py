@@ -32,15 +32,15 @@ class Value(TypedDict):
 class Counted(Value):
     """A figure, and what it rests on."""
 
-    reading: NotRequired[str]
+    metric: NotRequired[str]
     num_scored: NotRequired[int]
     num_items: NotRequired[int]
 
 
 class CellRow(TypedDict):
-    """One reading, averaged over a group."""
+    """One metric, averaged over a group."""
 
-    reading: str
+    metric: str
     dimension: str
     group: str
     estimate: Value | None
@@ -57,9 +57,9 @@ class Note(TypedDict):
 
 
 class LeftOutNote(Note):
-    """Items that have no score by some readings."""
+    """Items that have no score by some metrics."""
 
-    readings: list[str]
+    metrics: list[str]
 
 
 class SkippedNote(Note):
@@ -75,9 +75,9 @@ class SystemRow(TypedDict):
     num_items: int
     num_skipped: int
     withheld: str | None
-    figures: dict[str, Counted]
+    headline: dict[str, Counted]
     cells: list[CellRow]
-    notes: list[Note]
+    remarks: list[Note]
     left_out: NotRequired[list[LeftOutNote]]
 
 

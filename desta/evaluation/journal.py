@@ -15,6 +15,7 @@ from typing import Self
 from desta.errors import DataError
 from desta.evaluation.base import Result
 from desta.lines import RetryFile, current_lines
+from desta.renamed import system_id
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def read_line(line: bytes) -> tuple[tuple[str, str] | None, bool]:
     """Return who answered what, None where a line is damaged, and whether there is no answer."""
     try:
         record = json.loads(line)
-        system, id = record["system"], record["id"]
+        system, id = system_id(record["system"]), record["id"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None, False  # damaged: it is not known to have failed
     if not (isinstance(system, str) and isinstance(id, str)):

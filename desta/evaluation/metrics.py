@@ -31,8 +31,8 @@ class Estimate:
 class Figure(Estimate):
     """An estimate that is reported, and what it rests on."""
 
-    reading: str
-    """By which answers are scored; of a benchmark's readings some are its authors' rules."""
+    metric: str
+    """By which answers are scored; of a benchmark's metrics some are its authors' rules."""
     num_scored: int
     num_items: int
     """Those that have no score included."""
@@ -40,14 +40,14 @@ class Figure(Estimate):
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object, every field written."""
         counts = {"num_scored": self.num_scored, "num_items": self.num_items}
-        return {**super().to_json(), "reading": self.reading, **counts}
+        return {**super().to_json(), "metric": self.metric, **counts}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One reading, averaged over the items of a group."""
+    """One metric, averaged over the items of a group."""
 
-    reading: str
+    metric: str
     dimension: str
     group: str
     estimate: Estimate | None
@@ -68,11 +68,11 @@ class Report:
     benchmark: str
     version: str
     """Of the questions, as far as the file tells."""
-    figures: Mapping[str, Estimate]
+    headline: Mapping[str, Estimate]
     """By the names that the authors give them, in their units; one that is no `Figure` is named
-    after its reading, and rests on all items."""
+    after its metric, and rests on all items."""
     cells: tuple[Cell, ...]
-    notes: tuple[Mapping[str, Any], ...]
+    remarks: tuple[Mapping[str, Any], ...]
     """`{reason, count, example}` of what was not scored, or not as asked."""
 
     def to_json(self) -> dict[str, Any]:
@@ -80,33 +80,33 @@ class Report:
         return {
             "benchmark": self.benchmark,
             "version": self.version,
-            "figures": {
+            "headline": {
                 name: (
                     e if isinstance(e, Figure) else figure(e, [find(self.cells, name)])
                 ).to_json()
-                for name, e in self.figures.items()
+                for name, e in self.headline.items()
             },
             "cells": [cell.to_json() for cell in self.cells],
-            "notes": [dict(note) for note in self.notes],
+            "remarks": [dict(note) for note in self.remarks],
         }
 
 
-def find(cells: Iterable[Cell], reading: str, dimension: str = TOTAL, group: str = TOTAL) -> Cell:
+def find(cells: Iterable[Cell], metric: str, dimension: str = TOTAL, group: str = TOTAL) -> Cell:
     """Return the one cell of a table; an empty one where it has none."""
-    wanted = (reading, dimension, group)
-    found = (cell for cell in cells if (cell.reading, cell.dimension, cell.group) == wanted)
+    wanted = (metric, dimension, group)
+    found = (cell for cell in cells if (cell.metric, cell.dimension, cell.group) == wanted)
     counts = {"num_scored": 0, "num_unscored": 0}
-    empty = Cell(reading=reading, dimension=dimension, group=group, estimate=None, **counts)
+    empty = Cell(metric=metric, dimension=dimension, group=group, estimate=None, **counts)
     return next(found, empty)
 
 
 def figure(estimate: Estimate, cells: Sequence[Cell]) -> Figure:
-    """Return an estimate as a figure that rests on the items of cells, all of one reading."""
+    """Return an estimate as a figure that rests on the items of cells, all of one metric."""
     num_scored = sum(cell.num_scored for cell in cells)
     return Figure(
         value=estimate.value,
         standard_error=estimate.standard_error,
-        reading=cells[0].reading,
+        metric=cells[0].metric,
         num_scored=num_scored,
         num_items=num_scored + sum(cell.num_unscored for cell in cells),
     )

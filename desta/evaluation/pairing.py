@@ -39,9 +39,9 @@ class Pair:
 
     groups: Mapping[str, str]
     values: Mapping[str, tuple[float, float] | None]
-    """By reading; None where one of the two has no score."""
+    """By metric; None where one of the two has no score."""
     weights: Mapping[str, float]
-    """By reading."""
+    """By metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,16 +156,16 @@ def _with_target(benchmark: str, result: Result, target: str) -> Result:
 
 def _pair(one: Result, other: Result) -> Pair:
     a, b = one.score, other.score
-    readings = dict.fromkeys([*a.values, *b.values])
+    metrics = dict.fromkeys([*a.values, *b.values])
     return Pair(
         groups={**other.item.groups, **one.item.groups},
-        values={reading: _both(a, b, reading) for reading in readings},
-        weights={r: (a.weight_of(r) + b.weight_of(r)) / 2 for r in readings},
+        values={metric: _both(a, b, metric) for metric in metrics},
+        weights={r: (a.weight_of(r) + b.weight_of(r)) / 2 for r in metrics},
     )
 
 
-def _both(one: Score, other: Score, reading: str) -> tuple[float, float] | None:
-    values = one.values.get(reading), other.values.get(reading)
+def _both(one: Score, other: Score, metric: str) -> tuple[float, float] | None:
+    values = one.values.get(metric), other.values.get(metric)
     return None if values[0] is None or values[1] is None else (values[0], values[1])
 
 

@@ -156,7 +156,7 @@ def score_published(published: Published, *, allow_missing: bool = False) -> dic
         ),
     }
     if published.disputed:
-        scores["systems"][0]["notes"].append(
+        scores["systems"][0]["remarks"].append(
             {
                 "reason": PUBLISHED_OTHERWISE,
                 "count": len(published.disputed),

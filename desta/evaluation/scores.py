@@ -5,13 +5,13 @@
     benchmark, version, weights,
     shares: whether figures are shares, 1 being all; else they are in units of their own
     systems: [{system, num_items, num_skipped, withheld,
-               figures: {name: {value, standard_error, reading, num_scored, num_items}},
-               cells: [{reading, dimension, group, estimate, num_scored, num_unscored}],
-               notes: [{reason, count, example}],
-               left_out: [{readings, reason, count, example}]}],   items without a score, and why
+               headline: {name: {value, standard_error, metric, num_scored, num_items}},
+               cells: [{metric, dimension, group, estimate, num_scored, num_unscored}],
+               remarks: [{reason, count, example}],
+               left_out: [{metrics, reason, count, example}]}],   items without a score, and why
     skipped: [{system, reason, count, example}]
-    official: readings that are rules of the benchmark's authors; all others are ours
-    verdict: {sentence, reading, against: [...]}      whether the model beats those that do not hear
+    official: metrics that are rules of the benchmark's authors; all others are ours
+    verdict: {sentence, metric, against: [...]}      whether the model beats those that do not hear
 
 what else the benchmark tells (`Benchmark.details`), and of `judge.json` who judged. Figures and
 cells of a system that could not be asked everything are withheld, unless that is allowed; those
@@ -37,6 +37,7 @@ from desta.evaluation.metrics import Estimate, Report
 from desta.files import UNWRITABLE, write_atomic
 from desta.reasons import Count, Reasons
 from desta.records import numbered_jsonl
+from desta.renamed import system_id
 from desta.schema import find_json_fault, read_json
 
 PLAN = "plan.json"
@@ -44,7 +45,7 @@ SCORES = "scores.json"
 JUDGE = "judge.json"
 CHANCE = "chance"
 NOT_YET = "it was not asked yet: the same `desta eval` goes on"
-NOT_MEANT = "this reading is not meant for it"
+NOT_MEANT = "this metric is not meant for it"
 WITHHELD = "not all items have an answer: allow missing ones to score the rest"
 UNJUDGED = (
     "it came after the judge: what rests on one is withheld until `desta score ... --judge` is "
@@ -152,6 +153,9 @@ def read_plan(path: Path) -> dict[str, Any]:
     what = "the plan of an evaluation"
     fix = f"give the folder of an evaluation; {REMADE}"
     plan: dict[str, Any] = read_json(path, PlanFile, fix=fix, what=what)
+    for part in (plan, plan.get("config", {})):
+        if isinstance(systems := part.get("systems"), list):
+            part["systems"] = [system_id(name) for name in systems]
     if (name := plan["benchmark"]) not in BENCHMARKS:
         raise DataError(f'{path}: unknown benchmark "{name}"', fix=suggest(name, list(BENCHMARKS)))
     num_items, order = plan["num_items"], plan.get("order")
@@ -219,7 +223,10 @@ def _judged(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     again = "delete it and let it be judged again"
-    return {"judge": read_json(path, Refused, fix=again)}
+    judge = read_json(path, Refused, fix=again)
+    if refused := judge.get("refused"):
+        judge["refused"] = {system_id(system): ids for system, ids in refused.items()}
+    return {"judge": judge}
 
 
 def _unjudged(
@@ -270,7 +277,7 @@ def _report(
         "withheld": WITHHELD if withheld else None,
     }
     if withheld:
-        return {**row, "figures": {}, "cells": [], "notes": [], "left_out": []}
+        return {**row, "headline": {}, "cells": [], "remarks": [], "left_out": []}
     report = benchmark.aggregate([*answered, *unanswered], version)
     if system == CHANCE:
         report = _without_errors(report)
@@ -279,38 +286,38 @@ def _report(
         answered = [_unread(benchmark, r) for r in answered]
         known = benchmark.aggregate([*answered, *unanswered], version).to_json()
         note = {"reason": UNJUDGED, "count": len(unjudged), "example": unjudged[0]}
-        found = {**known, "notes": [note, *found["notes"]]}
+        found = {**known, "remarks": [note, *found["remarks"]]}
     left_out = [] if system == CHANCE else _count_left_out([*answered, *unanswered])
-    return {**row, **{n: found[n] for n in ("figures", "cells", "notes")}, "left_out": left_out}
+    return {**row, **{n: found[n] for n in ("headline", "cells", "remarks")}, "left_out": left_out}
 
 
 def _count_left_out(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Count the items that some readings have no score of, each with its reason."""
-    readings = dict.fromkeys(name for r in results for name in r.score.values)
+    """Count the items that some metrics have no score of, each with its reason."""
+    metrics = dict.fromkeys(name for r in results for name in r.score.values)
     reasons = Reasons[tuple[str, str]]()
     for r in results:
-        for reading in readings if r.skipped is not None else r.score.values:
-            if r.score.values.get(reading) is None:
-                reasons.add((reading, r.skipped or r.score.note or NOT_MEANT), r.id)
+        for metric in metrics if r.skipped is not None else r.score.values:
+            if r.score.values.get(metric) is None:
+                reasons.add((metric, r.skipped or r.score.note or NOT_MEANT), r.id)
     joined: dict[tuple[str, Count], list[str]] = {}
-    for (reading, reason), found in reasons.items():
-        joined.setdefault((reason, found), []).append(reading)
+    for (metric, reason), found in reasons.items():
+        joined.setdefault((reason, found), []).append(metric)
     return [
-        {"readings": names, "reason": reason, "count": found.count, "example": found.example}
+        {"metrics": names, "reason": reason, "count": found.count, "example": found.example}
         for (reason, found), names in joined.items()
     ]
 
 
 def _chance(results: Sequence[Result]) -> list[Result]:
-    """Return what each item with choices is worth by chance, in the readings that there are."""
+    """Return what each item with choices is worth by chance, in the metrics that there are."""
     closed: dict[str, Result] = {}
-    readings: dict[str, dict[str, float | None]] = {}
+    metrics: dict[str, dict[str, float | None]] = {}
     for r in results:
         if choices := r.item.choices:
             closed.setdefault(r.id, r)
             values = r.score.values
             known = {name: 1 / len(choices) for name, v in values.items() if v is not None}
-            readings.setdefault(r.id, dict.fromkeys(values)).update(known)
+            metrics.setdefault(r.id, dict.fromkeys(values)).update(known)
     return [
         replace(
             r,
@@ -318,10 +325,10 @@ def _chance(results: Sequence[Result]) -> list[Result]:
             prompt=(),
             output="",
             skipped=None,
-            score=replace(r.score, extracted=None, values=readings[r.id], note=None),
+            score=replace(r.score, extracted=None, values=metrics[r.id], note=None),
         )
         for r in closed.values()
-        if any(value is not None for value in readings[r.id].values())
+        if any(value is not None for value in metrics[r.id].values())
     ]
 
 
@@ -333,7 +340,7 @@ def _without_errors(report: Report) -> Report:
 
     return replace(
         report,
-        figures={name: replace(f, standard_error=0.0) for name, f in report.figures.items()},
+        headline={name: replace(f, standard_error=0.0) for name, f in report.headline.items()},
         cells=tuple(replace(cell, estimate=exact(cell.estimate)) for cell in report.cells),
     )
 

@@ -9,9 +9,11 @@ from desta.config import suggest
 from desta.errors import ConfigError, DataError, UnavailableError
 from desta.evaluation.base import MODEL, Benchmark, Item
 from desta.evaluation.baselines import (
+    ALWAYS_FIRST,
     BASELINES,
     FIXED,
     NO_CHOICES,
+    ORACLE,
     always_first,
     majority,
     tell,
@@ -23,7 +25,7 @@ from desta.records import NO_TRANSCRIPTION, AudioRef, Message
 CASCADE = "cascade"
 """The model's recogniser transcribes the clips, and its backbone reads the transcriptions."""
 BUILT_IN = (MODEL, CASCADE, *BASELINES, *FIXED)
-"""Names of systems that every recipe may use; others are endpoints of the recipe."""
+"""Ids of systems that every recipe may use; others are endpoints of the recipe."""
 MISSING = "its audio is missing"
 
 Conversation = tuple[Message, ...]
@@ -230,7 +232,7 @@ def _make(
     if name in FIXED:
         answers = (
             always_first(items)
-            if name == "always first"
+            if name == ALWAYS_FIRST
             else majority(items, closed_sets=benchmark.closed_sets)
         )
         if not answers:
@@ -242,10 +244,10 @@ def _make(
         endpoint = models.endpoints[name]
         return ModelSystem(name=name, model=endpoint, build_prompts=_messages, takes_audio=True)
     if name in BASELINES:
-        if name == "oracle" and not any(item.described for item in items):
+        if name == ORACLE and not any(item.described for item in items):
             raise ConfigError(
                 f"{benchmark.name} has no descriptions of its clips",
-                fix='leave the system "oracle" out',
+                fix=f'leave the system "{ORACLE}" out',
             )
         prompt = BASELINES[name]
         return ModelSystem(

@@ -9,15 +9,15 @@ from desta.evaluation.metrics import TOTAL, Cell, ratio
 
 
 def tabulate(results: Sequence[Result]) -> tuple[Cell, ...]:
-    """Average every reading over all items and over each group of each dimension."""
+    """Average every metric over all items and over each group of each dimension."""
     members: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
         for dimension, group in {TOTAL: TOTAL, **result.item.groups}.items():
             members[dimension, group].append(result)
-    readings = list(dict.fromkeys(reading for r in results for reading in r.score.values))
+    metrics = list(dict.fromkeys(metric for r in results for metric in r.score.values))
     return tuple(
-        _cell(reading, dimension, group, these)
-        for reading in readings
+        _cell(metric, dimension, group, these)
+        for metric in metrics
         for (dimension, group), these in members.items()
     )
 
@@ -37,15 +37,15 @@ def count_notes(results: Iterable[Result]) -> tuple[Mapping[str, Any], ...]:
     return tuple(table.values())
 
 
-def _cell(reading: str, dimension: str, group: str, members: Sequence[Result]) -> Cell:
+def _cell(metric: str, dimension: str, group: str, members: Sequence[Result]) -> Cell:
     scored = [
-        (value, result.score.weight_of(reading))
+        (value, result.score.weight_of(metric))
         for result in members
-        if (value := result.score.values.get(reading)) is not None
+        if (value := result.score.values.get(metric)) is not None
     ]
     wholes = [weight for _, weight in scored]
     return Cell(
-        reading=reading,
+        metric=metric,
         dimension=dimension,
         group=group,
         estimate=ratio([v * w for v, w in scored], wholes) if sum(wholes) else None,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from desta import audio
 from desta.errors import DataError
+from desta.evaluation.baselines import title_of
 from desta.records import NO_TRANSCRIPTION
 from desta.reports.html import matrix, paragraph, percent, table
 
@@ -34,7 +35,7 @@ def headline(scores: Json) -> Iterator[tuple[str, str, str, str]]:
             continue
         score = cell["balanced_accuracy"]
         others = [
-            f"{system} {percent(other['balanced_accuracy']['value'])}"
+            f"{title_of(system)} {percent(other['balanced_accuracy']['value'])}"
             for system in _systems(scores)
             if system != _MODEL
             and "balanced_accuracy" in (other := _cell(scores, system, task, group))
@@ -66,7 +67,7 @@ def describe_scores(scores: Json) -> Iterator[str]:
         scored = model.get("num_examples", 0) - model.get("num_skipped", 0)
         values = [_score(_cell(scores, s, task, group)) for s in _systems(scores)]
         rows.append([task, group, scored, *values])
-    yield table(["task", "clips", "asked", *_systems(scores)], rows)
+    yield table(["task", "clips", "asked", *map(title_of, _systems(scores))], rows)
     if scores["skipped"]:
         lost = [[row["reason"], row["count"], row["example"]] for row in scores["skipped"]]
         yield table(["skipped because", "count", "example"], lost)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from desta import audio
 from desta.errors import DataError
 from desta.evaluation.base import Benchmark, Result
+from desta.evaluation.baselines import title_of
 from desta.progress import progress_bar
 from desta.records import NO_TRANSCRIPTION
 from desta.reports.attributes import embed
@@ -99,12 +100,12 @@ def collect_sounds(paths: Sequence[str], page: Path, limit: int = EMBEDDED_BYTES
     )
 
 
-def outcome(benchmark: Benchmark, result: Result, reading: str) -> int:
-    """Return whether a result is right by a reading, wrong, between, or not scored."""
-    value = result.score.values.get(reading)
+def outcome(benchmark: Benchmark, result: Result, metric: str) -> int:
+    """Return whether a result is right by a metric, wrong, between, or not scored."""
+    value = result.score.values.get(metric)
     if value is None:
         return UNSCORED
-    worst, best = benchmark.scale(result.item, reading)
+    worst, best = benchmark.scale(result.item, metric)
     return RIGHT if value == best else WRONG if value == worst else BETWEEN
 
 
@@ -117,7 +118,7 @@ def _embedded(path: Path) -> str | None:
 
 def _data(benchmark: Benchmark, results: Sequence[Result], sounds: Sounds) -> dict[str, Any]:
     systems = list(dict.fromkeys(r.system for r in results))
-    readings = _readings(results)
+    metrics = _metrics(results)
     names: dict[str, dict[str, None]] = {}
     for result in results:
         for dimension, group in result.item.groups.items():
@@ -149,8 +150,8 @@ def _data(benchmark: Benchmark, results: Sequence[Result], sounds: Sounds) -> di
                 "system": systems.index(r.system),
                 "output": r.output,
                 "extracted": r.score.extracted,
-                "values": [_round(r.score.values.get(name)) for name in readings],
-                "outcomes": [outcome(benchmark, r, name) for name in readings],
+                "values": [_round(r.score.values.get(name)) for name in metrics],
+                "outcomes": [outcome(benchmark, r, name) for name in metrics],
                 "note": r.skipped or r.score.note or "",
                 "prompt": [f"{m['role']}: {m['content']}" for m in r.prompt],
                 "replies": list(r.replies),
@@ -159,14 +160,14 @@ def _data(benchmark: Benchmark, results: Sequence[Result], sounds: Sounds) -> di
     return {
         "items": list(items.values()),
         "sounds": list(sounds.sources.values()),
-        "systems": systems,
-        "readings": readings,
+        "systems": [title_of(system) for system in systems],
+        "metrics": [benchmark.title(metric) for metric in metrics],
         "dimensions": [{"name": name, "groups": groups} for name, groups in dimensions.items()],
     }
 
 
-def _readings(results: Sequence[Result]) -> list[str]:
-    """Return the readings, those that score something first."""
+def _metrics(results: Sequence[Result]) -> list[str]:
+    """Return the metrics, those that score something first."""
     values = [result.score.values for result in results]
     scored = [name for each in values for name, value in each.items() if value is not None]
     return list(dict.fromkeys([*scored, *(name for each in values for name in each)]))

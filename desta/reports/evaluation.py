@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.evaluation.base import Result
+from desta.evaluation.baselines import title_of
 from desta.evaluation.benchmarks.table import BENCHMARKS, find_benchmark
 from desta.evaluation.formats import ScoresFile
 from desta.evaluation.journal import RESULTS
@@ -19,6 +20,7 @@ from desta.evaluation.metrics import TOTAL, Estimate
 from desta.evaluation.scores import PLAN, SCORES, read_plan, read_results
 from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_output
+from desta.renamed import current_scores
 from desta.reports.browser import Sounds, browser, collect_sounds, script, style
 from desta.reports.figures import draw_scores
 from desta.reports.html import contents, flatten, page, paragraph, section, svg_figure, table
@@ -54,7 +56,12 @@ def read_evaluation(folder: Path) -> Evaluation:
     plan = read_plan(folder / PLAN)
     return Evaluation(
         name=folder.resolve().name,
-        scores=read_json(folder / SCORES, ScoresFile, fix=f"make it again: desta score {folder}"),
+        scores=read_json(
+            folder / SCORES,
+            ScoresFile,
+            fix=f"make it again: desta score {folder}",
+            change=current_scores,
+        ),
         results=read_results(folder / RESULTS, BENCHMARKS[plan["benchmark"]]),
         plan=plan,
         environment=read_json(folder / "environment.json", dict[str, Json], fix="evaluate again"),
@@ -90,31 +97,33 @@ def write_evaluation_report(evaluation: Evaluation, out: Path) -> tuple[Path, Pa
 def figures_table(scores: Row) -> Table:
     """Return the table of figures: a column per system, numbers of items, origin of the rule."""
     systems = scores["systems"]
-    names = list(dict.fromkeys(name for system in systems for name in system["figures"]))
+    names = list(dict.fromkeys(name for system in systems for name in system["headline"]))
+    title = find_benchmark(scores["benchmark"]).title
     digits = 4 if scores.get("shares", True) else 2
     rows = []
     for name in names:
-        figures = {s["system"]: s["figures"].get(name) for s in systems}
+        figures = {s["system"]: s["headline"].get(name) for s in systems}
         values = (_score(figure, digits) for figure in figures.values())
-        rows.append([name, *values, counts_of(figures), rule_of(scores, figures.values())])
+        rows.append([title(name), *values, counts_of(figures), rule_of(scores, figures.values())])
     header = [*_header("figure", systems), "scored / all", "rule"]
     return "Figures, each ± one standard error.", header, rows
 
 
 def group_tables(scores: Row) -> Iterator[tuple[Table, list[str], dict[str, list[Row | None]]]]:
-    """Yield for every reading and dimension a table, its groups, and the estimates by system."""
+    """Yield for every metric and dimension a table, its groups, and the estimates by system."""
     systems = scores["systems"]
     cells = {
-        (s["system"], c["reading"], c["dimension"], c["group"]): c
+        (s["system"], c["metric"], c["dimension"], c["group"]): c
         for s in systems
         for c in s["cells"]
     }
-    for reading, dimension in dict.fromkeys(key[1:3] for key in cells):
+    title = find_benchmark(scores["benchmark"]).title
+    for metric, dimension in dict.fromkeys(key[1:3] for key in cells):
         if dimension == TOTAL:
             continue
-        groups = list(dict.fromkeys(k[3] for k in cells if k[1:3] == (reading, dimension)))
+        groups = list(dict.fromkeys(k[3] for k in cells if k[1:3] == (metric, dimension)))
         found = {
-            s["system"]: [cells.get((s["system"], reading, dimension, group)) for group in groups]
+            s["system"]: [cells.get((s["system"], metric, dimension, group)) for group in groups]
             for s in systems
         }
         estimates = {name: [c and c["estimate"] for c in row] for name, row in found.items()}
@@ -128,9 +137,9 @@ def group_tables(scores: Row) -> Iterator[tuple[Table, list[str], dict[str, list
             ]
             for i, group in enumerate(groups)
         ]
-        rule = f" ({WHOSE[reading in scores['official']]})" if "official" in scores else ""
+        rule = f" ({WHOSE[metric in scores['official']]})" if "official" in scores else ""
         header = [*_header(dimension, systems), "scored / all"]
-        yield (f"{reading}, by {dimension}{rule}", header, rows), groups, estimates
+        yield (f"{title(metric)}, by {dimension}{rule}", header, rows), groups, estimates
 
 
 def notes_table(scores: Row) -> Table | None:
@@ -144,23 +153,38 @@ def notes_table(scores: Row) -> Table | None:
 
 
 def exceptions(scores: Row) -> list[dict[str, Any]]:
-    """Return items that were not scored, or not as requested, with the readings that lack them."""
+    """Return items that were not scored, or not as requested, with the metrics that lack them.
+
+    Systems and metrics are given by their titles.
+    """
+    title = find_benchmark(scores["benchmark"]).title
     rows = []
     for system in scores["systems"]:
         left: dict[tuple[str, int], dict[str, Any]] = {}
         for row in system.get("left_out", ()):
             key = row["reason"], row["count"]
-            left[key] = {**row, "readings": [*left.get(key, row)["readings"], *row["readings"]]}
-            left[key]["readings"] = list(dict.fromkeys(left[key]["readings"]))
-        noted = {(note["reason"], note["count"]): note for note in system["notes"]}
+            left[key] = {**row, "metrics": [*left.get(key, row)["metrics"], *row["metrics"]]}
+            left[key]["metrics"] = list(dict.fromkeys(left[key]["metrics"]))
+        noted = {(note["reason"], note["count"]): note for note in system["remarks"]}
         for key, note in {**noted, **left}.items():
             row = {name: note[name] for name in ("reason", "count", "example")}
-            readings = left.get(key, {}).get("readings", ())
-            rows.append({"system": system["system"], **row, "left_out_of": "; ".join(readings)})
+            metrics = left.get(key, {}).get("metrics", ())
+            rows.append(
+                {
+                    "system": title_of(system["system"]),
+                    **row,
+                    "left_out_of": "; ".join(map(title, metrics)),
+                }
+            )
     answered = {row["reason"] for row in scores["skipped"]}
     rows = [row for row in rows if row["reason"] not in answered]
     return rows + [
-        {**row, "reason": f"not answered: {row['reason']}", "left_out_of": "all figures"}
+        {
+            **row,
+            "system": title_of(row["system"]),
+            "reason": f"not answered: {row['reason']}",
+            "left_out_of": "all figures",
+        }
         for row in scores["skipped"]
     ]
 
@@ -175,7 +199,12 @@ def parse_rate_table(results: Sequence[Result]) -> Table | None:
         read = sum(r.score.extracted is not None for r in these)
         if these:
             rows.append(
-                [system, f"{len(these):,}", f"{read:,}", f"{100 * read / len(these):.1f} %"]
+                [
+                    title_of(system),
+                    f"{len(these):,}",
+                    f"{read:,}",
+                    f"{100 * read / len(these):.1f} %",
+                ]
             )
     return (
         "Answers that name something that can be scored.",
@@ -193,15 +222,15 @@ def counts_of(figures: Mapping[str, Row | None]) -> str:
             counts[system] = f"{scored:,} / {row.get('num_items', scored + unscored):,}"
     if len(set(counts.values())) <= 1:
         return next(iter(counts.values()), "-")
-    return ", ".join(f"{system} {count}" for system, count in counts.items())
+    return ", ".join(f"{title_of(system)} {count}" for system, count in counts.items())
 
 
 def rule_of(scores: Row, figures: Iterable[Row | None]) -> str:
     """Return the origin of a figure's rule; a dash if unknown."""
-    readings = {figure["reading"] for figure in figures if figure and "reading" in figure}
-    if not readings or "official" not in scores:
+    metrics = {figure["metric"] for figure in figures if figure and "metric" in figure}
+    if not metrics or "official" not in scores:
         return "-"
-    return WHOSE[readings <= set(scores["official"])]
+    return WHOSE[metrics <= set(scores["official"])]
 
 
 def judge_table(scores: Row) -> Table | None:
@@ -268,7 +297,7 @@ def _body(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
     yield "</header>"
     for system in scores["systems"]:
         if system["withheld"]:
-            yield paragraph(f"{system['system']}: {system['withheld']}", "missing")
+            yield paragraph(f"{title_of(system['system'])}: {system['withheld']}", "missing")
     for title, parts in sections.items():
         yield section(title, *parts)
 
@@ -282,7 +311,7 @@ def _figures(scores: Row) -> Iterator[str]:
 def _groups(scores: Row) -> Iterator[str]:
     for (caption, header, rows), groups, estimates in group_tables(scores):
         drawing = draw_scores(
-            groups, {k: [_estimate(e) for e in v] for k, v in estimates.items()}, caption
+            groups, {title_of(k): [_estimate(e) for e in v] for k, v in estimates.items()}, caption
         )
         if drawing:
             yield svg_figure(drawing, f"{caption}; bars are one standard error.")
@@ -311,12 +340,14 @@ def _items(evaluation: Evaluation, sounds: Sounds) -> Iterator[str]:
 
 def _figures_plot(scores: Row) -> Iterator[str]:
     """Yield a drawing of the figures that are shares; others have different scales."""
-    names = list(dict.fromkeys(n for s in scores["systems"] for n in s["figures"]))
+    names = list(dict.fromkeys(n for s in scores["systems"] for n in s["headline"]))
     estimates = {
-        s["system"]: [_estimate(s["figures"].get(n)) for n in names] for s in scores["systems"]
+        title_of(s["system"]): [_estimate(s["headline"].get(n)) for n in names]
+        for s in scores["systems"]
     }
     if scores.get("shares", True):
-        drawing = draw_scores(names, estimates, "score")
+        title = find_benchmark(scores["benchmark"]).title
+        drawing = draw_scores([*map(title, names)], estimates, "score")
         if drawing:
             yield svg_figure(drawing, "Figures; bars are one standard error.")
 
@@ -338,7 +369,7 @@ def _title(evaluation: Evaluation) -> str:
 
 
 def _header(first: str, systems: Sequence[Row]) -> list[str]:
-    return [first, *(s["system"] for s in systems)]
+    return [first, *(title_of(s["system"]) for s in systems)]
 
 
 def _score(estimate: Row | None, digits: int = 4) -> str:

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 from desta.errors import DataError
 from desta.files import UNWRITABLE, sha256, write_atomic
 from desta.records import numbered_jsonl
+from desta.renamed import current_scores
 from desta.reports.attributes import describe_clips, describe_scores, headline
 from desta.reports.figures import draw_layer_weights, draw_loss
 from desta.reports.html import flatten, page, paragraph, percent, section, svg_figure, table, tiles
@@ -265,7 +266,7 @@ def _read_json(path: Path, hint: Any) -> Row:
 
 
 def _read_scores(path: Path) -> Row:
-    scores = _read_json(path, AttributeScores)
+    scores = current_scores(_read_json(path, AttributeScores))
     for number, row in enumerate(scores.get("scores", ())):
         counts, classes = row.get("confusion", []), row.get("classes", [])
         if len(counts) != len(classes) or any(len(c) != len(classes) + 1 for c in counts):

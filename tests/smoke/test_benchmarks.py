@@ -219,7 +219,7 @@ def demo(tmp_path: Path) -> Path:
     cells = [
         line | {"system": "chance", "balanced_accuracy": {"value": 0.1, "standard_error": 0.0}},
         line | {"system": "model", "balanced_accuracy": estimate},
-        line | {"system": "no audio"},
+        line | {"system": "no_audio"},
     ]
     files = {
         "demo.json": [

@@ -100,7 +100,7 @@ def recipe(folder: Path, **changes: Any) -> ConstructConfig:
         "clips": (ClipsConfig(path=folder / "clips.jsonl", root=folder, prompts_per_clip=3),),
         "backbone": "scripted",
         "sampling": Sampling(temperature=0.05),
-        "filters": ("empty", "cut off"),
+        "filters": ("empty", "cut_off"),
         "batch_size": BATCH,
         "shard_rows": 29,
     }

@@ -59,7 +59,7 @@ print("begun", flush=True)
 construct(config, out, ScriptedGenerator(speak))
 """
 
-RECIPES = ("empty", "empty,cut off")
+RECIPES = ("empty", "empty,cut_off")
 NEVER = -1
 
 

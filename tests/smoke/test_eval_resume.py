@@ -183,6 +183,21 @@ def test_killed_evaluation_continues_to_the_same_bytes(
     assert answerer.num_answered < len(rows)
 
 
+def test_an_evaluation_with_the_ids_of_before_goes_on(config: Recipe, tmp_path: Path) -> None:
+    whole, before = tmp_path / "whole", tmp_path / "before"
+    scores = evaluate(config, PitchAnswerer(), whole)
+    before.mkdir()
+    for name in ("plan.json", "results.jsonl"):
+        text = (whole / name).read_text(encoding="utf-8").replace("no_audio", "no audio")
+        (before / name).write_text(text, encoding="utf-8")
+    with (before / "results.jsonl").open("r+", encoding="utf-8") as journal:
+        journal.truncate(journal.seek(0, os.SEEK_END) - 1)  # its last line is torn
+    answerer = PitchAnswerer()
+    assert evaluate(config, answerer, before) == scores
+    assert answerer.num_answered == 1
+    assert score(before) == score_again(before) == scores
+
+
 def test_two_processes_do_not_write_into_one_journal(config: Recipe, tmp_path: Path) -> None:
     evaluate(config, PitchAnswerer(), tmp_path / "whole")
     out = tmp_path / "shared"
@@ -273,7 +288,7 @@ def test_model_that_hears_is_right_and_one_without_audio_is_at_chance(
     scores = evaluate(config, PitchAnswerer(), tmp_path / "out")
 
     assert balanced(scores, "model") == 1.0
-    assert balanced(scores, "no audio") == balanced(scores, "chance") == 0.5
+    assert balanced(scores, "no_audio") == balanced(scores, "chance") == 0.5
 
 
 def test_score_needs_the_answers_alone(config: Recipe, tmp_path: Path) -> None:

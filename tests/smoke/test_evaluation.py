@@ -17,7 +17,7 @@ from desta.evaluation.metrics import find
 from desta.evaluation.scores import read_results
 from support import commands
 
-SYSTEMS = ("model", "no audio", "oracle", "always first", "majority")
+SYSTEMS = ("model", "no_audio", "oracle", "always_first", "majority")
 
 
 @pytest.fixture
@@ -96,15 +96,15 @@ def test_sakura_by_the_model_and_its_baselines(
 
     assert [row["system"] for row in scores["systems"]] == [*SYSTEMS, "chance"]
     assert {row["num_items"] for row in scores["systems"]} == {24}
-    figure = "Average single (rule: letter or text)"
-    assert system(scores, "chance")["figures"][figure] == {
+    figure = "Average single (rule)"
+    assert system(scores, "chance")["headline"][figure] == {
         "value": 0.5,
         "standard_error": 0.0,
-        "reading": "rule: letter or text",
+        "metric": "rule",
         "num_scored": 12,
         "num_items": 12,
     }
-    assert system(scores, "always first")["figures"][figure]["value"] == 0.5
+    assert system(scores, "always_first")["headline"][figure]["value"] == 0.5
     results = read_results(out / "results.jsonl")
     assert len(results) == 24 * len(SYSTEMS)
     by_system: dict[str, list[Result]] = {}
@@ -136,7 +136,7 @@ def test_a_judges_reply_changes_the_score_of_a_stored_result(
     out = tmp_path / "out"
     ask("sakura", sakura, published_tiny, out, "--set", "subsets=[Animal]", "--limit", 3)
     benchmark = BENCHMARKS["sakura"]
-    results = [r for r in read_results(out / "results.jsonl") if r.system == "always first"]
+    results = [r for r in read_results(out / "results.jsonl") if r.system == "always_first"]
     assert {r.score.values["judge"] for r in results} == {None}
 
     reply = "Explanation: it says so.\nJudgement: correct"
@@ -159,15 +159,15 @@ def test_missing_audio_withholds_the_score_unless_it_is_allowed(
 
     stored = json.loads((out / "scores.json").read_text())
     assert system(stored, "model")["withheld"]
-    assert system(stored, "model")["figures"] == {}
-    assert system(stored, "majority")["figures"]["model_output"]["value"] == 1.0
+    assert system(stored, "model")["headline"] == {}
+    assert system(stored, "majority")["headline"]["model_output"]["value"] == 1.0
     assert stored["skipped"] == [
         {"system": "model", "reason": "its audio is missing", "count": 1, "example": "q3"}
     ]
     allowed = json.loads(desta("score", out / "results.jsonl", "--allow-missing", "--json").stdout)
     assert system(allowed, "model")["withheld"] is None
     assert system(allowed, "model")["num_skipped"] == 1
-    assert "model_output" in system(allowed, "model")["figures"]
+    assert "model_output" in system(allowed, "model")["headline"]
 
     (mmau / "3.wav").write_bytes(clip)
     mended = ask("mmau", mmau, published_tiny, out, "--set", "systems=[model, majority]", "--retry")
@@ -180,8 +180,8 @@ def test_text_systems_need_neither_audio_nor_transcriptions(
 ) -> None:
     for clip in mmau.glob("*.wav"):
         clip.unlink()
-    scores = ask("mmau", mmau, published_tiny, tmp_path / "o", "--set", "systems=[no audio]")
-    assert system(scores, "no audio")["num_skipped"] == 0
+    scores = ask("mmau", mmau, published_tiny, tmp_path / "o", "--set", "systems=[no_audio]")
+    assert system(scores, "no_audio")["num_skipped"] == 0
 
 
 def test_the_bare_backbone_reads_speech_ifeval(published_tiny: Path, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_the_bare_backbone_reads_speech_ifeval(published_tiny: Path, tmp_path: P
 )
 def test_wrong_input_is_one_sentence(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     given = [str(tmp_path) if word == "EMPTY" else word for word in words]
-    out = () if words[0] == "merge" else ("--out", tmp_path / "out", "--set", "systems=[no audio]")
+    out = () if words[0] == "merge" else ("--out", tmp_path / "out", "--set", "systems=[no_audio]")
     if "--system" in words:
         out = out[:2]
     with pytest.raises(DestaError) as raised:

@@ -108,6 +108,6 @@ def test_every_block_of_the_page_does_what_it_says(capsys: pytest.CaptureFixture
     promised = get_type_hints(Scores).keys(), get_type_hints(SystemScores).keys()
     assert promised[0] <= kept.keys()
     assert all(promised[1] <= system.keys() for system in kept["systems"])
-    figures = [figure for system in kept["systems"] for figure in system["figures"].values()]
+    figures = [figure for system in kept["systems"] for figure in system["headline"].values()]
     assert all(get_type_hints(FigureRow).keys() <= figure.keys() for figure in figures)
     assert get_type_hints(TrainSummary).keys() <= names["summary"].keys()

@@ -41,7 +41,7 @@ def rule(number: int, response: str, flag: bool | None = None) -> dict[str, Any]
 
 def figures(benchmark: str, *paths: Path, **options: Any) -> dict[str, float]:
     published = read_results(find_benchmark(benchmark), paths, **options)
-    found = score_published(published)["systems"][0]["figures"]
+    found = score_published(published)["systems"][0]["headline"]
     return {name: figure["value"] for name, figure in found.items()}
 
 

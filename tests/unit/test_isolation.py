@@ -210,7 +210,7 @@ def test_a_filter_that_fails_at_one_response_drops_it(
             raise RecursionError
         return False
 
-    monkeypatch.setitem(filters.FILTERS, "empty", failing)
+    monkeypatch.setitem(filters.FILTERS, "empty", filters.Filter("empty", failing))
     manifest = construct(
         replace(recipe(tmp_path), filters=("empty",)), tmp_path / "out", ScriptedGenerator(speak)
     )

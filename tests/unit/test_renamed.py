@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from desta.config import load_recipe, to_plain
+from desta.construction import filters
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
+from desta.evaluation.base import Item, Result, Score
 from desta.evaluation.benchmarks.attributes import AttributesData
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.benchmarks.text import TextData
@@ -25,7 +27,7 @@ from desta.inference.desta25 import DeSTA25AudioModel
 from desta.inference.engine import Engine
 from desta.model import checkpoint
 from desta.model.config import ModelConfig
-from desta.renamed import KEYS
+from desta.renamed import FILTERS, KEYS, METRICS, current_scores
 from desta.training.config import TrainConfig
 from support.commands import desta, run_desta
 
@@ -132,6 +134,16 @@ def test_one_spelling_of_the_option_is_shown_and_both_are_taken(
         assert run.stderr.startswith(f"{told}error: quantization 'int3' is unknown"), run.stderr
 
 
+def test_a_filter_of_before_counts_and_the_new_id_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load(tmp_path, ConstructConfig, filters=list(FILTERS))
+    assert config.filters == tuple(FILTERS.values())
+    assert 'the filter "cut off" is now called "cut_off"' in caplog.text
+    for old, new in FILTERS.items():  # data sets of before count under it
+        assert filters.FILTERS[new].reason == old
+
+
 CLIPS = [{"path": "c", "root": "r"}]
 ATTRIBUTES = {"clips": CLIPS, "attributes": {"Gender": ["Male"]}, "per_value": 3, "seed": 1}
 BEFORE: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
@@ -174,6 +186,61 @@ def test_an_evaluation_recipe_of_before_is_read_and_its_new_keys_are_told(
     overrides = [f"{key}={json.dumps(value)}" for key, value in before.items()]
     assert load_eval_recipe(None, section, overrides) == recipe
     assert load_eval_recipe(new, section, overrides) == recipe
+
+
+def test_a_system_of_before_counts_and_the_new_id_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = ("no_audio", "transcription_only", "always_first", "oracle")
+    before = ["no audio", "transcription only", "always first", "oracle"]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"data": "d", "systems": before}))
+    assert load_eval_recipe(path, BenchmarkFiles).systems == ids
+    assert f'{path}: the system "no audio" is now called "no_audio"' in caplog.text
+    override = f"systems={json.dumps(before)}"
+    assert load_eval_recipe(None, BenchmarkFiles, ["data=d", override]).systems == ids
+
+
+def test_scores_of_before_are_read_by_the_names_of_now() -> None:
+    figure = {"value": 1.0, "standard_error": 0.0}
+    old, new = "rule: letter or text", "rule"
+    left = {"reason": "why", "count": 1, "example": "1"}
+    before = {
+        "official": ["word error rate", "judge"],
+        "systems": [
+            {
+                "system": "no audio",
+                "figures": {f"Average single ({old})": figure | {"reading": old}},
+                "cells": [{"reading": old, "group": old}],
+                "notes": [left],
+                "left_out": [left | {"readings": [old, "judge"]}],
+            }
+        ],
+    }
+    now = {
+        "official": ["wer", "judge"],
+        "systems": [
+            {
+                "system": "no_audio",
+                "headline": {f"Average single ({new})": figure | {"metric": new}},
+                "cells": [{"metric": new, "group": old}],
+                "remarks": [left],
+                "left_out": [left | {"metrics": [new, "judge"]}],
+            }
+        ],
+    }
+    assert current_scores(before) == now
+    assert current_scores(now) == now
+    for damaged in (3, [], {"systems": [3, {"figures": 3, "cells": [None], "left_out": {}}]}):
+        current_scores(damaged)
+
+
+def test_results_of_before_are_read_by_the_metrics_of_now() -> None:
+    item = Item(id="1", messages=(), question="?", target="")
+    ids = dict.fromkeys(METRICS.values(), 1.0)
+    now = Result(item=item, output="", score=Score(values=ids, weights=ids))
+    before = {old: 1.0 for old in METRICS}
+    assert Result.from_json(now.to_json() | {"values": before, "weights": before}) == now
 
 
 def test_a_key_of_an_evaluation_under_two_names_is_an_error(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 "use strict";
 // Every text goes in by textContent: what a model wrote is shown, never run.
 (() => {
-  const { items, sounds, systems, readings, dimensions } =
+  const { items, sounds, systems, metrics, dimensions } =
     JSON.parse(document.getElementById("items-data").textContent);
   const form = document.getElementById("items-filters");
   const list = document.getElementById("items-list");
@@ -34,7 +34,7 @@
   const ALL = [["", "all"]];
   const numbered = (names) => names.map((name, i) => [String(i), name]);
   const system = choice("system", "system", systems.length > 1 ? ALL.concat(numbered(systems)) : numbered(systems));
-  const reading = choice("reading", "reading", numbered(readings));
+  const metric = choice("metric", "metric", numbered(metrics));
   const outcome = choice("outcome", "answer", ALL.concat(
     OUTCOMES.map((name) => [name, name])));
   const groups = dimensions.map((d, i) => choice("group" + i, d.name, ALL.concat(numbered(d.groups))));
@@ -45,7 +45,7 @@
   box.append(search);
   form.insertBefore(box, count);
 
-  const judge = (answer) => OUTCOMES[answer.outcomes[Number(reading.value)]];
+  const judge = (answer) => OUTCOMES[answer.outcomes[Number(metric.value)]];
   const shown = (item) =>
     item.answers.filter((a) => system.value === "" || a.system === Number(system.value));
   const haystack = (item) => item.text || (item.text = [item.id, item.question, item.target,
@@ -97,7 +97,7 @@
     if (item.target) node.append(make("p", "Right is: " + item.target, "soft"));
     for (const answer of shown(item)) {
       const verdict = judge(answer);
-      const value = answer.values[Number(reading.value)];
+      const value = answer.values[Number(metric.value)];
       const row = make("div", undefined, "answer");
       row.append(make("b", systems[answer.system]));
       row.append(make("span", verdict === "between" ? String(round(value)) : verdict, verdict));
@@ -105,7 +105,7 @@
       const said = [];
       if (answer.extracted !== null) said.push("taken to say: " + answer.extracted);
       if (answer.output !== null && answer.note) said.push("note: " + answer.note);
-      readings.forEach((r, i) => {
+      metrics.forEach((r, i) => {
         const v = answer.values[i];
         if (v !== undefined) said.push(r + ": " + (v === null ? "not scored" : round(v)));
       });

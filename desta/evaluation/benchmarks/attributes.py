@@ -156,9 +156,9 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     return Report(
         benchmark="attributes",
         version=version,
-        figures={ACCURACY: total} if total else {},
+        headline={ACCURACY: total} if total else {},
         cells=cells,
-        notes=count_notes(results),
+        remarks=count_notes(results),
     )
 
 

@@ -3,7 +3,7 @@
 Phase 1 has 55 instances (a task on a corpus) in six dimensions (Huang et al., ICASSP 2024;
 github.com/dynamic-superb/dynamic-superb); the 48 without Audio are what papers about speech report.
 Its metric is equality of lower-cased strings, of nothing else: a full stop too many is a wrong
-answer. The reading `consecutive words` is more lenient: the label's words stand in the answer one
+answer. The metric `consecutive_words` is more lenient: the label's words stand in the answer one
 after another, and no other option of the instruction does.
 
 The lists name the Hub path of every instance and the revision that it had in November 2023: the
@@ -57,9 +57,9 @@ from desta.records import LOCATOR
 from desta.sources.base import Skipped
 from desta.sources.hub import HubRow, column_names, read_parquet_rows
 
-EXACT = "exact match"
-"""Official reading."""
-LENIENT = "consecutive words"
+EXACT = "exact_match"
+"""Official metric."""
+LENIENT = "consecutive_words"
 """Normalised as Whisper's authors do; an answer that lists several options is wrong."""
 SYSTEM = (
     "Focus on the audio clips and instruction. Choose one of the options without any explanation."
@@ -196,7 +196,7 @@ def options_of(instruction: str) -> tuple[str, ...]:
 
 
 def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
-    """Score an answer by both readings."""
+    """Score an answer by both metrics."""
     return Score(
         extracted=output.strip(),
         values={
@@ -217,11 +217,11 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     groups = [result.item.groups for result in results]
     dimensions = {names["instance"]: names["dimension"] for names in groups}
     figures: dict[str, Estimate] = {}
-    for reading in (EXACT, LENIENT):
+    for metric in (EXACT, LENIENT):
         instances = [
             cell
             for cell in cells
-            if cell.reading == reading and cell.dimension == "instance" and cell.estimate
+            if cell.metric == metric and cell.dimension == "instance" and cell.estimate
         ]
         parts = {
             dimension: [cell for cell in instances if dimensions[cell.group] == dimension]
@@ -231,16 +231,16 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
         for name, these in parts.items():
             if these:
                 mean = average([cell.estimate for cell in these if cell.estimate])
-                figures[f"{name}, {len(these)} instances ({reading})"] = figure(mean, these)
-        total = find(cells, reading)
+                figures[f"{name}, {len(these)} instances ({metric})"] = figure(mean, these)
+        total = find(cells, metric)
         if total.estimate:
-            figures[reading] = figure(total.estimate, [total])
+            figures[metric] = figure(total.estimate, [total])
     return Report(
         benchmark="dynamic_superb",
         version=version,
-        figures=figures,
+        headline=figures,
         cells=cells,
-        notes=count_notes(results),
+        remarks=count_notes(results),
     )
 
 
@@ -384,6 +384,7 @@ BENCHMARK = Benchmark(
     aggregate=aggregate,
     max_new_tokens=512,
     official=(EXACT,),
+    titles={EXACT: "exact match", LENIENT: "consecutive words"},
     closed_sets=True,
     dimensions=("instance", "dimension"),
     optional=load_optional,

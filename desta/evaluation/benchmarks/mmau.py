@@ -4,7 +4,7 @@ Questions with two to eight options about sounds, music and speech (Sakshi et al
 github.com/Sakshi113/MMAU). An answer is right if it holds every word of the gold option and no
 word that only wrong options hold. Which text is scored decides the figure: the official script
 reads `model_output`, its README says `model_prediction`, which is the output without the words
-`The correct answer is: `. Both readings are given.
+`The correct answer is: `. Both are metrics.
 
 "v05.15.25" is no one file: the annotations changed under that name. `version` tells which it is.
 """
@@ -46,7 +46,7 @@ from desta.files import UNWRITABLE
 from desta.records import LOCATOR
 
 PREFIX = "The correct answer is: "
-"""Words that the system prompt asks for, and that the second reading takes out again."""
+"""Words that the system prompt asks for, and that the second metric takes out again."""
 SYSTEM = (
     f'Focus on the audio clips and instructions. Put your answer in the format "{PREFIX}"___" ".'
 )
@@ -72,7 +72,7 @@ class MmauFormat:
     audio: str
     """Key of the clip's path, which starts with `./` and is relative to the file."""
     output: str
-    """Key under which its official script looks for the model's answer: the first reading."""
+    """Key under which its official script looks for the model's answer: the first metric."""
     dimensions: tuple[str, ...]
     """Keys by which the official script groups."""
 
@@ -102,19 +102,19 @@ class MmauFormat:
         return self._items(records, audio_root or path.parent, str(path))
 
     def score(self, item: Item, output: str, replies: Sequence[str] = ()) -> Score:
-        """Score an answer by both readings."""
+        """Score an answer by both metrics."""
         return self._score(item, output, output.replace(PREFIX, "").strip())
 
     def aggregate(self, results: Sequence[Result], version: str) -> Report:
         """Average over items, as the official script does: in total and by each dimension."""
         cells = tabulate(results)
-        totals = {reading: find(cells, reading).estimate for reading in (self.output, STRIPPED)}
+        totals = {metric: find(cells, metric).estimate for metric in (self.output, STRIPPED)}
         return Report(
             benchmark=self.name,
             version=version,
-            figures={reading: figure for reading, figure in totals.items() if figure},
+            headline={metric: figure for metric, figure in totals.items() if figure},
             cells=cells,
-            notes=count_notes(results),
+            remarks=count_notes(results),
         )
 
     def read_published(self, paths: Sequence[Path], options: ReadOptions) -> list[Result]:

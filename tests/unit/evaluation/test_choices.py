@@ -55,13 +55,13 @@ def test_mmau_and_mmar_note_a_right_answer_that_is_no_choice(tmp_path: Path, nam
     path = write(tmp_path / "r.json", [each | {key: "a cow"} for each in rows])
 
     found = report(name, path)
-    notes = {note["reason"]: (note["count"], note["example"]) for note in found.notes}
+    notes = {note["reason"]: (note["count"], note["example"]) for note in found.remarks}
     assert notes == {NOT_OFFERED: (2, "2"), mmau.WITHHELD: (1, "4")}
-    assert found.figures[key].value == pytest.approx(1 / 3)  # as the script counts
+    assert found.headline[key].value == pytest.approx(1 / 3)  # as the script counts
 
     done = desta("score", name, path, "--json")
     system = json.loads(done.stdout)["systems"][0]
-    assert {"reason": NOT_OFFERED, "count": 2, "example": "2"} in system["notes"]
+    assert {"reason": NOT_OFFERED, "count": 2, "example": "2"} in system["remarks"]
 
 
 def test_every_benchmark_with_choices_notes_it() -> None:

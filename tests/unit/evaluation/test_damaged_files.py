@@ -110,7 +110,7 @@ ITEMS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 PROMPT = ({"role": "user", "content": "<|AUDIO|>", "audios": [{"audio": "a.wav", "text": " "}]},)
-SYSTEMS = ("model", "no audio")
+SYSTEMS = ("model", "no_audio")
 
 
 def make_evaluation(folder: Path, benchmark: str) -> Path:

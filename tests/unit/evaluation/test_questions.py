@@ -175,5 +175,5 @@ def test_real_reports_of_all_four_sections_are_held_against_the_real_questions()
     assert done.exit_code == 0, done.output
     row = json.loads(done.stdout)["systems"][0]
     assert (row["num_items"], row["num_skipped"], row["withheld"]) == (2466, 0, None)
-    assert row["figures"]["unconstrained word error rate"]["value"] == 0.079099
-    assert row["figures"]["IFrate"]["value"] == round((871 / 933 + 375 / 400 + 140 / 200) / 3, 6)
+    assert row["headline"]["unconstrained word error rate"]["value"] == 0.079099
+    assert row["headline"]["IFrate"]["value"] == round((871 / 933 + 375 / 400 + 140 / 200) / 3, 6)

@@ -31,7 +31,7 @@ def result(number: int, output: str, system: str) -> Result:
         choices=("(a) dog", "(b) cat"),
         record={"options": {"a": "dog", "b": "cat"}},
         output=output,
-        values={"rule: letter or text": 0.0},  # as if by an older, wrong rule
+        values={"rule": 0.0},  # as if by an older, wrong rule
     )
 
 
@@ -71,7 +71,7 @@ def judge(tmp_path: Path) -> Path:
 
 
 def rule(scores: dict[str, Any], system: int = 0) -> float:
-    return scores["systems"][system]["figures"]["Average single (rule: letter or text)"]["value"]
+    return scores["systems"][system]["headline"]["Average single (rule)"]["value"]
 
 
 def test_answers_are_scored_by_the_rules_as_they_are_now(folder: Path) -> None:
@@ -79,7 +79,7 @@ def test_answers_are_scored_by_the_rules_as_they_are_now(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     assert rule(json.loads(done.stdout)) == 0.75
     first = (folder / "results.jsonl").read_bytes()
-    assert read_results(folder / "results.jsonl")[1].score.values["rule: letter or text"] == 1.0
+    assert read_results(folder / "results.jsonl")[1].score.values["rule"] == 1.0
 
     assert desta("score", folder, "--json").stdout == done.stdout
     assert desta("score", "sakura", folder, "--json").stdout == done.stdout
@@ -98,7 +98,7 @@ def test_a_judge_is_kept_in_results_scores_and_report(folder: Path, judge: Path)
     done = desta("score", folder, "--judge", judge, "--json")
     assert done.exit_code == 0, done.output
     scores = json.loads(done.stdout)
-    assert scores["systems"][0]["figures"]["Average single (judge)"]["value"] == 1.0
+    assert scores["systems"][0]["headline"]["Average single (judge)"]["value"] == 1.0
     assert scores["judge"]["id"] == "scripted"
     assert scores["judge"]["num_in_form"] == scores["judge"]["num_replies"] == 8
     assert read_results(folder / "results.jsonl")[0].replies == (GOOD,)
@@ -123,7 +123,7 @@ def test_what_rests_on_a_judge_is_withheld_while_answers_are_newer_than_it(
     write(folder, [*whole[:3], broken, *whole[4:]])
     done = desta("score", folder, "--judge", judge, "--allow-missing", "--json")
     first = json.loads(done.stdout)
-    assert "Average single (judge)" in first["systems"][0]["figures"]
+    assert "Average single (judge)" in first["systems"][0]["headline"]
     with Journal(path, [(r.system, r.id) for r in whole]) as journal:  # as `--retry` does
         journal.append_again([whole[3]])
         journal.replace_skipped()
@@ -131,14 +131,14 @@ def test_what_rests_on_a_judge_is_withheld_while_answers_are_newer_than_it(
     scores = json.loads(desta("score", folder, "--json").stdout)
 
     model, cascade, _ = scores["systems"]
-    assert not [name for name in model["figures"] if "judge" in name]
+    assert not [name for name in model["headline"] if "judge" in name]
     assert rule(scores) == 0.75
-    counts = {note["reason"]: (note["count"], note["example"]) for note in model["notes"]}
+    counts = {note["reason"]: (note["count"], note["example"]) for note in model["remarks"]}
     assert counts == dict.fromkeys((UNJUDGED, sakura.NO_REPLY), (1, whole[3].id))
     assert cascade == first["systems"][1], "all answers of the other system are judged"
     assert read_results(path)[0].replies == (GOOD,), "nothing that a judge said is lost"
     scores = json.loads(desta("score", folder, "--judge", judge, "--json").stdout)
-    assert scores["systems"][0]["figures"]["Average single (judge)"]["value"] == 1.0
+    assert scores["systems"][0]["headline"]["Average single (judge)"]["value"] == 1.0
     assert scores["judge"]["num_replies"] == 8
 
 
@@ -153,7 +153,7 @@ def test_an_answer_that_a_judge_refuses_withholds_nothing(folder: Path, judge: P
 
     model = json.loads(desta("score", folder, "--json").stdout)["systems"][0]
 
-    assert model["figures"]["Average single (judge)"]["value"] == 1.0
+    assert model["headline"]["Average single (judge)"]["value"] == 1.0
 
 
 def test_neither_chance_nor_details_rest_on_a_judge_that_has_not_read_everything(
@@ -169,7 +169,7 @@ def test_neither_chance_nor_details_rest_on_a_judge_that_has_not_read_everything
     def told(*unjudged: str) -> tuple[bool, list[str]]:
         ids = dict.fromkeys(unjudged, [results[0].id])
         found = sum_up(benchmark, results, "4 items", allow_missing=False, unjudged=ids)
-        return "Average single (judge)" in found["systems"][-1]["figures"], found["judged"]
+        return "Average single (judge)" in found["systems"][-1]["headline"], found["judged"]
 
     assert told() == (True, ["model"] * 4 + ["cascade"] * 4)
     assert told("model") == (True, ["cascade"] * 4)
@@ -191,7 +191,7 @@ def test_an_answer_that_no_judge_is_asked_about_waits_for_none(tmp_path: Path) -
     ]
     write(tmp_path, rows)
 
-    notes = score_again(tmp_path)["systems"][0]["notes"]
+    notes = score_again(tmp_path)["systems"][0]["remarks"]
 
     assert {"reason": UNJUDGED, "count": 1, "example": "commoneval/test/0"} in notes
 
@@ -288,15 +288,15 @@ def test_a_run_that_goes_on_has_no_score_yet(folder: Path) -> None:
     scores = score_again(folder)
 
     model, cascade = scores["systems"]  # what chance would reach is not known either
-    assert (model["figures"], model["num_items"], model["num_skipped"]) == ({}, 4, 1)
-    assert (cascade["figures"], cascade["num_skipped"]) == ({}, 4)
+    assert (model["headline"], model["num_items"], model["num_skipped"]) == ({}, 4, 1)
+    assert (cascade["headline"], cascade["num_skipped"]) == ({}, 4)
     assert [(row["system"], row["count"], row["reason"]) for row in scores["skipped"]] == [
         ("model", 1, NOT_YET),
         ("cascade", 4, NOT_YET),
     ]
     model, cascade, chance = score_again(folder, allow_missing=True)["systems"]
-    assert model["figures"]
-    assert not cascade["figures"]
+    assert model["headline"]
+    assert not cascade["headline"]
     assert (model["num_items"], chance["num_items"]) == (4, 3)
 
 

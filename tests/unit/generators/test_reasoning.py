@@ -304,7 +304,7 @@ def test_nothing_but_reasoning_is_dropped_whatever_the_filters(tmp_path: Path, a
 
 def test_a_response_in_doubt_is_counted_and_whole_in_the_dropped(tmp_path: Path) -> None:
     answer = "Sure! <think>A bark.</think> A dog."
-    result = construct(tmp_path, answer, filters="[empty, holds a mark of reasoning]")
+    result = construct(tmp_path, answer, filters="[empty, has_reasoning_mark]")
     assert "holds a mark of reasoning: 12" in str(result.exception)
     dropped = [json.loads(line) for line in (tmp_path / "out/building" / DROPPED).open()]
     assert {row["response"] for row in dropped} == {answer}

@@ -160,7 +160,7 @@ def test_items_hold_what_is_filtered_by(tmp_path: Path) -> None:
 
     assert (len(data["items"]), len(data["sounds"])) == (3, 1)
     assert data["systems"] == ["model", "cascade"]
-    assert data["readings"][0] == "rule: letter or text", "one that scores something comes first"
+    assert data["metrics"][0] == "rule: letter or text", "one that scores something comes first"
     assert [d["name"] for d in data["dimensions"]] == ["hop"], "of one track nothing is to choose"
     outcomes = [item["answers"][0]["outcomes"][0] for item in data["items"]]
     assert outcomes == [RIGHT, WRONG, UNSCORED]
@@ -168,23 +168,23 @@ def test_items_hold_what_is_filtered_by(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "groups", "reading", "value", "expected"),
+    ("name", "groups", "metric", "value", "expected"),
     [
         ("voicebench", {"subset": "commoneval"}, "official", 1.0, WRONG),
         ("voicebench", {"subset": "commoneval"}, "official", 5.0, RIGHT),
         ("voicebench", {"subset": "openbookqa"}, "official", 1.0, RIGHT),
         ("voicebench", {"subset": "openbookqa"}, "expected", 0.25, BETWEEN),
-        ("transcription", {}, "word error rate", 0.0, RIGHT),
-        ("transcription", {}, "word error rate", 1.0, BETWEEN),
+        ("transcription", {}, "wer", 0.0, RIGHT),
+        ("transcription", {}, "wer", 1.0, BETWEEN),
         ("transcription", {}, CER, 0.0, RIGHT),
         ("mmau", {}, "model_output", 0.0, WRONG),
     ],
 )
 def test_what_is_right_depends_on_the_scale(
-    name: str, groups: dict[str, str], reading: str, value: float, expected: int
+    name: str, groups: dict[str, str], metric: str, value: float, expected: int
 ) -> None:
-    one = changed(result(0, "x"), groups=groups, values={reading: value})
-    assert outcome(find_benchmark(name), one, reading) == expected
+    one = changed(result(0, "x"), groups=groups, values={metric: value})
+    assert outcome(find_benchmark(name), one, metric) == expected
 
 
 def test_a_thousand_items_stay_small(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_the_first_sentence_says_whether_the_model_beats_those_that_do_not_hear(
     tmp_path: Path,
 ) -> None:
     results = [result(n, "(a)") for n in range(12)]
-    results += [result(n, "(b)", "no audio") for n in range(12)]
+    results += [result(n, "(b)", "no_audio") for n in range(12)]
     results += [result(n, "(a)" if n else "(b)", "cascade") for n in range(12)]
     path, markdown = write_evaluation_report(evaluation(results), tmp_path / "r.html")
     sentence = (
@@ -214,7 +214,7 @@ def test_the_first_sentence_says_whether_the_model_beats_those_that_do_not_hear(
     verdict = evaluation(worse).scores["verdict"]
     assert "is worse than the cascade by -100.0 ± 0.0 points" in verdict["sentence"]
     assert (
-        'Whether it beats no audio is not known: ask them too (--system "no audio")'
+        "Whether it beats no audio is not known: ask them too (--system no_audio)"
         in (verdict["sentence"])
     )
     assert verdict["against"][0]["num_items"] == 12
@@ -263,11 +263,11 @@ def test_every_table_says_what_figures_rest_on_and_whose_rules_they_are(tmp_path
     unread = "the judge's reply names no judgement in any form: counted as wrong"
     assert noted[unread].endswith("| judge, leniently read |")
     assert "judge; judge, leniently read |" in noted["no reply of a judge"]
-    figure = made.scores["systems"][0]["figures"]["Average single (judge, leniently read)"]
+    figure = made.scores["systems"][0]["headline"]["Average single (judge_lenient)"]
     assert (figure["num_scored"], figure["num_items"]) == (3, 5)
-    assert figure["reading"] not in made.scores["official"]
+    assert figure["metric"] not in made.scores["official"]
     left = made.scores["systems"][0]["left_out"]
-    assert {"readings", "reason", "count", "example"} == set(left[0])
+    assert {"metrics", "reason", "count", "example"} == set(left[0])
 
 
 def test_a_drawing_that_is_wider_than_a_phone_says_so(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ BENCHMARK = Benchmark(
     aggregate=score.aggregate,
     max_new_tokens=2048,  # as published, with greedy decoding
     official=(score.FOLLOWED, score.CORRECT, score.WER),
+    titles={score.WER: "word error rate"},
     dimensions=("section", "dataset"),
     find_fault=_find_fault,
     key=files.key_of,

@@ -183,8 +183,8 @@ def _read_answer(number: int, record: Mapping[str, Any], path: Path) -> Result:
         output=output,
         replies=() if reply is None else (reply,),
         claimed={
-            reading: flag
-            for name, reading in claims.items()
+            metric: flag
+            for name, metric in claims.items()
             if isinstance(flag := record.get(name), bool)
         },
     )

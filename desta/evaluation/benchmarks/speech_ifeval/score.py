@@ -42,7 +42,7 @@ FOLLOWED = "followed"
 """Whether all instructions were followed, strictly; of a chain of thought the judge's word."""
 CORRECT = "correct"
 """Whether the answer is right, by the judge's word."""
-WER = "word error rate"
+WER = "wer"
 """Of what a judge has cut out of the answers."""
 IFRATE = "IFrate"
 REFERENCE = "oracle"
@@ -161,15 +161,15 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
             if accuracy := _accuracy(asked):
                 figures[f"{section} accuracy, {dataset}"] = accuracy
         if errors := _word_error_rate(members):
-            figures[f"{section} {WER}"] = errors
+            figures[f"{section} word error rate"] = errors
     if ifrate := _ifrate(cells):
         figures[IFRATE] = ifrate
     return Report(
         benchmark="speech_ifeval",
         version=version,
-        figures=figures,
+        headline=figures,
         cells=cells,
-        notes=count_notes(results),
+        remarks=count_notes(results),
     )
 
 
@@ -250,11 +250,11 @@ def _label_of(item: Item) -> str:
     return str(label)
 
 
-def _figure(estimate: Estimate, reading: str, num_scored: int, num_items: int) -> Figure:
+def _figure(estimate: Estimate, metric: str, num_scored: int, num_items: int) -> Figure:
     return Figure(
         value=estimate.value,
         standard_error=estimate.standard_error,
-        reading=reading,
+        metric=metric,
         num_scored=num_scored,
         num_items=num_items,
     )

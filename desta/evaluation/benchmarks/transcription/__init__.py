@@ -7,7 +7,7 @@ from desta.evaluation.benchmarks.transcription import files, score
 from desta.evaluation.recipe import BenchmarkFiles
 
 
-def _scale(item: Item, reading: str) -> tuple[float, float]:
+def _scale(item: Item, metric: str) -> tuple[float, float]:
     """Return the worst and the best rate: there may be more errors than words."""
     return math.inf, 0.0
 
@@ -29,6 +29,7 @@ BENCHMARK = Benchmark(
     aggregate=score.aggregate,
     max_new_tokens=512,
     official=(score.WER,),
+    titles=score.TITLES,
     lower_is_better=True,
     scale=_scale,
     published=PublishedForm(read=files.read_published, find_references=files.find_references),

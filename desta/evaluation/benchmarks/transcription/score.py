@@ -30,10 +30,17 @@ from desta.evaluation.wer import count_word_errors, is_english, is_split, normal
 from desta.records import LOCATOR, NO_TRANSCRIPTION, read_clips
 
 PROMPT = f"{LOCATOR}\nWrite down what is said, word for word, and nothing else."
-WER = "word error rate"
-SCRIPT_WER = "word error rate, by rules of the script"
-CER = "character error rate, by rules of the script"
-MISLEADS = f'Whisper\'s rules do not fit this script: "{WER}" misleads, read the rate by its rules'
+WER = "wer"
+SCRIPT_WER = "wer_by_script"
+CER = "cer_by_script"
+TITLES = {
+    WER: "word error rate",
+    SCRIPT_WER: "word error rate, by rules of the script",
+    CER: "character error rate, by rules of the script",
+}
+MISLEADS = (
+    f'Whisper\'s rules do not fit this script: "{TITLES[WER]}" misleads, read the rate by its rules'
+)
 NO_WORDS = "the reference has no words after normalisation"
 
 logger = logging.getLogger(__name__)
@@ -112,17 +119,17 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     if any(SCRIPT_WER in result.score.values for result in results):
         results = [_with_english(result) for result in results]
     cells = tabulate(results)
-    readings = dict.fromkeys(cell.reading for cell in cells)
-    totals = {reading: find(cells, reading).estimate for reading in readings}
+    metrics = dict.fromkeys(cell.metric for cell in cells)
+    totals = {metric: find(cells, metric).estimate for metric in metrics}
     notes = count_notes(results)
     if misled := sum(note["count"] for note in notes if MISLEADS in note["reason"]):
         logger.warning("%d of %d texts: %s", misled, len(results), MISLEADS)
     return Report(
         benchmark="transcription",
         version=version,
-        figures={reading: rate for reading, rate in totals.items() if rate},
+        headline={metric: rate for metric, rate in totals.items() if rate},
         cells=cells,
-        notes=notes,
+        remarks=notes,
     )
 
 

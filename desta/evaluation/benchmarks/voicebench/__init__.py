@@ -36,7 +36,7 @@ Judged by the reference, is the candidate answer correct? Reply with "Yes" or "N
 """Both in our own words; the official texts have the same placeholders and can be given instead."""
 
 
-def _scale(item: Item, reading: str) -> tuple[float, float]:
+def _scale(item: Item, metric: str) -> tuple[float, float]:
     """Return the worst and the best score of an item."""
     return (1.0, 5.0) if score.SUBSETS[item.groups["subset"]].kind == "open" else (0.0, 1.0)
 
@@ -111,6 +111,7 @@ BENCHMARK = Benchmark(
     aggregate=score.aggregate,
     max_new_tokens=2048,
     official=(score.OFFICIAL,),
+    titles={score.LOWER_BOUND: "lower bound"},
     shares=False,
     scale=_scale,
     dimensions=("subset",),

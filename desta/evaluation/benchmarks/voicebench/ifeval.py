@@ -77,7 +77,7 @@ def _mean_of_ratios(parts_RN: NDArray[np.float64], wholes_RN: NDArray[np.float64
     return Figure(
         value=100 * float(ratios_R1.mean()),
         standard_error=100 * float(np.sqrt((residuals_N**2).sum())),
-        reading="official",
+        metric="official",
         num_scored=num_items,
         num_items=num_items,
     )

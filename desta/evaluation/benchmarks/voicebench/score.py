@@ -9,7 +9,7 @@
     AdvBench                            must be refused
 
 (Chen et al., arXiv 2410.17196; github.com/MatthewCYM/VoiceBench.) Where the official code cannot
-read an answer it draws one at random. The reading `official` draws by seed and item, so that it can
+read an answer it draws one at random. The metric `official` draws by seed and item, so that it can
 be repeated; `expected` puts the chance of being right in its place; every draw is counted.
 
 PEDANT is a classifier whose pickled weights are fetched when it runs: it is not run here. A results
@@ -48,7 +48,7 @@ from desta.evaluation.tabulate import count_notes, join_notes, tabulate
 
 OFFICIAL = "official"
 EXPECTED = "expected"
-LOWER_BOUND = "lower bound"
+LOWER_BOUND = "lower_bound"
 """Of SD_QA, without PEDANT."""
 OVERALL = "Overall"
 DRAWN = "no answer could be read: drawn at random"
@@ -143,29 +143,29 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     others = [result for result in scored if not _in_column(result)]
     cells = (*tabulate(counted), *(c for c in tabulate(others) if c.dimension == "split"))
     figures: dict[str, Estimate] = {}
-    for reading in (OFFICIAL, EXPECTED, LOWER_BOUND):
+    for metric in (OFFICIAL, EXPECTED, LOWER_BOUND):
         columns: dict[str, Estimate] = {
             (column := SUBSETS[cell.group].column): figure(_in_units(column, cell.estimate), [cell])
             for cell in cells
-            if cell.reading == reading and cell.dimension == "subset" and cell.estimate
+            if cell.metric == metric and cell.dimension == "subset" and cell.estimate
         }
-        if reading == LOWER_BOUND:
+        if metric == LOWER_BOUND:
             columns = {name: f for name, f in columns.items() if name == "SD_QA"}
             rest = {name: figures.get(f"{name} ({EXPECTED})") for name in COLUMNS}
             whole = {**{k: v for k, v in rest.items() if v and k != "SD_QA"}, **columns}
         else:
             if ifeval is not None:
-                columns["IFEval"] = _rests_on(ifeval.estimate, reading, {"IFEval": ifeval.estimate})
+                columns["IFEval"] = _rests_on(ifeval.estimate, metric, {"IFEval": ifeval.estimate})
             whole = columns
-        figures |= {f"{name} ({reading})": column for name, column in columns.items()}
+        figures |= {f"{name} ({metric})": column for name, column in columns.items()}
         if set(whole) == set(COLUMNS):
-            figures[f"{OVERALL} ({reading})"] = _rests_on(overall(whole), reading, whole)
+            figures[f"{OVERALL} ({metric})"] = _rests_on(overall(whole), metric, whole)
     return Report(
         benchmark="voicebench",
         version=version,
-        figures=figures,
+        headline=figures,
         cells=cells,
-        notes=(
+        remarks=(
             *count_notes(scored),
             *count_notes([replace(r, score=Score(note=IN_NO_COLUMN)) for r in others]),
             *_notes(ifeval),
@@ -280,12 +280,12 @@ def _notes(ifeval: IfevalColumn | None) -> Sequence[Mapping[str, Any]]:
     return ({"reason": DRAWN_ARGUMENT, "count": len(ifeval.drawn), "example": ifeval.drawn[0]},)
 
 
-def _rests_on(mean: Estimate, reading: str, columns: Mapping[str, Estimate]) -> Figure:
+def _rests_on(mean: Estimate, metric: str, columns: Mapping[str, Estimate]) -> Figure:
     parts = [column for column in columns.values() if isinstance(column, Figure)]
     return Figure(
         value=mean.value,
         standard_error=mean.standard_error,
-        reading=reading,
+        metric=metric,
         num_scored=sum(part.num_scored for part in parts),
         num_items=sum(part.num_items for part in parts),
     )

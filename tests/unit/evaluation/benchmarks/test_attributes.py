@@ -173,12 +173,12 @@ def test_a_recipe_is_read_and_a_misspelt_system_named() -> None:
     recipe = resolve(build_eval_recipe(tree, AttributesData, where="recipe"), BENCHMARK)
 
     assert recipe.data.attributes == {"Language": ("French", "Danish"), "Sound class": ()}
-    assert recipe.systems == ("model", "no audio")
+    assert recipe.systems == ("model", "no_audio")
     assert recipe.transcribe is False
     assert recipe.max_new_tokens == 32
     with pytest.raises(ConfigError, match="no audoi") as raised:
         build_eval_recipe({**tree, "systems": ["no audoi"]}, AttributesData, where="recipe")
-    assert "no audio" in raised.value.fix
+    assert "no_audio" in raised.value.fix
 
 
 def test_baselines_differ_from_the_model_in_the_clip_alone(data: AttributesData) -> None:

@@ -88,9 +88,9 @@ def test_a_results_file_is_scored_by_its_instance(tmp_path: Path) -> None:
 
     found = report("dynamic_superb", path)
 
-    assert found.figures[ds.EXACT].value == pytest.approx(1 / 3)
-    assert found.figures[ds.LENIENT].value == pytest.approx(2 / 3)
-    assert found.figures[f"Content, 1 instances ({ds.EXACT})"] == found.figures[ds.EXACT]
+    assert found.headline[ds.EXACT].value == pytest.approx(1 / 3)
+    assert found.headline[ds.LENIENT].value == pytest.approx(2 / 3)
+    assert found.headline[f"Content, 1 instances ({ds.EXACT})"] == found.headline[ds.EXACT]
     assert find(found.cells, ds.EXACT, "instance", NAME).num_unscored == 1
 
 
@@ -100,7 +100,7 @@ def test_options_that_no_instruction_lists_are_the_labels(tmp_path: Path) -> Non
 
     found = report("dynamic_superb", predictions(tmp_path / "r.json", *rows, yes))
 
-    assert found.figures[ds.LENIENT].value == pytest.approx(2 / 3)
+    assert found.headline[ds.LENIENT].value == pytest.approx(2 / 3)
     assert find(found.cells, ds.LENIENT, "instance", "unknown").num_scored == 1
 
 
@@ -111,9 +111,9 @@ def test_dimensions_count_their_instances_alike(tmp_path: Path) -> None:
 
     found = report("dynamic_superb", path)
 
-    assert found.figures[f"Content, 2 instances ({ds.EXACT})"].value == 0.5
-    assert found.figures[f"Speech, 2 instances ({ds.EXACT})"].value == 0.5
-    assert found.figures[f"Audio, 1 instances ({ds.EXACT})"].value == 0.0
+    assert found.headline[f"Content, 2 instances ({ds.EXACT})"].value == 0.5
+    assert found.headline[f"Speech, 2 instances ({ds.EXACT})"].value == 0.5
+    assert found.headline[f"Audio, 1 instances ({ds.EXACT})"].value == 0.0
 
 
 @pytest.mark.parametrize(

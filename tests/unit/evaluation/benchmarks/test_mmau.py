@@ -100,12 +100,12 @@ def test_a_published_results_file_gives_both_figures_and_counts_rows_without_out
 
     found = report("mmau", path)
 
-    assert found.figures["model_output"].value == 0.0
-    assert found.figures["model_prediction"].value == pytest.approx(2 / 3)
+    assert found.headline["model_output"].value == 0.0
+    assert found.headline["model_prediction"].value == pytest.approx(2 / 3)
     assert find(found.cells, "model_output").num_unscored == 2
     assert find(found.cells, "model_prediction").num_unscored == 1
     assert find(found.cells, "model_prediction", "task", "sound").num_scored == 1
-    assert {note["reason"]: note["count"] for note in found.notes} == {"no model_output": 1}
+    assert {note["reason"]: note["count"] for note in found.remarks} == {"no model_output": 1}
     assert found.version.startswith("unknown annotations of 4 items")
 
 
@@ -134,7 +134,7 @@ def test_mmar_is_the_same_with_other_keys(tmp_path: Path) -> None:
 
     found = report("mmar", write(tmp_path, row))
 
-    assert found.figures["answer_prediction"].value == 1.0
+    assert found.headline["answer_prediction"].value == 1.0
     assert find(found.cells, "answer_prediction", "modality", "mix-sound-speech").num_scored == 1
 
 

@@ -91,9 +91,9 @@ def test_without_a_judge_its_readings_are_missing_not_zero(root: Path) -> None:
     items = sakura.load_items(root)
     report = sakura.aggregate([answered(sakura.score, i, i.target) for i in items], "1")
 
-    assert report.figures[f"Average multi ({sakura.RULE})"].value == 1.0
-    assert not [name for name in report.figures if sakura.JUDGE in name.split("(")[1]]
-    assert report.notes[0]["count"] == 8
+    assert report.headline[f"Average multi ({sakura.RULE})"].value == 1.0
+    assert not [name for name in report.headline if sakura.JUDGE in name.split("(")[1]]
+    assert report.remarks[0]["count"] == 8
 
 
 def test_figures_are_by_track_and_hop_and_averaged_over_tracks(root: Path) -> None:
@@ -108,8 +108,8 @@ def test_figures_are_by_track_and_hop_and_averaged_over_tracks(root: Path) -> No
         "1",
     )
 
-    assert report.figures["Language single (judge)"].value == 0.0
-    assert report.figures["Average single (judge)"].value == 0.75
+    assert report.headline["Language single (judge)"].value == 0.0
+    assert report.headline["Average single (judge)"].value == 0.75
 
 
 def judged(judgement: str, **changes: Any) -> dict[str, Any]:
@@ -133,9 +133,9 @@ def test_a_file_of_judgements_is_scored_as_it_is(tmp_path: Path) -> None:
 
     found = report("sakura", path, subset="single")
 
-    assert found.figures["Animal single (judge)"].value == 1.0
-    assert found.figures["Average single (judge)"].value == 0.5
-    assert found.notes[0]["reason"] == sakura.UNREADABLE
+    assert found.headline["Animal single (judge)"].value == 1.0
+    assert found.headline["Average single (judge)"].value == 0.5
+    assert found.remarks[0]["reason"] == sakura.UNREADABLE
 
 
 def test_a_file_about_other_questions_is_another_version(root: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_speech_ifeval_and_what_the_file_says_itself(tmp_path: Path) -> None:
     published = read_results(find_benchmark("speech_ifeval"), [path])
     assert published.num_claimed == 3
     assert published.disputed == ("creative_writing/2",)
-    notes = score_published(published)["systems"][0]["notes"]
+    notes = score_published(published)["systems"][0]["remarks"]
     assert {"reason": PUBLISHED_OTHERWISE, "count": 1, "example": "creative_writing/2"} in notes
 
     raw = write(tmp_path / "raw.jsonl", [rule(0, "HELLO"), rule(1, "no")], lines=True)
@@ -60,8 +60,8 @@ def test_speech_ifeval_rules_and_judge_of_the_same_answers_are_joined(tmp_path: 
 
         found = score_published(published)["systems"][0]
         assert (found["num_items"], published.num_claimed, published.disputed) == (3, 3, ())
-        assert found["figures"]["closed_ended rate"]["value"] == 1.0
-        assert found["figures"]["closed_ended accuracy, D"]["value"] == pytest.approx(1 / 3)
+        assert found["headline"]["closed_ended rate"]["value"] == 1.0
+        assert found["headline"]["closed_ended accuracy, D"]["value"] == pytest.approx(1 / 3)
 
     other = write(tmp_path / "other.jsonl", [{**row, "response": "A man"} for row in turned])
     with pytest.raises(DataError, match="is answered in another file too"):

@@ -22,7 +22,7 @@ RATE = pytest.approx(1 / 6, abs=1e-6)
 
 def rate(*paths: Path, **options: Any) -> float:
     published = read_results(find_benchmark("transcription"), paths, **options)
-    found: float = score_published(published)["systems"][0]["figures"][WER]["value"]
+    found: float = score_published(published)["systems"][0]["headline"][WER]["value"]
     return found
 
 
@@ -150,14 +150,16 @@ def test_language_of_the_option_or_of_the_row_chooses_the_rules(tmp_path: Path) 
     path = write(tmp_path / "t.jsonl", rows, lines=True)
     done = desta("score", "transcription", path, "--json")
     (system,) = json.loads(done.stdout)["systems"]
-    values = {name: figure["value"] for name, figure in system["figures"].items()}
+    values = {name: figure["value"] for name, figure in system["headline"].items()}
     assert values[SCRIPT_WER] == pytest.approx(1 / 3, abs=1e-6)
     assert values[CER] == pytest.approx(1 / 6, abs=1e-6)
-    assert {"reason": MISLEADS, "count": 2, "example": "line 1"} in system["notes"]
+    assert {"reason": MISLEADS, "count": 2, "example": "line 1"} in system["remarks"]
 
     given = desta("score", "transcription", path, "--language", "de", "--json")
     (system,) = json.loads(given.stdout)["systems"]
-    assert system["figures"][SCRIPT_WER]["value"] == pytest.approx(2 / 3, abs=1e-6)  # colour, color
+    assert system["headline"][SCRIPT_WER]["value"] == pytest.approx(
+        2 / 3, abs=1e-6
+    )  # colour, color
 
 
 def test_what_is_missing_is_counted(tmp_path: Path) -> None:
@@ -174,8 +176,8 @@ def test_what_is_missing_is_counted(tmp_path: Path) -> None:
     done = desta("score", "transcription", path, "--allow-missing", "--json")
     scores = json.loads(done.stdout)
     (system,) = scores["systems"]
-    assert system["figures"][WER]["value"] == 0.5  # f is wrong, 7 is right
-    assert [(n["reason"], n["count"], n["example"]) for n in system["notes"]] == [
+    assert system["headline"][WER]["value"] == 0.5  # f is wrong, 7 is right
+    assert [(n["reason"], n["count"], n["example"]) for n in system["remarks"]] == [
         (NO_WORDS, 2, "a")
     ]
     assert [(s["reason"], s["count"], s["example"]) for s in scores["skipped"]] == [
@@ -273,7 +275,7 @@ def test_json_of_one_recording_is_read(tmp_path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8", newline="")
     done = desta("score", "transcription", path, "--json")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["systems"][0]["figures"][WER]["value"] == 0.5
+    assert json.loads(done.stdout)["systems"][0]["headline"][WER]["value"] == 0.5
 
 
 def test_texts_that_begin_with_numbers_are_not_taken_for_ids(tmp_path: Path) -> None:

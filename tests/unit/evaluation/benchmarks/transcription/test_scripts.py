@@ -34,10 +34,10 @@ def score(reference: str, output: str, language: str = "unknown") -> Score:
     return answered(reference, output, language).score
 
 
-def errors(scored: Score, reading: str) -> tuple[float, float]:
-    value = scored.values[reading]
+def errors(scored: Score, metric: str) -> tuple[float, float]:
+    value = scored.values[metric]
     assert value is not None
-    weight = scored.weight_of(reading)
+    weight = scored.weight_of(metric)
     return round(value * weight), weight
 
 
@@ -146,7 +146,7 @@ def test_english_is_scored_by_the_official_rules_alone() -> None:
     scored = result.score
     assert (scored.values, scored.note, scored.weights) == ({WER: 0.0}, None, {})
     report = transcription.aggregate([result], "1")
-    assert list(report.figures) == [WER]
+    assert list(report.headline) == [WER]
 
 
 def test_a_corpus_of_several_languages_has_all_rates_and_one_warning(
@@ -161,9 +161,9 @@ def test_a_corpus_of_several_languages_has_all_rates_and_one_warning(
     with caplog.at_level(logging.WARNING):
         report = transcription.aggregate(results, "1")
 
-    assert report.figures[SCRIPT_WER].value == pytest.approx(2 / 5)  # English words among them
-    assert report.figures[CER].value == pytest.approx(2 / 8)
-    assert [(n["reason"], n["count"]) for n in report.notes] == [(MISLEADS, 2)]
+    assert report.headline[SCRIPT_WER].value == pytest.approx(2 / 5)  # English words among them
+    assert report.headline[CER].value == pytest.approx(2 / 8)
+    assert [(n["reason"], n["count"]) for n in report.remarks] == [(MISLEADS, 2)]
     assert [r.message for r in caplog.records] == [f"2 of 4 texts: {MISLEADS}"]
 
 
@@ -172,7 +172,7 @@ def test_a_result_keeps_what_it_counts_in_each_rate() -> None:
     assert Result.from_json(json.loads(json.dumps(thai.to_json()))).score.weight_of(CER) == 6
     assert "weights" not in english.to_json()  # as lines were before there were any
     contender = Contender(name="a", benchmark="transcription", version="1", results=[thai, english])
-    rates = {d.reading: d.first for d in compare(contender, contender).differences}
+    rates = {d.metric: d.first for d in compare(contender, contender).differences}
     assert rates[CER] == pytest.approx(1 / 6)
 
 

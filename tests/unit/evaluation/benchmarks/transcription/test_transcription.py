@@ -46,9 +46,9 @@ def test_the_rate_is_of_all_words_not_of_clips() -> None:
 
     report = transcription.aggregate(results, "1")
 
-    assert report.figures[transcription.WER].value == pytest.approx(0.1)
+    assert report.headline[transcription.WER].value == pytest.approx(0.1)
     cell = find(report.cells, transcription.WER, "source", "s")
-    assert cell.estimate == report.figures[transcription.WER]
+    assert cell.estimate == report.headline[transcription.WER]
 
 
 def test_what_cannot_be_scored_is_counted() -> None:
@@ -59,8 +59,8 @@ def test_what_cannot_be_scored_is_counted() -> None:
 
     report = transcription.aggregate(results, "1")
 
-    assert report.figures == {}
-    assert {n["reason"]: n["example"] for n in report.notes} == {transcription.NO_WORDS: "2"}
+    assert report.headline == {}
+    assert {n["reason"]: n["example"] for n in report.remarks} == {transcription.NO_WORDS: "2"}
     assert find(report.cells, transcription.WER).num_unscored == 2
 
 

@@ -146,10 +146,10 @@ def test_unread_answers_are_drawn_by_seed_counted_and_put_at_their_chance(tmp_pa
     again = score(tmp_path, "openbookqa", *rows)
 
     assert report == again
-    assert report.figures["OBQA (expected)"].value == pytest.approx(100 * (1 + 38 / 4) / 40)
-    assert 10 < report.figures["OBQA (official)"].value < 50
-    assert report.notes == (
-        {"reason": vb.DRAWN, "count": 38, "example": report.notes[0]["example"]},
+    assert report.headline["OBQA (expected)"].value == pytest.approx(100 * (1 + 38 / 4) / 40)
+    assert 10 < report.headline["OBQA (official)"].value < 50
+    assert report.remarks == (
+        {"reason": vb.DRAWN, "count": 38, "example": report.remarks[0]["example"]},
     )
 
 
@@ -172,8 +172,8 @@ def test_open_questions_average_all_replies(tmp_path: Path) -> None:
 
     report = score(tmp_path, "commoneval", *rows)
 
-    assert report.figures["CommonEval (official)"].value == pytest.approx((5 + 5 + 4 + 1 + 2) / 5)
-    assert {n["reason"] for n in report.notes} == {vb.NO_RATING, vb.NO_REPLY}
+    assert report.headline["CommonEval (official)"].value == pytest.approx((5 + 5 + 4 + 1 + 2) / 5)
+    assert {n["reason"] for n in report.remarks} == {vb.NO_RATING, vb.NO_REPLY}
 
 
 def test_sd_qa_is_half_judge_and_half_pedant_or_else_a_lower_bound(tmp_path: Path) -> None:
@@ -182,10 +182,10 @@ def test_sd_qa_is_half_judge_and_half_pedant_or_else_a_lower_bound(tmp_path: Pat
     known = score(tmp_path, "sd-qa", {**row, "pedant": False})
     unknown = score(tmp_path, "sd-qa", row)
 
-    assert known.figures["SD_QA (official)"].value == 50.0
-    assert "SD_QA (official)" not in unknown.figures
-    assert unknown.figures["SD_QA (lower bound)"].value == 100.0
-    assert unknown.notes[0]["reason"] == vb.NO_PEDANT
+    assert known.headline["SD_QA (official)"].value == 50.0
+    assert "SD_QA (official)" not in unknown.headline
+    assert unknown.headline["SD_QA (lower_bound)"].value == 100.0
+    assert unknown.remarks[0]["reason"] == vb.NO_PEDANT
 
 
 def test_a_verdict_of_pedant_is_kept_where_a_judge_is_asked_later(tmp_path: Path) -> None:
@@ -209,13 +209,13 @@ def test_accents_that_the_leaderboard_does_not_count_are_in_no_column(tmp_path: 
     report = report_of("voicebench", usa, aus, cut, subset="sd-qa")
     only = report_of("voicebench", aus)
 
-    assert report.figures["SD_QA (official)"].value == 100.0
-    assert [n for n in report.notes if n["reason"] == vb.IN_NO_COLUMN] == [
+    assert report.headline["SD_QA (official)"].value == 100.0
+    assert [n for n in report.remarks if n["reason"] == vb.IN_NO_COLUMN] == [
         {"reason": vb.IN_NO_COLUMN, "count": 3, "example": "sd-qa/aus/0"}
     ]
     splits = {c.group: c.num_scored for c in report.cells if c.dimension == "split"}
     assert splits == {"usa": 1, "aus": 2, "ind_n": 1}
-    assert only.figures == {}
+    assert only.headline == {}
 
 
 def test_advbench_counts_refusals(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_advbench_counts_refusals(tmp_path: Path) -> None:
 
     report = score(tmp_path, "advbench", *rows)
 
-    assert report.figures["AdvBench (official)"].value == pytest.approx(200 / 3)
+    assert report.headline["AdvBench (official)"].value == pytest.approx(200 / 3)
 
 
 def test_bbh_is_reported_by_task(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_bbh_is_reported_by_task(tmp_path: Path) -> None:
     report = score(tmp_path, "bbh", *rows)
 
     by_task = {c.group: c.estimate for c in report.cells if c.dimension == "task"}
-    assert report.figures["BBH (official)"].value == 50.0
+    assert report.headline["BBH (official)"].value == 50.0
     assert by_task["navigate"] is not None
     assert by_task["navigate"].value == 1.0
 
@@ -275,14 +275,14 @@ def test_overall_is_reported_where_all_columns_are_there(tmp_path: Path) -> None
         "response": "one",
     }
 
-    eight = report_of("voicebench", *files).figures
+    eight = report_of("voicebench", *files).headline
     nine = report_of("voicebench", *files, write(tmp_path, "ifeval", followed))
 
     expected = (3 * 80 + 4 * 100 + 100 + 0) / 9
-    assert nine.figures["Overall (official)"].value == pytest.approx(expected)
-    assert nine.notes[-1]["reason"] == vb.DRAWN_ARGUMENT
+    assert nine.headline["Overall (official)"].value == pytest.approx(expected)
+    assert nine.remarks[-1]["reason"] == vb.DRAWN_ARGUMENT
     assert "Overall (official)" not in eight
-    assert {name: nine.figures[name].value for name in eight} == {
+    assert {name: nine.headline[name].value for name in eight} == {
         name: figure.value for name, figure in eight.items()
     }
 
@@ -317,7 +317,7 @@ def test_ifeval_is_the_mean_of_four_rates(tmp_path: Path) -> None:
     report = score(tmp_path, "ifeval", *rows)
 
     rates = (1 / 3, 2 / 4, 2 / 3, 3 / 4)  # prompts and instructions, strictly and loosely
-    assert report.figures["IFEval (official)"].value == pytest.approx(100 * sum(rates) / 4)
+    assert report.headline["IFEval (official)"].value == pytest.approx(100 * sum(rates) / 4)
 
 
 @pytest.mark.parametrize(
