@@ -239,7 +239,7 @@ def evaluate(
     The same call goes on where it stopped, and gives the same bytes as without an interruption.
 
     Args:
-        benchmark: its name (`desta benchmarks` lists them).
+        benchmark: its name (`desta benchmarks` lists them); `text` has only its command.
         recipe: which data, which model, which systems.
         out: folder for plan, results and scores.
         overrides: changes to the file of a recipe, such as `limit=40`.

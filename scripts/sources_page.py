@@ -32,9 +32,9 @@ this package: fetch it yourself, and keep to its licence.
 described anywhere, and may differ from what you unpack. Only the official training split is read;
 what is left out is counted with its reason. Where a corpus says whose voice or which instrument it
 is, none is in two splits; `--split test` holds a whole corpus out
-([0009](decisions/0009-splits-in-clips.md)). What comes in Debian packages is fetched with `desta
+([0009](../decisions/0009-splits-in-clips.md)). What comes in Debian packages is fetched with `desta
 sources fetch NAME`. Any other corpus comes in as a table or a Hugging Face data set
-([own_corpus.md](own_corpus.md)), or as manifests of lhotse.
+([own_corpus.md](../guides/own_corpus.md)), or as manifests of lhotse.
 """
 
 

@@ -26,10 +26,11 @@ from desta.cli.options import (
     System,
     Temperature,
     TopP,
+    one_of,
 )
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError
-from desta.paths import check_local, check_output
+from desta.paths import check_local
 
 if TYPE_CHECKING:
     from desta.inference.batch_file import AnswerTally
@@ -82,7 +83,7 @@ def ask(
         model=model,
         system=system,
         language=language,
-        quantize=quantize or quantise,
+        quantize=one_of("--quantize", quantize, "--quantise", quantise),
         read_again=read_again,
         device=device,
         max_seconds=max_seconds,
@@ -175,9 +176,9 @@ def answer(
 def _answer_file(
     setup: "Setup", source: Path, target: Path, *, batch_size: int, retry: bool, as_json: bool
 ) -> None:
-    from desta.inference.batch_file import answer_file
+    from desta.inference.batch_file import answer_file, check_target
 
-    check_output(target, in_folder=True)
+    check_target(source, target)
     sampling = setup.sampling()
     read_again = "" if setup.read_again is None else f" read_again={setup.read_again}"
     tally = answer_file(

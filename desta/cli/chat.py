@@ -20,6 +20,7 @@ from desta.cli.options import (
     ReadAgain,
     System,
     Temperature,
+    one_of,
 )
 from desta.errors import DestaError
 from desta.isolation import error_of
@@ -58,7 +59,7 @@ def chat(
         model=model,
         system=system,
         language=language,
-        quantize=quantize or quantise,
+        quantize=one_of("--quantize", quantize, "--quantise", quantise),
         read_again=read_again,
         device=device,
         max_seconds=max_seconds,

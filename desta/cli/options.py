@@ -52,6 +52,17 @@ def renamed(old: str, new: str) -> Any:
     return typer.Option(old, hidden=True, callback=warn)
 
 
+def one_of(new: str, value: str | None, old: str, old_value: str | None) -> str | None:
+    """Return the value of an option that is given under its name or under the old one.
+
+    Raises:
+        ConfigError: it is given under both.
+    """
+    if value is not None and old_value is not None:
+        raise ConfigError(f"{old} and {new} are the same option", fix=f"leave {old} out")
+    return value if value is not None else old_value
+
+
 Recipe = Annotated[Path, typer.Argument(help="YAML recipe.")]
 Overrides = Annotated[
     list[str] | None,

@@ -19,6 +19,7 @@ from desta.cli.options import (
     Overrides,
     RecipeDevice,
     new_file,
+    one_of,
     renamed,
     with_engine_on,
 )
@@ -154,8 +155,12 @@ def compare(
     from desta.evaluation.published import load_questions
 
     first, second = split_sides(files)
-    a = read_contender(first, system=system_a or of, benchmark=benchmark, subset=subset)
-    b = read_contender(second, system=system_b or against, benchmark=benchmark, subset=subset)
+    names = (
+        one_of("--system-a", system_a, "--of", of),
+        one_of("--system-b", system_b, "--against", against),
+    )
+    a = read_contender(first, system=names[0], benchmark=benchmark, subset=subset)
+    b = read_contender(second, system=names[1], benchmark=benchmark, subset=subset)
     answered = [result.item for result in (*a.results, *b.results)]
     questions = load_questions(find_benchmark(a.benchmark), data, answered) if data else ()
     found = run(a, b, questions, allow_missing=allow_missing)

@@ -97,11 +97,7 @@ def answer_file(
         DataError: the source cannot be read, two of its lines have the same id, another process
             writes the target, or too many requests fail.
     """
-    check_output(target, in_folder=True)
-    if target.exists() and target.samefile(source):
-        raise ConfigError(
-            "requests and answers are the same file", fix="give another file for the answers"
-        )
+    check_target(source, target)
     system = system_messages(engine, system_prompt)
     asked = _read(source, [model, asdict(sampling), [m.to_json() for m in system], seed])
     busy = DataError(f"another process writes {target}", fix="let it finish, or give another file")
@@ -176,6 +172,15 @@ def _take(number: int, line: bytes, record: Mapping[str, Any] | DataError, setti
         begins = _ID.match(line)
         id = begins[1].decode(errors="replace") if begins else number
         return _Asked(str(id), _hash([line.hex(), settings]), fault)
+
+
+def check_target(source: Path, target: Path) -> None:
+    """Raise ConfigError unless answers to the requests of a file can be written to another."""
+    check_output(target, in_folder=True)
+    if target.exists() and target.samefile(source):
+        raise ConfigError(
+            "requests and answers are the same file", fix="give another file for the answers"
+        )
 
 
 def _check_failures(tally: AnswerTally, num_asked: int, max_share: float) -> None:
