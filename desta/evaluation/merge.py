@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError
+from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.journal import (
     RESULTS,
     Shard,
@@ -15,6 +16,7 @@ from desta.evaluation.journal import (
     read_line,
     results_of,
 )
+from desta.evaluation.runner import current_config
 from desta.evaluation.scores import PLAN, read_plan
 from desta.lines import replace_failed
 
@@ -59,15 +61,23 @@ def merge(folders: Sequence[Path]) -> Path:
 
 
 def _common_plan(folders: Sequence[Path]) -> dict[str, Any]:
+    """Return the plan of the first folder, once all plans ask the same, by whatever names."""
     plan, *others = [read_plan(folder / PLAN) for folder in folders]
-    for folder, other in zip(folders[1:], others, strict=True):
-        if other != plan:
-            changed = sorted(k for k in {*plan, *other} if plan.get(k) != other.get(k))
+    wanted = _current(plan)
+    for folder, other in zip(folders[1:], map(_current, others), strict=True):
+        if other != wanted:
+            changed = sorted(k for k in {*wanted, *other} if wanted.get(k) != other.get(k))
             raise DataError(
                 f"{folder} and {folders[0]} are different evaluations: {', '.join(changed)}",
                 fix="merge shards of the same recipe, model and data",
             )
     return plan
+
+
+def _current(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan with its recipe in its present form."""
+    config = current_config(plan.get("config", {}), BENCHMARKS[plan["benchmark"]])
+    return {**plan, "config": config}
 
 
 def _find(folders: Sequence[Path]) -> dict[int, Path]:

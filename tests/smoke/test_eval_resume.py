@@ -231,6 +231,27 @@ def test_merged_shards_are_one_run(config: Recipe, tmp_path: Path, count: int) -
     assert contents(folders[0]) == contents(tmp_path / "whole")
 
 
+def test_shards_with_the_names_of_before_and_of_now_are_one_run(
+    config: Recipe, tmp_path: Path
+) -> None:
+    """A recipe had no section `data`, and its baselines apart from the model."""
+    evaluate(config, PitchAnswerer(), tmp_path / "whole")
+    before, now = tmp_path / "before", tmp_path / "now"
+    for number, folder in enumerate((before, now)):
+        evaluate(config, PitchAnswerer(), folder, Shard(number=number, count=2))
+    plan = json.loads((before / "plan.json").read_text(encoding="utf-8"))
+    recipe = plan["config"]
+    recipe |= recipe.pop("data")
+    recipe["baselines"] = [name.replace("_", " ") for name in recipe.pop("systems")[1:]]
+    assert "no audio" in recipe["baselines"]
+    (before / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+
+    merge([before, now])
+
+    assert score(before) == score(tmp_path / "whole")
+    assert contents(before)["results.jsonl"] == contents(tmp_path / "whole")["results.jsonl"]
+
+
 def test_shards_that_are_not_one_evaluation_are_not_merged(config: Recipe, tmp_path: Path) -> None:
     out, other = tmp_path / "out", tmp_path / "other"
     evaluate(config, PitchAnswerer(), out, Shard(number=0, count=2))
