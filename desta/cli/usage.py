@@ -1,7 +1,8 @@
 """The order of the verbs in the help, and the errors of a command line that cannot be read."""
 
+import contextlib
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import typer
@@ -22,7 +23,17 @@ STAGES = {
 """Stage of the work -> its verbs, in the order in which `desta --help` lists them."""
 
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
-"""What typer raises for a command line that it cannot read; it has no public name."""
+"""Typer's error for a command line that cannot be read; it has no public name there."""
+
+
+@contextlib.contextmanager
+def _errors_of(ctx: Any) -> Iterator[None]:
+    """Tell errors that do not know their command, such as that of an option without its value."""
+    try:
+        yield
+    except UsageError as error:
+        error.ctx = error.ctx or ctx
+        raise
 
 
 class Verb(TyperCommand):
@@ -31,6 +42,11 @@ class Verb(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, each under the name that its help shows."""
         return _named(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Return the words that are left once options and arguments are read."""
+        with _errors_of(ctx):
+            return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words behind the name of the command in its usage."""
@@ -46,6 +62,11 @@ class Group(TyperGroup):
         """Return the options, each under the name that its help shows."""
         return _named(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Return the words that are left once options and arguments are read."""
+        with _errors_of(ctx):
+            return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return name, command and remaining words.
 
@@ -55,9 +76,8 @@ class Group(TyperGroup):
         word, here = args[0], ctx.command_path
         if word in self.commands or word.startswith("-"):
             return super().resolve_command(ctx, args)
-        near = difflib.get_close_matches(word, self.commands, n=1)
-        if near:
-            fix = f"did you mean `{here} {near[0]}`?"
+        if near := nearest(word, self.commands):
+            fix = f"did you mean `{here} {near}`?"
         elif "show" in self.commands:
             fix = f"`{here} show {word}` if that is a name; `{here} list` lists them"
         else:
@@ -93,8 +113,6 @@ def as_error(error: Any) -> ConfigError:
     """Return a usage error of typer as an error of ours."""
     message = " ".join(error.format_message().split()).rstrip(".")
     message = f"{message[:1].lower()}{message[1:]}"
-    if error.ctx is None:  # of an option without its value
-        return ConfigError(message, fix="`desta --help` lists the commands, and theirs the options")
     here = error.ctx.command_path
     if not hasattr(error, "possibilities"):
         usage = " ".join(error.ctx.get_usage().split()).removeprefix("Usage: ")
@@ -105,9 +123,17 @@ def as_error(error: Any) -> ConfigError:
         if parameter.param_type_name == "option" and not parameter.hidden
         for option in (*parameter.opts, *parameter.secondary_opts)
     ]
-    near = difflib.get_close_matches(error.option_name, options, n=1)
-    fix = f"did you mean {near[0]}?" if near else f"`{here} --help` lists the options"
+    near = nearest(error.option_name, options)
+    fix = f"did you mean {near}?" if near else f"`{here} --help` lists the options"
     return ConfigError(f"there is no option {error.option_name}", fix=fix)
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """Return the name that a mistyped or abbreviated word stands for; None if none is close."""
+    names = list(names)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.75)
+    parts = [name for name in names if name.startswith(word) or word.startswith(name)]
+    return next(iter(close or parts), None)
 
 
 def _named(parameters: list[Any]) -> list[Any]:
