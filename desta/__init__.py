@@ -12,11 +12,12 @@ from desta.threads import limit_spinning
 from desta.version import __version__
 
 if TYPE_CHECKING:
-    from desta.api import construct, describe, evaluate, load, train
+    from desta.api import construct, describe, evaluate, train
     from desta.errors import DestaError
     from desta.inference.conversation import Conversation, user_message
     from desta.inference.desta25 import DeSTA25AudioModel
     from desta.inference.engine import Engine, Limits
+    from desta.inference.load import load
     from desta.inference.requests import Request
     from desta.model.backbone.sampling import Sampling
     from desta.records import Message
@@ -55,8 +56,9 @@ _MODULES = {
     "Message": "desta.records",
     "Request": "desta.inference.requests",
     "Sampling": "desta.model.backbone.sampling",
+    "load": "desta.inference.load",
     "user_message": "desta.inference.conversation",
-} | dict.fromkeys(("construct", "describe", "evaluate", "load", "train"), "desta.api")
+} | dict.fromkeys(("construct", "describe", "evaluate", "train"), "desta.api")
 
 if not TYPE_CHECKING:  # a type checker that saw it would accept any name
 

@@ -1,7 +1,9 @@
-"""The steps of a project as functions: describe, construct, train, load, evaluate.
+"""The steps of a project as functions: describe, construct, train, evaluate.
 
-They are what the commands of the same names call. A recipe is the path of a YAML file or the
-dataclass that such a file becomes; `overrides` change single values of a file, as `--set` does.
+The commands of the same names call them. A recipe is the path of a YAML file or the dataclass that
+such a file becomes; `overrides` change single values of a file, as `--set` does.
+
+What needs torch is imported inside the functions: a recipe can be checked without it.
 """
 
 import logging
@@ -9,24 +11,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
+from typing import TypedDict, TypeVar, cast
 
 from desta.config import load_recipe
+from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError, need
-
-if TYPE_CHECKING:
-    from desta.construction.config import ConstructConfig
-    from desta.evaluation.journal import Shard
-    from desta.evaluation.recipe import EvalRecipe
-    from desta.generators.base import TextGenerator
-    from desta.inference.engine import Engine, Limits
-    from desta.model.config import Dtype, Quantization
-    from desta.records import Split
-    from desta.shards import Manifest
-    from desta.sources.custom import CustomRecipe
-    from desta.sources.describe import Description
-    from desta.sources.lhotse import LhotseRecipe
-    from desta.training.config import TrainConfig
+from desta.evaluation.journal import Shard
+from desta.evaluation.recipe import EvalRecipe, load_eval_recipe, resolve
+from desta.generators.base import TextGenerator
+from desta.progress import counter
+from desta.records import Split
+from desta.shards import Manifest
+from desta.sources import describe as describing
+from desta.sources import find_source
+from desta.sources.custom import CustomRecipe, custom_source
+from desta.sources.describe import Description
+from desta.sources.lhotse import LhotseRecipe, lhotse_source
+from desta.training.config import TrainConfig
 
 R = TypeVar("R")
 D = TypeVar("D")
@@ -81,7 +82,7 @@ class SystemScores(TypedDict):
 
 
 class Scores(TypedDict):
-    """What an evaluation found: the part of its `scores.json` that every benchmark has."""
+    """Scores of an evaluation: the part of its `scores.json` that every benchmark has."""
 
     benchmark: str
     version: str
@@ -96,12 +97,12 @@ def describe(
     root: str | Path,
     out: str | Path,
     *,
-    recipe: "str | Path | CustomRecipe | LhotseRecipe | None" = None,
+    recipe: str | Path | CustomRecipe | LhotseRecipe | None = None,
     overrides: Sequence[str] = (),
     max_broken_share: float = 0.05,
     seed: int = 0,
-    held_out: "Split | None" = None,
-) -> "Description":
+    held_out: Split | None = None,
+) -> Description:
     """Write what a corpus knows of its recordings to `clips.jsonl` and `describe.json`.
 
     Args:
@@ -121,12 +122,6 @@ def describe(
         ConfigError: the recipe is wrong, or missing.
         DataError: the corpus is not there, holds no clip, or too much of it is broken.
     """
-    from desta.progress import counter
-    from desta.sources import describe as describing
-    from desta.sources import find_source
-    from desta.sources.custom import CustomRecipe, custom_source
-    from desta.sources.lhotse import LhotseRecipe, lhotse_source
-
     if (source in ("custom", "lhotse")) != (recipe is not None):
         raise ConfigError(
             "a recipe belongs to the sources `custom` and `lhotse`, and only to them",
@@ -154,15 +149,15 @@ def describe(
 
 
 def construct(
-    recipe: "str | Path | ConstructConfig",
+    recipe: str | Path | ConstructConfig,
     out: str | Path,
     *,
     overrides: Sequence[str] = (),
     cluster: str | None = None,
     workers: int = 2,
     retry: bool = False,
-) -> "Manifest":
-    """Let the backbone answer prompts about clips, and write audio-text pairs.
+) -> Manifest:
+    """Generate responses to prompts about clips, and write audio-text pairs.
 
     The same call goes on where it stopped, and gives the same bytes as without an interruption.
 
@@ -181,8 +176,6 @@ def construct(
         ConfigError: the recipe is wrong, or `out` holds something else.
         DataError: clips cannot be read, or too large a share of responses is dropped.
     """
-    from desta.construction.config import ConstructConfig
-
     config = _recipe(recipe, ConstructConfig, overrides)
     if cluster is not None:
         return _construct_on_cluster(config, Path(out), cluster, workers, retry=retry)
@@ -199,7 +192,7 @@ def construct(
 
 
 def train(
-    recipe: "str | Path | TrainConfig", out: str | Path, *, overrides: Sequence[str] = ()
+    recipe: str | Path | TrainConfig, out: str | Path, *, overrides: Sequence[str] = ()
 ) -> TrainSummary:
     """Train a connector, or go on with a run that was interrupted; `load(out)` then loads it.
 
@@ -213,8 +206,6 @@ def train(
         DataError: there are no data, too large a share of them is unusable, or a process died.
         MissingExtraError: the packages of `desta[train]` are not installed.
     """
-    from desta.training.config import TrainConfig
-
     config = _recipe(recipe, TrainConfig, overrides)
     packages = ["accelerate", "datasets", "tensorboard"]
     for package in packages + (["peft"] if config.model.lora else []):
@@ -226,15 +217,15 @@ def train(
 
 def evaluate(
     benchmark: str,
-    recipe: "str | Path | EvalRecipe[D]",
+    recipe: str | Path | EvalRecipe[D],
     out: str | Path,
     *,
     overrides: Sequence[str] = (),
-    shard: "Shard | None" = None,
+    shard: Shard | None = None,
     allow_missing: bool = False,
     retry: bool = False,
 ) -> Scores | None:
-    """Ask a model and its baselines the questions of a benchmark, and score their answers.
+    """Evaluate a model and its baselines on a benchmark.
 
     The same call goes on where it stopped, and gives the same bytes as without an interruption.
 
@@ -257,7 +248,6 @@ def evaluate(
     """
     from desta.evaluation.benchmarks.table import find_benchmark
     from desta.evaluation.models import load_models, weights_fingerprint, with_device
-    from desta.evaluation.recipe import load_eval_recipe, resolve
     from desta.evaluation.runner import evaluate as run
     from desta.evaluation.systems import needs_audio_model
 
@@ -282,48 +272,9 @@ def evaluate(
     return cast(Scores | None, scores)
 
 
-def load(
-    model: str | Path,
-    *,
-    dtype: "Dtype | None" = None,
-    quantization: "Quantization | None" = None,
-    device: str = "auto",
-    language: str | None = None,
-    read_again: bool | None = None,
-    limits: "Limits | None" = None,
-) -> "Engine":
-    """Load a trained model to ask it about clips.
-
-    Args:
-        model: directory or Hub id, of a published checkpoint or of `train`.
-        dtype: what encoder and backbone compute in; None: as the checkpoint says.
-        quantization: of the backbone's weights; None: as the checkpoint says.
-        device: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ...
-        language: what is spoken, for transcribing; None lets Whisper find out.
-        read_again: transcribe once more, in pieces, where words seem to be missing; None does so
-            only in windows of true length.
-        limits: what it may use.
-
-    Raises:
-        ConfigError: a number format is unknown, or this machine has no such device.
-        CheckpointError: there is no such model, or its weights do not fit.
-    """
-    from desta.inference.engine import Engine
-
-    return Engine.load(
-        model,
-        dtype=dtype,
-        quantization=quantization,
-        device=device,
-        language=language,
-        read_again=read_again,
-        limits=limits,
-    )
-
-
 def _construct_on_cluster(
-    config: "ConstructConfig", out: Path, address: str, workers: int, *, retry: bool
-) -> "Manifest":
+    config: ConstructConfig, out: Path, address: str, workers: int, *, retry: bool
+) -> Manifest:
     from desta.construction.cluster import construct_on_cluster
     from desta.construction.cluster_config import LOCAL, per_worker
     from desta.generators.config import LocalEngine
@@ -339,7 +290,7 @@ def _construct_on_cluster(
     return construct_on_cluster(config, out, partial(_load_generator, recipe), cluster, retry=retry)
 
 
-def _load_generator(config: "ConstructConfig") -> "TextGenerator":
+def _load_generator(config: ConstructConfig) -> TextGenerator:
     from desta.generators.load import load_generator  # torch: here, or in a worker
 
     return load_generator(config)
