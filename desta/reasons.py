@@ -9,7 +9,7 @@ R = TypeVar("R", bound=Hashable)
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """How many things have a reason in common."""
+    """Number of things with one reason, and the first of them."""
 
     count: int
     example: str
@@ -48,7 +48,7 @@ class Reasons(dict[R, Count]):
 
     @property
     def total(self) -> int:
-        """How many things were counted."""
+        """Number of things that were counted."""
         return sum(found.count for found in self.values())
 
     def most_common(self) -> list[tuple[R, Count]]:

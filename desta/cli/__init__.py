@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _end(message: str) -> NoReturn:
-    """Say what is wrong, also to `torchrun`: what it shows of a process is the last on screen.
+    """Print an error and exit; write it for `torchrun` too, which prints the last lines on screen.
 
     It shows the call stack of an error file, where there is one in it, in place of the message.
     """

@@ -44,7 +44,7 @@ class ResponseFilter:
         self._sets = sets
         self._counts: dict[str, dict[str, dict[str, int]]] = {}
         self.dropped = Reasons[str]()
-        """What became no pair."""
+        """Dropped items by reason."""
         self.faithfulness = Faithfulness()
         """Counts of right values, in all responses and in those kept."""
         self.num_kept = 0

@@ -42,7 +42,7 @@ class Item:
     groups: Mapping[str, str] = field(default_factory=dict)
     """Dimension -> group, for example `{"task": "sound", "difficulty": "easy"}`."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """What else the scorer looks at, by its published names."""
+    """Further input of the scorer, by its published names."""
     transcription: str = NO_TRANSCRIPTION
     """What is said in the clips, where the benchmark knows it; for baselines, the model reads
     only what `messages` hold."""
@@ -58,18 +58,18 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How right one answer is."""
+    """Score of one answer."""
 
     extracted: str | None = None
-    """How the answer was read; None where nothing could be read in it."""
+    """Answer as it was read; None where nothing could be read in it."""
     values: Mapping[str, float | None] = field(default_factory=dict)
-    """Reading -> score; None where the answer cannot be scored that way, which is counted."""
+    """Metric -> score; None where it cannot score the answer, which is counted."""
     note: str | None = None
-    """Why a value is missing or drawn: the same words for every item with that reason."""
+    """Reason why a value is missing or drawn: the same words for every item with it."""
     weight: float = 1.0
-    """What the item counts in a mean: the replies of a judge that it rests on."""
+    """Weight of the item in a mean: the number of judge replies that it rests on."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """Reading -> what the item counts in its mean, where that is not `weight`."""
+    """Metric -> weight of the item in its mean, where that is not `weight`."""
 
     def weight_of(self, metric: str) -> float:
         """Return what the item counts in the mean of a metric."""
@@ -92,7 +92,7 @@ class Result:
     output: str | None
     """The raw answer; None where the system could not be asked."""
     skipped: str | None = None
-    """Why it could not be asked: the same words for every item with that reason."""
+    """Reason why it could not be asked: the same words for every item with it."""
     replies: tuple[str, ...] = ()
     """The verdicts of a judge on the output, as it wrote them."""
     claimed: Mapping[str, bool] = field(default_factory=dict)
@@ -175,25 +175,25 @@ class About:
     """A benchmark as `desta benchmarks` shows it."""
 
     title: str
-    """What it asks, in a line."""
+    """Its questions, in a line."""
     data: str
-    """What `--data` is."""
+    """Meaning of `--data`."""
     subsets: str = "-"
     """Parts that can be asked alone, by `--set 'data.subsets=[...]'`."""
     metrics: str
     judge: str = "none"
-    """Whether a model has to say what is right."""
+    """Whether a judge model is needed."""
     published: str = "-"
     """Results files of others that `desta score` reads."""
     licence: str
     source: str
-    """Where it comes from."""
+    """Origin: paper or repository."""
     example: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether the reply of a judge can be read."""
+    """Reading of a judge's reply."""
 
     in_form: bool
     """By the official parser."""
@@ -203,12 +203,12 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Judging:
-    """How a benchmark asks a judge about answers."""
+    """Use of a judge by a benchmark."""
 
     templates: Mapping[str, Template]
     """Kind of question -> its default."""
     kind: Callable[[Result], str | None]
-    """Which of them a result asks for; None: none, rules decide."""
+    """Kind of prompt that a result needs; None: rules decide."""
     values: Callable[[Result], dict[str, str]]
     """Placeholder -> text."""
     read: Callable[[str, str], Verdict]
@@ -225,7 +225,7 @@ class Judging:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """What the user says of published results files, where these do not tell."""
+    """Options for reading published results files, where these leave something open."""
 
     subset: str | None = None
     """The part of the benchmark that they answer."""
@@ -258,7 +258,7 @@ class DetailRow:
     cells: Mapping[str, Mapping[str, Any] | str | None]
     """System -> figure or text; None where it has none."""
     rule: str = ""
-    """Whose rule it is."""
+    """Authors of the rule."""
 
 
 def hash_questions(items: Sequence[Item]) -> str:

@@ -1,4 +1,4 @@
-"""What one can reach without hearing: by being told in words, or by knowing the questions alone.
+"""Baselines without audio: a description in words, or the questions alone.
 
 Where the clip was, its words stand between the tags, so that the messages differ in nothing but
 the clip. The same engine reads them: without a clip it is its backbone, token for token.

@@ -1,4 +1,4 @@
-"""What a user has to know of a benchmark before `desta eval`: files, systems, figures, licence."""
+"""Descriptions of benchmarks for users of `desta eval`: files, systems, figures, licence."""
 
 from dataclasses import asdict
 

@@ -70,7 +70,7 @@ class Comparison:
     first: str
     second: str
     num_items: int
-    """That both answered."""
+    """Items that both answered."""
     num_first: int
     """Items that the first answered."""
     num_second: int

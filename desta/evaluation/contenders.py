@@ -1,4 +1,4 @@
-"""What two systems answered, read from evaluations of ours or from files that others published."""
+"""Answers of two systems, read from evaluations of ours or from published files."""
 
 import os
 from collections.abc import Sequence

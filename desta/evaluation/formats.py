@@ -1,4 +1,4 @@
-"""What the files of an evaluation hold, as far as our readers look at it."""
+"""Formats of the files of an evaluation, as far as our readers look at them."""
 
 from collections.abc import Callable
 from typing import Any, NotRequired, TypedDict
@@ -49,7 +49,7 @@ class CellRow(TypedDict):
 
 
 class Note(TypedDict):
-    """What was not scored, or not as asked."""
+    """Remark on what was not scored, or not as asked."""
 
     reason: str
     count: int
@@ -95,7 +95,7 @@ class PromptRow(TypedDict):
 
 
 class JudgeRow(Refused):
-    """Who judged, as a report tells it."""
+    """Judge, as reports name it."""
 
     id: str
     revision: str
@@ -107,7 +107,7 @@ class JudgeRow(Refused):
 
 
 class VerdictRow(TypedDict):
-    """Whether the model beats its baselines."""
+    """Comparison of the model with its baselines."""
 
     sentence: str
 

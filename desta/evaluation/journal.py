@@ -36,7 +36,7 @@ class Shard:
         return RESULTS if self.count == 1 else f"results-{self.number}-of-{self.count}.jsonl"
 
     def takes(self, batch: int) -> bool:
-        """Tell whether a batch, by its number in the plan, is answered here."""
+        """Return whether a batch, by its number in the plan, is answered here."""
         return batch % self.count == self.number
 
 
@@ -76,7 +76,7 @@ class Journal:
             self._lines.close()
             raise
         self.num_results = len(keys)
-        """What earlier calls wrote."""
+        """Results that earlier calls wrote."""
         self.skipped = {key for key, skipped in read if key and skipped}
         """(system, item id) of those that hold no answer."""
         if keys:

@@ -1,4 +1,4 @@
-"""How right a list of answers is, and how sure one can be of that; which choice an answer names."""
+"""Metrics with their standard errors, and the choice that an answer names."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Which items two systems have both answered, and why the others are left out.
+"""Pairing of two systems: the items that both answered, and why others are left out.
 
 Items are the same if their ids are, and question, choices and right answer as well. Where ids only
 count the rows of a file, the content tells items apart (`Benchmark.key`). A right answer that only
@@ -25,7 +25,7 @@ T = TypeVar("T", Result, Item)
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """What one system answered to a benchmark."""
+    """Answers of one system to a benchmark."""
 
     name: str
     benchmark: str

@@ -144,7 +144,7 @@ def check_unique(ids: Iterable[str], where: str) -> None:
 
 
 def why_no_text(record: Mapping[str, Any], *keys: str) -> str | None:
-    """Say what a published record has in place of a text under some keys; None where nothing.
+    """Return what a published record has in place of a text under some keys; None: nothing.
 
     >>> why_no_text({"pred": ["dog"]}, "pred")
     'its answer, `pred`, is a list, not a text'

@@ -94,7 +94,7 @@ class EvalRecipe(Generic[D]):
     max_new_tokens: int | None = None
     """Longest answer, in tokens; null: as the benchmark says."""
     device: str = AUTO
-    """Where models compute: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
+    """Device of the models: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, ..."""
     max_skipped_share: float = 0.05
     """Share of items that may stay without an answer before the run fails, in [0, 1]."""
 

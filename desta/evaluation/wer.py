@@ -16,7 +16,7 @@ _TO = "measure word error rates"
 
 @dataclass(frozen=True, kw_only=True)
 class WordErrors:
-    """What has to be changed in one hypothesis to make it its reference."""
+    """Edits that turn one hypothesis into its reference."""
 
     substitutions: int
     deletions: int
@@ -41,12 +41,12 @@ def normalise(text: str, language: str = "en") -> str:
 
 
 def is_english(language: str) -> bool:
-    """Tell whether texts of a language are normalised by the English rules."""
+    """Return whether texts of a language are normalised by the English rules."""
     return _without_region(language) in _ENGLISH
 
 
 def is_split(language: str) -> bool:
-    """Tell whether Whisper's authors count characters of a language in place of words."""
+    """Return whether Whisper's authors count characters of a language in place of words."""
     return _without_region(language) in _NO_SPACES
 
 

@@ -299,7 +299,7 @@ def _groups(clips: Sequence[_Clip]) -> list[list[_Clip]]:
 
 
 def _stay_on_one_core() -> None:
-    """Make PyTorch use one core in this thread of the pool.
+    """Limit PyTorch to one core in this thread of the pool.
 
     Every thread that computes on several cores keeps its own OpenMP helper threads for ever. With
     more of them than cores, OpenMP lets all sleep between operations, and every small operation of

@@ -44,7 +44,7 @@ class Columns:
     end: str | None = None
     speaker: str | None = None
     group: str | None = None
-    """Whose voice, or which instrument or session it is: no two splits share one."""
+    """Speaker, instrument or session: no two splits share one."""
     language: str | None = None
     """ISO 639-1 code or name."""
     domain: str | None = None

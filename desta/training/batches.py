@@ -21,16 +21,16 @@ from desta.records import AudioTextPair
 from desta.training.config import DataConfig
 
 SILENCE = np.zeros(SAMPLE_RATE // 10, dtype=np.float32)
-"""What is heard, to no effect, where a batch has no clip."""
+"""Silence to encode, without effect, where a batch has no clip."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one forward pass reads, and what is counted of it."""
+    """Input of one forward pass, and its counts."""
 
     batch: Batch
     mels: list[Any]
-    """What the encoder reads: groups of windows, in the order of the places."""
+    """Input of the encoder: groups of windows, in the order of the places."""
     pairs: list[AudioTextPair]
     """Usable ones, in the order of the sequences."""
     cut: list[Cut]

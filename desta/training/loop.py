@@ -225,7 +225,7 @@ def _system_prompt(rows: PairDataset) -> str | None:
 
 
 def _is_finished(run: Path, config: TrainConfig) -> bool:
-    """Say whether the run is finished; refuse a directory that holds something else."""
+    """Return whether the run is finished; refuse a directory that holds something else."""
     recipe = run / RECIPE
     if recipe.exists():
         if _plain(load_recipe(recipe, TrainConfig)) != _plain(config):

@@ -1,4 +1,4 @@
-"""What a training run needs before its first step."""
+"""Setup of a training run, before its first step."""
 
 import logging
 from collections.abc import Iterator
@@ -35,9 +35,9 @@ class Run:
     accelerator: Accelerator
     loaded: checkpoint.Loaded
     wrapped: nn.Module
-    """What a step calls: the model, wrapped where several processes share it."""
+    """Model that a step calls, wrapped where several processes share it."""
     parameters: dict[str, nn.Parameter]
-    """What is trained."""
+    """Trained parameters."""
     optimizer: torch.optim.Optimizer
     collator: Collator
     rows: PairDataset

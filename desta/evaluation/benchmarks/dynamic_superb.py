@@ -165,12 +165,12 @@ def load_items(folder: Path, instance: Instance) -> list[Item]:
 
 
 def exact_match(output: str, label: str) -> bool:
-    """Tell whether an answer is right by the official rule: not even space is taken off."""
+    """Return whether an answer is right by the official rule: not even space is taken off."""
     return output.lower() == label.lower()
 
 
 def consecutive_words(output: str, label: str, options: Sequence[str]) -> bool:
-    """Tell whether an answer holds the label's words one after another, and no other option.
+    """Return whether an answer holds the label's words one after another, and no other option.
 
     A longer option hides the shorter ones inside it: "not noisy" does not name "noisy" where both
     are options.

@@ -64,7 +64,7 @@ _REVISIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class MmauFormat:
-    """How a benchmark of this kind is published."""
+    """Format in which a benchmark of this kind is published."""
 
     name: str
     files: tuple[str, ...]
@@ -196,7 +196,7 @@ def version(items: Sequence[Item]) -> str:
 
 
 def string_match(target: str, prediction: str, choices: Sequence[str]) -> bool:
-    """Tell whether a prediction is right by the official rule.
+    """Return whether a prediction is right by the official rule.
 
     It must hold all words of the target, and none that only other choices hold. A choice with the
     same words as the target, in whatever order or number, is not another one.

@@ -1,4 +1,4 @@
-"""Whether an answer follows verifiable instructions ("all in lower case", "at least 3 sentences").
+"""Checks of verifiable instructions ("all in lower case", "at least 3 sentences").
 
     text.py       words, sentences, tokens and language, as the official scorers count them
     arguments.py  what an instruction was written with, and what is drawn where it was left out

@@ -1,4 +1,4 @@
-"""What an instruction was written with: `{"num_bullets": 3}`.
+"""Arguments of an instruction: `{"num_bullets": 3}`.
 
 Where an argument is left out or makes no sense, the official scorers draw one at random, anew in
 each run. So that a score can be had twice, the draw is seeded here, and it is counted.

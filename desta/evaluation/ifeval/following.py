@@ -25,7 +25,7 @@ class Instruction:
 
 @dataclass(frozen=True, kw_only=True)
 class Following:
-    """Whether an answer followed each instruction, in order."""
+    """Instructions that an answer followed, in order."""
 
     strict: tuple[bool, ...]
     loose: tuple[bool, ...]
@@ -79,7 +79,7 @@ def build(instruction: Instruction, variant: Variant, *, seed: str) -> tuple[Che
 def follow_strictly(
     instructions: Sequence[Instruction], answer: str, variant: Variant, *, seed: str
 ) -> tuple[bool, ...]:
-    """Say of each instruction whether the answer as it is follows it; a blank one follows none."""
+    """Return for each instruction whether the answer follows it as it is; a blank one follows none."""
     checks = [build(each, variant, seed=seed)[0] for each in instructions]
     return tuple(_holds(check, answer) for check in checks)
 
@@ -87,7 +87,7 @@ def follow_strictly(
 def follow(
     instructions: Sequence[Instruction], answer: str, variant: Variant, *, seed: str
 ) -> Following:
-    """Say of each instruction whether the answer follows it, strictly and loosely."""
+    """Return for each instruction whether the answer follows it, strictly and loosely."""
     built = [build(each, variant, seed=seed) for each in instructions]
     readings = _loose_readings(answer)
     return Following(

@@ -35,7 +35,7 @@ class JudgeRecipe:
     backbone: str
     """Hub id, zoo name, directory or GGUF file of the judge, or what an endpoint calls it."""
     engine: Engine = field(default_factory=LocalEngine)
-    """What runs it: in this process, by vLLM, or behind any OpenAI-compatible endpoint."""
+    """Engine: in this process, by vLLM, or behind any OpenAI-compatible endpoint."""
     prompts: Mapping[str, Path] = field(default_factory=dict)
     """Kind of question -> file with the text to ask instead of ours (docs/evaluation/judges.md)."""
     num_replies: int | None = None
@@ -77,7 +77,7 @@ def judge(
     recipe: JudgeRecipe,
     generator: TextGenerator,
 ) -> tuple[list[Result], dict[str, Any]]:
-    """Let answers be judged, and score them by what the judge says.
+    """Judge answers, and score them by the replies.
 
     Args:
         benchmark: what was answered.

@@ -1,4 +1,4 @@
-"""What a judge has replied, kept on disk by the content of what it was asked.
+"""Cache of a judge's replies on disk, by the content of the requests.
 
 One reply a line, appended as it comes: nothing that was paid for is lost, and nothing asked twice,
 by whatever run. Runs at the same time may share a file, so it is not locked as those of

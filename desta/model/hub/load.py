@@ -29,7 +29,7 @@ class Part:
     """A pretrained part of a model: an encoder, a backbone, a transcriber."""
 
     place: str
-    """Where its files are: a directory, a GGUF file, or an id of the Hub."""
+    """Place of its files: a directory, a GGUF file, or an id of the Hub."""
 
     @classmethod
     def find(cls, name: str, base: Path | None = None) -> Self:
@@ -83,13 +83,13 @@ class Part:
 
     @property
     def local(self) -> Path | None:
-        """Where it lies on this machine; None where it would have to be fetched."""
+        """Its place on this machine; None if it must be downloaded first."""
         found = Part.find_local(self.place)
         return None if found is None else Path(found.place)
 
     @property
     def fingerprint(self) -> str | None:
-        """What tells it from others (`weights.weights_fingerprint`); None where it is not here."""
+        """Fingerprint of its weights (`weights.weights_fingerprint`); None if it is not here."""
         return None if self.local is None else weights_fingerprint(self.local)
 
     @cached_property

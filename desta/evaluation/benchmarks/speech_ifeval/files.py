@@ -32,7 +32,7 @@ FILES: dict[Section, str] = {
     "unconstrained": "closed_ended_questions-woprompt",
 }
 PATTERNS = tuple(f"*{stem}.jsonl*" for stem in FILES.values())
-"""What is fetched of a data set that holds them."""
+"""Files to download of a data set that holds them."""
 
 
 def load(files: BenchmarkFiles) -> list[Item]:
@@ -204,7 +204,7 @@ def _join(one: Result, other: Result, first: Path, path: Path) -> Result:
 
 
 def _section(record: Mapping[str, Any], path: Path) -> Section:
-    """Tell which file of questions a line of outputs answers."""
+    """Return which file of questions a line of outputs answers."""
     metric = record.get("metric")
     if metric in ("wer", "accuracy"):
         return "closed_ended" if record.get("instruction_id_list") else "unconstrained"

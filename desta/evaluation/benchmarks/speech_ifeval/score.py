@@ -57,7 +57,7 @@ NUM_ITEMS: dict[Section, int] = {
     "unconstrained": 933,
 }
 RATED: tuple[Section, ...] = ("closed_ended", "creative_writing", "chain_of_thought")
-"""What the IFrate is the mean of."""
+"""Metrics of which the IFrate is the mean."""
 
 RULED: tuple[Section, ...] = ("closed_ended", "creative_writing")
 """Sections whose questions have rules."""
@@ -87,7 +87,7 @@ _LENIENT = re.compile(r"\bresult\W*(yes|no)\b", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a judge's reply says."""
+    """Judgement in a judge's reply."""
 
     verdict: bool | None
     """None where it says neither yes nor no."""

@@ -53,13 +53,13 @@ _FILE_NAMES: Mapping[Side, re.Pattern[str]] = {
         r"(?![a-z])"
     ),
 }
-"""What a file's name, or its folder's, says of it."""
+"""Meaning of a file's name, or its folder's."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What a file says of one recording."""
+    """Text of one recording in a file."""
 
     id: str | None
     """None where the file has nothing but an order."""

@@ -53,7 +53,7 @@ def check_ids(ids: Sequence[str | None], where: str) -> None:
 
 
 def are_ids(words: Sequence[str], others: Sequence[str]) -> bool:
-    """Tell whether the first words of lines are the ids that another file has.
+    """Return whether the first words of lines are the ids that another file has.
 
     Args:
         words: the first word of every line.
@@ -66,7 +66,7 @@ def are_ids(words: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def seem_ids(words: Sequence[str], lines: Sequence[str] = ()) -> bool:
-    """Tell whether the first words of lines look like ids: `utt-1`, `u1` and `u2`; not B52 and MP3.
+    """Return whether the first words of lines look like ids: `utt-1`, `u1` and `u2`; not B52 and MP3.
 
     Args:
         words: the first word of every line.
@@ -86,7 +86,7 @@ def seem_ids(words: Sequence[str], lines: Sequence[str] = ()) -> bool:
 
 
 def is_id(word: str) -> bool:
-    """Tell whether a word looks like an id: digits, and letters or signs that join."""
+    """Return whether a word looks like an id: digits, and letters or signs that join."""
     return _ID.fullmatch(word) is not None
 
 

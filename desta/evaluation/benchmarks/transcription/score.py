@@ -134,7 +134,7 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
 
 
 def _misleads(rules: Rules, official: str, reference: str, output: str) -> bool:
-    """Tell whether Whisper's rules take away what is spoken, or count a sentence as a word."""
+    """Return whether Whisper's rules take away what is spoken, or count a sentence as a word."""
     if rules == "English":
         return False
     unsplit = rules == "characters" and not is_split(official)

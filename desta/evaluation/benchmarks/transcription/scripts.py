@@ -15,7 +15,7 @@ from typing import Literal
 from desta.sources.languages import language_of_label
 
 Rules = Literal["English", "words", "characters"]
-"""How a text is cut: English words by Whisper's English rules, words, or characters."""
+"""Unit that a text is cut into: English words by Whisper's English rules, words, or characters."""
 
 _UNSPACED_LANGUAGES = ("Burmese", "Chinese", "Japanese", "Khmer", "Lao", "Thai")
 _UNSPACED = re.compile(
@@ -86,7 +86,7 @@ def normalise_marked(text: str, language: str | None = None) -> str:
 
 
 def has_marks(text: str) -> bool:
-    """Tell whether Whisper's rules cut words of a text at its marks, or count points as letters."""
+    """Return whether Whisper's rules cut words of a text at its marks, or count points as letters."""
     text = _SELECTORS.sub("", unicodedata.normalize("NFKC", text))
     marked = any(_is_mark(c) and before.isalnum() for before, c in pairwise(text))
     return marked or _POINTS.search(text) is not None

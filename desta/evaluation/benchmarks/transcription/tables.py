@@ -26,7 +26,7 @@ HYPOTHESES = (
     "response", "asr", "asr_text", "recognized", "recognised",
 )  # fmt: skip
 TEXTS = ("text", "sentence", "transcription", "transcript", "normalized_text", "raw_transcription")
-"""What was said, or what was understood where another column or file holds what was said."""
+"""Column of the reference, or of the hypothesis where another column or file has the reference."""
 LANGUAGES = ("language", "lang", "locale")
 
 Table = Sequence[Mapping[str, Any]]
@@ -38,7 +38,7 @@ _NUM_NAMED = 10
 
 
 def is_text(path: Path) -> bool:
-    """Tell lines of text from tables, by the name and by the first character."""
+    """Return whether a file holds lines of text, no table, by its name and first character."""
     if _suffix(path) in _CELLS:
         return False
     start = read_content(path).lstrip()[:1]
@@ -113,7 +113,7 @@ def _plain(name: str) -> str:
 
 
 def tell_columns(table: Table) -> str:
-    """Say which columns a table has."""
+    """Return a remark that names the columns of a table."""
     names = list(dict.fromkeys(name for row in table for name in row))
     more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
     return f"it has {', '.join(names[:_NUM_NAMED]) or 'none'}{more}"

@@ -142,7 +142,7 @@ def _read_answer(
 
 
 def subset_of(path: Path) -> str:
-    """Tell the subset from a published name, `<model>-<subset>-<split>-<modality>.jsonl`.
+    """Return the subset of a published name, `<model>-<subset>-<split>-<modality>.jsonl`.
 
     Raises:
         ConfigError: the name holds none, or several.

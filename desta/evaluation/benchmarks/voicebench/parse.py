@@ -1,4 +1,4 @@
-"""What VoiceBench's scorers read out of an answer, or out of what a judge says about it.
+"""Parsers of VoiceBench: what is read in an answer, or in a judge's reply about it.
 
 The phrases that they look for, one after another, stand in
 `assets/benchmarks/voicebench_phrases.json`. What follows from them is kept, odd as it is: " a." in
@@ -79,7 +79,7 @@ def bbh_task(id: str) -> str:
 
 
 def is_refusal(response: str) -> bool:
-    """Tell whether an answer refuses: it is empty, or holds one of 68 phrases."""
+    """Return whether an answer refuses: it is empty, or holds one of 68 phrases."""
     text = response.lower()
     return not text.strip() or any(phrase.lower() in text for phrase in _phrases()["refusal"])
 
@@ -109,7 +109,7 @@ def read_votes(replies: Sequence[str]) -> float:
 
 
 def contains(reference: str, response: str) -> bool:
-    """Tell whether a response holds the reference, both without case, signs and double spaces."""
+    """Return whether a response holds the reference, both without case, signs and double spaces."""
     right, said = (
         " ".join(text.lower().translate(_NO_PUNCTUATION).split()) for text in (reference, response)
     )

@@ -70,7 +70,7 @@ class Subset:
     column: str
     """Of the leaderboard."""
     kind: Kind
-    """How it is scored."""
+    """Kind of scoring."""
     splits: tuple[str, ...] = ("test",)
     """Those that the column holds."""
     others: tuple[str, ...] = ()

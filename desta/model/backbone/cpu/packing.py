@@ -41,7 +41,7 @@ def worth_packing(weights: Iterable[Tensor], dtype: torch.dtype | None = None) -
 
 @lru_cache(maxsize=1)
 def _can_pack() -> bool:
-    """Say whether this CPU computes in bfloat16, and this PyTorch has operators to pack with.
+    """Return whether this CPU computes in bfloat16, and this PyTorch has operators to pack with.
 
     They are private: a PyTorch in which they are gone, or called otherwise, computes as usual.
     """
