@@ -215,7 +215,7 @@ def test_replies_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
     )
 
     assert [r.score.values[sakura.JUDGE] for r in judged] == [1.0, 0.0, 0.0, 0.0], "as officially"
-    assert [r.score.values[sakura.LENIENT] for r in judged] == [1.0, 1.0, None, None]
+    assert [r.score.values[sakura.JUDGE_LENIENT] for r in judged] == [1.0, 1.0, None, None]
     assert (facts["num_replies"], facts["num_in_form"], facts["num_read"]) == (4, 1, 2)
     assert facts["unread"] == [
         {"reason": NOT_IN_FORM, "count": 1, "example": "Animal/1.wav/single"},
