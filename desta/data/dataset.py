@@ -114,6 +114,15 @@ class PairDataset:
             return SkippedPair(texts["id"], reason)
         return AudioTextPair.from_json(record | texts)
 
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Yield the seed description and the response of every row; rows are not checked."""
+        columns = self._rows.select_columns(["seed_description", "response"])
+        for batch in columns.iter(batch_size=1000):
+            for description, response in zip(
+                batch["seed_description"], batch["response"], strict=True
+            ):
+                yield description or "", response or ""
+
 
 class ExampleReader:
     """Reader of examples: reads audio, splits it into windows and lays out the tokens."""

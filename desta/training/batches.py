@@ -1,7 +1,7 @@
 """Pairs -> a stream of micro-batches that can be taken up at any place."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -196,6 +196,7 @@ def stream(
     seed: int,
     process: int,
     num_processes: int,
+    draw_epoch: Callable[[np.random.Generator], NDArray[np.int64]] | None = None,
 ) -> Iterator[tuple[MicroBatch, Position]]:
     """Yield micro-batches without end, each with the position at which the next step begins.
 
@@ -209,6 +210,7 @@ def stream(
         chunk_rows=config.chunk_rows,
         packing=config.packing,
         seed=seed,
+        draw_epoch=draw_epoch,
     )
     positions: deque[Position] = deque()
 

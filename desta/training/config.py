@@ -46,6 +46,9 @@ class DataConfig:
     augment: AugmentConfig | None = None
     """Augmentation of the training clips; null for none. A pair never gets a kind that changes what
     it states or asks (docs/guides/training.md)."""
+    balance: tuple[str, ...] = ()
+    """Attributes that are drawn equally often, as are the values of each: a pair counts for the one
+    whose value its response names first. Pairs that name none keep their share."""
 
     def __post_init__(self) -> None:
         if not self.train:

@@ -67,7 +67,7 @@ def test_a_finished_run_can_be_loaded_and_is_not_repeated(
     assert len(validations(tmp_path / "run")) == 2
 
 
-def test_a_run_with_augmentation_is_found_again_by_its_recipe(
+def test_a_run_with_augmentation_and_balance_is_found_again_by_its_recipe(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     shard = tmp_path / "data" / "audio-00000.jsonl"
@@ -80,7 +80,7 @@ def test_a_run_with_augmentation_is_found_again_by_its_recipe(
     augment = AugmentConfig(
         noise=Noise(probability=0.5), codec=Codec(probability=0.5), changes={"Bearing": ("noise",)}
     )
-    config = replace(config, data=replace(config.data, augment=augment))
+    config = replace(config, data=replace(config.data, augment=augment, balance=("Language",)))
 
     first = train(config, tmp_path / "run")
 

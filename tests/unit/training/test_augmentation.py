@@ -16,6 +16,7 @@ from desta.data.sampling import Position
 from desta.errors import ConfigError
 from desta.model.checkpoint import Loaded
 from desta.training.augmentation import check_augmentation
+from desta.training.balance import Balance
 from desta.training.batches import Collator, MicroBatch, stream
 from desta.training.config import DataConfig
 from support.training import run_config
@@ -155,6 +156,11 @@ def test_what_may_be_augmented_is_told_before_the_first_step(
         check_augmentation(NOISY, PairDataset(data.train))
     assert "of the first 24 pairs may get noise 11, gain 11" in caplog.text
     assert '"bearing" of 1 pairs is not known' in caplog.text
+
+
+def test_an_attribute_that_no_response_names_cannot_be_balanced(data: DataConfig) -> None:
+    with pytest.raises(ConfigError, match='begins with its clip\'s "Emotion"'):
+        Balance.of(PairDataset(data.train), ["Emotion"])
 
 
 def test_a_missing_codec_is_told_before_the_first_step(
