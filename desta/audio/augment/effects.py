@@ -75,8 +75,8 @@ def coloured_noise(count: int, colour: str, rng: np.random.Generator) -> Samples
     """Return noise, (count,): white, pink (-3 dB an octave) or brown (-6 dB)."""
     noise = rng.standard_normal(_fast_size(count), dtype=np.float32)
     if slope := _SLOPES[colour]:
-        hertz = np.fft.rfftfreq(len(noise), 1 / SAMPLE_RATE)
-        shape = np.maximum(hertz, _LOWEST_HERTZ) ** -slope
+        hertz = np.fft.rfftfreq(len(noise), 1 / SAMPLE_RATE).astype(np.float32)
+        shape = np.maximum(hertz, _LOWEST_HERTZ) ** np.float32(-slope)
         noise = np.fft.irfft(np.fft.rfft(noise) * shape, len(noise)).astype(np.float32)
     return noise[:count]
 
