@@ -18,8 +18,10 @@ from desta.errors import ConfigError
 NARROW_RATE = 8_000  # Hz, of telephone codecs
 _MU = 255.0
 _STEPS = 127.0  # steps of mu-law on each side of zero
-_ENCODERS = {"mp3": ("libmp3lame", "fltp"), "opus": ("libopus", "flt")}
-"""Codec -> FFmpeg's encoder, and its format of samples."""
+_ENCODERS = {"mp3": ("libmp3lame", "fltp", "9"), "opus": ("libopus", "flt", "0")}
+"""Codec -> FFmpeg's encoder, its format of samples, and its fastest level of compression."""
+_DECODERS = {"mp3": "mp3float", "opus": "opus"}
+"""Codec -> FFmpeg's decoder to floating samples."""
 
 
 def transcode(samples: Samples, codec: CodecName, kilobits: float) -> Samples:
@@ -41,12 +43,13 @@ def check_codecs(codecs: tuple[CodecName, ...]) -> None:
 
 def _by_ffmpeg(codec: CodecName) -> Callable[[Samples, float], Samples]:
     def code(samples: Samples, kilobits: float) -> Samples:
-        name, form = _ENCODERS[codec]
+        name, form, level = _ENCODERS[codec]
         encoder = av.CodecContext.create(name, "w")
         encoder.sample_rate, encoder.layout, encoder.format = SAMPLE_RATE, "mono", form
         encoder.bit_rate = round(1000 * kilobits)
+        encoder.options = {"compression_level": level}
         encoder.open()
-        decoder = av.CodecContext.create(codec, "r")
+        decoder = av.CodecContext.create(_DECODERS[codec], "r")
         decoder.extradata = encoder.extradata
         decoder.layout = "mono"
         size = encoder.frame_size

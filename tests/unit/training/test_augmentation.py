@@ -168,6 +168,6 @@ def test_a_missing_codec_is_told_before_the_first_step(
 ) -> None:
     from desta.audio.augment import codecs
 
-    monkeypatch.setitem(codecs._ENCODERS, "opus", ("libnothing", "flt"))
+    monkeypatch.setitem(codecs._ENCODERS, "opus", ("libnothing", "flt", "0"))
     with pytest.raises(ConfigError, match="opus cannot be encoded"):
         check_augmentation(AugmentConfig(codec=Codec(probability=0.1)), PairDataset(data.train))

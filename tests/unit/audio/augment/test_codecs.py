@@ -37,6 +37,15 @@ def test_a_clip_keeps_its_length_and_place(codec: codecs.CodecName, seconds: flo
 
 
 @pytest.mark.parametrize("codec", CODECS)
+def test_a_clip_keeps_its_level(codec: codecs.CodecName) -> None:
+    for peak in (0.02, 0.5):
+        clip = bursts() * np.float32(peak / abs(bursts()).max())
+        coded = transcode(clip, codec, 24.0)
+        assert np.square(coded).mean() == pytest.approx(np.square(clip).mean(), rel=0.4)
+        assert abs(coded).max() == pytest.approx(peak, rel=0.3)
+
+
+@pytest.mark.parametrize("codec", CODECS)
 def test_the_same_clip_is_coded_to_the_same_samples(codec: codecs.CodecName) -> None:
     assert np.array_equal(*(transcode(bursts(), codec, 16.0) for _ in range(2)))
 
@@ -62,7 +71,7 @@ def test_codecs_that_are_here_pass_the_check() -> None:
 
 
 def test_a_codec_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codecs._ENCODERS, "mp3", ("libnothing", "fltp"))
+    monkeypatch.setitem(codecs._ENCODERS, "mp3", ("libnothing", "fltp", "9"))
     with pytest.raises(ConfigError, match="mp3 cannot be encoded here") as caught:
         check_codecs(("mu_law", "mp3"))
     assert "take it out" in caught.value.fix
