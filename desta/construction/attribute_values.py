@@ -108,6 +108,16 @@ def split_words(text: str) -> list[str]:
     return _ASCII_WORD.findall(folded) if folded.isascii() else _WORD.findall(folded)
 
 
+def first_words(text: str, count: int) -> str:
+    """Return the beginning of a text, up to the end of a number of words.
+
+    >>> first_words("It is 2.5 s long, I think.", 4)
+    'It is 2.5'
+    """
+    ends = [match.end() for match in _WORD.finditer(text)]
+    return text if len(ends) <= count else text[: ends[count - 1]]
+
+
 def spelt_out(value: str) -> bool:
     """Return whether a value can be searched for as a word, unlike "c#" and "a"."""
     return len(value) > 1 and not value.endswith("#")
@@ -119,7 +129,7 @@ def closed_sets(clips: Iterable[Clip]) -> ClosedSets:
     for clip in clips:
         for name, value in clip.attributes.items():
             if name != _DURATION and name not in OPEN_ATTRIBUTES:
-                words = {v for v in _single_values(name, value) if not _NUMBER.fullmatch(v)}
+                words = {v for v in single_values(name, value) if not _NUMBER.fullmatch(v)}
                 values.setdefault((clip.domain, name), set()).update(words)
     return {key: frozenset(found) for key, found in values.items()}
 
@@ -151,7 +161,7 @@ def names_attribute(text: str, words: Sequence[str], clip: Clip, attribute: str)
             for match in _LENGTH.finditer(text.casefold())
         }
         return lengths == {(value.removesuffix("s"), "s")}  # "2 minutes and 2 seconds" is not 2 s
-    own = _single_values(attribute, value)
+    own = single_values(attribute, value)
     if Vocabulary.of(own).find(words):
         return True
     return any(  # a note: "C" is not the "c" of "c'est", nor that of C#
@@ -159,6 +169,22 @@ def names_attribute(text: str, words: Sequence[str], clip: Clip, attribute: str)
         for v in own
         if not spelt_out(v)
     )
+
+
+def first_attributes(words: Sequence[str], clip: Clip, sets: ClosedSets) -> frozenset[str]:
+    """Return the attributes of the clip that the first value in a text may belong to.
+
+    Args:
+        words: from `split_words`.
+        clip: clip that the text is about.
+        sets: values of closed attributes in all corpora.
+
+    Returns:
+        One or more, of those with a closed set; none if no value of them is named.
+    """
+    own = {name: sets.get((clip.domain, name), frozenset[str]()) for name in clip.attributes}
+    found = Vocabulary.of(*own.values()).find(words)
+    return frozenset(name for name, values in own.items() if found and found[0][2] in values)
 
 
 def other_values(
@@ -240,12 +266,12 @@ def _meant(words: Sequence[str], start: int, end: int) -> str | None:
 
 def _own_values(clip: Clip) -> frozenset[str]:
     return frozenset[str]().union(
-        *(_single_values(name, v) for name, v in clip.attributes.items() if name != _DURATION)
+        *(single_values(name, v) for name, v in clip.attributes.items() if name != _DURATION)
     )
 
 
 @lru_cache(maxsize=65536)
-def _single_values(attribute: str, value: str) -> frozenset[str]:
+def single_values(attribute: str, value: str) -> frozenset[str]:
     """Return the single values, case folded, of a joined value."""
     parts = [value] if attribute in OPEN_ATTRIBUTES else value.split(JOINED)
     return frozenset(part.strip().casefold() for part in parts if part.strip())

@@ -8,7 +8,7 @@ from typing import Literal
 from desta.config import suggest
 from desta.construction.description import DescriptionConfig
 from desta.construction.duplicates import DUPLICATE
-from desta.construction.filters import FILTERS
+from desta.construction.filters import FILTERS, FIRST_WORDS
 from desta.construction.groups import GroupsConfig
 from desta.errors import ConfigError
 from desta.generators.config import EngineConfig, LocalEngine
@@ -50,10 +50,13 @@ _DRAWN = (
     "description",
     "withhold",
     "kinds",
+    "ask_evenly",
     "unknown_share",
 )
 """Keys that choose and word prompts."""
-NEED_METADATA = frozenset({"misses_attribute", "invents_attribute", "states_other_value"})
+NEED_METADATA = frozenset(
+    {"misses_attribute", "begins_with_other", "invents_attribute", "states_other_value"}
+)
 """Filters that compare a response with the metadata of the clip."""
 
 
@@ -94,6 +97,9 @@ class ConstructConfig:
     """Folder with custom prompt pools; null for those of this package."""
     kinds: Mapping[Domain, Mapping[str, float]] = field(default_factory=dict)
     """Domain -> kind of prompt -> weight; in other domains all prompts are equally likely."""
+    ask_evenly: bool = False
+    """Draw the attributes that prompts of a kind are about equally often, however many prompts each
+    has in the pool."""
     unknown_share: float = 0.0
     """Share of clips whose last prompt asks for an unknown attribute, so that the model learns to
     say that it is unknown."""
@@ -105,6 +111,8 @@ class ConstructConfig:
         "has_reasoning_mark",
     )
     """Ids of filters in order; a response is counted under the first that drops it."""
+    first_words: int = FIRST_WORDS
+    """Words of a response among which the filter `begins_with_other` looks for what was asked."""
     max_same: int = 5
     """Different kinds of clips that may get the same response to a prompt; further ones count as
     `duplicate`."""
@@ -124,7 +132,7 @@ class ConstructConfig:
         for domain in self.kinds:
             if domain not in DOMAINS:
                 raise ConfigError(f'unknown domain "{domain}"', fix=suggest(domain, DOMAINS))
-        for name in ("batch_size", "shard_rows", "max_same"):
+        for name in ("batch_size", "shard_rows", "max_same", "first_words"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)}", fix="give 1 or more")
         for name in ("withhold", "unknown_share", "max_dropped_share"):

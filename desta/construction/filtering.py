@@ -41,6 +41,7 @@ class ResponseFilter:
             else None
         )
         self._most = config.max_dropped_share
+        self._first_words = config.first_words
         self._sets = sets
         self._counts: dict[str, dict[str, dict[str, int]]] = {}
         self.dropped = Reasons[str]()
@@ -74,7 +75,11 @@ class ResponseFilter:
         if completion.only_reasoning:  # no response, whatever the filters
             return ONLY_REASONING
         candidate = Candidate(
-            clip=job.clip, prompt=job.prompt, completion=completion, closed_sets=self._sets
+            clip=job.clip,
+            prompt=job.prompt,
+            completion=completion,
+            closed_sets=self._sets,
+            first_words=self._first_words,
         )
         fault = first_failed(candidate, self._filters)
         if fault is None and self._duplicates:  # last: it must see only responses that are kept

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from desta.construction.attribute_values import (
     ClosedSets,
+    first_attributes,
+    first_words,
     named_values,
     names_attribute,
     other_values,
@@ -75,6 +77,8 @@ _REFUSING = frozenset(
 """Words of which every refusal holds one."""
 _PROGRAM = re.compile(r"\b(?:AI|robot|computer|machine|assistant|chatbot|android)\b", re.IGNORECASE)
 
+FIRST_WORDS = 8
+"""Words among which a response names what was asked, if the recipe does not say otherwise."""
 _LONG_WORD = 20  # letters; no shorter ordinary word is a loop
 _WORD_LOOP = re.compile(r"(\w{1,10}?)\1{4,}")
 
@@ -87,6 +91,8 @@ class Candidate:
     prompt: Prompt
     completion: Completion
     closed_sets: ClosedSets
+    first_words: int = FIRST_WORDS
+    """Words among which the value that is asked for must be named."""
 
     @cached_property
     def words(self) -> list[str]:
@@ -173,6 +179,19 @@ def misses_attribute(candidate: Candidate) -> bool:
     )
 
 
+def begins_with_other(candidate: Candidate) -> bool:
+    """Return whether the first words do not name what was asked, or another attribute before it."""
+    if candidate.prompt.kind != "ask" or candidate.unknown:
+        return False
+    clip, needs = candidate.clip, candidate.prompt.needs
+    start = first_words(candidate.completion.text, candidate.first_words)
+    words = split_words(start)
+    if not all(names_attribute(start, words, clip, name) for name in needs):
+        return True
+    first = first_attributes(words, clip, candidate.closed_sets)
+    return bool(first) and first.isdisjoint(needs)
+
+
 def invents_attribute(candidate: Candidate) -> bool:
     """Return whether the response names a value although the prompt asks for an unknown one."""
     if not candidate.unknown:
@@ -218,6 +237,9 @@ FILTERS: Mapping[str, Filter] = {
     "refuses": Filter("refuses", refuses),
     WRONG_LANGUAGE: Filter("wrong language", is_in_wrong_language),
     "misses_attribute": Filter("misses the attribute", misses_attribute),
+    "begins_with_other": Filter(
+        "begins with something else than what was asked", begins_with_other
+    ),
     "invents_attribute": Filter("invents the attribute", invents_attribute),
     "states_other_value": Filter("states another value", states_other_value),
 }

@@ -152,7 +152,8 @@ class Planner:
             and (corpus.ask_for is None or prompt.needs.issubset(corpus.ask_for))
             and prompt.num_clips in (None, num_clips)
         )
-        return PromptPool(prompts, None if name == "multi" else self._config.kinds.get(name))
+        kinds = None if name == "multi" else self._config.kinds.get(name)
+        return PromptPool(prompts, kinds, evenly=self._config.ask_evenly)
 
     def _draw(self, pool: PromptPool, clip: Clip, corpus: ClipsConfig) -> list[Prompt]:
         """Draw the prompts of a clip; for `unknown_share` of clips the last asks for an unknown."""

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,24 +32,32 @@ _FEW = 8
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Prompts that suit clips of one pattern, sorted by kind."""
+    """Prompts that suit clips of one pattern, sorted by kind or by kind and attributes."""
 
     prompts: tuple[Prompt, ...]
     hashes: Hashes
     groups: tuple[tuple[float, slice], ...]
-    """Weight of each prompt of a kind, and their positions."""
+    """Weight of each prompt of a group, and their positions."""
 
 
 class PromptPool:
     """Pool of prompts of one domain, from which prompts are drawn for millions of clips."""
 
-    def __init__(self, prompts: Iterable[Prompt], kinds: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        prompts: Iterable[Prompt],
+        kinds: Mapping[str, float] | None = None,
+        *,
+        evenly: bool = False,
+    ) -> None:
         """Hash the prompts.
 
         Args:
             prompts: prompts with different texts.
             kinds: kind -> weight, shared by its prompts that suit the clip; kinds not named are not
                 drawn. None makes every prompt equally likely.
+            evenly: draw the attributes that prompts of a kind need equally often, however many
+                prompts each has.
 
         Raises:
             ConfigError: a kind is unknown, a weight is below 0, or no weight is above 0.
@@ -56,6 +65,7 @@ class PromptPool:
         if kinds is not None:
             _check_kinds(kinds)
         self._kinds = kinds
+        self._evenly = evenly
         self._prompts = sorted(prompts, key=lambda prompt: (prompt.kind, prompt.text))
         self._names = frozenset(name for prompt in self._prompts for name in prompt.needs)
         self._candidates: dict[tuple[frozenset[str], bool, bool], _Candidates] = {}
@@ -97,14 +107,18 @@ class PromptPool:
 
     def _choose(self, clip: Clip, unknown: bool) -> _Candidates:
         applies = asks_unknown if unknown else suits
-        groups: dict[str, list[Prompt]] = {}
+        groups: dict[tuple[str, frozenset[str]], list[Prompt]] = {}
         for prompt in self._prompts:
             if applies(prompt, clip):
-                groups.setdefault(prompt.kind, []).append(prompt)
+                needs = prompt.needs if self._evenly else frozenset[str]()
+                groups.setdefault((prompt.kind, needs), []).append(prompt)
+        num_prompts = Counter(kind for (kind, _), group in groups.items() for _ in group)
+        num_groups = Counter(kind for kind, _ in groups)
+        weights: Mapping[str, float] = num_prompts if self._kinds is None else self._kinds
         chosen: list[Prompt] = []
         places: list[tuple[float, slice]] = []
-        for kind, group in groups.items():
-            weight = 1.0 if self._kinds is None else self._kinds.get(kind, 0.0) / len(group)
+        for (kind, _), group in groups.items():
+            weight = weights.get(kind, 0.0) / (num_groups[kind] * len(group))
             if weight > 0:
                 places.append((weight, slice(len(chosen), len(chosen) + len(group))))
                 chosen += group

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from desta.shards import shard_paths
 
 log = logging.getLogger(__name__)
 
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Change of the samples of a clip, (T,), before it is split into windows."""
 _TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
 _RULES = 1  # version of the row checks, part of the cache key of rows read one by one
 
@@ -112,6 +114,15 @@ class PairDataset:
             return SkippedPair(texts["id"], reason)
         return AudioTextPair.from_json(record | texts)
 
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Yield the seed description and the response of every row; rows are not checked."""
+        columns = self._rows.select_columns(["seed_description", "response"])
+        for batch in columns.iter(batch_size=1000):
+            for description, response in zip(
+                batch["seed_description"], batch["response"], strict=True
+            ):
+                yield description or "", response or ""
+
 
 class ExampleReader:
     """Reader of examples: reads audio, splits it into windows and lays out the tokens."""
@@ -148,16 +159,23 @@ class ExampleReader:
             return longest
         return len(tokens.ids)
 
-    def read(self, pair: AudioTextPair | SkippedPair) -> Example | SkippedPair:
-        """Read the audio of a pair and lay out its tokens; return the reason if it is unusable."""
+    def read(
+        self, pair: AudioTextPair | SkippedPair, *, change: Change | None = None
+    ) -> Example | SkippedPair:
+        """Read the audio of a pair and lay out its tokens; return the reason if it is unusable.
+
+        Args:
+            pair: the pair.
+            change: applied to each of its clips.
+        """
         if isinstance(pair, SkippedPair):
             return pair
         try:
-            return self._read(pair)
+            return self._read(pair, change)
         except Exception as error:
             return SkippedPair(pair.id, error_of(error, pair.id).reason)
 
-    def _read(self, pair: AudioTextPair) -> Example | SkippedPair:
+    def _read(self, pair: AudioTextPair, change: Change | None) -> Example | SkippedPair:
         try:
             check_locators(pair.messages, self.layout.locator)
         except DataError:
@@ -166,7 +184,7 @@ class ExampleReader:
         for ref in refs:
             check_local(ref.audio)
         sounds = [audio.read_audio(self.audio_root / ref.audio) for ref in refs]
-        clips = [sound.samples for sound in sounds]
+        clips = [change(sound.samples) if change else sound.samples for sound in sounds]
         per_clip = [[clip[start:end] for start, end in audio.split_windows(clip)] for clip in clips]
         num_windows = [len(windows) for windows in per_clip]
         try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Position:
 class BucketSampler:
     """Sampler that shuffles rows, sorts them by length in chunks, and fills batches to a budget.
 
-    Every epoch is a permutation of all rows, which depends on seed and epoch alone; a chunk is a
-    section of it. To resume at a position, only the lengths of one chunk are computed.
+    Every epoch is a permutation of all rows, or as many rows of another draw, which depends on seed
+    and epoch alone; a chunk is a section of it. To resume at a position, only the lengths of one
+    chunk are computed.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class BucketSampler:
         chunk_rows: int = 1024,
         packing: bool = False,
         seed: int = 0,
+        draw_epoch: Callable[[np.random.Generator], NDArray[np.int64]] | None = None,
     ) -> None:
         self.num_rows = num_rows
         self.length = length
@@ -39,13 +42,14 @@ class BucketSampler:
         self.chunk_rows = chunk_rows
         self.packing = packing
         self.seed = seed
+        self.draw_epoch = draw_epoch or (lambda generator: generator.permutation(num_rows))
 
     def batches(self, start: Position) -> Iterator[tuple[list[int], Position]]:
         """Yield the rows of a batch and the position after it, endlessly."""
         assert self.num_rows, "an empty data set has no batches"
         epoch, first_chunk, first_batch = start.epoch, start.chunk, start.batch
         while True:
-            order = np.random.default_rng((self.seed, epoch)).permutation(self.num_rows)
+            order = self.draw_epoch(np.random.default_rng((self.seed, epoch)))
             num_chunks = -(-self.num_rows // self.chunk_rows)
             for chunk in range(first_chunk, num_chunks):
                 rows = order[chunk * self.chunk_rows : (chunk + 1) * self.chunk_rows].tolist()

@@ -48,6 +48,7 @@ _AGES = {
 _EMOTIONS = {
     "Amused": ("amused",),
     "Angry": ("ang", "anger", "angry"),
+    "Calm": ("calm",),
     "Contemptuous": ("contempt",),
     "Disgusted": ("dis", "disgust", "disgusted"),
     "Excited": ("exc", "excited"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from desta.audio.augment.config import AugmentConfig
 from desta.errors import ConfigError
 from desta.model.config import AUTO, ModelConfig
 
@@ -42,6 +43,12 @@ class DataConfig:
     """Processes that read audio; 0 reads in the training process."""
     max_skipped_share: float = 0.02
     """Largest share of unusable pairs, in training or validation data, before the run stops."""
+    augment: AugmentConfig | None = None
+    """Augmentation of the training clips; null for none. A pair never gets a kind that changes what
+    it states or asks (docs/guides/training.md)."""
+    balance: tuple[str, ...] = ()
+    """Attributes that are drawn equally often, as are the values of each: a pair counts for the one
+    whose value its response names first. Pairs that name none keep their share."""
 
     def __post_init__(self) -> None:
         if not self.train:

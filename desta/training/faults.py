@@ -44,12 +44,13 @@ def without_faulty(
         None if no process has such a pair, or if silence gives NaN as well.
     """
     pairs = [pair for batch in batches for pair in batch.pairs]
+    draws = [draw for batch in batches for draw in batch.draws]
     silence = collator.silence()
     if not _is_number(model, silence, accelerator, parameters):
         return None
     faulty = []
     for place in range(processes.most(accelerator, len(pairs))):
-        alone = collator([pairs[place]]) if place < len(pairs) else silence
+        alone = collator([pairs[place]], [draws[place]]) if place < len(pairs) else silence
         faulty.append(not _is_number(model, alone, accelerator, parameters))
     if not processes.most(accelerator, sum(faulty)):
         return None
@@ -70,9 +71,10 @@ def _split(collator: Collator, batch: MicroBatch, faulty: Sequence[bool]) -> Mic
     """Return a micro-batch without its faulty pairs, which are skipped."""
     if not any(faulty):
         return batch
-    both = list(zip(batch.pairs, faulty, strict=True))
-    lost = [SkippedPair(pair.id, NO_LOSS) for pair, is_faulty in both if is_faulty]
-    kept = collator([pair for pair, is_faulty in both if not is_faulty])
+    both = list(zip(batch.pairs, batch.draws, faulty, strict=True))
+    lost = [SkippedPair(pair.id, NO_LOSS) for pair, _, is_faulty in both if is_faulty]
+    left = [(pair, draw) for pair, draw, is_faulty in both if not is_faulty]
+    kept = collator([pair for pair, _ in left], [draw for _, draw in left])
     return replace(kept, skipped=[*batch.skipped, *kept.skipped, *lost])
 
 

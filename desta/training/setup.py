@@ -16,6 +16,8 @@ from desta.errors import DataError
 from desta.model import checkpoint
 from desta.model.backbone.layers import recompute
 from desta.training import processes
+from desta.training.augmentation import check_augmentation
+from desta.training.balance import Balance
 from desta.training.batches import Collator, MicroBatch, stream
 from desta.training.config import TrainConfig
 from desta.training.optim import make_optimizer
@@ -52,7 +54,8 @@ def prepare(config: TrainConfig, directory: Path, accelerator: Accelerator) -> R
     """Load model and data, check them, and restore the state of an interrupted run.
 
     Raises:
-        ConfigError: the backbone gives another loss by one of the faster ways.
+        ConfigError: the backbone gives another loss by one of the faster ways, a codec of the
+            augmentation is missing, or no pair asks for an attribute to be balanced.
         DataError: no data, too large a share of the validation data is unusable, or the stored
             state is damaged.
     """
@@ -70,6 +73,8 @@ def prepare(config: TrainConfig, directory: Path, accelerator: Accelerator) -> R
     rows = PairDataset(data.train)
     if len(rows) == 0:
         raise DataError("the training data hold no pairs", fix="run `desta construct` first")
+    if data.augment is not None:
+        check_augmentation(data.augment, rows)
     held_out = None
     if data.validation:
         held_out = HeldOut.read(
@@ -101,6 +106,7 @@ def prepare(config: TrainConfig, directory: Path, accelerator: Accelerator) -> R
             seed=config.seed,
             process=accelerator.process_index,
             num_processes=accelerator.num_processes,
+            draw_epoch=Balance.of(rows, data.balance) if data.balance else None,
         ),
         held_out=held_out,
         progress=progress,

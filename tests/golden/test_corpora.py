@@ -69,7 +69,7 @@ CORPORA: Mapping[str, Corpus] = {
 }
 OF_CLIPS = ("asterisk", "tuxpaint", "tuxpaint-sounds", "sonic-pi")
 """Corpora that `test_clips.py` has whole."""
-FEW_SENTENCES = ("cafe", "crema-d", "emovo", "speech-accent-archive")
+FEW_SENTENCES = ("cafe", "crema-d", "emovo", "ravdess", "speech-accent-archive")
 OF_A_TRAINING_PART = {
     name
     for name, corpus in CORPORA.items()

@@ -10,6 +10,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from desta.audio.augment.config import AugmentConfig, Codec, Noise
 from desta.config import dump_recipe
 from desta.data.dataset import PairDataset
 from desta.errors import ConfigError, DataError
@@ -64,6 +65,32 @@ def test_a_finished_run_can_be_loaded_and_is_not_repeated(
     connector = replace(config.model.connector, target_layers=(0, 1, 2, 3))
     assert loaded == replace(config.model, connector=connector)
     assert len(validations(tmp_path / "run")) == 2
+
+
+def test_a_run_with_augmentation_and_balance_is_found_again_by_its_recipe(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    shard = tmp_path / "data" / "audio-00000.jsonl"
+    rows = [json.loads(line) for line in shard.open()]
+    for number, row in enumerate(rows):
+        language = "French" if number < 4 else "English"
+        row["seed_description"] = f"[00:00-00:02] (Language: {language}, Duration: 2s)"
+        row["response"] = f"{language} is spoken, {number}."
+    shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    augment = AugmentConfig(
+        noise=Noise(probability=0.5), codec=Codec(probability=0.5), changes={"Bearing": ("noise",)}
+    )
+    config = replace(config, data=replace(config.data, augment=augment, balance=("Language",)))
+
+    first = train(config, tmp_path / "run")
+
+    assert not first["skipped"]
+    assert train(config, tmp_path / "run") == first
+    plain = replace(config, data=replace(config.data, augment=None))
+    with pytest.raises(ConfigError, match="another recipe"):
+        train(plain, tmp_path / "run")
+    train(plain, tmp_path / "plain")
+    assert losses(tmp_path / "plain") != losses(tmp_path / "run")
 
 
 def test_another_recipe_in_the_same_directory_is_refused(

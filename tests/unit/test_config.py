@@ -210,9 +210,12 @@ def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> 
         "lhotse_corpus.yaml": LhotseRecipe,
         "demo/data.yaml": ConstructConfig,
         "demo/train.yaml": TrainConfig,
+        "emotion/data.yaml": ConstructConfig,
+        "emotion/train.yaml": TrainConfig,
     }
     data = {
         "demo/eval.yaml": AttributesData,
+        "emotion/eval.yaml": AttributesData,
         "evaluation.yaml": BenchmarkFiles,
         "demo/text.yaml": TextData,
     }

@@ -1,7 +1,7 @@
 """Corpora of sentences that actors speak in given emotions.
 
 The language is stated where it is not English throughout. Where everybody speaks the same handful
-of sentences (CREMA-D, CaFE, EMOVO), all of the corpus is for training.
+of sentences (CREMA-D, CaFE, EMOVO, RAVDESS), all of the corpus is for training.
 """
 
 import re
@@ -43,6 +43,13 @@ _CREMA_SENTENCES = {
 }
 _CREMA_LEVELS = {"LO": "Low", "MD": "Medium", "HI": "High"}  # XX: not stated
 _CREMA_SILENT = "1076_MTI_SAD_XX"
+
+_RAVDESS_BRING = "unpack Audio_Speech_Actors_01-24.zip"
+_RAVDESS_NAME = re.compile(
+    r"03-0(?P<channel>[12])-0(?P<emotion>[1-8])-0(?P<level>[12])-0(?P<sentence>[12])-0[12]-(?P<actor>\d\d)"
+)
+_RAVDESS_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
+_RAVDESS_SENTENCES = ("Kids are talking by the door.", "Dogs are sitting by the door.")
 
 _CAFE_BRING = "unpack CaFE_48k.zip"
 _CAFE_NAME = re.compile(
@@ -141,6 +148,33 @@ def read_crema_d(root: Path) -> Iterator[Metadata | Skipped]:
                 attributes=stated(attributes),
                 split="train",
             )
+
+
+def read_ravdess(root: Path) -> Iterator[Metadata | Skipped]:
+    """Yield `Actor_12/03-01-06-01-02-01-12.wav`: emotion, level, sentence and actor in the name."""
+    for path in list_files(root, ".", "**/*.wav", source="ravdess", bring=_RAVDESS_BRING):
+        match = _RAVDESS_NAME.fullmatch(path.stem)
+        if match is None:
+            yield Skipped(id=path.stem, reason=_ODD_NAME, broken=True)
+            continue
+        if match["channel"] == "2":
+            yield Skipped(id=path.stem, reason="it is sung")
+            continue
+        emotion = emotion_name(_RAVDESS_EMOTIONS[int(match["emotion"]) - 1])
+        level = {"1": "Medium", "2": "High"}[match["level"]]
+        attributes = {
+            "Emotion": emotion,
+            "Gender": "Male" if int(match["actor"]) % 2 else "Female",
+            "Intensity": level if emotion != "Neutral" else None,
+        }
+        yield Metadata(
+            id=path.stem,
+            audio=path.relative_to(root).as_posix(),
+            domain="speech",
+            segments=spoken(_RAVDESS_SENTENCES[int(match["sentence"]) - 1]),
+            attributes=stated(attributes),
+            split="train",
+        )
 
 
 def read_cafe(root: Path) -> Iterator[Metadata | Skipped]:
@@ -308,6 +342,16 @@ EMOTION_ACTED_SOURCES = (
         layout="confirmed",
         cited="CheyneyComputerScience/CREMA-D: README.md, VideoDemographics.csv",
         read=read_crema_d,
+    ),
+    Source(
+        name="ravdess",
+        title="RAVDESS, two sentences in eight emotions by 24 actors",
+        domains=("speech",),
+        licence="CC-BY-NC-SA-4.0",
+        obtain="Zenodo, record 1188976: Audio_Speech_Actors_01-24.zip",
+        layout="confirmed",
+        cited="robertjkeck2/EmoNet: server/data/RAVDESS/README.md",
+        read=read_ravdess,
     ),
     Source(
         name="cafe",

@@ -20,6 +20,12 @@ def make_crema_d(root: Path) -> None:
     record(root, "AudioWAV/1076_MTI_SAD_XX.wav", "AudioWAV/1001_ieo.wav")
 
 
+def make_ravdess(root: Path) -> None:
+    record(root, "Actor_12/03-01-06-01-02-01-12.wav", "Actor_01/03-01-02-02-01-01-01.wav")
+    record(root, "Actor_01/03-01-01-01-01-01-01.wav", "Actor_01/03-02-02-02-01-01-01.wav")
+    record(root, "Actor_01/03-01-09-01-01-01-01.wav")
+
+
 def make_cafe(root: Path) -> None:
     record(root, "Colère/Faible/01-C-1-3.wav", "Neutre/12-N-1-1.wav", "Test/00-N-1-1.wav")
 
@@ -72,6 +78,7 @@ CORPORA = {
         ),
         left={"it is silent": 1, ODD: 1},
     ),
+    "ravdess": Corpus(build=make_ravdess, needed=("**/*.wav",), left={"it is sung": 1, ODD: 1}),
     "cafe": Corpus(build=make_cafe, needed=("**/*.wav",), left={ODD: 1}),
     "emovo": Corpus(build=make_emovo, needed=("**/*.wav",), left={ODD: 1}),
     "emns": Corpus(

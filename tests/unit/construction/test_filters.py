@@ -367,3 +367,34 @@ def test_notes_are_not_looked_for_among_words() -> None:
     for text, misses in (("It is C.", False), ("C# it is", True), ("C'est un tambour", True)):
         completion = replace(asked.completion, text=text)
         assert FILTERS["misses_attribute"].drops(replace(asked, completion=completion)) is misses
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "asks", "drops"),
+    [
+        ("They speak French.", 0, "Language", False),
+        ("French, spoken by a woman.", 0, "Language", False),
+        ("A woman speaks French.", 0, "Language", True),
+        ("A woman speaks French.", 0, "Gender", False),
+        ("As far as I can tell from listening to it, French.", 0, "Language", True),
+        ("They speak Russian.", 0, "Language", True),
+        ("This is the sound of a dog.", 2, "Sound class", False),
+        ("It lasts about 3 seconds.", 0, "Duration", False),
+        ("A woman speaks for 3 seconds.", 0, "Duration", True),
+        ("A drum, the bass drum.", 4, "Instrument", True),
+        ("A bass drum, which is a drum.", 4, "Instrument", False),
+        ("Whatever it is.", 0, "", False),
+        ("I cannot tell.", 6, "Language", False),  # unknown
+    ],
+)
+def test_a_response_must_begin_with_what_was_asked(
+    text: str, number: int, asks: str, drops: bool
+) -> None:
+    assert FILTERS["begins_with_other"].drops(candidate(text, number, asks)) is drops
+
+
+def test_a_recipe_says_how_many_words_are_the_beginning() -> None:
+    late = candidate("I think that this must be French.", asks="Language")
+    assert not FILTERS["begins_with_other"].drops(late)
+    assert FILTERS["begins_with_other"].drops(replace(late, first_words=6))
+    assert not FILTERS["begins_with_other"].drops(replace(late, first_words=7))

@@ -138,6 +138,31 @@ def test_kinds_are_drawn_in_proportion_to_their_weights() -> None:
     assert counts["ask"] / 2000 == pytest.approx(0.75, abs=0.03)  # 3 standard errors
 
 
+@pytest.mark.parametrize("kinds", [{"ask": 4.0, "describe": 1.0}, None])
+def test_attributes_are_drawn_evenly_whatever_their_number_of_prompts(
+    kinds: Mapping[str, float] | None,
+) -> None:
+    asked = {"Language": 12, "Gender": 3, "Duration": 1}
+    pool = [
+        *(
+            Prompt(text=f"{name} {n}", kind="ask", needs=frozenset({name}))
+            for name, count in asked.items()
+            for n in range(count)
+        ),
+        *(Prompt(text=f"{n}", kind="describe") for n in range(4)),
+    ]
+    clip = {"Language": "French", "Gender": "Female"}
+    evenly = PromptPool(pool, kinds, evenly=True)
+    counts = Counter(
+        next(iter(evenly.draw(make_clip(str(n), **clip), count=1, seed=0)[0].needs), "")
+        for n in range(3000)
+    )
+
+    assert counts[""] / 3000 == pytest.approx(0.2, abs=0.03)  # 4 of 20 prompts, or the weight
+    for name in asked:
+        assert counts[name] / 3000 == pytest.approx(0.8 / 3, abs=0.03)
+
+
 def test_without_weights_every_prompt_is_equally_likely() -> None:
     pool = [
         Prompt(text=letter, kind=kind) for letter, kind in zip("abcd", PROMPT_KINDS, strict=False)
