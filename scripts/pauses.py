@@ -102,7 +102,7 @@ def main() -> int:
 
 
 def join(
-    prompts: Sequence[tuple[Path, str]], levels: Sequence[int]
+    prompts: Sequence[tuple[Path, str]], levels: Sequence[int], *, longest: int = LONGEST
 ) -> Iterator[tuple[Samples, str]]:
     """Yield prompts joined to clips, each with its text; the last, shorter one is left out."""
     random = np.random.default_rng(0)
@@ -112,7 +112,7 @@ def join(
         path, text = prompts[number]
         pause = np.zeros(round(random.uniform(*PAUSE_SECONDS) * audio.SAMPLE_RATE), np.float32)
         speech = audio.load_audio(path) * np.float32(10 ** (random.choice(levels) / 20))
-        if sum(map(len, parts)) + len(pause) + len(speech) > LONGEST and parts:
+        if sum(map(len, parts)) + len(pause) + len(speech) > longest and parts:
             yield np.concatenate(parts), " ".join(texts)
             parts, texts = [], []
         parts += [pause, speech] if parts else [speech]

@@ -7,8 +7,9 @@ the root of the unpacked Asterisk packages (`make data`). Whisper was trained on
 its encoder is frozen, so it has not been trained on shorter windows.
 
 Transcription: word error rate over the English prompts of at least three words (those of
-`proof_of_conversion.py`), padded to 30 s, at true length, and at true length followed by some
-seconds of silence. Standard errors are bootstrapped over clips; that of the difference is paired.
+`proof_of_conversion.py`), padded to 30 s, at true length as `tight` windows are transcribed, and at
+true length followed by some silence alone. Standard errors are bootstrapped over clips; that of the
+difference is paired.
 
 Connector: `scores.json` of `desta eval attributes` for two connectors, one trained and evaluated
 with padded windows, the other with tight ones (`desta train ... --set model.window=30s`).
@@ -41,12 +42,14 @@ from desta.progress import progress_bar
 from measure.blocks import origin, replace_block
 from proof_of_conversion import read_prompts
 
-WAYS: tuple[tuple[str, Window, int], ...] = (
-    ("padded to 30 s", "30s", 0),
-    ("true length and 0.5 s of silence (`tight`)", "tight", 0),
-    ("true length and 1.5 s of silence", "tight", 1),
+WAYS: tuple[tuple[str, Window, int, bool], ...] = (
+    ("padded to 30 s", "30s", 0, False),
+    ("true length, a few frames for the silence up to 30 s (`tight`)", "tight", 0, True),
+    ("true length and 0.5 s of silence", "tight", 0, False),
+    ("true length and 1.5 s of silence", "tight", 1, False),
 )
-"""Name, window, seconds of silence after the clip; the others are compared with the first."""
+"""Name, window, seconds of silence after the clip, whether frames stand for the rest of it; the
+others are compared with the first."""
 DRAWS = 2000  # of clips with replacement, for a standard error
 
 
@@ -114,13 +117,13 @@ def compare(whisper: str, clips: Sequence[tuple[Path, str]]) -> list[Row]:
     with progress_bar("transcribe", total=len(WAYS) * len(clips)) as advance:
         for number, (path, text) in enumerate(clips):
             samples = audio.load_audio(path)
-            for way, (name, window, silence) in enumerate(WAYS):
-                hypothesis = transcribe(transcriber, samples, window, silence)
+            for way, (name, *how) in enumerate(WAYS):
+                hypothesis = transcribe(transcriber, samples, *how)
                 errors_by_way[way, number] = count_errors(normalize(text), normalize(hypothesis))
                 advance(name)
     return [
         rate(name, errors, errors_by_way[0], num_words)
-        for (name, _, _), errors in zip(WAYS, errors_by_way, strict=True)
+        for (name, *_), errors in zip(WAYS, errors_by_way, strict=True)
     ]
 
 
@@ -129,13 +132,14 @@ def transcribe(
     samples: NDArray[np.float32],
     window: Window,
     silence: int,
+    until_30s: bool,
 ) -> str:
     """Return the transcription of a clip."""
     mel = MelExtractor(transcriber.encoder.num_mel_bins, window)
     texts = []
     for start, end in audio.split_windows(samples, max_seconds=audio.WINDOW_SECONDS - silence):
         padded = np.pad(samples[start:end], (0, silence * audio.SAMPLE_RATE))
-        encoded = transcriber.encoder(mel([padded]))
+        encoded = transcriber.encoder(mel([padded]), silence=until_30s)
         texts += transcriber.transcribe_frames(
             encoded.last_BTD,
             encoded.mask_BT,

@@ -97,10 +97,17 @@ def models_list(as_json: AsJson = False) -> None:
     from desta.model.hub import zoo
 
     rows = [
-        {"name": m.name, "what": m.summary, "cached": str(zoo.cached(m.name) or "no")}
+        {
+            "name": m.name,
+            "what": m.summary,
+            "wheels": m.wheels,
+            "cached": str(zoo.cached(m.name) or "no"),
+        }
         for m in zoo.list_models()
     ]
     print_rows(rows, as_json)
+    if not as_json:
+        typer.echo(f"\n{zoo.REUPLOADS}")
 
 
 @models_app.command("fetch")
@@ -119,13 +126,24 @@ def models_fetch(
 
 @models_app.command("verify")
 def models_verify(
-    model: Annotated[str, typer.Argument(help="Directory or Hub id of a trained model.")],
+    model: Annotated[
+        str, typer.Argument(help="Directory or Hub id of a trained model, or a small model.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Verify the files of a trained model and print its parts, without loading the backbone."""
+    """Verify the files of a model; of a trained one print its parts, without loading the backbone.
+
+    A small model is one that `desta models list` names.
+    """
     from desta.config import to_plain
+    from desta.model.hub import zoo
     from desta.model.verify import verify
 
+    if model in zoo.ZOO:
+        directory = str(zoo.verify_model(model))
+        whole = {"model": model, "directory": directory}
+        typer.echo(json.dumps(whole) if as_json else f"{model}: {directory} is whole")
+        return
     found = verify(model)
     if as_json:
         typer.echo(json.dumps(to_plain(found)))

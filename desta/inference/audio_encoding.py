@@ -260,18 +260,12 @@ class AudioEncoder:
         if not chosen:
             return []
         transcriber = self._transcriber()
-        if transcriber.window != self._model.config.window or transcriber.encoder is not (
-            self._model.encoder
-        ):
+        shared = transcriber.window == self._model.config.window == "30s"
+        if not shared or transcriber.encoder is not self._model.encoder:
             texts = transcriber.transcribe([windows[i] for i in chosen], language=self._language)
-        else:
-            mask_BT = None if encoded.mask_BT is None else encoded.mask_BT[chosen]
-            seconds = [len(windows[i]) / audio.SAMPLE_RATE for i in chosen]
+        else:  # one pass of the encoder serves both
             texts = transcriber.transcribe_frames(
-                encoded.last_BTD[chosen],
-                mask_BT,
-                language=self._language,
-                seconds=seconds if transcriber.window == "tight" else None,
+                encoded.last_BTD[chosen], None, language=self._language
             )
         if not self._read_again:
             return texts

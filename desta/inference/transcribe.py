@@ -159,8 +159,8 @@ class Transcriber:
                 )
         texts: list[str] = []
         for start in range(0, len(windows), BATCH_SIZE):
-            encoded = self.encoder(self._mel(windows[start : start + BATCH_SIZE]))
             tight = self.window == "tight"
+            encoded = self.encoder(self._mel(windows[start : start + BATCH_SIZE]), silence=tight)
             seconds = [len(window) / SAMPLE_RATE for window in windows[start : start + BATCH_SIZE]]
             texts += self.transcribe_frames(
                 encoded.last_BTD,
@@ -183,7 +183,7 @@ class Transcriber:
 
         Args:
             frames_BTD: output of the encoder after its final LayerNorm.
-            mask_BT: True at frames of the clip, False at padding; None if there is no padding.
+            mask_BT: that of `Encoded`.
             language: as in `transcribe`.
             seconds: true lengths of tight windows, in which the decoder may miss the end and repeat
                 the text; repetitions are cut. None for windows of 30 s.

@@ -189,7 +189,7 @@ def test_tight_windows_are_held_against_padded_ones(
 
     assert "| padded to 30 s | 100.00% ± 0.00% | - |" in page.read_text()  # it says nothing
     assert (
-        "| true length and 0.5 s of silence (`tight`) | 100.00% ± 0.00% | +0.00% ± 0.00% |"
+        "| true length and 0.5 s of silence | 100.00% ± 0.00% | +0.00% ± 0.00% |"
         in page.read_text()
     )
     assert "| Language, held-out | 87.5% ± 2.0% | 87.5% ± 2.0% |" in capsys.readouterr().out

@@ -1,15 +1,24 @@
-"""Llama models and tokenizers in GGUF files, as written by llama.cpp."""
+"""Llama and Qwen2 models and their tokenizers in GGUF files, as written by llama.cpp."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import gguf
-from transformers import LlamaForCausalLM
+from gguf import GGMLQuantizationType
+from gguf.quants import quantize
+from transformers import LlamaForCausalLM, Qwen2ForCausalLM
+
+ARCHITECTURES = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2}
+TABLE_TYPES = {
+    "token_embd.weight": GGMLQuantizationType.Q5_0,
+    "output.weight": GGMLQuantizationType.Q8_0,
+}
+"""How llama.cpp rounds an embedding table and the head that is the same matrix."""
 
 
 def write_gguf(
     path: Path,
-    model: LlamaForCausalLM,
+    model: LlamaForCausalLM | Qwen2ForCausalLM,
     tokens: Sequence[str],
     *,
     merges: Sequence[str],
@@ -17,6 +26,8 @@ def write_gguf(
     template: str,
     unknown: int | None = None,
     pre: str = "smollm",
+    kinds: Mapping[str, int] | None = None,
+    types: Mapping[str, GGMLQuantizationType] | None = None,
 ) -> None:
     """Write a model and its tokenizer.
 
@@ -29,9 +40,12 @@ def write_gguf(
         template: chat template.
         unknown: id of the unknown token.
         pre: llama.cpp's name of the pre-tokenizer.
+        kinds: types of tokens that are neither normal nor special.
+        types: how tensors are quantized, by their names in GGUF; others are stored in float32. A
+            head that is tied is stored if it is named.
     """
-    config = model.config
-    writer = gguf.GGUFWriter(path, "llama")
+    config, kinds, types = model.config, kinds or {}, types or {}
+    writer = gguf.GGUFWriter(path, config.model_type)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -44,7 +58,7 @@ def write_gguf(
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in control else 1 for token in tokens])
+    writer.add_token_types([3 if t in control else kinds.get(t, 1) for t in tokens])
     writer.add_token_merges(merges)
     writer.add_bos_token_id(config.bos_token_id)
     writer.add_eos_token_id(config.eos_token_id)
@@ -52,19 +66,27 @@ def write_gguf(
     if unknown is not None:
         writer.add_unk_token_id(unknown)
     writer.add_chat_template(template)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    architecture = ARCHITECTURES[config.model_type]
+    names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
     heads = {
         "q_proj.weight": config.num_attention_heads,
         "k_proj.weight": config.num_key_value_heads,
     }
-    for name, value in model.state_dict().items():
-        if name == "lm_head.weight" and config.tie_word_embeddings:
+    for source, value in model.state_dict().items():
+        name = names.get_name(source, (".weight", ".bias"))
+        assert name is not None
+        if name == "output.weight" and config.tie_word_embeddings and name not in types:
             continue
         for end, count in heads.items():
-            if name.endswith(end):  # (half, pair) -> (pair, half), head by head
+            if config.model_type == "llama" and source.endswith(end):
+                # (half, pair) -> (pair, half), head by head
                 parts = value.view(count, 2, -1, value.shape[1])
                 value = parts.transpose(1, 2).reshape(value.shape)
-        writer.add_tensor(names.get_name(name, (".weight",)), value.contiguous().numpy())
+        stored = value.contiguous().numpy()
+        if name in types:
+            writer.add_tensor(name, quantize(stored, types[name]), raw_dtype=types[name])
+        else:
+            writer.add_tensor(name, stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -220,6 +220,7 @@ def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> 
         "demo/text.yaml": TextData,
     }
     folder = Path(__file__).parents[2] / "recipes"
+    kinds |= {f"backbones/{p.name}": TrainConfig for p in folder.glob("backbones/*.yaml")}
     assert {p.relative_to(folder).as_posix() for p in folder.rglob("*.yaml")} == {*kinds, *data}
     for name, kind in kinds.items():
         load_recipe(folder / name, kind)

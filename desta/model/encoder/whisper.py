@@ -5,7 +5,7 @@ the final LayerNorm, as in the published code.
 
 Shape suffixes:
     B windows   M mel bins   F mel frames (100 a second)   T encoder frames (50 a second)
-    L target layers   D encoder width   H heads   K head width
+    L target layers   D encoder width   H heads   K head width   S frames that stand for silence
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,11 @@ from transformers import WhisperConfig
 from desta.model.config import Window
 from desta.model.encoder.mel import Mel, MelExtractor
 
+SILENT_FRAMES = 64
+"""Frames that stand for the silence between a tight window and 30 s (docs/decisions/0041)."""
+_GOLDEN = (5**0.5 - 1) / 2
+_BORDER = 2  # last frames of a tight window: their convolutions see the end of it
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -29,7 +34,8 @@ class Encoded:
     last_BTD: Tensor
     """Output of the encoder after its final LayerNorm: the input of Whisper's decoder."""
     mask_BT: Tensor | None
-    """True at frames of the clip, False at padding; None if there is no padding."""
+    """True at frames of the clip, False at padding; None if there is no padding. A term added to
+    the scores of attention if some frames stand for several."""
 
 
 class _Attention(nn.Module):
@@ -98,8 +104,14 @@ class WhisperEncoder(nn.Module):
         return MelExtractor(self.num_mel_bins, window)
 
     @torch.no_grad()
-    def forward(self, mel: Mel) -> Encoded:
-        """Encode a batch of windows; padding changes no frame of any window."""
+    def forward(self, mel: Mel, *, silence: bool = False) -> Encoded:
+        """Encode a batch of windows; padding changes no frame of any window.
+
+        Args:
+            mel: spectrograms.
+            silence: append `SILENT_FRAMES` to tight windows, which stand for the silence up to
+                30 s, so that a window is read as if it were padded.
+        """
         weight = self.conv1.weight
         x_BDF = functional.gelu(self.conv1(mel.features_BMF.to(weight.device, weight.dtype)))
         mask_BT = None
@@ -114,7 +126,10 @@ class WhisperEncoder(nn.Module):
             if bool(mask_BT.all()):
                 mask_BT = None  # attention is fastest without a mask
         x_BTD = functional.gelu(self.conv2(x_BDF)).transpose(1, 2)
-        x_BTD = x_BTD + self.embed_positions.weight[: x_BTD.shape[1]]
+        if silence and mel.num_frames_B is not None:
+            x_BTD, mask_BT = self._until_30s(x_BTD, num_outputs_B)
+        else:
+            x_BTD = x_BTD + self.embed_positions.weight[: x_BTD.shape[1]]
 
         mask_B11T = None if mask_BT is None else mask_BT[:, None, None]
         taken = []
@@ -123,3 +138,36 @@ class WhisperEncoder(nn.Module):
             if index in self.target_layers:
                 taken.append(x_BTD)
         return Encoded(torch.stack(taken), self.layer_norm(x_BTD), mask_BT)
+
+    def _until_30s(self, x_BTD: Tensor, num_frames_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Add positions, append frames of the silence that follows, and weigh all frames.
+
+        A silent frame stands for its share of the silence: the logarithm of that number is added to
+        its scores. Their positions are not even: the waves of the embeddings would fall into step.
+
+        Args:
+            x_BTD: outputs of the convolutions.
+            num_frames_B: lengths of the windows, the silence at their end included.
+
+        Returns:
+            Frames (B, T + S, D), and what is added to their scores (B, T + S).
+        """
+        positions = self.embed_positions.weight
+        num_frames_B = torch.where(
+            num_frames_B < len(positions), num_frames_B - _BORDER, num_frames_B
+        )
+        rest_B = len(positions) - num_frames_B
+        numbers_S = torch.arange(SILENT_FRAMES, device=x_BTD.device, dtype=torch.float64)
+        places_S = (numbers_S + numbers_S * _GOLDEN % 1) / SILENT_FRAMES
+        index_BS = num_frames_B[:, None] + (places_S * rest_B[:, None]).long()
+        silent_BD = x_BTD[torch.arange(len(x_BTD)), num_frames_B - 1]
+        silent_BSD = silent_BD[:, None] + positions[index_BS.clamp(max=len(positions) - 1)]
+        frames_BTD = torch.cat([x_BTD + positions[: x_BTD.shape[1]], silent_BSD], dim=1)
+
+        beyond_BT = torch.arange(x_BTD.shape[1], device=x_BTD.device) >= num_frames_B[:, None]
+        scores_BT = torch.zeros_like(beyond_BT, dtype=x_BTD.dtype).masked_fill(
+            beyond_BT, -torch.inf
+        )
+        share_B = (rest_B / SILENT_FRAMES).log().to(x_BTD.dtype)  # -inf where nothing follows
+        scores_BS = share_B[:, None].expand(-1, SILENT_FRAMES)
+        return frames_BTD, torch.cat([scores_BT, scores_BS], dim=1)

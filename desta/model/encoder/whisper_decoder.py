@@ -27,7 +27,7 @@ class DecoderState:
     frames: list[_KeysValues]
     """Keys and values of the encoder frames, for each layer."""
     mask_B11T: Tensor | None
-    """True at frames, False at padding; None if there is no padding."""
+    """True at frames, False at padding, or a term added to the scores; None if all are equal."""
     tokens: list[_KeysValues] = field(default_factory=list)
     """Keys and values of the tokens so far, for each layer; empty before the first."""
 
@@ -73,8 +73,10 @@ def _attend_once(
 ) -> Tensor:
     """Attend from one position without PyTorch's kernel, which can take eight times as long."""
     scores_BH1T = q_BH1K * q_BH1K.shape[-1] ** -0.5 @ k_BHTK.transpose(2, 3)
-    if mask_B11T is not None:
+    if mask_B11T is not None and mask_B11T.dtype == torch.bool:
         scores_BH1T.masked_fill_(~mask_B11T, -torch.inf)
+    elif mask_B11T is not None:
+        scores_BH1T += mask_B11T
     return scores_BH1T.softmax(dim=-1) @ v_BHTK
 
 
@@ -127,8 +129,14 @@ class WhisperDecoder(nn.Module):
 
     @torch.no_grad()
     def start(self, frames_BTD: Tensor, mask_BT: Tensor | None) -> DecoderState:
-        """Return the state for encoder frames (after the final LayerNorm); mask True at frames."""
-        frames_BTD = frames_BTD.to(self.layer_norm.weight.dtype)
+        """Return the state for encoder frames (after the final LayerNorm).
+
+        `mask_BT` is that of `Encoded`.
+        """
+        dtype = self.layer_norm.weight.dtype
+        frames_BTD = frames_BTD.to(dtype)
+        if mask_BT is not None and mask_BT.dtype != torch.bool:
+            mask_BT = mask_BT.to(dtype)
         frames = []
         for layer in self.layers:
             assert isinstance(layer, _Layer)

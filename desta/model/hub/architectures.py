@@ -33,29 +33,33 @@ def _whisper(dim: int, layers: int, heads: int, **overrides: Any) -> WhisperConf
     return WhisperConfig(**sizes | overrides)
 
 
-_LLAMA31_ROPE = {
-    "rope_type": "llama3",
-    "rope_theta": 500000.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 8192,
-}
-
-
-def _llama31_8b() -> LlamaConfig:
+def _llama3(
+    hidden: int, ffn: int, layers: int, heads: int, *, rope_factor: float, tied: bool
+) -> LlamaConfig:
+    """Return a Llama 3.1 or 3.2, which differ in how far positions are stretched."""
     return LlamaConfig(
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
+        hidden_size=hidden,
+        intermediate_size=ffn,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
         num_key_value_heads=8,
         vocab_size=128256,
         max_position_embeddings=131072,
         rms_norm_eps=1e-5,
-        rope_parameters=_LLAMA31_ROPE,
-        tie_word_embeddings=False,
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 500000.0,
+            "factor": rope_factor,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        },
+        tie_word_embeddings=tied,
     )
+
+
+def _llama31_8b() -> LlamaConfig:
+    return _llama3(4096, 14336, 32, 32, rope_factor=8.0, tied=False)
 
 
 def smollm2_135m() -> LlamaConfig:
@@ -77,18 +81,27 @@ def smollm2_135m() -> LlamaConfig:
     )
 
 
-def _qwen25_7b() -> Qwen2Config:
+def _qwen25(
+    hidden: int,
+    ffn: int,
+    layers: int,
+    heads: int,
+    keys: int,
+    *,
+    vocabulary: int = 151936,
+    tied: bool = True,
+) -> Qwen2Config:
     return Qwen2Config(
-        hidden_size=3584,
-        intermediate_size=18944,
-        num_hidden_layers=28,
-        num_attention_heads=28,
-        num_key_value_heads=4,
-        vocab_size=152064,
+        hidden_size=hidden,
+        intermediate_size=ffn,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=keys,
+        vocab_size=vocabulary,
         max_position_embeddings=32768,
         rms_norm_eps=1e-6,
         rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
     )
 
 
@@ -125,8 +138,20 @@ ARCHITECTURES = {
     "microsoft/wavlm-base-plus": WavLMConfig,
     "meta-llama/Llama-3.1-8B-Instruct": _llama31_8b,
     "DeSTA-ntu/Llama-3.1-8B-Instruct": _llama31_8b,
+    "meta-llama/Llama-3.2-1B-Instruct": lambda: _llama3(
+        2048, 8192, 16, 32, rope_factor=32.0, tied=True
+    ),
+    "meta-llama/Llama-3.2-3B-Instruct": lambda: _llama3(
+        3072, 8192, 28, 24, rope_factor=32.0, tied=True
+    ),
     "HuggingFaceTB/SmolLM2-135M-Instruct": smollm2_135m,
-    "Qwen/Qwen2.5-7B-Instruct": _qwen25_7b,
+    "Qwen/Qwen2.5-Coder-0.5B-Instruct": lambda: _qwen25(896, 4864, 24, 14, 2),
+    "Qwen/Qwen2.5-0.5B-Instruct": lambda: _qwen25(896, 4864, 24, 14, 2),
+    "Qwen/Qwen2.5-1.5B-Instruct": lambda: _qwen25(1536, 8960, 28, 12, 2),
+    "Qwen/Qwen2.5-3B-Instruct": lambda: _qwen25(2048, 11008, 36, 16, 2),
+    "Qwen/Qwen2.5-7B-Instruct": lambda: _qwen25(
+        3584, 18944, 28, 28, 4, vocabulary=152064, tied=False
+    ),
     "Qwen/Qwen3-8B": _qwen3_8b,
 }
 """Model id -> function that returns its configuration."""

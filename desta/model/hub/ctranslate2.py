@@ -1,12 +1,7 @@
-"""Conversion of weights of other runtimes to Hugging Face directories.
-
-Two formats, each for the one architecture that the zoo needs:
-
-    CTranslate2 (`model.bin`, binary version 6)   Whisper
-    GGUF (any quantization of `gguf`)               Llama with a byte-level BPE tokenizer
+"""Conversion of Whisper from CTranslate2 (`model.bin`, binary version 6).
 
 A converted directory holds what `save_pretrained` writes: safetensors, tokenizer, generation
-config and, for Whisper, the feature extractor.
+config and the feature extractor.
 """
 
 import json
@@ -19,16 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gguf import GGUFReader
-from gguf.quants import dequantize
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import (
     GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -36,6 +25,7 @@ from transformers import (
 )
 
 from desta.errors import CheckpointError
+from desta.model.hub.weights import fill
 
 _CT2_VERSION = 6
 _CT2_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
@@ -67,23 +57,6 @@ _WHISPER_PARAMETERS = {
     "beta": "bias",
     "encodings": "weight",
 }
-_LLAMA_OUTER = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-}
-_LLAMA_LAYER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-_CONTROL_TOKEN = 3  # `tokenizer.ggml.token_type` of GGUF
 
 
 def convert_whisper(originals: Path, target: Path) -> None:
@@ -206,7 +179,7 @@ def whisper_from_ctranslate2(tensors: Mapping[str, Tensor]) -> WhisperForConditi
         raise CheckpointError(
             f"the CTranslate2 model lacks the tensor {error}", fix="convert a Whisper model"
         ) from error
-    return _fill(WhisperForConditionalGeneration, config, state)
+    return fill(WhisperForConditionalGeneration, config, state)
 
 
 def _whisper_modules(path: str) -> tuple[str, ...]:
@@ -244,124 +217,3 @@ def _generation_config(tokenizer: Any, settings: Mapping[str, Any]) -> Generatio
         max_length=448,
         return_timestamps=False,
     )
-
-
-def convert_llama(file: Path, target: Path) -> None:
-    """Convert a GGUF file to a Llama directory with dequantized weights, in float32.
-
-    float32 because a dequantized weight (scale times level plus offset) does not fit the eight
-    bits of bfloat16's mantissa, and greedy text changes when it is rounded
-    (`scripts/proof_of_conversion.py`).
-
-    Raises:
-        CheckpointError: the file is not a Llama model with the tokenizer of SmolLM.
-    """
-    reader = GGUFReader(file)
-    fields = {name: field.contents() for name, field in reader.fields.items()}
-    found = [fields.get(k) for k in ("general.architecture", "tokenizer.ggml.pre")]
-    if found != ["llama", "smollm"]:
-        raise CheckpointError(
-            f"{file} holds {found[0]} with tokenizer {found[1]}, not llama with smollm",
-            fix="convert SmolLM or SmolLM2",
-        )
-    tensors = {
-        t.name: torch.from_numpy(np.array(dequantize(t.data, t.tensor_type)))
-        for t in reader.tensors
-    }
-    llama_from_gguf(fields, tensors).save_pretrained(target)
-    tokenizer_from_gguf(fields).save_pretrained(target)
-
-
-def llama_from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LlamaForCausalLM:
-    """Build Llama from the metadata and the dequantized tensors of a GGUF file.
-
-    Raises:
-        CheckpointError: a tensor is missing, unknown or of a wrong shape.
-    """
-    heads = fields["llama.attention.head_count"]
-    keys = fields["llama.attention.head_count_kv"]
-    config = LlamaConfig(
-        vocab_size=len(fields["tokenizer.ggml.tokens"]),
-        hidden_size=fields["llama.embedding_length"],
-        intermediate_size=fields["llama.feed_forward_length"],
-        num_hidden_layers=fields["llama.block_count"],
-        num_attention_heads=heads,
-        num_key_value_heads=keys,
-        max_position_embeddings=fields["llama.context_length"],
-        rms_norm_eps=fields["llama.attention.layer_norm_rms_epsilon"],
-        rope_parameters={"rope_type": "default", "rope_theta": fields["llama.rope.freq_base"]},
-        tie_word_embeddings="output.weight" not in tensors,
-        bos_token_id=fields["tokenizer.ggml.bos_token_id"],
-        eos_token_id=fields["tokenizer.ggml.eos_token_id"],
-        pad_token_id=fields["tokenizer.ggml.padding_token_id"],
-    )
-    state = {}
-    for name, value in tensors.items():
-        path = name.removesuffix(".weight")
-        if match := re.fullmatch(r"blk\.(\d+)\.(\w+)", path):
-            module = _LLAMA_LAYER.get(match[2])
-            target = f"model.layers.{match[1]}.{module}" if module else None
-        else:
-            target = _LLAMA_OUTER.get(path)
-        if target is None:
-            raise CheckpointError(f'Llama has no tensor "{name}"', fix="convert another model")
-        if path.endswith(("attn_q", "attn_k")):
-            value = _halves_from_pairs(value, heads if path.endswith("q") else keys)
-        state[f"{target}.weight"] = value
-    if config.tie_word_embeddings:
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    return _fill(LlamaForCausalLM, config, state)
-
-
-def _halves_from_pairs(weight: Tensor, heads: int) -> Tensor:
-    """Reorder each head's rows: GGUF rotates adjacent rows, transformers the halves of a head."""
-    rows, columns = weight.shape
-    pairs = weight.view(heads, rows // heads // 2, 2, columns)
-    return pairs.transpose(1, 2).reshape(rows, columns)
-
-
-def tokenizer_from_gguf(fields: Mapping[str, Any]) -> PreTrainedTokenizerFast:
-    """Build SmolLM's tokenizer (byte-level BPE, digits one by one) from GGUF metadata."""
-    tokens = fields["tokenizer.ggml.tokens"]
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
-    backend = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    backend.decoder = decoders.ByteLevel()
-    kinds = fields["tokenizer.ggml.token_type"]
-    control = [t for t, kind in zip(tokens, kinds, strict=True) if kind == _CONTROL_TOKEN]
-
-    def named(role: str) -> str:
-        return str(tokens[fields[f"tokenizer.ggml.{role}_token_id"]])
-
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        bos_token=named("bos"),
-        eos_token=named("eos"),
-        unk_token=named("unknown"),
-        pad_token=named("padding"),
-        extra_special_tokens=control,
-        chat_template=fields["tokenizer.chat_template"],
-        model_max_length=fields["llama.context_length"],
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def _fill(kind: type[PreTrainedModel], config: Any, state: Mapping[str, Tensor]) -> Any:
-    """Build a model around the tensors of `state`, which must be all of its tensors."""
-    with torch.device("meta"):
-        model = kind(config)
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in state.items()}
-    if wrong := sorted(dict(expected.items() ^ given.items())):
-        raise CheckpointError(
-            f"{len(wrong)} tensors are missing or of another shape: {', '.join(wrong[:10])}",
-            fix="convert a complete model",
-        )
-    model.load_state_dict(state, assign=True)
-    model.tie_weights()
-    return model.train(False)

@@ -1,39 +1,17 @@
-"""Models converted from other layouts: CTranslate2 and GGUF, there and back."""
+"""Whisper converted to CTranslate2 and back."""
 
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    WhisperConfig,
-    WhisperForConditionalGeneration,
-)
+from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from desta.errors import CheckpointError
-from desta.model.hub.conversion import convert_llama, read_ctranslate2, whisper_from_ctranslate2
-from support.llamas import write_gguf
-
-CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-TEMPLATE = (
-    "{% for m in messages %}"
-    "{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-)
-TOKENIZER: dict[str, Any] = {
-    "merges": ["h e", "Ġ w"],
-    "control": CONTROL,
-    "template": TEMPLATE,
-    "unknown": 0,
-}
+from desta.model.hub.ctranslate2 import read_ctranslate2, whisper_from_ctranslate2
 
 
 def write_ctranslate2(
@@ -191,78 +169,3 @@ def test_missing_and_unknown_tensors_are_named(ct2_tensors: dict[str, Tensor]) -
         whisper_from_ctranslate2({k: v for k, v in ct2_tensors.items() if "num_heads" not in k})
     with pytest.raises(CheckpointError, match="encoder/conv3/weight"):
         whisper_from_ctranslate2({**ct2_tensors, "encoder/conv3/weight": torch.ones(1, 1)})
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[LlamaForCausalLM, Path]:
-    """A tiny Llama, and the GGUF file of it."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    tokens = [*CONTROL, *sorted(ByteLevel.alphabet()), "he", "Ġw"]
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokens),
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=64,
-            rope_parameters={"rope_type": "default", "rope_theta": 5000.0},
-            rms_norm_eps=1e-4,
-            tie_word_embeddings=True,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=2,
-        )
-    ).eval()
-    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    write_gguf(path, model, tokens, **TOKENIZER)
-    return model, path
-
-
-def test_llama_survives_gguf_and_back(llama: tuple[LlamaForCausalLM, Path], tmp_path: Path) -> None:
-    model, file = llama
-    ids = torch.randint(3, 200, (2, 9))
-
-    convert_llama(file, tmp_path)
-    back = AutoModelForCausalLM.from_pretrained(tmp_path)
-
-    assert back.dtype == torch.float32
-    assert (back.generation_config.eos_token_id, back.generation_config.pad_token_id) == (2, 2)
-    with torch.no_grad():
-        torch.testing.assert_close(back(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-6)
-
-
-def test_a_tokenizer_from_gguf_works_after_being_saved(
-    llama: tuple[LlamaForCausalLM, Path], tmp_path: Path
-) -> None:
-    convert_llama(llama[1], tmp_path)
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
-
-    text = "he  was 123,\n\tGrüße 😀 "
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert "he" in tokenizer.tokenize("he was")
-    assert "Ġw" in tokenizer.tokenize("he was")
-    assert set(tokenizer.all_special_tokens) == set(CONTROL)
-    assert tokenizer.unk_token == CONTROL[0]
-    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|im_end|>")
-    assert tokenizer.encode("<|im_end|>") == [2]
-    assert tokenizer.decode([2], skip_special_tokens=True) == ""
-    chat = [{"role": "user", "content": "he"}]
-    assert (
-        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        == "<|im_start|>user\nhe<|im_end|>\n<|im_start|>assistant\n"
-    )
-
-
-def test_a_gguf_with_another_tokenizer_is_refused(
-    llama: tuple[LlamaForCausalLM, Path], tmp_path: Path
-) -> None:
-    model, _ = llama
-    tokens = [*CONTROL, *map(str, range(model.config.vocab_size - len(CONTROL)))]
-    write_gguf(tmp_path / "other.gguf", model, tokens, **TOKENIZER, pre="llama-bpe")
-
-    with pytest.raises(CheckpointError, match="llama-bpe"):
-        convert_llama(tmp_path / "other.gguf", tmp_path / "converted")
