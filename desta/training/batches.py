@@ -15,13 +15,17 @@ from desta.audio import SAMPLE_RATE
 from desta.data.batching import Batch, collate, collate_packed, num_shared, similar_lengths
 from desta.data.dataset import Cut, Example, ExampleReader, PairDataset, SkippedPair
 from desta.data.layout import Layout, Span, Tokens
-from desta.data.sampling import BucketSampler, Position
+from desta.data.sampling import BucketSampler, ClipSampler, Position
+from desta.data.trees import Tree, join
 from desta.model.checkpoint import Loaded
 from desta.records import AudioTextPair
 from desta.training.config import DataConfig
 
 SILENCE = np.zeros(SAMPLE_RATE // 10, dtype=np.float32)
 """What is heard, to no effect, where a batch has no clip."""
+
+Group = Sequence[AudioTextPair | SkippedPair]
+"""Pairs about one clip that are read as one sequence; mostly a single pair."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class MicroBatch:
     batch: Batch
     mels: list[Any]
     """What the encoder reads: groups of windows, in the order of the places."""
-    pairs: list[AudioTextPair]
-    """Usable ones, in the order of the sequences."""
+    groups: list[list[AudioTextPair]]
+    """Usable pairs, in the order of the sequences."""
     cut: list[Cut]
     """Parts of pairs that were left out."""
     skipped: list[SkippedPair]
@@ -41,22 +45,23 @@ class MicroBatch:
     """Tokens that the backbone reads once for all rows."""
 
     @property
+    def pairs(self) -> list[AudioTextPair]:
+        """Usable pairs of all groups."""
+        return [pair for group in self.groups for pair in group]
+
+    @property
     def num_pairs(self) -> int:
         """Usable ones."""
-        return len(self.pairs)
+        return sum(map(len, self.groups))
 
     def inputs(self) -> dict[str, Any]:
         """Return the arguments of `DestaModel.forward`."""
-        batch = self.batch
-        is_packed = batch.position_ids_BS is not None
         return {
             "mels": self.mels,
-            "input_ids_BS": batch.input_ids_BS,
-            "attention_mask_BS": None if is_packed else batch.attention_mask_BS,
-            "places_P2": batch.places_P2,
-            "labels_BS": batch.labels_BS,
-            "position_ids_BS": batch.position_ids_BS,
+            "input_ids_BS": self.batch.input_ids_BS,
+            "places_P2": self.batch.places_P2,
             "num_shared": self.num_shared,
+            **self.batch.targets(),
         }
 
 
@@ -76,22 +81,23 @@ class Collator:
         self.group_windows = config.group_windows and loaded.model.config.window == "tight"
         self.longest_shareable = loaded.model.longest_shareable if config.share_prefix else 0
 
-    def __call__(self, pairs: Sequence[AudioTextPair | SkippedPair]) -> MicroBatch:
+    def __call__(self, groups: Sequence[Group]) -> MicroBatch:
         """Read the audio of the pairs and join them into one batch.
 
         Where none is usable the batch holds no label: the processes of a run go in step.
         """
-        read = [self.reader.read(pair) for pair in pairs]
-        examples = [r for r in read if isinstance(r, Example)]
-        skipped = [r for r in read if isinstance(r, SkippedPair)]
+        read = [self.reader.read_all(group) for group in groups]
+        found = [[r for r in group if isinstance(r, Example)] for group in read]
+        usable = [group for group in found if group]
+        joined = [join([e.tokens for e in group], [e.windows for e in group]) for group in usable]
         return replace(
             self._join(
-                [example.tokens for example in examples] or [self._nothing()],
-                [window for example in examples for window in example.windows],
+                [sequence for sequence, _ in joined] or [self._nothing()],
+                [window for _, windows in joined for window in windows],
             ),
-            pairs=[example.pair for example in examples],
-            cut=[part for example in examples for part in example.cut],
-            skipped=skipped,
+            groups=[[example.pair for example in group] for group in usable],
+            cut=[part for group in usable for example in group for part in example.cut],
+            skipped=[r for group in read for r in group if isinstance(r, SkippedPair)],
         )
 
     def silence(self) -> MicroBatch:
@@ -104,7 +110,9 @@ class Collator:
         )
         return self._join([tokens], [SILENCE])
 
-    def _join(self, sequences: list[Tokens], windows: list[NDArray[np.float32]]) -> MicroBatch:
+    def _join(
+        self, sequences: Sequence[Tokens | Tree], windows: list[NDArray[np.float32]]
+    ) -> MicroBatch:
         """Lay sequences side by side, or packed, with the sounds in them."""
         batch = (
             collate_packed(sequences)
@@ -121,7 +129,7 @@ class Collator:
         return MicroBatch(
             batch,
             mels,
-            pairs=[],
+            groups=[],
             cut=[],
             skipped=[],
             num_shared=num_shared(sequences) if can_share else 0,
@@ -150,29 +158,56 @@ def stream(
 
     The processes share one stream: of every `num_processes` batches, each takes its own.
     """
-    sampler = BucketSampler(
-        len(rows),
-        lambda row: collator.reader.length(rows[row]),
-        token_budget=config.token_budget,
-        chunk_rows=config.chunk_rows,
-        packing=config.packing,
-        seed=seed,
-    )
     positions: deque[Position] = deque()
 
-    def own_batches() -> Iterator[list[int]]:
-        batches = sampler.batches(start)
+    def own_batches() -> Iterator[list[list[int]]]:
+        batches = _batches(config, rows, collator, start=start, seed=seed)
         while True:
             turn = list(islice(batches, num_processes))
             positions.append(turn[-1][1])
             yield turn[process][0]
 
     loader: DataLoader[Any] = DataLoader(
-        rows,  # type: ignore[arg-type]  # has __getitem__ and __len__
-        batch_sampler=own_batches(),  # type: ignore[arg-type]  # any iterable of rows will do
+        _Groups(rows),  # type: ignore[arg-type]  # has __getitem__ and __len__
+        batch_sampler=own_batches(),  # type: ignore[arg-type]  # any iterable of groups will do
         collate_fn=collator,
         num_workers=config.num_workers,
         generator=torch.Generator().manual_seed(0),  # not the one that dropout draws from
     )
     for micro_batch in loader:
         yield micro_batch, positions.popleft()
+
+
+def _batches(
+    config: DataConfig, rows: PairDataset, collator: Collator, *, start: Position, seed: int
+) -> Iterator[tuple[list[list[int]], Position]]:
+    """Yield the groups of rows of every micro-batch, each with the position after it."""
+    options: dict[str, Any] = {
+        "token_budget": config.token_budget,
+        "chunk_rows": config.chunk_rows,
+        "packing": config.packing,
+        "seed": seed,
+    }
+    if config.questions_per_clip > 1:
+        yield from ClipSampler(
+            rows.clip_numbers(collator.layout.locator),
+            lambda group: collator.reader.length(*(rows[row] for row in group)),
+            rows_per_clip=config.questions_per_clip,
+            **options,
+        ).batches(start)
+    alone = BucketSampler(len(rows), lambda row: collator.reader.length(rows[row]), **options)
+    for batch, position in alone.batches(start):
+        yield [[row] for row in batch], position
+
+
+class _Groups:
+    """Random access to several rows at once."""
+
+    def __init__(self, rows: PairDataset) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, group: list[int]) -> Group:
+        return [self._rows[row] for row in group]

@@ -49,7 +49,7 @@ def without_faulty(
         return None
     faulty = []
     for place in range(processes.most(accelerator, len(pairs))):
-        alone = collator([pairs[place]]) if place < len(pairs) else silence
+        alone = collator([[pairs[place]]]) if place < len(pairs) else silence
         faulty.append(not _is_number(model, alone, accelerator, parameters))
     if not processes.most(accelerator, sum(faulty)):
         return None
@@ -70,10 +70,11 @@ def _split(collator: Collator, batch: MicroBatch, faulty: Sequence[bool]) -> Mic
     """Return a micro-batch without its faulty pairs, which are skipped."""
     if not any(faulty):
         return batch
-    both = list(zip(batch.pairs, faulty, strict=True))
-    lost = [SkippedPair(pair.id, NO_LOSS) for pair, is_faulty in both if is_faulty]
-    kept = collator([pair for pair, is_faulty in both if not is_faulty])
-    return replace(kept, skipped=[*batch.skipped, *kept.skipped, *lost])
+    lost = [p for p, is_faulty in zip(batch.pairs, faulty, strict=True) if is_faulty]
+    rest = iter(faulty)
+    kept = collator([[pair for pair in group if not next(rest)] for group in batch.groups])
+    skipped = [SkippedPair(pair.id, NO_LOSS) for pair in lost]
+    return replace(kept, skipped=[*batch.skipped, *kept.skipped, *skipped])
 
 
 def _is_number(
