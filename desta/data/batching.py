@@ -5,6 +5,7 @@ Shape suffixes: B sequences   S positions   P audio tokens of all sequences
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class Batch:
         """Number of positions with loss."""
         return int((self.labels_BS != NO_LABEL).sum())
 
-    def targets(self) -> dict[str, Tensor | None]:
+    def targets(self) -> dict[str, Any]:
         """Return the arguments of `DestaModel.loss_sum` beside the embeddings."""
         # transformers finds the borders of packed rows where there is no mask.
         is_packed = self.position_ids_BS is not None and self.branches_BS is None

@@ -39,7 +39,7 @@ class Sampler(ABC, Generic[Item]):
         seed: int = 0,
     ) -> None:
         self.num_rows = num_rows
-        self.length = length
+        self.length: Callable[[Item], int] = length
         self.token_budget = token_budget
         self.chunk_rows = chunk_rows
         self.packing = packing
