@@ -10,6 +10,7 @@
   prompt    the system prompt once in every    what all rows of a batch begin with once, without
             row, with gradient                 gradient (common beginning read once)
   batches   12 pairs in random order           pairs of similar length, up to 2,048 tokens
+  clips     once for each of four questions    once for all of them (questions_per_clip)
   words     silero and transformers'           the same, with the language found in the pass that
             `generate`, as they come           writes (language and text from one pass)
   encoder   for the language, for the words    once in each window

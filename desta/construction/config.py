@@ -31,6 +31,8 @@ class ClipsConfig:
     per_value: Mapping[str, int] = field(default_factory=dict)
     """Attribute -> limit of clips per value, drawn by seed."""
     prompts_per_clip: int = 1
+    """Different prompts about each clip, fewer where fewer suit it; training can read their pairs
+    as one sequence (`data.questions_per_clip`)."""
     ask_for: tuple[str, ...] | None = None
     """Attributes that prompts may ask for; null for all attributes of a clip."""
     groups: tuple[GroupsConfig, ...] = ()

@@ -2,8 +2,9 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from desta import audio
 from desta.data.layout import Layout, Tokens, check_locators
+from desta.data.trees import joint_length
 from desta.errors import DataError, need
 from desta.isolation import error_of, printable
 from desta.paths import check_local
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Change of the samples of a clip, (T,), before it is split into windows."""
 _TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+_ROWS_AT_ONCE = 1024
 _RULES = 1  # version of the row checks, part of the cache key of rows read one by one
 
 
@@ -123,6 +126,25 @@ class PairDataset:
             ):
                 yield description or "", response or ""
 
+    def clip_numbers(self, locator: str) -> NDArray[np.int64]:
+        """Return the number of the clip of every row, (N,); rows are not checked.
+
+        Rows have the same number if they are about the same clips and begin alike up to the first.
+
+        Args:
+            locator: text that marks a clip.
+        """
+        known: dict[bytes | int, int] = {}
+        numbers = np.empty(len(self), dtype=np.int64)
+        column = self._rows.select_columns("messages")
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            for row, messages in enumerate(
+                column[start : start + _ROWS_AT_ONCE]["messages"], start
+            ):
+                key = _beginning(messages or (), locator)
+                numbers[row] = known.setdefault(row if key is None else key, len(known))
+        return numbers
+
 
 class ExampleReader:
     """Reader of examples: reads audio, splits it into windows and lays out the tokens."""
@@ -141,23 +163,31 @@ class ExampleReader:
             "max_text_tokens": max_text_tokens,
             "max_tokens": max_tokens,
         }
+        self._heard: dict[str, audio.Sound] | None = None  # recordings of the pairs in `read_all`
 
-    def length(self, pair: AudioTextPair | SkippedPair) -> int:
+    def length(self, *pairs: AudioTextPair | SkippedPair) -> int:
         """Return an estimate of the tokens of a pair, rather too high than too low.
 
         No audio is decoded. A pair with a broken recording keeps its normal length: a special one
         would sort such pairs into the same batch.
+
+        Args:
+            pairs: one; or several about the same clip, whose length is that of their tree.
         """
-        longest = self._limits["max_tokens"] or 1
+        limits = self._limits if len(pairs) == 1 else self._limits | {"max_tokens": None}
+        drafts = [draft for pair in pairs if (draft := self._draft(pair, limits))]
+        return joint_length(drafts) if drafts else self._limits["max_tokens"] or 1
+
+    def _draft(self, pair: AudioTextPair | SkippedPair, limits: Mapping[str, Any]) -> Tokens | None:
+        """Lay out a pair with as many windows as its clips can have; None if that is impossible."""
         if isinstance(pair, SkippedPair):
-            return longest
+            return None
         refs = [ref for message in pair.messages for ref in message.audios]
         try:
             num_windows = [_most_windows(self.audio_root / ref.audio) for ref in refs]
-            tokens = self.layout.training(pair.messages, pair.response, num_windows, **self._limits)
+            return self.layout.training(pair.messages, pair.response, num_windows, **limits)
         except Exception:  # too long with shortest windows, or unusable
-            return longest
-        return len(tokens.ids)
+            return None
 
     def read(
         self, pair: AudioTextPair | SkippedPair, *, change: Change | None = None
@@ -175,6 +205,16 @@ class ExampleReader:
         except Exception as error:
             return SkippedPair(pair.id, error_of(error, pair.id).reason)
 
+    def read_all(
+        self, pairs: Sequence[AudioTextPair | SkippedPair], *, change: Change | None = None
+    ) -> list[Example | SkippedPair]:
+        """Read several pairs; a recording that more than one asks about is decoded once."""
+        self._heard = {}
+        try:
+            return [self.read(pair, change=change) for pair in pairs]
+        finally:
+            self._heard = None
+
     def _read(self, pair: AudioTextPair, change: Change | None) -> Example | SkippedPair:
         try:
             check_locators(pair.messages, self.layout.locator)
@@ -183,8 +223,8 @@ class ExampleReader:
         refs = [ref for message in pair.messages for ref in message.audios]
         for ref in refs:
             check_local(ref.audio)
-        sounds = [audio.read_audio(self.audio_root / ref.audio) for ref in refs]
-        clips = [change(sound.samples) if change else sound.samples for sound in sounds]
+        sounds = [self._hear(ref.audio, change) for ref in refs]
+        clips = [sound.samples for sound in sounds]
         per_clip = [[clip[start:end] for start, end in audio.split_windows(clip)] for clip in clips]
         num_windows = [len(windows) for windows in per_clip]
         try:
@@ -193,6 +233,17 @@ class ExampleReader:
             return SkippedPair(pair.id, self._refusal(pair, num_windows))
         notes = tuple(note for sound in sounds for note in sound.notes)
         return Example(pair, tokens, [window for windows in per_clip for window in windows], notes)
+
+    def _hear(self, name: str, change: Change | None) -> audio.Sound:
+        """Decode and change a recording, or take it from the pair before."""
+        if self._heard is None or name not in self._heard:
+            sound = audio.read_audio(self.audio_root / name)
+            if change:
+                sound = replace(sound, samples=change(sound.samples))
+            if self._heard is None:
+                return sound
+            self._heard[name] = sound
+        return self._heard[name]
 
     def _refusal(self, pair: AudioTextPair, num_windows: list[int]) -> str:
         """Return the reason why a pair was not laid out, without its numbers."""
@@ -227,6 +278,19 @@ def _read_rows(files: list[tuple[str, int, int]], rules: int) -> Iterator[dict[s
                     for message in record["messages"]
                 ]
             yield row
+
+
+def _beginning(messages: Sequence[Mapping[str, Any] | None], locator: str) -> bytes | None:
+    """Return a hash of a row's clips and of what stands before the first; None if it has none."""
+    told = [message for message in messages if message]
+    names = [clip and clip["audio"] for message in told for clip in message["audios"] or ()]
+    before = []
+    for message in told:
+        text, found, _ = (message["content"] or "").partition(locator)
+        before.append((message["role"], text))
+        if found:
+            return blake2b(repr((names, before)).encode(), digest_size=16).digest()
+    return None
 
 
 def _most_windows(path: Path) -> int:

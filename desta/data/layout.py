@@ -15,6 +15,9 @@ from desta.model.backbone.chat import encode_chat, encode_text, end_id
 from desta.model.backbone.decoding import pad_id
 from desta.records import END_AUDIO, NO_TRANSCRIPTION, START_AUDIO, AudioRef, Message
 
+NO_LABEL = -100
+"""Label of positions without loss (PyTorch's and the published code's)."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -40,6 +43,26 @@ class Tokens:
     """Transcription tokens cut off."""
     num_cut_response: int = 0
     """Response tokens cut off; the end token is always kept."""
+
+    @property
+    def labels(self) -> list[int]:
+        """The response and its end token; `NO_LABEL` before."""
+        return [NO_LABEL] * self.num_context + self.ids[self.num_context :]
+
+    @property
+    def positions(self) -> list[int]:
+        """Position of every token in its conversation."""
+        return list(range(len(self.ids)))
+
+    @property
+    def branches(self) -> list[int]:
+        """Number of the branch of every token: a conversation alone is all stem."""
+        return [0] * len(self.ids)
+
+    @property
+    def num_stem(self) -> int:
+        """Tokens that other sequences can share: the last of the context predicts a label."""
+        return self.num_context - 1
 
 
 class Layout:

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from desta.model.backbone import lm_head, lora
 from desta.model.backbone.prefix import longest_shareable, read_prefix
+from desta.model.backbone.trees import tree_mask
 from desta.model.config import ModelConfig
 from desta.model.connector.connector import QFormerConnector
 from desta.model.encoder.load import Encoder, build_encoder
@@ -47,7 +48,9 @@ class DestaModel(nn.Module):
             num_heads=encoder.num_heads,
             backbone_dim=text_config.hidden_size,
         )
-        self.longest_shareable = 0 if config.lora else longest_shareable(text_config)
+        self.longest_in_tree = longest_shareable(text_config)
+        """Longest conversations that can branch off from a stem."""
+        self.longest_shareable = 0 if config.lora else self.longest_in_tree
         """Longest sequences that can share a prefix."""
         bound = getattr(text_config, "max_position_embeddings", None)
         self.max_positions: float = math.inf if bound is None else bound
@@ -97,6 +100,7 @@ class DestaModel(nn.Module):
         labels_BS: Tensor,
         position_ids_BS: Tensor | None = None,
         num_shared: int = 0,
+        branches_BS: Tensor | None = None,
     ) -> Tensor:
         """Return the summed cross-entropy of a batch.
 
@@ -106,8 +110,10 @@ class DestaModel(nn.Module):
             attention_mask_BS: 1 at tokens, 0 at padding; None if rows are packed.
             places_P2: row and position of every audio token.
             labels_BS: target ids, `NO_LABEL` elsewhere.
-            position_ids_BS: for packed rows: position within each sequence; marks their borders.
+            position_ids_BS: for packed rows and trees: position within each conversation; marks
+                their borders.
             num_shared: length of the common prefix of all sequences, before any audio token.
+            branches_BS: for trees (`desta.data.trees`): number of the branch, 0 in the stem.
         """
         audio_WQE = torch.cat([self.audio_tokens(self.encode(mel)) for mel in mels])
         if len(places_P2):
@@ -121,6 +127,7 @@ class DestaModel(nn.Module):
             labels_BS,
             position_ids_BS=position_ids_BS,
             num_shared=num_shared,
+            branches_BS=branches_BS,
         )
 
     def encode(self, mel: Any) -> Encoded:
@@ -159,6 +166,7 @@ class DestaModel(nn.Module):
         *,
         position_ids_BS: Tensor | None = None,
         num_shared: int = 0,
+        branches_BS: Tensor | None = None,
     ) -> Tensor:
         """Return the summed cross-entropy of the labelled tokens; arguments as in `forward`.
 
@@ -167,26 +175,32 @@ class DestaModel(nn.Module):
         """
         if attention_mask_BS is not None:
             attention_mask_BS = attention_mask_BS.to(self.device)
+        if position_ids_BS is None:
+            assert attention_mask_BS is not None
             position_ids_BS = (attention_mask_BS.cumsum(dim=-1) - 1).clamp(min=0)
-        assert position_ids_BS is not None
         position_ids_BS, labels_BS = position_ids_BS.to(self.device), labels_BS.to(self.device)
+        mask = attention_mask_BS
+        if branches_BS is not None:
+            branches_BS = branches_BS.to(self.device)
+            mask = self._prepared(tree_mask(position_ids_BS, branches_BS, num_cached=num_shared))
         cache = None
         if num_shared:
             assert attention_mask_BS is not None, "packed rows have no common prefix"
             longest = int(attention_mask_BS.sum(dim=-1).argmax())  # this row has no padding
             cache = read_prefix(self.decoder, embeddings_BSE[longest, None, :num_shared])
-            # The first columns hold only prefix and padding. In rows that begin later, the rest of
-            # the prefix is masked: those rows take it from the cache as well.
-            own_BS = attention_mask_BS * (position_ids_BS >= num_shared)
-            attention_mask_BS = torch.cat(
-                [torch.ones_like(own_BS[:, :num_shared]), own_BS[:, num_shared:]], dim=-1
-            )
+            if branches_BS is None:
+                # The first columns hold only prefix and padding. In rows that begin later, the rest
+                # of the prefix is masked: those rows take it from the cache as well.
+                own_BS = attention_mask_BS * (position_ids_BS >= num_shared)
+                mask = torch.cat(
+                    [torch.ones_like(own_BS[:, :num_shared]), own_BS[:, num_shared:]], dim=-1
+                )
             embeddings_BSE = embeddings_BSE[:, num_shared:]
             position_ids_BS = position_ids_BS[:, num_shared:]
             labels_BS = labels_BS[:, num_shared:]
         hidden_BSE = self.decoder(
             inputs_embeds=embeddings_BSE,
-            attention_mask=attention_mask_BS,
+            attention_mask=mask,
             position_ids=position_ids_BS,
             past_key_values=cache,
             use_cache=cache is not None,
@@ -196,6 +210,14 @@ class DestaModel(nn.Module):
         return lm_head.loss_sum(
             self.llm_model, hidden_BSE[:, :-1][labelled_BS], targets_BS[labelled_BS]
         )
+
+    def _prepared(self, mask_B1SK: Tensor) -> Tensor:
+        """Return a mask of booleans in the form that the backbone's attention takes."""
+        if self.llm_model.config.get_text_config()._attn_implementation != "eager":
+            return mask_B1SK
+        dtype = self.llm_model.get_input_embeddings().weight.dtype
+        added_B1SK = torch.zeros_like(mask_B1SK, dtype=dtype)
+        return added_B1SK.masked_fill(~mask_B1SK, torch.finfo(dtype).min)
 
     def initialise(self) -> None:
         """Initialise the connector at the scale of the backbone's embeddings."""

@@ -1,7 +1,7 @@
 """Pairs -> a stream of micro-batches that can be taken up at any place."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -18,13 +18,17 @@ from desta.data.batching import Batch, collate, collate_packed, num_shared, simi
 from desta.data.dataset import Change, Cut, Example, ExampleReader, PairDataset, SkippedPair
 from desta.data.layout import Layout, Span, Tokens
 from desta.data.protected import changing_kinds
-from desta.data.sampling import BucketSampler, Position
+from desta.data.sampling import BucketSampler, ClipSampler, DrawEpoch, Position
+from desta.data.trees import Tree, join
 from desta.model.checkpoint import Loaded
 from desta.records import AudioTextPair
 from desta.training.config import DataConfig
 
 SILENCE = np.zeros(SAMPLE_RATE // 10, dtype=np.float32)
 """Silence to encode, without effect, where a batch has no clip."""
+
+Group = Sequence[AudioTextPair | SkippedPair]
+"""Pairs about one clip that are read as one sequence; mostly a single pair."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class MicroBatch:
     batch: Batch
     mels: list[Any]
     """Input of the encoder: groups of windows, in the order of the places."""
-    pairs: list[AudioTextPair]
-    """Usable ones, in the order of the sequences."""
+    groups: list[list[AudioTextPair]]
+    """Usable pairs, in the order of the sequences."""
     cut: list[Cut]
     """Parts of pairs that were left out."""
     skipped: list[SkippedPair]
@@ -43,25 +47,26 @@ class MicroBatch:
     num_shared: int = 0
     """Tokens that the backbone reads once for all rows."""
     draws: list[Draw | None] = field(default_factory=list)
-    """Draw of the augmentation of each usable pair; None: as recorded."""
+    """Draw of the augmentation of each group; None: as recorded."""
+
+    @property
+    def pairs(self) -> list[AudioTextPair]:
+        """Usable pairs of all groups."""
+        return [pair for group in self.groups for pair in group]
 
     @property
     def num_pairs(self) -> int:
         """Usable ones."""
-        return len(self.pairs)
+        return sum(map(len, self.groups))
 
     def inputs(self) -> dict[str, Any]:
         """Return the arguments of `DestaModel.forward`."""
-        batch = self.batch
-        is_packed = batch.position_ids_BS is not None
         return {
             "mels": self.mels,
-            "input_ids_BS": batch.input_ids_BS,
-            "attention_mask_BS": None if is_packed else batch.attention_mask_BS,
-            "places_P2": batch.places_P2,
-            "labels_BS": batch.labels_BS,
-            "position_ids_BS": batch.position_ids_BS,
+            "input_ids_BS": self.batch.input_ids_BS,
+            "places_P2": self.batch.places_P2,
             "num_shared": self.num_shared,
+            **self.batch.targets(),
         }
 
 
@@ -83,48 +88,54 @@ class Collator:
         self.longest_shareable = loaded.model.longest_shareable if config.share_prefix else 0
 
     def __call__(
-        self,
-        pairs: Sequence[AudioTextPair | SkippedPair],
-        draws: Sequence[Draw | None] | None = None,
+        self, groups: Sequence[Group], draws: Sequence[Draw | None] | None = None
     ) -> MicroBatch:
         """Read the audio of the pairs and join them into one batch.
 
         Where none is usable the batch holds no label: the processes of a run go in step.
 
         Args:
-            pairs: the pairs.
-            draws: draw of the augmentation of each; by default clips stay as recorded.
+            groups: the pairs.
+            draws: draw of the augmentation of each group; by default clips stay as recorded.
         """
-        draws = draws or [None] * len(pairs)
+        draws = draws or [None] * len(groups)
         read = [
-            self.reader.read(pair, change=self._change(pair, draw))
-            for pair, draw in zip(pairs, draws, strict=True)
+            self.reader.read_all(group, change=self._change(group, draw))
+            for group, draw in zip(groups, draws, strict=True)
         ]
-        examples = [r for r in read if isinstance(r, Example)]
-        skipped = [r for r in read if isinstance(r, SkippedPair)]
+        found = [[r for r in group if isinstance(r, Example)] for group in read]
+        usable = [group for group in found if group]
+        joined = [join([e.tokens for e in group], [e.windows for e in group]) for group in usable]
         return replace(
             self._join(
-                [example.tokens for example in examples] or [self._nothing()],
-                [window for example in examples for window in example.windows],
+                [sequence for sequence, _ in joined] or [self._nothing()],
+                [window for _, windows in joined for window in windows],
             ),
-            pairs=[example.pair for example in examples],
-            cut=[part for example in examples for part in example.cut],
-            skipped=skipped,
-            draws=[d for r, d in zip(read, draws, strict=True) if isinstance(r, Example)],
+            groups=[[example.pair for example in group] for group in usable],
+            cut=[part for group in usable for example in group for part in example.cut],
+            skipped=[r for group in read for r in group if isinstance(r, SkippedPair)],
+            draws=[draw for group, draw in zip(found, draws, strict=True) if group],
         )
 
     def join_visits(self, visits: Sequence["Visit"]) -> MicroBatch:
-        """Join pairs that come with their draws."""
-        return self([pair for pair, _ in visits], [draw for _, draw in visits])
+        """Join groups that come with their draws."""
+        return self([group for group, _ in visits], [draw for _, draw in visits])
 
-    def _change(self, pair: AudioTextPair | SkippedPair, draw: Draw | None) -> Change | None:
-        """Return the augmentation of the clips of a pair; None for none.
+    def _change(self, group: Group, draw: Draw | None) -> Change | None:
+        """Return the augmentation of the clips of a group; None for none.
 
-        All clips of a pair are changed alike, so that they can still be compared.
+        All clips of a pair are changed alike, so that they can still be compared. A kind that one
+        pair must not get is left out for all of its group.
         """
-        if self.augment is None or draw is None or isinstance(pair, SkippedPair):
+        if self.augment is None or draw is None:
             return None
-        without = changing_kinds(pair, self.augment.changes)
+        without = frozenset[str]().union(
+            *(
+                changing_kinds(pair, self.augment.changes)
+                for pair in group
+                if isinstance(pair, AudioTextPair)
+            )
+        )
         return partial(augment, config=self.augment, draw=draw, without=without)
 
     def silence(self) -> MicroBatch:
@@ -137,7 +148,9 @@ class Collator:
         )
         return self._join([tokens], [SILENCE])
 
-    def _join(self, sequences: list[Tokens], windows: list[NDArray[np.float32]]) -> MicroBatch:
+    def _join(
+        self, sequences: Sequence[Tokens | Tree], windows: list[NDArray[np.float32]]
+    ) -> MicroBatch:
         """Lay sequences side by side, or packed, with the sounds in them."""
         batch = (
             collate_packed(sequences)
@@ -154,7 +167,7 @@ class Collator:
         return MicroBatch(
             batch,
             mels,
-            pairs=[],
+            groups=[],
             cut=[],
             skipped=[],
             num_shared=num_shared(sequences) if can_share else 0,
@@ -169,12 +182,12 @@ class Collator:
         return Tokens(ids=[self.layout.pad_id] * 2, spans=[], num_context=2)
 
 
-Visit = tuple[AudioTextPair | SkippedPair, Draw]
-"""A pair with the draw of its augmentation, which depends on the place in the stream alone."""
+Visit = tuple[Group, Draw]
+"""A group of pairs and its augmentation, drawn from the place in the stream alone."""
 
 
 class _Visits:
-    """Random access to pairs by row and draw."""
+    """Random access to groups of pairs by rows and draw."""
 
     def __init__(self, rows: PairDataset) -> None:
         self._rows = rows
@@ -182,9 +195,9 @@ class _Visits:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, place: tuple[int, Draw]) -> Visit:
-        row, draw = place
-        return self._rows[row], draw
+    def __getitem__(self, place: tuple[list[int], Draw]) -> Visit:
+        group, draw = place
+        return [self._rows[row] for row in group], draw
 
 
 def stream(
@@ -196,32 +209,23 @@ def stream(
     seed: int,
     process: int,
     num_processes: int,
-    draw_epoch: Callable[[np.random.Generator], NDArray[np.int64]] | None = None,
+    draw_epoch: DrawEpoch | None = None,
 ) -> Iterator[tuple[MicroBatch, Position]]:
     """Yield micro-batches without end, each with the position at which the next step begins.
 
     The processes share one stream: of every `num_processes` batches, each takes its own. Clips are
     augmented by seed and place in this stream alone.
     """
-    sampler = BucketSampler(
-        len(rows),
-        lambda row: collator.reader.length(rows[row]),
-        token_budget=config.token_budget,
-        chunk_rows=config.chunk_rows,
-        packing=config.packing,
-        seed=seed,
-        draw_epoch=draw_epoch,
-    )
     positions: deque[Position] = deque()
 
-    def own_batches() -> Iterator[list[tuple[int, Draw]]]:
-        batches = sampler.batches(start)
+    def own_batches() -> Iterator[list[tuple[list[int], Draw]]]:
+        batches = _batches(config, rows, collator, start=start, seed=seed, draw_epoch=draw_epoch)
         while True:
             turn = list(islice(batches, num_processes))
             positions.append(turn[-1][1])
             batch, after = turn[process]
             number = (seed, after.epoch, after.chunk, after.batch)
-            yield [(row, (*number, place)) for place, row in enumerate(batch)]
+            yield [(group, (*number, place)) for place, group in enumerate(batch)]
 
     loader: DataLoader[Any] = DataLoader(
         _Visits(rows),  # type: ignore[arg-type]  # has __getitem__ and __len__
@@ -232,3 +236,32 @@ def stream(
     )
     for micro_batch in loader:
         yield micro_batch, positions.popleft()
+
+
+def _batches(
+    config: DataConfig,
+    rows: PairDataset,
+    collator: Collator,
+    *,
+    start: Position,
+    seed: int,
+    draw_epoch: DrawEpoch | None,
+) -> Iterator[tuple[list[list[int]], Position]]:
+    """Yield the groups of rows of every micro-batch, each with the position after it."""
+    options: dict[str, Any] = {
+        "token_budget": config.token_budget,
+        "chunk_rows": config.chunk_rows,
+        "packing": config.packing,
+        "seed": seed,
+        "draw_epoch": draw_epoch,
+    }
+    if config.questions_per_clip > 1:
+        yield from ClipSampler(
+            rows.clip_numbers(collator.layout.locator),
+            lambda group: collator.reader.length(*(rows[row] for row in group)),
+            rows_per_clip=config.questions_per_clip,
+            **options,
+        ).batches(start)
+    alone = BucketSampler(len(rows), lambda row: collator.reader.length(rows[row]), **options)
+    for batch, position in alone.batches(start):
+        yield [[row] for row in batch], position

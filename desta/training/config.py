@@ -32,6 +32,10 @@ class DataConfig:
     share_prefix: bool = True
     """Compute the common prefix of the pairs of a micro-batch once and without gradient; ignored
     with packing, LoRA or fsdp2."""
+    questions_per_clip: int = 1
+    """Most pairs about a clip that are read as one sequence, in which the clip and all else that
+    they begin with stand once; 1 reads every pair by itself. `prompts_per_clip` in the recipe of
+    the data says how many a clip has. Ignored with a backbone that cannot."""
     group_windows: bool = True
     """Encode the clips of a micro-batch in groups of similar length, so that a long one does not
     pad the others; ignored with fsdp2."""
@@ -54,6 +58,7 @@ class DataConfig:
         if not self.train:
             raise ConfigError("data.train is empty", fix="name the directory of a data set")
         _check_least(self, "data.", chunk_rows=1, max_text_tokens=0, max_tokens=1, num_workers=0)
+        _check_least(self, "data.", questions_per_clip=1)
         _check_range(self, "data.", "max_skipped_share", "from 0 to 1", lambda v: 0 <= v <= 1)
 
 

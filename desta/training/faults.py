@@ -44,13 +44,18 @@ def without_faulty(
         None if no process has such a pair, or if silence gives NaN as well.
     """
     pairs = [pair for batch in batches for pair in batch.pairs]
-    draws = [draw for batch in batches for draw in batch.draws]
+    draws = [
+        draw
+        for batch in batches
+        for group, draw in zip(batch.groups, batch.draws, strict=True)
+        for _ in group
+    ]
     silence = collator.silence()
     if not _is_number(model, silence, accelerator, parameters):
         return None
     faulty = []
     for place in range(processes.most(accelerator, len(pairs))):
-        alone = collator([pairs[place]], [draws[place]]) if place < len(pairs) else silence
+        alone = collator([[pairs[place]]], [draws[place]]) if place < len(pairs) else silence
         faulty.append(not _is_number(model, alone, accelerator, parameters))
     if not processes.most(accelerator, sum(faulty)):
         return None
@@ -71,11 +76,12 @@ def _split(collator: Collator, batch: MicroBatch, faulty: Sequence[bool]) -> Mic
     """Return a micro-batch without its faulty pairs, which are skipped."""
     if not any(faulty):
         return batch
-    both = list(zip(batch.pairs, batch.draws, faulty, strict=True))
-    lost = [SkippedPair(pair.id, NO_LOSS) for pair, _, is_faulty in both if is_faulty]
-    left = [(pair, draw) for pair, draw, is_faulty in both if not is_faulty]
-    kept = collator([pair for pair, _ in left], [draw for _, draw in left])
-    return replace(kept, skipped=[*batch.skipped, *kept.skipped, *lost])
+    lost = [p for p, is_faulty in zip(batch.pairs, faulty, strict=True) if is_faulty]
+    rest = iter(faulty)
+    left = [[pair for pair in group if not next(rest)] for group in batch.groups]
+    kept = collator(left, batch.draws)
+    skipped = [SkippedPair(pair.id, NO_LOSS) for pair in lost]
+    return replace(kept, skipped=[*batch.skipped, *kept.skipped, *skipped])
 
 
 def _is_number(

@@ -21,7 +21,7 @@ from desta.training.balance import Balance
 from desta.training.batches import Collator, MicroBatch, stream
 from desta.training.config import TrainConfig
 from desta.training.optim import make_optimizer
-from desta.training.selfcheck import selfcheck
+from desta.training.selfcheck import can_branch, selfcheck
 from desta.training.state import Progress, load_state
 from desta.training.validation import HeldOut
 
@@ -68,6 +68,14 @@ def prepare(config: TrainConfig, directory: Path, accelerator: Accelerator) -> R
         data = replace(data, share_prefix=False, group_windows=False)
     name = config.model.backbone
     selfcheck(model, name, packing=data.packing, share_prefix=data.share_prefix)
+    if data.questions_per_clip > 1 and not can_branch(model, max_tokens=data.max_tokens):
+        data = replace(data, questions_per_clip=1)
+        if accelerator.is_main_process:
+            log.warning(
+                'backbone "%s" cannot read several questions in one sequence: '
+                "data.questions_per_clip is ignored",
+                name,
+            )
     model.train()
     collator = Collator(data, loaded)
     rows = PairDataset(data.train)

@@ -70,7 +70,7 @@ class HeldOut:
             token_budget=config.token_budget,
             packing=config.packing,
         )
-        batches = [collator([rows[row] for row in chosen]) for chosen in sampler.first_epoch()]
+        batches = [collator([[rows[row]] for row in chosen]) for chosen in sampler.first_epoch()]
         skipped = [item for batch in batches for item in batch.skipped]
         _check_skipped(skipped, num_rows, config.max_skipped_share)
         read = (collator.reader.read(rows[row]) for row in range(num_rows))

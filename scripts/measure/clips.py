@@ -18,6 +18,12 @@ from desta.records import LOCATOR, AudioTextPair, Message
 from measure.settings import Scale
 
 PROMPT = "What can be heard in this clip, and who might be speaking?"
+QUESTIONS = (
+    PROMPT,
+    "Which language is spoken here, and how well can it be understood?",
+    "How old might the speaker be, and in which mood do they speak?",
+    "Where might this have been recorded, and what was it made for?",
+)
 SECOND_PROMPT = "And how does the voice sound?"
 SPOKEN = "Please hold the line while I try to connect you."
 RESPONSE = "The clip holds a calm voice that asks the caller to wait a little while longer. " * 10
@@ -70,10 +76,10 @@ def speech_like(generator: np.random.Generator, seconds: int) -> NDArray[np.floa
     return (0.5 * voice / np.abs(voice).max()).astype(np.float32)
 
 
-def ask(path: Path, text: str | None) -> list[Message]:
+def ask(path: Path, text: str | None, question: str = PROMPT) -> list[Message]:
     """Return a question about a clip; without a text, Whisper transcribes the clip."""
     system = Message(role="system", content=SYSTEM_PROMPT)
-    return [system, user_message(PROMPT, [path], locator=LOCATOR, texts=[text])]
+    return [system, user_message(question, [path], locator=LOCATOR, texts=[text])]
 
 
 def ask_again(conversation: Sequence[Message], answer: str) -> list[Message]:
@@ -86,18 +92,31 @@ def ask_again(conversation: Sequence[Message], answer: str) -> list[Message]:
 
 
 def make_pairs(loaded: Loaded, paths: Sequence[Path], scale: Scale) -> list[AudioTextPair]:
-    """Create pairs with responses of lengths spread over `scale.response_tokens`."""
+    """Create pairs, all of `QUESTIONS` about each of the first clips.
+
+    The lengths of responses are spread over `scale.response_tokens`.
+    """
     generator = np.random.default_rng(0)
     lengths = generator.integers(*scale.response_tokens, scale.num_pairs, endpoint=True)
     words = encode_text(loaded.tokenizer, RESPONSE)
+    asked = [(path, question) for question in QUESTIONS for path in paths[: _num_clips(scale)]]
     return [
         AudioTextPair(
             id=str(number),
             dataset="speed",
             seed_description="",
-            prompt=PROMPT,
+            prompt=question,
             response=loaded.tokenizer.decode(words[:length]),
-            messages=tuple(wrap_locators(ask(paths[number % len(paths)], SPOKEN), LOCATOR)),
+            messages=tuple(wrap_locators(ask(path, SPOKEN, question), LOCATOR)),
         )
-        for number, length in enumerate(lengths)
+        for number, (length, (path, question)) in enumerate(zip(lengths, asked, strict=True))
     ]
+
+
+def clip_numbers(scale: Scale) -> NDArray[np.int64]:
+    """Return the number of the clip of every pair of `make_pairs`."""
+    return np.arange(scale.num_pairs) % _num_clips(scale)
+
+
+def _num_clips(scale: Scale) -> int:
+    return scale.num_pairs // len(QUESTIONS)

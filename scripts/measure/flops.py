@@ -14,22 +14,31 @@ from desta.model.encoder.whisper import WhisperEncoder
 
 
 def training_flops(
-    model: DestaModel, *, num_frames: int, num_tokens: float, num_labels: float
+    model: DestaModel,
+    *,
+    num_frames: int,
+    num_tokens: float,
+    num_labels: float,
+    pairs_per_clip: float = 1.0,
 ) -> dict[str, float]:
     """Return the operations of a training pair by part, forward and backward together.
 
     Args:
         model: the model, for its shapes.
         num_frames: encoder frames of the clip, 50 a second.
-        num_tokens: positions of the sequence.
+        num_tokens: positions of the sequence; of one that several pairs share, those per pair.
         num_labels: labelled positions.
+        pairs_per_clip: pairs that share a clip. What their tokens attend to beyond the positions
+            of a pair is not counted.
     """
     connector, backbone = _connector(model.connector, num_frames), _backbone(model, num_tokens)
     # Forward, gradient of weights, gradient of activations: frames need no gradient of activations,
     # frozen weights no gradient of weights.
     return {
-        "encoder, forward": _encoder(model.encoder, num_frames),
-        "connector, forward and backward": 3 * connector.of_queries + 2 * connector.of_frames,
+        "encoder, forward": _encoder(model.encoder, num_frames) / pairs_per_clip,
+        "connector, forward and backward": (
+            (3 * connector.of_queries + 2 * connector.of_frames) / pairs_per_clip
+        ),
         "backbone, forward and gradient of activations": (
             3 * backbone.attention + 2 * backbone.weights
         ),

@@ -78,7 +78,7 @@ def measure_training(
 ) -> dict[str, Any]:
     """Add the measures of training to the records; return facts about it."""
     todo = steps(TRAINING, clips, rung)
-    peak, flops, tokens, labels = 0.0, {}, 0.0, 0.0
+    peak, flops, tokens, labels = 0.0, {}, {}, 0.0
     label = f"training on {device}"
     with Processes() as processes, progress_bar(label, total=rounds * len(todo)) as advance:
         for _ in range(rounds):
@@ -96,18 +96,23 @@ def measure_training(
                 records.add(seconds, name, table.SAMPLES, found.samples_per_second)
                 if found.peak_gib is not None:
                     records.add(seconds, name, table.MEMORY, found.peak_gib)
-                flops[seconds] = found.flops_per_sample
-                tokens, labels = found.tokens_per_sample, found.labels_per_sample
+                flops[seconds, name] = found.flops_per_sample
+                tokens[name], labels = found.tokens_per_sample, found.labels_per_sample
                 advance(f"{seconds} s, {name}")
     for seconds, name, _ in dict.fromkeys(todo):
         for value in records.get(seconds, name, table.SAMPLES).values:
-            records.add(seconds, name, table.SHARE, 100 * value * flops[seconds] / peak)
+            records.add(seconds, name, table.SHARE, 100 * value * flops[seconds, name] / peak)
     return {
         "matrix-product peak in the number format of training": f"{peak / 1e9:.3g} GFLOP/s",
         "least work of a training pair": ", ".join(
-            f"{count / 1e9:.3g} GFLOP at {seconds} s" for seconds, count in flops.items()
+            f"{flops[seconds, name] / 1e9:.3g} GFLOP at {seconds} s, {name}"
+            for seconds in clips
+            for name, _ in ends(TRAINING)
         ),
-        "tokens of a training pair": f"{tokens:.0f}, of which {labels:.0f} labelled",
+        "tokens of a training pair": ", ".join(
+            [f"{tokens[name]:.0f} {name}" for name, _ in ends(TRAINING)]
+            + [f"{labels:.0f} labelled"]
+        ),
     }
 
 

@@ -16,6 +16,8 @@ from desta.model.config import Dtype, ModelConfig, Window
 from desta.model.precision import precision
 
 PUBLISHED = "published settings"
+QUESTIONS_PER_CLIP = 4
+"""Training pairs about each clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Settings:
     """Training: the common prefix of a batch is computed once, without gradient."""
     buckets: bool = False
     """Training: batches of similar length up to a token budget, not of 12 random pairs."""
+    questions_per_clip: int = 1
+    """Training: pairs about a clip that are read as one sequence; more than 1 needs `buckets`."""
     own_transcriber: bool = False
     """Answering: `desta.vad` and our transcriber, not `measure.published.PublishedTranscriber`."""
     encode_once: bool = False
@@ -61,6 +65,10 @@ TRAINING = (
     Lever(name="layers made for the CPU", changes={"fast_layers": True}),
     Lever(name="common beginning read once", changes={"share_prefix": True}),
     Lever(name="batches of similar lengths", changes={"buckets": True}),
+    Lever(
+        name="four questions of a clip in one sequence",
+        changes={"questions_per_clip": QUESTIONS_PER_CLIP},
+    ),
 )
 ANSWERING = (
     Lever(name="language and text from one pass", changes={"own_transcriber": True}),
@@ -118,7 +126,7 @@ class Scale:
     seconds: tuple[int, ...] = (2, 5, 10, 30)
     """Lengths of clips."""
     num_pairs: int = 48
-    """Training pairs of a round; a multiple of `published_batch`."""
+    """Training pairs of a round; a multiple of `published_batch` and `QUESTIONS_PER_CLIP`."""
     published_batch: int = 12
     response_tokens: tuple[int, int] = (4, 86)
     """Shortest and longest response; with 64 query tokens, a pair has about 166 tokens in all."""

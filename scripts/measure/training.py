@@ -9,7 +9,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from desta.data.batching import NO_LABEL
-from desta.data.sampling import BucketSampler
+from desta.data.sampling import BucketSampler, ClipSampler
 from desta.errors import DestaError
 from desta.model.config import ModelConfig
 from desta.model.desta import DestaModel
@@ -25,7 +24,7 @@ from desta.model.precision import precision
 from desta.training.batches import Collator, MicroBatch
 from desta.training.config import DataConfig, OptimConfig
 from desta.training.optim import make_optimizer
-from measure.clips import make_pairs
+from measure.clips import clip_numbers, make_pairs
 from measure.flops import training_flops
 from measure.settings import Scale, Settings, build
 
@@ -102,12 +101,12 @@ def train(job: Job) -> Trained:
     optimizer = make_optimizer(parameters, OPTIM)
     mixed = precision("auto", job.device) == torch.bfloat16
 
-    def length(number: int) -> int:
-        return collator.reader.length(pairs[number])
+    def length(group: Sequence[int]) -> int:
+        return collator.reader.length(*(pairs[number] for number in group))
 
-    def step(numbers: Sequence[int]) -> int:
+    def step(groups: Sequence[Sequence[int]]) -> int:
         """Run a step like `desta.training.loop`; return the number of labels."""
-        micro_batch = collator([pairs[number] for number in numbers])
+        micro_batch = collator([[pairs[number] for number in group] for group in groups])
         assert isinstance(micro_batch, MicroBatch)
         num_labels = micro_batch.batch.num_labels
         with torch.autocast(job.device, torch.bfloat16, enabled=mixed):
@@ -120,17 +119,21 @@ def train(job: Job) -> Trained:
 
     sum(float(p.detach().sum()) for p in model.parameters())  # load memory-mapped pages
     memory = Memory(job.device)
-    step([0, 1])
+    step([[0], [1]])
     _wait(job.device)
     started = time.perf_counter()  # measuring lengths for sorting is part of training
-    num_labels = sum(step(batch) for batch in _batches(len(pairs), length, job))
+    batches = _batches(length, job)
+    num_labels = sum(map(step, batches))
     _wait(job.device)
     seconds = time.perf_counter() - started
 
-    num_tokens = mean(length(number) for number in range(len(pairs)))
-    shapes = {"num_tokens": num_tokens, "num_labels": num_labels / len(pairs)}
+    groups = [group for batch in batches for group in batch]
+    num_tokens = sum(map(length, groups))
+    shapes = {"num_tokens": num_tokens / len(pairs), "num_labels": num_labels / len(pairs)}
     num_frames = 50 * round(collator.reader.read(pairs[0]).windows[0].size / 16_000)
-    flops = training_flops(model, num_frames=num_frames, **shapes)
+    flops = training_flops(
+        model, num_frames=num_frames, pairs_per_clip=len(pairs) / len(groups), **shapes
+    )
     return Trained(
         samples_per_second=len(pairs) / seconds,
         peak_gib=memory.peak_gib(),
@@ -140,12 +143,18 @@ def train(job: Job) -> Trained:
     )
 
 
-def _batches(num_pairs: int, length: Callable[[int], int], job: Job) -> list[list[int]]:
+def _batches(length: Callable[[Sequence[int]], int], job: Job) -> list[list[list[int]]]:
+    """Return the groups of pairs of every batch."""
+    num_pairs = job.scale.num_pairs
     if not job.settings.buckets:
         order = np.random.default_rng(0).permutation(num_pairs)
-        return order.reshape(-1, job.scale.published_batch).tolist()
-    sampler = BucketSampler(num_pairs, length, token_budget=DATA.token_budget)
-    return list(sampler.first_epoch())
+        return order.reshape(-1, job.scale.published_batch, 1).tolist()
+    budget = DATA.token_budget
+    if job.settings.questions_per_clip == 1:
+        sampler = BucketSampler(num_pairs, lambda number: length([number]), token_budget=budget)
+        return [[[number] for number in batch] for batch in sampler.first_epoch()]
+    clips, most = clip_numbers(job.scale), job.settings.questions_per_clip
+    return list(ClipSampler(clips, length, rows_per_clip=most, token_budget=budget).first_epoch())
 
 
 def labelled_loss_sum(model: DestaModel, micro_batch: MicroBatch) -> Tensor:

@@ -60,16 +60,16 @@ def make_loud(shard: Path, monkeypatch: pytest.MonkeyPatch, level: float) -> Non
     monkeypatch.setattr(audio, "read_audio", plain)
 
 
-@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("way", [{}, {"packing": True}, {"questions_per_clip": 4}])
 def test_a_pair_whose_loss_is_no_number_is_left_out_wherever_it_comes(
     config: TrainConfig,
     shard: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    packing: bool,
+    way: dict[str, Any],
 ) -> None:
     make_loud(shard, monkeypatch, 1e30)
-    config = replace(config, data=replace(config.data, packing=packing))
+    config = replace(config, data=replace(config.data, **way))
     summary = train(config, tmp_path / "run")
 
     assert summary["skipped"][NO_LOSS]["example"] == BAD

@@ -112,11 +112,13 @@ def assert_same_runs(found: Path, expected: Path) -> None:
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("questions_per_clip", [1, 4])
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_processes_are_one_that_accumulates(
-    config: TrainConfig, tmp_path: Path, strategy: str
+    config: TrainConfig, tmp_path: Path, strategy: str, questions_per_clip: int
 ) -> None:
-    config = replace(config, data=replace(config.data, validation=config.data.train))
+    data = replace(config.data, questions_per_clip=questions_per_clip)
+    config = replace(config, data=replace(data, validation=config.data.train))
     if strategy == "fsdp2":  # with all that is harder in pieces
         model = replace(config.model, lora=LoraConfig(rank=2, dropout=0.0))
         config = replace(config, model=model, gradient_checkpointing=True)

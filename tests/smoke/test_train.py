@@ -268,7 +268,7 @@ def test_clips_encoded_in_groups_give_the_loss_of_one_padded_batch(
     losses = []
     for group_windows in (True, False):
         data = replace(config.data, group_windows=group_windows)
-        micro_batch = Collator(data, loaded)(pairs)
+        micro_batch = Collator(data, loaded)([[pair] for pair in pairs])
         assert len(micro_batch.mels) == (3 if group_windows else 1)
         losses.append(loaded.model(**micro_batch.inputs()))
     torch.testing.assert_close(*losses, rtol=0, atol=1e-4)

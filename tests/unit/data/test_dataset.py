@@ -169,3 +169,30 @@ def test_half_a_character_in_a_name_costs_its_row_alone(
 def test_a_row_without_an_id_is_named_by_its_number(tmp_path: Path) -> None:
     (tmp_path / "audio.0.jsonl").write_text(json.dumps({"id": None, "messages": [MESSAGE]}))
     assert PairDataset([tmp_path])[0] == SkippedPair("row 0", "has no response")
+
+
+def test_rows_are_grouped_by_clip_and_what_stands_before_it(tmp_path: Path) -> None:
+    def row(clip: str | None, *, system: str = "Listen.", text: str | None = "hi") -> dict:
+        heard = [{"audio": clip, "text": text}]
+        question = {"role": "user", "content": "<|AUDIO|> What?", "audios": heard}
+        if clip is None:
+            question = {"role": "user", "content": "What?", "audios": []}
+        messages = [{"role": "system", "content": system}, question]
+        return {"id": "1", "response": "Noise.", "messages": messages}
+
+    rows = [
+        row("a.wav"),
+        row("b.wav"),
+        row("a.wav", text=" "),
+        row("a.wav", system="Be short."),
+        row("b.wav"),
+        row(None),
+        row(None),
+        {"id": "2", "response": "No messages."},
+        {"id": "3", "response": "No message.", "messages": [None]},
+    ]
+    (tmp_path / "audio-00000.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+    numbers = PairDataset([tmp_path]).clip_numbers("<|AUDIO|>").tolist()
+
+    assert numbers == [0, 1, 0, 2, 1, 3, 4, 5, 6]

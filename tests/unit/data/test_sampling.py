@@ -2,11 +2,12 @@
 
 from itertools import islice
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from desta.data.batching import similar_lengths
-from desta.data.sampling import BucketSampler, Position
+from desta.data.sampling import BucketSampler, ClipSampler, Position
 
 
 def sampler(lengths: list[int], budget: int, seed: int, *, packing: bool = False) -> BucketSampler:
@@ -87,3 +88,59 @@ def test_windows_of_similar_length_are_grouped_each_once(lengths: list[int], siz
         assert len(group) <= size
         longest = max(lengths[place] for place in group)
         assert min(lengths[place] for place in group) >= longest - max(16_000, longest // 4)
+
+
+def clip_sampler(clips: list[int], budget: int, seed: int = 0, most: int = 3) -> ClipSampler:
+    """Return a sampler of rows that have three tokens each, beside the five of their clip."""
+    return ClipSampler(
+        np.array(clips),
+        lambda rows: 5 + 3 * len(rows),
+        rows_per_clip=most,
+        token_budget=budget,
+        chunk_rows=7,
+        seed=seed,
+    )
+
+
+clip_numbers = st.lists(st.integers(0, 6), min_size=1, max_size=40)
+
+
+@given(clip_numbers, st.integers(8, 60), st.integers(1, 5), st.integers(0, 5))
+def test_an_epoch_holds_every_row_once_in_groups_about_one_clip_under_the_budget(
+    clips: list[int], budget: int, most: int, seed: int
+) -> None:
+    for groups in (first := list(clip_sampler(clips, budget, seed, most).first_epoch())):
+        assert len(groups) * max(5 + 3 * len(group) for group in groups) <= budget
+        for group in groups:
+            assert len({clips[row] for row in group}) == 1
+            assert 1 <= len(group) <= most
+    rows = [row for groups in first for group in groups for row in group]
+    assert sorted(rows) == list(range(len(clips)))
+    if budget >= 5 + 3 * most:
+        found = [clips[group[0]] for groups in first for group in groups]
+        fewest = {clip: -(-clips.count(clip) // most) for clip in clips}
+        assert {clip: found.count(clip) for clip in clips} == fewest, "none is split"
+
+
+@given(st.integers(0, 30), st.integers(0, 5))
+def test_batches_of_groups_continue_at_any_position(taken: int, seed: int) -> None:
+    clips = [(3 * row) % 8 for row in range(23)]
+    whole = list(islice(clip_sampler(clips, 30, seed).batches(Position()), 40))
+    start = whole[taken - 1][1] if taken else Position()
+    rest = islice(clip_sampler(clips, 30, seed).batches(start), 40 - taken)
+    assert list(rest) == whole[taken:]
+
+
+def test_groups_are_formed_anew_in_every_epoch() -> None:
+    by_epoch: dict[int, set[frozenset[int]]] = {}
+    for groups, position in islice(clip_sampler([0] * 12, 60).batches(Position()), 12):
+        by_epoch.setdefault(position.epoch, set()).update(map(frozenset, groups))
+    assert by_epoch[0] != by_epoch[1]
+    assert {len(group) for group in by_epoch[0]} == {3}
+
+
+def test_a_group_that_exceeds_the_budget_is_split_and_a_row_that_does_stays_whole() -> None:
+    sizes = [len(g) for groups in clip_sampler([0] * 4, 12, most=4).first_epoch() for g in groups]
+    assert sizes == [2, 2]
+    sizes = [len(g) for groups in clip_sampler([0] * 4, 3, most=4).first_epoch() for g in groups]
+    assert sizes == [1, 1, 1, 1]

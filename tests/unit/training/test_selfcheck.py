@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
     CohereConfig,
     FalconH1Config,
     Gemma2Config,
@@ -17,17 +18,20 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     Phi3Config,
+    Qwen2Config,
 )
 
-from desta.data.batching import collate_packed, num_shared
+from desta.data.batching import collate, collate_packed, num_shared
 from desta.data.layout import Span, Tokens
+from desta.data.trees import Tree, join
 from desta.errors import CheckpointError, ConfigError
-from desta.model.backbone import lm_head
+from desta.model.backbone import lm_head, lora
+from desta.model.backbone.cpu.layers import fuse_layers
 from desta.model.backbone.layers import recompute
 from desta.model.checkpoint import Loaded
-from desta.model.config import ConnectorConfig, ModelConfig
+from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
 from desta.model.desta import NO_LABEL, DestaModel
-from desta.training.selfcheck import selfcheck
+from desta.training.selfcheck import can_branch, selfcheck
 
 SMALL = {
     "vocab_size": 96,
@@ -276,3 +280,106 @@ def test_a_backbone_that_mixes_packed_sequences_is_refused(tiny: Loaded) -> None
     selfcheck(recurrent, "LFM2", packing=False, share_prefix=True)
     with pytest.raises(ConfigError, match='backbone "LFM2" gives a loss of .* with data.packing'):
         selfcheck(recurrent, "LFM2", packing=True, share_prefix=True)
+
+
+BRANCHING = BACKBONES | {
+    "mistral": MistralConfig(**SMALL, sliding_window=WIDE),
+    "qwen2": Qwen2Config(**{k: v for k, v in SMALL.items() if k != "head_dim"}),
+}
+
+
+def forest(*stems: int) -> tuple[list[list[Tokens]], list[Tree]]:
+    """Return three conversations for each stem, which begin with its tokens, and as trees.
+
+    All trees begin with the same two tokens.
+    """
+    draw = torch.Generator().manual_seed(1)
+
+    def some(count: int) -> list[int]:
+        return torch.randint(3, 96, (count,), generator=draw).tolist()
+
+    groups = []
+    for length in stems:
+        stem = [1, 2, *some(length - 2)]
+        questions = [[number, *some(3 * number)] for number in (3, 4, 5)]
+        groups.append([tokens([*stem, *question], 2) for question in questions])
+    trees = [join(group, [[]] * len(group))[0] for group in groups]
+    assert all(isinstance(tree, Tree) for tree in trees)
+    return groups, trees  # type: ignore[return-value]
+
+
+def separately(
+    model: DestaModel, groups: list[list[Tokens]]
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return the loss of conversations one by one, and the gradients at each tree's tokens."""
+    total, gradients = torch.zeros(()), []
+    for group in groups:
+        stem, branches = torch.zeros(()), []
+        num_stem = join(group, [[]] * len(group))[0].num_stem
+        for one in group:
+            batch = collate([one], pad_id=0)
+            loss, gradient = loss_and_gradient(
+                model, batch.input_ids_BS, batch.attention_mask_BS, batch.labels_BS
+            )
+            total = total + loss
+            stem = stem + gradient[0, :num_stem]
+            branches.append(gradient[0, num_stem:])
+        gradients.append(torch.cat([stem, *branches]))
+    return total, gradients
+
+
+@pytest.mark.parametrize("way", ["padded", "packed", "prefix shared", "fused", "recomputed"])
+@pytest.mark.parametrize("name", BRANCHING)
+def test_trees_have_the_losses_and_gradients_of_separate_rows(
+    tiny: Loaded, name: str, way: str
+) -> None:
+    model = model_of(tiny, BRANCHING[name])
+    groups, trees = forest(6, 9)
+    expected, gradients = separately(model, groups)
+    if way == "fused":
+        fuse_layers(model.llm_model)
+    if way == "recomputed":
+        recompute(model.decoder)
+    batch = collate_packed(trees) if way == "packed" else collate(trees, pad_id=0)
+    shared = num_shared(trees) if way == "prefix shared" else 0
+    assert shared == (2 if way == "prefix shared" else 0)
+
+    embeddings = model.embed(batch.input_ids_BS, None, torch.empty(0, 2)).detach().requires_grad_()
+    loss = model.loss_sum(embeddings, **batch.targets(), num_shared=shared)
+    (found,) = torch.autograd.grad(loss, embeddings)
+
+    torch.testing.assert_close(loss.detach(), expected, **EXACT)
+    found = found[batch.attention_mask_BS.bool()]
+    for gradient in gradients:
+        gradient[:shared] = 0
+    torch.testing.assert_close(found, torch.cat(gradients), **EXACT)
+
+
+def test_trees_have_the_gradients_of_separate_rows_in_low_rank_updates(tiny: Loaded) -> None:
+    model = model_of(tiny, BRANCHING["qwen2"])
+    lora.inject(model.decoder, LoraConfig(rank=2, dropout=0.0, targets=("q_proj", "v_proj")))
+    updates = [p for p in model.decoder.parameters() if p.requires_grad]
+    for update in updates:
+        torch.nn.init.normal_(update, std=0.2)
+    groups, trees = forest(6, 9)
+
+    separate = collate([one for group in groups for one in group], pad_id=0)
+    found = []
+    for batch in (separate, collate(trees, pad_id=0)):
+        embeddings = model.embed(batch.input_ids_BS, None, torch.empty(0, 2))
+        loss = model.loss_sum(embeddings, **batch.targets())
+        found.append([loss.detach(), *torch.autograd.grad(loss, updates)])
+
+    assert any(update.abs().max() > 0.1 for update in found[0][1:])
+    torch.testing.assert_close(found[1], found[0], **EXACT)
+
+
+def test_trees_are_read_only_by_backbones_that_give_the_same_loss(tiny: Loaded) -> None:
+    for name, config in BRANCHING.items():
+        assert can_branch(model_of(tiny, config), max_tokens=64), name
+    assert not can_branch(model_of(tiny, BACKBONES["mistral"]), max_tokens=6), "a window of 5"
+    assert can_branch(model_of(tiny, BACKBONES["mistral"]), max_tokens=5)
+    recurrent = Lfm2Config(**SMALL, layer_types=["conv", "full_attention"])
+    assert not can_branch(model_of(tiny, recurrent), max_tokens=64)
+    by_columns = BloomConfig(vocab_size=96, hidden_size=32, n_layer=2, n_head=4)
+    assert not can_branch(model_of(tiny, by_columns), max_tokens=64), "not by positions"
