@@ -90,6 +90,19 @@ def test_windows_of_similar_length_are_grouped_each_once(lengths: list[int], siz
         assert min(lengths[place] for place in group) >= longest - max(16_000, longest // 4)
 
 
+def test_groups_hold_the_rows_of_an_epoch_that_repeats_some_and_leaves_others_out() -> None:
+    clips, epoch = [0, 0, 1, 1, 2, 2], [5, 0, 5, 1, 5, 2]
+    groups = ClipSampler(
+        np.array(clips),
+        lambda rows: len(rows),
+        rows_per_clip=4,
+        token_budget=100,
+        draw_epoch=lambda generator: generator.permutation(epoch),
+    )
+    (first, _) = next(groups.batches(Position()))
+    assert sorted(sorted(group) for group in first) == [[0, 1], [2], [5, 5, 5]]
+
+
 def clip_sampler(clips: list[int], budget: int, seed: int = 0, most: int = 3) -> ClipSampler:
     """Return a sampler of rows that have three tokens each, beside the five of their clip."""
     return ClipSampler(

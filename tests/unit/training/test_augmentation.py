@@ -15,6 +15,7 @@ from desta.data.dataset import PairDataset
 from desta.data.sampling import Position
 from desta.errors import ConfigError
 from desta.model.checkpoint import Loaded
+from desta.records import AudioTextPair
 from desta.training.augmentation import check_augmentation
 from desta.training.balance import Balance
 from desta.training.batches import Collator, MicroBatch, stream
@@ -119,15 +120,39 @@ def test_a_pair_that_asks_for_the_noise_hears_the_recording_as_it_is(
     plain = Collator(replace(data, augment=None), tiny)
     rows = PairDataset(data.train)
     for number in range(6):
-        both = [sounds(each([rows[number]], [(0, 0, 0, 1, number)])) for each in (collator, plain)]
+        both = [
+            sounds(each([[rows[number]]], [(0, 0, 0, 1, number)])) for each in (collator, plain)
+        ]
         assert torch.equal(both[0][0], both[1][0]) == (number % 2 == 0)
+
+
+def test_questions_about_a_clip_hear_the_same_and_what_one_rules_out_none_gets(
+    tiny: Loaded, data: DataConfig
+) -> None:
+    augmented = Collator(replace(data, augment=replace(NOISY, noise=Noise(probability=1))), tiny)
+    plain = Collator(replace(data, augment=None), tiny)
+    rows = PairDataset(data.train)
+    draw = (0, 0, 0, 1, 0)
+
+    def heard(collator: Collator, *numbers: int) -> list[torch.Tensor]:
+        clip = rows[1]
+        assert isinstance(clip, AudioTextPair)
+        pairs = [replace(rows[number], messages=clip.messages) for number in numbers]
+        batch = collator([pairs], [draw])
+        assert len(batch.pairs) == len(numbers)
+        return sounds(batch)
+
+    assert len(heard(augmented, 1, 3)) == 1
+    assert torch.equal(heard(augmented, 1, 3)[0], heard(augmented, 1)[0])
+    assert not torch.equal(heard(augmented, 1, 3)[0], heard(plain, 1, 3)[0])
+    assert torch.equal(heard(augmented, 1, 2)[0], heard(plain, 1)[0])  # 2 asks for the noise
 
 
 def test_without_a_draw_clips_stay_as_recorded(tiny: Loaded, data: DataConfig) -> None:
     rows = PairDataset(data.train)
-    pairs = [rows[1], rows[3]]
+    groups = [[rows[1]], [rows[3]]]
     augmented, plain = Collator(data, tiny), Collator(replace(data, augment=None), tiny)
-    for first, second in zip(sounds(augmented(pairs)), sounds(plain(pairs)), strict=True):
+    for first, second in zip(sounds(augmented(groups)), sounds(plain(groups)), strict=True):
         assert torch.equal(first, second)
 
 
@@ -139,8 +164,8 @@ def test_a_pair_that_is_read_again_alone_is_augmented_as_before(
     batch, _ = next(
         stream(data, rows, collator, start=Position(), seed=0, process=0, num_processes=1)
     )
-    assert len(batch.draws) == len(batch.pairs)
-    again = collator(batch.pairs, batch.draws)
+    assert len(batch.draws) == len(batch.groups)
+    again = collator(batch.groups, batch.draws)
     for first, second in zip(sounds(batch), sounds(again), strict=True):
         assert torch.equal(first, second)
 
