@@ -17,7 +17,7 @@ from desta.config import load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError, need
 from desta.evaluation.journal import Shard
-from desta.evaluation.recipe import EvalRecipe, load_eval_recipe, resolve
+from desta.evaluation.recipe import EvalRecipe, load_eval_recipe, resolve_recipe
 from desta.generators.base import TextGenerator
 from desta.progress import counter
 from desta.records import Split
@@ -247,7 +247,7 @@ def evaluate(
         DataError: the questions cannot be read, or too many items have no answer.
     """
     from desta.evaluation.benchmarks.table import find_benchmark
-    from desta.evaluation.models import load_models, weights_fingerprint, with_device
+    from desta.evaluation.models import load_models, model_fingerprint, with_device
     from desta.evaluation.runner import evaluate as run
     from desta.evaluation.systems import needs_audio_model
 
@@ -256,7 +256,7 @@ def evaluate(
         recipe = load_eval_recipe(Path(recipe), found.data, overrides)
     elif overrides:
         raise ConfigError("overrides change a recipe in a file", fix="use dataclasses.replace")
-    config = resolve(recipe, found)
+    config = resolve_recipe(recipe, found)
     if config.model is None and needs_audio_model(config.systems):
         raise ConfigError("no model is given", fix="give --model, or `model` in the recipe")
     scores = run(
@@ -264,7 +264,7 @@ def evaluate(
         with_device(config, Path(out)),
         load_models,
         Path(out),
-        weights=weights_fingerprint(config.model),
+        weights=model_fingerprint(config.model),
         shard=shard,
         allow_missing=allow_missing,
         retry=retry,

@@ -22,7 +22,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 CORPUS = "corpus"
 MEASURED = "measured"
-MODEL = "model:"
+MODEL_ORIGIN = "model:"
 """Origins of the value of an attribute; `model:` is followed by the id of the model."""
 
 LOCATOR = "<|AUDIO|>"

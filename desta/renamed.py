@@ -12,18 +12,18 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-KEYS = dict.fromkeys(
+OLD_KEYS = dict.fromkeys(
     ("backbone_quantisation", "quantisation", "quantization", "quantise", "quantize"),
     "backbone_quantization",
 )
 """Old key of a recipe -> new key."""
-SYSTEMS = {
+OLD_SYSTEMS = {
     "always first": "always_first",
     "no audio": "no_audio",
     "transcription only": "transcription_only",
 }
 """Old id of an evaluated system -> new id."""
-FILTERS = {
+OLD_FILTERS = {
     "cut off": "cut_off",
     "repeats itself": "repeats_itself",
     "talks about the text": "talks_about_text",
@@ -34,7 +34,7 @@ FILTERS = {
     "states another value": "states_other_value",
 }
 """Old id of a response filter -> new id."""
-METRICS = {
+OLD_METRICS = {
     "character error rate, by rules of the script": "cer_by_script",
     "consecutive words": "consecutive_words",
     "exact match": "exact_match",
@@ -72,7 +72,7 @@ def with_new_keys(tree: Mapping[Any, Any], known: Collection[str], *, where: str
     """
     renamed: dict[Any, Any] = {}
     for key, value in tree.items():
-        name = KEYS.get(key, key)
+        name = OLD_KEYS.get(key, key)
         if key in known or name not in known:
             name = key
         else:
@@ -126,7 +126,7 @@ def system_id(name: Any, *, where: str | None = None) -> Any:
         name: its id, perhaps an old one.
         where: opens the warning; None: rename without one.
     """
-    new = SYSTEMS.get(name, name) if isinstance(name, str) else name
+    new = OLD_SYSTEMS.get(name, name) if isinstance(name, str) else name
     if new != name and where is not None:
         log.warning('%s: the system "%s" is now called "%s"', where, name, new)
     return new
@@ -134,7 +134,7 @@ def system_id(name: Any, *, where: str | None = None) -> Any:
 
 def filter_id(name: str) -> str:
     """Return the id that a response filter has now, with a warning if that is another one."""
-    new = FILTERS.get(name, name)
+    new = OLD_FILTERS.get(name, name)
     if new != name:
         log.warning('the filter "%s" is now called "%s"', name, new)
     return new
@@ -144,7 +144,7 @@ def metric_id(name: Any) -> Any:
     """Return the id that a metric has now, or the name of a figure by one, `Average (rule)`."""
     if not isinstance(name, str):
         return name
-    for old, new in METRICS.items():
+    for old, new in OLD_METRICS.items():
         if name == old:
             return new
         name = name.replace(f"({old})", f"({new})")
@@ -195,8 +195,10 @@ def _rename(row: dict[str, Any], old: str, new: str) -> None:
 
 def other_names(key: str) -> list[str]:
     """Return the other names under which a key of a recipe is accepted."""
-    name = KEYS.get(key, key)
-    return [other for other in (*KEYS, name) if other != key and KEYS.get(other, other) == name]
+    name = OLD_KEYS.get(key, key)
+    return [
+        other for other in (*OLD_KEYS, name) if other != key and OLD_KEYS.get(other, other) == name
+    ]
 
 
 def keywords(**names: str) -> Callable[[F], F]:

@@ -33,7 +33,7 @@ RESPONSES = "responses.sqlite"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shard:
+class ShardFile:
     """One file of a data set."""
 
     name: str
@@ -63,7 +63,7 @@ class Manifest:
     sampling: Mapping[str, Any]
     recipe: str
     """SHA-256 of recipe, clips, prompts and backbone."""
-    shards: tuple[Shard, ...]
+    shards: tuple[ShardFile, ...]
     code: str = ""
     """SHA-256 of the code that turned them into pairs; empty where it was not noted."""
     dropped: Reasons[str] = field(default_factory=Reasons)
@@ -117,7 +117,7 @@ class Manifest:
         told = {"faithfulness": values.get("faithfulness", {})}
         check_json(told, dict[str, dict[str, dict[str, Faithful]]], where=where, fix=again)
         try:
-            values["shards"] = tuple(Shard(**shard) for shard in values["shards"])
+            values["shards"] = tuple(ShardFile(**shard) for shard in values["shards"])
             return cls(**values, dropped=Reasons.from_json(dropped["dropped"]))
         except TypeError as error:  # a key that is not known
             raise DataError(f"{path} is not a manifest: {error}", fix=again) from error
@@ -137,7 +137,7 @@ class ShardWriter:
         self._directory = directory
         self._rows_per_shard = rows_per_shard
         self._prefix = prefix
-        self._shards: list[Shard] = []
+        self._shards: list[ShardFile] = []
         self._file: BinaryIO | None = None
         self._rows = 0
         self._sha256 = hashlib.sha256()
@@ -153,7 +153,7 @@ class ShardWriter:
         if self._rows == self._rows_per_shard:
             self._end_shard()
 
-    def close(self) -> tuple[Shard, ...]:
+    def close(self) -> tuple[ShardFile, ...]:
         """Finish the last shard and return all shards, which are on the disk then."""
         if self._file is not None:
             self._end_shard()
@@ -173,7 +173,7 @@ class ShardWriter:
         with self._file as file:
             file.flush()
             os.fsync(file.fileno())
-        shard = Shard(name=self._name, rows=self._rows, sha256=self._sha256.hexdigest())
+        shard = ShardFile(name=self._name, rows=self._rows, sha256=self._sha256.hexdigest())
         self._shards.append(shard)
         self._file, self._rows, self._sha256 = None, 0, hashlib.sha256()
 

@@ -22,7 +22,7 @@ MIN_SPEECH_SECONDS = 0.1
 LEAST_PEAK = 0.1
 """-20 dBFS: quieter recordings are amplified to it, for the detector only."""
 
-Span = tuple[float, float]
+SpeechSpan = tuple[float, float]
 """Start and end in seconds."""
 
 _loading = threading.Lock()  # importing silero changes PyTorch's threads for a moment
@@ -32,7 +32,7 @@ _CONTEXT = 64
 """Samples before a chunk that the detector reads as well."""
 
 
-def speech_seconds(audio: NDArray[np.float32]) -> list[Span]:
+def speech_seconds(audio: NDArray[np.float32]) -> list[SpeechSpan]:
     """Return the spans with speech; none in silence, tones and most noises.
 
     Args:
@@ -60,7 +60,7 @@ def spoken_windows(audio: NDArray[np.float32], windows: Sequence[tuple[int, int]
     return [i for i, w in enumerate(windows) if _seconds_inside(w, speech) >= MIN_SPEECH_SECONDS]
 
 
-def _seconds_inside(window: tuple[int, int], speech: Sequence[Span]) -> float:
+def _seconds_inside(window: tuple[int, int], speech: Sequence[SpeechSpan]) -> float:
     start, end = (sample / SAMPLE_RATE for sample in window)
     return sum(max(0.0, min(end, until) - max(start, since)) for since, until in speech)
 

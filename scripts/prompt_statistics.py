@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from desta.construction.prompts import (
-    KINDS,
     MULTI_KINDS,
+    PROMPT_KINDS,
     PoolName,
     Prompt,
     load_pool,
@@ -92,7 +92,7 @@ def pool_statistics(pool: Sequence[Prompt]) -> dict[str, Any]:
     asked = Counter(name for prompt in pool if prompt.kind == "ask" for name in prompt.needs)
     return {
         "prompts": len(pool),
-        "kinds": {kind: kinds[kind] for kind in (*KINDS, *MULTI_KINDS) if kinds[kind]},
+        "kinds": {kind: kinds[kind] for kind in (*PROMPT_KINDS, *MULTI_KINDS) if kinds[kind]},
         "need nothing": sum(not p.needs and not p.needs_transcription for p in pool),
         "need words": sum(p.needs_transcription for p in pool),
         "asked for": dict(asked.most_common()),

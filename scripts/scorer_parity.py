@@ -177,7 +177,7 @@ def _dynamic_superb(folder: Path) -> Iterator[Case]:
     )
     for name, expected in ACCURACIES.items():
         results = _read(dynamic_superb.BENCHMARK, folder / f"whisper__{name}.json.gz")
-        figure = _report(dynamic_superb.BENCHMARK, results).headline[dynamic_superb.EXACT]
+        figure = _report(dynamic_superb.BENCHMARK, results).headline[dynamic_superb.EXACT_MATCH]
         yield _case(f"Dynamic-SUPERB {name}, exact match", expected, figure.value, within=1e-9)
 
 

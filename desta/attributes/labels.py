@@ -15,7 +15,7 @@ from desta.sources.languages import language_of_label
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class LabelKind:
     """An attribute that classifiers can label, with a default classifier."""
 
     name: str
@@ -31,10 +31,10 @@ class Kind:
     """Training data of the default classifier."""
 
 
-KINDS = {
+LABEL_KINDS = {
     kind.name: kind
     for kind in (
-        Kind(
+        LabelKind(
             name="sex",
             attribute="Gender",
             value=gender_name,
@@ -42,8 +42,8 @@ KINDS = {
             licence="Apache-2.0",
             source="LibriSpeech",
         ),
-        Kind(name="age", attribute="Age", value=age_name),
-        Kind(
+        LabelKind(name="age", attribute="Age", value=age_name),
+        LabelKind(
             name="emotion",
             attribute="Emotion",
             value=emotion_name,
@@ -51,8 +51,8 @@ KINDS = {
             licence="Apache-2.0",
             source="IEMOCAP: happy, sad, angry, neutral",
         ),
-        Kind(name="accent", attribute="Accent", value=readable),
-        Kind(
+        LabelKind(name="accent", attribute="Accent", value=readable),
+        LabelKind(
             name="language",
             attribute="Language",
             value=language_of_label,
@@ -68,7 +68,7 @@ KINDS = {
 class Label:
     """A requested pseudo-label: its kind and the classifier."""
 
-    kind: Kind
+    kind: LabelKind
     model: str
     """Id on the Hub, or a folder."""
 
@@ -80,9 +80,11 @@ class Label:
             ConfigError: the name is unknown, or needs a model.
         """
         name, _, model = text.partition("=")
-        kind = KINDS.get(name)
+        kind = LABEL_KINDS.get(name)
         if kind is None:
-            raise ConfigError(f'"{name}" is not a pseudo-label', fix=suggest(name, list(KINDS)))
+            raise ConfigError(
+                f'"{name}" is not a pseudo-label', fix=suggest(name, list(LABEL_KINDS))
+            )
         if not (model or kind.model):
             raise ConfigError(
                 f"no classifier is known for {name}",

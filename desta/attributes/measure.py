@@ -26,7 +26,7 @@ from desta.errors import ConfigError, DataError
 from desta.files import atomic_file, write_atomic
 from desta.paths import check_folder
 from desta.reasons import Reasons
-from desta.records import CORPUS, MEASURED, MODEL, Clip
+from desta.records import CORPUS, MEASURED, MODEL_ORIGIN, Clip
 from desta.sources.glossary import gender_name, noise_level
 
 CLIPS = "clips.jsonl"
@@ -240,7 +240,7 @@ def _with_labels(
         key, attribute = classifier.key, classifier.label.kind.attribute
         if key in raw.values:
             found = {attribute: str(raw.values[key])}
-            clip = _add(clip, found, f"{MODEL}{classifier.label.model}", tally)
+            clip = _add(clip, found, f"{MODEL_ORIGIN}{classifier.label.model}", tally)
         elif key in raw.missing:
             tally.missing.add((attribute, raw.missing[key]), clip.id)
     return clip

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from desta.audio import SAMPLE_RATE
 from desta.errors import need
 from desta.records import NO_TRANSCRIPTION, Clip
-from desta.vad import Span, speech_seconds
+from desta.vad import SpeechSpan, speech_seconds
 
 EXTRA = "measure"
 
 PITCH_FLOOR, PITCH_CEILING = 60.0, 700.0  # Hz: from a creaky man to a child
 MIN_PITCH_SECONDS = 0.1  # Praat needs three periods of the lowest pitch
 MIN_VOICED_FRAMES = 10  # fewer are too few for a voice
-BLOCK_SECONDS = 0.4  # gating block of BS.1770: loudness is undefined for shorter recordings
-MIN_SPEECH_SECONDS = 0.3
+GATING_SECONDS = 0.4  # gating block of BS.1770: loudness is undefined for shorter recordings
+MIN_PHRASE_SECONDS = 0.3
 MIN_PAUSE_SECONDS = 0.2
 
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
@@ -44,7 +44,7 @@ class Recording:
     """Samples, (T,), mono at `SAMPLE_RATE`."""
 
     @cached_property
-    def speech(self) -> list[Span]:
+    def speech(self) -> list[SpeechSpan]:
         """Spans with speech, in seconds."""
         return speech_seconds(self.audio)
 
@@ -87,7 +87,7 @@ def pitch(recording: Recording) -> float:
 
 def loudness(recording: Recording) -> float:
     """Return the integrated loudness in LUFS (ITU-R BS.1770-4, by pyloudnorm)."""
-    if len(recording.audio) < BLOCK_SECONDS * SAMPLE_RATE:
+    if len(recording.audio) < GATING_SECONDS * SAMPLE_RATE:
         raise Unmeasured("shorter than the 0.4 s that loudness is defined for")
     found = float(_meter().integrated_loudness(recording.audio.astype(np.float64)))
     if not np.isfinite(found):
@@ -106,7 +106,7 @@ def speaking_rate(recording: Recording) -> float:
     if recording.clip.transcription == NO_TRANSCRIPTION:
         raise Unmeasured("the words are not known")
     words = num_words(recording.clip.transcription)
-    if recording.speech_time < MIN_SPEECH_SECONDS:
+    if recording.speech_time < MIN_PHRASE_SECONDS:
         raise Unmeasured("less than 0.3 s of speech is heard")
     return words / recording.speech_time
 
@@ -138,7 +138,7 @@ def signal_to_noise(recording: Recording) -> float:
     speaking = np.zeros(len(recording.audio), dtype=bool)
     for start, end in recording.speech:
         speaking[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] = True
-    if speaking.sum() < MIN_SPEECH_SECONDS * SAMPLE_RATE:
+    if speaking.sum() < MIN_PHRASE_SECONDS * SAMPLE_RATE:
         raise Unmeasured("less than 0.3 s of speech is heard")
     pauses = recording.audio[~speaking & (recording.audio != 0)]
     if len(pauses) < MIN_PAUSE_SECONDS * SAMPLE_RATE:

@@ -10,7 +10,7 @@ from desta.audio.errors import AudioNote
 from desta.audio.levels import SILENT_BELOW
 
 _HALF = 0.5**0.5
-WEIGHTS = {
+CHANNEL_WEIGHTS = {
     "FC": 1.0,
     **dict.fromkeys(("FL", "FR", "FLC", "FRC", "TFL", "TFR"), _HALF),
     **dict.fromkeys(("BL", "BR", "BC", "SL", "SR"), _HALF**2),
@@ -37,9 +37,9 @@ REASON = "has channels that cancel each other"
 
 def weights(num_channels: int, names: Sequence[str] | None = None) -> NDArray[np.float32]:
     """Return the share of each channel in the mix, (C,); they sum to 1."""
-    if names is None or not set(names) & WEIGHTS.keys():
+    if names is None or not set(names) & CHANNEL_WEIGHTS.keys():
         names = _LAYOUTS.get(num_channels, "").split()
-    known = [WEIGHTS.get(name, 0.0) for name in names] or [1.0] * num_channels
+    known = [CHANNEL_WEIGHTS.get(name, 0.0) for name in names] or [1.0] * num_channels
     return np.array(known, np.float32) / np.float32(sum(known))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from desta.cli.usage import App, Group, Program
+from desta.cli.usage import App, CommandGroup, Program
 from desta.version import __version__
 
 app = App(
@@ -17,9 +17,11 @@ app = App(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-sources_app = App(cls=Group, help="List, show and fetch the corpora known by name.")
-benchmarks_app = App(cls=Group, help="List and show the benchmarks of `desta eval`.")
-models_app = App(cls=Group, help="List, fetch, verify and plan models.", no_args_is_help=True)
+sources_app = App(cls=CommandGroup, help="List, show and fetch the corpora known by name.")
+benchmarks_app = App(cls=CommandGroup, help="List and show the benchmarks of `desta eval`.")
+models_app = App(
+    cls=CommandGroup, help="List, fetch, verify and plan models.", no_args_is_help=True
+)
 app.add_typer(sources_app, name="sources")
 app.add_typer(benchmarks_app, name="benchmarks")
 app.add_typer(models_app, name="models")

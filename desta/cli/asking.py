@@ -23,7 +23,7 @@ from desta.cli.options import (
     ReadAgain,
     Seed,
     Stop,
-    System,
+    SystemPrompt,
     Temperature,
     TopP,
     one_of,
@@ -59,7 +59,7 @@ def ask(
             help="Transcription of a clip, one per clip in order; by default Whisper transcribes.",
         ),
     ] = None,
-    system: System = None,
+    system: SystemPrompt = None,
     language: Language = None,
     quantize: Quantize = None,
     read_again: ReadAgain = None,
@@ -111,7 +111,7 @@ def ask(
         raise ConfigError(
             f"there is no question after {question}", fix='desta ask AUDIO... "QUESTION"'
         )
-    check_clips(clips)
+    check_readable(clips)
     if text and len(text) > len(clips):
         raise ConfigError(f"{len(text)} --text for {len(clips)} clips", fix="one --text per clip")
     conversation = setup.conversation()
@@ -137,7 +137,7 @@ def answer(
         typer.Argument(metavar="OUT", help="JSONL file of answers; continued if it is there."),
     ],
     model: Model = DEMO_RUN,
-    system: System = None,
+    system: SystemPrompt = None,
     language: Language = None,
     quantize: Quantize = None,
     read_again: ReadAgain = None,
@@ -274,7 +274,7 @@ def _is_recording(word: str) -> bool:
     return there or (len(word.split()) == 1 and Path(word).suffix.lower() in SUFFIXES)
 
 
-def check_clips(clips: list[str]) -> None:
+def check_readable(clips: list[str]) -> None:
     """Refuse clips that cannot be read before a model is loaded for them."""
     from desta.audio import probe_duration
 

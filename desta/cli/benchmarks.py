@@ -24,9 +24,9 @@ def benchmarks(context: typer.Context, as_json: AsJson = False) -> None:
 @benchmarks_app.command("list")
 def benchmarks_list(as_json: AsJson = False) -> None:
     """List the benchmarks of `desta eval`."""
-    from desta.evaluation.catalogue import ABOUT, describe
+    from desta.evaluation.catalogue import ABOUT, find_about
 
-    rows = [describe(name) for name in ABOUT]
+    rows = [find_about(name) for name in ABOUT]
     if not as_json:
         rows = [{key: row[key] for key in ("name", "title")} for row in rows]
     print_rows(rows, as_json)
@@ -37,10 +37,10 @@ def benchmarks_show(
     name: Annotated[str, typer.Argument(help="Name from `desta benchmarks list`.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show what a benchmark needs, what it reports, and its license."""
-    from desta.evaluation.catalogue import describe
+    """Show what a benchmark needs, what it reports, and its licence."""
+    from desta.evaluation.catalogue import find_about
 
-    facts = describe(name)
+    facts = find_about(name)
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return

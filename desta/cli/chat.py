@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desta.cli.app import app
-from desta.cli.asking import Setup, check_clips
+from desta.cli.asking import Setup, check_readable
 from desta.cli.options import (
     DEMO_RUN,
     Device,
@@ -18,7 +18,7 @@ from desta.cli.options import (
     Quantise,
     Quantize,
     ReadAgain,
-    System,
+    SystemPrompt,
     Temperature,
     one_of,
 )
@@ -42,7 +42,7 @@ def chat(
         typer.Argument(metavar="AUDIO...", help="Audio files that the first question is about."),
     ] = None,
     model: Model = DEMO_RUN,
-    system: System = None,
+    system: SystemPrompt = None,
     language: Language = None,
     quantize: Quantize = None,
     read_again: ReadAgain = None,
@@ -54,7 +54,7 @@ def chat(
 ) -> None:
     """Talk about clips over several turns; `/help` lists the commands."""
     waiting = list(clips or ())
-    check_clips(waiting)
+    check_readable(waiting)
     conversation = Setup(
         model=model,
         system=system,
@@ -94,7 +94,7 @@ def _command(line: str, waiting: list[str]) -> None:
         with contextlib.suppress(RuntimeError):  # ~NAME of nobody here: a name like any other
             clip = str(Path(clip).expanduser())
         try:
-            check_clips([clip])
+            check_readable([clip])
         except DestaError as error:
             typer.echo(f"error: {error}", err=True)
         else:

@@ -66,7 +66,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model and its baselines on a benchmark."""
-    from desta.evaluation.catalogue import describe
+    from desta.evaluation.catalogue import find_about
 
     given = {
         "data.path": data,
@@ -78,7 +78,7 @@ def evaluate(
     }
     overriding = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     overriding += overrides or ()
-    describe(benchmark)
+    find_about(benchmark)
     if benchmark == "text":  # two systems, compared token by token: no answer has a score alone
         refused = {"--shard": shard, "--allow-missing": allow_missing, "--retry": retry}
         for option in (option for option, value in refused.items() if value):
@@ -88,7 +88,7 @@ def evaluate(
         _evaluate_text(recipe, overriding, out, dry_run=dry_run, as_json=as_json)
         return
     from desta.evaluation.benchmarks.table import find_benchmark
-    from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe, resolve
+    from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe, resolve_recipe
 
     asked = find_benchmark(benchmark)
     named = any(change.startswith(("data.", "data=")) for change in overriding)
@@ -97,7 +97,7 @@ def evaluate(
             f"the data of {benchmark} are not given",
             fix=f"give --data, or a --recipe; `desta benchmarks show {benchmark}` says what it is",
         )
-    config = resolve(load_eval_recipe(recipe, asked.data, overriding), asked)
+    config = resolve_recipe(load_eval_recipe(recipe, asked.data, overriding), asked)
     part = _shard(shard)
     if dry_run:
         typer.echo(dump_recipe(config))
@@ -120,7 +120,7 @@ def merge(
 ) -> None:
     """Join the parts of an evaluation into the results of one run, in the first folder."""
     from desta.evaluation.merge import merge as run
-    from desta.evaluation.scores import score as rate
+    from desta.evaluation.scores import score_folder as rate
 
     run(folders)
     print_scores(rate(folders[0], allow_missing=allow_missing), as_json)

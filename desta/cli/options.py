@@ -77,7 +77,7 @@ AllowMissing = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[str, typer.Option(help="Directory or Hub id of a trained model.")]
-System = Annotated[
+SystemPrompt = Annotated[
     str | None, typer.Option(help="System prompt; by default that of the training data.")
 ]
 Language = Annotated[

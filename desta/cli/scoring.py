@@ -39,7 +39,7 @@ LoadJudge = Callable[[], tuple["JudgeRecipe | None", "TextGenerator | None"]]
 _NUM_NAMED = 3
 """Items that a printed comparison names of those that it leaves out; its JSON names all."""
 
-Subset = Annotated[
+SubsetOption = Annotated[
     str | None, typer.Option(help="Part of the benchmark that a published file answers.")
 ]
 
@@ -58,7 +58,7 @@ def score(
         str | None,
         typer.Option(help="Questions that the files should answer; missing answers are counted."),
     ] = None,
-    subset: Subset = None,
+    subset: SubsetOption = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the system that wrote the files.")
     ] = None,
@@ -141,7 +141,7 @@ def compare(
     data: Annotated[
         str | None, typer.Option(help="Questions that both should answer, with the right answers.")
     ] = None,
-    subset: Subset = None,
+    subset: SubsetOption = None,
     allow_missing: Annotated[
         bool,
         typer.Option("--allow-missing", help="Compare even if questions of --data have no answer."),
@@ -220,10 +220,10 @@ def _read_published(
     """Read published results files; return them, and facts about the judge that was asked."""
     from desta.evaluation.benchmarks.table import find_benchmark
     from desta.evaluation.judge.ask import judge
-    from desta.evaluation.published import read_results
+    from desta.evaluation.published import read_results_files
 
     benchmark = find_benchmark(name)
-    published = read_results(benchmark, paths, **options)
+    published = read_results_files(benchmark, paths, **options)
     recipe, generator = load_judge()
     if recipe is None or generator is None:
         return published, {}

@@ -28,7 +28,7 @@ UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 @contextlib.contextmanager
 def _errors_of(ctx: Any) -> Iterator[None]:
-    """Tell errors that do not know their command, such as that of an option without its value."""
+    """Add the command to an error that lacks it, such as that of an option without its value."""
     try:
         yield
     except UsageError as error:
@@ -55,7 +55,7 @@ class Verb(TyperCommand):
         return ["[OPTIONS]", *names]
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """Commands of a group; for an unknown one the error names the nearest."""
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -85,7 +85,7 @@ class Group(TyperGroup):
         raise ConfigError(f"there is no command `{here} {word}`", fix=fix)
 
 
-class Program(Group):
+class Program(CommandGroup):
     """The program itself, whose verbs stand in the order of the stages."""
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -11,7 +11,7 @@ from desta.construction.duplicates import DUPLICATE
 from desta.construction.filters import FILTERS
 from desta.construction.groups import GroupsConfig
 from desta.errors import ConfigError
-from desta.generators.config import Engine, LocalEngine
+from desta.generators.config import EngineConfig, LocalEngine
 from desta.model.backbone.sampling import Sampling
 from desta.model.config import Dtype, Quantization
 from desta.records import DOMAINS, Domain, Split
@@ -77,7 +77,7 @@ class ConstructConfig:
     """Number format that its weights are rounded to; must be the same in training."""
     backbone_quantization: Quantization | None = None
     """Store its weights in 8 bits, or on a GPU in 4, to save memory; responses change slightly."""
-    engine: Engine = field(default_factory=LocalEngine)
+    engine: EngineConfig = field(default_factory=LocalEngine)
     """Engine that runs it: in this process, vLLM, an endpoint, or scripted responses."""
     split: Split = "train"
     system: str = (

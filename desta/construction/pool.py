@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desta.config import suggest
-from desta.construction.prompts import KINDS, Prompt, asks_unknown, suits
+from desta.construction.prompts import PROMPT_KINDS, Prompt, asks_unknown, suits
 from desta.errors import ConfigError
 from desta.records import NO_TRANSCRIPTION, Clip
 
@@ -154,11 +154,13 @@ def _highest(tickets: Hashes, count: int) -> list[int]:
 
 def _check_kinds(kinds: Mapping[str, float]) -> None:
     for kind, weight in kinds.items():
-        if kind not in KINDS:
-            raise ConfigError(f'unknown kind of prompt "{kind}"', fix=suggest(kind, KINDS))
+        if kind not in PROMPT_KINDS:
+            raise ConfigError(f'unknown kind of prompt "{kind}"', fix=suggest(kind, PROMPT_KINDS))
         if not 0 <= weight < math.inf:
             raise ConfigError(
                 f'the weight of prompt kind "{kind}" is {weight}', fix="give 0 or a positive number"
             )
     if not any(kinds.values()):
-        raise ConfigError("no kind of prompt has a weight", fix=f"weigh one of {', '.join(KINDS)}")
+        raise ConfigError(
+            "no kind of prompt has a weight", fix=f"weigh one of {', '.join(PROMPT_KINDS)}"
+        )

@@ -29,7 +29,7 @@ from desta.config import suggest
 from desta.errors import ConfigError
 from desta.records import NO_TRANSCRIPTION, Clip, Domain
 
-KINDS = ("describe", "ask", "reason", "converse", "transform", "role-play", "format")
+PROMPT_KINDS = ("describe", "ask", "reason", "converse", "transform", "role-play", "format")
 """Kinds of prompts: `ask` is for the value of one attribute, `transform` for a task on the words,
 `format` prescribes the form of the response."""
 
@@ -48,7 +48,7 @@ class Prompt:
 
     text: str
     kind: str
-    """One of `KINDS` or, for several clips, of `MULTI_KINDS`."""
+    """One of `PROMPT_KINDS` or, for several clips, of `MULTI_KINDS`."""
     needs: frozenset[str] = frozenset()
     """Attributes that the clip must have."""
     needs_transcription: bool = False
@@ -68,7 +68,7 @@ def load_pool(name: PoolName, directory: Path | None = None) -> tuple[Prompt, ..
             appears twice or before the first header.
     """
     lines, where = _read(f"{name}.txt", directory)
-    prompts = _parse(lines, MULTI_KINDS if name == "multi" else KINDS, where=where)
+    prompts = _parse(lines, MULTI_KINDS if name == "multi" else PROMPT_KINDS, where=where)
     if not prompts:
         raise ConfigError(f"prompt pool {where} holds no prompts", fix="write one prompt a line")
     return prompts

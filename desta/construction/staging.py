@@ -18,7 +18,7 @@ from typing import Self
 
 from desta.files import UNWRITABLE, sync
 from desta.records import AudioTextPair
-from desta.shards import MANIFEST, Manifest, Shard, ShardWriter
+from desta.shards import MANIFEST, Manifest, ShardFile, ShardWriter
 
 BUILDING = "building"
 DROPPED = "dropped.ndjson"
@@ -72,7 +72,7 @@ class Building:
             with suppress(OSError):
                 self._shards.abandon()
 
-    def close(self) -> tuple[Shard, ...]:
+    def close(self) -> tuple[ShardFile, ...]:
         """Flush everything to the disk; return the shards."""
         with self._rejects as file:
             file.flush()

@@ -21,7 +21,7 @@ ABOUT: dict[str, About] = dict(
 """All of `desta eval`, by name."""
 
 
-def describe(name: str) -> dict[str, str]:
+def find_about(name: str) -> dict[str, str]:
     """Return what is known of a benchmark, with its name.
 
     Raises:

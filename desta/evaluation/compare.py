@@ -34,7 +34,7 @@ MEAN_OF_GROUPS = "mean of groups"
 """Group whose difference is the plain mean of those of all groups of the dimension."""
 NUM_FLIPS = 10_000
 EXACT = "exact"
-DRAWN = f"{NUM_FLIPS:,} sign flips, seed 0"
+SIGN_FLIPS = f"{NUM_FLIPS:,} sign flips, seed 0"
 _MOST_TRIED = 16  # 2 ** 16 signs are tried in milliseconds
 _SAME = 1e-9  # of sums of floats that are the same but for rounding
 
@@ -170,7 +170,7 @@ def sign_flip_test(differences_N: NDArray[np.float64]) -> tuple[float, str]:
         return float((np.abs(sums) >= least).mean()), EXACT
     signs = np.random.default_rng(0).integers(0, 2, (NUM_FLIPS, len(sizes)), dtype=np.int8)
     sums = (2.0 * signs - 1.0) @ sizes
-    return (1 + int((np.abs(sums) >= least).sum())) / (1 + NUM_FLIPS), DRAWN
+    return (1 + int((np.abs(sums) >= least).sum())) / (1 + NUM_FLIPS), SIGN_FLIPS
 
 
 def differences(

@@ -11,7 +11,7 @@ from desta.evaluation.base import MODEL, Result
 from desta.evaluation.benchmarks.table import BENCHMARKS, find_benchmark
 from desta.evaluation.journal import RESULTS
 from desta.evaluation.pairing import Contender
-from desta.evaluation.published import read_results as read_published_results
+from desta.evaluation.published import read_results_files as read_published_results
 from desta.evaluation.scores import PLAN, read_plan, read_results
 from desta.renamed import system_id
 
@@ -108,7 +108,7 @@ def _published(
     if system is not None:
         _system(paths[0], published.results, system)
     return Contender(
-        name=name_of(paths),
+        name=label_of(paths),
         benchmark=benchmark,
         version=published.version,
         results=published.results,
@@ -124,7 +124,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def name_of(paths: Sequence[Path]) -> str:
+def label_of(paths: Sequence[Path]) -> str:
     """Return what the paths of a system have in common, and how many there are."""
     if len(paths) == 1:
         return str(paths[0])
@@ -150,7 +150,7 @@ def _joined(parts: Sequence[Contender], paths: Sequence[Path]) -> Contender:
         return parts[0]
     if len({part.benchmark for part in parts}) > 1:
         raise DataError(
-            f"{name_of(paths)} are of different benchmarks", fix="give those of one benchmark"
+            f"{label_of(paths)} are of different benchmarks", fix="give those of one benchmark"
         )
     seen: dict[str, Path] = {}
     for part, path in zip(parts, paths, strict=True):
@@ -163,7 +163,7 @@ def _joined(parts: Sequence[Contender], paths: Sequence[Path]) -> Contender:
         seen |= dict.fromkeys((result.id for result in part.results), path)
     return replace(
         parts[0],
-        name=name_of(paths),
+        name=label_of(paths),
         version=" and ".join(dict.fromkeys(part.version for part in parts)),
         results=[result for part in parts for result in part.results],
     )

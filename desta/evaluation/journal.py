@@ -127,7 +127,7 @@ def line_of(result: Result) -> str:
     return json.dumps(result.to_json(), ensure_ascii=False)
 
 
-def key_of(line: bytes) -> tuple[str, str] | None:
+def result_key(line: bytes) -> tuple[str, str] | None:
     """Return who answered what; None where a line is damaged."""
     return read_line(line)[0]
 

@@ -11,9 +11,9 @@ from desta.evaluation.journal import (
     RESULTS,
     Shard,
     batch_sizes,
-    key_of,
     lock,
     read_line,
+    result_key,
     results_of,
 )
 from desta.evaluation.runner import current_config
@@ -112,7 +112,7 @@ def _find(folders: Sequence[Path]) -> dict[int, Path]:
 
 def _check(merged: Sequence[bytes], plan: dict[str, Any], where: Path) -> None:
     """Make sure that every system has answered every item once."""
-    keys = [key_of(line) for line in merged]
+    keys = [result_key(line) for line in merged]
     ids = [key[1] for key in keys[: plan["num_items"]] if key]
     if keys != [(system, id) for system in plan["systems"] for id in ids] or len(ids) != len(
         set(ids)

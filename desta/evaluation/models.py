@@ -181,7 +181,7 @@ def with_device(recipe: EvalRecipe[D], out: Path) -> EvalRecipe[D]:
     return replace(recipe, device=str(device))
 
 
-def weights_fingerprint(model: str | Path | None) -> str | None:
+def model_fingerprint(model: str | Path | None) -> str | None:
     """Return the SHA-256 of a model's weights in hex; of a model of the Hub, its id.
 
     Raises:

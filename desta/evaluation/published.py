@@ -48,7 +48,7 @@ class Published:
     """Ids of those that are scored otherwise here."""
 
 
-def read_results(
+def read_results_files(
     benchmark: Benchmark,
     paths: Sequence[Path],
     *,
@@ -98,7 +98,7 @@ def read_results(
     options = ReadOptions(subset=subset, references=references, language=language)
     found = form.read(paths, options)
     where = ", ".join(str(path) for path in paths)
-    name = name or name_of(paths)
+    name = name or system_name(paths)
     results = [replace(result, system=name) for result in found]
     items = [result.item for result in found]
     version = benchmark.version(items)
@@ -221,14 +221,14 @@ def _refuse_others(others: Sequence[str], where: str) -> None:
         )
 
 
-def name_of(paths: Sequence[Path]) -> str:
+def system_name(paths: Sequence[Path]) -> str:
     """Name a system after what its files share, or the nearest folder whose name tells anything.
 
-    >>> name_of([Path("qwen-bbh-test-audio.jsonl"), Path("qwen-ifeval-test-audio.jsonl")])
+    >>> system_name([Path("qwen-bbh-test-audio.jsonl"), Path("qwen-ifeval-test-audio.jsonl")])
     'qwen'
-    >>> name_of([Path("desta2/reports/rule_eval@creative_writing.jsonl")])
+    >>> system_name([Path("desta2/reports/rule_eval@creative_writing.jsonl")])
     'desta2'
-    >>> name_of([Path("salmonn-7b/results.json"), Path("salmonn-13b/results.json")])
+    >>> system_name([Path("salmonn-7b/results.json"), Path("salmonn-13b/results.json")])
     'salmonn-7b + salmonn-13b'
     """
     stems = [path.name.split(".")[0] for path in paths]

@@ -157,7 +157,7 @@ def build_eval_recipe(tree: Mapping[str, Any], data: type[D], *, where: str) -> 
     return build_config(EvalRecipe, {**tree, "data": section}, where=where)
 
 
-def resolve(recipe: EvalRecipe[D], benchmark: Benchmark) -> EvalRecipe[D]:
+def resolve_recipe(recipe: EvalRecipe[D], benchmark: Benchmark) -> EvalRecipe[D]:
     """Return a recipe with the benchmark's own systems, transcribe and max_new_tokens filled in."""
     return replace(
         recipe,

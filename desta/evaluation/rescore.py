@@ -7,7 +7,14 @@ from desta.errors import DataError
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.journal import RESULTS, line_of, lock
 from desta.evaluation.judge.ask import JudgeRecipe, judge
-from desta.evaluation.scores import JUDGE, PLAN, read_plan, read_results, score, write_json
+from desta.evaluation.scores import (
+    JUDGE_FILE,
+    PLAN,
+    read_plan,
+    read_results,
+    score_folder,
+    write_json,
+)
 from desta.files import UNWRITABLE
 from desta.generators.base import TextGenerator
 from desta.records import read_jsonl
@@ -45,14 +52,14 @@ def score_again(
                 f"{out} holds {num_results} of {wanted} results",
                 fix="finish the evaluation, then let it be judged",
             )
-        return score(out, allow_missing=allow_missing)
+        return score_folder(out, allow_missing=allow_missing)
     with lock(path) as lines:  # what is asked again meanwhile would be overwritten
         results = read_results(path, benchmark)
         if recipe is not None and generator is not None:
             scored, facts = judge(benchmark, results, recipe, generator)
-            write_json(out / JUDGE, facts)
+            write_json(out / JUDGE_FILE, facts)
         else:
             scored = [benchmark.rescore(result) for result in results]
         if scored != results:
             lines.rewrite(line_of(result).encode(errors=UNWRITABLE) for result in scored)
-        return score(out, scored, allow_missing=allow_missing)
+        return score_folder(out, scored, allow_missing=allow_missing)

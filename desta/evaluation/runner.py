@@ -32,8 +32,8 @@ from desta.errors import (
 from desta.evaluation.base import Benchmark, Item, Result
 from desta.evaluation.journal import Journal, Shard
 from desta.evaluation.published_files import check_unique
-from desta.evaluation.recipe import EvalRecipe, build_eval_recipe, resolve
-from desta.evaluation.scores import PLAN, read_plan, score, write_json
+from desta.evaluation.recipe import EvalRecipe, build_eval_recipe, resolve_recipe
+from desta.evaluation.scores import PLAN, read_plan, score_folder, write_json
 from desta.evaluation.systems import (
     MISSING,
     Models,
@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 _FATAL = (CheckpointError, ConfigError, MissingExtraError, UnavailableError)
 """Errors that always end the run."""
 
-Batch = tuple[str, Sequence[Item]]
+SystemBatch = tuple[str, Sequence[Item]]
 """Name of a system, and the items that it answers at once."""
 
 
@@ -94,7 +94,7 @@ def evaluate(
     check_folder(out)
     shard = shard or Shard()
     check_output(out / shard.file)
-    recipe = resolve(recipe, benchmark)
+    recipe = resolve_recipe(recipe, benchmark)
     items = _in_order(recipe.draw(benchmark.load(recipe.data)), out / PLAN)
     if not items:
         raise DataError(f"{benchmark.name}: there is nothing to ask", fix="check data and limit")
@@ -116,7 +116,7 @@ def evaluate(
     answer_all(benchmark, mine, systems, items, sampling, journal, retry=retry)
     if shard.count > 1:
         return None
-    scores = score(out, allow_missing=allow_missing)
+    scores = score_folder(out, allow_missing=allow_missing)
     if not allow_missing:
         _check_share(scores, recipe, len(items))
     return scores
@@ -124,7 +124,7 @@ def evaluate(
 
 def answer_all(
     benchmark: Benchmark,
-    batches: Sequence[Batch],
+    batches: Sequence[SystemBatch],
     systems: Callable[[], Sequence[System]],
     items: Sequence[Item],
     sampling: Sampling,
@@ -154,7 +154,9 @@ def answer_all(
     made: dict[str, System] = {}
     checked: set[str] = set()
 
-    def ask(todo: Sequence[Batch], add: Callable[[Iterable[Result]], None], done: int) -> None:
+    def ask(
+        todo: Sequence[SystemBatch], add: Callable[[Iterable[Result]], None], done: int
+    ) -> None:
         if todo and not made:
             made.update({system.name: system for system in systems()})
         total = done + sum(len(batch) for _, batch in todo)
@@ -177,7 +179,7 @@ def answer_all(
         ask(_only(set(expected[done:]), batches), journal.append, done)
 
 
-def _only(wanted: Collection[tuple[str, str]], batches: Sequence[Batch]) -> list[Batch]:
+def _only(wanted: Collection[tuple[str, str]], batches: Sequence[SystemBatch]) -> list[SystemBatch]:
     """Return what is to be asked of batches."""
     chosen = (
         (name, [item for item in batch if (name, item.id) in wanted]) for name, batch in batches
@@ -311,7 +313,7 @@ def current_config(tree: dict[str, Any], benchmark: Benchmark) -> dict[str, Any]
     with suppress(ConfigError):  # a broken one differs from every recipe
         tree = with_data_section({"device": "cpu"} | tree, where=None)  # once the only device
         recipe = build_eval_recipe(tree, benchmark.data, where=PLAN)
-        tree = to_plain(resolve(recipe, benchmark))
+        tree = to_plain(resolve_recipe(recipe, benchmark))
     return tree
 
 

@@ -42,7 +42,7 @@ from desta.schema import find_json_fault, read_json
 
 PLAN = "plan.json"
 SCORES = "scores.json"
-JUDGE = "judge.json"
+JUDGE_FILE = "judge.json"
 CHANCE = "chance"
 NOT_YET = "it was not asked yet: the same `desta eval` goes on"
 NOT_MEANT = "this metric is not meant for it"
@@ -54,7 +54,7 @@ UNJUDGED = (
 _MOST_ITEMS = 10**7
 
 
-def score(
+def score_folder(
     out: Path, results: Sequence[Result] | None = None, *, allow_missing: bool = False
 ) -> dict[str, Any]:
     """Score the results of an evaluation, write `scores.json` beside them and return it.
@@ -71,7 +71,7 @@ def score(
     benchmark = BENCHMARKS[plan["benchmark"]]
     if results is None:
         results = read_results(out / RESULTS, benchmark)
-    judged = _judged(out / JUDGE)
+    judged = _judged(out / JUDGE_FILE)
     unjudged = _unjudged(benchmark, results, judged["judge"]) if judged else {}
     scores = {
         "benchmark": benchmark.name,

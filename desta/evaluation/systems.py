@@ -28,8 +28,8 @@ BUILT_IN = (MODEL, CASCADE, *BASELINES, *FIXED)
 """Ids of systems that every recipe may use; others are endpoints of the recipe."""
 MISSING = "its audio is missing"
 
-Conversation = tuple[Message, ...]
-BuildPrompts = Callable[[Sequence[Item]], list[Conversation]]
+Messages = tuple[Message, ...]
+BuildPrompts = Callable[[Sequence[Item]], list[Messages]]
 """Items -> conversations that a system is given."""
 
 
@@ -62,7 +62,7 @@ class ChatModel(Protocol):
 class SystemAnswer:
     """Answer of a system, and the conversation that it was given."""
 
-    prompt: Conversation
+    prompt: Messages
     output: str
 
 
@@ -277,14 +277,14 @@ def _loaded(model: ChatModel | None, name: str) -> ChatModel:
     return model
 
 
-def _messages(items: Sequence[Item]) -> list[Conversation]:
+def _messages(items: Sequence[Item]) -> list[Messages]:
     return [item.messages for item in items]
 
 
 def _transcribed(model: ChatModel) -> BuildPrompts:
     """Return prompts with the model's own transcriptions, as when a user asks it."""
 
-    def build(items: Sequence[Item]) -> list[Conversation]:
+    def build(items: Sequence[Item]) -> list[Messages]:
         texts = iter(_transcribe(model, items))
         return [
             tuple(
@@ -298,7 +298,7 @@ def _transcribed(model: ChatModel) -> BuildPrompts:
 
 
 def _cascade(model: ChatModel) -> BuildPrompts:
-    def build(items: Sequence[Item]) -> list[Conversation]:
+    def build(items: Sequence[Item]) -> list[Messages]:
         texts = iter(_transcribe(model, items))
         return [tell(item, *[next(texts) for _ in item.clips]) for item in items]
 
@@ -323,7 +323,7 @@ def _pairs(items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
             last = item, content
 
 
-def _untranscribed(item: Item) -> Conversation:
+def _untranscribed(item: Item) -> Messages:
     """Return the conversation with its clips, without their transcriptions."""
     return tuple(
         replace(m, audios=tuple(replace(ref, text=NO_TRANSCRIPTION) for ref in m.audios))

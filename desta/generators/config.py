@@ -111,7 +111,7 @@ class ScriptedEngine:
     """Text of every response; null repeats the last message."""
 
 
-Engine = LocalEngine | VllmEngine | OpenAIEngine | ScriptedEngine
+EngineConfig = LocalEngine | VllmEngine | OpenAIEngine | ScriptedEngine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class GeneratorConfig:
 
     backbone: str
     """Hub id, zoo name, directory or GGUF file."""
-    engine: Engine = field(default_factory=LocalEngine)
+    engine: EngineConfig = field(default_factory=LocalEngine)
     dtype: Dtype = "auto"
     backbone_dtype: Dtype = "bfloat16"
     backbone_quantization: Quantization | None = None

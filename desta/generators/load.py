@@ -9,7 +9,13 @@ from transformers import GenerationConfig
 
 from desta.errors import ConfigError
 from desta.generators.base import TextGenerator
-from desta.generators.config import Engine, LocalEngine, OpenAIEngine, ScriptedEngine, VllmEngine
+from desta.generators.config import (
+    EngineConfig,
+    LocalEngine,
+    OpenAIEngine,
+    ScriptedEngine,
+    VllmEngine,
+)
 from desta.generators.local import LocalGenerator
 from desta.generators.openai.client import connect
 from desta.generators.scripted import ScriptedGenerator
@@ -37,7 +43,7 @@ class GeneratorRecipe(NumberFormats, Protocol):
         """Hub id, zoo name, directory or GGUF file."""
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> EngineConfig:
         """Engine that runs the backbone."""
 
 

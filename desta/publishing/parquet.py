@@ -9,7 +9,7 @@ from typing import Any
 from desta.construction.row_checks import Row, clips_of, find_row_fault
 from desta.errors import ConfigError, DataError, need
 from desta.paths import check_folder
-from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE
+from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE_RECORDING
 from desta.reasons import Reasons
 from desta.records import read_jsonl
 from desta.shards import shard_paths
@@ -137,7 +137,7 @@ def _sound(root: Path, path: str) -> bytes | str:
     try:
         return (root / place).read_bytes()
     except OSError:
-        return UNREADABLE
+        return UNREADABLE_RECORDING
 
 
 def _groups(rows: Iterable[tuple[Row, Size]]) -> Iterator[list[Row]]:

@@ -32,7 +32,7 @@ LENGTHS = ("seed_description", "prompt", "response")
 """Texts whose lengths are surveyed, in words."""
 OUTSIDE = "has a recording outside the root"
 MISSING = "has a recording that is not there"
-UNREADABLE = "has a recording that cannot be opened"
+UNREADABLE_RECORDING = "has a recording that cannot be opened"
 
 _EVERY = 1000  # rows between two progress updates
 

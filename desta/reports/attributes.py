@@ -24,10 +24,10 @@ from desta.reports.html import matrix, paragraph, percent, table
 NUM_CLIPS = 12
 _MODEL, _CHANCE = "model", "chance"  # ids of systems in scores.json
 
-Json = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 
-def headline(scores: Json) -> Iterator[tuple[str, str, str, str]]:
+def headline(scores: JsonObject) -> Iterator[tuple[str, str, str, str]]:
     """Yield (title, value, uncertainty, comparison) of each task and group."""
     for task, group in _cells(scores):
         cell = _cell(scores, _MODEL, task, group)
@@ -48,7 +48,7 @@ def headline(scores: Json) -> Iterator[tuple[str, str, str, str]]:
         )
 
 
-def describe_scores(scores: Json) -> Iterator[str]:
+def describe_scores(scores: JsonObject) -> Iterator[str]:
     """Yield the table of scores, skipped clips, and the model's confusion matrices."""
     if not scores:
         yield paragraph(
@@ -76,7 +76,7 @@ def describe_scores(scores: Json) -> Iterator[str]:
             yield _confusion(cell)
 
 
-def describe_clips(scores: Json, results: Sequence[Json]) -> Iterator[str]:
+def describe_clips(scores: JsonObject, results: Sequence[JsonObject]) -> Iterator[str]:
     """Yield held-out clips with players, each with question, transcription and answer."""
     named: dict[str, str | None] = {}
     for cell in scores.get("scores", ()):
@@ -94,7 +94,7 @@ def describe_clips(scores: Json, results: Sequence[Json]) -> Iterator[str]:
     yield f'<div class="clips">{"".join(_clip(r, named[r["id"]]) for r in chosen)}</div>'
 
 
-def _clip(result: Json, named: str | None) -> str:
+def _clip(result: JsonObject, named: str | None) -> str:
     right = named == result["target"]
     spoken = result["transcription"]
     texts = [clip["text"] for message in result["prompt"] for clip in message.get("audios", ())]
@@ -142,7 +142,9 @@ def embed(samples: NDArray[np.float32]) -> str:
     return f"data:audio/mpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def choose_clips(results: Sequence[Json], named: Json, count: int = NUM_CLIPS) -> list[Json]:
+def choose_clips(
+    results: Sequence[JsonObject], named: JsonObject, count: int = NUM_CLIPS
+) -> list[JsonObject]:
     """Choose results to show, in turn from every task, group and target, right and wrong.
 
     Args:
@@ -150,7 +152,7 @@ def choose_clips(results: Sequence[Json], named: Json, count: int = NUM_CLIPS) -
         named: id -> class that the answer names, or None.
         count: most results.
     """
-    strata: dict[tuple[str, str, bool], dict[str, list[Json]]] = {}
+    strata: dict[tuple[str, str, bool], dict[str, list[JsonObject]]] = {}
     for result in sorted(results, key=lambda result: str(result["id"])):
         if result["system"] == _MODEL and result["id"] in named:
             right = named[result["id"]] == result["target"]
@@ -161,12 +163,12 @@ def choose_clips(results: Sequence[Json], named: Json, count: int = NUM_CLIPS) -
     return list(_round_robin([list(stratum) for stratum in in_turn]))[:count]
 
 
-def _round_robin(lists: Sequence[Sequence[Json]]) -> Iterator[Json]:
+def _round_robin(lists: Sequence[Sequence[JsonObject]]) -> Iterator[JsonObject]:
     for layer in zip_longest(*lists):
         yield from (item for item in layer if item is not None)
 
 
-def _confusion(cell: Json) -> str:
+def _confusion(cell: JsonObject) -> str:
     asked = [i for i, counts in enumerate(cell["confusion"]) if sum(counts)]
     return matrix(
         [cell["classes"][i] for i in asked],
@@ -177,22 +179,22 @@ def _confusion(cell: Json) -> str:
     )
 
 
-def _cells(scores: Json) -> list[tuple[str, str]]:
+def _cells(scores: JsonObject) -> list[tuple[str, str]]:
     return list(dict.fromkeys((c["task"], c["group"]) for c in scores.get("scores", ())))
 
 
-def _systems(scores: Json) -> list[str]:
+def _systems(scores: JsonObject) -> list[str]:
     """Return the systems, the model first and chance last."""
     found = dict.fromkeys(cell["system"] for cell in scores.get("scores", ()))
     return sorted(found, key=lambda system: (system != _MODEL, system == _CHANCE))
 
 
-def _cell(scores: Json, system: str, task: str, group: str) -> Json:
+def _cell(scores: JsonObject, system: str, task: str, group: str) -> JsonObject:
     wanted = {"system": system, "task": task, "group": group}
     return next((c for c in scores["scores"] if wanted.items() <= c.items()), {})
 
 
-def _score(cell: Json) -> str:
+def _score(cell: JsonObject) -> str:
     if "balanced_accuracy" not in cell:
         return "-"
     estimate = cell["balanced_accuracy"]

@@ -18,7 +18,7 @@ from desta.reports.attributes import player
 from desta.reports.html import page, paragraph, section, table, tiles
 from desta.sources.files import inside
 
-MAX_SECONDS = 30.0
+SAMPLE_SECONDS = 30.0
 """Longest part of a recording that the page holds."""
 
 _SCRIPT = """
@@ -145,7 +145,7 @@ def _player(root: Path, path: str) -> str:
     place = inside(root, path)
     if place is None:
         return paragraph(f"Cannot be played: {path} lies outside {root}", "missing")
-    return player(root / place, max_seconds=MAX_SECONDS)
+    return player(root / place, max_seconds=SAMPLE_SECONDS)
 
 
 def _counts(found: Contents) -> str:

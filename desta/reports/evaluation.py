@@ -27,7 +27,7 @@ from desta.reports.html import contents, flatten, page, paragraph, section, svg_
 from desta.schema import Json, read_json
 
 Row = Mapping[str, Any]
-Table = tuple[str, list[str], list[list[str]]]
+CaptionedTable = tuple[str, list[str], list[list[str]]]
 """Caption, column names, rows."""
 
 
@@ -94,7 +94,7 @@ def write_evaluation_report(evaluation: Evaluation, out: Path) -> tuple[Path, Pa
     return out, markdown
 
 
-def figures_table(scores: Row) -> Table:
+def figures_table(scores: Row) -> CaptionedTable:
     """Return the table of figures: a column per system, numbers of items, origin of the rule."""
     systems = scores["systems"]
     names = list(dict.fromkeys(name for system in systems for name in system["headline"]))
@@ -109,7 +109,9 @@ def figures_table(scores: Row) -> Table:
     return "Figures, each ± one standard error.", header, rows
 
 
-def group_tables(scores: Row) -> Iterator[tuple[Table, list[str], dict[str, list[Row | None]]]]:
+def group_tables(
+    scores: Row,
+) -> Iterator[tuple[CaptionedTable, list[str], dict[str, list[Row | None]]]]:
     """Yield for every metric and dimension a table, its groups, and the estimates by system."""
     systems = scores["systems"]
     cells = {
@@ -142,7 +144,7 @@ def group_tables(scores: Row) -> Iterator[tuple[Table, list[str], dict[str, list
         yield (f"{title(metric)}, by {dimension}{rule}", header, rows), groups, estimates
 
 
-def notes_table(scores: Row) -> Table | None:
+def notes_table(scores: Row) -> CaptionedTable | None:
     """Return the table of exceptions with their counts; None if there are none."""
     rows = [
         [row["system"], row["reason"], f"{row['count']:,}", row["example"], row["left_out_of"]]
@@ -189,7 +191,7 @@ def exceptions(scores: Row) -> list[dict[str, Any]]:
     ]
 
 
-def parse_rate_table(results: Sequence[Result]) -> Table | None:
+def parse_rate_table(results: Sequence[Result]) -> CaptionedTable | None:
     """Return the table of parsed answers by system; None if a benchmark parses none."""
     if not any(r.score.extracted is not None for r in results):
         return None
@@ -233,7 +235,7 @@ def rule_of(scores: Row, figures: Iterable[Row | None]) -> str:
     return WHOSE[metrics <= set(scores["official"])]
 
 
-def judge_table(scores: Row) -> Table | None:
+def judge_table(scores: Row) -> CaptionedTable | None:
     """Return the table of the judge: model, prompts, parsed verdicts; None without a judge."""
     judge = scores.get("judge")
     if not judge:
@@ -270,7 +272,7 @@ def _markdown(evaluation: Evaluation) -> Iterator[str]:
         yield ""
 
 
-def _tables(evaluation: Evaluation) -> Iterator[Table]:
+def _tables(evaluation: Evaluation) -> Iterator[CaptionedTable]:
     yield figures_table(evaluation.scores)
     for made, _, _ in group_tables(evaluation.scores):
         yield made
@@ -318,7 +320,7 @@ def _groups(scores: Row) -> Iterator[str]:
         yield f"<details><summary>{escape(caption)}: table</summary>{table(header, rows)}</details>"
 
 
-def _exceptions(evaluation: Evaluation) -> Iterator[Table]:
+def _exceptions(evaluation: Evaluation) -> Iterator[CaptionedTable]:
     found = (
         parse_rate_table(evaluation.results),
         judge_table(evaluation.scores),

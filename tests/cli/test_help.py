@@ -14,7 +14,7 @@ import desta as package
 from desta.cli import app
 from desta.errors import ConfigError
 from desta.evaluation.benchmarks.table import BENCHMARKS
-from desta.evaluation.catalogue import ABOUT, describe
+from desta.evaluation.catalogue import ABOUT, find_about
 from desta.evaluation.published import FORMS
 from support.commands import desta
 
@@ -111,7 +111,7 @@ def test_an_unknown_benchmark_is_answered_with_the_nearest_and_all(verb: list[st
     for name in (*BENCHMARKS, "text"):
         assert name in error.fix
     with pytest.raises(ConfigError) as caught:
-        describe("q")
+        find_about("q")
     assert caught.value.fix.startswith("choose from attributes, ")
 
 

@@ -20,7 +20,7 @@ from desta.evaluation.benchmarks.attributes import AttributesData
 from desta.evaluation.benchmarks.text import TextData
 from desta.evaluation.judge.ask import JudgeRecipe
 from desta.evaluation.recipe import BenchmarkFiles, build_eval_recipe
-from desta.renamed import EVALUATION_DATA, KEYS, SYSTEMS, with_data_section
+from desta.renamed import EVALUATION_DATA, OLD_KEYS, OLD_SYSTEMS, with_data_section
 from desta.sources.custom import CustomRecipe
 from desta.sources.lhotse import LhotseRecipe
 from desta.training.config import TrainConfig
@@ -122,10 +122,10 @@ def fault_of(words: list[str]) -> str | None:
     for word, value in itertools.pairwise([*words, ""]):
         if word.startswith("--") and word != "--help" and word.partition("=")[0] not in shown:
             return f"there is no option {word}"
-        if word == "--system" and value in SYSTEMS:
-            return f"{value} is now {SYSTEMS[value]}"
+        if word == "--system" and value in OLD_SYSTEMS:
+            return f"{value} is now {OLD_SYSTEMS[value]}"
         key = value.partition("=")[0].split(".")
-        if word == "--set" and (set(key) & {*KEYS} - {"backbone_quantization"}):
+        if word == "--set" and (set(key) & {*OLD_KEYS} - {"backbone_quantization"}):
             return f"a key of {value} has another name"
         if word == "--set" and command.name == "eval" and key[0] in EVALUATION_DATA:
             return f"{key[0]} is now data.{key[0]}"

@@ -21,10 +21,10 @@ from desta.evaluation import runner
 from desta.evaluation.benchmarks.attributes import BENCHMARK, AttributesData, ClipSet
 from desta.evaluation.journal import Shard, lock
 from desta.evaluation.merge import merge
-from desta.evaluation.models import weights_fingerprint
+from desta.evaluation.models import model_fingerprint
 from desta.evaluation.recipe import EvalRecipe
 from desta.evaluation.rescore import score_again
-from desta.evaluation.scores import score
+from desta.evaluation.scores import score_folder
 from desta.evaluation.systems import Models
 from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message
@@ -84,7 +84,7 @@ def evaluate(
         config,
         lambda _: Models(model=answerer),
         out,
-        weights=weights_fingerprint(config.model),
+        weights=model_fingerprint(config.model),
         shard=shard,
         retry=retry,
     )
@@ -195,7 +195,7 @@ def test_an_evaluation_with_the_ids_of_before_goes_on(config: Recipe, tmp_path: 
     answerer = PitchAnswerer()
     assert evaluate(config, answerer, before) == scores
     assert answerer.num_answered == 1
-    assert score(before) == score_again(before) == scores
+    assert score_folder(before) == score_again(before) == scores
 
 
 def test_two_processes_do_not_write_into_one_journal(config: Recipe, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_merged_shards_are_one_run(config: Recipe, tmp_path: Path, count: int) -
         assert evaluate(config, PitchAnswerer(), folders[number], shard) is None
 
     assert merge(folders) == folders[0] / "results.jsonl"
-    score(folders[0])
+    score_folder(folders[0])
 
     assert contents(folders[0]) == contents(tmp_path / "whole")
 
@@ -248,7 +248,7 @@ def test_shards_with_the_names_of_before_and_of_now_are_one_run(
 
     merge([before, now])
 
-    assert score(before) == score(tmp_path / "whole")
+    assert score_folder(before) == score_folder(tmp_path / "whole")
     assert contents(before)["results.jsonl"] == contents(tmp_path / "whole")["results.jsonl"]
 
 
@@ -297,7 +297,7 @@ def test_finished_evaluation_asks_nothing_again(config: Recipe, tmp_path: Path) 
     def load(recipe: Recipe) -> Models:
         raise AssertionError("nobody is loaded, nor any endpoint asked whether it hears")
 
-    weights = weights_fingerprint(config.model)
+    weights = model_fingerprint(config.model)
     for retry in (False, True):
         again = runner.evaluate(BENCHMARK, config, load, out, weights=weights, retry=retry)
         assert again == first
@@ -318,7 +318,7 @@ def test_score_needs_the_answers_alone(config: Recipe, tmp_path: Path) -> None:
     (out / "scores.json").unlink()
     (tmp_path / "model" / "model.safetensors").unlink()
 
-    assert score(out) == scores
+    assert score_folder(out) == scores
     assert json.loads((out / "scores.json").read_text(encoding="utf-8")) == scores
 
 
@@ -439,13 +439,15 @@ def test_merging_keeps_what_was_asked_again(config: Recipe, tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         evaluate(config, Interrupted(after=1), out, parts[0], retry=True)
     merge([out])
-    assert score(out)["skipped"][0]["count"] == 3, "one was asked again, and is not yet in its part"
+    assert score_folder(out)["skipped"][0]["count"] == 3, (
+        "one was asked again, and is not yet in its part"
+    )
     evaluate(config, PitchAnswerer(), out, retry=True)  # the merged run, and no part of it
     done = (out / "results.jsonl").read_bytes()
     merge([out])
 
     assert (out / "results.jsonl").read_bytes() == done
-    assert score(out)["skipped"] == []
+    assert score_folder(out)["skipped"] == []
     assert set(done.splitlines()) == set(
         (tmp_path / "whole/results.jsonl").read_bytes().splitlines()
     )

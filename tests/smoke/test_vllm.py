@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from desta.generators.base import Completion, TextGenerator
-from desta.generators.config import Engine, LocalEngine, VllmEngine
+from desta.generators.config import EngineConfig, LocalEngine, VllmEngine
 from desta.generators.load import load_generator
 from desta.model.backbone.chat import encode_conversation
 from desta.model.backbone.sampling import Sampling
@@ -40,7 +40,7 @@ pytestmark = [
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    engine: Engine
+    engine: EngineConfig
     backbone: str = BACKBONE
     dtype: Dtype = "bfloat16"
     backbone_dtype: Dtype = "bfloat16"
@@ -137,7 +137,7 @@ def test_no_process_of_vllm_could_outlive_this_one(vllm: Any) -> None:
 def test_in_float32_nothing_parts_them() -> None:
     """The last of this file: a second model in the process leaves the first unusable."""
 
-    def recipe(engine: Engine) -> Recipe:
+    def recipe(engine: EngineConfig) -> Recipe:
         return Recipe(engine=engine, dtype="float32", backbone_dtype="float32")
 
     ours = answers(load_generator(recipe(LocalEngine())), GREEDY)

@@ -11,7 +11,7 @@ from desta.evaluation.base import ReadOptions
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.metrics import Report
 from desta.evaluation.published import (
-    read_results,
+    read_results_files,
     score_published,
 )
 
@@ -40,7 +40,7 @@ def rule(number: int, response: str, flag: bool | None = None) -> dict[str, Any]
 
 
 def figures(benchmark: str, *paths: Path, **options: Any) -> dict[str, float]:
-    published = read_results(find_benchmark(benchmark), paths, **options)
+    published = read_results_files(find_benchmark(benchmark), paths, **options)
     found = score_published(published)["systems"][0]["headline"]
     return {name: figure["value"] for name, figure in found.items()}
 

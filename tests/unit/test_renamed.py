@@ -20,14 +20,14 @@ from desta.evaluation.recipe import (
     BenchmarkFiles,
     build_eval_recipe,
     load_eval_recipe,
-    resolve,
+    resolve_recipe,
 )
 from desta.evaluation.runner import current_config
 from desta.inference.desta25 import DeSTA25AudioModel
 from desta.inference.engine import Engine
 from desta.model import checkpoint
 from desta.model.config import ModelConfig
-from desta.renamed import FILTERS, KEYS, METRICS, current_scores
+from desta.renamed import OLD_FILTERS, OLD_KEYS, OLD_METRICS, current_scores
 from desta.training.config import TrainConfig
 from support.commands import desta, run_desta
 
@@ -48,7 +48,7 @@ def load(tmp_path: Path, kind: type[Any], *overrides: str, **keys: Any) -> Any:
     return load_recipe(path, kind, overrides)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", OLD_KEYS)
 @pytest.mark.parametrize("kind", RECIPES)
 def test_an_older_key_of_a_recipe_counts_and_the_new_one_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: type[Any], key: str
@@ -67,8 +67,8 @@ def test_the_new_key_is_taken_without_a_word(
     assert not caplog.text
 
 
-@pytest.mark.parametrize("key", [*KEYS, "backbone_quantization"])
-@pytest.mark.parametrize("override", [*KEYS, "backbone_quantization"])
+@pytest.mark.parametrize("key", [*OLD_KEYS, "backbone_quantization"])
+@pytest.mark.parametrize("override", [*OLD_KEYS, "backbone_quantization"])
 def test_an_override_counts_by_whatever_name_the_recipe_has_the_key(
     tmp_path: Path, key: str, override: str
 ) -> None:
@@ -137,10 +137,10 @@ def test_one_spelling_of_the_option_is_shown_and_both_are_taken(
 def test_a_filter_of_before_counts_and_the_new_id_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = load(tmp_path, ConstructConfig, filters=list(FILTERS))
-    assert config.filters == tuple(FILTERS.values())
+    config = load(tmp_path, ConstructConfig, filters=list(OLD_FILTERS))
+    assert config.filters == tuple(OLD_FILTERS.values())
     assert 'the filter "cut off" is now called "cut_off"' in caplog.text
-    for old, new in FILTERS.items():  # data sets of before count under it
+    for old, new in OLD_FILTERS.items():  # data sets of before count under it
         assert filters.FILTERS[new].reason == old
 
 
@@ -237,9 +237,9 @@ def test_scores_of_before_are_read_by_the_names_of_now() -> None:
 
 def test_results_of_before_are_read_by_the_metrics_of_now() -> None:
     item = Item(id="1", messages=(), question="?", target="")
-    ids = dict.fromkeys(METRICS.values(), 1.0)
+    ids = dict.fromkeys(OLD_METRICS.values(), 1.0)
     now = Result(item=item, output="", score=Score(values=ids, weights=ids))
-    before = {old: 1.0 for old in METRICS}
+    before = {old: 1.0 for old in OLD_METRICS}
     assert Result.from_json(now.to_json() | {"values": before, "weights": before}) == now
 
 
@@ -255,5 +255,5 @@ def test_an_evaluation_of_before_goes_on() -> None:
     benchmark = BENCHMARKS["attributes"]
     before = BEFORE["attributes"][1] | {"batch_size": 16, "max_new_tokens": 32}
     now = build_eval_recipe(BEFORE["attributes"][2] | {"device": "cpu"}, AttributesData, where="")
-    assert current_config(before, benchmark) == to_plain(resolve(now, benchmark))
-    assert current_config({"clips": 3}, benchmark) != to_plain(resolve(now, benchmark))
+    assert current_config(before, benchmark) == to_plain(resolve_recipe(now, benchmark))
+    assert current_config({"clips": 3}, benchmark) != to_plain(resolve_recipe(now, benchmark))

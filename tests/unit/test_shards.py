@@ -11,7 +11,7 @@ from desta.reasons import Count, Reasons
 from desta.records import AudioTextPair, Message
 from desta.shards import (
     Manifest,
-    Shard,
+    ShardFile,
     ShardWriter,
     read_pairs,
     shard_paths,
@@ -32,7 +32,7 @@ def pair(number: int, response: str = "A dog.") -> AudioTextPair:
 
 def write_shards(
     directory: Path, pairs: Iterable[AudioTextPair], *, rows_per_shard: int
-) -> tuple[Shard, ...]:
+) -> tuple[ShardFile, ...]:
     writer = ShardWriter(directory, rows_per_shard=rows_per_shard)
     for each in pairs:
         writer.add(each)

@@ -57,9 +57,9 @@ from desta.records import LOCATOR
 from desta.sources.base import Skipped
 from desta.sources.hub import HubRow, column_names, read_parquet_rows
 
-EXACT = "exact_match"
+EXACT_MATCH = "exact_match"
 """Official metric."""
-LENIENT = "consecutive_words"
+CONSECUTIVE_WORDS = "consecutive_words"
 """Normalised as Whisper's authors do; an answer that lists several options is wrong."""
 SYSTEM = (
     "Focus on the audio clips and instruction. Choose one of the options without any explanation."
@@ -200,8 +200,8 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
     return Score(
         extracted=output.strip(),
         values={
-            EXACT: float(exact_match(output, item.target)),
-            LENIENT: float(consecutive_words(output, item.target, item.choices)),
+            EXACT_MATCH: float(exact_match(output, item.target)),
+            CONSECUTIVE_WORDS: float(consecutive_words(output, item.target, item.choices)),
         },
         note=check_offered(item.target, item.choices),
     )
@@ -217,7 +217,7 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     groups = [result.item.groups for result in results]
     dimensions = {names["instance"]: names["dimension"] for names in groups}
     figures: dict[str, Estimate] = {}
-    for metric in (EXACT, LENIENT):
+    for metric in (EXACT_MATCH, CONSECUTIVE_WORDS):
         instances = [
             cell
             for cell in cells
@@ -383,8 +383,8 @@ BENCHMARK = Benchmark(
     score=score,
     aggregate=aggregate,
     max_new_tokens=512,
-    official=(EXACT,),
-    titles={EXACT: "exact match", LENIENT: "consecutive words"},
+    official=(EXACT_MATCH,),
+    titles={EXACT_MATCH: "exact match", CONSECUTIVE_WORDS: "consecutive words"},
     closed_sets=True,
     dimensions=("instance", "dimension"),
     optional=load_optional,

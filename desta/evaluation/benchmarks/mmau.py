@@ -53,7 +53,7 @@ SYSTEM = (
 """As DeSTA2.5-Audio was asked; the benchmark itself prescribes no prompt."""
 STRIPPED = "model_prediction"
 """Reading without `PREFIX`, and the key of results files that hold it."""
-WITHHELD = "the authors keep the right answer to themselves"
+ANSWER_WITHHELD = "the authors keep the right answer to themselves"
 _WORD = re.compile(r"\w+")
 _REVISIONS = {
     "2c5f9200bb10": "test-mini v05.15.25, annotations of 2025-08-09 (f0a4a97)",
@@ -149,7 +149,7 @@ class MmauFormat:
     def _score(self, item: Item, output: str | None, stripped: str | None) -> Score:
         note = None
         if not item.target:
-            note = WITHHELD
+            note = ANSWER_WITHHELD
         elif output is None:
             note = f"no {self.output}"
         return Score(

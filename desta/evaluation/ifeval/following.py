@@ -79,7 +79,7 @@ def build(instruction: Instruction, variant: Variant, *, seed: str) -> tuple[Che
 def follow_strictly(
     instructions: Sequence[Instruction], answer: str, variant: Variant, *, seed: str
 ) -> tuple[bool, ...]:
-    """Return for each instruction whether the answer follows it as it is; a blank one follows none."""
+    """Return for each instruction whether the answer as it is follows it; a blank one: none."""
     checks = [build(each, variant, seed=seed)[0] for each in instructions]
     return tuple(_holds(check, answer) for check in checks)
 

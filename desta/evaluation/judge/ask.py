@@ -13,11 +13,11 @@ from typing import Any
 from desta.errors import ConfigError
 from desta.evaluation.base import Benchmark, Judging, Result
 from desta.evaluation.benchmarks.table import find_judging
-from desta.evaluation.judge.cache import Replies, key_of
+from desta.evaluation.judge.cache import Replies, reply_key
 from desta.evaluation.judge.templates import Template, find_templates
 from desta.generators.base import Completion, Outcome, Refusal, TextGenerator
 from desta.generators.batch import complete_batch
-from desta.generators.config import Engine, LocalEngine
+from desta.generators.config import EngineConfig, LocalEngine
 from desta.model.backbone.sampling import Sampling
 from desta.model.config import Dtype, Quantization
 from desta.progress import progress_bar
@@ -34,7 +34,7 @@ class JudgeRecipe:
 
     backbone: str
     """Hub id, zoo name, directory or GGUF file of the judge, or what an endpoint calls it."""
-    engine: Engine = field(default_factory=LocalEngine)
+    engine: EngineConfig = field(default_factory=LocalEngine)
     """Engine: in this process, by vLLM, or behind any OpenAI-compatible endpoint."""
     prompts: Mapping[str, Path] = field(default_factory=dict)
     """Kind of question -> file with the text to ask instead of ours (docs/evaluation/judges.md)."""
@@ -148,7 +148,7 @@ def _requests(
 ) -> Iterator[_Request]:
     messages = judging.messages(result, template)
     for number in range(num_replies):
-        key = key_of(
+        key = reply_key(
             judge=generator.id,
             revision=generator.revision,
             prompt=template.sha256,

@@ -84,7 +84,7 @@ class Replies:
         self._texts |= replies
 
 
-def key_of(**content: Any) -> str:
+def reply_key(**content: Any) -> str:
     """Return the hash of everything that a reply depends on."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

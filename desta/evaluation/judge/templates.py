@@ -13,7 +13,7 @@ from pathlib import Path
 from desta.config import suggest
 from desta.errors import ConfigError
 
-BUILT_IN = "own words"
+OWN_WORDS = "own words"
 _RULE = "---"
 
 
@@ -23,8 +23,8 @@ class Template:
 
     system: str
     question: str
-    source: str = BUILT_IN
-    """`BUILT_IN`, or the file that it was read from."""
+    source: str = OWN_WORDS
+    """`OWN_WORDS`, or the file that it was read from."""
 
     @property
     def sha256(self) -> str:

@@ -114,7 +114,7 @@ def revision(part: Part, config: NumberFormats, device: str | torch.device = "cp
 
 
 def _is_quantized(part: Part) -> bool:
-    """Return whether the files of a backbone hold quantized weights; those of GGUF become floats."""
+    """Return whether the files of a backbone hold quantized weights; GGUF becomes floats."""
     return not part.is_gguf and bool(part.config.to_dict().get("quantization_config"))
 
 

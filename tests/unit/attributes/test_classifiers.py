@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from desta.attributes.classifiers import Classifier
-from desta.attributes.labels import KINDS, Label
+from desta.attributes.labels import LABEL_KINDS, Label
 from desta.attributes.signal import Unmeasured
 from desta.errors import CheckpointError, ConfigError
 from desta.records import read_clips
@@ -163,5 +163,5 @@ def test_what_labels_are_called() -> None:
     assert 'did you mean "emotion"?' in caught.value.fix
     with pytest.raises(ConfigError, match="no classifier is known for age"):
         Label.parse("age")
-    assert Label.parse("sex").model == KINDS["sex"].model
-    assert all(kind.licence and kind.source for kind in KINDS.values() if kind.model)
+    assert Label.parse("sex").model == LABEL_KINDS["sex"].model
+    assert all(kind.licence and kind.source for kind in LABEL_KINDS.values() if kind.model)

@@ -21,7 +21,7 @@ from desta.attributes.signal import (
 from desta.audio import SAMPLE_RATE, load_audio
 from desta.errors import MissingExtraError
 from desta.records import Clip, Segment
-from desta.vad import Span
+from desta.vad import SpeechSpan
 
 RNG = np.random.default_rng(0)
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is missing")
@@ -32,7 +32,7 @@ def recording(
     *,
     text: str | None = None,
     speakers: tuple[str | None, ...] = (None,),
-    speech: list[Span] | None = None,
+    speech: list[SpeechSpan] | None = None,
 ) -> Recording:
     """Return a recording; `speech` stands for what the detector hears where it is given."""
     seconds = len(audio) / SAMPLE_RATE

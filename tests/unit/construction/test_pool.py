@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from desta.construction.pool import PromptPool, draw_system
 from desta.construction.prompts import (
-    KINDS,
+    PROMPT_KINDS,
     Prompt,
     asks_unknown,
     load_pool,
@@ -139,7 +139,9 @@ def test_kinds_are_drawn_in_proportion_to_their_weights() -> None:
 
 
 def test_without_weights_every_prompt_is_equally_likely() -> None:
-    pool = [Prompt(text=letter, kind=kind) for letter, kind in zip("abcd", KINDS, strict=False)]
+    pool = [
+        Prompt(text=letter, kind=kind) for letter, kind in zip("abcd", PROMPT_KINDS, strict=False)
+    ]
     counts = Counter(draw(pool, make_clip(str(n)), count=1, seed=0)[0].text for n in range(4000))
 
     assert all(counts[prompt.text] == pytest.approx(1000, abs=82) for prompt in pool)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from desta.construction.prompts import (
-    KINDS,
     MULTI_KINDS,
+    PROMPT_KINDS,
     Prompt,
     load_pool,
     load_systems,
@@ -96,7 +96,7 @@ def test_attributes_of_the_demo_are_asked_for_in_many_wordings() -> None:
 def test_every_kind_is_there_in_every_domain() -> None:
     for domain, pool in POOLS.items():
         silent = {"transform"} if domain != "speech" else set()  # no words to work on
-        assert {prompt.kind for prompt in pool} == set(KINDS) - silent
+        assert {prompt.kind for prompt in pool} == set(PROMPT_KINDS) - silent
 
 
 def test_an_ask_prompt_asks_for_one_attribute() -> None:

@@ -56,7 +56,7 @@ def test_mmau_and_mmar_note_a_right_answer_that_is_no_choice(tmp_path: Path, nam
 
     found = report(name, path)
     notes = {note["reason"]: (note["count"], note["example"]) for note in found.remarks}
-    assert notes == {NOT_OFFERED: (2, "2"), mmau.WITHHELD: (1, "4")}
+    assert notes == {NOT_OFFERED: (2, "2"), mmau.ANSWER_WITHHELD: (1, "4")}
     assert found.headline[key].value == pytest.approx(1 / 3)  # as the script counts
 
     done = desta("score", name, path, "--json")

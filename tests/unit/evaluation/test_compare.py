@@ -8,9 +8,9 @@ import pytest
 from desta.errors import DataError
 from desta.evaluation.base import Result
 from desta.evaluation.compare import (
-    DRAWN,
     EXACT,
     MEAN_OF_GROUPS,
+    SIGN_FLIPS,
     Contender,
     compare,
     sign_flip_test,
@@ -84,7 +84,7 @@ def test_many_graded_differences_are_drawn_and_repeatable() -> None:
     z = deltas.sum() / np.sqrt((deltas**2).sum())  # the sum of flipped signs is nearly normal
     from math import erfc, sqrt
 
-    assert method == DRAWN
+    assert method == SIGN_FLIPS
     assert p_value == pytest.approx(erfc(abs(z) / sqrt(2)), abs=0.01)
     assert sign_flip_test(deltas) == (p_value, method)
 

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from desta.errors import DestaError
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.journal import Shard
-from desta.evaluation.scores import score
+from desta.evaluation.scores import score_folder
 from support.commands import desta
 from support.results import make_result
 
@@ -147,7 +147,7 @@ def make_evaluation(folder: Path, benchmark: str) -> Path:
         counts = dict.fromkeys(("num_replies", "num_in_form", "num_read"), 8)
         judge = {"id": "x", "revision": "1", "prompts": {}, "unread": [], "refused": {}, **counts}
         (folder / "judge.json").write_text(json.dumps(judge))
-    score(folder)
+    score_folder(folder)
     return folder
 
 

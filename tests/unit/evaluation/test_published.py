@@ -9,7 +9,7 @@ import pytest
 
 from desta.errors import ConfigError, DataError
 from desta.evaluation.benchmarks.table import find_benchmark
-from desta.evaluation.published import name_of, read_results, score_published
+from desta.evaluation.published import read_results_files, score_published, system_name
 from desta.evaluation.published_files import NOT_ANSWERED
 from desta.evaluation.scores import WITHHELD
 from support.commands import desta
@@ -42,7 +42,7 @@ def test_mmau(tmp_path: Path, packed: bool) -> None:
 
 def test_mmau_with_predictions_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "r.json", [mmau("1", model_prediction="dog")])
-    published = read_results(find_benchmark("mmau"), [path])
+    published = read_results_files(find_benchmark("mmau"), [path])
     scores = score_published(published)
     assert list(scores["systems"][0]["headline"]) == ["model_prediction"]
     assert scores["systems"][0]["remarks"][0]["reason"] == "no model_output"
@@ -54,7 +54,7 @@ def test_missing_questions_are_counted_and_others_refused(tmp_path: Path) -> Non
     questions = benchmark.load(benchmark.data(path=str(write(tmp_path / "q.json", asked))))
     some = write(tmp_path / "some.json", [mmau("1", model_output="dog")])
 
-    published = read_results(benchmark, [some], questions=questions)
+    published = read_results_files(benchmark, [some], questions=questions)
     scores = score_published(published)
     assert (scores["systems"][0]["num_items"], scores["systems"][0]["num_skipped"]) == (3, 2)
     assert scores["systems"][0]["withheld"] == WITHHELD
@@ -67,10 +67,10 @@ def test_missing_questions_are_counted_and_others_refused(tmp_path: Path) -> Non
 
     changed = write(tmp_path / "old.json", [mmau("1", "cat", model_output="dog")])
     with pytest.raises(DataError, match="the right answer of '1' is 'cat', and 'dog'"):
-        read_results(benchmark, [changed], questions=questions)
+        read_results_files(benchmark, [changed], questions=questions)
     strange = write(tmp_path / "new.json", [mmau("9", model_output="dog")])
     with pytest.raises(DataError, match="answers 1 questions that are not in this version"):
-        read_results(benchmark, [strange], questions=questions)
+        read_results_files(benchmark, [strange], questions=questions)
 
 
 def test_an_id_twice_is_refused_in_a_file_and_across_files(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_an_id_twice_is_refused_in_a_file_and_across_files(tmp_path: Path) -> No
     twice = write(tmp_path / "2.json", [mmau("1", model_output="dog")] * 2)
     for paths in ([twice], [one, one]):
         with pytest.raises(DataError, match="id '1' occurs 2 times"):
-            read_results(find_benchmark("mmau"), paths)
+            read_results_files(find_benchmark("mmau"), paths)
 
 
 def test_dynamic_superb_of_several_instances(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_voicebench_by_published_names(tmp_path: Path) -> None:
     ]
     path = write(tmp_path / "model-openbookqa-test-audio.jsonl", rows, lines=True)
     assert figures("voicebench", path)["OBQA (official)"] == 50
-    results = read_results(find_benchmark("voicebench"), [path]).results
+    results = read_results_files(find_benchmark("voicebench"), [path]).results
     assert [r.id for r in results] == ["openbookqa/test/0", "openbookqa/test/1"]
 
     rated = [{"prompt": "q", "response": "r", "score": ["4", "5", "4"]}]
@@ -130,7 +130,7 @@ def test_sakura_with_and_without_a_judge(tmp_path: Path) -> None:
     row = {"instruction": "Which? (a) dog (b) cat", "label": "(a) dog"}
     judged = {**row, "model_response": "cat", "Explanation": "No.", "Judgement": "incorrect"}
     path = write(tmp_path / "Animal_multi.json", {"results": {"data/Animal/audio/1.wav": judged}})
-    published = read_results(find_benchmark("sakura"), [path])
+    published = read_results_files(find_benchmark("sakura"), [path])
     assert published.results[0].replies == ("Explanation: No.\nJudgement: incorrect",)
     assert published.results[0].score.values["judge"] == 0.0
     assert figures("sakura", path)["Animal multi (judge)"] == 0
@@ -160,7 +160,7 @@ def test_wrong_files_are_one_sentence(
     path = tmp_path / "file.json"
     path.write_bytes(content)
     with pytest.raises((ConfigError, DataError), match=words):
-        read_results(find_benchmark(benchmark), [path])
+        read_results_files(find_benchmark(benchmark), [path])
 
 
 def test_command_prints_json_and_writes_a_report(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_real_outputs_give_the_official_figures() -> None:
     found = figures("dynamic_superb", *sorted(folder.glob("whisper__*.gz")))
     assert found["Semantics, 1 instances (exact_match)"] == 0.621
 
-    published = read_results(
+    published = read_results_files(
         find_benchmark("speech_ifeval"), sorted((DATA / "speech_ifeval").glob("meta*/*.gz"))
     )
     assert (published.num_claimed, published.disputed) == (1533, ())
@@ -248,7 +248,7 @@ def test_fields_of_the_wrong_kind_are_one_sentence(
     path = tmp_path / "m-sd-qa-usa-single.jsonl"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(DataError):
-        read_results(find_benchmark(benchmark), [path])
+        read_results_files(find_benchmark(benchmark), [path])
 
 
 def test_answers_and_judgements_that_are_no_text_are_not_there(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_answers_and_judgements_that_are_no_text_are_not_there(tmp_path: Path) -
         "3.wav": {**SAKURA_ROW, "Judgement": None},
     }
     path = write(tmp_path / "animal_single.json", {"results": rows})
-    published = read_results(find_benchmark("sakura"), [path])
+    published = read_results_files(find_benchmark("sakura"), [path])
     assert [(r.id, r.skipped, r.score.values.get("judge")) for r in published.results] == [
         ("Animal/1.wav/single", None, None),
         ("Animal/2.wav/single", "its answer, `response`, is a number, not a text", None),
@@ -286,7 +286,7 @@ def test_an_answer_that_is_no_text_is_told_by_its_kind(
     tmp_path: Path, output: Any, told: str | None
 ) -> None:
     rows = [mmau("1", model_output="dog"), mmau("2") | {"model_output": output}]
-    results = read_results(find_benchmark("mmau"), [write(tmp_path / "m.json", rows)]).results
+    results = read_results_files(find_benchmark("mmau"), [write(tmp_path / "m.json", rows)]).results
     reason = f"its answer, `model_output`, is {told}, not a text" if told else NOT_ANSWERED
     assert [r.skipped for r in results] == [None, reason]
 
@@ -388,7 +388,7 @@ def test_an_item_in_two_files_is_refused_with_the_two_places(tmp_path: Path) -> 
         tmp_path / "again.json", [mmau("9", model_output="x"), mmau("3", model_output="x")]
     )
     with pytest.raises(DataError) as caught:
-        read_results(find_benchmark("mmau"), [*parts, again])
+        read_results_files(find_benchmark("mmau"), [*parts, again])
     assert f"id '3' occurs 2 times, in {parts[3]} (row 1) and in {again} (row 2)" in str(
         caught.value
     )
@@ -396,7 +396,7 @@ def test_an_item_in_two_files_is_refused_with_the_two_places(tmp_path: Path) -> 
 
     twice = write(tmp_path / "t.json", [mmau(n, model_output="x") for n in ("1", "2", "1")])
     with pytest.raises(DataError, match="occurs 2 times, first in rows 1 and 3"):
-        read_results(find_benchmark("mmau"), [twice])
+        read_results_files(find_benchmark("mmau"), [twice])
 
 
 def test_one_instance_in_two_forms_is_refused(tmp_path: Path) -> None:
@@ -406,17 +406,17 @@ def test_one_instance_in_two_forms_is_refused(tmp_path: Path) -> None:
     one = write(tmp_path / "one.json", {"predictions": rows})
     other = write(tmp_path / f"{name}.json", bare)
     with pytest.raises(DataError, match=r"occurs 2 times, in .*one\.json \(row 1\) and in .*2017"):
-        read_results(find_benchmark("dynamic_superb"), [one, other])
+        read_results_files(find_benchmark("dynamic_superb"), [one, other])
 
     spoken = [{"prompt": "q", "reference": "A", "response": "A"}]
     named = write(tmp_path / "m-openbookqa-test-audio.jsonl", spoken, lines=True)
     unnamed = write(tmp_path / "mine.jsonl", spoken, lines=True)
     with pytest.raises(DataError, match="occurs 2 times"):
-        read_results(find_benchmark("voicebench"), [named, unnamed], subset="openbookqa")
+        read_results_files(find_benchmark("voicebench"), [named, unnamed], subset="openbookqa")
     accents = [
         write(tmp_path / f"m-sd-qa-{a}-audio.jsonl", spoken, lines=True) for a in ("usa", "aus")
     ]
-    assert len(read_results(find_benchmark("voicebench"), accents).results) == 2
+    assert len(read_results_files(find_benchmark("voicebench"), accents).results) == 2
 
 
 def test_systems_are_named_after_what_tells_them_apart(tmp_path: Path) -> None:
@@ -433,7 +433,7 @@ def test_systems_are_named_after_what_tells_them_apart(tmp_path: Path) -> None:
             "InstanceA + InstanceB + InstanceC + 2 more",
         ),
     ):
-        assert name_of([tmp_path / name for name in names]) == expected
+        assert system_name([tmp_path / name for name in names]) == expected
     path = write(tmp_path / "r.json", [mmau("1", model_output="dog")])
     told = json.loads(desta("score", "mmau", path, "--name", "DeSTA2.5", "--json").stdout)
     assert told["systems"][0]["system"] == "DeSTA2.5"

@@ -12,7 +12,7 @@ from desta.evaluation.benchmarks.speech_ifeval.files import FILES
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.benchmarks.voicebench import files as voicebench_files
 from desta.evaluation.benchmarks.voicebench import score as voicebench
-from desta.evaluation.published import read_results
+from desta.evaluation.published import read_results_files
 from desta.evaluation.published_files import NOT_ANSWERED
 from support.commands import desta
 from support.published import DATA, needs_data, rule, write
@@ -66,7 +66,7 @@ def test_speech_ifevals_optional_section_is_asked_for_where_it_is_answered(
 
     for paths, num_asked in ((rated, 6), ([*rated, free], 8), ([free], 8)):
         for data in (speech_ifeval, speech_ifeval / "data", speech_ifeval / "data" / "eval_data"):
-            results = read_results(benchmark, paths, data=str(data)).results
+            results = read_results_files(benchmark, paths, data=str(data)).results
             missing = [r.id for r in results if r.skipped == NOT_ANSWERED]
             assert (len(results), len(missing)) == (num_asked, num_asked - 2 * len(paths))
             assert not any(id.startswith("unconstrained") for id in missing)
@@ -81,7 +81,7 @@ def test_clips_of_speech_ifeval_may_lie_anywhere(speech_ifeval: Path, tmp_path: 
     ]
     path = write(tmp_path / "elsewhere.jsonl", rows, lines=True)
 
-    published = read_results(find_benchmark("speech_ifeval"), [path], data=str(speech_ifeval))
+    published = read_results_files(find_benchmark("speech_ifeval"), [path], data=str(speech_ifeval))
 
     answered = [r.id for r in published.results if r.skipped is None]
     assert answered == ["unconstrained/0", "unconstrained/1"]
@@ -99,13 +99,13 @@ def test_all_files_that_the_scripts_of_speech_ifeval_write_may_be_given_together
     benchmark = find_benchmark("speech_ifeval")
 
     for paths in ([raw, rules, judged, final], [final, judged, rules, raw], [raw, raw]):
-        published = read_results(benchmark, paths)
+        published = read_results_files(benchmark, paths)
         assert [r.id for r in published.results] == ["closed_ended/0", "closed_ended/1"]
         assert published.disputed == ()
 
     other = answers(tmp_path / "again.jsonl", "closed_ended", eval_response="Result: NO")
     with pytest.raises(DataError, match="answered in another file too, .*, and otherwise"):
-        read_results(benchmark, [final, other])
+        read_results_files(benchmark, [final, other])
 
 
 def test_instances_that_came_after_the_paper_are_asked_for_where_they_are_answered(
@@ -120,7 +120,7 @@ def test_instances_that_came_after_the_paper_are_asked_for_where_they_are_answer
     rows = [{"id": f"{later}_{n}.wav", "pred": "yes", **words} for n in range(2)]
     path = write(tmp_path / "r.json", {"predictions": rows})
 
-    published = read_results(find_benchmark("dynamic_superb"), [path], data=str(tmp_path))
+    published = read_results_files(find_benchmark("dynamic_superb"), [path], data=str(tmp_path))
 
     assert [r.skipped for r in published.results] == [NOT_ANSWERED] * 2 * 55 + [None] * 2
 
@@ -156,7 +156,7 @@ def test_every_split_of_voicebench_has_its_own_numbers_as_its_files_of_answers_h
         write(tmp_path / f"m-{subset}-{split}-audio.jsonl", rows, lines=True)
         for subset, split in (("mmsu", "physics"), ("sd-qa", "aus"), ("sd-qa", "usa"))
     ]
-    published = read_results(find_benchmark("voicebench"), files, data=str(tmp_path))
+    published = read_results_files(find_benchmark("voicebench"), files, data=str(tmp_path))
     answered = {r.id.rpartition("/")[0] for r in published.results if r.skipped is None}
     assert answered == {"mmsu/physics", "sd-qa/aus", "sd-qa/usa"}
 
@@ -164,7 +164,7 @@ def test_every_split_of_voicebench_has_its_own_numbers_as_its_files_of_answers_h
 def test_questions_that_nobody_asks_are_still_refused(speech_ifeval: Path, tmp_path: Path) -> None:
     strange = write(tmp_path / "strange.jsonl", [rule(0, "YES")], lines=True)
     with pytest.raises(DataError, match="answers 1 questions that are not in this version"):
-        read_results(find_benchmark("speech_ifeval"), [strange], data=str(speech_ifeval))
+        read_results_files(find_benchmark("speech_ifeval"), [strange], data=str(speech_ifeval))
 
 
 @needs_data

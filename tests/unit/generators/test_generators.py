@@ -17,7 +17,13 @@ from desta.config import build_config, dump_recipe, load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError, MissingExtraError, UnavailableError
 from desta.generators.base import Completion, Refusal
-from desta.generators.config import Engine, LocalEngine, OpenAIEngine, ScriptedEngine, VllmEngine
+from desta.generators.config import (
+    EngineConfig,
+    LocalEngine,
+    OpenAIEngine,
+    ScriptedEngine,
+    VllmEngine,
+)
 from desta.generators.load import load_generator
 from desta.generators.local import LocalGenerator
 from desta.generators.vllm import VllmGenerator
@@ -39,7 +45,7 @@ QUESTIONS = [
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     backbone: str = "tiny"
-    engine: Engine = LocalEngine()  # noqa: RUF009
+    engine: EngineConfig = LocalEngine()  # noqa: RUF009
     dtype: Dtype = "float32"
     backbone_dtype: Dtype = "float32"
     backbone_quantization: Quantization | None = None
@@ -48,7 +54,7 @@ class Recipe:
 # -- the engine section --------------------------------------------------------------------------
 
 
-def section(**values: Any) -> Engine:
+def section(**values: Any) -> EngineConfig:
     tree = {"clips": [{"path": "c", "root": "."}], "backbone": "b", "sampling": {}, **values}
     return build_config(ConstructConfig, tree, where="recipe.yaml").engine
 
@@ -69,7 +75,7 @@ def test_the_local_engine_is_the_default() -> None:
         ),
     ],
 )
-def test_kind_says_which_keys_there_are(tree: dict[str, Any], engine: Engine) -> None:
+def test_kind_says_which_keys_there_are(tree: dict[str, Any], engine: EngineConfig) -> None:
     assert section(engine=tree) == engine
 
 
@@ -112,7 +118,7 @@ def test_every_recipe_of_the_page_about_engines_loads() -> None:
 # -- scripted ------------------------------------------------------------------------------------
 
 
-def complete(engine: Engine) -> tuple[list[str], str]:
+def complete(engine: EngineConfig) -> tuple[list[str], str]:
     generator = load_generator(Recipe(engine=engine))
     answers = generator.complete(QUESTIONS, Sampling(max_new_tokens=20), seeds=[0, 1, 2])
     return [answer.text for answer in answers], generator.revision

@@ -25,7 +25,7 @@ from desta.inference.pieces import (
 )
 from desta.model.checkpoint import Loaded, load
 from desta.records import AudioRef
-from desta.vad import Span
+from desta.vad import SpeechSpan
 
 SPEECH = [(1.0, 6.0), (9.0, 14.0), (18.0, 24.0)]  # 16 s of 25
 
@@ -57,7 +57,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the detector find `SPEECH`; return what it was asked about."""
     lengths: list[int] = []
 
-    def find(audio: NDArray[np.float32]) -> list[Span]:
+    def find(audio: NDArray[np.float32]) -> list[SpeechSpan]:
         lengths.append(len(audio))
         return SPEECH if len(audio) > 20 * SAMPLE_RATE else []  # nothing more in the pauses
 
@@ -105,7 +105,7 @@ def test_a_voice_far_below_the_others_gets_a_piece_of_its_own(asked: list[int]) 
 
 
 def test_a_voice_is_found_far_below_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def find(audio: NDArray[np.float32]) -> list[Span]:
+    def find(audio: NDArray[np.float32]) -> list[SpeechSpan]:
         """Hear what is above -20 dB."""
         steps = np.flatnonzero(np.diff(np.abs(audio) > 0.1, prepend=False, append=False))
         ends = [float(step) / SAMPLE_RATE for step in steps]

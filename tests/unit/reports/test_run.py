@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from desta.errors import DataError
 from desta.evaluation.benchmarks.attributes import BENCHMARK, AttributesData, ClipSet
-from desta.evaluation.models import weights_fingerprint
+from desta.evaluation.models import model_fingerprint
 from desta.evaluation.recipe import EvalRecipe
 from desta.evaluation.runner import evaluate
 from desta.evaluation.systems import Models
@@ -22,7 +22,7 @@ from desta.reasons import Count, Reasons
 from desta.records import AudioRef, Clip, Message
 from desta.reports.attributes import choose_clips
 from desta.reports.run import write_run_report
-from desta.shards import Manifest, Shard
+from desta.shards import Manifest, ShardFile
 
 LANGUAGES = ("Danish", "French", "Greek")
 HOSTILE = '</td><script>alert("x")</script>'
@@ -91,7 +91,7 @@ def begun(tmp_path: Path) -> Path:
         prompt_pool="0" * 64,
         sampling={},
         recipe="0" * 64,
-        shards=(Shard(name="audio-00000.jsonl", rows=750, sha256="0" * 64),),
+        shards=(ShardFile(name="audio-00000.jsonl", rows=750, sha256="0" * 64),),
         dropped=Reasons({"repeats itself": Count(count=250, example=HOSTILE)}),
     ).write(data)
     (run / "recipe.yaml").write_text(
@@ -151,7 +151,7 @@ def evaluated(trained: Path, tmp_path: Path) -> Path:
     data = AttributesData(clips=(clips,), attributes={"Language": ()})
     config = EvalRecipe(data=data, model=str(trained))
     out = trained / "eval" / "attributes"
-    weights = weights_fingerprint(trained)
+    weights = model_fingerprint(trained)
     evaluate(BENCHMARK, config, lambda _: Models(model=Answers()), out, weights=weights)
     return trained
 

@@ -13,7 +13,7 @@ from desta.evaluation.benchmarks.speech_ifeval.score import (
     FIX,
     FOLLOWED,
     GROUPS,
-    RATED,
+    IFRATE_SECTIONS,
     RULED,
     Metric,
     Section,
@@ -39,13 +39,13 @@ def load(files: BenchmarkFiles) -> list[Item]:
     """Read the questions of the sections that a recipe names, or of the rated ones."""
     folder = files.place(PATTERNS)
     items = load_items(folder, files.audio or folder)
-    sections = files.chosen(list(FILES)) if files.subsets else RATED
+    sections = files.chosen(list(FILES)) if files.subsets else IFRATE_SECTIONS
     return [item for item in items if item.groups["section"] in sections]
 
 
 def load_optional(files: BenchmarkFiles, asked: Sequence[Item]) -> list[Item]:
     """Read the questions of the other section, where they were answered."""
-    named = {item.groups["section"] for item in asked}.difference(RATED)
+    named = {item.groups["section"] for item in asked}.difference(IFRATE_SECTIONS)
     return load(replace(files, subsets=tuple(sorted(named)))) if named else []
 
 
@@ -64,7 +64,7 @@ def load_items(folder: Path, audio_root: Path) -> list[Item]:
     items = []
     for section, stem in FILES.items():
         found = [p for p in (folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz") if p.is_file()]
-        if not found and section in RATED:
+        if not found and section in IFRATE_SECTIONS:
             raise DataError(f"{folder / stem}.jsonl is missing", fix=FIX)
         for number, record in enumerate(read_jsonl(found[0])) if found else ():
             items.append(make_item(section, number, record, found[0], audio_root))
@@ -101,7 +101,7 @@ def read_published(paths: Sequence[Path], options: ReadOptions) -> list[Result]:
     return [replace(r, score=score(r.item, r.output or "", r.replies)) for r in found.values()]
 
 
-def key_of(item: Item) -> tuple[object, ...]:
+def question_key(item: Item) -> tuple[object, ...]:
     """Return what tells a question from others, in whatever order and wherever its clip lies."""
     clip = Path(item.record["audio_filepath"]).name
     return item.groups["section"], clip, " ".join(item.question.split())

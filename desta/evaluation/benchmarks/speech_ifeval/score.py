@@ -56,7 +56,7 @@ NUM_ITEMS: dict[Section, int] = {
     "chain_of_thought": 200,
     "unconstrained": 933,
 }
-RATED: tuple[Section, ...] = ("closed_ended", "creative_writing", "chain_of_thought")
+IFRATE_SECTIONS: tuple[Section, ...] = ("closed_ended", "creative_writing", "chain_of_thought")
 """Metrics of which the IFrate is the mean."""
 
 RULED: tuple[Section, ...] = ("closed_ended", "creative_writing")
@@ -217,7 +217,7 @@ def forgetting_rate(ifrate: float, reference: float) -> float:
 
 def _ifrate(cells: Sequence[Cell]) -> Figure | None:
     """Return the IFrate; None unless every question of its sections is followed or not."""
-    rated = {section: find(cells, FOLLOWED, "section", section) for section in RATED}
+    rated = {section: find(cells, FOLLOWED, "section", section) for section in IFRATE_SECTIONS}
     if any(cell.num_scored != NUM_ITEMS[section] for section, cell in rated.items()):
         return None
     estimates = [cell.estimate for cell in rated.values() if cell.estimate]

@@ -22,12 +22,12 @@ from desta.evaluation.benchmarks.transcription.recording_ids import check_ids, c
 from desta.evaluation.benchmarks.transcription.score import PROMPT, score
 from desta.evaluation.benchmarks.transcription.scripts import find_language
 from desta.evaluation.benchmarks.transcription.tables import (
-    AUDIOS,
-    HYPOTHESES,
+    AUDIO_COLUMNS,
+    HYPOTHESIS_COLUMNS,
     IDS,
-    LANGUAGES,
-    REFERENCES,
-    TEXTS,
+    LANGUAGE_COLUMNS,
+    REFERENCE_COLUMNS,
+    TEXT_COLUMNS,
     Table,
     find_column,
     is_text,
@@ -35,14 +35,17 @@ from desta.evaluation.benchmarks.transcription.tables import (
     tell_columns,
     text_in,
 )
-from desta.evaluation.benchmarks.transcription.texts import read_text, split_ids
+from desta.evaluation.benchmarks.transcription.texts import read_text_lines, split_ids
 from desta.evaluation.published_files import answered
 from desta.records import LOCATOR, Clip
 from desta.sources.languages import LANGUAGES as NAMES
 
 Side = Literal["reference", "hypothesis"]
 
-_NAMES: Mapping[Side, tuple[str, ...]] = {"reference": REFERENCES, "hypothesis": HYPOTHESES}
+_NAMES: Mapping[Side, tuple[str, ...]] = {
+    "reference": REFERENCE_COLUMNS,
+    "hypothesis": HYPOTHESIS_COLUMNS,
+}
 _FIX = 'name the columns "reference" and "hypothesis", or give --references FILE'
 _FILE_NAMES: Mapping[Side, re.Pattern[str]] = {
     "reference": re.compile(
@@ -151,7 +154,7 @@ def _is_whole(path: Path) -> bool:
 def _read_whole(path: Path) -> list[Entry]:
     """Return the entries of a table that holds both sides."""
     if is_text(path):
-        read_text(path)
+        read_text_lines(path)
         raise DataError(
             f"{path} holds no more than one text a line",
             fix=f"desta score transcription {path} --references FILE",
@@ -169,15 +172,15 @@ def _read_whole(path: Path) -> list[Entry]:
 def _read_side(path: Path, side: Side, others: Sequence[Path]) -> list[Entry]:
     """Return the entries of one side; what ids its lines begin with, the other side helps tell."""
     if is_text(path):
-        other = read_text(others[0]) if len(others) == 1 and is_text(others[0]) else None
-        lines = split_ids(read_text(path), _sure_ids(others), other)
+        other = read_text_lines(others[0]) if len(others) == 1 and is_text(others[0]) else None
+        lines = split_ids(read_text_lines(path), _sure_ids(others), other)
         entries = [Entry(id=id, **{side: text}) for id, text in lines]
         check_ids([entry.id for entry in entries], str(path))
         return entries
     table = read_any_table(path)
     if side == "reference" and all("segments" in row and "duration" in row for row in table):
         return [_of_clip(row, path) for row in table]
-    name = find_column(table, _NAMES[side]) or find_column(table, TEXTS)
+    name = find_column(table, _NAMES[side]) or find_column(table, TEXT_COLUMNS)
     if name is None:
         raise DataError(
             f"{path} has no column of {_plural(side)} ({tell_columns(table)})",
@@ -191,7 +194,7 @@ def _sure_ids(paths: Sequence[Path]) -> list[str]:
     ids: list[str | None] = []
     for path in paths:
         if is_text(path):
-            ids += [id for id, _ in read_text(path).marked or ()]
+            ids += [id for id, _ in read_text_lines(path).marked or ()]
         else:
             ids += [id for id, _ in _places(read_any_table(path))]
     return [id for id in ids if id is not None]
@@ -252,7 +255,7 @@ def _joined(said: Entry, understood: Entry | None) -> Entry:
 def _entries(table: Table, path: Path, sides: Mapping[Side, str | None]) -> list[Entry]:
     """Return what rows say, by the names of their columns."""
     logger.info("%s: %s", path, ", ".join(f"{side} in {name!r}" for side, name in sides.items()))
-    language = find_column(table, LANGUAGES)
+    language = find_column(table, LANGUAGE_COLUMNS)
     entries = []
     for number, (row, place) in enumerate(zip(table, _places(table), strict=True), start=1):
         for name in filter(None, sides.values()):
@@ -270,7 +273,7 @@ def _entries(table: Table, path: Path, sides: Mapping[Side, str | None]) -> list
 
 def _places(table: Table) -> list[tuple[str | None, str | None]]:
     """Return the id and the clip of every row, None where it has none."""
-    id, audio = find_column(table, IDS), find_column(table, AUDIOS)
+    id, audio = find_column(table, IDS), find_column(table, AUDIO_COLUMNS)
     places = []
     for row in table:
         clip = text_in(row, audio)
@@ -298,7 +301,7 @@ def _sides(table: Table) -> dict[Side, str | None]:
         side: find_column(table, names) for side, names in _NAMES.items()
     }
     if None in sides.values() and any(sides.values()):
-        sides = {side: name or find_column(table, TEXTS) for side, name in sides.items()}
+        sides = {side: name or find_column(table, TEXT_COLUMNS) for side, name in sides.items()}
     return sides
 
 

@@ -66,7 +66,7 @@ def are_ids(words: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def seem_ids(words: Sequence[str], lines: Sequence[str] = ()) -> bool:
-    """Return whether the first words of lines look like ids: `utt-1`, `u1` and `u2`; not B52 and MP3.
+    """Return whether the first words of lines look like ids: `utt-1`, `u1`, `u2`; not B52, MP3.
 
     Args:
         words: the first word of every line.

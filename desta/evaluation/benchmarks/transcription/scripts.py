@@ -86,7 +86,7 @@ def normalise_marked(text: str, language: str | None = None) -> str:
 
 
 def has_marks(text: str) -> bool:
-    """Return whether Whisper's rules cut words of a text at its marks, or count points as letters."""
+    """Return whether Whisper's rules cut words at marks of a text, or count points as letters."""
     text = _SELECTORS.sub("", unicodedata.normalize("NFKC", text))
     marked = any(_is_mark(c) and before.isalnum() for before, c in pairwise(text))
     return marked or _POINTS.search(text) is not None

@@ -12,22 +12,29 @@ from desta.evaluation.published_files import read_json_values, rows
 from desta.sources.tables import read_rows, read_table
 
 IDS = ("id", "utt_id", "uttid", "utterance_id", "utt", "key", "segment_id", "sample_id", "cut_id")
-AUDIOS = (
+AUDIO_COLUMNS = (
     "audio_filepath", "audio", "audio_path", "audio_file", "path", "file", "filename", "file_name",
     "wav", "wav_path", "recording", "clip",
 )  # fmt: skip
-REFERENCES = (
+REFERENCE_COLUMNS = (
     "reference", "ref", "references", "reference_text", "ref_text", "target", "target_text",
     "ground_truth", "groundtruth", "gt", "gold", "truth", "label", "label_str",
 )  # fmt: skip
-HYPOTHESES = (
+HYPOTHESIS_COLUMNS = (
     "hypothesis", "hyp", "hypotheses", "hypothesis_text", "hyp_text", "pred_text", "prediction",
     "predictions", "prediction_text", "pred", "pred_str", "predicted", "predicted_text", "output",
     "response", "asr", "asr_text", "recognized", "recognised",
 )  # fmt: skip
-TEXTS = ("text", "sentence", "transcription", "transcript", "normalized_text", "raw_transcription")
+TEXT_COLUMNS = (
+    "text",
+    "sentence",
+    "transcription",
+    "transcript",
+    "normalized_text",
+    "raw_transcription",
+)
 """Column of the reference, or of the hypothesis where another column or file has the reference."""
-LANGUAGES = ("language", "lang", "locale")
+LANGUAGE_COLUMNS = ("language", "lang", "locale")
 
 Table = Sequence[Mapping[str, Any]]
 
@@ -80,10 +87,10 @@ def _columns(value: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: the lists are not of one length.
     """
-    texts = (*REFERENCES, *HYPOTHESES, *TEXTS)
+    texts = (*REFERENCE_COLUMNS, *HYPOTHESIS_COLUMNS, *TEXT_COLUMNS)
     if any(isinstance(cell, str) and _plain(name) in texts for name, cell in value.items()):
         return []  # of one recording
-    names = (*IDS, *AUDIOS, *LANGUAGES, *texts)
+    names = (*IDS, *AUDIO_COLUMNS, *LANGUAGE_COLUMNS, *texts)
     lists = {
         name: cells
         for name, cells in value.items()

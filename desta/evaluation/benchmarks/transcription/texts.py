@@ -38,7 +38,7 @@ class Text:
         return [(word[0], word[1] if word[1:] else "") for word in words]
 
 
-def read_text(path: Path) -> Text:
+def read_text_lines(path: Path) -> Text:
     """Read lines of text.
 
     Raises:

@@ -18,7 +18,7 @@ from desta.evaluation.benchmarks.attributes import (
     load_examples,
     named_choice,
 )
-from desta.evaluation.recipe import build_eval_recipe, resolve
+from desta.evaluation.recipe import build_eval_recipe, resolve_recipe
 from desta.records import DOMAINS, LOCATOR, Clip, Message, Segment
 
 LANGUAGES = ("Danish", "French", "Greek")
@@ -170,7 +170,7 @@ def test_a_recipe_is_read_and_a_misspelt_system_named() -> None:
         "attributes": {"Language": ["French", "Danish"], "Sound class": []},
     }
     tree = {"model": "runs/demo", "data": data}
-    recipe = resolve(build_eval_recipe(tree, AttributesData, where="recipe"), BENCHMARK)
+    recipe = resolve_recipe(build_eval_recipe(tree, AttributesData, where="recipe"), BENCHMARK)
 
     assert recipe.data.attributes == {"Language": ("French", "Danish"), "Sound class": ()}
     assert recipe.systems == ("model", "no_audio")

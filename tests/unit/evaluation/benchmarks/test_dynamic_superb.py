@@ -88,10 +88,12 @@ def test_a_results_file_is_scored_by_its_instance(tmp_path: Path) -> None:
 
     found = report("dynamic_superb", path)
 
-    assert found.headline[ds.EXACT].value == pytest.approx(1 / 3)
-    assert found.headline[ds.LENIENT].value == pytest.approx(2 / 3)
-    assert found.headline[f"Content, 1 instances ({ds.EXACT})"] == found.headline[ds.EXACT]
-    assert find(found.cells, ds.EXACT, "instance", NAME).num_unscored == 1
+    assert found.headline[ds.EXACT_MATCH].value == pytest.approx(1 / 3)
+    assert found.headline[ds.CONSECUTIVE_WORDS].value == pytest.approx(2 / 3)
+    assert (
+        found.headline[f"Content, 1 instances ({ds.EXACT_MATCH})"] == found.headline[ds.EXACT_MATCH]
+    )
+    assert find(found.cells, ds.EXACT_MATCH, "instance", NAME).num_unscored == 1
 
 
 def test_options_that_no_instruction_lists_are_the_labels(tmp_path: Path) -> None:
@@ -100,8 +102,8 @@ def test_options_that_no_instruction_lists_are_the_labels(tmp_path: Path) -> Non
 
     found = report("dynamic_superb", predictions(tmp_path / "r.json", *rows, yes))
 
-    assert found.headline[ds.LENIENT].value == pytest.approx(2 / 3)
-    assert find(found.cells, ds.LENIENT, "instance", "unknown").num_scored == 1
+    assert found.headline[ds.CONSECUTIVE_WORDS].value == pytest.approx(2 / 3)
+    assert find(found.cells, ds.CONSECUTIVE_WORDS, "instance", "unknown").num_scored == 1
 
 
 def test_dimensions_count_their_instances_alike(tmp_path: Path) -> None:
@@ -111,9 +113,9 @@ def test_dimensions_count_their_instances_alike(tmp_path: Path) -> None:
 
     found = report("dynamic_superb", path)
 
-    assert found.headline[f"Content, 2 instances ({ds.EXACT})"].value == 0.5
-    assert found.headline[f"Speech, 2 instances ({ds.EXACT})"].value == 0.5
-    assert found.headline[f"Audio, 1 instances ({ds.EXACT})"].value == 0.0
+    assert found.headline[f"Content, 2 instances ({ds.EXACT_MATCH})"].value == 0.5
+    assert found.headline[f"Speech, 2 instances ({ds.EXACT_MATCH})"].value == 0.5
+    assert found.headline[f"Audio, 1 instances ({ds.EXACT_MATCH})"].value == 0.0
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_answers_that_the_authors_keep_are_not_scored(tmp_path: Path) -> None:
     score = mmau.MMAU.score(item, "Man", ())
 
     assert set(score.values.values()) == {None}
-    assert score.note == mmau.WITHHELD
+    assert score.note == mmau.ANSWER_WITHHELD
 
 
 def test_mmar_is_the_same_with_other_keys(tmp_path: Path) -> None:

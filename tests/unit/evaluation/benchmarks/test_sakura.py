@@ -7,7 +7,7 @@ import pytest
 from desta.errors import DataError
 from desta.evaluation.base import Item
 from desta.evaluation.benchmarks import sakura
-from desta.evaluation.published import read_results
+from desta.evaluation.published import read_results_files
 from support.published import report
 from support.results import answer as answered
 
@@ -144,7 +144,7 @@ def test_a_file_about_other_questions_is_another_version(root: Path, tmp_path: P
     path.write_text(json.dumps({"results": table}), encoding="utf-8")
 
     with pytest.raises(DataError, match="answers 1 questions that are not in this version"):
-        read_results(sakura.BENCHMARK, [path], subset="single", data=str(root))
+        read_results_files(sakura.BENCHMARK, [path], subset="single", data=str(root))
 
 
 def test_an_answer_outside_the_options_is_an_error(root: Path) -> None:

@@ -12,7 +12,7 @@ from desta.evaluation.base import ReadOptions
 from desta.evaluation.benchmarks.speech_ifeval import files as speech_ifeval_files
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.benchmarks.voicebench import files as voicebench_files
-from desta.evaluation.published import PUBLISHED_OTHERWISE, read_results, score_published
+from desta.evaluation.published import PUBLISHED_OTHERWISE, read_results_files, score_published
 from desta.evaluation.published_files import NOT_ANSWERED
 from support.published import figures, rule, write
 
@@ -20,7 +20,7 @@ from support.published import figures, rule, write
 def test_speech_ifeval_and_what_the_file_says_itself(tmp_path: Path) -> None:
     rows = [rule(0, "HELLO", True), rule(1, "Hello", False), rule(2, "hello", True)]
     path = write(tmp_path / "rule_eval@creative_writing.jsonl", rows, lines=True)
-    published = read_results(find_benchmark("speech_ifeval"), [path])
+    published = read_results_files(find_benchmark("speech_ifeval"), [path])
     assert published.num_claimed == 3
     assert published.disputed == ("creative_writing/2",)
     notes = score_published(published)["systems"][0]["remarks"]
@@ -56,7 +56,7 @@ def test_speech_ifeval_rules_and_judge_of_the_same_answers_are_joined(tmp_path: 
     rules = write(tmp_path / "rule_eval@closed_ended_questions.jsonl", turned, lines=True)
 
     for paths in ([rules, judge], [judge, rules]):
-        published = read_results(find_benchmark("speech_ifeval"), paths)
+        published = read_results_files(find_benchmark("speech_ifeval"), paths)
 
         found = score_published(published)["systems"][0]
         assert (found["num_items"], published.num_claimed, published.disputed) == (3, 3, ())
@@ -65,16 +65,16 @@ def test_speech_ifeval_rules_and_judge_of_the_same_answers_are_joined(tmp_path: 
 
     other = write(tmp_path / "other.jsonl", [{**row, "response": "A man"} for row in turned])
     with pytest.raises(DataError, match="is answered in another file too"):
-        read_results(find_benchmark("speech_ifeval"), [judge, other])
+        read_results_files(find_benchmark("speech_ifeval"), [judge, other])
 
 
 def test_speech_ifeval_judgements_are_not_taken_for_flags_of_the_rules(tmp_path: Path) -> None:
     path = write(tmp_path / "llm_eval@closed.jsonl", [judged(0), judged(1)], lines=True)
-    published = read_results(find_benchmark("speech_ifeval"), [path])
+    published = read_results_files(find_benchmark("speech_ifeval"), [path])
     assert (published.num_claimed, published.disputed) == (2, ())
 
     lying = write(tmp_path / "lying.jsonl", [judged(0, correct=True), judged(1)])
-    told = read_results(find_benchmark("speech_ifeval"), [lying]).disputed
+    told = read_results_files(find_benchmark("speech_ifeval"), [lying]).disputed
     assert told == ("closed_ended/0",)
 
 
@@ -84,7 +84,7 @@ def test_speech_ifeval_is_compared_with_the_questions_in_any_order(tmp_path: Pat
     questions = [result.item for result in asked]
     turned = write(tmp_path / "turned.jsonl", rows[:0:-1], lines=True)
 
-    published = read_results(find_benchmark("speech_ifeval"), [turned], questions=questions)
+    published = read_results_files(find_benchmark("speech_ifeval"), [turned], questions=questions)
 
     assert [(r.id, r.item.question, r.skipped) for r in published.results] == [
         ("closed_ended/0", "0?", NOT_ANSWERED),
@@ -93,7 +93,7 @@ def test_speech_ifeval_is_compared_with_the_questions_in_any_order(tmp_path: Pat
     ]
     strange = write(tmp_path / "strange.jsonl", [judged(0, instruction="Else?")])
     with pytest.raises(DataError, match="1 questions that are not in this version .* 'Else"):
-        read_results(find_benchmark("speech_ifeval"), [strange], questions=questions)
+        read_results_files(find_benchmark("speech_ifeval"), [strange], questions=questions)
 
 
 def test_answers_in_another_order_than_the_questions_are_refused(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_answers_in_another_order_than_the_questions_are_refused(tmp_path: Path)
     asked = [result.item for result in voicebench_files.read_published([file], ReadOptions())]
     turned = write(tmp_path / name, rows[::-1], lines=True)
     with pytest.raises(DataError, match="'openbookqa/test/0' is '1.', and '0.' in the questions"):
-        read_results(benchmark, [turned], questions=asked)
+        read_results_files(benchmark, [turned], questions=asked)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

@@ -10,7 +10,7 @@ import pytest
 from desta.errors import ConfigError, DataError
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.benchmarks.transcription.score import CER, MISLEADS, NO_WORDS, SCRIPT_WER, WER
-from desta.evaluation.published import read_results, score_published
+from desta.evaluation.published import read_results_files, score_published
 from desta.evaluation.published_files import NOT_ANSWERED
 from support.commands import desta
 from support.published import write
@@ -21,7 +21,7 @@ RATE = pytest.approx(1 / 6, abs=1e-6)
 
 
 def rate(*paths: Path, **options: Any) -> float:
-    published = read_results(find_benchmark("transcription"), paths, **options)
+    published = read_results_files(find_benchmark("transcription"), paths, **options)
     found: float = score_published(published)["systems"][0]["headline"][WER]["value"]
     return found
 
@@ -61,7 +61,7 @@ def test_columns_are_told_by_their_names(
     else:
         write(path, rows, lines=form != "json", packed=form.endswith("gz"))
 
-    published = read_results(find_benchmark("transcription"), [path])
+    published = read_results_files(find_benchmark("transcription"), [path])
     assert [r.id for r in published.results] == list(SAID)
     assert rate(path) == RATE
 
@@ -134,7 +134,7 @@ def test_segments_of_one_recording_are_told_apart(tmp_path: Path) -> None:
         {"audio_filepath": "a.wav", "offset": start, "duration": 2, "text": "a", "pred_text": "a"}
         for start in (0, 2.5, 5)
     ]
-    published = read_results(
+    published = read_results_files(
         find_benchmark("transcription"), [write(tmp_path / "m.json", rows, lines=True)]
     )
     assert [r.id for r in published.results] == ["a.wav", "a.wav@2.5", "a.wav@5"]
@@ -257,7 +257,7 @@ def test_what_is_wrong_with_a_pair_is_one_sentence(tmp_path: Path) -> None:
         rate(twice, references=three)
     for option in ({"references": three}, {"language": "hi"}):
         with pytest.raises(ConfigError, match="cannot be used with mmau"):
-            read_results(find_benchmark("mmau"), [two], **option)
+            read_results_files(find_benchmark("mmau"), [two], **option)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_lists_of_texts_are_read_as_columns(tmp_path: Path) -> None:
     more = {"model": "m", "language": "en", "wer": [0.5], "id": list(SAID)}
     assert rate(write(tmp_path / "a.json", columns)) == RATE
     path = write(tmp_path / "b.json", columns | more)
-    published = read_results(find_benchmark("transcription"), [path])
+    published = read_results_files(find_benchmark("transcription"), [path])
     assert [r.id for r in published.results] == list(SAID)
     alone = write(tmp_path / "hyp.json", {"predictions": columns["predictions"]})
     assert rate(alone, references=side(tmp_path / "ref.txt", SAID, "lines")) == RATE
@@ -378,7 +378,7 @@ def test_first_words_are_ids_where_the_other_file_has_them(tmp_path: Path) -> No
 def test_first_words_of_sentences_are_words(tmp_path: Path, said: str, understood: str) -> None:
     (tmp_path / "ref.txt").write_text(said)
     (tmp_path / "hyp.txt").write_text(understood)
-    published = read_results(
+    published = read_results_files(
         find_benchmark("transcription"), [tmp_path / "hyp.txt"], references=tmp_path / "ref.txt"
     )
     assert [r.item.target for r in published.results] == said.splitlines()
