@@ -239,7 +239,7 @@ def evaluate(
     The same call goes on where it stopped, and gives the same bytes as without an interruption.
 
     Args:
-        benchmark: its name (`desta benchmarks` lists them); `text` has only its command.
+        benchmark: its name (`desta benchmarks` lists them).
         recipe: which data, which model, which systems.
         out: folder for plan, results and scores.
         overrides: changes to the file of a recipe, such as `limit=40`.
@@ -248,7 +248,8 @@ def evaluate(
         retry: ask again where an earlier call got no answer.
 
     Returns:
-        What `scores.json` holds; None if other processes share the work.
+        What `scores.json` holds (of `text`: `{equal, total, rows}`); None if other processes
+        share the work.
 
     Raises:
         ConfigError: the recipe is wrong, or `out` holds another evaluation.
@@ -262,6 +263,12 @@ def evaluate(
     from desta.evaluation.systems import needs_audio_model
 
     found = find_benchmark(benchmark)
+    if found.check is not None:
+        unused = {"--shard": shard, "--allow-missing": allow_missing, "--retry": retry}
+        for option in (option for option, value in unused.items() if value):
+            raise ConfigError(
+                f"{option} cannot be used with the benchmark {benchmark}", fix="leave it out"
+            )
     if isinstance(recipe, str | Path):
         recipe = load_eval_recipe(Path(recipe), found.data, overrides)
     elif overrides:
@@ -269,6 +276,8 @@ def evaluate(
     config = resolve(recipe, found)
     if config.model is None and needs_audio_model(config.systems):
         raise ConfigError("no model is given", fix="give --model, or `model` in the recipe")
+    if found.check is not None:
+        return cast(Scores, found.check.run(config, Path(out)))
     scores = run(
         found,
         with_device(config, Path(out)),

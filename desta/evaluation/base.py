@@ -261,6 +261,18 @@ class DetailRow:
     """Whose rule it is."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """How a benchmark runs that compares whole models: none of its answers has a score alone."""
+
+    keys: tuple[str, ...]
+    """Keys of its recipe; any other is refused."""
+    run: Callable[[Any, Path], dict[str, Any]]
+    """(recipe, folder) -> content of the `scores.json` that it writes there."""
+    sentence: Callable[[Mapping[str, Any]], str]
+    """`scores.json` -> what is printed."""
+
+
 def hash_questions(items: Sequence[Item]) -> str:
     """Return a version: the number of questions, and a hash of them and their right answers."""
     lines = sorted(f"{item.id}\t{item.question}\t{item.target}" for item in items)
@@ -323,6 +335,8 @@ class Benchmark:
     """Results of all systems -> what `scores.json` holds beside the reports of the systems."""
     detail_rows: Callable[[Mapping[str, Any]], list[DetailRow]] | None = None
     """`scores.json` -> what of the details is printed with the figures."""
+    check: Check | None = None
+    """None: the runner asks its questions, and scores each answer."""
 
     def title(self, name: str) -> str:
         """Return the name in tables and reports of a metric, or of a figure by one.

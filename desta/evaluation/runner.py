@@ -33,7 +33,7 @@ from desta.evaluation.base import Benchmark, Item, Result
 from desta.evaluation.journal import Journal, Shard
 from desta.evaluation.published_files import check_unique
 from desta.evaluation.recipe import EvalRecipe, build_eval_recipe, resolve
-from desta.evaluation.scores import PLAN, read_plan, score, write_json
+from desta.evaluation.scores import PLAN, read_plan, score
 from desta.evaluation.systems import (
     MISSING,
     Models,
@@ -42,6 +42,7 @@ from desta.evaluation.systems import (
     make_systems,
     missing_clips,
 )
+from desta.files import write_json
 from desta.isolation import error_of, in_halves
 from desta.model.backbone.sampling import Sampling
 from desta.paths import check_folder, check_output

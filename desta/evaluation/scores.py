@@ -19,7 +19,6 @@ that rest on a judge, while there are answers that came after it has judged. The
 what answers reach that do not depend on the clip: of an item with K choices, 1 / K.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +33,7 @@ from desta.evaluation.conclusion import judge_systems
 from desta.evaluation.formats import REMADE, MessageRow, PlanFile, Refused, ResultRow
 from desta.evaluation.journal import RESULTS
 from desta.evaluation.metrics import Estimate, Report
-from desta.files import UNWRITABLE, write_atomic
+from desta.files import write_json
 from desta.reasons import Count, Reasons
 from desta.records import numbered_jsonl
 from desta.renamed import system_id
@@ -245,12 +244,6 @@ def _unjudged(
 def _unread(benchmark: Benchmark, result: Result) -> Result:
     """Return a result as it is scored without a judge."""
     return benchmark.rescore(replace(result, replies=()))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole, or not at all."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    write_atomic(path, text.encode(errors=UNWRITABLE))
 
 
 def _report(
