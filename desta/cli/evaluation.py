@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import (
-    AllowMissing,
-    AsJson,
-    DryRun,
-    Overrides,
-    RecipeDevice,
-    new_folder,
-)
+from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides, RecipeDevice, new_folder
 from desta.cli.tables import print_scores
 from desta.config import dump_recipe
 from desta.errors import ConfigError

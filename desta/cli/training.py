@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desta.cli.app import app, models_app
-from desta.cli.options import (
-    AsJson,
-    DryRun,
-    Overrides,
-    Recipe,
-    RecipeDevice,
-    new_file,
-    new_folder,
-)
+from desta.cli.options import AsJson, DryRun, Overrides, Recipe, RecipeDevice, new_file, new_folder
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe
 from desta.paths import check_output

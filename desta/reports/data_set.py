@@ -5,13 +5,7 @@ from html import escape
 from pathlib import Path
 
 from desta.construction.row_checks import Row, clips_of
-from desta.publishing.survey import (
-    LENGTHS,
-    Contents,
-    faithful_rows,
-    kept_rows,
-    quantiles,
-)
+from desta.publishing.survey import LENGTHS, Contents, faithful_rows, kept_rows, quantiles
 from desta.reasons import Reasons
 from desta.records import NO_TRANSCRIPTION
 from desta.reports.attributes import player

@@ -222,9 +222,9 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
         source=source.name,
         audio=place,
         duration=measured.duration,
-        domain=item.domain,
+        domain=item.domain or source.domains[0],
         segments=segments,
-        attributes=item.attributes,
+        attributes={name: value for name, value in item.attributes.items() if value},
     )
     if holds_half(json.dumps(clip.to_json(), ensure_ascii=False)):
         return Skipped(id=id, reason=f"what is told of it {HALF}", broken=True)

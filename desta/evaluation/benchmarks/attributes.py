@@ -40,13 +40,7 @@ from desta.evaluation.metrics import (
     named_choices,
 )
 from desta.evaluation.tabulate import count_notes, tabulate
-from desta.records import (
-    NO_TRANSCRIPTION,
-    AudioRef,
-    Clip,
-    Split,
-    read_clips,
-)
+from desta.records import NO_TRANSCRIPTION, AudioRef, Clip, Split, read_clips
 
 QUESTIONS = {
     "Language": "Tell me which language you hear being spoken here.",

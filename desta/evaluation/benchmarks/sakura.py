@@ -30,14 +30,7 @@ from desta.evaluation.base import (
 )
 from desta.evaluation.baselines import tell
 from desta.evaluation.judge.templates import Template
-from desta.evaluation.metrics import (
-    Estimate,
-    Report,
-    average,
-    check_offered,
-    figure,
-    named_choices,
-)
+from desta.evaluation.metrics import Estimate, Report, average, check_offered, figure, named_choices
 from desta.evaluation.published_files import (
     answered,
     check_unique,

@@ -36,14 +36,7 @@ from desta.evaluation.benchmarks.voicebench.parse import (
     read_rating,
     read_votes,
 )
-from desta.evaluation.metrics import (
-    NOT_OFFERED,
-    Estimate,
-    Figure,
-    Report,
-    average,
-    figure,
-)
+from desta.evaluation.metrics import NOT_OFFERED, Estimate, Figure, Report, average, figure
 from desta.evaluation.tabulate import count_notes, join_notes, tabulate
 
 OFFICIAL = "official"
