@@ -139,7 +139,7 @@ def _result(benchmark: Benchmark, item: Item, output: str) -> Result:
 
 
 def _report(benchmark: Benchmark, results: list[Result]) -> Report:
-    return benchmark.aggregate(results, "as published")
+    return benchmark.aggregate(results)
 
 
 def _read(benchmark: Benchmark, path: Path) -> list[Result]:

@@ -104,11 +104,6 @@ class Result:
         return self.item.id
 
     @property
-    def heard(self) -> bool:
-        """Whether the system was given the clips themselves."""
-        return any(message.get("audios") for message in self.prompt)
-
-    @property
     def audio(self) -> tuple[str, ...]:
         """Paths of the clips, also where this system does not hear them: see `prompt`."""
         return tuple(str(ref.audio) for ref in self.item.clips)
@@ -296,8 +291,8 @@ class Benchmark:
     """Data section -> items."""
     score: Callable[[Item, str, Sequence[str]], Score]
     """(item, output, replies of a judge) -> score."""
-    aggregate: Callable[[Sequence[Result], str], Report]
-    """(results of one system, unanswered ones too, version) -> figures."""
+    aggregate: Callable[[Sequence[Result]], Report]
+    """Results of one system, unanswered ones too -> figures."""
     max_new_tokens: int
     """Longest answer, where the recipe does not say."""
     version: Callable[[Sequence[Item]], str] = hash_questions

@@ -148,12 +148,7 @@ def score_published(published: Published, *, allow_missing: bool = False) -> dic
         "benchmark": published.benchmark.name,
         "version": published.version,
         "weights": None,
-        **sum_up(
-            published.benchmark,
-            published.results,
-            published.version,
-            allow_missing=allow_missing,
-        ),
+        **sum_up(published.benchmark, published.results, allow_missing=allow_missing),
     }
     if published.disputed:
         scores["systems"][0]["remarks"].append(

@@ -80,7 +80,6 @@ def score(
         **sum_up(
             benchmark,
             results,
-            plan["version"],
             allow_missing=allow_missing,
             planned=dict.fromkeys(plan["systems"], plan["num_items"]),
             unjudged=unjudged,
@@ -93,7 +92,6 @@ def score(
 def sum_up(
     benchmark: Benchmark,
     results: Sequence[Result],
-    version: str,
     *,
     allow_missing: bool,
     planned: Mapping[str, int] | None = None,
@@ -104,7 +102,6 @@ def sum_up(
     Args:
         benchmark: what was answered.
         results: of all systems.
-        version: of the questions.
         allow_missing: score systems that did not answer everything, by what they answered.
         planned: system -> items it is to answer; None: what it answered is all.
         unjudged: system -> items whose answers have come since a judge read the others.
@@ -124,7 +121,6 @@ def sum_up(
             benchmark,
             system,
             members,
-            version,
             wanted[system],
             unjudged.get(system, ()),
             allow_missing=allow_missing,
@@ -250,7 +246,6 @@ def _report(
     benchmark: Benchmark,
     system: str,
     results: Sequence[Result],
-    version: str,
     num_items: int,
     unjudged: Sequence[str],
     *,
@@ -271,17 +266,17 @@ def _report(
     }
     if withheld:
         return {**row, "headline": {}, "cells": [], "remarks": [], "left_out": []}
-    report = benchmark.aggregate([*answered, *unanswered], version)
+    report = benchmark.aggregate([*answered, *unanswered])
     if system == CHANCE:
         report = _without_errors(report)
     found = report.to_json()
     if unjudged:
         answered = [_unread(benchmark, r) for r in answered]
-        known = benchmark.aggregate([*answered, *unanswered], version).to_json()
+        known = benchmark.aggregate([*answered, *unanswered]).to_json()
         note = {"reason": UNJUDGED, "count": len(unjudged), "example": unjudged[0]}
         found = {**known, "remarks": [note, *found["remarks"]]}
     left_out = [] if system == CHANCE else _count_left_out([*answered, *unanswered])
-    return {**row, **{n: found[n] for n in ("headline", "cells", "remarks")}, "left_out": left_out}
+    return {**row, **found, "left_out": left_out}
 
 
 def _count_left_out(results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -207,7 +207,7 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
     )
 
 
-def aggregate(results: Sequence[Result], version: str) -> Report:
+def aggregate(results: Sequence[Result]) -> Report:
     """Return accuracy over all answers, by instance, and by dimension the mean over its instances.
 
     `Speech` is the mean over the instances of all dimensions but Audio; with all of phase 1 these
@@ -236,8 +236,6 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
         if total.estimate:
             figures[metric] = figure(total.estimate, [total])
     return Report(
-        benchmark="dynamic_superb",
-        version=version,
         headline=figures,
         cells=cells,
         remarks=count_notes(results),

@@ -165,7 +165,7 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
     )
 
 
-def aggregate(results: Sequence[Result], version: str) -> Report:
+def aggregate(results: Sequence[Result]) -> Report:
     """Return accuracy by track and hop, and the average over the tracks, for every metric."""
     cells = tabulate([_with_track_and_hop(result) for result in results])
     figures: dict[str, Estimate] = {}
@@ -184,8 +184,6 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
                 mean = average([estimate for _, estimate in by_track])
                 figures[f"Average {hop} ({metric})"] = figure(mean, [c for c, _ in by_track])
     return Report(
-        benchmark="sakura",
-        version=version,
         headline=figures,
         cells=cells,
         remarks=count_notes(results),

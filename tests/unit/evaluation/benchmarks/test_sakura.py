@@ -89,7 +89,7 @@ def test_a_reply_in_another_form_is_wrong_officially_and_read_leniently_beside(
 
 def test_without_a_judge_its_readings_are_missing_not_zero(root: Path) -> None:
     items = sakura.load_items(root)
-    report = sakura.aggregate([answered(sakura.score, i, i.target) for i in items], "1")
+    report = sakura.aggregate([answered(sakura.score, i, i.target) for i in items])
 
     assert report.headline[f"Average multi ({sakura.RULE})"].value == 1.0
     assert not [name for name in report.headline if sakura.JUDGE in name.split("(")[1]]
@@ -104,8 +104,7 @@ def test_figures_are_by_track_and_hop_and_averaged_over_tracks(root: Path) -> No
         [
             answered(sakura.score, i, "dog", f"Explanation: x\nJudgement: {reply}")
             for i, reply in zip(items, replies, strict=True)
-        ],
-        "1",
+        ]
     )
 
     assert report.headline["Language single (judge)"].value == 0.0
