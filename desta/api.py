@@ -248,8 +248,7 @@ def evaluate(
         retry: ask again where an earlier call got no answer.
 
     Returns:
-        What `scores.json` holds (of `text`: `{equal, total, rows}`); None if other processes
-        share the work.
+        What `scores.json` holds, of `text` `{equal, total, rows}`; None for a part of a run.
 
     Raises:
         ConfigError: the recipe is wrong, or `out` holds another evaluation.
@@ -264,11 +263,7 @@ def evaluate(
 
     found = find_benchmark(benchmark)
     if found.check is not None:
-        unused = {"--shard": shard, "--allow-missing": allow_missing, "--retry": retry}
-        for option in (option for option, value in unused.items() if value):
-            raise ConfigError(
-                f"{option} cannot be used with the benchmark {benchmark}", fix="leave it out"
-            )
+        _refuse(benchmark, shard=shard, allow_missing=allow_missing, retry=retry)
     if isinstance(recipe, str | Path):
         recipe = load_eval_recipe(Path(recipe), found.data, overrides)
     elif overrides:
@@ -352,6 +347,16 @@ def _load_generator(config: "ConstructConfig") -> "TextGenerator":
     from desta.generators.load import load_generator  # torch: here, or in a worker
 
     return load_generator(config)
+
+
+def _refuse(benchmark: str, **options: object) -> None:
+    """Refuse options that are given to a benchmark that has no use for them."""
+    for name, value in options.items():
+        if value:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} cannot be used with the benchmark {benchmark}",
+                fix="leave it out",
+            )
 
 
 def _recipe(recipe: object, kind: type[R], overrides: Sequence[str]) -> R:

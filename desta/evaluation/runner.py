@@ -106,12 +106,7 @@ def evaluate(
         transcribe = bool(recipe.transcribe)
         return make_systems(recipe.systems, items, load(recipe), benchmark, transcribe=transcribe)
 
-    batches = [
-        (system, items[start : start + recipe.batch_size])
-        for system in recipe.systems
-        for start in range(0, len(items), recipe.batch_size)
-    ]
-    mine = [batch for number, batch in enumerate(batches) if shard.takes(number)]
+    mine = [batch for number, batch in enumerate(_batches(recipe, items)) if shard.takes(number)]
     journal = out / shard.file
     sampling = Sampling(max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens)
     answer_all(benchmark, mine, systems, items, sampling, journal, retry=retry)
@@ -176,6 +171,12 @@ def answer_all(
             logger.info("%d have no answer; --retry asks them again", len(skipped))
         done = journal.num_results
         ask(_only(set(expected[done:]), batches), journal.append, done)
+
+
+def _batches(recipe: EvalRecipe[Any], items: Sequence[Item]) -> Iterator[Batch]:
+    for system in recipe.systems:
+        for start in range(0, len(items), recipe.batch_size):
+            yield system, items[start : start + recipe.batch_size]
 
 
 def _only(wanted: Collection[tuple[str, str]], batches: Sequence[Batch]) -> list[Batch]:
