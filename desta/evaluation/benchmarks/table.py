@@ -1,7 +1,7 @@
 """The table of benchmarks.
 
 Each row is whole in its own file or folder. To add one, write a file that exports a `Benchmark`
-(`sakura.py` uses nearly all that a row may hold) and list it here: that is all that `desta eval`,
+(`sakura/` uses nearly all that a row may hold) and list it here: that is all that `desta eval`,
 `score`, `compare`, `report` and `benchmarks` need.
 """
 
