@@ -90,7 +90,7 @@ def models_list(as_json: AsJson = False) -> None:
 
     rows = [
         {"name": m.name, "what": m.summary, "cached": str(zoo.cached(m.name) or "no")}
-        for m in zoo.list_models()
+        for m in zoo.ZOO.values()
     ]
     print_rows(rows, as_json)
 
