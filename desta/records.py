@@ -30,10 +30,11 @@ LOCATOR = "<|AUDIO|>"
 START_AUDIO = "<start_audio>"
 END_AUDIO = "<end_audio>"
 """Literal text around every clip; ordinary tokens for the backbone."""
-_TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+"""Fields of an audio-text pair that are text."""
 _CLIP = frozenset({"audio", "text"})
 _MESSAGE = frozenset({"role", "content", "audios"})
-_ROW = frozenset({*_TEXTS, "messages"})
+_ROW = frozenset({*TEXTS, "messages"})
 
 NO_TRANSCRIPTION = " "
 """Transcription of a clip without speech: one token after the audio tokens."""
@@ -251,7 +252,7 @@ def find_departure(row: Mapping[str, Any]) -> str | None:
     """Return how a row departs from the published schema; None if it does not."""
     if extra := row.keys() - _ROW:
         return f"has the field {_outside(extra)}"
-    for name in _TEXTS:
+    for name in TEXTS:
         if not isinstance(row.get(name), str | None):
             return f'has something else than text as "{name}"'
     messages = row.get("messages")

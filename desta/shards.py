@@ -23,7 +23,7 @@ from desta.errors import DataError
 from desta.files import UNWRITABLE, sha256, write_atomic
 from desta.paths import check_local
 from desta.reasons import Count, Reasons
-from desta.records import AudioTextPair
+from desta.records import TEXTS, AudioTextPair
 from desta.schema import Json, check_json, read_json
 
 FORMAT = 3
@@ -221,6 +221,17 @@ def verify_shards(directory: Path) -> Manifest:
                 fix="construct the data set again",
             )
     return manifest
+
+
+def pair_features(datasets: Any) -> dict[str, Any]:
+    """Return the columns of audio-text pairs with their types of the package `datasets`."""
+    text = datasets.Value("string")
+    message = {
+        "role": text,
+        "content": text,
+        "audios": datasets.List({"audio": text, "text": text}),
+    }
+    return {**dict.fromkeys(TEXTS, text), "messages": datasets.List(message)}
 
 
 def _line(record: Any) -> bytes:
