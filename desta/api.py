@@ -230,7 +230,7 @@ def evaluate(
     The same call goes on where it stopped, and gives the same bytes as without an interruption.
 
     Args:
-        benchmark: its name (`desta benchmarks` lists them); `text` has only its command.
+        benchmark: its name (`desta benchmarks` lists them).
         recipe: which data, which model, which systems.
         out: folder for plan, results and scores.
         overrides: changes to the file of a recipe, such as `limit=40`.
@@ -239,7 +239,7 @@ def evaluate(
         retry: ask again where an earlier call got no answer.
 
     Returns:
-        What `scores.json` holds; None if other processes share the work.
+        What `scores.json` holds, of `text` `{equal, total, rows}`; None for a part of a run.
 
     Raises:
         ConfigError: the recipe is wrong, or `out` holds another evaluation.
@@ -252,6 +252,8 @@ def evaluate(
     from desta.evaluation.systems import needs_audio_model
 
     found = find_benchmark(benchmark)
+    if found.check is not None:
+        _refuse(benchmark, shard=shard, allow_missing=allow_missing, retry=retry)
     if isinstance(recipe, str | Path):
         recipe = load_eval_recipe(Path(recipe), found.data, overrides)
     elif overrides:
@@ -259,6 +261,8 @@ def evaluate(
     config = resolve_recipe(recipe, found)
     if config.model is None and needs_audio_model(config.systems):
         raise ConfigError("no model is given", fix="give --model, or `model` in the recipe")
+    if found.check is not None:
+        return cast(Scores, found.check.run(config, Path(out)))
     scores = run(
         found,
         with_device(config, Path(out)),
@@ -294,6 +298,16 @@ def _load_generator(config: ConstructConfig) -> TextGenerator:
     from desta.generators.load import load_generator  # torch: here, or in a worker
 
     return load_generator(config)
+
+
+def _refuse(benchmark: str, **options: object) -> None:
+    """Refuse options that are given to a benchmark that has no use for them."""
+    for name, value in options.items():
+        if value:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} cannot be used with the benchmark {benchmark}",
+                fix="leave it out",
+            )
 
 
 def _recipe(recipe: object, kind: type[R], overrides: Sequence[str]) -> R:

@@ -42,18 +42,6 @@ def load_recipe(path: Path | None, kind: type[T], overrides: Sequence[str] = ())
     return build_config(kind, tree, where=COMMAND_LINE if path is None else str(path))
 
 
-def build_config(kind: type[T], tree: Mapping[str, Any], *, where: str, path: str = "") -> T:
-    """Build a dataclass from a tree of plain values.
-
-    Args:
-        kind: the dataclass.
-        tree: key -> value.
-        where: opens every error message.
-        path: key of the tree in its recipe; empty for the whole recipe.
-    """
-    return _build_dataclass(kind, tree, where=where, path=path)
-
-
 def dump_recipe(config: Any) -> str:
     """Return the recipe as YAML, every value resolved."""
     return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=100)
@@ -262,11 +250,16 @@ def _place(items: list[Any], key: str, override: str) -> int:
     return int(key)
 
 
-def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
-    if not isinstance(tree, Mapping):
-        raise ConfigError(
-            f'{where}: "{path}" is {tree!r}, not keys', fix="indent its keys below it"
-        )
+def build_config(kind: type[T], tree: Any, *, where: str, path: str = "") -> T:
+    """Build a dataclass from a tree of plain values.
+
+    Args:
+        kind: the dataclass.
+        tree: key -> value.
+        where: opens every error message.
+        path: key of the tree in its recipe; empty for the whole recipe.
+    """
+    _check_keys(tree, where, path)
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     tree = with_new_keys(tree, fields, where=where)
     hints = typing.get_type_hints(kind)
@@ -294,13 +287,17 @@ def _build_dataclass(kind: type[T], tree: Any, *, where: str, path: str) -> T:
         raise ConfigError(f"{where}: {error.message}", fix=error.fix) from error
 
 
-def _build_tagged(kinds: Sequence[Any], tree: Any, *, where: str, path: str) -> Any:
-    """Build the dataclass that `kind` names among several."""
-    tags = {get_args(typing.get_type_hints(kind)["kind"])[0]: kind for kind in kinds}
+def _check_keys(tree: Any, where: str, path: str) -> None:
     if not isinstance(tree, Mapping):
         raise ConfigError(
             f'{where}: "{path}" is {tree!r}, not keys', fix="indent its keys below it"
         )
+
+
+def _build_tagged(kinds: Sequence[Any], tree: Any, *, where: str, path: str) -> Any:
+    """Build the dataclass that `kind` names among several."""
+    tags = {get_args(typing.get_type_hints(kind)["kind"])[0]: kind for kind in kinds}
+    _check_keys(tree, where, path)
     if "kind" not in tree:
         raise ConfigError(
             f'{where}: missing key "{_join(path, "kind")}"', fix=f"choose from {', '.join(tags)}"
@@ -311,7 +308,7 @@ def _build_tagged(kinds: Sequence[Any], tree: Any, *, where: str, path: str) -> 
             f'{where}: "{_join(path, "kind")}" = {tag!r} is not one of {", ".join(tags)}',
             fix=suggest(str(tag), list(tags)),
         )
-    return _build_dataclass(tags[tag], tree, where=where, path=path)
+    return build_config(tags[tag], tree, where=where, path=path)
 
 
 def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
@@ -346,7 +343,7 @@ def _convert(hint: Any, value: Any, *, where: str, path: str) -> Any:
         item = get_args(hint)[1]
         return {k: _convert(item, v, where=where, path=_join(path, k)) for k, v in value.items()}
     if dataclasses.is_dataclass(hint):
-        return _build_dataclass(hint, value, where=where, path=path)  # type: ignore[arg-type]
+        return build_config(hint, value, where=where, path=path)  # type: ignore[arg-type]
     if hint in (str, Path):
         text = _written(value)
         if not isinstance(text, str):

@@ -1,11 +1,12 @@
 """Atomic writing and hashing of files."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from desta.paths import check_output
 
@@ -17,6 +18,12 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write a file atomically: whole or not at all, even if the power fails."""
     with atomic_file(path) as file:
         file.write(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    write_atomic(path, text.encode(errors=UNWRITABLE))
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import json
 import math
 import reprlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,10 +30,11 @@ LOCATOR = "<|AUDIO|>"
 START_AUDIO = "<start_audio>"
 END_AUDIO = "<end_audio>"
 """Literal text around every clip; ordinary tokens for the backbone."""
-_TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
+"""Fields of an audio-text pair that are text."""
 _CLIP = frozenset({"audio", "text"})
 _MESSAGE = frozenset({"role", "content", "audios"})
-_ROW = frozenset({*_TEXTS, "messages"})
+_ROW = frozenset({*TEXTS, "messages"})
 
 NO_TRANSCRIPTION = " "
 """Transcription of a clip without speech: one token after the audio tokens."""
@@ -222,6 +223,12 @@ class AudioTextPair:
         )
 
 
+def with_audios(messages: Sequence[Message], refs: Sequence[AudioRef]) -> tuple[Message, ...]:
+    """Return the messages with their clips replaced by these, in order."""
+    rest = iter(refs)
+    return tuple(replace(m, audios=tuple(next(rest) for _ in m.audios)) for m in messages)
+
+
 def find_flaw(record: Mapping[str, Any]) -> str | None:
     """Return the reason why a row cannot be trained on, countable over rows; None if it can.
 
@@ -245,7 +252,7 @@ def find_departure(row: Mapping[str, Any]) -> str | None:
     """Return how a row departs from the published schema; None if it does not."""
     if extra := row.keys() - _ROW:
         return f"has the field {_outside(extra)}"
-    for name in _TEXTS:
+    for name in TEXTS:
         if not isinstance(row.get(name), str | None):
             return f'has something else than text as "{name}"'
     messages = row.get("messages")
@@ -348,6 +355,21 @@ def _lines(file: Iterable[bytes], path: Path) -> Iterator[bytes]:
         raise DataError(f"{path} is not whole: {error}", fix="fetch that file again") from error
 
 
+def read_clip(record: Mapping[str, Any], path: Path) -> Clip:
+    """Return the clip of a line of a file.
+
+    Raises:
+        DataError: it is not a clip.
+    """
+    try:
+        return Clip.from_json(record)
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: clip {record.get('id', '?')!r} is not in the clip format: {error}",
+            fix="write the file with `desta describe`",
+        ) from error
+
+
 def stream_clips(path: Path) -> Iterator[Clip]:
     """Yield the clips of `clips.jsonl`.
 
@@ -356,13 +378,7 @@ def stream_clips(path: Path) -> Iterator[Clip]:
     """
     empty = True
     for record in read_jsonl(path):
-        try:
-            yield Clip.from_json(record)
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"{path}: clip {record.get('id', '?')!r} is not in the clip format: {error}",
-                fix="write the file with `desta describe`",
-            ) from error
+        yield read_clip(record, path)
         empty = False
     if empty:
         raise DataError(f"{path} holds no clips", fix="run `desta describe` on a corpus first")

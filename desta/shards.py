@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypedDict
@@ -23,7 +23,7 @@ from desta.errors import DataError
 from desta.files import UNWRITABLE, sha256, write_atomic
 from desta.paths import check_local
 from desta.reasons import Count, Reasons
-from desta.records import AudioTextPair, read_jsonl
+from desta.records import TEXTS, AudioTextPair
 from desta.schema import Json, check_json, read_json
 
 FORMAT = 3
@@ -204,23 +204,6 @@ def shard_paths(directory: Path) -> list[Path]:
     return paths
 
 
-def read_pairs(directory: Path) -> Iterator[AudioTextPair]:
-    """Yield the pairs of a directory, in the order of its shards.
-
-    Raises:
-        DataError: a shard is missing, or a line is not an audio-text pair.
-    """
-    for path in shard_paths(directory):
-        for record in read_jsonl(path):
-            try:
-                yield AudioTextPair.from_json(record)
-            except (KeyError, TypeError, AttributeError) as error:
-                raise DataError(
-                    f"{path}: row {record.get('id', '?')!r} is not an audio-text pair: {error}",
-                    fix="write the file with `desta construct`",
-                ) from error
-
-
 def verify_shards(directory: Path) -> Manifest:
     """Compare every shard with the manifest.
 
@@ -230,10 +213,7 @@ def verify_shards(directory: Path) -> Manifest:
     manifest = Manifest.read(directory)
     if manifest is None:
         raise DataError(f"{directory} has no {MANIFEST}", fix="nothing to verify it against")
-    for shard in manifest.shards:
-        path = directory / shard.name
-        if not path.is_file():
-            raise DataError(f"shard {path} is missing", fix="construct the data set again")
+    for path, shard in zip(shard_paths(directory), manifest.shards, strict=True):
         if (found := sha256(path)) != shard.sha256:
             raise DataError(
                 f"shard {path} was changed: its SHA-256 starts with {found[:12]}, "
@@ -241,6 +221,17 @@ def verify_shards(directory: Path) -> Manifest:
                 fix="construct the data set again",
             )
     return manifest
+
+
+def pair_features(datasets: Any) -> dict[str, Any]:
+    """Return the columns of audio-text pairs with their types of the package `datasets`."""
+    text = datasets.Value("string")
+    message = {
+        "role": text,
+        "content": text,
+        "audios": datasets.List({"audio": text, "text": text}),
+    }
+    return {**dict.fromkeys(TEXTS, text), "messages": datasets.List(message)}
 
 
 def _line(record: Any) -> bytes:

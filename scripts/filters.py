@@ -43,7 +43,7 @@ def make(rows: int) -> list[Candidate]:
             attributes={
                 "Language": rng.choice(languages),
                 "Gender": rng.choice(("Female", "Male")),
-                "Emotion": rng.choice(EMOTIONS),
+                "Emotion": rng.choice(list(EMOTIONS)),
             },
         )
         for number in range(rows)

@@ -139,7 +139,7 @@ def _result(benchmark: Benchmark, item: Item, output: str) -> Result:
 
 
 def _report(benchmark: Benchmark, results: list[Result]) -> Report:
-    return benchmark.aggregate(results, "as published")
+    return benchmark.aggregate(results)
 
 
 def _read(benchmark: Benchmark, path: Path) -> list[Result]:
@@ -182,11 +182,11 @@ def _dynamic_superb(folder: Path) -> Iterator[Case]:
 
 
 def _sakura(folder: Path) -> Iterator[Case]:
-    items = sakura.load_items(folder)
+    items = sakura.files.load_items(folder)
     yield _case("SAKURA dev: questions", 800, len(items))
     path = folder / "judgement_parse_handmade.json"
     for number, row in enumerate(json.loads(path.read_text(encoding="utf-8")), start=1):
-        read = sakura.parse_judgement(row["text"])
+        read = sakura.score.parse_judgement(row["text"])
         name = f"SAKURA, reply {number} of a judge"
         yield _case(name, row["counted_as"], read.counted_as)
         texts = (read.explanation, read.judgement) == (row["Explanation"], row["Judgement"])

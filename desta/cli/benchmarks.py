@@ -24,9 +24,9 @@ def benchmarks(context: typer.Context, as_json: AsJson = False) -> None:
 @benchmarks_app.command("list")
 def benchmarks_list(as_json: AsJson = False) -> None:
     """List the benchmarks of `desta eval`."""
-    from desta.evaluation.catalogue import ABOUT, find_about
+    from desta.evaluation.benchmarks.table import BENCHMARKS, find_about
 
-    rows = [find_about(name) for name in ABOUT]
+    rows = [find_about(name) for name in sorted(BENCHMARKS)]
     if not as_json:
         rows = [{key: row[key] for key in ("name", "title")} for row in rows]
     print_rows(rows, as_json)
@@ -38,7 +38,7 @@ def benchmarks_show(
     as_json: AsJson = False,
 ) -> None:
     """Show what a benchmark needs, what it reports, and its licence."""
-    from desta.evaluation.catalogue import find_about
+    from desta.evaluation.benchmarks.table import find_about
 
     facts = find_about(name)
     if as_json:

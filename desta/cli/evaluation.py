@@ -1,21 +1,13 @@
 """Commands that evaluate a model, and the demo that uses them all."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import (
-    AllowMissing,
-    AsJson,
-    DryRun,
-    Overrides,
-    RecipeDevice,
-    new_folder,
-)
+from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides, RecipeDevice, new_folder
 from desta.cli.tables import print_scores
 from desta.config import dump_recipe
 from desta.errors import ConfigError
@@ -66,7 +58,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model and its baselines on a benchmark."""
-    from desta.evaluation.catalogue import find_about
+    from desta.evaluation.benchmarks.table import find_benchmark
+    from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe, resolve_recipe
 
     given = {
         "data.path": data,
@@ -78,18 +71,6 @@ def evaluate(
     }
     overriding = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     overriding += overrides or ()
-    find_about(benchmark)
-    if benchmark == "text":  # two systems, compared token by token: no answer has a score alone
-        refused = {"--shard": shard, "--allow-missing": allow_missing, "--retry": retry}
-        for option in (option for option, value in refused.items() if value):
-            raise ConfigError(
-                f"{option} cannot be used with the benchmark text", fix="leave it out"
-            )
-        _evaluate_text(recipe, overriding, out, dry_run=dry_run, as_json=as_json)
-        return
-    from desta.evaluation.benchmarks.table import find_benchmark
-    from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe, resolve_recipe
-
     asked = find_benchmark(benchmark)
     named = any(change.startswith(("data.", "data=")) for change in overriding)
     if recipe is None and asked.data is BenchmarkFiles and not named:
@@ -109,7 +90,10 @@ def evaluate(
     if scores is None:
         typer.echo(f"{folder}: part {shard} is done; `desta merge {folder}` when all are")
         return
-    print_scores(dict(scores), as_json)
+    if asked.check is not None and not as_json:
+        typer.echo(f"{folder}: {asked.check.sentence(scores)}")
+    else:
+        print_scores(dict(scores), as_json)
 
 
 @app.command("merge")
@@ -124,31 +108,6 @@ def merge(
 
     run(folders)
     print_scores(rate(folders[0], allow_missing=allow_missing), as_json)
-
-
-def _evaluate_text(
-    path: Path | None, overrides: Sequence[str], out: Path | None, *, dry_run: bool, as_json: bool
-) -> None:
-    from desta.evaluation.benchmarks.text import TextData, evaluate_text, resolve_text
-    from desta.evaluation.recipe import load_eval_recipe
-
-    recipe = resolve_text(load_eval_recipe(path, TextData, overrides))
-    if dry_run:
-        typer.echo(dump_recipe(recipe))
-        return
-    if recipe.model is None:
-        raise ConfigError("no model is given", fix="give --model")
-    from desta.inference.engine import Engine, Limits
-
-    folder = out or _inside(recipe.model, "text")
-    limits = Limits(prefix_cache_bytes=0)
-    engine = Engine.load(recipe.model, device=recipe.device, limits=limits)
-    found = evaluate_text(recipe, engine, folder)
-    typer.echo(
-        json.dumps(found, ensure_ascii=False)
-        if as_json
-        else f"{folder}: {found['equal']} of {found['total']} answers equal the bare backbone's"
-    )
 
 
 def _shard(text: str | None) -> "Shard | None":

@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desta.cli.app import app, models_app
-from desta.cli.options import (
-    AsJson,
-    DryRun,
-    Overrides,
-    Recipe,
-    RecipeDevice,
-    new_file,
-    new_folder,
-)
+from desta.cli.options import AsJson, DryRun, Overrides, Recipe, RecipeDevice, new_file, new_folder
 from desta.cli.tables import print_rows, print_skipped
 from desta.config import dump_recipe, load_recipe
 from desta.paths import check_output
@@ -103,7 +95,7 @@ def models_list(as_json: AsJson = False) -> None:
             "wheels": m.wheels,
             "cached": str(zoo.cached(m.name) or "no"),
         }
-        for m in zoo.list_models()
+        for m in zoo.ZOO.values()
     ]
     print_rows(rows, as_json)
     if not as_json:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from desta.construction.prompts import Prompt
 from desta.errors import ConfigError
-from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message
+from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message, with_audios
 
 
 def training_messages(system: str, prompt: Prompt, *clips: AudioRef) -> tuple[Message, ...]:
@@ -35,8 +35,6 @@ def generation_messages(messages: Sequence[Message], *descriptions: str) -> tupl
         messages: training messages.
         descriptions: one per clip, in the order of the locators.
     """
-    rest = iter(descriptions)
-    return tuple(
-        replace(m, audios=tuple(replace(clip, text=next(rest)) for clip in m.audios))
-        for m in messages
-    )
+    clips = (clip for message in messages for clip in message.audios)
+    told = [replace(c, text=text) for c, text in zip(clips, descriptions, strict=False)]
+    return with_audios(messages, told)

@@ -17,14 +17,13 @@ from desta.data.trees import joint_length
 from desta.errors import DataError, need
 from desta.isolation import error_of, printable
 from desta.paths import check_local
-from desta.records import AudioTextPair, find_departure, find_flaw, read_lines
-from desta.shards import shard_paths
+from desta.records import TEXTS, AudioTextPair, find_departure, find_flaw, read_lines
+from desta.shards import pair_features, shard_paths
 
 log = logging.getLogger(__name__)
 
 Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Change of the samples of a clip, (T,), before it is split into windows."""
-_TEXTS = ("id", "dataset", "seed_description", "prompt", "response")
 _ROWS_AT_ONCE = 1024
 _RULES = 1  # version of the row checks, part of the cache key of rows read one by one
 
@@ -75,19 +74,9 @@ class PairDataset:
     def __init__(self, directories: Sequence[Path]) -> None:
         datasets = need("datasets", extra="train", to="read a data set")
         files = [str(f) for directory in directories for f in shard_paths(directory)]
-        text = datasets.Value("string")
-        clip = {"audio": text, "text": text}
-        message = {"role": text, "content": text, "audios": datasets.List(clip)}
         datasets.disable_progress_bars()
         datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # reported below
-        features = datasets.Features(
-            id=text,
-            dataset=text,
-            seed_description=text,
-            prompt=text,
-            response=text,
-            messages=datasets.List(message),
-        )
+        features = datasets.Features(pair_features(datasets))
         try:
             self._rows = datasets.load_dataset(
                 "json",
@@ -100,7 +89,7 @@ class PairDataset:
             log.warning("a line of the shards is faulty: lines are read one by one")
             self._rows = datasets.Dataset.from_generator(
                 _read_rows,
-                features=datasets.Features(**features, flaw=text),
+                features=datasets.Features(**features, flaw=features["id"]),
                 gen_kwargs={"files": [_stamp(file) for file in files], "rules": _RULES},
                 split="train",
             )
@@ -110,7 +99,7 @@ class PairDataset:
 
     def __getitem__(self, index: int) -> AudioTextPair | SkippedPair:
         record = self._rows[index]  # a field missing in a shard is None
-        texts = {name: record[name] or "" for name in _TEXTS}
+        texts = {name: record[name] or "" for name in TEXTS}
         texts["id"] = texts["id"] or f"row {index}"
         reason = record.get("flaw") or find_flaw(record)
         if reason is not None:
@@ -264,7 +253,7 @@ def _read_rows(files: list[tuple[str, int, int]], rules: int) -> Iterator[dict[s
     """Yield every line of shards as a row; an unusable one holds only its `flaw`."""
     for file, _, _ in files:
         for _, record in read_lines(Path(file)):
-            row: dict[str, Any] = dict.fromkeys((*_TEXTS, "messages", "flaw"))
+            row: dict[str, Any] = dict.fromkeys((*TEXTS, "messages", "flaw"))
             if isinstance(record, DataError):
                 row["flaw"] = record.reason
             elif (flaw := find_departure(record)) is not None:

@@ -104,11 +104,6 @@ class Result:
         return self.item.id
 
     @property
-    def heard(self) -> bool:
-        """Whether the system was given the clips themselves."""
-        return any(message.get("audios") for message in self.prompt)
-
-    @property
     def audio(self) -> tuple[str, ...]:
         """Paths of the clips, also where this system does not hear them: see `prompt`."""
         return tuple(str(ref.audio) for ref in self.item.clips)
@@ -261,6 +256,18 @@ class DetailRow:
     """Authors of the rule."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """How a benchmark runs that compares whole models: none of its answers has a score alone."""
+
+    keys: tuple[str, ...]
+    """Keys of its recipe; any other is refused."""
+    run: Callable[[Any, Path], dict[str, Any]]
+    """(recipe, folder) -> content of the `scores.json` that it writes there."""
+    sentence: Callable[[Mapping[str, Any]], str]
+    """`scores.json` -> what is printed."""
+
+
 def hash_questions(items: Sequence[Item]) -> str:
     """Return a version: the number of questions, and a hash of them and their right answers."""
     lines = sorted(f"{item.id}\t{item.question}\t{item.target}" for item in items)
@@ -284,8 +291,8 @@ class Benchmark:
     """Data section -> items."""
     score: Callable[[Item, str, Sequence[str]], Score]
     """(item, output, replies of a judge) -> score."""
-    aggregate: Callable[[Sequence[Result], str], Report]
-    """(results of one system, unanswered ones too, version) -> figures."""
+    aggregate: Callable[[Sequence[Result]], Report]
+    """Results of one system, unanswered ones too -> figures."""
     max_new_tokens: int
     """Longest answer, where the recipe does not say."""
     version: Callable[[Sequence[Item]], str] = hash_questions
@@ -323,6 +330,8 @@ class Benchmark:
     """Results of all systems -> what `scores.json` holds beside the reports of the systems."""
     detail_rows: Callable[[Mapping[str, Any]], list[DetailRow]] | None = None
     """`scores.json` -> what of the details is printed with the figures."""
+    check: Check | None = None
+    """None: the runner asks its questions, and scores each answer."""
 
     def title(self, name: str) -> str:
         """Return the name in tables and reports of a metric, or of a figure by one.

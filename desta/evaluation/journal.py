@@ -14,7 +14,7 @@ from typing import Self
 
 from desta.errors import DataError
 from desta.evaluation.base import Result
-from desta.lines import RetryFile, current_lines
+from desta.lines import RetryFile
 from desta.renamed import system_id
 
 logger = logging.getLogger(__name__)
@@ -117,19 +117,9 @@ def lock(path: Path) -> RetryFile:
     )
 
 
-def results_of(path: Path) -> list[bytes]:
-    """Return the lines of a journal; what was asked again already is in its place."""
-    return current_lines(path, read_line)
-
-
 def line_of(result: Result) -> str:
     """Return a result as its journal holds it, without the newline."""
     return json.dumps(result.to_json(), ensure_ascii=False)
-
-
-def result_key(line: bytes) -> tuple[str, str] | None:
-    """Return who answered what; None where a line is damaged."""
-    return read_line(line)[0]
 
 
 def read_line(line: bytes) -> tuple[tuple[str, str] | None, bool]:

@@ -7,18 +7,10 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.evaluation.benchmarks.table import BENCHMARKS
-from desta.evaluation.journal import (
-    RESULTS,
-    Shard,
-    batch_sizes,
-    lock,
-    read_line,
-    result_key,
-    results_of,
-)
+from desta.evaluation.journal import RESULTS, Shard, batch_sizes, lock, read_line
 from desta.evaluation.runner import current_config
 from desta.evaluation.scores import PLAN, read_plan
-from desta.lines import replace_failed
+from desta.lines import current_lines, replace_failed
 
 _NAME = re.compile(r"results-(\d+)-of-(\d+)\.jsonl")
 
@@ -39,7 +31,7 @@ def merge(folders: Sequence[Path]) -> Path:
     plan = _common_plan(folders)
     journals = _find(folders)
     sizes = batch_sizes(plan["num_items"], plan["batch_size"], len(plan["systems"]))
-    lines = {number: results_of(path) for number, path in journals.items()}
+    lines = {number: current_lines(path, read_line) for number, path in journals.items()}
     taken = dict.fromkeys(journals, 0)
     merged: list[bytes] = []
     for batch, size in enumerate(sizes):
@@ -56,7 +48,7 @@ def merge(folders: Sequence[Path]) -> Path:
     _check(merged, plan, folders[0])
     target = folders[0] / RESULTS
     with lock(target) as journal:
-        journal.rewrite(replace_failed(merged, results_of(target), read_line))
+        journal.rewrite(replace_failed(merged, current_lines(target, read_line), read_line))
     return target
 
 
@@ -112,7 +104,7 @@ def _find(folders: Sequence[Path]) -> dict[int, Path]:
 
 def _check(merged: Sequence[bytes], plan: dict[str, Any], where: Path) -> None:
     """Make sure that every system has answered every item once."""
-    keys = [result_key(line) for line in merged]
+    keys = [read_line(line)[0] for line in merged]
     ids = [key[1] for key in keys[: plan["num_items"]] if key]
     if keys != [(system, id) for system in plan["systems"] for id in ids] or len(ids) != len(
         set(ids)

@@ -65,9 +65,6 @@ class Cell:
 class Report:
     """All figures of a benchmark."""
 
-    benchmark: str
-    version: str
-    """Of the questions, as far as the file tells."""
     headline: Mapping[str, Estimate]
     """By the names that the authors give them, in their units; one that is no `Figure` is named
     after its metric, and rests on all items."""
@@ -78,8 +75,6 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object, every field written."""
         return {
-            "benchmark": self.benchmark,
-            "version": self.version,
             "headline": {
                 name: (
                     e if isinstance(e, Figure) else figure(e, [find(self.cells, name)])

@@ -29,14 +29,7 @@ from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import WEIGHTS, find_stored_format
 from desta.model.config import AUTO
 from desta.model.precision import choose_device
-from desta.records import (
-    END_AUDIO,
-    LOCATOR,
-    NO_TRANSCRIPTION,
-    START_AUDIO,
-    AudioRef,
-    Message,
-)
+from desta.records import END_AUDIO, LOCATOR, NO_TRANSCRIPTION, START_AUDIO, AudioRef, Message
 
 log = logging.getLogger(__name__)
 

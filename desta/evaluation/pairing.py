@@ -69,39 +69,27 @@ def pair(
     """
     sides = [_by_key(first), _by_key(second)]
     asked = _keyed(first.benchmark, questions) if questions else None
-    left = _LeftOut()
+    left: dict[str, list[str]] = {}
     pairs = []
     for key in dict.fromkeys([*(asked or ()), *sides[0], *sides[1]]):
         one, other = sides[0].get(key), sides[1].get(key)
         item = asked.get(key) if asked is not None else None
         forms = [each for each in (one and one.item, other and other.item, item) if each]
         if asked is not None and item is None:
-            left.add(NOT_ASKED, forms[0].id)
+            left.setdefault(NOT_ASKED, []).append(forms[0].id)
         elif one is None or other is None:
-            left.add(ONLY_FIRST if one else ONLY_SECOND if other else NEITHER, forms[0].id)
+            reason = ONLY_FIRST if one else ONLY_SECOND if other else NEITHER
+            left.setdefault(reason, []).append(forms[0].id)
         elif difference := _difference(forms):
             reason, told = difference
-            left.add(reason, f"{forms[0].id} ({told})")
+            left.setdefault(reason, []).append(f"{forms[0].id} ({told})")
         else:
             target = next((form.target for form in forms if form.target), "")
             pairs.append(_pair(*(_with_target(first.benchmark, r, target) for r in (one, other))))
-    return pairs, left.rows()
-
-
-class _LeftOut:
-    """Counts items by the reason for which they are left out."""
-
-    def __init__(self) -> None:
-        self._examples: dict[str, list[str]] = {}
-
-    def add(self, reason: str, example: str) -> None:
-        self._examples.setdefault(reason, []).append(example)
-
-    def rows(self) -> tuple[LeftOut, ...]:
-        return tuple(
-            LeftOut(reason=reason, count=len(found), examples=tuple(found))
-            for reason, found in self._examples.items()
-        )
+    return pairs, tuple(
+        LeftOut(reason=reason, count=len(found), examples=tuple(found))
+        for reason, found in left.items()
+    )
 
 
 def _by_key(contender: Contender) -> dict[Key, Result]:

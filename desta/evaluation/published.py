@@ -84,17 +84,7 @@ def read_results_files(
             f"{benchmark.name} has no published form of results",
             fix=f"give one of {', '.join(FORMS)}, or the results.jsonl of an evaluation",
         )
-    if form.find_references:
-        if data and references:
-            raise ConfigError("--data and --references both say what was said", fix="give one")
-        references, data = references or (Path(data) if data else None), None
-        if references is None and (references := form.find_references(paths)):
-            paths = [path for path in paths if path != references]
-    elif references or language:
-        raise ConfigError(
-            f"--{'references' if references else 'language'} cannot be used with {benchmark.name}",
-            fix="leave it out; it is for transcriptions",
-        )
+    paths, references, data = _find_references(benchmark, paths, references, data, language)
     options = ReadOptions(subset=subset, references=references, language=language)
     found = form.read(paths, options)
     where = ", ".join(str(path) for path in paths)
@@ -115,6 +105,37 @@ def read_results_files(
         num_claimed=sum(bool(result.claimed) for result in found),
         disputed=tuple(result.id for result in found if _scored_otherwise(result)),
     )
+
+
+def _find_references(
+    benchmark: Benchmark,
+    paths: Sequence[Path],
+    references: Path | None,
+    data: str | None,
+    language: str | None,
+) -> tuple[Sequence[Path], Path | None, str | None]:
+    """Return answers, right answers and questions, by what the options and the files tell.
+
+    Raises:
+        ConfigError: an option has no use here.
+    """
+    assert benchmark.published is not None
+    find = benchmark.published.find_references
+    if find is None:
+        if references or language:
+            option = "references" if references else "language"
+            raise ConfigError(
+                f"--{option} cannot be used with {benchmark.name}",
+                fix="leave it out; it is for transcriptions",
+            )
+        return paths, None, data
+    if data and references:
+        raise ConfigError("--data and --references both say what was said", fix="give one")
+    if data:
+        references = Path(data)
+    elif references is None and (references := find(paths)):
+        paths = [path for path in paths if path != references]
+    return paths, references, None
 
 
 def load_questions(benchmark: Benchmark, data: str, answered: Sequence[Item] = ()) -> list[Item]:
@@ -148,12 +169,7 @@ def score_published(published: Published, *, allow_missing: bool = False) -> dic
         "benchmark": published.benchmark.name,
         "version": published.version,
         "weights": None,
-        **sum_up(
-            published.benchmark,
-            published.results,
-            published.version,
-            allow_missing=allow_missing,
-        ),
+        **sum_up(published.benchmark, published.results, allow_missing=allow_missing),
     }
     if published.disputed:
         scores["systems"][0]["remarks"].append(

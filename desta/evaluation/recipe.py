@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -158,7 +158,25 @@ def build_eval_recipe(tree: Mapping[str, Any], data: type[D], *, where: str) -> 
 
 
 def resolve_recipe(recipe: EvalRecipe[D], benchmark: Benchmark) -> EvalRecipe[D]:
-    """Return a recipe with the benchmark's own systems, transcribe and max_new_tokens filled in."""
+    """Return a recipe with the benchmark's own systems, transcribe and max_new_tokens filled in.
+
+    Raises:
+        ConfigError: it sets a key that the benchmark has no use for.
+    """
+    filled = _fill(recipe, benchmark)
+    if benchmark.check is not None:
+        usual = _fill(EvalRecipe(data=recipe.data), benchmark)
+        keys = benchmark.check.keys
+        for key in (f.name for f in fields(recipe) if f.name not in keys):
+            if getattr(filled, key) != getattr(usual, key):
+                raise ConfigError(
+                    f"{key} cannot be used with the benchmark {benchmark.name}",
+                    fix=f"leave it out; its recipe has {', '.join(sorted(keys))}",
+                )
+    return filled
+
+
+def _fill(recipe: EvalRecipe[D], benchmark: Benchmark) -> EvalRecipe[D]:
     return replace(
         recipe,
         model=str(Path(recipe.model)) if recipe.model else None,  # `run/` is `run`

@@ -7,15 +7,8 @@ from desta.errors import DataError
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.journal import RESULTS, line_of, lock
 from desta.evaluation.judge.ask import JudgeRecipe, judge
-from desta.evaluation.scores import (
-    JUDGE_FILE,
-    PLAN,
-    read_plan,
-    read_results,
-    score_folder,
-    write_json,
-)
-from desta.files import UNWRITABLE
+from desta.evaluation.scores import JUDGE_FILE, PLAN, read_plan, read_results, score_folder
+from desta.files import UNWRITABLE, write_json
 from desta.generators.base import TextGenerator
 from desta.records import read_jsonl
 

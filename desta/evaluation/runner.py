@@ -33,7 +33,7 @@ from desta.evaluation.base import Benchmark, Item, Result
 from desta.evaluation.journal import Journal, Shard
 from desta.evaluation.published_files import check_unique
 from desta.evaluation.recipe import EvalRecipe, build_eval_recipe, resolve_recipe
-from desta.evaluation.scores import PLAN, read_plan, score_folder, write_json
+from desta.evaluation.scores import PLAN, read_plan, score_folder
 from desta.evaluation.systems import (
     MISSING,
     Models,
@@ -42,6 +42,7 @@ from desta.evaluation.systems import (
     make_systems,
     missing_clips,
 )
+from desta.files import write_json
 from desta.isolation import error_of, in_halves
 from desta.model.backbone.sampling import Sampling
 from desta.paths import check_folder, check_output
@@ -105,12 +106,7 @@ def evaluate(
         transcribe = bool(recipe.transcribe)
         return make_systems(recipe.systems, items, load(recipe), benchmark, transcribe=transcribe)
 
-    batches = [
-        (system, items[start : start + recipe.batch_size])
-        for system in recipe.systems
-        for start in range(0, len(items), recipe.batch_size)
-    ]
-    mine = [batch for number, batch in enumerate(batches) if shard.takes(number)]
+    mine = [batch for number, batch in enumerate(_batches(recipe, items)) if shard.takes(number)]
     journal = out / shard.file
     sampling = Sampling(max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens)
     answer_all(benchmark, mine, systems, items, sampling, journal, retry=retry)
@@ -177,6 +173,12 @@ def answer_all(
             logger.info("%d have no answer; --retry asks them again", len(skipped))
         done = journal.num_results
         ask(_only(set(expected[done:]), batches), journal.append, done)
+
+
+def _batches(recipe: EvalRecipe[Any], items: Sequence[Item]) -> Iterator[SystemBatch]:
+    for system in recipe.systems:
+        for start in range(0, len(items), recipe.batch_size):
+            yield system, items[start : start + recipe.batch_size]
 
 
 def _only(wanted: Collection[tuple[str, str]], batches: Sequence[SystemBatch]) -> list[SystemBatch]:

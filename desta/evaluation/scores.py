@@ -19,7 +19,6 @@ that rest on a judge, while there are answers that came after it has judged. The
 what answers reach that do not depend on the clip: of an item with K choices, 1 / K.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +33,7 @@ from desta.evaluation.conclusion import judge_systems
 from desta.evaluation.formats import REMADE, MessageRow, PlanFile, Refused, ResultRow
 from desta.evaluation.journal import RESULTS
 from desta.evaluation.metrics import Estimate, Report
-from desta.files import UNWRITABLE, write_atomic
+from desta.files import write_json
 from desta.reasons import Count, Reasons
 from desta.records import numbered_jsonl
 from desta.renamed import system_id
@@ -81,7 +80,6 @@ def score_folder(
         **sum_up(
             benchmark,
             results,
-            plan["version"],
             allow_missing=allow_missing,
             planned=dict.fromkeys(plan["systems"], plan["num_items"]),
             unjudged=unjudged,
@@ -94,7 +92,6 @@ def score_folder(
 def sum_up(
     benchmark: Benchmark,
     results: Sequence[Result],
-    version: str,
     *,
     allow_missing: bool,
     planned: Mapping[str, int] | None = None,
@@ -105,7 +102,6 @@ def sum_up(
     Args:
         benchmark: what was answered.
         results: of all systems.
-        version: of the questions.
         allow_missing: score systems that did not answer everything, by what they answered.
         planned: system -> items it is to answer; None: what it answered is all.
         unjudged: system -> items whose answers have come since a judge read the others.
@@ -125,7 +121,6 @@ def sum_up(
             benchmark,
             system,
             members,
-            version,
             wanted[system],
             unjudged.get(system, ()),
             allow_missing=allow_missing,
@@ -247,17 +242,10 @@ def _unread(benchmark: Benchmark, result: Result) -> Result:
     return benchmark.rescore(replace(result, replies=()))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole, or not at all."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    write_atomic(path, text.encode(errors=UNWRITABLE))
-
-
 def _report(
     benchmark: Benchmark,
     system: str,
     results: Sequence[Result],
-    version: str,
     num_items: int,
     unjudged: Sequence[str],
     *,
@@ -278,17 +266,17 @@ def _report(
     }
     if withheld:
         return {**row, "headline": {}, "cells": [], "remarks": [], "left_out": []}
-    report = benchmark.aggregate([*answered, *unanswered], version)
+    report = benchmark.aggregate([*answered, *unanswered])
     if system == CHANCE:
         report = _without_errors(report)
     found = report.to_json()
     if unjudged:
         answered = [_unread(benchmark, r) for r in answered]
-        known = benchmark.aggregate([*answered, *unanswered], version).to_json()
+        known = benchmark.aggregate([*answered, *unanswered]).to_json()
         note = {"reason": UNJUDGED, "count": len(unjudged), "example": unjudged[0]}
         found = {**known, "remarks": [note, *found["remarks"]]}
     left_out = [] if system == CHANCE else _count_left_out([*answered, *unanswered])
-    return {**row, **{n: found[n] for n in ("headline", "cells", "remarks")}, "left_out": left_out}
+    return {**row, **found, "left_out": left_out}
 
 
 def _count_left_out(results: Sequence[Result]) -> list[dict[str, Any]]:

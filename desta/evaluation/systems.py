@@ -20,7 +20,7 @@ from desta.evaluation.baselines import (
 )
 from desta.files import sha256
 from desta.model.backbone.sampling import Sampling
-from desta.records import NO_TRANSCRIPTION, AudioRef, Message
+from desta.records import NO_TRANSCRIPTION, AudioRef, Message, with_audios
 
 CASCADE = "cascade"
 """The model's recogniser transcribes the clips, and its backbone reads the transcriptions."""
@@ -287,10 +287,7 @@ def _transcribed(model: ChatModel) -> BuildPrompts:
     def build(items: Sequence[Item]) -> list[Messages]:
         texts = iter(_transcribe(model, items))
         return [
-            tuple(
-                replace(m, audios=tuple(replace(ref, text=next(texts)) for ref in m.audios))
-                for m in item.messages
-            )
+            with_audios(item.messages, [replace(ref, text=next(texts)) for ref in item.clips])
             for item in items
         ]
 
@@ -325,19 +322,10 @@ def _pairs(items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
 
 def _untranscribed(item: Item) -> Messages:
     """Return the conversation with its clips, without their transcriptions."""
-    return tuple(
-        replace(m, audios=tuple(replace(ref, text=NO_TRANSCRIPTION) for ref in m.audios))
-        for m in item.messages
-    )
+    return with_audios(item.messages, [replace(r, text=NO_TRANSCRIPTION) for r in item.clips])
 
 
 def _with_clip(item: Item, clip: str) -> Item:
     """Return the item with its first clip replaced."""
-    own = item.clips[0]
-    return replace(
-        item,
-        messages=tuple(
-            replace(m, audios=tuple(replace(r, audio=clip) if r is own else r for r in m.audios))
-            for m in item.messages
-        ),
-    )
+    first, *others = item.clips
+    return replace(item, messages=with_audios(item.messages, [replace(first, audio=clip), *others]))

@@ -6,6 +6,7 @@ from typing import Any
 
 from desta.evaluation.base import Result
 from desta.evaluation.metrics import TOTAL, Cell, ratio
+from desta.reasons import Reasons
 
 
 def tabulate(results: Sequence[Result]) -> tuple[Cell, ...]:
@@ -29,12 +30,8 @@ def join_notes(*notes: str | None) -> str | None:
 
 def count_notes(results: Iterable[Result]) -> tuple[Mapping[str, Any], ...]:
     """Count the scores' notes, each with the id of its first item."""
-    table: dict[str, dict[str, Any]] = {}
-    for result in results:
-        if note := result.score.note:
-            row = {"reason": note, "count": 0, "example": result.id}
-            table.setdefault(note, row)["count"] += 1
-    return tuple(table.values())
+    noted = ((r.score.note, r.id) for r in results if r.score.note)
+    return tuple(Reasons.of(noted).rows())
 
 
 def _cell(metric: str, dimension: str, group: str, members: Sequence[Result]) -> Cell:

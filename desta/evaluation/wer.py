@@ -18,16 +18,10 @@ _TO = "measure word error rates"
 class WordErrors:
     """Edits that turn one hypothesis into its reference."""
 
-    substitutions: int
-    deletions: int
-    insertions: int
+    num_errors: int
+    """Words to substitute, delete and insert."""
     num_words: int
     """Words of the reference."""
-
-    @property
-    def num_errors(self) -> int:
-        """All of them."""
-        return self.substitutions + self.deletions + self.insertions
 
 
 def normalise(text: str, language: str = "en") -> str:
@@ -63,16 +57,11 @@ def count_word_errors(reference: str, hypothesis: str) -> WordErrors:
     """Compare two normalised texts; without a reference, every word is an insertion."""
     num_words = len(reference.split())
     if not num_words:
-        extra = len(hypothesis.split())
-        return WordErrors(substitutions=0, deletions=0, insertions=extra, num_words=0)
+        return WordErrors(num_errors=len(hypothesis.split()), num_words=0)
     jiwer = need("jiwer", extra=_EXTRA, to=_TO)
-    output: Any = jiwer.process_words(reference, hypothesis)
-    return WordErrors(
-        substitutions=output.substitutions,
-        deletions=output.deletions,
-        insertions=output.insertions,
-        num_words=num_words,
-    )
+    found: Any = jiwer.process_words(reference, hypothesis)
+    num_errors = found.substitutions + found.deletions + found.insertions
+    return WordErrors(num_errors=num_errors, num_words=num_words)
 
 
 def _without_region(language: str) -> str:

@@ -110,10 +110,7 @@ def answer_file(
                 advance(items=len(batch))
 
     with RetryFile(target, _key_of, busy=busy) as lines:
-        if lines.again.exists():  # left by an interrupted retry
-            _finished(lines.again)  # raises if one of the two files is not ours
-            _finished(target)
-            lines.replace()
+        _finish_retry(lines, target)
         done = _finished(target)
         _check_same(done, asked, source, target, retry=retry)
         failed = [a for a, line in zip(asked, done, strict=False) if line.reason is not None]
@@ -123,14 +120,27 @@ def answer_file(
         elif failed:
             log.info("%d have no answer; --retry asks them again", len(failed))
         ask(asked[len(done) :], lines.append, len(done))
-        tally = AnswerTally(already_done=len(done) - (len(failed) if retry else 0))
-        for line in _finished(target):
-            if line.reason is None:
-                tally.answered += 1
-            else:
-                tally.failures.add(line.reason, line.id)
+        tally = _count(_finished(target))
+    tally.already_done = len(done) - (len(failed) if retry else 0)
     _check_failures(tally, len(asked), max_failed_share)
     return tally
+
+
+def _finish_retry(lines: RetryFile, target: Path) -> None:
+    """Put the lines of an interrupted retry into their places.
+
+    Raises:
+        ConfigError: one of the two files holds no answers.
+    """
+    if lines.again.exists():
+        _finished(lines.again)
+        _finished(target)
+        lines.replace()
+
+
+def _count(lines: Sequence["_Done"]) -> AnswerTally:
+    failures = Reasons.of((line.reason, line.id) for line in lines if line.reason is not None)
+    return AnswerTally(answered=len(lines) - failures.total, failures=failures)
 
 
 class _Asked(NamedTuple):

@@ -7,9 +7,9 @@ from pathlib import Path
 from desta.audio import AudioInput
 from desta.errors import DataError
 from desta.inference.engine import Engine
-from desta.inference.requests import Request, with_audios
+from desta.inference.requests import Request
 from desta.model.backbone.sampling import Sampling
-from desta.records import LOCATOR, AudioRef, Message
+from desta.records import LOCATOR, AudioRef, Message, with_audios
 
 SYSTEM_PROMPT = "Focus on the audio clips and instructions."
 """System prompt of the published evaluation protocol, for checkpoints that record none."""

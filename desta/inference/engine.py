@@ -27,7 +27,7 @@ from desta.inference.audio_encoding import AudioEncoder, with_text
 from desta.inference.clip_cache import EncodedClip
 from desta.inference.prefix_cache import PrefixCache, Symbol
 from desta.inference.request_checks import check_clips, check_context, check_total_seconds
-from desta.inference.requests import Answer, Request, RequestResult, Stream, with_audios
+from desta.inference.requests import Answer, Request, RequestResult, Stream
 from desta.inference.transcribe import Transcriber
 from desta.isolation import error_of, in_halves
 from desta.model import checkpoint
@@ -40,7 +40,7 @@ from desta.model.checkpoint import Loaded
 from desta.model.config import AUTO, Dtype, Quantization
 from desta.model.encoder.whisper import WhisperEncoder
 from desta.model.precision import find_device
-from desta.records import NO_TRANSCRIPTION, AudioRef, Message
+from desta.records import NO_TRANSCRIPTION, AudioRef, Message, with_audios
 from desta.renamed import keywords
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """Requests to an engine, and its answers."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from desta.errors import ConfigError, DestaError
@@ -105,9 +105,3 @@ def _is_message(value: object) -> bool:
         and isinstance(value.content, str)
         and all(isinstance(ref, AudioRef) for ref in value.audios)
     )
-
-
-def with_audios(messages: Sequence[Message], refs: Sequence[AudioRef]) -> list[Message]:
-    """Return the messages with their clips replaced by these, which have texts."""
-    rest = iter(refs)
-    return [replace(m, audios=tuple(next(rest) for _ in m.audios)) for m in messages]

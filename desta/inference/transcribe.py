@@ -13,11 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    WhisperForConditionalGeneration,
-    WhisperTokenizer,
-)
+from transformers import GenerationConfig, WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from desta.audio import SAMPLE_RATE, WINDOW_SAMPLES

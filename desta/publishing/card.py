@@ -9,13 +9,7 @@ import yaml
 
 from desta.errors import ConfigError
 from desta.files import write_atomic
-from desta.publishing.survey import (
-    LENGTHS,
-    Contents,
-    faithful_rows,
-    kept_rows,
-    quantiles,
-)
+from desta.publishing.survey import LENGTHS, Contents, faithful_rows, kept_rows, quantiles
 from desta.reasons import Reasons
 from desta.sources import SOURCES
 from desta.sources.base import Source

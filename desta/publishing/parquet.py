@@ -12,7 +12,7 @@ from desta.paths import check_folder
 from desta.publishing.survey import MISSING, OUTSIDE, UNREADABLE_RECORDING
 from desta.reasons import Reasons
 from desta.records import read_jsonl
-from desta.shards import shard_paths
+from desta.shards import pair_features, shard_paths
 from desta.sources.files import inside, is_file
 
 PARQUET_FILES = "data/train-*.parquet"
@@ -97,11 +97,7 @@ def export_parquet(
 def _schema(*, with_audio: bool) -> Any:
     """Return the Arrow schema, with the column types of the Hub and `datasets` as metadata."""
     datasets = need("datasets", extra="train", to="write Parquet")
-    text = datasets.Value("string")
-    clip = {"audio": text, "text": text}
-    message = {"role": text, "content": text, "audios": datasets.List(clip)}
-    columns = dict.fromkeys(("id", "dataset", "seed_description", "prompt", "response"), text)
-    columns["messages"] = datasets.List(message)
+    columns = pair_features(datasets)
     if with_audio:
         columns["audios"] = datasets.List(datasets.Audio())
     return datasets.Features(columns).arrow_schema

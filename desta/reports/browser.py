@@ -1,10 +1,9 @@
 """The browser of items in a report: what was asked, heard and answered, to filter and to search.
 
-The items stand in the page as data, and are drawn a few at a time by `assets/evaluation/items.js`,
+The items stand in the page as data, and are drawn a few at a time by `assets/reports/items.js`,
 so that thousands of them open at once.
 """
 
-import importlib.resources
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -56,16 +55,6 @@ def browser(benchmark: Benchmark, results: Sequence[Result], sounds: Sounds) -> 
         '<noscript><p class="missing">The items are shown by a script.</p></noscript>',
         f'<script type="application/json" id="items-data">{data}</script>',
     ]
-
-
-def style() -> str:
-    """Return the style sheet of the browser."""
-    return _asset("items.css")
-
-
-def script() -> str:
-    """Return the script of the browser."""
-    return _asset("items.js")
 
 
 def collect_sounds(paths: Sequence[str], page: Path, limit: int = EMBEDDED_BYTES) -> Sounds:
@@ -175,8 +164,3 @@ def _metrics(results: Sequence[Result]) -> list[str]:
 
 def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
-
-
-def _asset(name: str) -> str:
-    folder = importlib.resources.files("desta") / "assets/evaluation"
-    return (folder / name).read_text(encoding="utf-8")

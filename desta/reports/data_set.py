@@ -5,44 +5,15 @@ from html import escape
 from pathlib import Path
 
 from desta.construction.row_checks import Row, clips_of
-from desta.publishing.survey import (
-    LENGTHS,
-    Contents,
-    faithful_rows,
-    kept_rows,
-    quantiles,
-)
+from desta.publishing.survey import LENGTHS, Contents, faithful_rows, kept_rows, quantiles
 from desta.reasons import Reasons
 from desta.records import NO_TRANSCRIPTION
 from desta.reports.attributes import player
-from desta.reports.html import page, paragraph, section, table, tiles
+from desta.reports.html import asset, page, paragraph, section, table, tiles
 from desta.sources.files import inside
 
 SAMPLE_SECONDS = 30.0
 """Longest part of a recording that the page holds."""
-
-_SCRIPT = """
-const fields = ["source", "kind", "words"].map(id => document.getElementById(id));
-const bar = document.querySelector(".filters");
-const cards = [...document.querySelectorAll(".clip")].map(card =>
-  [card, card.dataset.source, card.dataset.kind, card.textContent.toLowerCase()]);
-function choose() {
-  const [source, kind, words] = fields.map(field => field.value);
-  const wanted = words.toLowerCase().split(/\\s+/).filter(Boolean);
-  const passed = bar.parentNode.getBoundingClientRect().top < 0;
-  let shown = 0;
-  for (const [card, from, as, text] of cards) {
-    const fits = (!source || from === source) && (!kind || as === kind)
-      && wanted.every(word => text.includes(word));
-    card.hidden = !fits;
-    shown += fits;
-  }
-  document.getElementById("shown").textContent = `${shown} of ${cards.length}`;
-  if (passed) bar.parentNode.scrollIntoView();
-}
-fields.forEach(field => field.addEventListener("input", choose));
-choose();
-""".strip()
 
 
 def samples_page(found: Contents, *, root: Path) -> str:
@@ -80,7 +51,7 @@ def samples_page(found: Contents, *, root: Path) -> str:
     ]
     tables = [_reasons(what, reasons) for what, reasons in left_out if reasons]
     body.append(section("What was left out", *(tables or [paragraph("Nothing.")])))
-    return page(title, body, script=_SCRIPT)
+    return page(title, body, script=asset("samples.js").strip())
 
 
 def _origin(found: Contents) -> str:

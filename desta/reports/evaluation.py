@@ -21,9 +21,9 @@ from desta.evaluation.scores import PLAN, SCORES, read_plan, read_results
 from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_output
 from desta.renamed import current_scores
-from desta.reports.browser import Sounds, browser, collect_sounds, script, style
+from desta.reports.browser import Sounds, browser, collect_sounds
 from desta.reports.figures import draw_scores
-from desta.reports.html import contents, flatten, page, paragraph, section, svg_figure, table
+from desta.reports.html import asset, contents, flatten, page, paragraph, section, svg_figure, table
 from desta.schema import Json, read_json
 
 Row = Mapping[str, Any]
@@ -86,8 +86,8 @@ def write_evaluation_report(evaluation: Evaluation, out: Path) -> tuple[Path, Pa
     html = page(
         f"{_title(evaluation)}: {evaluation.name}",
         list(_body(evaluation, sounds)),
-        style=style(),
-        script=script(),
+        style=asset("items.css"),
+        script=asset("items.js"),
         local_media=sounds.num_linked > 0,
     )
     write_atomic(out, html.encode(errors=UNWRITABLE))

@@ -2,77 +2,11 @@
 
 import base64
 import hashlib
+import importlib.resources
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
-
-_STYLE = """
-:root { color-scheme: light dark;
-  --ink: #1c1f23; --soft: #5d6670; --line: #d9dde2; --paper: #fff; --tint: #f4f6f8;
-  --accent: 31 111 178; --good: #1a7f4b; --bad: #b3402e }
-@media (prefers-color-scheme: dark) { :root {
-  --ink: #e4e7ea; --soft: #9aa4ae; --line: #343a41; --paper: #15181b; --tint: #1e2226;
-  --accent: 94 170 232; --good: #5cc48d; --bad: #e88a78 } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 62rem; padding: 2.5rem 1.5rem 4rem; background: var(--paper);
-  color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif;
-  overflow-wrap: anywhere }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 }
-h2 { font-size: 1.25rem; margin: 3rem 0 .75rem; padding-top: 1rem;
-  border-top: 1px solid var(--line) }
-h3 { font-size: 1rem; margin: 1.5rem 0 .4rem }
-p { margin: .5rem 0; max-width: 46rem }
-.soft, figcaption { color: var(--soft); font-size: .875rem }
-.caption { margin-top: 1.25rem }
-.verdict { border-left: 3px solid rgb(var(--accent)); padding: .2rem 0 .2rem 1rem }
-.missing { background: var(--tint); border-left: 3px solid var(--line); padding: .6rem 1rem }
-code, pre { font: .85em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace;
-  overflow-wrap: anywhere }
-pre { background: var(--tint); padding: .8rem 1rem; white-space: pre-wrap }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(12rem, 1fr)); gap: 1rem;
-  margin: 1.5rem 0 }
-.tile { background: var(--tint); border-radius: .5rem; padding: .9rem 1.1rem }
-.tile b { display: block; font-size: 1.7rem; font-weight: 600; line-height: 1.3;
-  font-variant-numeric: tabular-nums }
-.tile b small { font-size: .95rem; font-weight: 400; color: var(--soft) }
-.scroll { overflow-x: auto; background:
-  linear-gradient(to right, var(--paper) 30%, transparent) left / 3rem 100%,
-  linear-gradient(to left, var(--paper) 30%, transparent) right / 3rem 100%,
-  linear-gradient(to right, rgb(var(--accent) / .35), transparent) left / .9rem 100%,
-  linear-gradient(to left, rgb(var(--accent) / .35), transparent) right / .9rem 100%;
-  background-attachment: local, local, scroll, scroll; background-repeat: no-repeat }
-.hint { display: none }
-@media (max-width: 38rem) { .hint { display: block } }
-table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0 }
-th, td { padding: .35rem .8rem .35rem 0; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--line); overflow-wrap: break-word; min-width: 4rem;
-  max-width: 30rem }
-th { font-weight: 600; color: var(--soft) }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-.matrix th, .matrix td { padding: .3rem .45rem; border: 1px solid var(--line) }
-.matrix td { text-align: center; font-variant-numeric: tabular-nums }
-figure { margin: 1rem 0 }
-figure svg { max-width: 100%; min-width: 32rem; height: auto }
-.clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(17.5rem, 1fr)); gap: 1rem }
-.clip { border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1rem;
-  content-visibility: auto; contain-intrinsic-size: auto 28rem }
-.clip audio { width: 100%; height: 2.2rem }
-.clip dl { margin: .6rem 0 0; font-size: .9rem }
-.clip dt { color: var(--soft); font-size: .78rem }
-.clip dd { margin: 0 0 .4rem; overflow-wrap: anywhere; white-space: pre-wrap; max-height: 16rem;
-  overflow-y: auto }
-.filters { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; margin: 1rem 0;
-  position: sticky; top: 0; background: var(--paper); padding: .6rem 0; z-index: 1 }
-.filters input, .filters select { font: inherit; font-size: .9rem; color: inherit;
-  background: var(--tint); border: 1px solid var(--line); border-radius: .4rem;
-  padding: .35rem .6rem; max-width: 100% }
-.filters input { flex: 1 1 14rem }
-nav { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .8rem 0; font-size: .9rem }
-a { color: rgb(var(--accent)) }
-.right { color: var(--good) }
-.wrong { color: var(--bad) }
-""".strip()
 
 # Nothing is fetched, whatever the page holds.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
@@ -102,11 +36,17 @@ def page(
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{_STYLE}{style}</style></head><body>",
+            f"<style>{asset('page.css').strip()}{style}</style></head><body>",
             *body,
             "</body></html>\n",
         ]
     )
+
+
+def asset(name: str) -> str:
+    """Return a style sheet or a script of this package."""
+    folder = importlib.resources.files("desta") / "assets/reports"
+    return (folder / name).read_text(encoding="utf-8")
 
 
 def section(title: str, *parts: str) -> str:

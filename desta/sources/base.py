@@ -18,11 +18,12 @@ class Metadata:
     """Unique within the corpus; the id of the clip is `source/id`."""
     audio: str
     """Path relative to the root of the corpus."""
-    domain: Domain
+    domain: Domain | None = None
+    """None where the corpus is of one domain."""
     segments: tuple[Segment, ...] = ()
     """An infinite end stands for the end of the recording."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    """Attribute -> value, in the order of the seed description."""
+    attributes: Mapping[str, str | None] = field(default_factory=dict)
+    """Attribute -> value, in the order of the seed description; None or empty where unknown."""
     group: str | None = None
     """Voice, instrument or session of the recording, named alike in every corpus that has it
     (`voice/Allison Smith`): no two splits share one. None leaves it to words and bytes."""
@@ -141,11 +142,6 @@ def readable(label: str) -> str:
     """
     words = label.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
-
-
-def stated(attributes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the attributes that have a value, in the same order."""
-    return {name: value for name, value in attributes.items() if value}
 
 
 def relative_id(path: Path, folder: Path) -> str:

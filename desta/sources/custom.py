@@ -243,7 +243,7 @@ def _attributes(recipe: RowMap, rows: Sequence[Row]) -> dict[str, str]:
     codes = _distinct(rows, recipe.columns.language)  # en and English are the same language
     languages = list(dict.fromkeys(language_name(code) for code in codes))
     values = {"Language": JOINED.join(languages), **values} if languages else values
-    return {name: value for name, value in (values | dict(recipe.constants)).items() if value}
+    return values | dict(recipe.constants)
 
 
 def _translated(found: Sequence[str], words: Mapping[str, str] | None) -> Sequence[str]:

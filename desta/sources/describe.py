@@ -21,7 +21,7 @@ from desta.reasons import Reasons
 from desta.records import NO_TRANSCRIPTION, SPLITS, Clip, Split
 from desta.sources.base import Metadata, Skipped, Source
 from desta.sources.files import inside
-from desta.sources.splits import SHARES, assign_splits, plain_words
+from desta.sources.splits import assign_splits, plain_words
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,7 +86,6 @@ def describe(
     root: Path,
     *,
     max_broken_share: float = 0.05,
-    shares: Sequence[float] = SHARES,
     seed: int = 0,
     held_out: Split | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
@@ -97,7 +96,6 @@ def describe(
         source: `find_source(name)` or `custom_source(recipe)`.
         root: folder of the corpus; paths in the clips are relative to it.
         max_broken_share: share of recordings that may be missing or unreadable.
-        shares: shares of train, validation and test.
         seed: seed of the splits.
         held_out: the split of every clip, to keep a whole corpus apart; None splits it.
         on_progress: called with the number of finished recordings.
@@ -126,7 +124,6 @@ def describe(
         [item.words for item in opened],
         [item.sha256 for item in opened],
         [item.group for item in opened],
-        shares=shares,
         seed=seed,
     )
     clips = [
@@ -222,9 +219,9 @@ def _open(root: Path, source: Source, item: Metadata | Skipped) -> _Opened | Ski
         source=source.name,
         audio=place,
         duration=measured.duration,
-        domain=item.domain,
+        domain=item.domain or source.domains[0],
         segments=segments,
-        attributes=item.attributes,
+        attributes={name: value for name, value in item.attributes.items() if value},
     )
     if holds_half(json.dumps(clip.to_json(), ensure_ascii=False)):
         return Skipped(id=id, reason=f"what is told of it {HALF}", broken=True)

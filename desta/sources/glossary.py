@@ -6,15 +6,6 @@ JOINED = " / "
 """Separator between several values of an attribute."""
 
 # fmt: off
-CLOSED_ATTRIBUTES = frozenset({
-    "Accent", "Act", "Category", "Codec", "Country", "Dialect", "Emotion", "Ethnicity", "Gender",
-    "Genre", "Instrument", "Intended emotion", "Intensity", "Language", "Method", "Native language",
-    "Noise", "Noise level", "Note", "Number of speakers", "Pitch", "Qualities", "Race",
-    "Reverberation", "Sentiment", "Socioeconomic background", "Sound", "Sound class", "Source",
-    "Speaking speed", "Speech quality", "Stroke", "Style", "Tonic", "Voice", "Volume",
-})
-"""Attributes whose values are words out of a list: one that a clip has not is wrong of it."""
-
 OPEN_ATTRIBUTES = frozenset({
     "Age", "Arousal", "Command", "Dominance", "English translation", "Heard", "Mean opinion score",
     "MIDI note", "Naturalness", "Reverberation (C50)", "Signal-to-noise ratio", "Song", "Speaker",
@@ -45,7 +36,7 @@ _AGES = {
     "nineties": "90s",
 }
 
-_EMOTIONS = {
+EMOTIONS = {
     "Amused": ("amused",),
     "Angry": ("ang", "anger", "angry"),
     "Calm": ("calm",),
@@ -61,16 +52,14 @@ _EMOTIONS = {
     "Sleepy": ("sleepiness", "sleepy"),
     "Surprised": ("sur", "surprise", "surprised"),
 }
-_EMOTION_NAMES = {word: name for name, words in _EMOTIONS.items() for word in words}
-EMOTIONS = tuple(_EMOTIONS)
+_EMOTION_NAMES = {word: name for name, words in EMOTIONS.items() for word in words}
 
-_NOISE = {
+NOISE_LEVELS = {
     "Clean": ("clean", "quite clean", "slightly clean", "very clean"),
     "Moderate": ("balanced in clarity", "slightly noisy"),
     "Noisy": ("noisy", "quite noisy", "very noisy"),
 }
-_NOISE_NAMES = {word: name for name, words in _NOISE.items() for word in words}
-NOISE_LEVELS = tuple(_NOISE)
+_NOISE_NAMES = {word: name for name, words in NOISE_LEVELS.items() for word in words}
 
 
 def gender_name(word: str | None) -> str | None:

@@ -83,7 +83,7 @@ def hub_reader(
 
 def read_parquet_rows(
     shard: Path, root: Path, columns: Sequence[str], *, audio: str, to: str
-) -> Iterator[HubRow | Skipped]:
+) -> Iterator[HubRow]:
     """Yield the rows of one Parquet file; their sounds are stored below `root/recordings`.
 
     Args:
@@ -92,6 +92,9 @@ def read_parquet_rows(
         columns: columns to read beside the sound; a missing one is an error.
         audio: column of the sound.
         to: purpose, for the error if pyarrow is missing.
+
+    Raises:
+        DataError: the file is damaged, or a row holds no sound.
     """
     parquet = need("pyarrow.parquet", extra="train", to=to)
     with _reading(shard):
@@ -99,7 +102,12 @@ def read_parquet_rows(
     with file:
         _check_columns(file, shard, columns, audio)
         name = shard.relative_to(root).with_suffix("").as_posix()
-        yield from _rows(file, shard, name, root, columns, audio)
+        for row in _rows(file, shard, name, root, columns, audio):
+            if isinstance(row, Skipped):
+                raise DataError(
+                    f"{shard}: row {row.id} holds no sound", fix="fetch that file again"
+                )
+            yield row
 
 
 def column_names(shard: Path, *, to: str) -> set[str]:

@@ -12,12 +12,12 @@ from desta import audio
 from desta.data.layout import wrap_locators
 from desta.inference.clip_cache import EncodedClip
 from desta.inference.engine import Engine, Limits
-from desta.inference.requests import Answer, with_audios
+from desta.inference.requests import Answer
 from desta.inference.transcribe import Transcriber
 from desta.model.backbone.decoding import end_ids
 from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import Loaded
-from desta.records import NO_TRANSCRIPTION, AudioRef, Message
+from desta.records import NO_TRANSCRIPTION, AudioRef, Message, with_audios
 from desta.vad import spoken_windows
 from measure.clips import SPOKEN, ask, ask_again
 from measure.flops import first_token_flops

@@ -13,8 +13,7 @@ import typer
 import desta as package
 from desta.cli import app
 from desta.errors import ConfigError
-from desta.evaluation.benchmarks.table import BENCHMARKS
-from desta.evaluation.catalogue import ABOUT, find_about
+from desta.evaluation.benchmarks.table import BENCHMARKS, find_about
 from desta.evaluation.published import FORMS
 from support.commands import desta
 
@@ -85,7 +84,7 @@ def test_every_command_that_a_text_names_is_there() -> None:
 def test_every_benchmark_is_listed_with_what_it_needs() -> None:
     names = [row["name"] for row in json.loads(desta("benchmarks", "list", "--json").stdout)]
     assert names == [row["name"] for row in json.loads(desta("benchmarks", "--json").stdout)]
-    assert names == sorted({*BENCHMARKS, "text"})
+    assert names == sorted(BENCHMARKS)
     for name in names:
         shown = json.loads(desta("benchmarks", "show", name, "--json").stdout)
         assert all(shown.values()), shown
@@ -96,9 +95,9 @@ def test_every_benchmark_is_listed_with_what_it_needs() -> None:
     assert all(name in desta("benchmarks").stdout for name in names)
 
 
-@pytest.mark.parametrize("name", ABOUT)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_the_example_of_a_benchmark_is_a_command(name: str) -> None:
-    words = re.findall(r"'[^']*'|\S+", ABOUT[name].example)[1:]
+    words = re.findall(r"'[^']*'|\S+", BENCHMARKS[name].about.example)[1:]
     run = desta(*(word.strip("'") for word in words), "--dry-run")
     assert run.exit_code == 0, run.exception
 
@@ -108,7 +107,7 @@ def test_an_unknown_benchmark_is_answered_with_the_nearest_and_all(verb: list[st
     error = desta(*verb).exception
     assert isinstance(error, ConfigError)
     assert error.fix.startswith('did you mean "text"?')
-    for name in (*BENCHMARKS, "text"):
+    for name in BENCHMARKS:
         assert name in error.fix
     with pytest.raises(ConfigError) as caught:
         find_about("q")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from desta.shards import read_pairs
 from support.commands import run_desta
+from support.construction import read_pairs
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/guides/own_corpus.md").read_text(encoding="utf-8")

@@ -38,13 +38,7 @@ from desta.errors import DataError, DestaError
 from desta.sources import SOURCES, find_source
 from desta.sources.base import Metadata, Skipped
 from desta.sources.describe import Description, describe
-from desta.sources.glossary import (
-    CLOSED_ATTRIBUTES,
-    EMOTIONS,
-    JOINED,
-    NOISE_LEVELS,
-    OPEN_ATTRIBUTES,
-)
+from desta.sources.glossary import EMOTIONS, JOINED, NOISE_LEVELS, OPEN_ATTRIBUTES
 from support.sources import reasons
 
 FAMILIES: Mapping[str, ModuleType] = {
@@ -75,6 +69,16 @@ OF_A_TRAINING_PART = {
     for name, corpus in CORPORA.items()
     if any(reason.startswith("of the official") for reason in corpus.left)
 }
+# fmt: off
+CLOSED_ATTRIBUTES = {
+    "Accent", "Act", "Category", "Codec", "Country", "Dialect", "Emotion", "Ethnicity", "Gender",
+    "Genre", "Instrument", "Intended emotion", "Intensity", "Language", "Method", "Native language",
+    "Noise", "Noise level", "Note", "Number of speakers", "Pitch", "Qualities", "Race",
+    "Reverberation", "Sentiment", "Socioeconomic background", "Sound", "Sound class", "Source",
+    "Speaking speed", "Speech quality", "Stroke", "Style", "Tonic", "Voice", "Volume",
+}
+"""Attributes whose values are words out of a list: one that a clip has not is wrong of it."""
+# fmt: on
 VALUES = {
     "Emotion": {*EMOTIONS},
     "Gender": {"Female", "Male"},

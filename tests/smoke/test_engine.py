@@ -1,7 +1,9 @@
 """Asking the model: the published call, batches, streams, turns, windows, and text alone."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import soundfile
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from desta import DeSTA25AudioModel
-from desta.errors import DataError
-from desta.evaluation.benchmarks.text import TextData, evaluate_text
+from desta import DeSTA25AudioModel, evaluate
+from desta.errors import ConfigError, DataError
+from desta.evaluation.benchmarks.text import TextData
+from desta.evaluation.benchmarks.text.compare import evaluate_text
 from desta.evaluation.recipe import EvalRecipe
 from desta.inference.clip_cache import EncodedClip
 from desta.inference.conversation import Conversation, user_message
@@ -21,6 +24,7 @@ from desta.model.backbone.load import load_backbone
 from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import Loaded
 from desta.records import LOCATOR, AudioRef, Message
+from support.commands import desta
 
 GREEDY = Sampling(max_new_tokens=12)
 
@@ -74,11 +78,34 @@ def test_text_alone_is_answered_as_by_the_bare_backbone(
         backbone.generation_config.repetition_penalty = 3.0  # Qwen2.5 asks for 1.1
         return backbone, tokenizer
 
-    monkeypatch.setattr("desta.evaluation.benchmarks.text.load_backbone", shy)
+    monkeypatch.setattr("desta.evaluation.benchmarks.text.compare.load_backbone", shy)
     recipe = EvalRecipe(data=TextData(), max_new_tokens=16)
     scores = evaluate_text(recipe, engine, tmp_path)
     assert (scores["equal"], scores["total"]) == (10, 10)
     assert any(row["model"] for row in scores["rows"])
+
+
+def test_text_is_a_benchmark_as_all_are(published_tiny: Path, tmp_path: Path) -> None:
+    data = TextData(prompts=("What do bees make?",))
+    recipe = EvalRecipe(data=data, model=str(published_tiny), max_new_tokens=4)
+    scores = cast(dict[str, Any], evaluate("text", recipe, tmp_path / "a"))
+    assert (scores["equal"], scores["total"]) == (1, 1)
+    options = ["--model", str(published_tiny), "--out", str(tmp_path / "b")]
+    options += ["--set", 'data.prompts=["What do bees make?"]', "--set", "max_new_tokens=4"]
+    run = desta("eval", "text", *options)
+    assert run.stdout == f"{tmp_path / 'b'}: 1 of 1 answers equal the bare backbone's\n"
+    written = [(tmp_path / name / "scores.json").read_bytes() for name in "ab"]
+    assert written[0] == written[1]
+    assert json.loads(written[0]) == scores
+
+
+@pytest.mark.parametrize("option", ["retry", "allow_missing"])
+def test_text_refuses_what_it_has_no_use_for(tmp_path: Path, option: str) -> None:
+    recipe = EvalRecipe(data=TextData(), model="m")
+    with pytest.raises(ConfigError, match="cannot be used with the benchmark text"):
+        evaluate("text", recipe, tmp_path, **cast(Any, {option: True}))
+    with pytest.raises(ConfigError, match="systems cannot be used with the benchmark text"):
+        evaluate("text", replace(recipe, systems=("oracle",)), tmp_path)
 
 
 def test_text_alone_never_touches_the_audio_path(

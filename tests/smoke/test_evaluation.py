@@ -110,8 +110,11 @@ def test_sakura_by_the_model_and_its_baselines(
     by_system: dict[str, list[Result]] = {}
     for result in results:
         by_system.setdefault(result.system, []).append(result)
-    assert all(r.heard for r in by_system["model"])
-    assert not any(r.heard for name in SYSTEMS[1:] for r in by_system[name])
+    heard = {
+        name: [any(m.get("audios") for m in r.prompt) for r in by_system[name]] for name in SYSTEMS
+    }
+    assert all(heard["model"])
+    assert not any(given for name in SYSTEMS[1:] for given in heard[name])
     told = [r.prompt[-1]["content"] for r in by_system["oracle"]]
     assert sum("(Animal: dog, Duration: 0." in text for text in told) == 6
     assert any("(Gender: female" in text for text in told)
@@ -142,7 +145,7 @@ def test_a_judges_reply_changes_the_score_of_a_stored_result(
     reply = "Explanation: it says so.\nJudgement: correct"
     judged = [benchmark.rescore(replace(r, replies=(reply,))) for r in results]
 
-    report = benchmark.aggregate(judged, "x")
+    report = benchmark.aggregate(judged)
     estimate = find(report.cells, "judge").estimate
     assert estimate is not None
     assert estimate.value == 1.0

@@ -1,7 +1,7 @@
 """A small data set to construct: twelve clips, and a backbone that counts characters."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,16 @@ from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.plan import Job, Planner
 from desta.construction.survey import survey_clips
 from desta.model.backbone.sampling import Sampling
-from desta.records import Clip, Segment
-from desta.shards import RESPONSES
+from desta.records import AudioTextPair, Clip, Segment, read_jsonl
+from desta.shards import RESPONSES, shard_paths
 
 LANGUAGES = ("French", "Russian", "Spanish")
+
+
+def read_pairs(directory: Path) -> Iterator[AudioTextPair]:
+    """Yield the pairs of a data set, in the order of its shards."""
+    for path in shard_paths(directory):
+        yield from map(AudioTextPair.from_json, read_jsonl(path))
 
 
 def clip(number: int, **changes: Any) -> Clip:

@@ -48,5 +48,4 @@ def figures(benchmark: str, *paths: Path, **options: Any) -> dict[str, float]:
 def report(benchmark: str, *paths: Path, **options: Any) -> Report:
     row = find_benchmark(benchmark)
     assert row.published
-    results = row.published.read(paths, ReadOptions(**options))
-    return row.aggregate(results, row.version([result.item for result in results]))
+    return row.aggregate(row.published.read(paths, ReadOptions(**options)))

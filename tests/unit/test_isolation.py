@@ -24,11 +24,10 @@ from desta.generators.scripted import ScriptedGenerator
 from desta.isolation import HALF, NO_NUMBER, error_of, half_of, holds_half, in_halves, printable
 from desta.model.backbone.sampling import Sampling
 from desta.records import AudioRef, Clip, Message, Segment
-from desta.shards import read_pairs
 from desta.sources import describe as describing
 from desta.sources.custom import custom_source
 from desta.sources.describe import describe, write_description
-from support.construction import clip, corpus, recipe, speak
+from support.construction import clip, corpus, read_pairs, recipe, speak
 from support.recordings import record, tone
 
 ERRORS = [

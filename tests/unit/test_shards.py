@@ -13,10 +13,10 @@ from desta.shards import (
     Manifest,
     ShardFile,
     ShardWriter,
-    read_pairs,
     shard_paths,
     verify_shards,
 )
+from support.construction import read_pairs
 
 
 def pair(number: int, response: str = "A dog.") -> AudioTextPair:
@@ -108,10 +108,3 @@ def test_a_broken_manifest_is_one_clear_error(tmp_path: Path, text: str, message
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(DataError, match=message):
         Manifest.read(tmp_path)
-
-
-@pytest.mark.parametrize("row", ["{}", '{"id": 1', "[]"])
-def test_a_row_that_is_no_pair_is_one_clear_error(tmp_path: Path, row: str) -> None:
-    (tmp_path / "audio.0.jsonl").write_text(row + "\n")
-    with pytest.raises(DataError, match=r"audio\.0\.jsonl"):
-        list(read_pairs(tmp_path))

@@ -40,13 +40,7 @@ from desta.evaluation.metrics import (
     named_choices,
 )
 from desta.evaluation.tabulate import count_notes, tabulate
-from desta.records import (
-    NO_TRANSCRIPTION,
-    AudioRef,
-    Clip,
-    Split,
-    read_clips,
-)
+from desta.records import NO_TRANSCRIPTION, AudioRef, Clip, Split, read_clips
 
 QUESTIONS = {
     "Language": "Tell me which language you hear being spoken here.",
@@ -149,13 +143,11 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
     return Score(extracted=named, values={ACCURACY: float(named == item.target)})
 
 
-def aggregate(results: Sequence[Result], version: str) -> Report:
+def aggregate(results: Sequence[Result]) -> Report:
     """Return the accuracy over all items, by task and by group."""
     cells = tabulate(results)
     total = find(cells, ACCURACY).estimate
     return Report(
-        benchmark="attributes",
-        version=version,
         headline={ACCURACY: total} if total else {},
         cells=cells,
         remarks=count_notes(results),

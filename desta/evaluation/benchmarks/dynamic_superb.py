@@ -54,8 +54,7 @@ from desta.evaluation.published_files import (
 from desta.evaluation.recipe import BenchmarkFiles
 from desta.evaluation.tabulate import count_notes, tabulate
 from desta.records import LOCATOR
-from desta.sources.base import Skipped
-from desta.sources.hub import HubRow, column_names, read_parquet_rows
+from desta.sources.hub import column_names, read_parquet_rows
 
 EXACT_MATCH = "exact_match"
 """Official metric."""
@@ -207,7 +206,7 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
     )
 
 
-def aggregate(results: Sequence[Result], version: str) -> Report:
+def aggregate(results: Sequence[Result]) -> Report:
     """Return accuracy over all answers, by instance, and by dimension the mean over its instances.
 
     `Speech` is the mean over the instances of all dimensions but Audio; with all of phase 1 these
@@ -236,8 +235,6 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
         if total.estimate:
             figures[metric] = figure(total.estimate, [total])
     return Report(
-        benchmark="dynamic_superb",
-        version=version,
         headline=figures,
         cells=cells,
         remarks=count_notes(results),
@@ -314,8 +311,7 @@ def _shard(shard: Path, root: Path, instance: Instance) -> list[Item]:
         list(read_parquet_rows(shard, root, columns, audio=audio, to=_TO)) for audio in audios
     ]
     items = []
-    for clips in zip(*sounds, strict=True):
-        heard = [_heard(row, shard) for row in clips]
+    for heard in zip(*sounds, strict=True):
         values = heard[0].values
         where = f"{shard}: {heard[0].id}"
         instruction = field_of(values, "instruction", str, where)
@@ -324,12 +320,6 @@ def _shard(shard: Path, root: Path, instance: Instance) -> list[Item]:
         id = f"{instance.name}/{heard[0].id}"
         items.append(_item(id, instruction, values.get("text") or "", label, paths, instance))
     return items
-
-
-def _heard(row: HubRow | Skipped, shard: Path) -> HubRow:
-    if isinstance(row, Skipped):
-        raise DataError(f"{shard}: row {row.id} holds no sound", fix="fetch that file again")
-    return row
 
 
 def _item(

@@ -105,13 +105,11 @@ class MmauFormat:
         """Score an answer by both metrics."""
         return self._score(item, output, output.replace(PREFIX, "").strip())
 
-    def aggregate(self, results: Sequence[Result], version: str) -> Report:
+    def aggregate(self, results: Sequence[Result]) -> Report:
         """Average over items, as the official script does: in total and by each dimension."""
         cells = tabulate(results)
         totals = {metric: find(cells, metric).estimate for metric in (self.output, STRIPPED)}
         return Report(
-            benchmark=self.name,
-            version=version,
             headline={metric: figure for metric, figure in totals.items() if figure},
             cells=cells,
             remarks=count_notes(results),

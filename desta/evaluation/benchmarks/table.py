@@ -1,9 +1,11 @@
 """The table of benchmarks.
 
 Each row is whole in its own file or folder. To add one, write a file that exports a `Benchmark`
-(`sakura.py` uses nearly all that a row may hold) and list it here: that is all that `desta eval`,
+(`sakura/` uses nearly all that a row may hold) and list it here: that is all that `desta eval`,
 `score`, `compare`, `report` and `benchmarks` need.
 """
+
+from dataclasses import asdict
 
 from desta.config import suggest
 from desta.errors import ConfigError
@@ -14,6 +16,7 @@ from desta.evaluation.benchmarks import (
     mmau,
     sakura,
     speech_ifeval,
+    text,
     transcription,
     voicebench,
 )
@@ -29,6 +32,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         voicebench.BENCHMARK,
         speech_ifeval.BENCHMARK,
         transcription.BENCHMARK,
+        text.BENCHMARK,
     )
 }
 
@@ -37,11 +41,23 @@ def find_benchmark(name: str) -> Benchmark:
     """Return a benchmark.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name; the fix names the nearest, and all.
     """
     if name not in BENCHMARKS:
-        raise ConfigError(f'unknown benchmark "{name}"', fix=suggest(name, list(BENCHMARKS)))
+        names = sorted(BENCHMARKS)
+        near, all_of_them = suggest(name, names), f"choose from {', '.join(names)}"
+        fix = near if near == all_of_them else f"{near} else {all_of_them}"
+        raise ConfigError(f'unknown benchmark "{name}"', fix=fix)
     return BENCHMARKS[name]
+
+
+def find_about(name: str) -> dict[str, str]:
+    """Return what is known of a benchmark, with its name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    return {"name": name, **asdict(find_benchmark(name).about)}
 
 
 def find_judging(benchmark: Benchmark) -> Judging:

@@ -21,12 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from desta.evaluation.ifeval.arguments import Arguments
-from desta.evaluation.ifeval.text import (
-    count_words,
-    detect_language,
-    split_sentences,
-    split_tokens,
-)
+from desta.evaluation.ifeval.text import count_words, detect_language, split_sentences, split_tokens
 
 Variant = Literal["official", "speech_ifeval"]
 Check = Callable[[str], bool]

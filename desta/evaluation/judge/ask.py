@@ -101,12 +101,11 @@ def judge(
     if recipe.temperature is not None:
         sampling = replace(sampling, temperature=recipe.temperature)
     num_replies = recipe.num_replies or judging.num_replies
-    asked: dict[int, list[_Request]] = {}
-    for number, result in enumerate(results):
-        kind = judging.kind(result) if result.output is not None else None
-        if kind is not None:
-            made = _requests(judging, result, templates[kind], generator, sampling, num_replies)
-            asked[number] = list(made)
+    asked = {
+        number: list(_requests(judging, result, templates[kind], generator, sampling, num_replies))
+        for number, result in enumerate(results)
+        if result.output is not None and (kind := judging.kind(result)) is not None
+    }
     replies = Replies(recipe.replies)
     wanted = {request.key: request for requests in asked.values() for request in requests}
     missing = [request for key, request in wanted.items() if replies.get(key) is None]
@@ -116,6 +115,25 @@ def judge(
         texts = [reply for r in requests if (reply := replies.get(r.key)) is not None]
         judged[number] = benchmark.rescore(replace(results[number], replies=tuple(texts)))
     facts = {
+        **_describe(generator, sampling, templates),
+        "num_cached": len(wanted) - len(missing),
+        **_count(judging, [judged[number] for number in asked]),
+        "refused": {},
+    }
+    for number, requests in asked.items():
+        result = judged[number]
+        if not result.replies:
+            facts["refused"].setdefault(result.system, []).append(result.id)
+        for request in requests:
+            if request.key in refused:
+                facts["unread"].add(f"no reply: {refused[request.key]}", result.id)
+    return judged, {**facts, "unread": facts["unread"].rows()}
+
+
+def _describe(
+    generator: TextGenerator, sampling: Sampling, templates: Mapping[str, Template]
+) -> dict[str, Any]:
+    return {
         "id": generator.id,
         "revision": generator.revision,
         "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p},
@@ -123,19 +141,7 @@ def judge(
             kind: {"source": template.source, "sha256": template.sha256}
             for kind, template in templates.items()
         },
-        "num_cached": len(wanted) - len(missing),
-        **_count(judging, [judged[number] for number in asked]),
     }
-    unread: Reasons[str] = facts["unread"]
-    facts["refused"] = {}
-    for number, requests in asked.items():
-        if not judged[number].replies:
-            facts["refused"].setdefault(results[number].system, []).append(results[number].id)
-        for request in requests:
-            if request.key in refused:
-                unread.add(f"no reply: {refused[request.key]}", results[number].id)
-    facts["unread"] = unread.rows()
-    return judged, facts
 
 
 def _requests(

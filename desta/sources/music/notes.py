@@ -50,16 +50,15 @@ def read_nsynth(root: Path) -> Iterator[Metadata | Skipped]:
                 "Source": readable(note["instrument_source_str"]),
                 **note_attributes(pitch),
                 "Velocity": str(note["velocity"]),
+                "Qualities": JOINED.join(map(readable, note["qualities_str"])),
             }
-            qualities = JOINED.join(map(readable, note["qualities_str"]))
         except (KeyError, TypeError, ValueError):
             yield Skipped(id=name, reason=NOT_WHOLE, broken=True)
             continue
         yield Metadata(
             id=name,
             audio=f"nsynth-train/audio/{name}.wav",
-            domain="music",
-            attributes=attributes | ({"Qualities": qualities} if qualities else {}),
+            attributes=attributes,
             split="train",
         )
     for folder, split in {"nsynth-valid": "validation", "nsynth-test": "test"}.items():
@@ -88,7 +87,6 @@ def read_mridangam(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=id,
             audio=path.relative_to(root).as_posix(),
-            domain="music",
             attributes={
                 "Instrument": "Mridangam",
                 "Stroke": readable(match["stroke"]),

@@ -112,7 +112,6 @@ def read_freepats(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=id,
                 audio=keep(root, f"freepats/{id.replace('/', '-')}-", ".wav", wav.getvalue()),
-                domain="music",
                 attributes={"Instrument": instrument, **note},
                 group=f"freepats/{patch}",
             )

@@ -62,7 +62,6 @@ def read_fma(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=id,
                 audio=f"{folder}/{id[:3]}/{id}.mp3",
-                domain="music",
                 attributes={"Genre": genres},
                 split="train",
             )
@@ -109,7 +108,6 @@ def read_gtzan(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=path.stem,
                 audio=path.relative_to(root).as_posix(),
-                domain="music",
                 attributes={"Genre": _GENRES.get(genre, readable(genre))},
             )
 
@@ -127,7 +125,6 @@ def read_opensinger(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=relative_id(path, root),
                 audio=path.relative_to(root).as_posix(),
-                domain="music",
                 segments=spoken(words) if words else (),
                 attributes={
                     "Language": "Chinese",

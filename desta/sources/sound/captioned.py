@@ -67,7 +67,6 @@ def read_audiocaps(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=row["audiocap_id"],
             audio=file.relative_to(root).as_posix(),
-            domain="sound",
             attributes=_heard(row["caption"]),
             split="train",
         )
@@ -95,7 +94,6 @@ def read_clotho(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=f"development/{row['file_name']}/{number}",
                 audio=f"{sounds}development/{row['file_name']}",
-                domain="sound",
                 attributes=_heard(row[column]),
                 split="train",
             )
@@ -140,7 +138,6 @@ def read_wavcaps(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=id,
                 audio=files.get(Path(id).name, Path(f"Audio/{id}.flac")).as_posix(),
-                domain="sound",
                 attributes=_heard(caption),
                 split="train",
             )

@@ -15,7 +15,6 @@ from desta.sources.base import (
     find_folder,
     of_split,
     readable,
-    stated,
 )
 from desta.sources.files import visible
 from desta.sources.glossary import JOINED, gender_name
@@ -88,7 +87,6 @@ def read_audioset(root: Path) -> Iterator[Metadata | Skipped]:
                 yield Metadata(
                     id=id,
                     audio=files[video].relative_to(root).as_posix(),
-                    domain="sound",
                     attributes={"Sound": JOINED.join(heard)},
                     split="train",
                 )
@@ -114,7 +112,6 @@ def read_esc50(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=Path(row["filename"]).stem,
             audio=f"audio/{row['filename']}",
-            domain="sound",
             attributes={
                 "Sound": readable(row["category"]),
                 "Sound class": _ESC50_CLASSES[int(row["target"]) // 10],
@@ -138,7 +135,6 @@ def read_fsd50k(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=row["fname"],
             audio=f"FSD50K.dev_audio/{row['fname']}.wav",
-            domain="sound",
             attributes={"Sound": JOINED.join(map(readable, row["labels"].split(",")))},
             split="train",
         )
@@ -165,10 +161,10 @@ def read_vocalsound(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=name,
             audio=f"{audio}/{name}.wav",
-            domain="sound",
-            attributes=stated(
-                {"Sound": _VOCAL_SOUNDS[match["sound"]], "Gender": gender_name(match["sex"])}
-            ),
+            attributes={
+                "Sound": _VOCAL_SOUNDS[match["sound"]],
+                "Gender": gender_name(match["sex"]),
+            },
             split="train",
         )
     for file, split in _VOCAL_SPLITS.items():

@@ -59,6 +59,6 @@ def named_sound(source: str, id: str, audio: str, heard: str, *, group: str = ""
         id=id,
         audio=audio,
         domain="sound",
-        attributes=sound_attributes(heard) | ({"Gender": sex} if sex else {}),
+        attributes=sound_attributes(heard) | {"Gender": sex},
         group=group or f"{source}/{heard} {sex}".strip(),
     )

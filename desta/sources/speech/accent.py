@@ -12,16 +12,8 @@ from desta.sources.base import (
     find_folder,
     relative_id,
     spoken,
-    stated,
 )
-from desta.sources.files import (
-    find_any,
-    list_files,
-    read_fields,
-    read_words,
-    unpacked,
-    visible,
-)
+from desta.sources.files import find_any, list_files, read_fields, read_words, unpacked, visible
 from desta.sources.glossary import gender_name
 from desta.sources.tables import read_rows
 
@@ -96,21 +88,20 @@ def read_vctk(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=id,
                 audio=path.relative_to(root).as_posix(),
-                domain="speech",
                 segments=spoken(words),
                 attributes=speakers.get(speaker, {}),
                 group=f"voice/vctk/{speaker}",
             )
 
 
-def _vctk_speakers(path: Path) -> dict[str, dict[str, str]]:
+def _vctk_speakers(path: Path) -> dict[str, dict[str, str | None]]:
     """Return speaker -> attributes; release 0.80 writes 225 for p225."""
     speakers = {}
     for number, age, gender, accent, *_ in (f for f in read_fields(path) if len(f) >= 4):
         attributes = {"Gender": gender_name(gender), "Age": age}
         if accent != "Unknown":
             attributes["Accent"] = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", accent)  # NewZealand
-        speakers[f"p{number}" if number.isdigit() else number] = stated(attributes)
+        speakers[f"p{number}" if number.isdigit() else number] = attributes
     return speakers
 
 
@@ -126,7 +117,6 @@ def read_accentdb(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=relative_id(path, folder / "data"),
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(None),
             attributes={"Accent": path.parent.parent.name.capitalize()},
             group=f"voice/accentdb/{path.parent.relative_to(folder / 'data').as_posix()}",
@@ -147,17 +137,14 @@ def read_fair_speech(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=name,
             audio=(folder / f"{name}.wav").relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(row["transcription"]),
-            attributes=stated(
-                {
-                    "Gender": gender_name(row["gender"]),
-                    "Age": row["age"],
-                    "Native language": row["first_language"],
-                    "Socioeconomic background": row["socioeconomic_bkgd"],
-                    "Ethnicity": row["ethnicity"],
-                }
-            ),
+            attributes={
+                "Gender": gender_name(row["gender"]),
+                "Age": row["age"],
+                "Native language": row["first_language"],
+                "Socioeconomic background": row["socioeconomic_bkgd"],
+                "Ethnicity": row["ethnicity"],
+            },
         )
 
 
@@ -183,23 +170,20 @@ def read_speech_accent_archive(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=name,
                 audio=(folder / f"{name}.mp3").relative_to(root).as_posix(),
-                domain="speech",
                 segments=spoken(words),
                 attributes=_archive_attributes(row),
                 split="train",
             )
 
 
-def _archive_attributes(row: Mapping[str, str]) -> dict[str, str]:
+def _archive_attributes(row: Mapping[str, str]) -> dict[str, str | None]:
     country = row["country"]
-    return stated(
-        {
-            "Gender": gender_name(row["sex"]),
-            "Age": row["age"].removesuffix(".0"),
-            "Native language": row["native_language"].title(),
-            "Country": country.upper() if country in ("usa", "uk") else country.title(),
-        }
-    )
+    return {
+        "Gender": gender_name(row["sex"]),
+        "Age": row["age"].removesuffix(".0"),
+        "Native language": row["native_language"].title(),
+        "Country": country.upper() if country in ("usa", "uk") else country.title(),
+    }
 
 
 def read_l2_arctic(root: Path) -> Iterator[Metadata | Skipped]:
@@ -228,7 +212,6 @@ def read_l2_arctic(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=f"{name}/{path.stem}",
                 audio=path.relative_to(root).as_posix(),
-                domain="speech",
                 segments=spoken(words),
                 attributes={
                     "Gender": gender,

@@ -4,15 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from desta.sources.base import (
-    Metadata,
-    Skipped,
-    Source,
-    find_folder,
-    relative_id,
-    spoken,
-    stated,
-)
+from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id, spoken
 from desta.sources.files import list_files, read_text, visible
 from desta.sources.languages import language_name
 
@@ -55,9 +47,8 @@ def read_fillets(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=id,
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(words),
-            attributes=stated({"Language": language_name(language), "Gender": _LEADS.get(font)}),
+            attributes={"Language": language_name(language), "Gender": _LEADS.get(font)},
             group=f"voice/fillets/{language}/{font}",
             split="train" if font in _LEADS else "test",
         )

@@ -10,15 +10,7 @@ from pathlib import Path
 import soundfile
 
 from desta.errors import DataError
-from desta.sources.base import (
-    Metadata,
-    Skipped,
-    Source,
-    find_folder,
-    relative_id,
-    spoken,
-    stated,
-)
+from desta.sources.base import Metadata, Skipped, Source, find_folder, relative_id, spoken
 from desta.sources.files import keep, visible
 from desta.sources.glossary import gender_name
 from desta.sources.languages import language_name
@@ -73,12 +65,10 @@ def read_asterisk(root: Path) -> Iterator[Metadata | Skipped]:
         match = _VOICE.fullmatch(voice.name)
         assert match
         texts = _read_prompt_texts(root / _PROMPT_TEXTS.format(match["language"]))
-        attributes = stated(
-            {
-                "Language": language_name(match["language"]),
-                "Gender": gender_name(match["gender"]),
-            }
-        )
+        attributes = {
+            "Language": language_name(match["language"]),
+            "Gender": gender_name(match["gender"]),
+        }
         for path in visible(voice, "**/*.wav"):
             id, prompt = relative_id(path, folder), relative_id(path, voice)
             text = texts.get(prompt)
@@ -95,7 +85,6 @@ def read_asterisk(root: Path) -> Iterator[Metadata | Skipped]:
                 yield Metadata(
                     id=id,
                     audio=path.relative_to(root).as_posix(),
-                    domain="speech",
                     segments=spoken(words),
                     attributes=attributes,
                     group=f"voice/{match['name']}",
@@ -134,11 +123,8 @@ def read_asterisk_prompts(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=id,
                 audio=audio,
-                domain="speech",
                 segments=spoken(None),
-                attributes=stated(
-                    {"Language": language_name(language), "Gender": gender_name(gender)}
-                ),
+                attributes={"Language": language_name(language), "Gender": gender_name(gender)},
                 group=f"voice/{name}",
             )
 
@@ -189,7 +175,6 @@ def read_tuxpaint(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=id,
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(text),
             attributes={"Language": language_name(language)},
         )

@@ -20,7 +20,6 @@ from desta.sources.base import (
     of_split,
     relative_id,
     spoken,
-    stated,
 )
 from desta.sources.files import find_any, inside, read_words, unpacked, visible
 from desta.sources.glossary import gender_name, noise_level, number
@@ -89,7 +88,6 @@ def read_librispeech_c(root: Path) -> Iterator[Metadata | Skipped]:
                 yield Metadata(
                     id=id,
                     audio=path.relative_to(root).as_posix(),
-                    domain="speech",
                     segments=spoken(words.capitalize()),  # LibriSpeech writes ALL IN CAPITALS
                     attributes={
                         "Noise": _LIBRISPEECH_C.get(noise, noise),
@@ -155,7 +153,6 @@ def _superb_clip(root: Path, split: Path, id: str, name: str, item: Any) -> Meta
         return Metadata(
             id=id,
             audio=(split / audio).relative_to(root).as_posix(),
-            domain="speech",
             segments=_superb_segments(item),
             attributes=_superb_attributes(split.parent.name, item),
             split="train",
@@ -179,7 +176,7 @@ def _superb_segments(item: Mapping[str, Any]) -> tuple[Segment, ...]:
     return (replace(whole, speaker=item.get("speaker")),)
 
 
-def _superb_attributes(task: str, item: Mapping[str, Any]) -> dict[str, str]:
+def _superb_attributes(task: str, item: Mapping[str, Any]) -> dict[str, str | None]:
     label = str(item.get("label", "")).strip().lower()
     snr, c50 = number(item.get("snr", _LEVELS.get(label))), number(item.get("c50"))
     attributes: dict[str, str | None] = {"Gender": gender_name(item.get("gender"))}
@@ -195,7 +192,7 @@ def _superb_attributes(task: str, item: Mapping[str, Any]) -> dict[str, str]:
         attributes["Reverberation"] = f"{room[1].capitalize()} room" if label == "yes" else "None"
     if c50 is not None:
         attributes["Reverberation (C50)"] = f"{c50:g}dB"
-    return stated(attributes)
+    return attributes
 
 
 def read_tmhint_qi(root: Path) -> Iterator[Metadata | Skipped]:
@@ -225,16 +222,13 @@ def read_tmhint_qi(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=relative_id(path, folder),
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(None),
-            attributes=stated(
-                {
-                    "Language": "Chinese",
-                    "Gender": _TMHINT_SEXES[speaker["sex"]] if speaker else None,
-                    "Mean opinion score": f"{mean:.1f}/5",
-                    "Speech quality": _QUALITIES[min(max(int(mean + 0.5), 1), 5)],
-                }
-            ),
+            attributes={
+                "Language": "Chinese",
+                "Gender": _TMHINT_SEXES[speaker["sex"]] if speaker else None,
+                "Mean opinion score": f"{mean:.1f}/5",
+                "Speech quality": _QUALITIES[min(max(int(mean + 0.5), 1), 5)],
+            },
             split="train",
         )
 

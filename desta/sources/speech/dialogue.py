@@ -16,7 +16,6 @@ from desta.sources.base import (
     of_split,
     readable,
     spoken,
-    stated,
 )
 from desta.sources.files import list_files, read_text, read_words
 from desta.sources.glossary import emotion_name, gender_name, out_of
@@ -70,16 +69,14 @@ def read_iemocap(root: Path) -> Iterator[Metadata | Skipped]:
             texts = _iemocap_lines(root, session, "transcriptions", dialogue, _IEMOCAP_TEXT)
             for path in (path for path in wavs if path.parent == dialogue):
                 text = " ".join(_NOTE.sub(" ", texts.get(path.stem, "")).split())
-                attributes = {
-                    "Emotion": emotion_name(emotions.get(path.stem)),
-                    "Gender": gender_name(path.stem.split("_")[-1][:1]),
-                }
                 yield Metadata(
                     id=path.stem,
                     audio=path.relative_to(root).as_posix(),
-                    domain="speech",
                     segments=spoken(text or None),
-                    attributes=stated(attributes),
+                    attributes={
+                        "Emotion": emotion_name(emotions.get(path.stem)),
+                        "Gender": gender_name(path.stem.split("_")[-1][:1]),
+                    },
                     group=f"iemocap/{session.name}",  # two actors, who are in no other
                 )
 
@@ -102,17 +99,15 @@ def read_meld(root: Path) -> Iterator[Metadata | Skipped]:
     numbers = ("Dialogue_ID", "Utterance_ID")
     for row in read_rows(table, "Utterance", "Speaker", "Emotion", "Sentiment", *numbers):
         name = _meld_name(row)
-        attributes = {
-            "Emotion": emotion_name(row["Emotion"]),
-            "Sentiment": readable(row["Sentiment"]),
-            "Gender": _MELD_GENDERS.get(row["Speaker"]),
-        }
         yield Metadata(
             id=f"train/{name}",
             audio=f"train/train_splits/{name}.mp4",
-            domain="speech",
             segments=spoken(row["Utterance"].translate(_MELD_MARKS) or None),
-            attributes=stated(attributes),
+            attributes={
+                "Emotion": emotion_name(row["Emotion"]),
+                "Sentiment": readable(row["Sentiment"]),
+                "Gender": _MELD_GENDERS.get(row["Speaker"]),
+            },
             split="train",
         )
     for part, split in _MELD_OTHERS.items():
@@ -145,17 +140,15 @@ def read_msp_improv(root: Path) -> Iterator[Metadata | Skipped]:
         if label is None:
             yield Skipped(id=path.stem, reason="no label for it")
             continue
-        attributes = {
-            "Gender": gender_name(name["gender"]) if name else None,
-            "Emotion": _IMPROV_EMOTIONS.get(label["emotion"]),
-            **{scale: out_of(label[scale], 5) for scale in _IMPROV_SCALES},
-        }
         yield Metadata(
             id=path.stem,
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(read_words(transcript) if transcript else None),
-            attributes=stated(attributes),
+            attributes={
+                "Gender": gender_name(name["gender"]) if name else None,
+                "Emotion": _IMPROV_EMOTIONS.get(label["emotion"]),
+                **{scale: out_of(label[scale], 5) for scale in _IMPROV_SCALES},
+            },
             group=f"voice/msp-improv/{name['speaker']}" if name else None,
         )
 
@@ -184,17 +177,15 @@ def _dailytalk_clip(dialogue: str, turn: str, utterance: Any) -> Metadata | Skip
     try:
         speaker = int(utterance["speaker"])
         id = f"{dialogue}/{turn}_{speaker}_d{dialogue}"
-        attributes = {
-            "Emotion": emotion_name(utterance["emotion"]),
-            "Act": readable(utterance["act"]),
-            "Gender": "Female" if speaker else "Male",
-        }
         return Metadata(
             id=id,
             audio=f"data/{id}.wav",
-            domain="speech",
             segments=spoken(" ".join(utterance["text"].split()) or None),
-            attributes=stated(attributes),
+            attributes={
+                "Emotion": emotion_name(utterance["emotion"]),
+                "Act": readable(utterance["act"]),
+                "Gender": "Female" if speaker else "Male",
+            },
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return Skipped(id=f"{dialogue}/{turn}", reason=NOT_WHOLE, broken=True)

@@ -17,7 +17,6 @@ from desta.sources.base import (
     of_split,
     relative_id,
     spoken,
-    stated,
 )
 from desta.sources.files import list_files, read_text, visible
 from desta.sources.glossary import age_name, emotion_name, gender_name
@@ -132,20 +131,18 @@ def read_crema_d(root: Path) -> Iterator[Metadata | Skipped]:
             yield Skipped(id=path.stem, reason="it is silent", broken=True)
         else:
             actor = actors[match["actor"]]
-            attributes = {
-                "Emotion": emotion_name(match["emotion"]),
-                "Gender": gender_name(actor["Sex"]),
-                "Age": age_name(actor["Age"]),
-                "Race": actor["Race"] if actor["Race"] != "Unknown" else None,
-                "Ethnicity": actor["Ethnicity"],
-                "Intensity": _CREMA_LEVELS.get(match["level"]),
-            }
             yield Metadata(
                 id=path.stem,
                 audio=path.relative_to(root).as_posix(),
-                domain="speech",
                 segments=spoken(_CREMA_SENTENCES.get(match["sentence"])),
-                attributes=stated(attributes),
+                attributes={
+                    "Emotion": emotion_name(match["emotion"]),
+                    "Gender": gender_name(actor["Sex"]),
+                    "Age": age_name(actor["Age"]),
+                    "Race": actor["Race"] if actor["Race"] != "Unknown" else None,
+                    "Ethnicity": actor["Ethnicity"],
+                    "Intensity": _CREMA_LEVELS.get(match["level"]),
+                },
                 split="train",
             )
 
@@ -172,7 +169,7 @@ def read_ravdess(root: Path) -> Iterator[Metadata | Skipped]:
             audio=path.relative_to(root).as_posix(),
             domain="speech",
             segments=spoken(_RAVDESS_SENTENCES[int(match["sentence"]) - 1]),
-            attributes=stated(attributes),
+            attributes=attributes,
             split="train",
         )
 
@@ -186,20 +183,18 @@ def read_cafe(root: Path) -> Iterator[Metadata | Skipped]:
             continue
         actor, (text, english) = int(match["actor"]), _CAFE_SENTENCES[match["sentence"]]
         intensity = {"1": "Low", "2": "High"}[match["level"]]
-        attributes = {
-            "Language": "French",
-            "Emotion": _CAFE_EMOTIONS[match["emotion"]],
-            "Gender": "Male" if actor % 2 else "Female",
-            "Intensity": intensity if match["emotion"] != "N" else None,
-            "Age": str(_CAFE_AGES[actor - 1]),
-            "English translation": english,
-        }
         yield Metadata(
             id=id,
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(text),
-            attributes=stated(attributes),
+            attributes={
+                "Language": "French",
+                "Emotion": _CAFE_EMOTIONS[match["emotion"]],
+                "Gender": "Male" if actor % 2 else "Female",
+                "Intensity": intensity if match["emotion"] != "N" else None,
+                "Age": str(_CAFE_AGES[actor - 1]),
+                "English translation": english,
+            },
             split="train",
         )
 
@@ -214,7 +209,6 @@ def read_emovo(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=id,
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(_EMOVO_SENTENCES.get(match["sentence"])),
             attributes={
                 "Language": "Italian",
@@ -237,18 +231,16 @@ def read_emns(root: Path) -> Iterator[Metadata | Skipped]:
         if row.get("status") == "Needs Updating":
             yield Skipped(id=Path(name).stem or row["id"], reason="its recording was withdrawn")
             continue
-        attributes = {
-            "Emotion": emotion_name(row["emotion"]),
-            "Gender": gender_name(row["gender"]),
-            "Speaker": row["user_id"],
-            "Age": age_name(row["age"]),
-        }
         yield Metadata(
             id=Path(name).stem,
             audio=f"cleaned_webm/{name}",
-            domain="speech",
             segments=spoken(row["utterance"] or None),
-            attributes=stated(attributes),
+            attributes={
+                "Emotion": emotion_name(row["emotion"]),
+                "Gender": gender_name(row["gender"]),
+                "Speaker": row["user_id"],
+                "Age": age_name(row["age"]),
+            },
         )
 
 
@@ -271,17 +263,15 @@ def read_esd(root: Path) -> Iterator[Metadata | Skipped]:
                 if place < 50:
                     yield of_split(path.stem, "validation" if place < 20 else "test")
                     continue
-                attributes = {
-                    "Language": "Chinese" if speaker <= _ESD_MANDARIN else "English",
-                    "Emotion": emotion_name(emotion),
-                    "Gender": "Male" if speaker in _ESD_MEN else "Female",
-                }
                 yield Metadata(
                     id=path.stem,
                     audio=path.relative_to(root).as_posix(),
-                    domain="speech",
                     segments=spoken(texts.get(path.stem)),
-                    attributes=stated(attributes),
+                    attributes={
+                        "Language": "Chinese" if speaker <= _ESD_MANDARIN else "English",
+                        "Emotion": emotion_name(emotion),
+                        "Gender": "Male" if speaker in _ESD_MEN else "Female",
+                    },
                     split="train",
                 )
 
@@ -313,16 +303,14 @@ def read_emov_db(root: Path) -> Iterator[Metadata | Skipped]:
         if match is None or speaker is None:
             yield Skipped(id=id, reason=_ODD_NAME, broken=True)
             continue
-        attributes = {
-            "Emotion": emotion_name(match["emotion"]),
-            "Gender": _EMOV_GENDERS[speaker],
-        }
         yield Metadata(
             id=id,
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(texts.get(match["sentence"])),
-            attributes=stated(attributes),
+            attributes={
+                "Emotion": emotion_name(match["emotion"]),
+                "Gender": _EMOV_GENDERS[speaker],
+            },
             group=f"voice/emov-db/{speaker}",
         )
 

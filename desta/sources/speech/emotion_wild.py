@@ -16,7 +16,6 @@ from desta.sources.base import (
     find_folder,
     of_split,
     spoken,
-    stated,
 )
 from desta.sources.files import read_words
 from desta.sources.glossary import emotion_name, gender_name, out_of
@@ -105,9 +104,8 @@ def _podcast_clip(root: Path, row: dict[str, str], attributes: dict[str, str | N
     return Metadata(
         id=Path(name).stem,
         audio=f"Audios/{name}",
-        domain="speech",
         segments=spoken(read_words(root / "Transcripts" / f"{Path(name).stem}.txt")),
-        attributes=stated(attributes),
+        attributes=attributes,
         split="train",
     )
 
@@ -139,18 +137,16 @@ def read_dusha(root: Path) -> Iterator[Metadata | Skipped]:
         elif emotion is None:
             yield Skipped(id=id, reason="its listeners heard another emotion")
         else:
-            attributes = {
-                "Language": "Russian",
-                "Emotion": emotion,
-                "Speaker": row["source_id"],
-                "Intended emotion": emotion_name(row["speaker_emo"]),
-            }
             yield Metadata(
                 id=id,
                 audio=f"crowd_train/{row['audio_path']}",
-                domain="speech",
                 segments=spoken(row["speaker_text"] or None),
-                attributes=stated(attributes),
+                attributes={
+                    "Language": "Russian",
+                    "Emotion": emotion,
+                    "Speaker": row["source_id"],
+                    "Intended emotion": emotion_name(row["speaker_emo"]),
+                },
                 split="train",
             )
     test = root / "crowd_test/raw_crowd_test.jsonl"

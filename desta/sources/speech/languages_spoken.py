@@ -4,15 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from desta.sources.base import (
-    Metadata,
-    Skipped,
-    Source,
-    find_folder,
-    of_split,
-    relative_id,
-    spoken,
-)
+from desta.sources.base import Metadata, Skipped, Source, find_folder, of_split, relative_id, spoken
 from desta.sources.files import unpacked, visible
 from desta.sources.hub import HubRow, hub_reader
 from desta.sources.languages import LANGUAGES, language_name
@@ -44,7 +36,6 @@ def read_voxlingua107(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=id,
                 audio=path.relative_to(root).as_posix(),
-                domain="speech",
                 segments=spoken(None),
                 attributes={"Language": language_name(language.name)},
                 split="train",
@@ -63,7 +54,6 @@ def _describe_cszs(row: HubRow) -> Metadata | Skipped:
     return Metadata(
         id=row.id,
         audio=row.audio,
-        domain="speech",
         segments=spoken(words),
         attributes={"Language": languages},
         split="train",
@@ -78,7 +68,6 @@ def _describe_ntuml2021(row: HubRow) -> Metadata | Skipped:
     return Metadata(
         id=row.id,
         audio=row.audio,
-        domain="speech",
         segments=spoken(words),
         attributes={"Language": "Chinese-English code-switching" if mixed else "Chinese"},
         split="train",

@@ -7,16 +7,7 @@ from pathlib import Path
 from desta.audio import WINDOW_SECONDS, AudioError
 from desta.errors import DataError
 from desta.records import Segment
-from desta.sources.base import (
-    NOT_WHOLE,
-    Metadata,
-    Skipped,
-    Source,
-    find_folder,
-    of_split,
-    spoken,
-    stated,
-)
+from desta.sources.base import NOT_WHOLE, Metadata, Skipped, Source, find_folder, of_split, spoken
 from desta.sources.cuts import cut, group_segments, shift
 from desta.sources.files import keep, list_files, read_text, unpacked, visible
 from desta.sources.glossary import JOINED, gender_name
@@ -70,15 +61,12 @@ def _stretch(
     return Metadata(
         id=id,
         audio=keep(root, f"alimeeting/{id}-", ".flac", sound),
-        domain="speech",
         segments=shift(group),
-        attributes=stated(
-            {
-                "Language": "Chinese",
-                "Number of speakers": str(len(speakers)),
-                "Gender": JOINED.join(gender for gender in found if gender),
-            }
-        ),
+        attributes={
+            "Language": "Chinese",
+            "Number of speakers": str(len(speakers)),
+            "Gender": JOINED.join(gender for gender in found if gender),
+        },
         split="train",
     )
 
@@ -120,7 +108,6 @@ def read_libricount(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=path.stem,
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(None) if speakers else (),
             attributes={"Number of speakers": str(speakers)},
         )

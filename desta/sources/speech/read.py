@@ -13,7 +13,6 @@ from desta.sources.base import (
     of_split,
     relative_id,
     spoken,
-    stated,
 )
 from desta.sources.files import (
     find_any,
@@ -52,7 +51,6 @@ def read_festvox_ru(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=path.stem,
             audio=path.relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(words[path.stem]),
             attributes={"Language": "Russian", "Gender": "Male"},
             group="voice/msu_ru_nsh",
@@ -85,15 +83,12 @@ def read_kespeech(root: Path) -> Iterator[Metadata | Skipped]:
                 yield Metadata(
                     id=id,
                     audio=audio,
-                    domain="speech",
                     segments=spoken(words),
-                    attributes=stated(
-                        {
-                            "Language": "Chinese",
-                            "Dialect": dialects.get(id),
-                            "Speaker": speakers.get(id),
-                        }
-                    ),
+                    attributes={
+                        "Language": "Chinese",
+                        "Dialect": dialects.get(id),
+                        "Speaker": speakers.get(id),
+                    },
                     split="train",
                 )
 
@@ -124,9 +119,8 @@ def read_libritts_r(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=id,
                 audio=path.relative_to(root).as_posix(),
-                domain="speech",
                 segments=spoken(words),
-                attributes=stated({"Gender": gender_name(gender), "Speaker": name}),
+                attributes={"Gender": gender_name(gender), "Speaker": name},
                 split="train",
             )
 

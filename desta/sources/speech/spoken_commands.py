@@ -3,15 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from desta.sources.base import (
-    Metadata,
-    Skipped,
-    Source,
-    find_file,
-    of_split,
-    relative_id,
-    spoken,
-)
+from desta.sources.base import Metadata, Skipped, Source, find_file, of_split, relative_id, spoken
 from desta.sources.files import read_fields, visible
 
 _NOISE = "_background_noise_"
@@ -38,7 +30,6 @@ def read_speech_commands(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=id,
                 audio=f"{id}.wav",
-                domain="speech",
                 segments=spoken(word),
                 attributes={"Command": word},
                 split="train",

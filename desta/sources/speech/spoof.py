@@ -12,7 +12,6 @@ from desta.sources.base import (
     find_folder,
     of_split,
     spoken,
-    stated,
 )
 from desta.sources.files import find_any, read_fields, unpacked
 from desta.sources.glossary import gender_name
@@ -65,14 +64,11 @@ def read_asvspoof2019(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=name,
             audio=(audio / f"{Path(name).name}.flac").relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(None),
-            attributes=stated(
-                {
-                    "Source": _KEYS[key],
-                    "Method": _METHODS.get(attack),
-                }
-            ),
+            attributes={
+                "Source": _KEYS[key],
+                "Method": _METHODS.get(attack),
+            },
             split="train",
         )
 
@@ -97,14 +93,11 @@ def read_asvspoof5(root: Path) -> Iterator[Metadata | Skipped]:
         yield Metadata(
             id=name,
             audio=(audio / f"{Path(name).name}.flac").relative_to(root).as_posix(),
-            domain="speech",
             segments=spoken(None),
-            attributes=stated(
-                {
-                    "Gender": gender_name(gender),
-                    "Source": _KEYS[key],
-                }
-            ),
+            attributes={
+                "Gender": gender_name(gender),
+                "Source": _KEYS[key],
+            },
             split="train",
         )
 
@@ -125,14 +118,11 @@ def _describe_codecfake(row: HubRow) -> Metadata | Skipped:
     return Metadata(
         id=row.id,
         audio=row.audio,
-        domain="speech",
         segments=spoken(None),
-        attributes=stated(
-            {
-                "Source": kind,
-                "Codec": row.values["codec_name"] if kind == _SYNTHESISED else None,
-            }
-        ),
+        attributes={
+            "Source": kind,
+            "Codec": row.values["codec_name"] if kind == _SYNTHESISED else None,
+        },
         split="train",
     )
 

@@ -15,7 +15,6 @@ from desta.sources.base import (
     of_split,
     readable,
     spoken,
-    stated,
 )
 from desta.sources.files import read_text
 from desta.sources.glossary import JOINED, emotion_name, gender_name, noise_name
@@ -54,16 +53,14 @@ def read_expresso(root: Path) -> Iterator[Metadata | Skipped]:
             yield Skipped(id=name, reason="a conversation, not a sentence read aloud")
             continue
         speaker, style = match["speaker"], match["style"]
-        attributes = {
-            "Style": readable("emphasis" if match["kind"] == "emphasis" else style),
-            "Gender": _EXPRESSO_GENDERS.get(speaker),
-        }
         yield Metadata(
             id=name,
             audio=f"{_EXPRESSO_READ}/{speaker}/{style}/base/{name}.wav",
-            domain="speech",
             segments=spoken(texts.get(name)),
-            attributes=stated(attributes),
+            attributes={
+                "Style": readable("emphasis" if match["kind"] == "emphasis" else style),
+                "Gender": _EXPRESSO_GENDERS.get(speaker),
+            },
             split="train",
         )
     for part, split in {"dev": "validation", "test": "test"}.items():
@@ -85,19 +82,17 @@ def read_prompttts(root: Path) -> Iterator[Metadata | Skipped]:
     table = find_file(root, "metadata.csv", source="prompttts", bring=_PROMPTTTS_BRING)
     find_folder(root, "wavs", source="prompttts", bring=_PROMPTTTS_BRING)
     for row in read_rows(table, *_PROMPTTTS_COLUMNS):
-        attributes = {
-            "Speaking speed": readable(row["speed"]),
-            "Volume": readable(row["volume"]),
-            "Pitch": readable(row["pitch"]),
-            "Gender": gender_name(row["gender"]),
-            "Emotion": emotion_name(row["emotion"]) or readable(row["emotion"]),
-        }
         yield Metadata(
             id=row["item_name"],
             audio=f"wavs/{row['item_name']}.wav",
-            domain="speech",
             segments=spoken(row["text"] or None),
-            attributes=stated(attributes),
+            attributes={
+                "Speaking speed": readable(row["speed"]),
+                "Volume": readable(row["volume"]),
+                "Pitch": readable(row["pitch"]),
+                "Gender": gender_name(row["gender"]),
+                "Emotion": emotion_name(row["emotion"]) or readable(row["emotion"]),
+            },
         )
 
 
@@ -105,7 +100,6 @@ def _anispeech_clip(row: HubRow) -> Metadata:
     return Metadata(
         id=row.id,
         audio=row.audio,
-        domain="speech",
         segments=spoken((row.values["caption"] or "").strip() or None),
     )
 
@@ -113,22 +107,20 @@ def _anispeech_clip(row: HubRow) -> Metadata:
 def _paraspeechcaps_clip(row: HubRow) -> Metadata:
     values = row.values
     tags = values["situational_tags"] or ()
-    attributes = {
-        "Gender": gender_name(values["gender"]),
-        "Accent": values["accent"],
-        "Emotion": JOINED.join(name for tag in tags if (name := emotion_name(tag))),
-        "Style": JOINED.join(readable(tag) for tag in tags if not emotion_name(tag)),
-        "Voice": JOINED.join(map(readable, values["intrinsic_tags"] or ())),
-        "Pitch": readable((values["pitch"] or "").removesuffix("-pitched")),
-        "Speaking speed": readable((values["speaking_rate"] or "").removesuffix(" speed")),
-        "Noise level": noise_name(values["noise"]),
-    }
     return Metadata(
         id=row.id,
         audio=f"{(values['source'] or '').lower()}/{values['relative_audio_path']}",
-        domain="speech",
         segments=spoken((values["transcription"] or "").strip() or None),
-        attributes=stated(attributes),
+        attributes={
+            "Gender": gender_name(values["gender"]),
+            "Accent": values["accent"],
+            "Emotion": JOINED.join(name for tag in tags if (name := emotion_name(tag))),
+            "Style": JOINED.join(readable(tag) for tag in tags if not emotion_name(tag)),
+            "Voice": JOINED.join(map(readable, values["intrinsic_tags"] or ())),
+            "Pitch": readable((values["pitch"] or "").removesuffix("-pitched")),
+            "Speaking speed": readable((values["speaking_rate"] or "").removesuffix(" speed")),
+            "Noise level": noise_name(values["noise"]),
+        },
         split="train",
     )
 

@@ -15,7 +15,6 @@ from desta.sources.base import (
     of_split,
     relative_id,
     spoken,
-    stated,
 )
 from desta.sources.files import list_files
 from desta.sources.glossary import age_name, gender_name
@@ -40,18 +39,16 @@ def read_common_voice(root: Path) -> Iterator[Metadata | Skipped]:
         find_folder(root, clips, source="common-voice", bring=_COMMON_VOICE_BRING)
         columns = ("path", "sentence", "age", "gender")
         for row in read_rows(table, *columns, delimiter="\t", quoted=False):
-            attributes = {
-                "Language": language_name(language),
-                "Gender": gender_name(row["gender"]),
-                "Age": age_name(row["age"]),
-                "Accent": row.get("accents") or row.get("accent"),  # the name changed in 2021
-            }
             yield Metadata(
                 id=f"{language}/{Path(row['path']).stem}",
                 audio=f"{clips}/{row['path']}",
-                domain="speech",
                 segments=spoken(row["sentence"] or None),
-                attributes=stated(attributes),
+                attributes={
+                    "Language": language_name(language),
+                    "Gender": gender_name(row["gender"]),
+                    "Age": age_name(row["age"]),
+                    "Accent": row.get("accents") or row.get("accent"),  # the name changed in 2021
+                },
                 split="train",
             )
         for part, split in _COMMON_VOICE_OTHERS.items():
@@ -81,26 +78,23 @@ def read_voxceleb1(root: Path) -> Iterator[Metadata | Skipped]:
             yield Metadata(
                 id=id,
                 audio=path.relative_to(root).as_posix(),
-                domain="speech",
                 segments=spoken(None),
-                attributes=stated({"Gender": gender_name(speaker["Gender"])}),
+                attributes={"Gender": gender_name(speaker["Gender"])},
                 split="train",
             )
 
 
 def _globe_clip(row: HubRow) -> Metadata:
     values = row.values
-    attributes = {
-        "Accent": values["accent"],
-        "Age": age_name(values["age"]),
-        "Gender": gender_name(values["gender"]),
-    }
     return Metadata(
         id=row.id,
         audio=row.audio,
-        domain="speech",
         segments=spoken((values["transcript"] or "").strip() or None),
-        attributes=stated(attributes),
+        attributes={
+            "Accent": values["accent"],
+            "Age": age_name(values["age"]),
+            "Gender": gender_name(values["gender"]),
+        },
         split="train",
     )
 

@@ -23,7 +23,8 @@ from desta.generators.base import Completion, as_text
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Clip, Segment
-from desta.shards import Manifest, read_pairs
+from desta.shards import Manifest
+from support.construction import read_pairs
 
 EMOTIONS = ("Angry", "Happy", "Sad")
 

@@ -16,8 +16,8 @@ from desta.generators.base import OnOutcome, Outcome, as_text
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
 from desta.records import Message
-from desta.shards import RESPONSES, Manifest, read_pairs, verify_shards
-from support.construction import clip, contents, corpus, plan, recipe, speak
+from desta.shards import RESPONSES, Manifest, verify_shards
+from support.construction import clip, contents, corpus, plan, read_pairs, recipe, speak
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from desta.errors import ConfigError
 from desta.generators.scripted import ScriptedGenerator
 from desta.model.backbone.sampling import Sampling
 from desta.records import read_jsonl
-from desta.shards import read_pairs
+from support.construction import read_pairs
 
 SYSTEM = {"role": "system", "content": "Focus on the audio clips."}
 

@@ -73,7 +73,7 @@ def test_every_benchmark_with_choices_notes_it() -> None:
     assert dynamic_superb.score(spoken, "cow").note == NOT_OFFERED
     options = {"options": {"a": "dog", "b": "cat"}}
     heard = item("(a) cow", ("(a) dog", "(b) cat"), record=options)
-    assert sakura.score(heard, "(a)").note == f"{sakura.NO_REPLY}; {NOT_OFFERED}"
+    assert sakura.score.score(heard, "(a)").note == f"{sakura.score.NO_REPLY}; {NOT_OFFERED}"
     for letter in ("E", "b", " B"):  # the official code compares as written
         asked = item(letter, voicebench.CHOICES, groups={"subset": "mmsu"})
         scored = voicebench.score(asked, "The answer is B.")

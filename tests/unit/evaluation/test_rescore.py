@@ -134,7 +134,7 @@ def test_what_rests_on_a_judge_is_withheld_while_answers_are_newer_than_it(
     assert not [name for name in model["headline"] if "judge" in name]
     assert rule(scores) == 0.75
     counts = {note["reason"]: (note["count"], note["example"]) for note in model["remarks"]}
-    assert counts == dict.fromkeys((UNJUDGED, sakura.NO_REPLY), (1, whole[3].id))
+    assert counts == dict.fromkeys((UNJUDGED, sakura.score.NO_REPLY), (1, whole[3].id))
     assert cascade == first["systems"][1], "all answers of the other system are judged"
     assert read_results(path)[0].replies == (GOOD,), "nothing that a judge said is lost"
     scores = json.loads(desta("score", folder, "--judge", judge, "--json").stdout)
@@ -168,7 +168,7 @@ def test_neither_chance_nor_details_rest_on_a_judge_that_has_not_read_everything
 
     def told(*unjudged: str) -> tuple[bool, list[str]]:
         ids = dict.fromkeys(unjudged, [results[0].id])
-        found = sum_up(benchmark, results, "4 items", allow_missing=False, unjudged=ids)
+        found = sum_up(benchmark, results, allow_missing=False, unjudged=ids)
         return "Average single (judge)" in found["systems"][-1]["headline"], found["judged"]
 
     assert told() == (True, ["model"] * 4 + ["cascade"] * 4)

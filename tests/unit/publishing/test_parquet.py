@@ -5,6 +5,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+from pyarrow import parquet
 
 from desta.errors import ConfigError, DataError
 from desta.publishing.parquet import PARQUET_FILES, export_parquet
@@ -72,6 +73,22 @@ def test_parquet_holds_recordings_that_are_there_and_counts_the_others(tmp_path:
     assert "is not a possible file name" in samples_page(
         survey_data_set(directory, root=root, num_samples=9), root=root
     )
+
+
+def test_a_recording_is_read_from_the_place_that_was_checked(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (tmp_path / "elsewhere" / "folder").mkdir(parents=True)
+    root.mkdir()
+    sound = tone(root / "a.wav", 0.1).read_bytes()
+    tone(tmp_path / "elsewhere" / "a.wav", 0.2)
+    (root / "link").symlink_to(tmp_path / "elsewhere" / "folder")
+    directory = published(tmp_path / "d", [heard({"audio": "link/../a.wav", "text": " "})])
+
+    export_parquet(directory, tmp_path / "out", audio_root=root)
+
+    (path,) = (tmp_path / "out").glob(PARQUET_FILES)
+    (read,) = parquet.read_table(path).to_pylist()
+    assert read["audios"][0]["bytes"] == sound
 
 
 def test_files_end_where_they_are_large_and_know_how_many_they_are(

@@ -42,7 +42,7 @@ def result(number: int, output: str | None, system: str = "model", audio: str = 
 
 
 def evaluation(results: list[Result], **scores: Any) -> Evaluation:
-    found = sum_up(SAKURA, results, "1", allow_missing=True)
+    found = sum_up(SAKURA, results, allow_missing=True)
     facts = {"benchmark": "sakura", "version": f"1 {HOSTILE}", "weights": None}
     return Evaluation(
         name=f"run {HOSTILE}",
@@ -125,7 +125,7 @@ def test_every_link_leads_to_a_section(tmp_path: Path) -> None:
 
 def test_withheld_scores_are_said(tmp_path: Path) -> None:
     results = [result(0, "(a)"), result(1, None)]
-    found = sum_up(SAKURA, results, "1", allow_missing=False)
+    found = sum_up(SAKURA, results, allow_missing=False)
     scores = {"benchmark": "sakura", "version": "1", "weights": None, **found}
     made = Evaluation(name="x", scores=scores, results=results)
     path, markdown = write_evaluation_report(made, tmp_path / "r.html")
@@ -234,7 +234,7 @@ def test_fewer_errors_are_better() -> None:
         for system, said in (("model", "here is the dog"), ("cascade", "here is"))
         for n in range(8)
     ]
-    found = sum_up(spoken, rows, "1", allow_missing=False)["verdict"]
+    found = sum_up(spoken, rows, allow_missing=False)["verdict"]
     assert "lower is better, the model beats the cascade by -50.0 ± 0.0 points" in found["sentence"]
 
 

@@ -147,7 +147,7 @@ def instructions_of(item: Item) -> tuple[Instruction, ...]:
     return read_instructions(item.record) if item.groups["section"] in RULED else ()
 
 
-def aggregate(results: Sequence[Result], version: str) -> Report:
+def aggregate(results: Sequence[Result]) -> Report:
     """Return the rates of the sections, the IFrate, and what the judge decided."""
     cells = tabulate(results)
     figures: dict[str, Estimate] = {}
@@ -165,8 +165,6 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     if ifrate := _ifrate(cells):
         figures[IFRATE] = ifrate
     return Report(
-        benchmark="speech_ifeval",
-        version=version,
         headline=figures,
         cells=cells,
         remarks=count_notes(results),

@@ -37,7 +37,7 @@ from desta.evaluation.benchmarks.transcription.tables import (
 )
 from desta.evaluation.benchmarks.transcription.texts import read_text_lines, split_ids
 from desta.evaluation.published_files import answered
-from desta.records import LOCATOR, Clip
+from desta.records import LOCATOR, read_clip
 from desta.sources.languages import LANGUAGES as NAMES
 
 Side = Literal["reference", "hypothesis"]
@@ -284,13 +284,7 @@ def _places(table: Table) -> list[tuple[str | None, str | None]]:
 
 
 def _of_clip(row: Mapping[str, Any], path: Path) -> Entry:
-    try:
-        clip = Clip.from_json(row)
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: clip {row.get('id', '?')!r} is not in the clip format: {error}",
-            fix="write the file with `desta describe`",
-        ) from error
+    clip = read_clip(row, path)
     language = clip.attributes.get("Language")
     return Entry(id=clip.id, audio=clip.audio, language=language, reference=clip.transcription)
 

@@ -111,7 +111,7 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
     )
 
 
-def aggregate(results: Sequence[Result], version: str) -> Report:
+def aggregate(results: Sequence[Result]) -> Report:
     """Return the rates of the corpus, and of each of its groups.
 
     Beside texts of other scripts, English ones count in `SCRIPT_WER` by Whisper's English rules.
@@ -125,8 +125,6 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
     if misled := sum(note["count"] for note in notes if MISLEADS in note["reason"]):
         logger.warning("%d of %d texts: %s", misled, len(results), MISLEADS)
     return Report(
-        benchmark="transcription",
-        version=version,
         headline={metric: rate for metric, rate in totals.items() if rate},
         cells=cells,
         remarks=notes,

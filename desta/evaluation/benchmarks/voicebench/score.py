@@ -36,14 +36,7 @@ from desta.evaluation.benchmarks.voicebench.parse import (
     read_rating,
     read_votes,
 )
-from desta.evaluation.metrics import (
-    NOT_OFFERED,
-    Estimate,
-    Figure,
-    Report,
-    average,
-    figure,
-)
+from desta.evaluation.metrics import NOT_OFFERED, Estimate, Figure, Report, average, figure
 from desta.evaluation.tabulate import count_notes, join_notes, tabulate
 
 OFFICIAL = "official"
@@ -132,7 +125,7 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
             return Score()
 
 
-def aggregate(results: Sequence[Result], version: str) -> Report:
+def aggregate(results: Sequence[Result]) -> Report:
     """Return the columns that there are answers for, and Overall where all nine are there.
 
     Splits that the leaderboard does not count are groups of their own, and in no column.
@@ -161,8 +154,6 @@ def aggregate(results: Sequence[Result], version: str) -> Report:
         if set(whole) == set(COLUMNS):
             figures[f"{OVERALL} ({metric})"] = _rests_on(overall(whole), metric, whole)
     return Report(
-        benchmark="voicebench",
-        version=version,
         headline=figures,
         cells=cells,
         remarks=(

@@ -23,7 +23,7 @@ ROW = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for track in sakura.TRACKS:
+    for track in sakura.files.TRACKS:
         folder = tmp_path / "data" / track
         folder.mkdir(parents=True)
         table = {f"data/{track}/audio/x.wav": ROW}
@@ -32,11 +32,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def item(root: Path) -> Item:
-    return sakura.load_items(root)[0]
+    return sakura.files.load_items(root)[0]
 
 
 def test_every_clip_asks_twice_and_a_space_before_an_answer_is_taken_off(root: Path) -> None:
-    items = sakura.load_items(root)
+    items = sakura.files.load_items(root)
 
     assert len(items) == 8
     assert (items[0].target, items[0].groups) == ("(a) dog", {"track": "Animal", "hop": "single"})
@@ -65,7 +65,7 @@ def test_every_clip_asks_twice_and_a_space_before_an_answer_is_taken_off(root: P
 def test_the_rule_wants_one_option_named_by_letter_or_text(
     root: Path, answer: str, right: bool
 ) -> None:
-    assert sakura.score(item(root), answer).values[sakura.RULE] == float(right)
+    assert sakura.score.score(item(root), answer).values[sakura.score.RULE] == float(right)
 
 
 @pytest.mark.parametrize(
@@ -81,31 +81,30 @@ def test_the_rule_wants_one_option_named_by_letter_or_text(
 def test_a_reply_in_another_form_is_wrong_officially_and_read_leniently_beside(
     root: Path, reply: str, official: float, lenient: float | None
 ) -> None:
-    score = sakura.score(item(root), "dog", [reply])
+    score = sakura.score.score(item(root), "dog", [reply])
 
-    assert score.values[sakura.JUDGE] == official
-    assert score.values[sakura.LENIENT] == lenient
+    assert score.values[sakura.score.JUDGE] == official
+    assert score.values[sakura.score.LENIENT] == lenient
 
 
 def test_without_a_judge_its_readings_are_missing_not_zero(root: Path) -> None:
-    items = sakura.load_items(root)
-    report = sakura.aggregate([answered(sakura.score, i, i.target) for i in items], "1")
+    items = sakura.files.load_items(root)
+    report = sakura.score.aggregate([answered(sakura.score.score, i, i.target) for i in items])
 
-    assert report.headline[f"Average multi ({sakura.RULE})"].value == 1.0
-    assert not [name for name in report.headline if sakura.JUDGE in name.split("(")[1]]
+    assert report.headline[f"Average multi ({sakura.score.RULE})"].value == 1.0
+    assert not [name for name in report.headline if sakura.score.JUDGE in name.split("(")[1]]
     assert report.remarks[0]["count"] == 8
 
 
 def test_figures_are_by_track_and_hop_and_averaged_over_tracks(root: Path) -> None:
-    items = [i for i in sakura.load_items(root) if i.groups["hop"] == "single"]
+    items = [i for i in sakura.files.load_items(root) if i.groups["hop"] == "single"]
     replies = ["correct", "correct", "correct", "wrong form"]
 
-    report = sakura.aggregate(
+    report = sakura.score.aggregate(
         [
-            answered(sakura.score, i, "dog", f"Explanation: x\nJudgement: {reply}")
+            answered(sakura.score.score, i, "dog", f"Explanation: x\nJudgement: {reply}")
             for i, reply in zip(items, replies, strict=True)
-        ],
-        "1",
+        ]
     )
 
     assert report.headline["Language single (judge)"].value == 0.0
@@ -135,7 +134,7 @@ def test_a_file_of_judgements_is_scored_as_it_is(tmp_path: Path) -> None:
 
     assert found.headline["Animal single (judge)"].value == 1.0
     assert found.headline["Average single (judge)"].value == 0.5
-    assert found.remarks[0]["reason"] == sakura.UNREADABLE
+    assert found.remarks[0]["reason"] == sakura.score.UNREADABLE
 
 
 def test_a_file_about_other_questions_is_another_version(root: Path, tmp_path: Path) -> None:
@@ -152,4 +151,4 @@ def test_an_answer_outside_the_options_is_an_error(root: Path) -> None:
     path.write_text(json.dumps({"x.wav": {**ROW, "multi_answer": "(c) Scales"}}), encoding="utf-8")
 
     with pytest.raises(DataError, match="no letter of the options"):
-        sakura.load_items(root)
+        sakura.files.load_items(root)

@@ -138,7 +138,7 @@ def test_replies_become_scores(endpoint: Judge, tmp_path: Path) -> None:
 
     judged, facts = judge(SAKURA, results, recipe(tmp_path), connected(endpoint))
 
-    assert [r.score.values.get(sakura.JUDGE) for r in judged] == [1.0, 0.0, None]
+    assert [r.score.values.get(sakura.score.JUDGE) for r in judged] == [1.0, 0.0, None]
     assert judged[0].replies == (good(),)
     assert judged[2] == results[2], "what nobody answered is not judged"
     assert (facts["id"], facts["num_replies"], facts["num_in_form"]) == ("judge", 2, 2)
@@ -170,7 +170,7 @@ def test_limits_errors_and_garbage_are_tried_again(endpoint: Judge, tmp_path: Pa
     judged, facts = judge(
         SAKURA, [answer(n) for n in range(4)], recipe(tmp_path), connected(endpoint)
     )
-    assert all(r.score.values[sakura.JUDGE] == 1.0 for r in judged)
+    assert all(r.score.values[sakura.score.JUDGE] == 1.0 for r in judged)
     assert facts["num_replies"] == 4
 
 
@@ -205,7 +205,7 @@ def test_a_judge_that_goes_away_loses_nothing(
     )
     assert len(endpoint.questions) == 5, "only what was missing is asked"
     assert facts["num_cached"] == 5
-    assert all(r.score.values[sakura.JUDGE] == 1.0 for r in judged)
+    assert all(r.score.values[sakura.score.JUDGE] == 1.0 for r in judged)
 
 
 def test_replies_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
@@ -214,8 +214,10 @@ def test_replies_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
         SAKURA, [answer(n) for n in range(4)], recipe(tmp_path, batch_size=1), generator
     )
 
-    assert [r.score.values[sakura.JUDGE] for r in judged] == [1.0, 0.0, 0.0, 0.0], "as officially"
-    assert [r.score.values[sakura.JUDGE_LENIENT] for r in judged] == [1.0, 1.0, None, None]
+    assert [r.score.values[sakura.score.JUDGE] for r in judged] == [1.0, 0.0, 0.0, 0.0], (
+        "as officially"
+    )
+    assert [r.score.values[sakura.score.LENIENT] for r in judged] == [1.0, 1.0, None, None]
     assert (facts["num_replies"], facts["num_in_form"], facts["num_read"]) == (4, 1, 2)
     assert facts["unread"] == [
         {"reason": NOT_IN_FORM, "count": 1, "example": "Animal/1.wav/single"},
@@ -228,7 +230,7 @@ def test_a_refused_question_does_not_harm_the_others(endpoint: Judge, tmp_path: 
     judged, facts = judge(
         SAKURA, [answer(n) for n in range(3)], recipe(tmp_path), connected(endpoint)
     )
-    assert [r.score.values[sakura.JUDGE] for r in judged] == [1.0, None, 1.0]
+    assert [r.score.values[sakura.score.JUDGE] for r in judged] == [1.0, None, 1.0]
     assert facts["unread"][0]["count"] == 1
     assert len(endpoint.questions) == 3, "the others of its batch are not asked again"
     assert "content policy" in facts["unread"][0]["reason"]
@@ -242,7 +244,7 @@ def test_a_verdict_that_is_only_weighed_is_none(endpoint: Judge, tmp_path: Path)
 
     endpoint.reply = reply
     judged, facts = judge(SAKURA, [answer(1), answer(2)], recipe(tmp_path), connected(endpoint))
-    assert judged[0].score.values[sakura.JUDGE] == 1.0
+    assert judged[0].score.values[sakura.score.JUDGE] == 1.0
     assert [r.replies for r in judged] == [(good(),), ()]
     reason = "no reply: nothing but reasoning"
     assert facts["unread"] == [{"reason": reason, "count": 1, "example": judged[1].id}]

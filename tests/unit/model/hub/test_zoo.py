@@ -194,8 +194,8 @@ def test_a_revision_can_only_come_from_the_hub(tiny_model: ZooModel) -> None:
 
 
 def test_every_model_of_the_zoo_pins_its_files() -> None:
-    for model in zoo.list_models():
-        assert zoo.ZOO[model.name] is model
+    for name, model in zoo.ZOO.items():
+        assert model.name == name
         assert model.packages
         for original in model.originals:
             assert len(bytes.fromhex(original.sha256)) == 32

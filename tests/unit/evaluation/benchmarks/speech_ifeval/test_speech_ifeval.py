@@ -160,7 +160,7 @@ def test_outputs_of_others_are_read_and_scored(tmp_path: Path) -> None:
     path = write(tmp_path / "llm_eval@closed_ended_questions.jsonl.gz", rows)
 
     results = read_published([path], ReadOptions())
-    report = aggregate(results, "1")
+    report = aggregate(results)
 
     rate = report.headline["closed_ended rate"]
     assert isinstance(rate, Figure)
@@ -213,17 +213,17 @@ def test_ifrate_needs_all_three_sections_whole_and_decided(
         answer(score, item, output, *said)
         for item, output, said in zip(items, outputs, replies, strict=True)
     ]
-    assert IFRATE not in aggregate(results, "1").headline  # most questions are missing
+    assert IFRATE not in aggregate(results).headline  # most questions are missing
 
     for section, number in (("closed_ended", 3), ("creative_writing", 1), ("chain_of_thought", 2)):
         monkeypatch.setitem(NUM_ITEMS, section, number)
-    figures = aggregate(results, "1").headline
+    figures = aggregate(results).headline
     assert figures[IFRATE].value == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
-    assert IFRATE not in aggregate(results[:-1], "1").headline
+    assert IFRATE not in aggregate(results[:-1]).headline
     unjudged = answer(score, items[-1], "so")
-    assert IFRATE not in aggregate([*results[:-1], unjudged], "1").headline
+    assert IFRATE not in aggregate([*results[:-1], unjudged]).headline
     unread = answer(score, items[1], '"a"', "hm")  # of no weight: its rule is decided
-    assert IFRATE in aggregate([results[0], unread, *results[2:]], "1").headline
+    assert IFRATE in aggregate([results[0], unread, *results[2:]]).headline
 
 
 def test_forgetting_is_relative_to_the_backbone() -> None:
@@ -269,10 +269,10 @@ def test_word_error_rate_is_over_all_words() -> None:
     results = [spoken("a b c", "a b x"), spoken("d", "d e f")]
 
     name = "unconstrained word error rate"
-    assert aggregate(results, "1").headline[name].value == 3 / 4
+    assert aggregate(results).headline[name].value == 3 / 4
     assert normalise_basically(" <<It's>> [noise] (so) Fine! ") == "it s fine"
     assert count_word_errors("a b c", "a b x").num_errors == 1
-    assert name not in aggregate([spoken("[noise]", "a")], "1").headline, "there is not one word"
+    assert name not in aggregate([spoken("[noise]", "a")]).headline, "there is not one word"
 
 
 def test_every_group_names_a_known_instruction() -> None:

@@ -145,7 +145,7 @@ def test_english_is_scored_by_the_official_rules_alone() -> None:
     result = answered("Mr. Smith paid twenty dollars", "mister smith paid $20", "en-GB")
     scored = result.score
     assert (scored.values, scored.note, scored.weights) == ({WER: 0.0}, None, {})
-    report = transcription.aggregate([result], "1")
+    report = transcription.aggregate([result])
     assert list(report.headline) == [WER]
 
 
@@ -159,7 +159,7 @@ def test_a_corpus_of_several_languages_has_all_rates_and_one_warning(
         answered("สวัสดี", "สวัสดิ", "th"),
     ]
     with caplog.at_level(logging.WARNING):
-        report = transcription.aggregate(results, "1")
+        report = transcription.aggregate(results)
 
     assert report.headline[SCRIPT_WER].value == pytest.approx(2 / 5)  # English words among them
     assert report.headline[CER].value == pytest.approx(2 / 8)

@@ -44,7 +44,7 @@ def test_the_rate_is_of_all_words_not_of_clips() -> None:
         answer(transcription.score, item("2", "a b c d e f g h i"), "a b c d e f g h i"),
     ]
 
-    report = transcription.aggregate(results, "1")
+    report = transcription.aggregate(results)
 
     assert report.headline[transcription.WER].value == pytest.approx(0.1)
     cell = find(report.cells, transcription.WER, "source", "s")
@@ -57,7 +57,7 @@ def test_what_cannot_be_scored_is_counted() -> None:
         answer(transcription.score, item("2", "(music)"), "la"),
     ]
 
-    report = transcription.aggregate(results, "1")
+    report = transcription.aggregate(results)
 
     assert report.headline == {}
     assert {n["reason"]: n["example"] for n in report.remarks} == {transcription.NO_WORDS: "2"}
