@@ -8,17 +8,18 @@ JOINED = " / "
 # fmt: off
 CLOSED_ATTRIBUTES = frozenset({
     "Accent", "Act", "Category", "Codec", "Country", "Dialect", "Emotion", "Ethnicity", "Gender",
-    "Genre", "Instrument", "Intended emotion", "Intensity", "Language", "Method", "Native language",
-    "Noise", "Noise level", "Note", "Number of speakers", "Pitch", "Qualities", "Race",
-    "Reverberation", "Sentiment", "Socioeconomic background", "Sound", "Sound class", "Source",
-    "Speaking speed", "Speech quality", "Stroke", "Style", "Tonic", "Voice", "Volume",
+    "Genre", "Instrument", "Instrument family", "Intended emotion", "Intensity", "Interval",
+    "Language", "Method", "Native language", "Noise", "Noise level", "Note",
+    "Number of instruments", "Number of speakers", "Pitch", "Qualities", "Race", "Reverberation",
+    "Second note", "Sentiment", "Socioeconomic background", "Sound", "Sound class", "Source",
+    "Speaking speed", "Speech quality", "Stroke", "Style", "Tempo", "Tonic", "Voice", "Volume",
 })
 """Attributes whose values are words out of a list: one that a clip has not is wrong of it."""
 
 OPEN_ATTRIBUTES = frozenset({
-    "Age", "Arousal", "Command", "Dominance", "English translation", "Heard", "Mean opinion score",
-    "MIDI note", "Naturalness", "Reverberation (C50)", "Signal-to-noise ratio", "Song", "Speaker",
-    "Valence", "Velocity",
+    "Age", "Arousal", "Beats per minute", "Command", "Dominance", "English translation", "Heard",
+    "Mean opinion score", "MIDI note", "Naturalness", "Reverberation (C50)",
+    "Signal-to-noise ratio", "Song", "Speaker", "Valence", "Velocity",
 })
 """Attributes whose values are names, numbers or sentences."""
 # fmt: on
