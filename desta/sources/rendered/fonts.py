@@ -30,6 +30,8 @@ class SoundFont:
     path: str
     recordings: str
     """Name of its recordings, the same for fonts that share them."""
+    mistuned: tuple[int, ...] = ()
+    """Programs that sound half a semitone or more beside the keys."""
 
 
 SOUND_FONTS = {
@@ -52,6 +54,7 @@ SOUND_FONTS = {
             package="timgm6mb-soundfont",
             path="usr/share/sounds/sf2/TimGM6mb.sf2",
             recordings="timgm6mb",
+            mistuned=(21, 78),  # accordion -0.5, whistle -9 semitones
         ),
     )
 }

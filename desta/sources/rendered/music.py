@@ -8,13 +8,20 @@ from desta.config import suggest
 from desta.errors import ConfigError
 from desta.sources.rendered.folder import Job, interleave
 from desta.sources.rendered.fonts import SOUND_FONTS
-from desta.sources.rendered.instruments import FAMILIES, INSTRUMENTS, NUM_BANDS, Instrument
+from desta.sources.rendered.instruments import (
+    FAMILIES,
+    INSTRUMENTS,
+    NUM_BANDS,
+    PERCUSSION,
+    Instrument,
+)
 
 TEMPOS = {"Slow": (50, 72), "Medium": (88, 112), "Fast": (140, 180)}
 """Tempo -> beats a minute that are drawn from."""
 _MOST = 3  # instruments of a tune
 _BEATS_A_BAR = 4
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))  # major, minor
+_PITCHED = tuple(family for family in FAMILIES if family != PERCUSSION)
 _CHORDAL = frozenset({
     *("Keyboard", "Tuned percussion", "Organ", "Free reed", "Guitar", "Strings", "Plucked strings"),
     *("Choir", "Synthesizer"),
@@ -81,7 +88,9 @@ def _pair(draw: random.Random, number: int) -> dict[str, Any]:
     instrument = _draw_instrument(draw, number, pitched=True)
     interval = draw.randint(1, 12)
     low = draw.randint(instrument.lowest, instrument.highest - interval)
-    keys = [low, low + interval] if number % 2 else [low + interval, low]
+    keys = [low, low + interval]
+    if number // len(_PITCHED) % 2:  # after a turn of the families, so that none tells it
+        keys.reverse()
     length, pause = round(draw.uniform(0.5, 1.0), 2), round(draw.uniform(0.05, 0.2), 2)
     velocity = _velocity(draw)
     notes = [[n * (length + pause), length, key, velocity] for n, key in enumerate(keys)]
@@ -171,7 +180,7 @@ def _place(root: int, scale: Sequence[int], step: int, instrument: Instrument) -
 
 def _draw_instrument(draw: random.Random, number: int, *, pitched: bool = False) -> Instrument:
     """Return an instrument; the families take turns, so that all are as frequent."""
-    families = [family for family in FAMILIES if not pitched or _of(family)[0].pitched]
+    families = _PITCHED if pitched else FAMILIES
     return draw.choice(_of(families[number % len(families)]))
 
 

@@ -76,7 +76,10 @@ def _music(row: Mapping[str, Any]) -> Metadata:
             "Beats per minute": str(int(row["bpm"])),
         }
     elif players[0].pitched:
-        attributes |= _pitches(keys)
+        named = players[0].family != "Organ" and (
+            players[0].program not in SOUND_FONTS[row["font"]].mistuned
+        )
+        attributes |= _pitches(keys, named=named)
     return Metadata(
         id=_text(row["id"]),
         audio=_text(row["audio"]),
@@ -86,13 +89,19 @@ def _music(row: Mapping[str, Any]) -> Metadata:
     )
 
 
-def _pitches(keys: list[int]) -> dict[str, str]:
-    """Return the attributes of one note, or of two one after the other."""
+def _pitches(keys: list[int], *, named: bool) -> dict[str, str]:
+    """Return the attributes of one note, or of two one after the other.
+
+    Args:
+        keys: MIDI numbers.
+        named: whether the notes sound at their keys; an organ also sounds octaves beside them.
+    """
     if len(keys) == 1:
-        return {**note_attributes(keys[0]), "Pitch": pitch_name(keys[0])}
+        return {**note_attributes(keys[0]), "Pitch": pitch_name(keys[0])} if named else {}
     first, second = keys
+    names = JOINED.join(note_attributes(key)["Note"] for key in keys)
     return {
-        "Note": JOINED.join(note_attributes(key)["Note"] for key in keys),
+        **({"Note": names} if named else {}),
         "Second note": "Higher" if second > first else "Lower",
         "Interval": _INTERVALS[abs(second - first)],
     }

@@ -24,6 +24,16 @@ ROWS = (
         "parts": [{"program": 0, "notes": [[0.0, 0.6, 60, 90], [0.7, 0.6, 55, 90]]}],
     },
     {
+        "id": "timgm6mb/pair-0001",
+        "font": "timgm6mb",
+        "parts": [{"program": 16, "notes": [[0.0, 0.6, 60, 90], [0.7, 0.6, 72, 90]]}],
+    },
+    {
+        "id": "timgm6mb/note-0002",
+        "font": "timgm6mb",
+        "parts": [{"program": 78, "notes": [[0.0, 1.0, 89, 90]]}],
+    },
+    {
         "id": "fluidr3/tune-0000",
         "font": "fluidr3",
         "bpm": 150,

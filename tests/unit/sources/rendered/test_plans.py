@@ -92,6 +92,8 @@ def test_families_are_as_frequent_and_two_notes_rise_as_often_as_they_fall(tmp_p
     pairs = [item for id, item in found.items() if "/pair-" in id]
     assert Counter(n.attributes["Instrument family"] for n in notes) == dict.fromkeys(FAMILIES, 2)
     assert Counter(p.attributes["Second note"] for p in pairs) == {"Higher": 12, "Lower": 12}
+    told = {(p.attributes["Instrument family"], p.attributes["Second note"]) for p in pairs}
+    assert len(told) == 24  # no family tells the direction
     for item in pairs:
         first, second = (note[2] for note in by_id(jobs)[item.id].facts["parts"][0]["notes"])
         assert (second > first) == (item.attributes["Second note"] == "Higher")
