@@ -20,6 +20,7 @@ from desta.cli import (  # noqa: F401  # they register their verbs
     evaluation,
     measuring,
     publishing,
+    rendering,
     scoring,
     training,
 )

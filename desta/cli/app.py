@@ -18,11 +18,13 @@ app = App(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 sources_app = App(cls=CommandGroup, help="List, show and fetch the corpora known by name.")
+render_app = App(cls=CommandGroup, help="Render clips of speech and music.", no_args_is_help=True)
 benchmarks_app = App(cls=CommandGroup, help="List and show the benchmarks of `desta eval`.")
 models_app = App(
     cls=CommandGroup, help="List, fetch, verify and plan models.", no_args_is_help=True
 )
 app.add_typer(sources_app, name="sources")
+app.add_typer(render_app, name="render")
 app.add_typer(benchmarks_app, name="benchmarks")
 app.add_typer(models_app, name="models")
 

@@ -75,7 +75,7 @@ def sources_fetch(
         "demo/corpora"
     ),
 ) -> None:
-    """Download the Debian packages of corpora and unpack them; needs no root."""
+    """Download the packages of corpora and unpack them; needs no root, and installs nothing."""
     from desta.sources import find_source
     from desta.sources.packages import fetch_packages
 
@@ -83,11 +83,14 @@ def sources_fetch(
     for source in wanted:
         if not source.packages:
             raise ConfigError(
-                f"{source.name} is in no Debian package", fix=f"obtain it yourself: {source.obtain}"
+                f"{source.name} is in no package", fix=f"obtain it yourself: {source.obtain}"
             )
     packages = [package for source in wanted for package in source.packages]
+    others = [source.fetch for source in wanted if source.fetch is not None]
     fetched = fetch_packages(out, packages)
-    typer.echo(f"{out}: {len(fetched)} packages fetched, {len(packages) - len(fetched)} were there")
+    fetched += [name for fetch in others for name in fetch(out)]
+    total = len(packages) + len(others)
+    typer.echo(f"{out}: {len(fetched)} packages fetched, {total - len(fetched)} were there")
 
 
 @app.command()

@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 STAGES = {
     "Start": ("demo",),
-    "Build": ("sources", "describe", "measure", "decontaminate", "construct", "export"),
+    "Build": ("sources", "render", "describe", "measure", "decontaminate", "construct", "export"),
     "Train": ("models", "train"),
     "Ask": ("ask", "chat", "answer"),
     "Evaluate": ("benchmarks", "eval", "merge", "score", "compare"),

@@ -67,6 +67,8 @@ class Source:
     training split is read, and the rest is `Skipped`."""
     packages: tuple[str, ...] = ()
     """Debian packages that bring the corpus."""
+    fetch: Callable[[Path], list[str]] | None = None
+    """Fetches into a folder what is in no Debian package; returns what was not there."""
 
 
 OTHER_TEST = "a recording of another corpus's test split"

@@ -7,9 +7,9 @@ JOINED = " / "
 
 # fmt: off
 OPEN_ATTRIBUTES = frozenset({
-    "Age", "Arousal", "Command", "Dominance", "English translation", "Heard", "Mean opinion score",
-    "MIDI note", "Naturalness", "Reverberation (C50)", "Signal-to-noise ratio", "Song", "Speaker",
-    "Valence", "Velocity",
+    "Age", "Arousal", "Beats per minute", "Command", "Dominance", "English translation", "Heard",
+    "Mean opinion score", "MIDI note", "Naturalness", "Reverberation (C50)",
+    "Signal-to-noise ratio", "Song", "Speaker", "Valence", "Velocity",
 })
 """Attributes whose values are names, numbers or sentences."""
 # fmt: on

@@ -26,6 +26,7 @@ from layouts import (
     music,
     packages,
     read,
+    rendered,
     sound,
     spoken_commands,
     spoof,
@@ -52,6 +53,7 @@ FAMILIES: Mapping[str, ModuleType] = {
     "music": music,
     "packages": packages,
     "read": read,
+    "rendered": rendered,
     "sound": sound,
     "spoken_commands": spoken_commands,
     "spoof": spoof,
@@ -72,10 +74,11 @@ OF_A_TRAINING_PART = {
 # fmt: off
 CLOSED_ATTRIBUTES = {
     "Accent", "Act", "Category", "Codec", "Country", "Dialect", "Emotion", "Ethnicity", "Gender",
-    "Genre", "Instrument", "Intended emotion", "Intensity", "Language", "Method", "Native language",
-    "Noise", "Noise level", "Note", "Number of speakers", "Pitch", "Qualities", "Race",
-    "Reverberation", "Sentiment", "Socioeconomic background", "Sound", "Sound class", "Source",
-    "Speaking speed", "Speech quality", "Stroke", "Style", "Tonic", "Voice", "Volume",
+    "Genre", "Instrument", "Instrument family", "Intended emotion", "Intensity", "Interval",
+    "Language", "Method", "Native language", "Noise", "Noise level", "Note",
+    "Number of instruments", "Number of speakers", "Pitch", "Qualities", "Race", "Reverberation",
+    "Second note", "Sentiment", "Socioeconomic background", "Sound", "Sound class", "Source",
+    "Speaking speed", "Speech quality", "Stroke", "Style", "Tempo", "Tonic", "Voice", "Volume",
 }
 """Attributes whose values are words out of a list: one that a clip has not is wrong of it."""
 # fmt: on

