@@ -186,13 +186,6 @@ def test_what_vouches_for_wheels_is_said() -> None:
     assert "others than the authors of the model: nothing but its SHA-256 is checked" in told
 
 
-def test_a_revision_can_only_come_from_the_hub(tiny_model: ZooModel) -> None:
-    zoo.fetch_model(tiny_model.name)  # a conversion that is not of that revision
-
-    with pytest.raises(CheckpointError, match="revision abc of desta/tiny"):
-        zoo.fetch_model(tiny_model.name, revision="abc")
-
-
 def test_every_model_of_the_zoo_pins_its_files() -> None:
     for name, model in zoo.ZOO.items():
         assert model.name == name
