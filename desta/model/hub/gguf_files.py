@@ -180,7 +180,8 @@ def tokenizer_from_gguf(fields: Mapping[str, Any]) -> PreTrainedTokenizerFast:
     kinds = fields["tokenizer.ggml.token_type"]
     # rows of the embedding table beyond the vocabulary are tokens of no text
     vocabulary = {token: i for i, token in enumerate(tokens) if kinds[i] != _UNUSED}
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
+    pairs = (merge.partition(" ") for merge in fields["tokenizer.ggml.merges"])
+    merges = [(left, right) for left, _, right in pairs]
 
     def named(role: str) -> str:
         return str(tokens[fields[f"tokenizer.ggml.{role}_token_id"]])
@@ -209,7 +210,7 @@ def tokenizer_from_gguf(fields: Mapping[str, Any]) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _smollm(vocabulary: dict[str, int], merges: list[tuple[str, ...]]) -> Tokenizer:
+def _smollm(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
     """Return a byte-level BPE that takes digits one by one."""
     backend = Tokenizer(models.BPE(vocabulary, merges))
     backend.pre_tokenizer = pre_tokenizers.Sequence(
