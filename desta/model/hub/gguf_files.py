@@ -180,8 +180,8 @@ def tokenizer_from_gguf(fields: Mapping[str, Any]) -> PreTrainedTokenizerFast:
     kinds = fields["tokenizer.ggml.token_type"]
     # rows of the embedding table beyond the vocabulary are tokens of no text
     vocabulary = {token: i for i, token in enumerate(tokens) if kinds[i] != _UNUSED}
-    pairs = (merge.split(" ") for merge in fields["tokenizer.ggml.merges"])
-    merges = [(left, right) for left, right in pairs]
+    pairs = (merge.partition(" ") for merge in fields["tokenizer.ggml.merges"])
+    merges = [(left, right) for left, _, right in pairs]
 
     def named(role: str) -> str:
         return str(tokens[fields[f"tokenizer.ggml.{role}_token_id"]])
