@@ -91,6 +91,7 @@ def test_a_clip_of_other_facts_or_without_its_file_is_rendered_again(tmp_path: P
     assert (done.rendered, done.kept) == (2, 1)
     rows = [json.loads(line) for line in (tmp_path / "rendered.jsonl").read_text().splitlines()]
     assert [row["hertz"] for row in rows] == [300, 450, 500]
+    assert sorted(row["audio"] for row in rows) == [n for n in content(tmp_path) if "clips" in n]
 
 
 def test_clips_of_earlier_runs_stay_in_the_table(tmp_path: Path) -> None:
