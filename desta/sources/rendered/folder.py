@@ -44,7 +44,8 @@ class Job:
     """A clip to render."""
 
     id: str
-    """Unique within the folder, and the path of its file but for hash and suffix."""
+    """Unique within the folder, and the path of its file but for hash and suffix; letters, digits,
+    "-", "_" and "/"."""
     facts: Mapping[str, Any]
     """Values of JSON that determine the samples; they become the row of the table."""
 
@@ -199,6 +200,9 @@ def _render(job: Job, out: Path, renderer: Renderer) -> dict[str, Any] | DestaEr
     path = out / job.audio
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, sound.getvalue())
+    for old in path.parent.glob(f"{Path(job.id).name}-*{path.suffix}"):
+        if old != path:  # of other facts
+            old.unlink()
     seconds = round(len(samples) / SAMPLE_RATE, 6)
     return {"id": job.id, "audio": job.audio, "seconds": seconds, **job.facts, **more}
 

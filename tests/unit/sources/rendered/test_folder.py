@@ -91,6 +91,26 @@ def test_a_clip_of_other_facts_or_without_its_file_is_rendered_again(tmp_path: P
     assert (done.rendered, done.kept) == (2, 1)
     rows = [json.loads(line) for line in (tmp_path / "rendered.jsonl").read_text().splitlines()]
     assert [row["hertz"] for row in rows] == [300, 450, 500]
+    assert sorted(row["audio"] for row in rows) == [n for n in content(tmp_path) if "clips" in n]
+
+
+def test_a_row_of_other_facts_is_not_taken_for_a_clip_that_is_there(tmp_path: Path) -> None:
+    render(jobs_of(400), tmp_path, make_hum)
+    before = (tmp_path / "rendered.jsonl").read_bytes()
+    render(jobs_of(450), tmp_path, make_hum)
+    (tmp_path / "rendered.jsonl").write_bytes(before)  # killed between the file and its row
+
+    render(jobs_of(450), tmp_path, make_hum)
+
+    assert json.loads((tmp_path / "rendered.jsonl").read_text())["hertz"] == 450
+
+
+def test_the_table_is_in_the_order_of_ids(tmp_path: Path) -> None:
+    jobs = jobs_of(300, 400, 500)
+    render(jobs, tmp_path / "forwards", make_hum)
+    render(jobs[::-1], tmp_path / "backwards", make_hum)
+
+    assert content(tmp_path / "forwards") == content(tmp_path / "backwards")
 
 
 def test_clips_of_earlier_runs_stay_in_the_table(tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ class FakeSession:
 
 
 class FakeSynth:
-    """A synthesizer of sines, at the height of its keys."""
+    """A synthesizer of sines, at the height of its keys; they ring on for 0.3 s when released."""
 
     def __init__(self, samplerate: int) -> None:
-        self.rate, self.keys, self.time = samplerate, set[int](), 0
+        self.rate, self.keys, self.ringing = samplerate, set[int](), dict[int, int]()
 
     def sfload(self, path: str) -> int:
         return 1
@@ -53,15 +53,22 @@ class FakeSynth:
         self.keys.add(key)
 
     def noteoff(self, channel: int, key: int) -> None:
-        self.keys.discard(key)
+        if key in self.keys:
+            self.keys.remove(key)
+            self.ringing[key] = round(0.3 * self.rate)
 
     def sounds_off(self) -> None:
         self.keys.clear()
+        self.ringing.clear()
 
     def generate_simple(self, samples: int) -> memoryview:
         times = np.arange(samples) / self.rate
-        waves = [np.sin(2 * np.pi * 440 * 2 ** ((key - 69) / 12) * times) for key in self.keys]
-        mono = sum(waves, np.zeros(samples))
+        lengths = dict.fromkeys(self.keys, samples) | self.ringing
+        mono = np.zeros(samples)
+        for key, length in lengths.items():
+            wave = np.sin(2 * np.pi * 440 * 2 ** ((key - 69) / 12) * times)
+            mono += np.where(np.arange(samples) < length, wave, 0)
+        self.ringing = {k: left - samples for k, left in self.ringing.items() if left > samples}
         return memoryview(np.repeat(mono[:, None], 2, axis=1).astype(np.float32).tobytes())
 
 
@@ -140,7 +147,7 @@ def test_notes_sound_when_and_as_high_as_the_score_has_them(fetched: Path) -> No
     assert len(samples) == 32_000
     assert pitch(samples[:8000]) == pytest.approx(440, abs=4)
     assert pitch(samples[16_000:24_000]) == pytest.approx(880, abs=4)
-    assert np.abs(samples[9_000:15_000]).max() < 1e-3
+    assert np.abs(samples[13_500:15_500]).max() < 1e-3
     assert np.abs(samples).max() == pytest.approx(0.5)
 
 
