@@ -228,7 +228,7 @@ def test_unknown_sources_benchmarks_and_empty_corpora_are_refused(tmp_path: Path
     refused(run_desta("eval", "mmlu", "--recipe", tmp_path / "corpus.yaml"), "unknown benchmark")
     named = ("describe", "tuxpaint", tmp_path, "--out", out, "--set", "name=mine")
     refused(run_desta(*named), "no recipe that --set could change")
-    refused(run_desta("sources", "fetch", "esc50", "--out", out), "esc50 is in no Debian package")
+    refused(run_desta("sources", "fetch", "esc50", "--out", out), "esc50 is in no package")
     refused(run_desta("report", tmp_path / "no"), "no")
     refused(run_desta("score", tmp_path / "no.jsonl"), "no")
 

@@ -32,8 +32,15 @@ PAGES = [
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name != "lab"),
 ]
 """Lab notes keep the commands that were given, by the names of their day."""
-NEEDED = {"backbone": "b", "clips": [{"path": "c", "root": "r"}], "sampling": {"max_new_tokens": 1}}
-"""What a page may leave out that shows a part of a recipe of `construct`."""
+NEEDED: dict[type, dict[str, Any]] = {
+    ConstructConfig: {
+        "backbone": "b",
+        "clips": [{"path": "c", "root": "r"}],
+        "sampling": {"max_new_tokens": 1},
+    },
+    TrainConfig: {"model": {"backbone": "b", "encoder": "e"}, "data": {"train": ["d"]}, "steps": 1},
+}
+"""Keys that a page may leave out that shows a part of a recipe."""
 
 
 def recipes() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -49,9 +56,14 @@ def recipes() -> Iterator[tuple[str, dict[str, Any]]]:
 def read_as_recipe(tree: dict[str, Any]) -> str | None:
     """Return what a tree is a recipe of; None if it is none."""
     for kind in (CustomRecipe, LhotseRecipe, TrainConfig, JudgeRecipe, ConstructConfig):
-        needed = NEEDED if kind is ConstructConfig else {}
+        needed = NEEDED.get(kind, {})
+        parts = {
+            key: {**needed[key], **value}
+            for key, value in tree.items()
+            if isinstance(value, dict) and isinstance(needed.get(key), dict)
+        }
         try:
-            build_config(kind, {**needed, **tree}, where="")
+            build_config(kind, {**needed, **tree, **parts}, where="")
         except ConfigError:
             continue
         return kind.__name__

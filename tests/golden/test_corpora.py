@@ -40,7 +40,7 @@ from desta.sources import SOURCES, find_source
 from desta.sources.base import Metadata, Skipped
 from desta.sources.describe import Description, describe
 from desta.sources.glossary import EMOTIONS, JOINED, NOISE_LEVELS, OPEN_ATTRIBUTES
-from support.sources import reasons
+from support.sources import CLOSED_ATTRIBUTES, reasons
 
 FAMILIES: Mapping[str, ModuleType] = {
     "accent": accent,
@@ -71,17 +71,6 @@ OF_A_TRAINING_PART = {
     for name, corpus in CORPORA.items()
     if any(reason.startswith("of the official") for reason in corpus.left)
 }
-# fmt: off
-CLOSED_ATTRIBUTES = {
-    "Accent", "Act", "Category", "Codec", "Country", "Dialect", "Emotion", "Ethnicity", "Gender",
-    "Genre", "Instrument", "Instrument family", "Intended emotion", "Intensity", "Interval",
-    "Language", "Method", "Native language", "Noise", "Noise level", "Note",
-    "Number of instruments", "Number of speakers", "Pitch", "Qualities", "Race", "Reverberation",
-    "Second note", "Sentiment", "Socioeconomic background", "Sound", "Sound class", "Source",
-    "Speaking speed", "Speech quality", "Stroke", "Style", "Tempo", "Tonic", "Voice", "Volume",
-}
-"""Attributes whose values are words out of a list: one that a clip has not is wrong of it."""
-# fmt: on
 VALUES = {
     "Emotion": {*EMOTIONS},
     "Gender": {"Female", "Male"},

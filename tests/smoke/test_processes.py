@@ -29,9 +29,9 @@ from desta.training import loop
 read, save_state = ExampleReader.read, loop.save_state
 record = open(f"{sys.argv[-1]}.{os.environ.get('RANK', 'alone')}", "a", buffering=1)
 
-def recorded(self, pair):
+def recorded(self, pair, **options):
     record.write(f"{pair.id}\\n")
-    return read(self, pair)
+    return read(self, pair, **options)
 
 def save_and_die(*args):
     save_state(*args)

@@ -6,6 +6,18 @@ from desta.records import Clip
 from desta.sources.describe import Description
 from support.recordings import record
 
+# fmt: off
+CLOSED_ATTRIBUTES = {
+    "Accent", "Act", "Category", "Codec", "Country", "Dialect", "Emotion", "Ethnicity", "Gender",
+    "Genre", "Instrument", "Instrument family", "Intended emotion", "Intensity", "Interval",
+    "Language", "Method", "Native language", "Noise", "Noise level", "Note",
+    "Number of instruments", "Number of speakers", "Pitch", "Qualities", "Race", "Reverberation",
+    "Second note", "Sentiment", "Socioeconomic background", "Sound", "Sound class", "Source",
+    "Speaking speed", "Speech quality", "Stroke", "Style", "Tempo", "Tonic", "Voice", "Volume",
+}
+"""Attributes whose values are words out of a list: one that a clip has not is wrong of it."""
+# fmt: on
+
 STAMPS = "usr/share/tuxpaint/stamps"
 
 

@@ -11,7 +11,8 @@ from desta.data.protected import (
     unknown_attributes,
 )
 from desta.records import AudioTextPair
-from desta.sources.glossary import CLOSED_ATTRIBUTES, OPEN_ATTRIBUTES
+from desta.sources.glossary import OPEN_ATTRIBUTES
+from support.sources import CLOSED_ATTRIBUTES
 
 
 def make(

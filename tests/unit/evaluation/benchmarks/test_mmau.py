@@ -7,7 +7,7 @@ import pytest
 from desta.errors import DataError
 from desta.evaluation.benchmarks import mmau
 from desta.evaluation.metrics import find
-from desta.evaluation.published import read_results
+from desta.evaluation.published import read_results_files
 from support.published import report
 
 ROW: dict[str, Any] = {
@@ -107,7 +107,7 @@ def test_a_published_results_file_gives_both_figures_and_counts_rows_without_out
     assert find(found.cells, "model_prediction").num_unscored == 1
     assert find(found.cells, "model_prediction", "task", "sound").num_scored == 1
     assert {note["reason"]: note["count"] for note in found.remarks} == {"no model_output": 1}
-    version = read_results(mmau.MMAU, [path]).version
+    version = read_results_files(mmau.MMAU, [path]).version
     assert version.startswith("unknown annotations of 4 items")
 
 
