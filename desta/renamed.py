@@ -162,7 +162,11 @@ def current_scores(scores: Any) -> Any:
         return scores
     if isinstance(official := scores.get("official"), list):
         scores["official"] = [metric_id(name) for name in official]
-    for row in (row for rows in scores.values() for row in _objects(rows)):
+    verdict = scores.get("verdict")
+    if isinstance(verdict, dict):
+        _rename(verdict, "reading", "metric")
+    against = verdict.get("against") if isinstance(verdict, dict) else None
+    for row in (row for rows in (*scores.values(), against) for row in _objects(rows)):
         if "system" in row:
             row["system"] = system_id(row["system"])
         _rename(row, "figures", "headline")

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BATCH_SIZE = 16
+
 
 @app.command()
 def ask(
@@ -75,7 +77,7 @@ def ask(
     jsonl: Annotated[  # the options of `desta answer`, as it was called
         tuple[Path, Path] | None, typer.Option("--jsonl", hidden=True)
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, hidden=True)] = 16,
+    batch_size: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
     retry: Annotated[bool, typer.Option("--retry", hidden=True)] = False,
 ) -> None:
     """Ask a question about one or several clips, in any format that libsndfile or FFmpeg reads."""
@@ -100,10 +102,14 @@ def ask(
                 raise ConfigError(
                     f"{name} cannot be used with --jsonl", fix=f'write "{key}" into its lines'
                 )
+        batch_size = batch_size or BATCH_SIZE
         _answer_file(setup, *jsonl, batch_size=batch_size, retry=retry, as_json=as_json)
         return
-    if retry:
-        raise ConfigError("--retry needs a file of requests", fix="desta answer IN OUT --retry")
+    for option, value in (("--retry", retry), ("--batch-size", batch_size)):
+        if value:
+            raise ConfigError(
+                f"{option} needs a file of requests", fix=f"desta answer IN OUT {option}"
+            )
     if not words:
         raise ConfigError("there is nothing to ask", fix='desta ask AUDIO... "QUESTION"')
     *clips, question = words
@@ -148,7 +154,7 @@ def answer(
     top_p: TopP = 1.0,
     stop: Stop = None,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = BATCH_SIZE,
     retry: Annotated[bool, typer.Option("--retry", help="Retry failed requests.")] = False,
     as_json: AsJson = False,
 ) -> None:

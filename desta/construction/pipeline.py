@@ -122,12 +122,17 @@ class _Origin:
     """SHA-256 of the code that makes pairs of them."""
 
 
+_ADDED = {"ask_evenly": False, "first_words": 8}
+"""Key that recipes did not always have -> value that changes nothing, which is not hashed: data
+sets from before the key keep their hash."""
+
+
 def recipe_hash(config: ConstructConfig, prompt_pool: str, traits: GeneratorTraits) -> str:
     """Return the SHA-256 of everything but code that determines the content of the shards.
 
     The device of the backbone is not included; its number format is part of its revision.
     """
-    recipe = to_plain(config)
+    recipe = {k: value for k, value in to_plain(config).items() if (k, value) not in _ADDED.items()}
     recipe["engine"].pop("device", None)
     recipe["filters"] = [FILTERS[id].reason if id in FILTERS else id for id in config.filters]
     for name in ("max_dropped_share", "prompts"):

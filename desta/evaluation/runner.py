@@ -111,6 +111,7 @@ def evaluate(
     sampling = Sampling(max_new_tokens=recipe.max_new_tokens or benchmark.max_new_tokens)
     answer_all(benchmark, mine, systems, items, sampling, journal, retry=retry)
     if shard.count > 1:
+        journal.touch()  # with more shards than batches, some have nothing to answer
         return None
     scores = score_folder(out, allow_missing=allow_missing)
     if not allow_missing:

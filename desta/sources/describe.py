@@ -39,8 +39,10 @@ class Description:
 
     source: Source
     clips: tuple[Clip, ...]
-    skipped: Reasons[tuple[str, bool]]
-    """Skipped recordings, by reason and whether the recording is broken."""
+    skipped: Reasons[str]
+    """Skipped recordings."""
+    broken: Reasons[str]
+    """Those of them that are damaged, not left out on purpose."""
     noted: Reasons[str]
     """Notes about recordings that are kept."""
     shared: int
@@ -62,8 +64,7 @@ class Description:
             "domains": dict(Counter(clip.domain for clip in self.clips)),
             "attributes": {name: self._values(name) for name in names},
             "skipped": [
-                {"reason": reason, "count": left.count, "example": left.example, "broken": broken}
-                for (reason, broken), left in self.skipped.most_common()
+                {**row, "broken": row["reason"] in self.broken} for row in self.skipped.table()
             ],
             "noted": self.noted.table(),
         }
@@ -107,18 +108,20 @@ def describe(
     if not root.is_dir():
         raise DataError(f"{root} is not a folder", fix="give the folder of the corpus")
     opened: list[_Opened] = []
-    skipped = Reasons[tuple[str, bool]]()
+    skipped, broken = Reasons[str](), Reasons[str]()
     seen: set[str] = set()
     for done, item in enumerate(_in_parallel(partial(_open, root, source), source.read(root)), 1):
+        if not isinstance(item, Skipped) and item.clip.id in seen:
+            item = Skipped(id=item.clip.id, reason="listed twice", broken=True)
         if isinstance(item, Skipped):
-            skipped.add((item.reason, item.broken), item.id)
-        elif item.clip.id in seen:
-            skipped.add(("listed twice", True), item.clip.id)
+            skipped.add(item.reason, item.id)
+            if item.broken:
+                broken.add(item.reason, item.id)
         else:
             seen.add(item.clip.id)
             opened.append(item)
         on_progress(done)
-    _check(root, source, len(opened), skipped, max_broken_share)
+    _check(root, source, len(opened), skipped, broken, max_broken_share)
 
     drawn = assign_splits(
         [item.words for item in opened],
@@ -134,6 +137,7 @@ def describe(
         source=source,
         clips=tuple(clips),
         skipped=skipped,
+        broken=broken,
         noted=Reasons.of((note.reason, item.clip.id) for item in opened for note in item.notes),
         shared=_count_shared(opened, clips),
     )
@@ -245,10 +249,10 @@ def _check(
     root: Path,
     source: Source,
     kept: int,
-    skipped: Reasons[tuple[str, bool]],
+    skipped: Reasons[str],
+    broken: Reasons[str],
     max_broken_share: float,
 ) -> None:
-    broken = Reasons({reason: n for (reason, is_broken), n in skipped.items() if is_broken})
     if broken.total > max_broken_share * (kept + broken.total):
         reason, worst = broken.most_common()[0]
         raise DataError(
@@ -257,7 +261,7 @@ def _check(
             fix="repair or remove them, or allow a larger share",
         )
     if not kept:
-        left = [f"left out: {reason}, as {n.example}" for (reason, _), n in skipped.most_common()]
+        left = [f"left out: {reason}, as {n.example}" for reason, n in skipped.most_common()]
         raise DataError(
             f"{source.name}: no recordings are left in {root}",
             fix=left[0] if left else "check that this folder is the root of the corpus",

@@ -231,6 +231,18 @@ def test_merged_shards_are_one_run(config: Recipe, tmp_path: Path, count: int) -
     assert contents(folders[0]) == contents(tmp_path / "whole")
 
 
+def test_more_shards_than_batches_are_merged_as_well(config: Recipe, tmp_path: Path) -> None:
+    config = replace(config, systems=("model",), batch_size=NUM_CLIPS)
+    out = tmp_path / "out"
+    for number in range(2):
+        assert evaluate(config, PitchAnswerer(), out, Shard(number=number, count=2)) is None
+
+    evaluate(config, PitchAnswerer(), tmp_path / "whole")
+    merge([out])
+    assert score_folder(out) == score_folder(tmp_path / "whole")
+    evaluate(config, PitchAnswerer(), out, Shard(number=1, count=2))  # again, nothing is left
+
+
 def test_shards_with_the_names_of_before_and_of_now_are_one_run(
     config: Recipe, tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ def corpus(place: Path, published_tiny: Path) -> None:
         for language in ("fr", "ru")
         for number in range(1, 13)
     ]
-    table = "\n".join(["file,language,split", *rows])
+    table = "\n".join(["file,language,split", *rows, "fr/gone.wav,fr,train"])
     (place / "corpus/table.csv").write_text(table, encoding="utf-8")
     backbone = str(published_tiny / "backbone")
     tiny: dict[str, dict[str, Any]] = {
@@ -100,6 +100,7 @@ def test_every_block_of_the_page_does_what_it_says(capsys: pytest.CaptureFixture
     assert [message.role for message in names["talk"].messages[1:]] == ["user", "assistant"] * 2
     assert "a message has 0 <|AUDIO|> but 1 audio clips ->" in printed
     assert len(names["description"].clips) == 24
+    assert "24 {'does not exist': 1}" in printed
     manifest = names["manifest"]
     assert (manifest.num_kept, manifest.num_dropped) == (32, 32)  # half of them are not French
     assert names["summary"]["steps"] == 2

@@ -27,7 +27,7 @@ def write(path: Path, text: str) -> None:
 
 
 def reasons(description: Description) -> dict[str, int]:
-    return {reason: n.count for (reason, _), n in description.skipped.most_common()}
+    return {reason: n.count for reason, n in description.skipped.most_common()}
 
 
 def by_id(description: Description) -> dict[str, Clip]:

@@ -304,7 +304,7 @@ def test_whatever_a_recording_raises_is_counted_in_a_corpus(
         [{"audio": f"{n}.wav", "text": "x", "who": "y", "mood": "z", "start": 0} for n in "abc"],
     )
     assert [c.audio for c in found.clips] == ["a.wav", "c.wav"]
-    assert list(found.skipped) == [(error_of(error, "b").reason, True)]
+    assert list(found.broken) == [error_of(error, "b").reason]
 
 
 def failing_at(name: str, error: Exception, plain: Callable[..., Any]) -> Callable[..., Any]:

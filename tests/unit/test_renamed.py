@@ -216,6 +216,7 @@ def test_scores_of_before_are_read_by_the_names_of_now() -> None:
                 "left_out": [left | {"readings": [old, "judge"]}],
             }
         ],
+        "verdict": {"sentence": "why", "reading": old, "against": [{"system": "no audio"}]},
     }
     now = {
         "official": ["wer", "judge"],
@@ -228,10 +229,16 @@ def test_scores_of_before_are_read_by_the_names_of_now() -> None:
                 "left_out": [left | {"metrics": [new, "judge"]}],
             }
         ],
+        "verdict": {"sentence": "why", "metric": new, "against": [{"system": "no_audio"}]},
     }
     assert current_scores(before) == now
     assert current_scores(now) == now
-    for damaged in (3, [], {"systems": [3, {"figures": 3, "cells": [None], "left_out": {}}]}):
+    for damaged in (
+        3,
+        [],
+        {"systems": [3, {"figures": 3, "cells": [None], "left_out": {}}]},
+        {"verdict": {"against": 3}},
+    ):
         current_scores(damaged)
 
 

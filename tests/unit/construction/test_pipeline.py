@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import pytest
 
-from desta.construction.config import ConstructConfig
-from desta.construction.pipeline import construct
+from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.pipeline import construct, recipe_hash
 from desta.construction.staging import BUILDING, DROPPED
 from desta.errors import ConfigError, DataError
 from desta.generators.base import OnOutcome, Outcome, as_text
@@ -279,6 +279,20 @@ def test_a_data_set_without_its_journal_is_kept_but_not_replaced(
     with pytest.raises(ConfigError, match=f"no {RESPONSES}"):
         construct(replace(config, seed=1), out, never_asked)
     assert list(read_pairs(out))
+
+
+def test_a_recipe_of_before_a_key_was_added_keeps_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("clips.jsonl").write_text("{}\n")
+    clips = ClipsConfig(path=Path("clips.jsonl"), root=Path("corpus"))
+    config = ConstructConfig(clips=(clips,), backbone="b", sampling=Sampling())
+    generator = ScriptedGenerator(speak)
+    noted = "a58e26fe785d65b109839b811b68610fbf7258a13e3f124a8e632e139fb773a8"
+    assert recipe_hash(config, "pool", generator) == noted
+    for changed in (replace(config, ask_evenly=True), replace(config, first_words=7)):
+        assert recipe_hash(changed, "pool", generator) != noted
 
 
 def test_missing_clips_are_an_error(tmp_path: Path, config: ConstructConfig) -> None:

@@ -179,7 +179,7 @@ def test_a_cut_of_a_recording_that_is_gone_is_damage(tmp_path: Path) -> None:
     description = described(tmp_path, cuts="cuts.jsonl")
 
     assert reasons(description) == {"cannot be read": 1}
-    assert all(broken for _, broken in description.skipped)
+    assert description.broken == description.skipped
 
 
 def test_audio_that_moved_is_found_below_the_root(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_supervision_without_its_recording_is_damage(tmp_path: Path) -> None:
     description = described(tmp_path, recordings="r.jsonl", supervisions="s.jsonl")
 
     assert reasons(description) == {"its recording is not in the RecordingSet": 1}
-    assert all(broken for _, broken in description.skipped)
+    assert description.broken == description.skipped
 
 
 @pytest.mark.parametrize(
