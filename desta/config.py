@@ -271,11 +271,12 @@ def build_config(kind: type[T], tree: Any, *, where: str, path: str = "") -> T:
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in tree:
+            below = f'below "{path}" in' if path else "to"
             raise ConfigError(
                 f'{where}: missing key "{_join(path, name)}"',
                 fix=f"give --set {_join(path, name)}=..., or a recipe that holds it"
                 if where == COMMAND_LINE
-                else f'add "{name}: ..." to the recipe, or give --set {_join(path, name)}=...',
+                else f'add "{name}: ..." {below} the recipe, or give --set {_join(path, name)}=...',
             )
     values = {
         key: _convert(hints[key], value, where=where, path=_join(path, key))

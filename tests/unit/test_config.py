@@ -102,7 +102,7 @@ def test_a_key_may_stand_beside_one_that_is_merged(tmp_path: Path) -> None:
     [
         ("step: 3", (), 'unknown key "step"', 'did you mean "steps"?'),
         ("steps: 3\ninner: {rat: 1}", (), 'unknown key "inner.rat"', 'did you mean "rate"?'),
-        ("kind: a", (), 'missing key "steps"', "add"),
+        ("kind: a", (), 'missing key "steps"', 'add "steps: ..." to the recipe'),
         ("steps: many", (), "\"steps\" = 'many' is not a whole number", "give"),
         ("steps: true", (), '"steps" = True is not a whole number', "give"),
         ("steps: 3\nkind: c", (), "is not one of a, b", "give"),
