@@ -162,6 +162,11 @@ def current_scores(scores: Any) -> Any:
         return scores
     if isinstance(official := scores.get("official"), list):
         scores["official"] = [metric_id(name) for name in official]
+    if isinstance(verdict := scores.get("verdict"), dict):
+        _rename(verdict, "reading", "metric")
+        for row in _objects(verdict.get("against")):
+            if "system" in row:
+                row["system"] = system_id(row["system"])
     for row in (row for rows in scores.values() for row in _objects(rows)):
         if "system" in row:
             row["system"] = system_id(row["system"])
