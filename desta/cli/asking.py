@@ -75,7 +75,7 @@ def ask(
     jsonl: Annotated[  # the options of `desta answer`, as it was called
         tuple[Path, Path] | None, typer.Option("--jsonl", hidden=True)
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, hidden=True)] = 16,
+    batch_size: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
     retry: Annotated[bool, typer.Option("--retry", hidden=True)] = False,
 ) -> None:
     """Ask a question about one or several clips, in any format that libsndfile or FFmpeg reads."""
@@ -100,10 +100,11 @@ def ask(
                 raise ConfigError(
                     f"{name} cannot be used with --jsonl", fix=f'write "{key}" into its lines'
                 )
-        _answer_file(setup, *jsonl, batch_size=batch_size, retry=retry, as_json=as_json)
+        _answer_file(setup, *jsonl, batch_size=batch_size or 16, retry=retry, as_json=as_json)
         return
-    if retry:
-        raise ConfigError("--retry needs a file of requests", fix="desta answer IN OUT --retry")
+    for name, value in (("--retry", retry), ("--batch-size", batch_size)):
+        if value:
+            raise ConfigError(f"{name} needs a file of requests", fix="give it to desta answer")
     if not words:
         raise ConfigError("there is nothing to ask", fix='desta ask AUDIO... "QUESTION"')
     *clips, question = words

@@ -33,7 +33,9 @@ def test_seed_top_p_and_stop_are_heard(published_tiny: Path, tmp_path: Path) -> 
     assert desta(*files, "--seed", 1).exit_code == 0
     assert "of other settings" in str(desta(*files, "--seed", 2).exception)
     assert desta(*files, "--seed", 1, "--retry").exit_code == 0
-    assert "--retry needs a file of requests" in str(desta(*asked, "--retry").exception)
+    for option in (("--retry",), ("--batch-size", 4)):
+        refused = f"{option[0]} needs a file of requests"
+        assert refused in str(desta(*asked, *option).exception)
     assert "top_p = 0.0 is outside" in str(desta(*asked, "--top-p", 0).exception)
 
 
