@@ -41,7 +41,9 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=new_folder, help="Folder for results; MODEL/eval/BENCHMARK by default."
+            callback=new_folder,
+            help="Folder for results; by default MODEL/eval/BENCHMARK, or ./eval/BENCHMARK where "
+            "MODEL is no folder.",
         ),
     ] = None,
     shard: Annotated[
