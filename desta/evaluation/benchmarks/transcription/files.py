@@ -233,7 +233,7 @@ def _has_ids(entries: Sequence[Entry]) -> bool:
 
 
 def _cut(entries: Sequence[Entry], length: int) -> Sequence[Entry]:
-    """Take off empty lines at the end, beyond a number of lines."""
+    """Remove empty lines at the end, beyond a number of lines."""
     count = len(entries)
     while count > length and not (entries[count - 1].reference or entries[count - 1].hypothesis):
         count -= 1
