@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides, RecipeDevice, new_folder
+from desta.cli.options import (
+    AllowMissing,
+    AsJson,
+    DryRun,
+    Overrides,
+    RecipeDevice,
+    complete_benchmark,
+    new_folder,
+)
 from desta.cli.tables import print_scores
 from desta.config import dump_recipe
 from desta.errors import ConfigError
@@ -19,7 +27,11 @@ if TYPE_CHECKING:
 @app.command("eval")
 def evaluate(
     benchmark: Annotated[
-        str, typer.Argument(help="Name of a benchmark; `desta benchmarks` lists them.")
+        str,
+        typer.Argument(
+            autocompletion=complete_benchmark,
+            help="Name of a benchmark; `desta benchmarks` lists them.",
+        ),
     ],
     recipe: Annotated[Path | None, typer.Option(help="YAML recipe.")] = None,
     data: Annotated[
