@@ -37,9 +37,22 @@ def load_recipe(path: Path | None, kind: type[T], overrides: Sequence[str] = ())
         ConfigError: the file is missing or not YAML, or a key is unknown, missing or ill-typed.
     """
     tree = {} if path is None else read_tree(path)
-    for override in overrides:
+    for override in check_overrides(overrides):
         apply_override(tree, override)
     return build_config(kind, tree, where=COMMAND_LINE if path is None else str(path))
+
+
+def check_overrides(overrides: Sequence[str]) -> Sequence[str]:
+    """Return overrides, once it is clear that they are several and not the text of one.
+
+    Raises:
+        ConfigError: they are one text.
+    """
+    if isinstance(overrides, str):
+        raise ConfigError(
+            f"the overrides are the text {overrides!r}", fix=f"give a list: [{overrides!r}]"
+        )
+    return overrides
 
 
 def dump_recipe(config: Any) -> str:

@@ -195,6 +195,16 @@ def test_where_there_is_no_recipe_nobody_is_sent_to_it() -> None:
     assert caught.value.fix.startswith("give --set steps=")
 
 
+def test_one_text_is_not_taken_for_several_overrides() -> None:
+    from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe
+
+    with pytest.raises(ConfigError, match="the overrides are the text 'steps=1'") as caught:
+        load_recipe(None, Outer, "steps=1")
+    assert caught.value.fix == "give a list: ['steps=1']"
+    with pytest.raises(ConfigError, match="the overrides are the text"):
+        load_eval_recipe(None, BenchmarkFiles, "data=d")
+
+
 def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> None:
     from desta.construction.config import ConstructConfig
     from desta.evaluation.benchmarks.attributes import AttributesData

@@ -249,7 +249,7 @@ def test_a_key_of_an_evaluation_under_two_names_is_an_error(tmp_path: Path) -> N
     path = tmp_path / "recipe.yaml"
     for keys in ({"data": {"audio": "a"}, "audio": "b"}, {"systems": ["model"], "baselines": []}):
         path.write_text(yaml.safe_dump(keys))
-        with pytest.raises(ConfigError, match="under two names"):
+        with pytest.raises(ConfigError, match="is given under two names"):
             load_eval_recipe(path, BenchmarkFiles)
 
 
