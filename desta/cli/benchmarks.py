@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from desta.cli.app import benchmarks_app
-from desta.cli.options import AsJson
+from desta.cli.options import AsJson, complete_benchmark
 from desta.cli.tables import print_rows
 from desta.errors import ConfigError
 
@@ -34,7 +34,12 @@ def benchmarks_list(as_json: AsJson = False) -> None:
 
 @benchmarks_app.command("show")
 def benchmarks_show(
-    name: Annotated[str, typer.Argument(help="Name from `desta benchmarks list`.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=complete_benchmark, help="Name from `desta benchmarks list`."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show what a benchmark needs, what it reports, and its licence."""

@@ -14,6 +14,7 @@ from desta.cli.options import (
     Overrides,
     Recipe,
     RecipeDevice,
+    complete_source,
     new_file,
     new_folder,
     with_engine_on,
@@ -51,7 +52,10 @@ def sources_list(as_json: AsJson = False) -> None:
 
 @sources_app.command("show")
 def sources_show(
-    name: Annotated[str, typer.Argument(help="Name from `desta sources list`.")],
+    name: Annotated[
+        str,
+        typer.Argument(autocompletion=complete_source, help="Name from `desta sources list`."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show what is known about a corpus, with an example of a seed description."""
@@ -70,7 +74,10 @@ def sources_show(
 
 @sources_app.command("fetch")
 def sources_fetch(
-    names: Annotated[list[str], typer.Argument(help="Names from `desta sources list`.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(autocompletion=complete_source, help="Names from `desta sources list`."),
+    ],
     out: Annotated[Path, typer.Option(callback=new_folder, help="Folder to unpack into.")] = Path(
         "demo/corpora"
     ),
@@ -96,7 +103,11 @@ def sources_fetch(
 @app.command()
 def describe(
     source: Annotated[
-        str, typer.Argument(help="Corpus from `desta sources list`, or `custom` or `lhotse`.")
+        str,
+        typer.Argument(
+            autocompletion=lambda: [*complete_source(), "custom", "lhotse"],
+            help="Corpus from `desta sources list`, or `custom` or `lhotse`.",
+        ),
     ],
     root: Annotated[Path, typer.Argument(help="Folder of the corpus.")],
     out: Annotated[

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desta.cli.app import app
-from desta.cli.options import AllowMissing, AsJson, DryRun, Overrides, RecipeDevice, new_folder
+from desta.cli.options import (
+    AllowMissing,
+    AsJson,
+    DryRun,
+    Overrides,
+    RecipeDevice,
+    complete_benchmark,
+    new_folder,
+)
 from desta.cli.tables import print_scores
 from desta.config import dump_recipe
 from desta.errors import ConfigError
@@ -19,7 +27,11 @@ if TYPE_CHECKING:
 @app.command("eval")
 def evaluate(
     benchmark: Annotated[
-        str, typer.Argument(help="Name of a benchmark; `desta benchmarks` lists them.")
+        str,
+        typer.Argument(
+            autocompletion=complete_benchmark,
+            help="Name of a benchmark; `desta benchmarks` lists them.",
+        ),
     ],
     recipe: Annotated[Path | None, typer.Option(help="YAML recipe.")] = None,
     data: Annotated[
@@ -41,7 +53,9 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            callback=new_folder, help="Folder for results; MODEL/eval/BENCHMARK by default."
+            callback=new_folder,
+            help="Folder for results; by default MODEL/eval/BENCHMARK, or ./eval/BENCHMARK where "
+            "MODEL is no folder.",
         ),
     ] = None,
     shard: Annotated[

@@ -41,6 +41,20 @@ def new_folder(value: Path | None) -> Path | None:
     return value
 
 
+def complete_benchmark() -> list[str]:
+    """Return the names of the benchmarks, for the shell to complete."""
+    from desta.evaluation.benchmarks.table import BENCHMARKS
+
+    return sorted(BENCHMARKS)
+
+
+def complete_source() -> list[str]:
+    """Return the names of the corpora, for the shell to complete."""
+    from desta.sources import SOURCES
+
+    return sorted(SOURCES)
+
+
 def renamed(old: str, new: str) -> Any:
     """Return an option under its old name: hidden, and with a warning that names the new one."""
 

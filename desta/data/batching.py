@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from desta.audio import SAMPLE_RATE
-from desta.data.layout import NO_LABEL, Tokens
+from desta.data.layout import Tokens
 from desta.data.trees import Tree
+from desta.model.config import NO_LABEL
 
 
 @dataclass(frozen=True)

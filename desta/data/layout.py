@@ -13,10 +13,8 @@ from desta.errors import DataError
 from desta.model.backbone.audio_placeholders import check_locator, placeholder_id
 from desta.model.backbone.chat import encode_chat, encode_text, end_id
 from desta.model.backbone.decoding import pad_id
+from desta.model.config import NO_LABEL
 from desta.records import END_AUDIO, NO_TRANSCRIPTION, START_AUDIO, AudioRef, Message
-
-NO_LABEL = -100
-"""Label of positions without loss (PyTorch's and the published code's)."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Item = TypeVar("Item", int, list[int])
+BatchItem = TypeVar("BatchItem", int, list[int])
 DrawEpoch = Callable[[np.random.Generator], NDArray[np.int64]]
 """Returns the rows of an epoch in random order, as many as the data have."""
 
@@ -23,7 +23,7 @@ class Position:
     batch: int = 0
 
 
-class Sampler(ABC, Generic[Item]):
+class Sampler(ABC, Generic[BatchItem]):
     """Sampler that shuffles items, sorts them by length in chunks, and fills batches to a budget.
 
     Every epoch is a permutation of all rows, or as many rows of another draw, which depends on seed
@@ -34,7 +34,7 @@ class Sampler(ABC, Generic[Item]):
     def __init__(
         self,
         num_rows: int,
-        length: Callable[[Item], int],
+        length: Callable[[BatchItem], int],
         *,
         token_budget: int,
         chunk_rows: int = 1024,
@@ -43,14 +43,14 @@ class Sampler(ABC, Generic[Item]):
         draw_epoch: DrawEpoch | None = None,
     ) -> None:
         self.num_rows = num_rows
-        self.length: Callable[[Item], int] = length
+        self.length: Callable[[BatchItem], int] = length
         self.token_budget = token_budget
         self.chunk_rows = chunk_rows
         self.packing = packing
         self.seed = seed
         self.draw_epoch = draw_epoch or (lambda generator: generator.permutation(num_rows))
 
-    def batches(self, start: Position) -> Iterator[tuple[list[Item], Position]]:
+    def batches(self, start: Position) -> Iterator[tuple[list[BatchItem], Position]]:
         """Yield the items of a batch and the position after it, endlessly."""
         assert self.num_rows, "an empty data set has no batches"
         epoch, first_chunk, first_batch = start.epoch, start.chunk, start.batch
@@ -65,7 +65,7 @@ class Sampler(ABC, Generic[Item]):
                 first_batch = 0
             epoch, first_chunk = epoch + 1, 0
 
-    def first_epoch(self) -> Iterator[list[Item]]:
+    def first_epoch(self) -> Iterator[list[BatchItem]]:
         """Yield the items of every batch of the first epoch."""
         num_left = self.num_rows
         for items, _ in self.batches(Position()):
@@ -83,19 +83,19 @@ class Sampler(ABC, Generic[Item]):
         """Return the number of items in a chunk."""
 
     @abstractmethod
-    def _measure(self, chunk: NDArray[Any]) -> list[tuple[int, Item]]:
+    def _measure(self, chunk: NDArray[Any]) -> list[tuple[int, BatchItem]]:
         """Return the items of a section of an epoch with their lengths."""
 
     @abstractmethod
-    def _num_rows(self, items: list[Item]) -> int:
+    def _num_rows(self, items: list[BatchItem]) -> int:
         """Return the number of rows of the data set in a batch."""
 
-    def _fill(self, measured: list[tuple[int, Item]]) -> list[list[Item]]:
+    def _fill(self, measured: list[tuple[int, BatchItem]]) -> list[list[BatchItem]]:
         """Split items, sorted by length, into batches within the budget.
 
         Padded items all have the length of the longest, which comes last; packed ones their own.
         """
-        batches: list[list[Item]] = []
+        batches: list[list[BatchItem]] = []
         taken = 0  # tokens of the last batch, if packed
         for length, item in sorted(measured):
             num_items = len(batches[-1]) if batches else 0

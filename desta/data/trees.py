@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from desta.data.layout import NO_LABEL, Span, Tokens
+from desta.data.layout import Span, Tokens
 from desta.model.backbone.decoding import shared_length
+from desta.model.config import NO_LABEL
 
 Window = NDArray[np.float32]
 """Samples of a window of audio, (T,), 16 kHz."""

@@ -96,7 +96,7 @@ class Result:
     replies: tuple[str, ...] = ()
     """The verdicts of a judge on the output, as it wrote them."""
     claimed: Mapping[str, bool] = field(default_factory=dict)
-    """Reading -> whether a published file itself calls the answer right; not stored."""
+    """Metric -> whether a published file itself calls the answer right; not stored."""
 
     @property
     def id(self) -> str:
@@ -188,7 +188,7 @@ class About:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Reading of a judge's reply."""
+    """Whether a judge's reply holds a verdict."""
 
     in_form: bool
     """By the official parser."""
@@ -302,7 +302,7 @@ class Benchmark:
     transcribe: bool = True
     """Whether the model is given its own transcriptions, where the recipe does not say."""
     official: tuple[str, ...] = ()
-    """Readings that are its authors' rules; all others are ours."""
+    """Metrics that are its authors' rules; all others are ours."""
     titles: Mapping[str, str] = field(default_factory=dict)
     """Metric -> its name in tables and reports, where that is not its id."""
     shares: bool = True

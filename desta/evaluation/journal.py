@@ -17,7 +17,7 @@ from desta.evaluation.base import Result
 from desta.lines import RetryFile
 from desta.renamed import system_id
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 RESULTS = "results.jsonl"
 
@@ -80,7 +80,7 @@ class Journal:
         self.skipped = {key for key, skipped in read if key and skipped}
         """(system, item id) of those that hold no answer."""
         if keys:
-            logger.info("%s holds %d of %d results already", path, len(keys), len(expected))
+            log.info("%s holds %d of %d results already", path, len(keys), len(expected))
 
     def append(self, results: Iterable[Result]) -> None:
         """Write results to the end, so that they outlast a loss of power."""

@@ -86,10 +86,15 @@ def _find(folders: Sequence[Path]) -> dict[int, Path]:
                     )
                 found[number] = path
                 counts.add(count)
-    if len(counts) != 1:
+    if not counts:
         raise DataError(
-            f"{folders[0]} holds journals of {len(counts)} divisions, and of exactly one they "
-            "can be merged",
+            f"{folders[0]} holds no journal of a shard",
+            fix="name the folders of `desta eval ... --shard K/N`",
+        )
+    if len(counts) > 1:
+        different = " and ".join(f"K/{count}" for count in sorted(counts))
+        raise DataError(
+            f"{folders[0]} holds journals of different --shard: {different}",
             fix="run all shards with the same N of --shard K/N, and delete other journals",
         )
     count = counts.pop()

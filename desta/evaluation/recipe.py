@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from desta.config import COMMAND_LINE, apply_override, build_config, read_tree, suggest
+from desta.config import (
+    COMMAND_LINE,
+    apply_override,
+    build_config,
+    check_overrides,
+    read_tree,
+    suggest,
+)
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import Benchmark, Item
 from desta.evaluation.hub import fetch
@@ -135,7 +142,7 @@ def load_eval_recipe(
     """
     where = COMMAND_LINE if path is None else str(path)
     tree = with_data_section({} if path is None else read_tree(path), where=where)
-    for override in overrides:
+    for override in check_overrides(overrides):
         key = override.partition("=")[0].partition(".")[0]
         if key in EVALUATION_DATA:
             log.warning('%s: "%s" is now called "data.%s"', where, key, key)

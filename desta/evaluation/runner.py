@@ -49,7 +49,7 @@ from desta.paths import check_folder, check_output
 from desta.progress import progress_bar
 from desta.renamed import with_data_section
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _FATAL = (CheckpointError, ConfigError, MissingExtraError, UnavailableError)
 """Errors that always end the run."""
@@ -171,7 +171,7 @@ def answer_all(
             ask(_only(skipped, batches), journal.append_again, 0)
             journal.replace_skipped()
         elif skipped:
-            logger.info("%d have no answer; --retry asks them again", len(skipped))
+            log.info("%d have no answer; --retry asks them again", len(skipped))
         done = journal.num_results
         ask(_only(set(expected[done:]), batches), journal.append, done)
 

@@ -131,7 +131,7 @@ def load(
         backbone_quantization=quantization or config.backbone_quantization,
     )
     state = read_weights(directory)
-    check_sum(directory, fields)
+    check_weights(directory, fields)
     check_finite(state, where=str(directory / WEIGHTS))
     shapes = {key: tuple(t.shape) for key, t in state.items()}
     parts = Parts.find(config, directory)
@@ -303,7 +303,7 @@ def check_finite(state: dict[str, Tensor], *, where: str) -> None:
         )
 
 
-def check_sum(directory: Path, fields: dict[str, Any]) -> None:
+def check_weights(directory: Path, fields: dict[str, Any]) -> None:
     """Raise CheckpointError if the weights changed after `config.json` was written."""
     expected = fields.get(SHA256)
     if expected is not None and sha256(directory / WEIGHTS) != expected:

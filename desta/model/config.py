@@ -13,6 +13,8 @@ Window = Literal["30s", "tight"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["int8", "nf4"]
 
+NO_LABEL = -100
+"""Label of positions without loss (PyTorch's and the published code's)."""
 AUTO = "auto"
 """Device name that means the best device of the machine that can run the model."""
 

@@ -16,12 +16,11 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 from desta.model.backbone import lm_head, lora
 from desta.model.backbone.prefix import longest_shareable, read_prefix
 from desta.model.backbone.trees import tree_mask
-from desta.model.config import ModelConfig
+from desta.model.config import NO_LABEL, ModelConfig
 from desta.model.connector.connector import QFormerConnector
 from desta.model.encoder.load import Encoder, build_encoder
 from desta.model.encoder.whisper import Encoded
 
-NO_LABEL = -100
 _SAMPLED_IDS = 1 << 16  # embeddings that are sampled, of tables that can take gigabytes
 
 

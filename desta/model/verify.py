@@ -73,7 +73,7 @@ def verify(name: str | Path) -> CheckpointReport:
     state = checkpoint.read_weights(directory)
     where = str(directory / WEIGHTS)
     checked, not_checked = ["names of the tensors", "all values finite"], []
-    checkpoint.check_sum(directory, fields)
+    checkpoint.check_weights(directory, fields)
     if checkpoint.SHA256 in fields:
         checked.append("SHA-256")
     else:

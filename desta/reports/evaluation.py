@@ -362,8 +362,18 @@ def _provenance(evaluation: Evaluation) -> list[list[str]]:
     ]
     return [
         [name, str(value)]
-        for name, value in [*facts, *flatten(plan), *flatten(evaluation.environment)]
+        for name, value in [*facts, *flatten(_with_titles(plan)), *flatten(evaluation.environment)]
     ]
+
+
+def _with_titles(plan: Row) -> dict[str, Any]:
+    """Return a plan, or the recipe in it, with systems by their titles."""
+    titled = dict(plan)
+    if isinstance(config := plan.get("config"), Mapping):
+        titled["config"] = _with_titles(config)
+    if isinstance(systems := plan.get("systems"), list):
+        titled["systems"] = [title_of(system) for system in systems]
+    return titled
 
 
 def _title(evaluation: Evaluation) -> str:

@@ -133,12 +133,19 @@ def percent(share: float) -> str:
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield rows of a table from nested values, each under the names that lead to it.
 
-    >>> list(flatten({"torch": "2.13", "gpu": {"name": None}}))
-    [('torch', '2.13'), ('gpu name', 'unknown')]
+    >>> list(flatten({"torch": "2.13", "gpu": {"name": None}, "seeds": [1, 2]}))
+    [('torch', '2.13'), ('gpu name', 'unknown'), ('seeds', '1, 2')]
+    >>> list(flatten({"clips": [{"path": "a"}, {"path": "b"}]}))
+    [('clips 1 path', 'a'), ('clips 2 path', 'b')]
     """
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{name} ")
+        elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
+            numbered = {str(number): part for number, part in enumerate(value, 1)}
+            yield from flatten(numbered, f"{prefix}{name} ")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", ", ".join(map(str, value)) or "none"
         else:
             yield f"{prefix}{name}", "unknown" if value is None else str(value)
 

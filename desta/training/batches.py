@@ -27,7 +27,7 @@ from desta.training.config import DataConfig
 SILENCE = np.zeros(SAMPLE_RATE // 10, dtype=np.float32)
 """Silence to encode, without effect, where a batch has no clip."""
 
-Group = Sequence[AudioTextPair | SkippedPair]
+PairGroup = Sequence[AudioTextPair | SkippedPair]
 """Pairs about one clip that are read as one sequence; mostly a single pair."""
 
 
@@ -88,7 +88,7 @@ class Collator:
         self.longest_shareable = loaded.model.longest_shareable if config.share_prefix else 0
 
     def __call__(
-        self, groups: Sequence[Group], draws: Sequence[Draw | None] | None = None
+        self, groups: Sequence[PairGroup], draws: Sequence[Draw | None] | None = None
     ) -> MicroBatch:
         """Read the audio of the pairs and join them into one batch.
 
@@ -121,7 +121,7 @@ class Collator:
         """Join groups that come with their draws."""
         return self([group for group, _ in visits], [draw for _, draw in visits])
 
-    def _change(self, group: Group, draw: Draw | None) -> Change | None:
+    def _change(self, group: PairGroup, draw: Draw | None) -> Change | None:
         """Return the augmentation of the clips of a group; None for none.
 
         All clips of a pair are changed alike, so that they can still be compared. A kind that one
@@ -182,7 +182,7 @@ class Collator:
         return Tokens(ids=[self.layout.pad_id] * 2, spans=[], num_context=2)
 
 
-Visit = tuple[Group, Draw]
+Visit = tuple[PairGroup, Draw]
 """A group of pairs and its augmentation, drawn from the place in the stream alone."""
 
 

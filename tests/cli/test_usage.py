@@ -94,8 +94,16 @@ def test_help_shows_neither_types_of_flags_nor_braces(verb: str) -> None:
         assert noise not in text.replace('{"audios"', "")
 
 
-def test_a_shell_completes_verbs_and_options() -> None:
-    for line, expected in (("desta tr", "train"), ("desta chat --quant", "--quantize")):
+def test_a_shell_completes_verbs_options_and_names() -> None:
+    for line, expected in (
+        ("desta tr", "train"),
+        ("desta chat --quant", "--quantize"),
+        ("desta eval saku", "sakura"),
+        ("desta benchmarks show voiceb", "voicebench"),
+        ("desta describe cust", "custom"),
+        ("desta sources show dailyt", "dailytalk"),
+        ("desta sources fetch dailyt", "dailytalk"),
+    ):
         words = {"_DESTA_COMPLETE": "complete_bash", "COMP_WORDS": line}
         asked = os.environ | words | {"COMP_CWORD": str(line.count(" "))}
         assert run_desta(env=asked).stdout.split() == [expected]

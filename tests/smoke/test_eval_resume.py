@@ -265,10 +265,16 @@ def test_shards_with_the_names_of_before_and_of_now_are_one_run(
 
 
 def test_shards_that_are_not_one_evaluation_are_not_merged(config: Recipe, tmp_path: Path) -> None:
-    out, other = tmp_path / "out", tmp_path / "other"
+    out, other, third = (tmp_path / name for name in ("out", "other", "third"))
     evaluate(config, PitchAnswerer(), out, Shard(number=0, count=2))
     with pytest.raises(DataError, match=r"results-1-of-2\.jsonl is missing"):
         merge([out])
+    evaluate(config, PitchAnswerer(), third, Shard(number=1, count=3))
+    with pytest.raises(DataError, match=r"different --shard: K/2 and K/3"):
+        merge([out, third])
+    (third / "results-1-of-3.jsonl").unlink()
+    with pytest.raises(DataError, match="holds no journal of a shard"):
+        merge([third])
     evaluate(replace(config, batch_size=5), PitchAnswerer(), other, Shard(number=1, count=2))
     with pytest.raises(DataError, match="different evaluations: batch_size, config"):
         merge([out, other])

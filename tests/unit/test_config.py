@@ -102,7 +102,7 @@ def test_a_key_may_stand_beside_one_that_is_merged(tmp_path: Path) -> None:
     [
         ("step: 3", (), 'unknown key "step"', 'did you mean "steps"?'),
         ("steps: 3\ninner: {rat: 1}", (), 'unknown key "inner.rat"', 'did you mean "rate"?'),
-        ("kind: a", (), 'missing key "steps"', "add"),
+        ("kind: a", (), 'missing key "steps"', 'add "steps: ..." to the recipe'),
         ("steps: many", (), "\"steps\" = 'many' is not a whole number", "give"),
         ("steps: true", (), '"steps" = True is not a whole number', "give"),
         ("steps: 3\nkind: c", (), "is not one of a, b", "give"),
@@ -193,6 +193,16 @@ def test_where_there_is_no_recipe_nobody_is_sent_to_it() -> None:
     with pytest.raises(ConfigError, match='the command line: missing key "steps"') as caught:
         load_recipe(None, Outer)
     assert caught.value.fix.startswith("give --set steps=")
+
+
+def test_one_text_is_not_taken_for_several_overrides() -> None:
+    from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe
+
+    with pytest.raises(ConfigError, match="the overrides are the text 'steps=1'") as caught:
+        load_recipe(None, Outer, "steps=1")
+    assert caught.value.fix == "give a list: ['steps=1']"
+    with pytest.raises(ConfigError, match="the overrides are the text"):
+        load_eval_recipe(None, BenchmarkFiles, "data=d")
 
 
 def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> None:

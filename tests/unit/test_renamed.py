@@ -207,6 +207,7 @@ def test_scores_of_before_are_read_by_the_names_of_now() -> None:
     left = {"reason": "why", "count": 1, "example": "1"}
     before = {
         "official": ["word error rate", "judge"],
+        "verdict": {"sentence": "s", "reading": old, "against": [{"system": "no audio"}]},
         "systems": [
             {
                 "system": "no audio",
@@ -220,6 +221,7 @@ def test_scores_of_before_are_read_by_the_names_of_now() -> None:
     }
     now = {
         "official": ["wer", "judge"],
+        "verdict": {"sentence": "s", "metric": new, "against": [{"system": "no_audio"}]},
         "systems": [
             {
                 "system": "no_audio",
@@ -254,7 +256,7 @@ def test_a_key_of_an_evaluation_under_two_names_is_an_error(tmp_path: Path) -> N
     path = tmp_path / "recipe.yaml"
     for keys in ({"data": {"audio": "a"}, "audio": "b"}, {"systems": ["model"], "baselines": []}):
         path.write_text(yaml.safe_dump(keys))
-        with pytest.raises(ConfigError, match="under two names"):
+        with pytest.raises(ConfigError, match="is given under two names"):
             load_eval_recipe(path, BenchmarkFiles)
 
 

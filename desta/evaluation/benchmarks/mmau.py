@@ -52,7 +52,7 @@ SYSTEM = (
 )
 """As DeSTA2.5-Audio was asked; the benchmark itself prescribes no prompt."""
 STRIPPED = "model_prediction"
-"""Reading without `PREFIX`, and the key of results files that hold it."""
+"""Metric without `PREFIX`, and the key of results files that hold it."""
 ANSWER_WITHHELD = "the authors keep the right answer to themselves"
 _WORD = re.compile(r"\w+")
 _REVISIONS = {

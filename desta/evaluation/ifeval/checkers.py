@@ -24,8 +24,8 @@ from desta.evaluation.ifeval.arguments import Arguments
 from desta.evaluation.ifeval.text import count_words, detect_language, split_sentences, split_tokens
 
 Variant = Literal["official", "speech_ifeval"]
-Check = Callable[[str], bool]
-Checker = Callable[[Arguments], Check]
+Predicate = Callable[[str], bool]
+Checker = Callable[[Arguments], Predicate]
 
 _STAR_OR_DASH = (r"^\s*\*[^\*].*$", r"^\s*-.*$")
 _DOT_OR_DIGIT = (r"^\s*•.*$", r"^\s*\d.*$")
@@ -34,54 +34,54 @@ _ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _ENDINGS = ("Any other questions?", "Is there anything else I can help with?")
 
 
-def _existence(arguments: Arguments) -> Check:
+def _existence(arguments: Arguments) -> Predicate:
     patterns = [arguments.pattern(k, re.IGNORECASE) for k in arguments.texts("keywords")]
     return lambda answer: all(pattern.search(answer) for pattern in patterns)
 
 
-def _forbidden_words(arguments: Arguments) -> Check:
+def _forbidden_words(arguments: Arguments) -> Predicate:
     words = arguments.texts("forbidden_words")
     patterns = [arguments.pattern(rf"\b{word}\b", re.IGNORECASE) for word in words]
     return lambda answer: not any(pattern.search(answer) for pattern in patterns)
 
 
-def _frequency(arguments: Arguments) -> Check:
+def _frequency(arguments: Arguments) -> Predicate:
     pattern = arguments.pattern(arguments.text("keyword").strip(), re.IGNORECASE)
     limit = arguments.number("frequency", 1, 3)
     holds = arguments.relation("relation")
     return lambda answer: holds(len(pattern.findall(answer)), limit)
 
 
-def _letter_frequency(arguments: Arguments) -> Check:
+def _letter_frequency(arguments: Arguments) -> Predicate:
     letter = arguments.letter("letter")
     limit = arguments.number("let_frequency", 1, 10)
     holds = arguments.relation("let_relation")
     return lambda answer: holds(Counter(answer.lower())[letter], limit)
 
 
-def _response_language(arguments: Arguments) -> Check:
+def _response_language(arguments: Arguments) -> Predicate:
     language = arguments.text("language")
     return lambda answer: detect_language(answer) in (language, None)
 
 
-def _number_sentences(arguments: Arguments) -> Check:
+def _number_sentences(arguments: Arguments) -> Predicate:
     limit = arguments.number("num_sentences", 1, 20)
     holds = arguments.relation("relation")
     return lambda answer: holds(len(split_sentences(answer)), limit)
 
 
-def _number_words(arguments: Arguments) -> Check:
+def _number_words(arguments: Arguments) -> Predicate:
     limit = arguments.number("num_words", 100, 500)
     holds = arguments.relation("relation")
     return lambda answer: holds(count_words(answer), limit)
 
 
-def _number_paragraphs(arguments: Arguments) -> Check:
+def _number_paragraphs(arguments: Arguments) -> Predicate:
     number = arguments.number("num_paragraphs", 1, 5)
     return lambda answer: _count_parts(re.split(r"\s?\*\*\*\s?", answer)) == number
 
 
-def _number_paragraphs_or_lines(arguments: Arguments) -> Check:
+def _number_paragraphs_or_lines(arguments: Arguments) -> Predicate:
     number = arguments.number("num_paragraphs", 1, 5)
     return lambda answer: _count_parts(re.split(r"\s*\*\*\*\s*|\n+", answer.strip())) == number
 
@@ -93,7 +93,7 @@ def _count_parts(parts: list[str]) -> int | None:
     return len(parts) - (not parts[0].strip()) - (not parts[-1].strip())
 
 
-def _nth_paragraph_first_word(arguments: Arguments) -> Check:
+def _nth_paragraph_first_word(arguments: Arguments) -> Predicate:
     number = arguments.number("num_paragraphs", 1, 5)
     position = int(arguments.number("nth_paragraph", 1, int(number) + 1, least=1, most=number))
     word = arguments.text("first_word").lower()
@@ -110,12 +110,12 @@ def _nth_paragraph_first_word(arguments: Arguments) -> Check:
     return check
 
 
-def _number_placeholders(arguments: Arguments) -> Check:
+def _number_placeholders(arguments: Arguments) -> Predicate:
     limit = arguments.number("num_placeholders", 1, 4)
     return lambda answer: len(re.findall(r"\[.*?\]", answer)) >= limit
 
 
-def _postscript(arguments: Arguments) -> Check:
+def _postscript(arguments: Arguments) -> Predicate:
     marker = arguments.text("postscript_marker", "P.S.", "P.P.S").strip()
     known = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}
     pattern = arguments.pattern(known.get(marker, marker.lower()))
@@ -125,7 +125,7 @@ def _postscript(arguments: Arguments) -> Check:
 def _bullet_lists(marks: tuple[str, ...], *, unescape: bool) -> Checker:
     patterns = [re.compile(mark, re.MULTILINE) for mark in marks]
 
-    def checker(arguments: Arguments) -> Check:
+    def checker(arguments: Arguments) -> Predicate:
         number = arguments.number("num_bullets", 1, 5)
 
         def check(answer: str) -> bool:
@@ -137,11 +137,11 @@ def _bullet_lists(marks: tuple[str, ...], *, unescape: bool) -> Checker:
     return checker
 
 
-def _constrained_response(arguments: Arguments) -> Check:
+def _constrained_response(arguments: Arguments) -> Predicate:
     return lambda answer: any(option in answer for option in _ANSWERS)
 
 
-def _highlighted_sections(arguments: Arguments) -> Check:
+def _highlighted_sections(arguments: Arguments) -> Predicate:
     limit = arguments.number("num_highlights", 1, 4)
 
     def check(answer: str) -> bool:
@@ -152,14 +152,14 @@ def _highlighted_sections(arguments: Arguments) -> Check:
     return check
 
 
-def _multiple_sections(arguments: Arguments) -> Check:
+def _multiple_sections(arguments: Arguments) -> Predicate:
     splitter = arguments.text("section_spliter", "Section", "SECTION").strip()
     limit = arguments.number("num_sections", 1, 5)
     pattern = arguments.pattern(rf"\s?{splitter}\s?\d+\s?")
     return lambda answer: len(pattern.split(answer)) - 1 >= limit
 
 
-def _json_format(arguments: Arguments) -> Check:
+def _json_format(arguments: Arguments) -> Predicate:
     def check(answer: str) -> bool:
         text = answer.strip()
         for fence in _FENCES:
@@ -173,7 +173,7 @@ def _json_format(arguments: Arguments) -> Check:
     return check
 
 
-def _title(arguments: Arguments) -> Check:
+def _title(arguments: Arguments) -> Predicate:
     def check(answer: str) -> bool:
         titles = re.findall(r"<<[^\n]+>>", answer)
         return any(title.lstrip("<").rstrip(">").strip() for title in titles)
@@ -181,7 +181,7 @@ def _title(arguments: Arguments) -> Check:
     return check
 
 
-def _two_responses(arguments: Arguments) -> Check:
+def _two_responses(arguments: Arguments) -> Predicate:
     def check(answer: str) -> bool:
         parts = [part.strip() for part in answer.split("******")]
         if not all(parts[1:-1]):
@@ -193,7 +193,7 @@ def _two_responses(arguments: Arguments) -> Check:
 
 
 def _repeat_prompt(quotes: str) -> Checker:
-    def checker(arguments: Arguments) -> Check:
+    def checker(arguments: Arguments) -> Predicate:
         request = arguments.text("prompt_to_repeat").strip().lower()
 
         def check(answer: str) -> bool:
@@ -205,38 +205,38 @@ def _repeat_prompt(quotes: str) -> Checker:
     return checker
 
 
-def _end_checker(arguments: Arguments) -> Check:
+def _end_checker(arguments: Arguments) -> Predicate:
     ending = arguments.text("end_phrase", *_ENDINGS).strip().lower()
     return lambda answer: answer.strip().strip('"').lower().endswith(ending)
 
 
-def _capital_word_frequency(arguments: Arguments) -> Check:
+def _capital_word_frequency(arguments: Arguments) -> Predicate:
     limit = arguments.number("capital_frequency", 1, 20, least=-math.inf)
     holds = arguments.relation("capital_relation")
     return lambda answer: holds(sum(token.isupper() for token in split_tokens(answer)), limit)
 
 
-def _english_capital(arguments: Arguments) -> Check:
+def _english_capital(arguments: Arguments) -> Predicate:
     return lambda answer: answer.isupper() and detect_language(answer) in ("en", None)
 
 
-def _english_lowercase(arguments: Arguments) -> Check:
+def _english_lowercase(arguments: Arguments) -> Predicate:
     return lambda answer: answer.islower() and detect_language(answer) in ("en", None)
 
 
-def _capital(arguments: Arguments) -> Check:
+def _capital(arguments: Arguments) -> Predicate:
     return str.isupper
 
 
-def _lowercase(arguments: Arguments) -> Check:
+def _lowercase(arguments: Arguments) -> Predicate:
     return str.islower
 
 
-def _no_comma(arguments: Arguments) -> Check:
+def _no_comma(arguments: Arguments) -> Predicate:
     return lambda answer: "," not in answer
 
 
-def _quotation(arguments: Arguments) -> Check:
+def _quotation(arguments: Arguments) -> Predicate:
     def check(answer: str) -> bool:
         text = answer.strip()
         return len(text) > 1 and text[0] == text[-1] == '"'

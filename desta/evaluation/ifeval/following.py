@@ -11,7 +11,7 @@ from typing import Any
 from desta.config import suggest
 from desta.errors import DataError
 from desta.evaluation.ifeval.arguments import Arguments
-from desta.evaluation.ifeval.checkers import CHECKERS, Check, Variant
+from desta.evaluation.ifeval.checkers import CHECKERS, Predicate, Variant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def read_instructions(record: Mapping[str, Any]) -> tuple[Instruction, ...]:
     )
 
 
-def build(instruction: Instruction, variant: Variant, *, seed: str) -> tuple[Check, list[str]]:
+def build(instruction: Instruction, variant: Variant, *, seed: str) -> tuple[Predicate, list[str]]:
     """Return the check of an instruction, and the arguments that had to be drawn for it.
 
     The draw hangs on the instruction and on `seed`, for example the id of the question.
@@ -97,7 +97,7 @@ def follow(
     )
 
 
-def _holds(check: Check, answer: str) -> bool:
+def _holds(check: Predicate, answer: str) -> bool:
     return bool(answer.strip()) and check(answer)
 
 

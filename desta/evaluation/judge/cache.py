@@ -18,7 +18,7 @@ from desta.files import UNWRITABLE
 from desta.generators.reasoning import separate
 from desta.paths import check_output
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _NONE: Mapping[str, str] = {}
 
@@ -51,7 +51,7 @@ class Replies:
             except (ValueError, KeyError, TypeError):
                 damaged += 1
         if damaged:
-            logger.warning("%s: %d damaged lines; they are asked again", path, damaged)
+            log.warning("%s: %d damaged lines; they are asked again", path, damaged)
 
     def get(self, key: str) -> str | None:
         """Return a reply, or None if it is not there."""

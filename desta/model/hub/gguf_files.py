@@ -33,7 +33,7 @@ from desta.model.hub.weights import fill
 
 @dataclass(frozen=True, kw_only=True)
 class _Family:
-    """What differs between the architectures of GGUF."""
+    """Architecture of GGUF."""
 
     config: type[PretrainedConfig]
     model: type[PreTrainedModel]
@@ -163,7 +163,7 @@ def model_from_gguf(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
 
 
 def _same_but_rounded(one: Tensor, other: Tensor) -> bool:
-    """Say whether two matrices are the same one, quantized in two ways."""
+    """Return whether two matrices are the same one, quantized in two ways."""
     return one.shape == other.shape and bool((one - other).norm() < _MAX_ROUNDING * other.norm())
 
 

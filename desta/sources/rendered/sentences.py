@@ -23,11 +23,6 @@ class Sentence:
     """Text to pronounce; equal to `text` where spelling tells the sound."""
 
 
-def sentence_languages() -> tuple[str, ...]:
-    """Return the codes of the languages that have sentences."""
-    return tuple(sorted(path.stem for path in _ASSETS.glob("*.txt")))
-
-
 @cache
 def read_sentences(language: str) -> tuple[Sentence, ...]:
     """Return the sentences of a language, by its code."""

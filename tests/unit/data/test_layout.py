@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desta.data.batching import NO_LABEL, collate
+from desta.data.batching import collate
 from desta.data.layout import Layout, Tokens, expand, wrap_locators
 from desta.errors import DataError
 from desta.model.backbone.chat import encode_chat, encode_text
 from desta.model.checkpoint import Loaded
+from desta.model.config import NO_LABEL
 from desta.records import LOCATOR, AudioRef, Message
 
 PLACEHOLDER = 999

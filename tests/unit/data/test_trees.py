@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from desta.data.batching import collate, collate_packed, num_shared
-from desta.data.layout import NO_LABEL, Span, Tokens
+from desta.data.layout import Span, Tokens
 from desta.data.trees import Tree, join, joint_length
 from desta.model.backbone.trees import tree_mask
+from desta.model.config import NO_LABEL
 
 AUDIO = 99
 WINDOW = np.ones(8, dtype=np.float32)

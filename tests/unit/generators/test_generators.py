@@ -87,7 +87,11 @@ def test_kind_says_which_keys_there_are(tree: dict[str, Any], engine: EngineConf
         ({"device": "cpu"}, 'missing key "engine.kind"', "local, vllm, openai, scripted"),
         ("vllm", "\"engine\" is 'vllm', not keys", "indent"),
         ({"kind": "vllm", "device": "cpu"}, 'unknown key "engine.device"', "choose"),
-        ({"kind": "openai"}, 'missing key "engine.base_url"', "add"),
+        (
+            {"kind": "openai"},
+            'missing key "engine.base_url"',
+            'add "base_url: ..." below "engine" in',
+        ),
         ({"kind": "openai", "base_url": "h"}, "is no URL", "http://localhost:8000/v1"),
         ({"kind": "vllm", "gpu_memory": 90}, "outside", "0.9"),
         ({"kind": "vllm", "num_gpus": 0}, "num_gpus = 0", "1 or more"),

@@ -53,6 +53,17 @@ def evaluation(results: list[Result], **scores: Any) -> Evaluation:
     )
 
 
+def test_the_plan_lists_systems_by_their_titles(tmp_path: Path) -> None:
+    systems = ["model", "always_first"]
+    plan = {"systems": systems, "config": {"systems": systems, "data": {"subsets": []}}}
+    made = replace(evaluation([result(0, "a")]), plan=plan)
+    _, markdown = write_evaluation_report(made, tmp_path / "r.html")
+    text = markdown.read_text(encoding="utf-8")
+    for row in ("systems", "config systems"):
+        assert f"| {row} | model, always first |" in text
+    assert "| config data subsets | none |" in text
+
+
 def items_of(html: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="items-data">(.*?)</script>', html, re.S)
     assert found

@@ -29,8 +29,8 @@ from desta.model.backbone import lm_head, lora
 from desta.model.backbone.cpu.layers import fuse_layers
 from desta.model.backbone.layers import recompute
 from desta.model.checkpoint import Loaded
-from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
-from desta.model.desta import NO_LABEL, DestaModel
+from desta.model.config import NO_LABEL, ConnectorConfig, LoraConfig, ModelConfig
+from desta.model.desta import DestaModel
 from desta.training.selfcheck import can_branch, selfcheck
 
 SMALL = {

@@ -64,8 +64,8 @@ def _judge_values(result: Result) -> dict[str, str]:
 def _read_verdict(kind: str, reply: str) -> Verdict:
     if kind == "wer":  # the reply is the transcription
         return Verdict(in_form=bool(reply), read=bool(reply))
-    judgement = score.read_judgement(reply)
-    return Verdict(in_form=judgement.in_form, read=judgement.verdict is not None)
+    decision = score.read_decision(reply)
+    return Verdict(in_form=decision.in_form, read=decision.verdict is not None)
 
 
 BENCHMARK = Benchmark(

@@ -86,8 +86,8 @@ _LENIENT = re.compile(r"\bresult\W*(yes|no)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """Judgement in a judge's reply."""
+class Decision:
+    """YES or NO of a judge's reply."""
 
     verdict: bool | None
     """None where it says neither yes nor no."""
@@ -95,18 +95,18 @@ class Judgement:
     """Whether the official parser reads it; at others it stops."""
 
 
-def read_judgement(reply: str) -> Judgement:
+def read_decision(reply: str) -> Decision:
     """Read the YES or NO of a reply, as the official parser does where that can.
 
-    >>> read_judgement("Step by step indeed. Result: YES")
-    Judgement(verdict=True, in_form=True)
-    >>> read_judgement("**Result:** no.")
-    Judgement(verdict=False, in_form=False)
+    >>> read_decision("Step by step indeed. Result: YES")
+    Decision(verdict=True, in_form=True)
+    >>> read_decision("**Result:** no.")
+    Decision(verdict=False, in_form=False)
     """
     if match := _OFFICIAL.search(reply):
-        return Judgement(verdict=match[0].lower() == "yes", in_form=True)
+        return Decision(verdict=match[0].lower() == "yes", in_form=True)
     found = _LENIENT.findall(reply)
-    return Judgement(verdict=found[-1].lower() == "yes" if found else None, in_form=False)
+    return Decision(verdict=found[-1].lower() == "yes" if found else None, in_form=False)
 
 
 def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
@@ -128,7 +128,7 @@ def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
     elif metric == "wer":
         _label_of(item)
     elif metric != "open":
-        verdict = read_judgement(replies[-1]).verdict
+        verdict = read_decision(replies[-1]).verdict
         note = UNREADABLE if verdict is None else None
     if metric == "cot":
         followed, verdict = verdict, None

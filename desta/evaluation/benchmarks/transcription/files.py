@@ -57,7 +57,7 @@ _FILE_NAMES: Mapping[Side, re.Pattern[str]] = {
     ),
 }
 """Meaning of a file's name, or its folder's."""
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def _warn_of_unknown(languages: Sequence[str | None]) -> None:
         hint = (
             f'did you mean "{near[0]}"?' if near else "give a code such as hi, or an English name"
         )
-        logger.warning(
+        log.warning(
             "language %r is not known, its texts have no rules of their own; %s", name, hint
         )
 
@@ -233,7 +233,7 @@ def _has_ids(entries: Sequence[Entry]) -> bool:
 
 
 def _cut(entries: Sequence[Entry], length: int) -> Sequence[Entry]:
-    """Take off empty lines at the end, beyond a number of lines."""
+    """Remove empty lines at the end, beyond a number of lines."""
     count = len(entries)
     while count > length and not (entries[count - 1].reference or entries[count - 1].hypothesis):
         count -= 1
@@ -254,7 +254,7 @@ def _joined(said: Entry, understood: Entry | None) -> Entry:
 
 def _entries(table: Table, path: Path, sides: Mapping[Side, str | None]) -> list[Entry]:
     """Return what rows say, by the names of their columns."""
-    logger.info("%s: %s", path, ", ".join(f"{side} in {name!r}" for side, name in sides.items()))
+    log.info("%s: %s", path, ", ".join(f"{side} in {name!r}" for side, name in sides.items()))
     language = find_column(table, LANGUAGE_COLUMNS)
     entries = []
     for number, (row, place) in enumerate(zip(table, _places(table), strict=True), start=1):

@@ -43,7 +43,7 @@ MISLEADS = (
 )
 NO_WORDS = "the reference has no words after normalisation"
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def load(files: BenchmarkFiles) -> list[Item]:
@@ -123,7 +123,7 @@ def aggregate(results: Sequence[Result]) -> Report:
     totals = {metric: find(cells, metric).estimate for metric in metrics}
     notes = count_notes(results)
     if misled := sum(note["count"] for note in notes if MISLEADS in note["reason"]):
-        logger.warning("%d of %d texts: %s", misled, len(results), MISLEADS)
+        log.warning("%d of %d texts: %s", misled, len(results), MISLEADS)
     return Report(
         headline={metric: rate for metric, rate in totals.items() if rate},
         cells=cells,

@@ -18,7 +18,7 @@ _TIMES = re.compile(
     r"|[\d:]+[.,]\d+\s+-->\s+[\d:]+[.,]\d+.*"  # subtitles
 )
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def split_ids(
         return list(text.marked)
     words = [id for id, _ in text.heads]
     if are_ids(words, ids) or seem_ids(words, others.lines if others else ids):
-        logger.info("%s: lines begin with ids, for example %s", text.path, words[0])
+        log.info("%s: lines begin with ids, for example %s", text.path, words[0])
         return list(text.heads)
     return [(None, line) for line in text.lines]
 

@@ -117,7 +117,7 @@ def contains(reference: str, response: str) -> bool:
 
 
 def without_turn(text: str) -> str:
-    """Take off the mark of a turn that an answer begins with."""
+    """Return an answer without the mark of a turn that it begins with."""
     return text[3:].strip() if text.startswith(_TURNS) else text
 
 

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from desta.audio import load_audio
-from desta.data.batching import NO_LABEL, collate
+from desta.data.batching import collate
 from desta.data.layout import Layout
 from desta.errors import CheckpointError
 from desta.inference.engine import Engine
@@ -28,6 +28,7 @@ from desta.model.backbone.decoding import generate, prefill
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
+from desta.model.config import NO_LABEL
 from desta.model.desta import DestaModel
 from support.backbones import FAMILIES, GREEDY, SIZES, config, conversation
 

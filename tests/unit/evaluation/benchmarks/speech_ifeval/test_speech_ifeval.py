@@ -22,11 +22,11 @@ from desta.evaluation.benchmarks.speech_ifeval.score import (
     NOT_JUDGED,
     NUM_ITEMS,
     UNREADABLE,
-    Judgement,
+    Decision,
     aggregate,
     forgetting_rate,
     forgetting_rows,
-    read_judgement,
+    read_decision,
     score,
 )
 from desta.evaluation.benchmarks.table import BENCHMARKS
@@ -257,7 +257,7 @@ def test_forgetting_rates_are_printed_below_their_systems() -> None:
     ],
 )
 def test_judge_reply(reply: str, verdict: bool | None, in_form: bool) -> None:
-    assert read_judgement(reply) == Judgement(verdict=verdict, in_form=in_form)
+    assert read_decision(reply) == Decision(verdict=verdict, in_form=in_form)
 
 
 def test_word_error_rate_is_over_all_words() -> None:
