@@ -207,7 +207,6 @@ def test_scores_of_before_are_read_by_the_names_of_now() -> None:
     left = {"reason": "why", "count": 1, "example": "1"}
     before = {
         "official": ["word error rate", "judge"],
-        "verdict": {"sentence": "s", "reading": old, "against": [{"system": "no audio"}]},
         "systems": [
             {
                 "system": "no audio",
@@ -221,7 +220,6 @@ def test_scores_of_before_are_read_by_the_names_of_now() -> None:
     }
     now = {
         "official": ["wer", "judge"],
-        "verdict": {"sentence": "s", "metric": new, "against": [{"system": "no_audio"}]},
         "systems": [
             {
                 "system": "no_audio",
