@@ -268,6 +268,7 @@ def build_config(kind: type[T], tree: Any, *, where: str, path: str = "") -> T:
             raise ConfigError(
                 f'{where}: unknown key "{_join(path, key)}"', fix=suggest(str(key), list(fields))
             )
+    place = f'below "{path}:"' if path else "to the recipe"
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in tree:
@@ -275,7 +276,7 @@ def build_config(kind: type[T], tree: Any, *, where: str, path: str = "") -> T:
                 f'{where}: missing key "{_join(path, name)}"',
                 fix=f"give --set {_join(path, name)}=..., or a recipe that holds it"
                 if where == COMMAND_LINE
-                else f'add "{name}: ..." to the recipe, or give --set {_join(path, name)}=...',
+                else f'add "{name}: ..." {place}, or give --set {_join(path, name)}=...',
             )
     values = {
         key: _convert(hints[key], value, where=where, path=_join(path, key))
