@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TypedDict, TypeVar, cast
+from typing import Literal, TypedDict, TypeVar, cast, overload
 
 from desta.config import load_recipe
 from desta.construction.config import ConstructConfig
@@ -75,8 +75,8 @@ class SystemScores(TypedDict):
     num_items: int
     num_skipped: int
     """Items without an answer."""
-    withheld: bool
-    """Whether there are no figures because items have no answer."""
+    withheld: str | None
+    """Sentence that says why there are no figures; None where there are."""
     headline: dict[str, FigureRow]
     """Name -> figure."""
 
@@ -90,6 +90,26 @@ class Scores(TypedDict):
     shares: bool
     """Whether figures are shares, in [0, 1]; else they are in units of their own."""
     systems: list[SystemScores]
+
+
+class TextRow(TypedDict):
+    """Answers to a prompt without a clip."""
+
+    prompt: str
+    model: str
+    backbone: str
+    """Of the bare backbone."""
+    equal: bool
+    """Token for token."""
+
+
+class TextScores(TypedDict):
+    """Scores of the benchmark `text`, as its `scores.json` holds them."""
+
+    equal: int
+    """Prompts that both answer alike."""
+    total: int
+    rows: list[TextRow]
 
 
 def describe(
@@ -215,6 +235,17 @@ def train(
     return cast(TrainSummary, run(config, Path(out)))
 
 
+@overload
+def evaluate(  # type: ignore[overload-overlap]
+    benchmark: Literal["text"],
+    recipe: str | Path | EvalRecipe[D],
+    out: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+) -> TextScores: ...
+
+
+@overload
 def evaluate(
     benchmark: str,
     recipe: str | Path | EvalRecipe[D],
@@ -224,7 +255,19 @@ def evaluate(
     shard: Shard | None = None,
     allow_missing: bool = False,
     retry: bool = False,
-) -> Scores | None:
+) -> Scores | None: ...
+
+
+def evaluate(
+    benchmark: str,
+    recipe: str | Path | EvalRecipe[D],
+    out: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    shard: Shard | None = None,
+    allow_missing: bool = False,
+    retry: bool = False,
+) -> Scores | TextScores | None:
     """Evaluate a model and its baselines on a benchmark.
 
     The same call goes on where it stopped, and gives the same bytes as without an interruption.
@@ -239,7 +282,7 @@ def evaluate(
         retry: ask again where an earlier call got no answer.
 
     Returns:
-        What `scores.json` holds, of `text` `{equal, total, rows}`; None for a part of a run.
+        What `scores.json` holds; None for a part of a run.
 
     Raises:
         ConfigError: the recipe is wrong, or `out` holds another evaluation.
@@ -254,15 +297,16 @@ def evaluate(
     found = find_benchmark(benchmark)
     if found.check is not None:
         _refuse(benchmark, shard=shard, allow_missing=allow_missing, retry=retry)
-    if isinstance(recipe, str | Path):
-        recipe = load_eval_recipe(Path(recipe), found.data, overrides)
-    elif overrides:
-        raise ConfigError("overrides change a recipe in a file", fix="use dataclasses.replace")
-    config = resolve_recipe(recipe, found)
+    config = resolve_recipe(
+        load_eval_recipe(Path(recipe), found.data, overrides)
+        if isinstance(recipe, str | Path)
+        else _recipe(recipe, EvalRecipe, overrides),
+        found,
+    )
     if config.model is None and needs_audio_model(config.systems):
         raise ConfigError("no model is given", fix="give --model, or `model` in the recipe")
     if found.check is not None:
-        return cast(Scores, found.check.run(config, Path(out)))
+        return cast(TextScores, found.check.run(config, Path(out)))
     scores = run(
         found,
         with_device(config, Path(out)),

@@ -75,17 +75,25 @@ def evaluate(
     from desta.evaluation.benchmarks.table import find_benchmark
     from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe, resolve_recipe
 
-    given = {
-        "data.path": data,
-        "model": model,
-        "backbone": backbone,
-        "systems": system or None,
-        "device": device,
-        "limit": limit,
-    }
-    overriding = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    overriding += overrides or ()
     asked = find_benchmark(benchmark)
+    overriding = []
+    for option, key, value in (
+        ("--data", "data.path", data),
+        ("--model", "model", model),
+        ("--backbone", "backbone", backbone),
+        ("--system", "systems", system or None),
+        ("--device", "device", device),
+        ("--limit", "limit", limit),
+    ):
+        if value is None:
+            continue
+        if not asked.takes(key):
+            raise ConfigError(
+                f"{option} cannot be used with the benchmark {benchmark}",
+                fix=f"leave it out; `desta benchmarks show {benchmark}` says what its data are",
+            )
+        overriding.append(f"{key}={json.dumps(value)}")
+    overriding += overrides or ()
     named = any(change.startswith(("data.", "data=")) for change in overriding)
     if recipe is None and asked.data is BenchmarkFiles and not named:
         raise ConfigError(

@@ -184,10 +184,12 @@ def _is_evaluation(path: Path) -> bool:
 
 def _named(what: list[str], benchmark: str | None) -> str:
     from desta.evaluation.published import FORMS
+    from desta.evaluation.scores import check_scored
 
     if benchmark is not None:
         return benchmark
     if Path(what[0]).exists():
+        check_scored(_folder(Path(what[0])))
         raise ConfigError(
             f"{what[0]} is not the folder or the results.jsonl of an evaluation",
             fix=f"of a published file name the benchmark: desta score {next(iter(FORMS))} FILE",

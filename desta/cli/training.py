@@ -78,8 +78,10 @@ def report(
         for path in write_evaluation_report(read_evaluation(run), target):
             typer.echo(path)
         return
+    from desta.evaluation.scores import check_scored
     from desta.reports.run import write_run_report
 
+    check_scored(run)
     typer.echo(write_run_report(run, target))
 
 

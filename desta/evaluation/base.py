@@ -8,7 +8,7 @@ metrics, for example with a prefix and without it.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +332,13 @@ class Benchmark:
     """`scores.json` -> what of the details is printed with the figures."""
     check: Check | None = None
     """None: the runner asks its questions, and scores each answer."""
+
+    def takes(self, key: str) -> bool:
+        """Return whether its recipe has a use for a key, such as `limit` or `data.path`."""
+        name, _, below = key.partition(".")
+        if self.check is not None and name not in self.check.keys:
+            return False
+        return not below or below in {f.name for f in fields(self.data)}
 
     def title(self, name: str) -> str:
         """Return the name in tables and reports of a metric, or of a figure by one.

@@ -21,7 +21,7 @@ from desta.evaluation.hub import fetch
 from desta.evaluation.systems import check_names
 from desta.generators.config import OpenAIEngine
 from desta.model.config import AUTO
-from desta.renamed import EVALUATION_DATA, with_data_section
+from desta.renamed import EVALUATION_DATA, system_id, with_data_section
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,8 @@ class EvalRecipe(Generic[D]):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} = {value} leaves nothing to do", fix="give 1 or more")
+        systems = tuple(system_id(name, where="systems") for name in self.systems)
+        object.__setattr__(self, "systems", systems)
         if self.systems:
             check_names(self.systems, list(self.endpoints))
         for name, endpoint in self.endpoints.items():
@@ -168,8 +170,13 @@ def resolve_recipe(recipe: EvalRecipe[D], benchmark: Benchmark) -> EvalRecipe[D]
     """Return a recipe with the benchmark's own systems, transcribe and max_new_tokens filled in.
 
     Raises:
-        ConfigError: it sets a key that the benchmark has no use for.
+        ConfigError: it sets a key that the benchmark has no use for, or has the data of another.
     """
+    if not isinstance(recipe.data, benchmark.data):
+        raise ConfigError(
+            f"data is a {type(recipe.data).__name__}, which is not what {benchmark.name} reads",
+            fix=f"give a {benchmark.data.__name__}",
+        )
     filled = _fill(recipe, benchmark)
     if benchmark.check is not None:
         usual = _fill(EvalRecipe(data=recipe.data), benchmark)

@@ -53,6 +53,19 @@ UNJUDGED = (
 _MOST_ITEMS = 10**7
 
 
+def check_scored(folder: Path) -> None:
+    """Refuse the folder of a benchmark, such as `text`, that compares whole models.
+
+    Raises:
+        DataError: it holds scores, and no plan of answers that could be scored one by one.
+    """
+    if (folder / SCORES).is_file() and not (folder / PLAN).is_file():
+        raise DataError(
+            f"{folder} holds no {PLAN}: on benchmarks such as text no answer has a score alone",
+            fix=f"read {folder / SCORES}, which holds all that was found",
+        )
+
+
 def score_folder(
     out: Path, results: Sequence[Result] | None = None, *, allow_missing: bool = False
 ) -> dict[str, Any]:

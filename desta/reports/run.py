@@ -111,7 +111,7 @@ def read_run(run: Path) -> RunFiles:
     if not recipe_path.is_file():
         raise DataError(
             f"{run} is not the directory of a run: it holds no recipe.yaml",
-            fix="give the directory that `desta train` wrote",
+            fix="give the directory that `desta train` wrote, or the folder of `desta eval`",
         )
     recipe = _read_recipe(recipe_path)
     data = recipe["data"]

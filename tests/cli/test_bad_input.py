@@ -219,7 +219,14 @@ def test_unknown_sources_benchmarks_and_empty_corpora_are_refused(tmp_path: Path
     custom = ("describe", "custom", tmp_path, "--recipe", tmp_path / "corpus.yaml", "--out", out)
     refused(run_desta(*custom), "mine")
     refused(run_desta("describe", "custom", tmp_path, "--out", out), "--recipe")
-    refused(run_desta("eval", "attributes", "--data", out), 'unknown key "data.path"')
+    for benchmark, option, value in (
+        ("attributes", "--data", out),
+        ("text", "--data", out),
+        ("text", "--limit", 3),
+        ("text", "--system", "oracle"),
+    ):
+        said = f"{option} cannot be used with the benchmark {benchmark}"
+        refused(run_desta("eval", benchmark, option, value), said, "leave it out")
     for option in ("limit", "batch_size"):
         asked = ("eval", "text", "--set", f"{option}=5")
         refused(run_desta(*asked), f"{option} cannot be used with the benchmark text")
@@ -229,7 +236,11 @@ def test_unknown_sources_benchmarks_and_empty_corpora_are_refused(tmp_path: Path
     named = ("describe", "tuxpaint", tmp_path, "--out", out, "--set", "name=mine")
     refused(run_desta(*named), "no recipe that --set could change")
     refused(run_desta("sources", "fetch", "esc50", "--out", out), "esc50 is in no package")
-    refused(run_desta("report", tmp_path / "no"), "no")
+    refused(run_desta("report", tmp_path / "no"), "no", "`desta train` wrote, or the folder of")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "scores.json").write_text('{"equal": 1, "total": 1, "rows": []}')
+    for verb in ("report", "score"):
+        refused(run_desta(verb, tmp_path / "text"), "no answer has a score alone", "scores.json")
     refused(run_desta("score", tmp_path / "no.jsonl"), "no")
 
 

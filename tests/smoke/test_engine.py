@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from desta import DeSTA25AudioModel, evaluate
+from desta.api import TextRow, TextScores
 from desta.errors import ConfigError, DataError
 from desta.evaluation.benchmarks.text import TextData
 from desta.evaluation.benchmarks.text.compare import evaluate_text
@@ -88,7 +89,9 @@ def test_text_alone_is_answered_as_by_the_bare_backbone(
 def test_text_is_a_benchmark_as_all_are(published_tiny: Path, tmp_path: Path) -> None:
     data = TextData(prompts=("What do bees make?",))
     recipe = EvalRecipe(data=data, model=str(published_tiny), max_new_tokens=4)
-    scores = cast(dict[str, Any], evaluate("text", recipe, tmp_path / "a"))
+    scores = evaluate("text", recipe, tmp_path / "a")
+    assert scores.keys() == get_type_hints(TextScores).keys()
+    assert scores["rows"][0].keys() == get_type_hints(TextRow).keys()
     assert (scores["equal"], scores["total"]) == (1, 1)
     options = ["--model", str(published_tiny), "--out", str(tmp_path / "b")]
     options += ["--set", 'data.prompts=["What do bees make?"]', "--set", "max_new_tokens=4"]

@@ -109,6 +109,8 @@ def test_every_block_of_the_page_does_what_it_says(capsys: pytest.CaptureFixture
     promised = get_type_hints(Scores).keys(), get_type_hints(SystemScores).keys()
     assert promised[0] <= kept.keys()
     assert all(promised[1] <= system.keys() for system in kept["systems"])
+    reason = get_type_hints(SystemScores)["withheld"]
+    assert all(isinstance(system["withheld"], reason) for system in kept["systems"])
     figures = [figure for system in kept["systems"] for figure in system["headline"].values()]
     assert all(get_type_hints(FigureRow).keys() <= figure.keys() for figure in figures)
     assert get_type_hints(TrainSummary).keys() <= names["summary"].keys()

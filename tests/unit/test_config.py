@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from desta.config import dump_recipe, load_recipe, suggest
+from desta.config import build_config, dump_recipe, load_recipe, suggest
 from desta.errors import ConfigError
 
 
@@ -124,6 +124,12 @@ def test_what_is_wrong_is_said_with_a_fix(
     with pytest.raises(ConfigError, match=message) as caught:
         load(tmp_path, text, *overrides)
     assert any(word in caught.value.fix for word in fix.split("|"))
+
+
+def test_a_missing_key_of_a_section_belongs_below_it() -> None:
+    with pytest.raises(ConfigError, match='missing key "data.steps"') as caught:
+        build_config(Outer, {}, where="recipe.yaml", path="data")
+    assert caught.value.fix == 'add "steps: ..." below "data:", or give --set data.steps=...'
 
 
 @pytest.mark.parametrize("word", WRITTEN)

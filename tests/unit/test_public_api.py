@@ -15,6 +15,8 @@ from typing import Any, get_type_hints
 import pytest
 
 import desta
+from desta.evaluation.benchmarks.table import BENCHMARKS
+from desta.reasons import Count, Reasons
 
 PROMISED = {
     "Conversation",
@@ -113,6 +115,8 @@ def test_the_reference_says_where_the_types_of_the_steps_are_imported_from() -> 
     for kind in taken:
         assert {f"{kind.__module__}.{kind.__name__}", f"desta.{kind.__name__}"} & listed
     assert public - {"desta.__version__"} <= listed
+    sections = {benchmark.data for benchmark in BENCHMARKS.values()}
+    assert {f"{kind.__module__}.{kind.__name__}" for kind in {*sections, Reasons, Count}} <= listed
 
 
 def test_type_checkers_see_the_names_where_they_are_imported_from() -> None:

@@ -2,7 +2,8 @@
 
 Each row is whole in its own file or folder. To add one, write a file that exports a `Benchmark`
 (`sakura/` uses nearly all that a row may hold) and list it here: that is all that `desta eval`,
-`score`, `compare`, `report` and `benchmarks` need.
+`score`, `compare`, `report` and `benchmarks` need. A row with a `check`, such as `text`, has no
+answers for `score`, `compare` and `report`.
 """
 
 from dataclasses import asdict
