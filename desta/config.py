@@ -281,7 +281,6 @@ def build_config(kind: type[T], tree: Any, *, where: str, path: str = "") -> T:
             raise ConfigError(
                 f'{where}: unknown key "{_join(path, key)}"', fix=suggest(str(key), list(fields))
             )
-    place = f'below "{path}:"' if path else "to the recipe"
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in tree:
