@@ -129,7 +129,7 @@ def test_what_is_wrong_is_said_with_a_fix(
 def test_a_missing_key_of_a_section_belongs_below_it() -> None:
     with pytest.raises(ConfigError, match='missing key "data.steps"') as caught:
         build_config(Outer, {}, where="recipe.yaml", path="data")
-    assert caught.value.fix == 'add "steps: ..." below "data" in the recipe, or give --set data.steps=...'
+    assert caught.value.fix.startswith('add "steps: ..." below "data" in the recipe, or give --set')
 
 
 @pytest.mark.parametrize("word", WRITTEN)
