@@ -15,7 +15,7 @@ from typing import Any
 
 from desta.evaluation.base import Benchmark, Item, ReadOptions, Result
 from desta.evaluation.benchmarks import dynamic_superb, mmau, sakura, speech_ifeval
-from desta.evaluation.benchmarks.speech_ifeval.score import FOLLOWED, read_judgement
+from desta.evaluation.benchmarks.speech_ifeval.score import FOLLOWED, read_decision
 from desta.evaluation.benchmarks.voicebench import score as voicebench
 from desta.evaluation.benchmarks.voicebench.parse import read_bbh, read_choice
 from desta.evaluation.metrics import Estimate, Report, find
@@ -250,11 +250,11 @@ def _figure(name: str, results: list[Result], report: Report) -> str:
 
 
 def _read_alike(case: dict[str, Any]) -> bool:
-    judgement = read_judgement(case["text"])
+    decision = read_decision(case["text"])
     official = case["official"]
     if official is None:
-        return not judgement.in_form
-    return judgement.in_form and judgement.verdict == (official.lower() == "yes")
+        return not decision.in_form
+    return decision.in_form and decision.verdict == (official.lower() == "yes")
 
 
 def _cell(text: str) -> str:
