@@ -87,11 +87,11 @@ Files hold these ids; tables and reports show a longer title of some, `wer` as "
 ```python
 from pathlib import Path
 from desta.evaluation.benchmarks.table import find_benchmark
-from desta.evaluation.published import read_results, score_published
+from desta.evaluation.published import read_results_files, score_published
 
 files = [Path("m-bbh-test-audio.jsonl"), Path("m-openbookqa-test-audio.jsonl")]
-score_published(read_results(find_benchmark("voicebench"), files))
-judged = read_results(find_benchmark("sakura"), [Path("judged.json")], subset="single")
+score_published(read_results_files(find_benchmark("voicebench"), files))
+judged = read_results_files(find_benchmark("sakura"), [Path("judged.json")], subset="single")
 score_published(judged)
 ```
 
