@@ -43,6 +43,7 @@ from desta.model.hub import zoo
 from measure.blocks import origin, replace_block
 from pauses import join
 from proof_of_conversion import read_prompts
+from windows import Row as Rates
 from windows import count_errors, rate
 
 WHISPER = "openai/whisper-base"
@@ -74,16 +75,9 @@ Side = Callable[[], tuple[float, list[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """Errors and seconds of one way of transcribing."""
+class Row(Rates):
+    """Errors and seconds of one way of transcribing; differences are to padded windows."""
 
-    way: str
-    rate: float
-    """Word error rate in [0, 1]."""
-    standard_error: float
-    difference: float
-    """To padded windows, on the same clips."""
-    difference_error: float
     seconds: float
     """Least of all rounds."""
 
@@ -111,13 +105,16 @@ def main() -> int:
             "prompts": [(audio.load_audio(path), text) for path, text in prompts],
             "prompts joined to 25 s": list(join(prompts, (0,), longest=LONGEST)),
         }
-        for kind, clips in kinds.items():
-            rows = measure(clips, options.peer, options.threads, options.rounds)
-            figures[kind] = [asdict(row) for row in rows]
-            shown = table(figures["facts"], kind, clips, rows)
-            print(shown, end="\n\n")
-            if options.page:
-                replace_block(options.page, f"transcription beside a peer, {kind}", shown)
+        with tempfile.TemporaryDirectory() as folder:
+            zoo.download(zoo.ZOO[WHISPER], weights := Path(folder, "whisper"))
+            peer = [str(options.peer), "-c", PEER, str(weights), str(options.threads)]
+            for kind, clips in kinds.items():
+                rows = measure(clips, peer, options.rounds)
+                figures[kind] = [asdict(row) for row in rows]
+                shown = table(figures["facts"], kind, clips, rows)
+                print(shown, end="\n\n")
+                if options.page:
+                    replace_block(options.page, f"transcription beside a peer, {kind}", shown)
     except DestaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -127,17 +124,19 @@ def main() -> int:
     return 0
 
 
-def measure(
-    clips: Sequence[tuple[Samples, str]], peer: Path, threads: int, rounds: int
-) -> list[Row]:
-    """Transcribe all clips in every way, in turns; return errors and seconds of each."""
+def measure(clips: Sequence[tuple[Samples, str]], peer: Sequence[str], rounds: int) -> list[Row]:
+    """Transcribe all clips in every way, in turns; return errors and seconds of each.
+
+    Args:
+        clips: samples and text of each.
+        peer: command that starts the other side.
+        rounds: times that each way transcribes all clips, after the first, which warms up.
+    """
     samples = [samples for samples, _ in clips]
     with tempfile.TemporaryDirectory() as folder:
-        zoo.download(zoo.ZOO[WHISPER], directory := Path(folder, "whisper"))
         np.savez(file := Path(folder, "clips.npz"), *samples)
-        command = [str(peer), "-c", PEER, str(directory), str(threads)]
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            peer, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as other:
             sides: dict[str, Side] = {
                 "padded to 30 s": ours(samples, "30s"),

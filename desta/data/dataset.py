@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class PairDataset:
     def texts(self) -> Iterator[tuple[str, str]]:
         """Yield the seed description and the response of every row; rows are not checked."""
         columns = self._rows.select_columns(["seed_description", "response"])
-        for batch in columns.iter(batch_size=1000):
+        for batch in columns.iter(batch_size=_ROWS_AT_ONCE):
             for description, response in zip(
                 batch["seed_description"], batch["response"], strict=True
             ):
@@ -125,13 +126,10 @@ class PairDataset:
         """
         known: dict[bytes | int, int] = {}
         numbers = np.empty(len(self), dtype=np.int64)
-        column = self._rows.select_columns("messages")
-        for start in range(0, len(self), _ROWS_AT_ONCE):
-            for row, messages in enumerate(
-                column[start : start + _ROWS_AT_ONCE]["messages"], start
-            ):
-                key = _beginning(messages or (), locator)
-                numbers[row] = known.setdefault(row if key is None else key, len(known))
+        batches = self._rows.select_columns("messages").iter(batch_size=_ROWS_AT_ONCE)
+        for row, messages in enumerate(chain.from_iterable(b["messages"] for b in batches)):
+            key = _beginning(messages or (), locator)
+            numbers[row] = known.setdefault(row if key is None else key, len(known))
         return numbers
 
 

@@ -247,7 +247,7 @@ def _batches(
     seed: int,
     draw_epoch: DrawEpoch | None,
 ) -> Iterator[tuple[list[list[int]], Position]]:
-    """Yield the groups of rows of every micro-batch, each with the position after it."""
+    """Return the groups of rows of every micro-batch, each with the position after it."""
     options: dict[str, Any] = {
         "token_budget": config.token_budget,
         "chunk_rows": config.chunk_rows,
@@ -256,12 +256,12 @@ def _batches(
         "draw_epoch": draw_epoch,
     }
     if config.questions_per_clip > 1:
-        yield from ClipSampler(
+        grouped = ClipSampler(
             rows.clip_numbers(collator.layout.locator),
             lambda group: collator.reader.length(*(rows[row] for row in group)),
             rows_per_clip=config.questions_per_clip,
             **options,
-        ).batches(start)
+        )
+        return grouped.batches(start)
     alone = BucketSampler(len(rows), lambda row: collator.reader.length(rows[row]), **options)
-    for batch, position in alone.batches(start):
-        yield [[row] for row in batch], position
+    return (([[row] for row in batch], position) for batch, position in alone.batches(start))
