@@ -37,9 +37,17 @@ def speech(
     parts: Parts = _PARTS,
     voices: Annotated[
         list[str] | None,
-        typer.Option("--voice", help="Voice such as af_heart; repeatable. By default all 54."),
+        typer.Option(
+            "--voice",
+            help="Voice such as af_heart, or a blend such as f-ff_siwis-af_heart; repeatable. "
+            "By default all 54.",
+        ),
     ] = None,
     sentences: Annotated[int, typer.Option(min=1, help="Sentences for each voice.")] = 24,
+    blends: Annotated[
+        int,
+        typer.Option(min=0, help="Further voices of each language and sex, blended from two."),
+    ] = 0,
     seed: DrawSeed = 0,
     workers: Workers = None,
     as_json: AsJson = False,
@@ -48,7 +56,7 @@ def speech(
     from desta.sources.rendered.kokoro import Kokoro
     from desta.sources.rendered.speech import plan_speech
 
-    jobs = plan_speech(voices or (), num_sentences=sentences, seed=seed)
+    jobs = plan_speech(voices or (), num_sentences=sentences, num_blends=blends, seed=seed)
     _render(jobs, out, partial(Kokoro, parts), workers, as_json)
 
 

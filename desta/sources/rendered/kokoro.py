@@ -16,6 +16,7 @@ from desta.sources.rendered.espeak import phonemes_of
 from desta.sources.rendered.kana import phonemes_of_kana
 from desta.sources.rendered.mandarin import phonemes_of_chinese
 from desta.sources.rendered.parts import MODEL, VOCABULARY, VOICES, find_part
+from desta.sources.rendered.voices import find_voice
 
 _RATE = 24_000  # Hz
 _STYLE = 256  # numbers of a style
@@ -57,8 +58,7 @@ class Kokoro:
                 fix=f"keep it within {_MAX_TOKENS}",
                 reason="it has no phonemes, or more than the voice model reads",
             )
-        file = find_part(self.parts, f"{VOICES}/{facts['voice']}.bin")
-        styles = np.fromfile(file, np.float32).reshape(-1, _STYLE)  # one for each number of tokens
+        styles = self._styles(facts["voice"])
         samples = self._session.run(
             None,
             {
@@ -70,6 +70,11 @@ class Kokoro:
         heard = soxr.resample(samples.ravel(), _RATE, SAMPLE_RATE).astype(np.float32)
         dropped = "".join(symbol for symbol in phonemes if symbol not in self._vocabulary)
         return heard, {"phonemes": phonemes, "dropped": dropped}
+
+    def _styles(self, voice: str) -> NDArray[np.float32]:
+        """Return the styles of a voice, one for each number of tokens: (N, 256)."""
+        files = [find_part(self.parts, f"{VOICES}/{name}.bin") for name in find_voice(voice).styles]
+        return np.mean([np.fromfile(f, np.float32).reshape(-1, _STYLE) for f in files], axis=0)
 
     @cached_property
     def _vocabulary(self) -> dict[str, int]:

@@ -20,7 +20,7 @@ from desta.sources.rendered.folder import TABLE
 from desta.sources.rendered.fonts import SOUND_FONTS
 from desta.sources.rendered.instruments import INSTRUMENTS, Instrument
 from desta.sources.rendered.parts import fetch_kokoro
-from desta.sources.rendered.voices import VOICES
+from desta.sources.rendered.voices import find_voice
 
 _INTERVALS = (
     *("Unison", "Minor second", "Major second", "Minor third", "Major third", "Perfect fourth"),
@@ -49,7 +49,7 @@ def read_rendered(root: Path) -> Iterator[Metadata | Skipped]:
 
 
 def _speech(row: Mapping[str, Any]) -> Metadata:
-    voice = VOICES[row["voice"]]
+    voice = find_voice(row["voice"])
     return Metadata(
         id=_text(row["id"]),
         audio=_text(row["audio"]),

@@ -3,34 +3,33 @@
 import random
 from collections.abc import Sequence
 
-from desta.config import suggest
-from desta.errors import ConfigError
 from desta.sources.rendered.folder import Job, interleave
 from desta.sources.rendered.sentences import read_sentences
-from desta.sources.rendered.voices import VOICES, Voice
+from desta.sources.rendered.voices import VOICES, Voice, draw_blends, find_voice
 
 _SLOWEST, _FASTEST = 0.85, 1.2
 """Speeds, relative to a voice's own, that are drawn from uniformly."""
 
 
-def plan_speech(names: Sequence[str] = (), *, num_sentences: int = 24, seed: int = 0) -> list[Job]:
+def plan_speech(
+    names: Sequence[str] = (), *, num_sentences: int = 24, num_blends: int = 0, seed: int = 0
+) -> list[Job]:
     """Return the clips, the voices in turn.
 
     Which sentences a voice reads depends on the seed and its name only, and those of a smaller
     number are among those of a larger one.
 
     Args:
-        names: voices; none means all.
+        names: voices and blends; none means all voices.
         num_sentences: sentences for each voice, all of its language if there are fewer.
+        num_blends: further voices of each language and sex, blended from two.
         seed: seed of the draw.
 
     Raises:
         ConfigError: there is no such voice.
     """
-    for name in names:
-        if name not in VOICES:
-            raise ConfigError(f'there is no voice "{name}"', fix=suggest(name, list(VOICES)))
-    voices = [VOICES[name] for name in dict.fromkeys(names)] if names else list(VOICES.values())
+    voices = [find_voice(name) for name in dict.fromkeys(names)] if names else list(VOICES.values())
+    voices += draw_blends(num_blends, seed=seed)
     return interleave([_read_by(voice, num_sentences, seed) for voice in voices])
 
 

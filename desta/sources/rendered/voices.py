@@ -1,7 +1,11 @@
-"""Voices of Kokoro: 54, in eight languages."""
+"""Voices of Kokoro: 54, in eight languages, and blends of two of them."""
 
+import random
 from dataclasses import dataclass
+from itertools import combinations
 
+from desta.config import suggest
+from desta.errors import ConfigError
 from desta.records import Split
 
 _LANGUAGES = {
@@ -54,13 +58,15 @@ class Voice:
     """A voice."""
 
     name: str
+    styles: tuple[str, ...]
+    """Names of the voices whose styles are averaged; one for a voice of Kokoro itself."""
     language: str
     """Code of the language."""
     accent: str
     """Code of the language and its accent in espeak-ng."""
     gender: str
     group: str
-    """Speaker, the same for voices that sound like one."""
+    """Speaker, the same for voices that sound like one; a blend is a speaker of its own."""
     split: Split
 
 
@@ -68,6 +74,7 @@ def _voice(name: str) -> Voice:
     language, accent = _LANGUAGES[name[0]]
     return Voice(
         name=name,
+        styles=(name,),
         language=language,
         accent=accent,
         gender=_GENDERS[name[1]],
@@ -78,3 +85,54 @@ def _voice(name: str) -> Voice:
 
 VOICES = {name: _voice(name) for name in _NAMES.split()}
 """Name -> voice."""
+
+
+def find_voice(name: str) -> Voice:
+    """Return a voice, or the blend of a language and two voices such as `f-ff_siwis-af_heart`.
+
+    Raises:
+        ConfigError: there is no such voice.
+    """
+    if name in VOICES:
+        return VOICES[name]
+    accent, *styles = name.split("-")
+    if accent not in _LANGUAGES or len(styles) != 2 or not {*styles} <= {*VOICES}:
+        raise ConfigError(f'there is no voice "{name}"', fix=suggest(name, list(VOICES)))
+    return _blend(accent, (VOICES[styles[0]], VOICES[styles[1]]))
+
+
+def draw_blends(count: int, *, seed: int = 0) -> list[Voice]:
+    """Return blends of training voices, `count` of each sex that read each language.
+
+    One of the two voices speaks the language, where a training voice of that sex does. So French
+    gets men, who are blended from voices of other languages.
+    """
+    drawn = []
+    for accent in {
+        language: letter for letter, (language, _) in reversed(_LANGUAGES.items())
+    }.values():
+        for gender in _GENDERS.values():
+            voices = [v for v in VOICES.values() if v.gender == gender and v.split == "train"]
+            own = {v.name for v in voices if v.language == _LANGUAGES[accent][0]}
+            pairs = [
+                (a, b)
+                for a, b in combinations(voices, 2)
+                if a.group != b.group and (not own or not own.isdisjoint((a.name, b.name)))
+            ]
+            draw = random.Random(f"{seed}:{accent}:{gender}")
+            drawn += [_blend(accent, pair) for pair in draw.sample(pairs, min(count, len(pairs)))]
+    return drawn
+
+
+def _blend(letter: str, pair: tuple[Voice, Voice]) -> Voice:
+    language, accent = _LANGUAGES[letter]
+    first, second = pair
+    return Voice(
+        name=f"{letter}-{first.name}-{second.name}",
+        styles=(first.name, second.name),
+        language=language,
+        accent=accent,
+        gender=first.gender,
+        group=f"{first.group}-{second.name}",
+        split="train",
+    )

@@ -41,6 +41,15 @@ def test_voices_take_turns_and_read_different_sentences() -> None:
     assert len(set(read.values())) == len(VOICES)
 
 
+def test_blends_take_their_turns_behind_the_voices() -> None:
+    jobs = plan_speech(num_sentences=2, num_blends=1)
+
+    blends = [job.facts["voice"] for job in jobs[54:70]]
+    assert len(jobs) == 2 * (54 + 16)
+    assert [job.facts["voice"] for job in jobs[-16:]] == blends
+    assert all(name.count("-") == 2 for name in blends)
+
+
 def test_more_sentences_keep_those_of_fewer() -> None:
     few, many = (plan_speech(["if_sara"], num_sentences=count) for count in (5, 50))
 

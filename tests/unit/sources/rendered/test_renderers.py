@@ -32,7 +32,8 @@ class FakeSession:
         assert tokens[0] == tokens[-1] == 0
         assert style[0] == len(tokens) - 2  # the style of that number of tokens
         times = np.arange(round(1200 * len(tokens) / speed), dtype=np.float32) / 24_000
-        return [np.sin(2 * np.pi * 440 * times).astype(np.float32)[None]]
+        loudness = style[1] / style[0] / 4
+        return [loudness * np.sin(2 * np.pi * 440 * times).astype(np.float32)[None]]
 
 
 class FakeSynth:
@@ -82,6 +83,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "kokoro/vocab.json").write_text(json.dumps({"vocab": vocabulary}))
     styles = np.repeat(np.arange(1, 511, dtype=np.float32)[:, None], 256, axis=1)
     styles.tofile(folder / "kokoro/voices/jm_kumo.bin")
+    (styles * [1, *[3] * 255]).astype(np.float32).tofile(folder / "kokoro/voices/im_nicola.bin")
     for font in SOUND_FONTS.values():
         path = folder / font.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +112,16 @@ def test_a_sentence_becomes_speech_at_sixteen_kilohertz(fetched: Path) -> None:
     assert len(samples) == 16_000 * 0.05 * 5  # three sounds, two borders
     assert samples.dtype == np.float32
     assert more == {"phonemes": "aka", "dropped": ""}
+
+
+def test_a_blend_has_the_mean_of_two_styles(fetched: Path) -> None:
+    first, second, blend = (
+        np.abs(Kokoro(fetched)(say("あか", voice=name))[0]).max()
+        for name in ("jm_kumo", "im_nicola", "j-im_nicola-jm_kumo")
+    )
+
+    assert second > 2.5 * first
+    assert blend == pytest.approx((first + second) / 2, rel=1e-3)
 
 
 def test_a_higher_speed_makes_a_shorter_clip(fetched: Path) -> None:

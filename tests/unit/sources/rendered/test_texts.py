@@ -3,13 +3,16 @@
 import importlib.resources
 import re
 import unicodedata
+from collections import Counter
+from itertools import product
 
 import pytest
 
+from desta.errors import ConfigError
 from desta.sources.rendered.kana import phonemes_of_kana
 from desta.sources.rendered.mandarin import syllable_phonemes
 from desta.sources.rendered.sentences import Sentence, read_sentences
-from desta.sources.rendered.voices import VOICES
+from desta.sources.rendered.voices import VOICES, draw_blends, find_voice
 
 LANGUAGES = ("en", "es", "fr", "hi", "it", "ja", "pt", "zh")
 UNSPACED = ("ja", "zh")
@@ -145,3 +148,23 @@ def test_every_language_and_sex_keeps_a_voice_for_training() -> None:
     trained = {(v.language, v.gender) for v in VOICES.values() if v.split == "train"}
 
     assert kinds == trained
+
+
+def test_blends_read_every_language_in_both_sexes_and_hold_no_voice_of_the_test() -> None:
+    blends = draw_blends(3)
+
+    kinds = Counter((blend.language, blend.gender) for blend in blends)
+    assert kinds == {kind: 3 for kind in product(LANGUAGES, ("Female", "Male"))}
+    assert len({blend.name for blend in blends}) == 48
+    assert {blend.group for blend in blends}.isdisjoint(voice.group for voice in VOICES.values())
+    for blend in blends:
+        first, second = (VOICES[name] for name in blend.styles)
+        assert first.split == second.split == blend.split == "train"
+        assert first.gender == second.gender == blend.gender
+        assert find_voice(blend.name) == blend
+
+
+@pytest.mark.parametrize("name", ["f-ff_siwis", "x-ff_siwis-af_heart", "f-ff_siwis-af_hart", "f-"])
+def test_a_blend_of_voices_that_are_not_there_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="there is no voice"):
+        find_voice(name)
