@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from desta.errors import ConfigError
 from desta.records import read_jsonl
 from desta.sources.base import (
     NOT_WHOLE,
@@ -44,7 +45,10 @@ def read_rendered(root: Path) -> Iterator[Metadata | Skipped]:
     ):
         try:
             yield _speech(row) if "voice" in row else _music(row)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+        except (
+            *(KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError),
+            ConfigError,  # no such voice
+        ):
             yield Skipped(id=str(row.get("id", number)), reason=NOT_WHOLE, broken=True)
 
 
