@@ -38,6 +38,12 @@ class DescriptionConfig:
     """Include transcription and speakers. Off for backbones that are distracted by them."""
     sentence: bool = False
     """Put a plain English sentence in front of the attributes."""
+    times: bool = True
+    """Write when each segment begins and ends."""
+    only: tuple[str, ...] | None = None
+    """Attributes that may be stated beside what the prompt asks for; null for all. Without times
+    and transcription, clips that agree in them are described alike, and the backbone answers a
+    prompt once for all of them."""
     spelling: Literal["consistent", "published"] = "consistent"
     """`published` uses the spelling of DeSTA-AQA5M for each corpus."""
     order: Literal["written", "random"] = "written"
@@ -70,7 +76,11 @@ def describe_clip(
     """
     draw = _Draw(seed, pair)
     spelling = PUBLISHED.get(clip.source) if config.spelling == "published" else None
-    stated = draw.keep(stated_attributes(clip), config.drop, needs)
+    known = stated_attributes(clip)
+    if config.only is not None:
+        allowed = {name: value for name, value in known.items() if name in {*config.only, *needs}}
+        known = allowed or {_DURATION: known[_DURATION]}
+    stated = draw.keep(known, config.drop, needs)
     if spelling and not spelling.states_duration and _DURATION not in {*needs, *clip.attributes}:
         rest = {name: value for name, value in stated.items() if name != _DURATION}
         stated = rest or stated
@@ -127,8 +137,9 @@ def _heard(clip: Clip, config: DescriptionConfig, sentence: str, spelling: Spell
         line = [sentence if not number else "", f"{speaker}:" if speaker and words else ""]
         line.append(f'"{words}"' if quoted and words else words)
         heard = " ".join(filter(None, line))
-        parts.append(f"{_span(segment, quoted)}{'' if quoted or not heard else ' '}{heard}")
-    return " ".join(parts)
+        span = _span(segment, quoted) if config.times else ""
+        parts.append(f"{span}{' ' if span and heard and not quoted else ''}{heard}")
+    return " ".join(filter(None, parts))
 
 
 def _sentence(clip: Clip, known: Mapping[str, str]) -> str:

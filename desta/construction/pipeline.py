@@ -134,6 +134,9 @@ def recipe_hash(config: ConstructConfig, prompt_pool: str, traits: GeneratorTrai
     """
     recipe = {k: value for k, value in to_plain(config).items() if (k, value) not in _ADDED.items()}
     recipe["engine"].pop("device", None)
+    for key, value in {"times": True, "only": None}.items():  # added later than the other keys
+        if recipe["description"][key] == value:
+            del recipe["description"][key]
     recipe["filters"] = [FILTERS[id].reason if id in FILTERS else id for id in config.filters]
     for name in ("max_dropped_share", "prompts"):
         del recipe[name]

@@ -138,3 +138,27 @@ def test_a_duration_that_the_published_line_has_not_is_stated_where_a_prompt_nee
 def test_a_share_to_drop_outside_0_to_1_is_an_error(drop: float) -> None:
     with pytest.raises(ConfigError, match=f"description.drop = {drop} is not a share"):
         DescriptionConfig(drop=drop)
+
+
+def test_only_states_the_listed_attributes_and_what_the_prompt_needs() -> None:
+    clip = speech("oui", Language="French", **MANY)
+    config = DescriptionConfig(only=("Language", "Gender"))
+
+    assert describe_clip(clip, config) == "[00:00-00:03] oui (Language: French, Gender: Female)"
+    assert "Pitch: Low" in describe_clip(clip, config, needs=("Pitch",))
+    assert describe_clip(speech("oui"), config) == "[00:00-00:03] oui (Duration: 3s)"
+
+
+def test_clips_that_agree_are_described_alike_without_times_and_words() -> None:
+    config = DescriptionConfig(
+        transcription=False, sentence=True, times=False, only=("Language", "Gender")
+    )
+    texts = {
+        describe_clip(speech(words, seconds, Language="French", Gender="Female"), config)
+        for words, seconds in (("oui", 1.0), ("merci bien", 7.5))
+    }
+
+    assert texts == {"A woman speaks in French. (Language: French, Gender: Female)"}
+    assert describe_clip(speech("oui", Pitch="Low"), DescriptionConfig(times=False)) == (
+        "oui (Pitch: Low, Duration: 3s)"
+    )
