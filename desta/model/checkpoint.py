@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from desta.config import to_plain
-from desta.errors import CheckpointError
+from desta.errors import CheckpointError, ConfigError
 from desta.files import sha256
 from desta.model.backbone.load import load_backbone, stored_format
 from desta.model.config import AUTO, Dtype, ModelConfig, Quantization, from_published, to_published
@@ -143,18 +143,60 @@ def load(
     )
     device = choose_device(device, stored=lambda: stored_format(parts.backbone, config))
     loaded = _assemble(config, parts, device)
-    expected = loaded.model.trained_state()
+    _copy(state, loaded.model, where=str(directory / WEIGHTS))
+    _warn_of_others(loaded, fields)
+    loaded.model.kept_fields = {k: v for k, v in fields.items() if k not in (SHA256, VERSION)}
+    return replace(loaded, system_prompt=fields.get("system_prompt"))
+
+
+def copy_trained(name: str | Path, model: DestaModel) -> None:
+    """Copy the trained tensors of a model directory into a model of the same parts.
+
+    Raises:
+        CheckpointError: the directory is incomplete, or its tensors are not those of the model.
+        ConfigError: it has other frozen parts, or hears otherwise.
+    """
+    directory = local_directory(str(name))
+    fields = read_config(directory)
+    theirs, ours = (
+        _trained_for(from_published(fields, where=str(directory)), model),
+        _trained_for(model.config, model),
+    )
+    for key, value in theirs.items():
+        if value != ours[key]:
+            raise ConfigError(
+                f"{directory} was trained with {key} = {value}, and the recipe has {ours[key]}",
+                fix=f"write {key}: {value} into the recipe, or start from another model",
+            )
+    state = read_weights(directory)
+    check_weights(directory, fields)
+    check_finite(state, where=str(directory / WEIGHTS))
+    _copy(state, model, where=str(directory / WEIGHTS))
+
+
+def _trained_for(config: ModelConfig, model: DestaModel) -> dict[str, Any]:
+    """Return what a connector is trained for, beside the shapes of its tensors."""
+    layers = config.connector.target_layers or model.encoder.target_layers
+    return {
+        "model.backbone": config.backbone,
+        "model.encoder": config.encoder,
+        "model.window": config.window,
+        "connector.normalise_frames": config.connector.normalise_frames,
+        "connector.target_layers": list(layers),
+    }
+
+
+def _copy(state: dict[str, Tensor], model: DestaModel, *, where: str) -> None:
+    """Copy tensors into those that a model trains; both must be the same ones."""
+    expected = model.trained_state()
     check_tensors(
         {key: tuple(t.shape) for key, t in expected.items()},
-        shapes,
-        where=str(directory / WEIGHTS),
+        {key: tuple(t.shape) for key, t in state.items()},
+        where=where,
     )
     with torch.no_grad():
         for key, tensor in expected.items():
             tensor.copy_(state[key])
-    _warn_of_others(loaded, fields)
-    loaded.model.kept_fields = {k: v for k, v in fields.items() if k not in (SHA256, VERSION)}
-    return replace(loaded, system_prompt=fields.get("system_prompt"))
 
 
 def gather(model: DestaModel) -> dict[str, Tensor]:

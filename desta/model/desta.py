@@ -20,6 +20,7 @@ from desta.model.config import NO_LABEL, ModelConfig
 from desta.model.connector.connector import QFormerConnector
 from desta.model.encoder.load import Encoder, build_encoder
 from desta.model.encoder.whisper import Encoded
+from desta.model.word_loss import word_loss_sum
 
 _SAMPLED_IDS = 1 << 16  # embeddings that are sampled, of tables that can take gigabytes
 
@@ -100,6 +101,7 @@ class DestaModel(nn.Module):
         position_ids_BS: Tensor | None = None,
         num_shared: int = 0,
         branches_BS: Tensor | None = None,
+        words_V: Tensor | None = None,
     ) -> Tensor:
         """Return the summed cross-entropy of a batch.
 
@@ -113,8 +115,12 @@ class DestaModel(nn.Module):
                 their borders.
             num_shared: length of the common prefix of all sequences, before any audio token.
             branches_BS: for trees (`desta.data.trees`): number of the branch, 0 in the stem.
+            words_V: for labels at the audio tokens (`desta.data.words`): the ids of the tokens
+                that compete for them; the backbone is not run.
         """
         audio_WQE = torch.cat([self.audio_tokens(self.encode(mel)) for mel in mels])
+        if words_V is not None:
+            return self.word_loss_sum(audio_WQE, labels_BS, places_P2, words_V)
         if len(places_P2):
             embeddings_BSE = self.embed(input_ids_BS, audio_WQE, places_P2)
         else:  # text only: zero gradients, because other processes wait to exchange them
@@ -128,6 +134,16 @@ class DestaModel(nn.Module):
             num_shared=num_shared,
             branches_BS=branches_BS,
         )
+
+    def word_loss_sum(
+        self, audio_WQE: Tensor, labels_BS: Tensor, places_P2: Tensor, words_V: Tensor
+    ) -> Tensor:
+        """Return the summed loss of audio tokens that are to be the embeddings of words."""
+        words_V = words_V.to(self.device)
+        labels_P = labels_BS[places_P2[:, 0], places_P2[:, 1]].to(self.device)
+        audio_PE = audio_WQE.flatten(0, 1)[: len(labels_P)]  # none where a batch has no clip
+        table_VE = self.llm_model.get_input_embeddings()(words_V)
+        return word_loss_sum(audio_PE, labels_P, table_VE, words_V)
 
     def encode(self, mel: Any) -> Encoded:
         """Run the frozen encoder on the output of `self.mel`."""

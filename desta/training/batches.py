@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from desta.audio import SAMPLE_RATE
@@ -20,7 +21,9 @@ from desta.data.layout import Layout, Span, Tokens
 from desta.data.protected import changing_kinds
 from desta.data.sampling import BucketSampler, ClipSampler, DrawEpoch, Position
 from desta.data.trees import Tree, join
+from desta.data.words import Words
 from desta.model.checkpoint import Loaded
+from desta.model.config import NO_LABEL
 from desta.records import AudioTextPair
 from desta.training.config import DataConfig
 
@@ -46,6 +49,8 @@ class MicroBatch:
     """Unusable pairs."""
     num_shared: int = 0
     """Tokens that the backbone reads once for all rows."""
+    words_V: Tensor | None = None
+    """Token ids that compete for the audio tokens, where the labels are there."""
     draws: list[Draw | None] = field(default_factory=list)
     """Draw of the augmentation of each group; None: as recorded."""
 
@@ -66,6 +71,7 @@ class MicroBatch:
             "input_ids_BS": self.batch.input_ids_BS,
             "places_P2": self.batch.places_P2,
             "num_shared": self.num_shared,
+            "words_V": self.words_V,
             **self.batch.targets(),
         }
 
@@ -73,7 +79,15 @@ class MicroBatch:
 class Collator:
     """Pairs -> micro-batch; runs in the reader processes where there are any."""
 
-    def __init__(self, config: DataConfig, loaded: Loaded) -> None:
+    def __init__(self, config: DataConfig, loaded: Loaded, words: Words | None = None) -> None:
+        """Create a collator.
+
+        Args:
+            config: the recipe's.
+            loaded: the model.
+            words: labels of the audio tokens, in place of those of the responses.
+        """
+        self.words = words
         self.layout = Layout(loaded.tokenizer, **loaded.layout_options)
         self.reader = ExampleReader(
             self.layout,
@@ -106,10 +120,15 @@ class Collator:
         found = [[r for r in group if isinstance(r, Example)] for group in read]
         usable = [group for group in found if group]
         joined = [join([e.tokens for e in group], [e.windows for e in group]) for group in usable]
+        described = [
+            self._word_labels(group[0].pair, len(windows))
+            for group, (_, windows) in zip(usable, joined, strict=True)
+        ]
         return replace(
             self._join(
                 [sequence for sequence, _ in joined] or [self._nothing()],
                 [window for _, windows in joined for window in windows],
+                [labels for window_labels in described for labels in window_labels],
             ),
             groups=[[example.pair for example in group] for group in usable],
             cut=[part for group in usable for example in group for part in example.cut],
@@ -146,17 +165,37 @@ class Collator:
             spans=[Span(0, num_audio, 0)],
             num_context=num_audio + 1,
         )
-        return self._join([tokens], [SILENCE])
+        words = [] if self.words is None else [[self.words.filler] * num_audio]
+        return self._join([tokens], [SILENCE], words)
+
+    def _word_labels(self, pair: AudioTextPair, num_windows: int) -> list[list[int]]:
+        """Return the labels of the audio tokens of every window of a pair; none if of two clips."""
+        if self.words is None:
+            return []
+        has_one_clip = sum(len(message.audios) for message in pair.messages) == 1
+        description = pair.seed_description if has_one_clip else ""
+        return [self.words.labels(description)] * num_windows
 
     def _join(
-        self, sequences: Sequence[Tokens | Tree], windows: list[NDArray[np.float32]]
+        self,
+        sequences: Sequence[Tokens | Tree],
+        windows: list[NDArray[np.float32]],
+        word_labels: list[list[int]],
     ) -> MicroBatch:
-        """Lay sequences side by side, or packed, with the sounds in them."""
+        """Lay sequences side by side, or packed, with the sounds in them.
+
+        Args:
+            sequences: token sequences.
+            windows: audio of their windows.
+            word_labels: labels of the audio tokens of every window, where words are learnt.
+        """
         batch = (
             collate_packed(sequences)
             if self.packing
             else collate(sequences, pad_id=self.layout.pad_id)
         )
+        if self.words is not None:
+            batch = replace(batch, labels_BS=_at_places(batch, word_labels))
         groups = self._groups(windows)
         mels = [self.mel([windows[i] for i in group]) for group in groups] or [self.mel([SILENCE])]
         if windows:
@@ -171,6 +210,7 @@ class Collator:
             cut=[],
             skipped=[],
             num_shared=num_shared(sequences) if can_share else 0,
+            words_V=None if self.words is None else self.words.ids_V,
         )
 
     def _groups(self, windows: list[NDArray[np.float32]]) -> list[list[int]]:
@@ -180,6 +220,14 @@ class Collator:
 
     def _nothing(self) -> Tokens:
         return Tokens(ids=[self.layout.pad_id] * 2, spans=[], num_context=2)
+
+
+def _at_places(batch: Batch, word_labels: list[list[int]]) -> Tensor:
+    """Return labels (B, S) that stand at the audio tokens alone."""
+    labels_BS = torch.full_like(batch.labels_BS, NO_LABEL)
+    rows_P, positions_P = batch.places_P2.unbind(1)
+    labels_BS[rows_P, positions_P] = torch.tensor(word_labels, dtype=torch.long).flatten()
+    return labels_BS
 
 
 Visit = tuple[PairGroup, Draw]

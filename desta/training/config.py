@@ -91,6 +91,12 @@ class TrainConfig:
     data: DataConfig
     steps: int
     """Optimiser steps of the whole run."""
+    words: tuple[str, ...] = ()
+    """Attributes whose words, read off the descriptions in this order, the audio tokens learn to
+    be, without the backbone: a first stage, from which another run can `start`. Empty to learn
+    responses (docs/decisions/0045)."""
+    start: Path | None = None
+    """Trained model from whose connector the run starts; null for an untrained one."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     accumulate: int = 1
     """Micro-batches of a step, per process."""
@@ -119,6 +125,11 @@ class TrainConfig:
         _check_least(self, "", steps=1, accumulate=1, validate_every=1, save_every=1)
         _check_least(self, "", validation_rows=1, num_samples=0)
         _check_range(self, "", "seed", "from 0 to 2**32 - 1", lambda v: 0 <= v < 2**32)
+        if self.words and self.model.lora is not None:
+            raise ConfigError(
+                "words are learnt without the backbone, and model.lora would train it",
+                fix="leave model.lora to the run that starts from this one",
+            )
         if self.data.token_budget < self.data.max_tokens:
             raise ConfigError(
                 f"data.token_budget = {self.data.token_budget} is below "

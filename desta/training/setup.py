@@ -12,6 +12,7 @@ from torch import nn
 
 from desta.data.dataset import PairDataset
 from desta.data.sampling import Position
+from desta.data.words import Words
 from desta.errors import DataError
 from desta.model import checkpoint
 from desta.model.backbone.layers import recompute
@@ -62,6 +63,8 @@ def prepare(config: TrainConfig, directory: Path, accelerator: Accelerator) -> R
     set_seed(config.seed)
     loaded = checkpoint.fresh(config.model, device=accelerator.device)
     model = loaded.model
+    if config.start is not None:
+        checkpoint.copy_trained(config.start, model)
     data = config.data
     in_pieces = accelerator.num_processes > 1 and config.strategy == "fsdp2"
     if in_pieces:
@@ -77,16 +80,19 @@ def prepare(config: TrainConfig, directory: Path, accelerator: Accelerator) -> R
                 name,
             )
     model.train()
-    collator = Collator(data, loaded)
     rows = PairDataset(data.train)
     if len(rows) == 0:
         raise DataError("the training data hold no pairs", fix="run `desta construct` first")
+    collator = Collator(data, loaded, _words(config, rows, loaded))
     if data.augment is not None:
         check_augmentation(data.augment, rows)
     held_out = None
     if data.validation:
         held_out = HeldOut.read(
-            data, collator, num_rows=config.validation_rows, num_samples=config.num_samples
+            data,
+            Collator(data, loaded),
+            num_rows=config.validation_rows,
+            num_samples=config.num_samples,
         )
     if config.gradient_checkpointing:
         recompute(model.decoder)
@@ -119,4 +125,16 @@ def prepare(config: TrainConfig, directory: Path, accelerator: Accelerator) -> R
         held_out=held_out,
         progress=progress,
         in_pieces=in_pieces,
+    )
+
+
+def _words(config: TrainConfig, rows: PairDataset, loaded: checkpoint.Loaded) -> Words | None:
+    """Collect the words that the audio tokens learn to be; None where responses are learnt."""
+    if not config.words:
+        return None
+    return Words(
+        (description for description, _ in rows.texts()),
+        config.words,
+        tokenizer=loaded.tokenizer,
+        num_tokens=config.model.connector.num_query_tokens,
     )
