@@ -144,7 +144,7 @@ def load(
     device = choose_device(device, stored=lambda: stored_format(parts.backbone, config))
     loaded = _assemble(config, parts, device)
     _copy(state, loaded.model, where=str(directory / WEIGHTS))
-    _warn_of_others(loaded, fields)
+    _check_parts(loaded, fields)
     loaded.model.kept_fields = {k: v for k, v in fields.items() if k not in (SHA256, VERSION)}
     return replace(loaded, system_prompt=fields.get("system_prompt"))
 
@@ -355,12 +355,23 @@ def check_weights(directory: Path, fields: dict[str, Any]) -> None:
         )
 
 
-def _warn_of_others(loaded: Loaded, fields: dict[str, Any]) -> None:
-    """Warn if a frozen part is not the one that the connector was trained with."""
+def _check_parts(loaded: Loaded, fields: dict[str, Any]) -> None:
+    """Warn if a frozen part is not the one that the connector was trained with.
+
+    Raises:
+        CheckpointError: it is named with `zoo.WHEELS` in front, so that it must be the very same.
+    """
     config, found = loaded.model.config, _revisions(loaded)
     for key, name in ((BACKBONE_REVISION, config.backbone), (ENCODER_REVISION, config.encoder)):
         trained = fields.get(key)
         if trained is not None and key in found and found[key] != trained:
+            if name.startswith(zoo.WHEELS):
+                part = name.removeprefix(zoo.WHEELS)
+                raise CheckpointError(
+                    f"the {part} of this machine is not the one that the connector was trained "
+                    f"with (fingerprint {found[key]:.12}, then {trained:.12})",
+                    fix=f"delete {zoo.cached(part)} and run `desta models fetch {name}`",
+                )
             log.warning(
                 '"%s" is not the model that the connector was trained with (fingerprint %.12s, '
                 "then %.12s): answers may be worse",

