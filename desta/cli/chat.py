@@ -9,7 +9,6 @@ import typer
 from desta.cli.app import app
 from desta.cli.asking import Setup, check_readable
 from desta.cli.options import (
-    DEMO_RUN,
     Device,
     Language,
     MaxSeconds,
@@ -24,6 +23,7 @@ from desta.cli.options import (
 )
 from desta.errors import DestaError
 from desta.isolation import error_of
+from desta.model.config import SHIPPED
 
 if TYPE_CHECKING:
     from desta.inference.conversation import Conversation
@@ -41,7 +41,7 @@ def chat(
         list[str] | None,
         typer.Argument(metavar="AUDIO...", help="Audio files that the first question is about."),
     ] = None,
-    model: Model = DEMO_RUN,
+    model: Model = SHIPPED,
     system: SystemPrompt = None,
     language: Language = None,
     quantize: Quantize = None,
