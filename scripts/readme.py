@@ -1,13 +1,14 @@
 """Write every figure of README.md and docs/lab/speed.md from files of measurements.
 
     python scripts/readme.py [--demo demo] [--speed speed.json] [--proof proof.json]
-                                [--neighbour neighbour.json]
+                                [--neighbour neighbour.json] [--tiny]
 
 Each option writes its own blocks, with the command and the commit of the figures; other blocks are
 not changed.
 
     --demo   folder of `make demo`                       block `demo` of README.md
     --speed  file or files of `speed.py --json`          block `speed` of README.md, lab/speed.md
+    --tiny   what comes with desta                       block `tiny` of README.md, guides/tiny.md
     --proof  file of `proof_of_conversion.py --json`     block `proof` of README.md
     --neighbour  file of `neighbour.py --json`           block `neighbour` of lab/speed.md
 """
@@ -20,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from desta.errors import DataError, DestaError
-from desta.evaluation.baselines import title_of
 from measure import table
 from measure.blocks import origin, replace_block
+from measure.scores import score_table
 
 VERBS = {  # verb of the demo's commands -> its name in the README
     "sources": "fetching recordings",
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--speed", type=Path, nargs="+", metavar="FILE", help="one or a part each")
     parser.add_argument("--proof", type=Path, metavar="FILE")
     parser.add_argument("--neighbour", type=Path, metavar="FILE")
+    parser.add_argument("--tiny", action="store_true", help="scores of desta-tiny")
     parser.add_argument("--root", type=Path, default=Path(), help="where README.md and docs/ lie")
     options = parser.parse_args()
     readme = options.root / "README.md"
@@ -57,6 +59,11 @@ def main() -> int:
         if options.neighbour:
             block = neighbour_block(read(options.neighbour))
             replace_block(options.root / "docs/lab/speed.md", "neighbour", block)
+        if options.tiny:
+            scores = read(options.root / "desta/assets/desta-tiny/scores.json")
+            block = "\n".join(score_table(scores["scores"]))
+            for page in (readme, options.root / "docs/guides/tiny.md"):
+                replace_block(page, "tiny", block)
     except DestaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -92,36 +99,12 @@ def demo_block(folder: Path) -> str:
         f"{max(step['peak_gib'] for step in steps):.2f} GiB. Kept {kept:,} of {kept + dropped:,} "
         f"responses ({kept / (kept + dropped):.0%}).",
         "",
-        *_scores(read(folder / "run/eval/attributes/scores.json")["scores"]),
+        *score_table(read(folder / "run/eval/attributes/scores.json")["scores"]),
         "",
         f"`desta eval text`: {text['equal']} of {text['total']} text-only answers equal the bare "
         "backbone's, token for token.",
     ]
     return "\n".join(lines)
-
-
-def _scores(cells: list[dict[str, Any]]) -> list[str]:
-    """Return the table of balanced accuracies, with a column per system."""
-    by_line: dict[tuple[str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
-    for cell in cells:
-        by_line[cell["task"], cell["group"]][cell["system"]] = cell
-    systems = list(dict.fromkeys(cell["system"] for cell in cells))
-    systems.sort(key=lambda system: (system != "model", system == "chance"))
-    lines = [
-        f"| balanced accuracy ± standard error | {' | '.join(map(title_of, systems))} | n |",
-        "|---" * (len(systems) + 2) + "|",
-    ]
-    for (task, group), found in by_line.items():
-        shown = [_estimate(found[s].get("balanced_accuracy")) for s in systems]
-        num_examples = found[systems[0]]["num_examples"]
-        lines.append(f"| {task}, {group} | {' | '.join(shown)} | {num_examples} |")
-    return lines
-
-
-def _estimate(estimate: dict[str, float] | None) -> str:
-    if estimate is None:
-        return "-"
-    return f"{estimate['value']:.1%} ± {estimate['standard_error']:.1%}"
 
 
 def speed_block(figures: dict[str, Any]) -> str:
