@@ -32,7 +32,7 @@ from desta.isolation import error_of, in_halves, no_number
 from desta.model.backbone.decoding import damaged
 from desta.model.desta import DestaModel
 from desta.model.encoder.whisper import Encoded
-from desta.records import NO_TRANSCRIPTION, AudioRef
+from desta.records import NO_TRANSCRIPTION, AudioRef, Segment
 from desta.vad import spoken_windows
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,15 @@ class _Clip:
     def seconds(self) -> float:
         """Duration."""
         return sum(map(len, self.windows)) / audio.SAMPLE_RATE
+
+    def segments(self, texts: Sequence[str]) -> tuple[Segment, ...]:
+        """Return the texts of the windows with their times; empty ones are left out."""
+        ends = np.cumsum([len(window) for window in self.windows]) / audio.SAMPLE_RATE
+        return tuple(
+            Segment(start=end - len(window) / audio.SAMPLE_RATE, end=end, text=text)
+            for window, end, text in zip(self.windows, ends.tolist(), texts, strict=True)
+            if text
+        )
 
     @property
     def peak(self) -> float:
@@ -91,15 +100,17 @@ class AudioEncoder:
         """
         self._model = model
         self._transcriber = transcriber
-        self._language = language
+        self.language = language
         self._read_again = read_again
         self._max_seconds = max_seconds
         self._cache = ClipCache(cache_bytes)
         self._pool = ThreadPoolExecutor(
-            num_threads, thread_name_prefix="audio", initializer=_stay_on_one_core
+            num_threads, thread_name_prefix="audio", initializer=stay_on_one_core
         )
         self._lock = threading.Lock()
         self._pending: dict[tuple[str, bool], Future[EncodedClip]] = {}
+        self.num_cached = 0
+        """Clips so far that were found in the cache."""
 
     def clear_cache(self) -> None:
         """Remove all clips from the cache."""
@@ -122,6 +133,7 @@ class AudioEncoder:
                 want_text = content in transcribed or (content, True) in self._pending
                 key = content, want_text
                 if clip := self._cache.get(content, with_text=ref.text is None):
+                    self.num_cached += 1
                     results.append(clip)
                     continue
                 if key not in self._pending:
@@ -243,6 +255,7 @@ class AudioEncoder:
                     clip.seconds,
                     audio_WQE,
                     None if clip.spoken is None else words,
+                    clip.segments(texts[start:end]),
                 )
             )
             start = end
@@ -262,15 +275,15 @@ class AudioEncoder:
         transcriber = self._transcriber()
         shared = transcriber.window == self._model.config.window == "30s"
         if not shared or transcriber.encoder is not self._model.encoder:
-            texts = transcriber.transcribe([windows[i] for i in chosen], language=self._language)
+            texts = transcriber.transcribe([windows[i] for i in chosen], language=self.language)
         else:  # one pass of the encoder serves both
             texts = transcriber.transcribe_frames(
-                encoded.last_BTD[chosen], None, language=self._language
+                encoded.last_BTD[chosen], None, language=self.language
             )
         if not self._read_again:
             return texts
         return [
-            read_again(transcriber, windows[i], text, language=self._language)
+            read_again(transcriber, windows[i], text, language=self.language)
             for i, text in zip(chosen, texts, strict=True)
         ]
 
@@ -292,8 +305,8 @@ def _groups(clips: Sequence[_Clip]) -> list[list[_Clip]]:
     return groups
 
 
-def _stay_on_one_core() -> None:
-    """Limit PyTorch to one core in this thread of the pool.
+def stay_on_one_core() -> None:
+    """Limit PyTorch to one core in this thread.
 
     Every thread that computes on several cores keeps its own OpenMP helper threads for ever. With
     more of them than cores, OpenMP lets all sleep between operations, and every small operation of

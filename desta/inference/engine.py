@@ -119,7 +119,7 @@ class Engine:
         self.end_ids = end_ids(self.model.llm_model, loaded.tokenizer)
         self.audio_encoder = AudioEncoder(
             self.model,
-            self._load_transcriber,
+            self.load_transcriber,
             language=language,
             read_again=self.model.config.window == "tight" if read_again is None else read_again,
             max_seconds=limits.max_seconds,
@@ -161,7 +161,7 @@ class Engine:
         loaded = checkpoint.load(name, dtype=dtype, quantization=quantization, device=device)
         return cls(loaded, language=language, read_again=read_again, limits=limits)
 
-    def _load_transcriber(self) -> Transcriber:
+    def load_transcriber(self) -> Transcriber:
         """Return the Whisper transcriber; it is loaded once.
 
         Raises:
