@@ -83,9 +83,7 @@ class EmbeddedEngine:
         return self._decoder.num_rows
 
     async def start(self) -> None:
-        """Load Whisper, so that no request has to wait for it, and start the decoding thread."""
-        if self._engine.parts.transcriber is not None:
-            await asyncio.to_thread(self._engine.load_transcriber)
+        """Start the decoding thread."""
         self._decoder.start()
         self.is_ready = True
 

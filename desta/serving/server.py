@@ -107,6 +107,8 @@ def run(
     Raises:
         ConfigError: the address cannot be listened at.
     """
+    if engine.parts.transcriber is not None:
+        engine.load_transcriber()  # no request is to wait for it
     metrics = Metrics()
     fetcher = Fetcher(
         frozenset(host.lower() for host in allow_hosts),
@@ -130,11 +132,18 @@ def serve_app(app: FastAPI, address: Address, limits: ServingLimits) -> None:
     Raises:
         ConfigError: the address cannot be listened at.
     """
-    listener = listen(address)
-    port = listener.getsockname()[1]
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    log.info("serving at http://%s:%d/v1 (Ctrl-C stops)", host, port)
-    uvicorn.Server(configure(app, limits)).run(sockets=[listener])
+    _Server(configure(app, limits)).run(sockets=[listen(address)])
+
+
+class _Server(uvicorn.Server):
+    """Server that says where it can be asked, as soon as it can."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or () if self.started else ():
+            host, port = listener.getsockname()[:2]
+            name = f"[{host}]" if ":" in host else host
+            log.info("serving at http://%s:%d/v1 (Ctrl-C stops)", name, port)
 
 
 def configure(app: FastAPI, limits: ServingLimits) -> uvicorn.Config:
