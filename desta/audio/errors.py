@@ -56,6 +56,15 @@ def too_long(name: str, max_seconds: float) -> AudioError:
     )
 
 
+def too_many(name: str, max_samples: float) -> AudioError:
+    """Return the error for a recording with too many samples."""
+    return TooLongError(
+        name,
+        f"has more than the {max_samples:g} samples that are taken",
+        fix="resample it to 48 kHz, or cut it into parts",
+    )
+
+
 def unknown_format(name: str) -> AudioError:
     """Return the error for a file that is not a recording in a supported format."""
     return UnknownFormatError(

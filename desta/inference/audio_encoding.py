@@ -84,6 +84,7 @@ class AudioEncoder:
         language: str | None = None,
         read_again: bool = False,
         max_seconds: float = audio.MAX_SECONDS,
+        max_samples: float | None = None,
         cache_bytes: int = 256 * 2**20,
         num_threads: int = 4,
     ) -> None:
@@ -95,6 +96,7 @@ class AudioEncoder:
             language: spoken language; None means that Whisper detects it.
             read_again: transcribe windows with few words for their speech again, in pieces.
             max_seconds: longest clip.
+            max_samples: most samples of a clip as recorded; None for no limit.
             cache_bytes: memory of the cache; 0 turns it off.
             num_threads: threads that decode recordings.
         """
@@ -103,6 +105,7 @@ class AudioEncoder:
         self.language = language
         self._read_again = read_again
         self._max_seconds = max_seconds
+        self._max_samples = max_samples
         self._cache = ClipCache(cache_bytes)
         self._pool = ThreadPoolExecutor(
             num_threads, thread_name_prefix="audio", initializer=stay_on_one_core
@@ -180,7 +183,9 @@ class AudioEncoder:
     def _prepare(self, item: tuple[str, Any, bool]) -> _Clip:
         """Decode a clip, cut it into windows, and detect speech in them."""
         content, recording, with_text = item
-        samples = audio.load_audio(recording, max_seconds=self._max_seconds)
+        samples = audio.load_audio(
+            recording, max_seconds=self._max_seconds, max_samples=self._max_samples
+        )
         if audio.is_silent(samples):
             log.warning(
                 "%s is silent: no sample is above -80 dBFS; check how it was recorded",

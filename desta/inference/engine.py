@@ -58,6 +58,8 @@ class Limits:
 
     max_seconds: float = MAX_SECONDS
     """Longest clip, and longest duration of all clips of a request together."""
+    max_samples: float | None = None
+    """Most samples of a clip as recorded, before they are resampled; None for no limit."""
     audio_cache_bytes: int = 256 * 2**20
     """Memory of the cache of encoded clips; 0 turns it off."""
     prefix_cache_bytes: int = 512 * 2**20
@@ -123,6 +125,7 @@ class Engine:
             language=language,
             read_again=self.model.config.window == "tight" if read_again is None else read_again,
             max_seconds=limits.max_seconds,
+            max_samples=limits.max_samples,
             cache_bytes=limits.audio_cache_bytes,
             num_threads=limits.num_threads,
         )

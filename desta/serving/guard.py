@@ -32,6 +32,8 @@ MEDIA = {
 }
 """Media type of the body by path. A browser asks before it sends JSON to another site."""
 PATHS = frozenset({*OPEN, *MEDIA, "/v1/models", "/metrics", "/openapi.json"})
+_GRACE_SECONDS = 30
+"""Seconds after the deadline of an answer in which it must have been sent."""
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -148,11 +150,21 @@ class Guard:
         held = _Held()
         try:
             body = await self._body(receive, headers, held)
-            await self._app(scope, _replayed(body, receive), send)
+            await self._answer(scope, _replayed(body, receive), send)
         finally:
             self._num_bytes -= held.num_bytes
             self._num_requests -= 1
             self._metrics.in_flight.dec()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application; a client that does not read its answer must not keep its place."""
+        try:
+            async with asyncio.timeout(self._limits.request_seconds + _GRACE_SECONDS) as limit:
+                await self._app(scope, receive, send)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise busy("the answer could not be sent in time") from None
 
     async def _body(self, receive: Receive, headers: Headers, held: "_Held") -> bytes:
         """Return the body.

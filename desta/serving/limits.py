@@ -7,6 +7,7 @@ from desta.errors import ConfigError
 from desta.inference.engine import Limits
 
 MEBI = 2**20
+_MAX_RATE = 96_000  # Hz at which a clip may have the full length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class ServingLimits:
         """Return the limits of the engine behind the server."""
         return Limits(
             max_seconds=self.max_seconds,
+            max_samples=self.max_seconds * _MAX_RATE,
             audio_cache_bytes=self.audio_cache_mb * MEBI,
             prefix_cache_bytes=self.prefix_cache_mb * MEBI,
         )

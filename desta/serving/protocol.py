@@ -78,7 +78,8 @@ class Reply:
     """In the order of the conversation."""
     events: AsyncIterator[Delta | Usage]
     """Deltas of all answers as they come, then one `Usage`. Closing it (`aclose`), or cancelling
-    the task that waits for it, frees the slot; it may raise `DestaError` on the way."""
+    the task that waits for it, frees the slot; it may come before the first event. Errors on the
+    way are `DestaError`."""
 
 
 @dataclass(frozen=True, kw_only=True)

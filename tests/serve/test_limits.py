@@ -1,5 +1,6 @@
 """Time and memory are bounded: too much is refused, and what is given up frees its place."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -9,12 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from desta.errors import ConfigError
 from desta.inference.engine import Engine, Limits
 from desta.model.checkpoint import Loaded
+from desta.serving import guard
 from desta.serving.limits import ServingLimits
+from desta.serving.metrics import Metrics
 from support.chat_parts import clip_part, text_part
 from support.serving import Served, serve_tiny, wait_until
 from support.sounds import packed, tone
@@ -157,6 +161,48 @@ def test_bodies_are_bounded_together(tiny: Loaded) -> None:
             assert response.status_code == 429
         wait_until(lambda: server.metric("desta_requests_in_flight") == 0)
         assert server.chat("Hello?").status_code == 200
+
+
+def test_a_client_that_does_not_read_its_answer_loses_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guard, "_GRACE_SECONDS", 0.0)
+    stuck, metrics = asyncio.Event(), Metrics()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await stuck.wait()  # as when nothing can be sent any more
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"{}"}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
+        limits = ServingLimits(request_seconds=0.1)
+        guarded = guard.Guard(app, access=guard.Access(), limits=limits, metrics=metrics)
+        await guarded({**scope, "headers": headers}, receive, send)
+        assert guarded._num_requests == guarded._num_bytes == 0
+
+    asyncio.run(run())
+    assert [message["type"] for message in sent] == ["http.response.start"]
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tiny: Loaded) -> None:
+    limits = ServingLimits(max_seconds=2.0)
+    bomb = packed(np.zeros(2_000_000, np.float32), 600_000, format="FLAC")  # 3.3 s: ten to a byte
+    short = packed(np.zeros(1_000_000, np.float32), 600_000, format="FLAC")  # 1.7 s
+    assert len(bomb) < 20_000
+    with serve_tiny(Engine(tiny, limits=limits.of_engine()), limits=limits) as server:
+        for recording, words in ((bomb, "longer than the 2 s"), (short, "192000 samples")):
+            response = server.chat([clip_part(recording), text_part("What?")])
+            assert response.status_code == 413
+            assert words in response.json()["error"]["message"]
 
 
 def test_an_answer_ends_at_the_deadline(tiny: Loaded) -> None:
