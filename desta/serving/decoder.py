@@ -1,6 +1,5 @@
 """The thread that generates: requests join and leave its batch between tokens."""
 
-import logging
 import threading
 import time
 from collections import deque
@@ -15,11 +14,9 @@ from desta.isolation import error_of, no_number
 from desta.model.backbone.running_batch import RunningBatch
 from desta.model.backbone.writer import Writer
 from desta.records import AudioRef
-from desta.serving.errors import ServingError, busy
+from desta.serving.errors import ServingError, busy, internal_error
 from desta.serving.limits import ServingLimits
 from desta.serving.metrics import Metrics
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,9 +119,7 @@ class Decoder:
             try:
                 self._step()
             except Exception as error:  # one batch must not end the server
-                log.error("the batch fails with %s", type(error).__name__)
-                log.debug("in detail", exc_info=error)
-                self._fail_all(error)
+                self._fail_all(_readable(error))
             self._metrics.rows.set(len(self._rows))
             self._metrics.waiting.set(len(self._jobs) + (self._next is not None))
 
@@ -231,10 +226,10 @@ class Decoder:
         limits = self._limits
         return rows <= limits.max_rows and rows * width <= limits.max_positions
 
-    def _fail_all(self, error: Exception) -> None:
+    def _fail_all(self, error: DestaError) -> None:
         """End every request of the batch with an error, and begin a new batch."""
         for job in {row.job for row in self._rows}:
-            self._deliver_error(job, _readable(error))
+            self._deliver_error(job, error)
         self._rows = []
         self._batch = RunningBatch(self._engine.model.llm_model)
 
@@ -245,13 +240,7 @@ def _length(job: Job, prepared: Prepared) -> int:
 
 
 def _readable(error: Exception) -> DestaError:
-    """Return an error for the client, without what the request held."""
+    """Return an error for the client."""
     if isinstance(error, DestaError):
         return error_of(error, "the request")
-    log.error("a request fails with %s", type(error).__name__)
-    log.debug("in detail", exc_info=error)
-    return ServingError(
-        f"the server failed with {type(error).__name__}",
-        fix="send the request again, or tell whoever runs the server",
-        status=500,
-    )
+    return internal_error(error)

@@ -1,9 +1,13 @@
 """Errors of the server, in the shape that OpenAI's clients read."""
 
+import logging
+import traceback
 from typing import Any
 
 from desta.audio.errors import AudioError, TooLongError, UnknownFormatError
 from desta.errors import CheckpointError, DestaError, MissingExtraError, UnavailableError
+
+log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 2
 """Seconds after which a client that was refused may try again."""
@@ -57,6 +61,21 @@ def unsupported(param: str, detail: str = "") -> ServingError:
         fix="leave it out",
         code="unsupported_parameter",
         param=param,
+    )
+
+
+def internal_error(error: Exception) -> ServingError:
+    """Log where an unexpected error comes from, without its message, which may quote a request.
+
+    Returns:
+        The error for the client.
+    """
+    name, place = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s in the server:\n%s", name, place)
+    return ServingError(
+        f"the server failed with {name}",
+        fix="send the request again, or tell whoever runs the server",
+        status=500,
     )
 
 

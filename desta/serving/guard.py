@@ -6,8 +6,6 @@ Bodies are read here, in bounded memory and time, before anything parses them.
 import asyncio
 import hashlib
 import hmac
-import logging
-import traceback
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +16,16 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from desta.errors import DestaError
-from desta.serving.errors import ServingError, body_of, busy, headers_of, status_of
+from desta.serving.errors import (
+    ServingError,
+    body_of,
+    busy,
+    headers_of,
+    internal_error,
+    status_of,
+)
 from desta.serving.limits import MEBI, ServingLimits
 from desta.serving.metrics import Metrics
-
-log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/health", "/ready"})
 """Paths that need no token."""
@@ -68,7 +71,7 @@ class Access:
                 status=403,
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit_netloc(origin) != host.lower():
+        if origin is not None and _netloc(origin) != host.lower():
             raise ServingError(
                 "another site's page asks", fix="ask from the server's own page", status=403
             )
@@ -126,7 +129,7 @@ class Guard:
                 await self._guarded(scope, receive, send_safely)
         except Exception as error:
             if not isinstance(error, DestaError):
-                error = _bug(error)
+                error = internal_error(error)
             if not status:
                 await _refusal(error)(scope, receive, send_safely)
         finally:
@@ -238,17 +241,6 @@ def _refusal(error: DestaError) -> JSONResponse:
     return JSONResponse(body_of(error), status_of(error), headers_of(error))
 
 
-def _bug(error: Exception) -> ServingError:
-    """Log where an unexpected error comes from, without its message, which may quote a request."""
-    place = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s in the server:\n%s", type(error).__name__, place)
-    return ServingError(
-        f"the server failed with {type(error).__name__}",
-        fix="send the request again, or tell whoever runs the server",
-        status=500,
-    )
-
-
 def _hostname(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
@@ -256,10 +248,10 @@ def _hostname(url: str) -> str:
         return ""
 
 
-def urlsplit_netloc(origin: str) -> str:
+def _netloc(origin: str) -> str:
     """Return host and port of an origin; empty if it is not one.
 
-    >>> urlsplit_netloc("http://localhost:8000"), urlsplit_netloc("null")
+    >>> _netloc("http://localhost:8000"), _netloc("null")
     ('localhost:8000', '')
     """
     try:
