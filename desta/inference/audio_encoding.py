@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,23 @@ class AudioEncoder:
         with self._lock:
             self._cache.clear()
 
-    def encode(self, refs: Sequence[AudioRef]) -> list[EncodedClip | DestaError]:
-        """Return each clip encoded, or the error of one that cannot be read."""
+    def encode(
+        self, refs: Sequence[AudioRef], *, language: str | None = None
+    ) -> list[EncodedClip | DestaError]:
+        """Return each clip encoded, or the error of one that cannot be read.
+
+        Args:
+            refs: the clips.
+            language: of their speech; None means that of the encoder.
+
+        Raises:
+            ConfigError: Whisper does not know the language.
+        """
+        language = language or self.language
         content_of = _attempt(_content, audio.audio_name)
         contents = list(self._pool.map(content_of, [ref.audio for ref in refs]))
+        if language != self.language:  # other words: a clip of its own in the cache
+            contents = [f"{c} in {language}" if isinstance(c, str) else c for c in contents]
         results: list[EncodedClip | DestaError | Future[EncodedClip]] = []
         mine: dict[tuple[str, bool], tuple[AudioRef, Future[EncodedClip]]] = {}
         with self._lock:
@@ -144,11 +158,12 @@ class AudioEncoder:
                     mine[key] = ref, self._pending[key]
                 results.append(self._pending[key])
         if mine:
-            self._encode_new({key: ref for key, (ref, _) in mine.items()})
+            self._encode_new({key: ref for key, (ref, _) in mine.items()}, language)
         return [_result(r) if isinstance(r, Future) else r for r in results]
 
-    def _encode_new(self, wanted: dict[tuple[str, bool], AudioRef]) -> None:
+    def _encode_new(self, wanted: dict[tuple[str, bool], AudioRef], language: str | None) -> None:
         """Encode new clips, and deliver each to all threads that wait for it."""
+        encode = partial(self._encode, language=language)
         try:
             prepare = _attempt(self._prepare, lambda item: audio.audio_name(item[1]))
             items = [(content, ref.audio, text) for (content, text), ref in wanted.items()]
@@ -160,7 +175,7 @@ class AudioEncoder:
                     clips.append(clip)
             clips.sort(key=lambda clip: max(map(len, clip.windows)))
             for group in _groups(clips):
-                found = in_halves(self._encode, group, alone=self._fail, fatal=_FATAL)
+                found = in_halves(encode, group, alone=self._fail, fatal=_FATAL)
                 for result, clip in zip(found, group, strict=True):
                     self._deliver((clip.content, clip.spoken is not None), result)
         except BaseException as error:
@@ -216,7 +231,9 @@ class AudioEncoder:
             raise damaged()
 
     @torch.no_grad()
-    def _encode(self, clips: Sequence[_Clip]) -> list[EncodedClip | DestaError]:
+    def _encode(
+        self, clips: Sequence[_Clip], *, language: str | None = None
+    ) -> list[EncodedClip | DestaError]:
         """Run encoder, connector and, if requested, Whisper's decoder on a group of clips."""
         windows = [window for clip in clips for window in clip.windows]
         spoken = [
@@ -238,7 +255,9 @@ class AudioEncoder:
             good = _are_numbers(encoded, audio_WQE).tolist()
             lost.update(place for place, is_good in zip(group, good, strict=True) if not is_good)
             rows = [row for row, place in enumerate(group) if spoken[place] and good[row]]
-            transcribed = self._transcribe([windows[place] for place in group], encoded, rows)
+            transcribed = self._transcribe(
+                [windows[place] for place in group], encoded, rows, language
+            )
             for row, text in zip(rows, transcribed, strict=True):
                 texts[group[row]] = text
         if lost:
@@ -273,22 +292,24 @@ class AudioEncoder:
         return torch.autocast(self._model.device.type, torch.bfloat16, enabled=wanted)
 
     def _transcribe(
-        self, windows: Sequence[NDArray[np.float32]], encoded: Any, chosen: Sequence[int]
+        self,
+        windows: Sequence[NDArray[np.float32]],
+        encoded: Any,
+        chosen: Sequence[int],
+        language: str | None,
     ) -> list[str]:
         if not chosen:
             return []
         transcriber = self._transcriber()
         shared = transcriber.window == self._model.config.window == "30s"
         if not shared or transcriber.encoder is not self._model.encoder:
-            texts = transcriber.transcribe([windows[i] for i in chosen], language=self.language)
+            texts = transcriber.transcribe([windows[i] for i in chosen], language=language)
         else:  # one pass of the encoder serves both
-            texts = transcriber.transcribe_frames(
-                encoded.last_BTD[chosen], None, language=self.language
-            )
+            texts = transcriber.transcribe_frames(encoded.last_BTD[chosen], None, language=language)
         if not self._read_again:
             return texts
         return [
-            read_again(transcriber, windows[i], text, language=self.language)
+            read_again(transcriber, windows[i], text, language=language)
             for i, text in zip(chosen, texts, strict=True)
         ]
 

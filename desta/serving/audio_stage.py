@@ -8,6 +8,7 @@ computed on several cores slows the others down for as long as it lives (docs/de
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from desta.errors import DestaError
 from desta.inference.audio_encoding import AudioEncoder, stay_on_one_core
@@ -19,6 +20,15 @@ _MAX_TOGETHER = 8
 """Requests whose clips are encoded together; more would delay the first of them."""
 
 Found = list[EncodedClip | DestaError]
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """Clips of a request."""
+
+    refs: Sequence[AudioRef]
+    language: str | None
+    found: asyncio.Future[Found]
 
 
 class AudioStage:
@@ -37,18 +47,23 @@ class AudioStage:
         self._encoder = encoder
         self._metrics = metrics
         self._is_decoding = is_decoding
-        self._waiting: list[tuple[Sequence[AudioRef], asyncio.Future[Found]]] = []
+        self._waiting: list[_Waiting] = []
         self._worker: asyncio.Task[None] | None = None
 
-    async def encode(self, refs: Sequence[AudioRef]) -> Found:
-        """Return each clip encoded, or its error; one that is cancelled in time costs nothing."""
+    async def encode(self, refs: Sequence[AudioRef], *, language: str | None = None) -> Found:
+        """Return each clip encoded, or its error; a call that is cancelled in time costs nothing.
+
+        Args:
+            refs: the clips.
+            language: of their speech; None means that of the encoder.
+        """
         if not refs:
             return []
-        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        self._waiting.append((refs, future))
+        waiting = _Waiting(refs, language, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        found = await future
+        found = await waiting.found
         self._metrics.audio_seconds.inc(
             sum(clip.seconds for clip in found if isinstance(clip, EncodedClip))
         )
@@ -56,30 +71,34 @@ class AudioStage:
 
     async def _work(self) -> None:
         """Encode until nothing waits."""
-        while self._waiting:
-            waiting = [(refs, future) for refs, future in self._waiting if not future.done()]
-            group, self._waiting = waiting[:_MAX_TOGETHER], waiting[_MAX_TOGETHER:]
-            if not group:
-                continue
-            refs = [ref for own, _ in group for ref in own]
+        while group := self._next_group():
+            refs = [ref for waiting in group for ref in waiting.refs]
             before = self._encoder.num_cached
             try:
                 with self._metrics.time("encode"):
-                    found = iter(await self._in_thread(refs))
+                    found = iter(await self._in_thread(refs, group[0].language))
             except Exception as error:
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error)
+                for waiting in group:
+                    if not waiting.found.done():
+                        waiting.found.set_exception(error)
                 continue
             cached = self._encoder.num_cached - before
             self._metrics.clips.labels("yes").inc(cached)
             self._metrics.clips.labels("no").inc(len(refs) - cached)
-            for own, future in group:
-                clips = [next(found) for _ in own]
-                if not future.done():
-                    future.set_result(clips)
+            for waiting in group:
+                clips = [next(found) for _ in waiting.refs]
+                if not waiting.found.done():
+                    waiting.found.set_result(clips)
 
-    async def _in_thread(self, refs: Sequence[AudioRef]) -> Found:
+    def _next_group(self) -> list[_Waiting]:
+        """Take the first requests that wait, all of one language."""
+        alive = [waiting for waiting in self._waiting if not waiting.found.done()]
+        same = [waiting for waiting in alive if waiting.language == alive[0].language]
+        group = same[:_MAX_TOGETHER]
+        self._waiting = [waiting for waiting in alive if waiting not in group]
+        return group
+
+    async def _in_thread(self, refs: Sequence[AudioRef], language: str | None) -> Found:
         """Encode clips in a new thread."""
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Found] = loop.create_future()
@@ -98,7 +117,7 @@ class AudioStage:
             try:
                 if on_one_core:
                     stay_on_one_core()
-                found = self._encoder.encode(refs)
+                found = self._encoder.encode(refs, language=language)
             except Exception as error:
                 failed = error
             if not loop.is_closed():

@@ -13,7 +13,7 @@ from desta.model.backbone.writer import Writer
 from desta.records import AudioRef, Message
 from desta.serving.audio_stage import AudioStage, Found
 from desta.serving.decoder import Begun, Decoder, Job, Piece
-from desta.serving.errors import ServingError, busy, unsupported
+from desta.serving.errors import busy, unsupported
 from desta.serving.limits import ServingLimits
 from desta.serving.metrics import Metrics
 from desta.serving.protocol import ChatRequest, Delta, HeardClip, Reply, Transcription, Usage
@@ -130,15 +130,7 @@ class EmbeddedEngine:
 
     async def transcribe(self, recording: bytes, *, language: str | None = None) -> Transcription:
         """Return the transcription of a recording; see `ServingEngine.transcribe`."""
-        own = self._engine.audio_encoder.language
-        if language is not None and language != own:
-            raise ServingError(
-                f"this server transcribes "
-                f"{'the language that it detects' if own is None else own}, not {language}",
-                fix="leave language out, or start the server with --language",
-                param="language",
-            )
-        [clip] = await self._encode([AudioRef(audio=recording)])
+        [clip] = await self._encode([AudioRef(audio=recording)], language)
         if isinstance(clip, DestaError):
             raise clip
         return Transcription(
@@ -151,10 +143,10 @@ class EmbeddedEngine:
             return [*system_messages(self._engine, self._system), *messages]
         return [m for m in messages if m.role != "system" or m.content]
 
-    async def _encode(self, refs: Sequence[AudioRef]) -> Found:
+    async def _encode(self, refs: Sequence[AudioRef], language: str | None = None) -> Found:
         try:
             async with asyncio.timeout(self._limits.request_seconds):
-                return await self._stage.encode(refs)
+                return await self._stage.encode(refs, language=language)
         except TimeoutError:
             raise busy("the clips waited too long to be encoded") from None
 

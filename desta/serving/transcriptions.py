@@ -25,7 +25,9 @@ def transcription_routes(engine: ServingEngine) -> APIRouter:
         http: Request,
         file: Annotated[UploadFile, File(description="A recording in any common format.")],
         model: Annotated[str, Form()],
-        language: Annotated[str | None, Form()] = None,
+        language: Annotated[
+            str | None, Form(max_length=32, description="Of the speech, by name or code.")
+        ] = None,
         response_format: Annotated[Format, Form()] = "json",
         prompt: Annotated[str, Form(description="Not supported: must be empty.")] = "",
         temperature: Annotated[float, Form(description="Not supported: must be 0.")] = 0.0,

@@ -61,6 +61,16 @@ def test_the_same_words_come_in_every_format(spoken: Served) -> None:
     assert all(reply.status_code == 200 for reply in replies.values())
 
 
+def test_a_language_is_that_of_one_request(spoken: Served) -> None:
+    recording = packed(tone(2.0), format="WAV")
+    french = transcribe(spoken, recording, language="fr").json()["text"]
+    detected = transcribe(spoken, recording).json()["text"]
+    assert (french, detected) == ("2 s of words in fr", "2 s of words")
+    wrong = transcribe(spoken, recording, language="xx")
+    assert wrong.status_code == 400
+    assert '"xx"' in wrong.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "words"),
     [
@@ -69,7 +79,6 @@ def test_the_same_words_come_in_every_format(spoken: Served) -> None:
         ({"prompt": "Spell it so."}, 400, '"prompt" is not supported'),
         ({"temperature": "0.5"}, 400, '"temperature"'),
         ({"stream": "true"}, 400, '"stream"'),
-        ({"language": "xx"}, 400, "language"),
     ],
 )
 def test_what_is_not_supported_is_refused(

@@ -11,6 +11,7 @@ import httpx2
 import uvicorn
 
 from desta.audio import SAMPLE_RATE
+from desta.errors import ConfigError
 from desta.inference.engine import Engine
 from desta.serving.app import create_app
 from desta.serving.embedded import EmbeddedEngine
@@ -21,13 +22,16 @@ from desta.serving.server import Address, configure, listen
 
 
 class Scribe:
-    """Transcriber that writes how long a window is."""
+    """Transcriber that writes how long a window is, and in which language it was told to write."""
 
     window = "tight"
     encoder = None
 
     def transcribe(self, windows: Sequence[Any], *, language: str | None = None) -> list[str]:
-        return [f"{len(window) / SAMPLE_RATE:.0f} s of words" for window in windows]
+        if language == "xx":
+            raise ConfigError('there is no language "xx"', fix="give another")
+        end = "" if language is None else f" in {language}"
+        return [f"{len(window) / SAMPLE_RATE:.0f} s of words{end}" for window in windows]
 
 
 @dataclass
