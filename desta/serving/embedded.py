@@ -13,11 +13,13 @@ from desta.model.backbone.writer import Writer
 from desta.records import AudioRef, Message
 from desta.serving.audio_stage import AudioStage, Found
 from desta.serving.decoder import Begun, Decoder, Job, Piece
-from desta.serving.errors import busy, unsupported
+from desta.serving.errors import ServingError, busy, unsupported
 from desta.serving.limits import ServingLimits
 from desta.serving.metrics import Metrics
 from desta.serving.protocol import ChatRequest, Delta, HeardClip, Reply, Transcription, Usage
 
+_MAX_LETTERS = 16
+"""Letters to a token beyond which a text is not tokenized; words have four or five."""
 _READ = frozenset(
     {
         *("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n"),
@@ -99,6 +101,7 @@ class EmbeddedEngine:
             DestaError: see `ServingEngine.chat`.
         """
         check_fields(request)
+        check_size(request.messages, self._limits.max_positions)
         deadline = time.monotonic() + self._limits.request_seconds
         asked = Request(
             messages=self._with_system(request.messages),
@@ -109,7 +112,7 @@ class EmbeddedEngine:
         )
         refs = self._engine.clips_of(asked)
         clips = await self._encode(refs)
-        events = _Events(self._engine, asked)
+        events = _Events(self._engine, self._metrics, asked)
         job = Job(asked, refs, clips, events.deliver, deadline)
         events.job = job
         self._decoder.submit(job)
@@ -120,7 +123,6 @@ class EmbeddedEngine:
             raise
         self._metrics.tokens.labels("prompt").inc(len(begun.prepared.tokens.ids))
         self._metrics.tokens.labels("prompt_cached").inc(begun.num_cached)
-        events.metrics = self._metrics
         heard = tuple(
             HeardClip(text=ref.text or "", seconds=clip.seconds)
             for ref, clip in zip(begun.prepared.audios, clips, strict=True)
@@ -167,13 +169,29 @@ def check_fields(request: ChatRequest) -> None:
             raise unsupported(f"messages.{number}", ": it has no tools")
 
 
+def check_size(messages: Sequence[Message], max_positions: int) -> None:
+    """Refuse text that can only be too long before it is tokenized, which would take its time.
+
+    Raises:
+        ServingError: it is.
+    """
+    texts = [text for m in messages for text in (m.content, *(a.text or "" for a in m.audios))]
+    if sum(map(len, texts)) > _MAX_LETTERS * max_positions:
+        raise ServingError(
+            f"the text of the conversation has more than {_MAX_LETTERS * max_positions} letters",
+            fix="shorten the messages",
+            code="context_length_exceeded",
+            param="messages",
+        )
+
+
 class _Events(AsyncIterator[Delta | Usage]):
     """Events of one job, handed over from the decoding thread."""
 
-    def __init__(self, engine: Engine, request: Request) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, request: Request) -> None:
         self.job: Job | None = None
-        self.metrics: Metrics | None = None
         self._engine = engine
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Begun | Piece | DestaError] = asyncio.Queue()
         self._begun: Begun | None = None
@@ -258,8 +276,7 @@ class _Events(AsyncIterator[Delta | Usage]):
     def _usage(self) -> Usage:
         assert self._begun is not None
         completion = sum(self._num_tokens)
-        if self.metrics is not None:
-            self.metrics.tokens.labels("completion").inc(completion)
+        self._metrics.tokens.labels("completion").inc(completion)
         tokens = self._begun.prepared.tokens
         return Usage(
             prompt_tokens=len(tokens.ids),

@@ -110,6 +110,8 @@ def test_a_conversation_beyond_the_limit_is_refused(tiny: Loaded) -> None:
         response = server.chat("word " * 100)
         assert response.status_code == 400
         assert response.json()["error"]["code"] == "context_length_exceeded"
+        huge = server.chat("x" * 1_601)
+        assert (huge.status_code, huge.json()["error"]["param"]) == (400, "messages")
         assert server.chat("Hello?", n=2, max_tokens=40).status_code == 400
         assert server.chat("Hello?", n=2, max_tokens=5).status_code == 200
 
