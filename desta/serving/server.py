@@ -1,5 +1,6 @@
 """Running the server: its address, its tokens, and uvicorn around the application."""
 
+import contextlib
 import ipaddress
 import logging
 import socket
@@ -132,7 +133,8 @@ def serve_app(app: FastAPI, address: Address, limits: ServingLimits) -> None:
     Raises:
         ConfigError: the address cannot be listened at.
     """
-    _Server(configure(app, limits)).run(sockets=[listen(address)])
+    with contextlib.suppress(KeyboardInterrupt):  # raised once all is finished
+        _Server(configure(app, limits)).run(sockets=[listen(address)])
 
 
 class _Server(uvicorn.Server):
