@@ -120,9 +120,11 @@ def test_a_client_that_leaves_frees_its_place(tight: Served) -> None:
     for stream in (False, True):
         connection = begin(tight, body_of(max_tokens=LONG, stream=stream))
         wait_until(lambda: tight.engine.num_rows == 1)
+        [row] = tight.engine._decoder._rows
         connection.close()
         wait_until(lambda: tight.engine.num_rows == 0)
         wait_until(lambda: tight.metric("desta_requests_in_flight") == 0)
+        assert row.writer.finish is None  # it was not generated to its end
     assert tight.chat("Hello?").status_code == 200
 
 
