@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo check test smoke golden docs site build vllm-env clean
+.PHONY: help setup data demo check test test-serve smoke golden docs site build vllm-env clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -17,7 +17,7 @@ setup: $(READY)  ## make .venv and install the project into it
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)" numpy -c constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[construct,train,eval,measure,quant,api,cluster,dev]" -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[construct,train,eval,measure,quant,api,serve,cluster,dev]" -c constraints.txt
 	touch $@
 
 data: setup  ## fetch the recordings of the demo (about 270 MB of Debian packages, no root needed)
@@ -35,6 +35,9 @@ check: setup  ## format, lint, types, import contracts
 test: setup  ## all tests but those marked slow, gpu or network; those on Ray beforehand, alone
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/smoke/test_cluster.py -m 'ray and not slow'
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m 'not (ray or slow or gpu or network)'
+
+test-serve: setup  ## the server: 500 requests made from its schema, which `make test` leaves out
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve -m 'serve and slow'
 
 smoke: setup  ## the whole path on tiny models only
 	$(BIN)/pytest tests/smoke

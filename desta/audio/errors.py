@@ -12,6 +12,14 @@ class AudioError(DataError):
         super().__init__(f"{name} {reason}", fix=fix, reason=reason)
 
 
+class TooLongError(AudioError):
+    """A recording exceeds a limit."""
+
+
+class UnknownFormatError(AudioError):
+    """A file is not a recording in a supported format."""
+
+
 @dataclass(frozen=True)
 class AudioNote:
     """Remark on a recording that is used all the same."""
@@ -41,16 +49,25 @@ def cut_off(name: str) -> AudioError:
 
 def too_long(name: str, max_seconds: float) -> AudioError:
     """Return the error for a recording that exceeds a limit."""
-    return AudioError(
+    return TooLongError(
         name,
         f"lasts longer than the {max_seconds:g} s that are taken",
         fix="cut it into parts, or raise max_seconds",
     )
 
 
+def too_many(name: str, max_samples: float) -> AudioError:
+    """Return the error for a recording with too many samples."""
+    return TooLongError(
+        name,
+        f"has more than the {max_samples:g} samples that are taken",
+        fix="resample it to 48 kHz, or cut it into parts",
+    )
+
+
 def unknown_format(name: str) -> AudioError:
     """Return the error for a file that is not a recording in a supported format."""
-    return AudioError(
+    return UnknownFormatError(
         name,
         "is not a recording in a format that can be read",
         fix="convert it to wav, flac, ogg, mp3 or m4a",

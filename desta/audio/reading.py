@@ -13,7 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from desta.audio import decoding
-from desta.audio.errors import AudioError, AudioNote, no_samples, too_long
+from desta.audio.errors import AudioError, AudioNote, no_samples, too_long, too_many
 from desta.audio.files import AudioInput, audio_name, check_input, open_source
 from desta.audio.levels import Levels, integer_scale
 from desta.audio.mixing import Mixer
@@ -35,13 +35,17 @@ class Sound:
     """Notes about the recording."""
 
 
-def load_audio(source: AudioInput, *, max_seconds: float | None = None) -> NDArray[np.float32]:
+def load_audio(
+    source: AudioInput, *, max_seconds: float | None = None, max_samples: float | None = None
+) -> NDArray[np.float32]:
     """Read a recording; notes about it are logged as warnings.
 
     Args:
         source: path, bytes of a file, or (samples, rate); integer samples are scaled by the range
             of their type. Channels are mixed as FFmpeg does.
         max_seconds: longer recordings are an error; None for no limit.
+        max_samples: as recorded, before resampling; more are an error, too: a small file can hold
+            gigabytes at a high rate.
 
     Returns:
         Samples, (T,), mono at `SAMPLE_RATE`, nominally in [-1, 1]; at least one.
@@ -50,14 +54,16 @@ def load_audio(source: AudioInput, *, max_seconds: float | None = None) -> NDArr
         AudioError: missing, a folder, empty, in an unknown format, truncated, too damaged, too
             long, not finite, or far beyond full scale.
     """
-    sound = read_audio(source, max_seconds=max_seconds)
+    sound = read_audio(source, max_seconds=max_seconds, max_samples=max_samples)
     for note in sound.notes:
         log.warning("%s", note.message)
     return sound.samples
 
 
-def read_audio(source: AudioInput, *, max_seconds: float | None = None) -> Sound:
-    """Read a recording with notes about it.
+def read_audio(
+    source: AudioInput, *, max_seconds: float | None = None, max_samples: float | None = None
+) -> Sound:
+    """Read a recording with notes about it; arguments as in `load_audio`.
 
     Raises:
         AudioError: as `load_audio`.
@@ -65,7 +71,11 @@ def read_audio(source: AudioInput, *, max_seconds: float | None = None) -> Sound
     name, notes = audio_name(source), list[AudioNote]()
     levels = Levels()
     runs: list[tuple[int, list[NDArray[Any]]]] = []  # consecutive pieces of one rate
+    num_samples = 0
     for samples, rate in _mono(source, name, notes, levels, max_seconds):
+        num_samples += len(samples)
+        if max_samples is not None and num_samples > max_samples:
+            raise too_many(name, max_samples)
         if not runs or runs[-1][0] != rate:
             runs.append((rate, []))
         runs[-1][1].append(samples)

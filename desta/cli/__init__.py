@@ -22,6 +22,7 @@ from desta.cli import (  # noqa: F401  # they register their verbs
     publishing,
     rendering,
     scoring,
+    serving,
     training,
 )
 from desta.cli.app import app

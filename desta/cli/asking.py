@@ -35,7 +35,7 @@ from desta.paths import check_local
 if TYPE_CHECKING:
     from desta.inference.batch_file import AnswerTally
     from desta.inference.conversation import Conversation
-    from desta.inference.engine import Engine
+    from desta.inference.engine import Engine, Limits
     from desta.model.backbone.sampling import Sampling
     from desta.model.config import Quantization
 
@@ -229,8 +229,8 @@ class Setup:
             stop=tuple(self.stop or ()),
         )
 
-    def engine(self) -> "Engine":
-        """Load the model."""
+    def engine(self, limits: "Limits | None" = None) -> "Engine":
+        """Load the model; without limits, with those of the options."""
         from desta.inference.engine import Engine, Limits
 
         return Engine.load(
@@ -239,7 +239,7 @@ class Setup:
             device=self.device,
             language=self.language,
             read_again=self.read_again,
-            limits=Limits(max_seconds=self.max_seconds),
+            limits=limits or Limits(max_seconds=self.max_seconds),
         )
 
     def conversation(self) -> "Conversation":

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from desta.isolation import error_of, in_halves, no_number
 from desta.model.backbone.decoding import damaged
 from desta.model.desta import DestaModel
 from desta.model.encoder.whisper import Encoded
-from desta.records import NO_TRANSCRIPTION, AudioRef
+from desta.records import NO_TRANSCRIPTION, AudioRef, Segment
 from desta.vad import spoken_windows
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,15 @@ class _Clip:
         """Duration."""
         return sum(map(len, self.windows)) / audio.SAMPLE_RATE
 
+    def segments(self, texts: Sequence[str]) -> tuple[Segment, ...]:
+        """Return the texts of the windows with their times; empty ones are left out."""
+        ends = np.cumsum([len(window) for window in self.windows]) / audio.SAMPLE_RATE
+        return tuple(
+            Segment(start=end - len(window) / audio.SAMPLE_RATE, end=end, text=text)
+            for window, end, text in zip(self.windows, ends.tolist(), texts, strict=True)
+            if text
+        )
+
     @property
     def peak(self) -> float:
         """Largest sample; full scale is 1."""
@@ -75,6 +85,7 @@ class AudioEncoder:
         language: str | None = None,
         read_again: bool = False,
         max_seconds: float = audio.MAX_SECONDS,
+        max_samples: float | None = None,
         cache_bytes: int = 256 * 2**20,
         num_threads: int = 4,
     ) -> None:
@@ -86,30 +97,47 @@ class AudioEncoder:
             language: spoken language; None means that Whisper detects it.
             read_again: transcribe windows with few words for their speech again, in pieces.
             max_seconds: longest clip.
+            max_samples: most samples of a clip as recorded; None for no limit.
             cache_bytes: memory of the cache; 0 turns it off.
             num_threads: threads that decode recordings.
         """
         self._model = model
         self._transcriber = transcriber
-        self._language = language
+        self.language = language
         self._read_again = read_again
         self._max_seconds = max_seconds
+        self._max_samples = max_samples
         self._cache = ClipCache(cache_bytes)
         self._pool = ThreadPoolExecutor(
-            num_threads, thread_name_prefix="audio", initializer=_stay_on_one_core
+            num_threads, thread_name_prefix="audio", initializer=stay_on_one_core
         )
         self._lock = threading.Lock()
         self._pending: dict[tuple[str, bool], Future[EncodedClip]] = {}
+        self.num_cached = 0
+        """Clips so far that were found in the cache."""
 
     def clear_cache(self) -> None:
         """Remove all clips from the cache."""
         with self._lock:
             self._cache.clear()
 
-    def encode(self, refs: Sequence[AudioRef]) -> list[EncodedClip | DestaError]:
-        """Return each clip encoded, or the error of one that cannot be read."""
+    def encode(
+        self, refs: Sequence[AudioRef], *, language: str | None = None
+    ) -> list[EncodedClip | DestaError]:
+        """Return each clip encoded, or the error of one that cannot be read.
+
+        Args:
+            refs: the clips.
+            language: of their speech; None means that of the encoder.
+
+        Raises:
+            ConfigError: Whisper does not know the language.
+        """
+        language = language or self.language
         content_of = _attempt(_content, audio.audio_name)
         contents = list(self._pool.map(content_of, [ref.audio for ref in refs]))
+        if language != self.language:  # other words: a clip of its own in the cache
+            contents = [f"{c} in {language}" if isinstance(c, str) else c for c in contents]
         results: list[EncodedClip | DestaError | Future[EncodedClip]] = []
         mine: dict[tuple[str, bool], tuple[AudioRef, Future[EncodedClip]]] = {}
         with self._lock:
@@ -122,6 +150,7 @@ class AudioEncoder:
                 want_text = content in transcribed or (content, True) in self._pending
                 key = content, want_text
                 if clip := self._cache.get(content, with_text=ref.text is None):
+                    self.num_cached += 1
                     results.append(clip)
                     continue
                 if key not in self._pending:
@@ -129,11 +158,12 @@ class AudioEncoder:
                     mine[key] = ref, self._pending[key]
                 results.append(self._pending[key])
         if mine:
-            self._encode_new({key: ref for key, (ref, _) in mine.items()})
+            self._encode_new({key: ref for key, (ref, _) in mine.items()}, language)
         return [_result(r) if isinstance(r, Future) else r for r in results]
 
-    def _encode_new(self, wanted: dict[tuple[str, bool], AudioRef]) -> None:
+    def _encode_new(self, wanted: dict[tuple[str, bool], AudioRef], language: str | None) -> None:
         """Encode new clips, and deliver each to all threads that wait for it."""
+        encode = partial(self._encode, language=language)
         try:
             prepare = _attempt(self._prepare, lambda item: audio.audio_name(item[1]))
             items = [(content, ref.audio, text) for (content, text), ref in wanted.items()]
@@ -145,7 +175,7 @@ class AudioEncoder:
                     clips.append(clip)
             clips.sort(key=lambda clip: max(map(len, clip.windows)))
             for group in _groups(clips):
-                found = in_halves(self._encode, group, alone=self._fail, fatal=_FATAL)
+                found = in_halves(encode, group, alone=self._fail, fatal=_FATAL)
                 for result, clip in zip(found, group, strict=True):
                     self._deliver((clip.content, clip.spoken is not None), result)
         except BaseException as error:
@@ -168,7 +198,9 @@ class AudioEncoder:
     def _prepare(self, item: tuple[str, Any, bool]) -> _Clip:
         """Decode a clip, cut it into windows, and detect speech in them."""
         content, recording, with_text = item
-        samples = audio.load_audio(recording, max_seconds=self._max_seconds)
+        samples = audio.load_audio(
+            recording, max_seconds=self._max_seconds, max_samples=self._max_samples
+        )
         if audio.is_silent(samples):
             log.warning(
                 "%s is silent: no sample is above -80 dBFS; check how it was recorded",
@@ -199,7 +231,9 @@ class AudioEncoder:
             raise damaged()
 
     @torch.no_grad()
-    def _encode(self, clips: Sequence[_Clip]) -> list[EncodedClip | DestaError]:
+    def _encode(
+        self, clips: Sequence[_Clip], *, language: str | None = None
+    ) -> list[EncodedClip | DestaError]:
         """Run encoder, connector and, if requested, Whisper's decoder on a group of clips."""
         windows = [window for clip in clips for window in clip.windows]
         spoken = [
@@ -221,7 +255,9 @@ class AudioEncoder:
             good = _are_numbers(encoded, audio_WQE).tolist()
             lost.update(place for place, is_good in zip(group, good, strict=True) if not is_good)
             rows = [row for row, place in enumerate(group) if spoken[place] and good[row]]
-            transcribed = self._transcribe([windows[place] for place in group], encoded, rows)
+            transcribed = self._transcribe(
+                [windows[place] for place in group], encoded, rows, language
+            )
             for row, text in zip(rows, transcribed, strict=True):
                 texts[group[row]] = text
         if lost:
@@ -243,6 +279,7 @@ class AudioEncoder:
                     clip.seconds,
                     audio_WQE,
                     None if clip.spoken is None else words,
+                    clip.segments(texts[start:end]),
                 )
             )
             start = end
@@ -255,22 +292,24 @@ class AudioEncoder:
         return torch.autocast(self._model.device.type, torch.bfloat16, enabled=wanted)
 
     def _transcribe(
-        self, windows: Sequence[NDArray[np.float32]], encoded: Any, chosen: Sequence[int]
+        self,
+        windows: Sequence[NDArray[np.float32]],
+        encoded: Any,
+        chosen: Sequence[int],
+        language: str | None,
     ) -> list[str]:
         if not chosen:
             return []
         transcriber = self._transcriber()
         shared = transcriber.window == self._model.config.window == "30s"
         if not shared or transcriber.encoder is not self._model.encoder:
-            texts = transcriber.transcribe([windows[i] for i in chosen], language=self._language)
+            texts = transcriber.transcribe([windows[i] for i in chosen], language=language)
         else:  # one pass of the encoder serves both
-            texts = transcriber.transcribe_frames(
-                encoded.last_BTD[chosen], None, language=self._language
-            )
+            texts = transcriber.transcribe_frames(encoded.last_BTD[chosen], None, language=language)
         if not self._read_again:
             return texts
         return [
-            read_again(transcriber, windows[i], text, language=self._language)
+            read_again(transcriber, windows[i], text, language=language)
             for i, text in zip(chosen, texts, strict=True)
         ]
 
@@ -292,8 +331,8 @@ def _groups(clips: Sequence[_Clip]) -> list[list[_Clip]]:
     return groups
 
 
-def _stay_on_one_core() -> None:
-    """Limit PyTorch to one core in this thread of the pool.
+def stay_on_one_core() -> None:
+    """Limit PyTorch to one core in this thread.
 
     Every thread that computes on several cores keeps its own OpenMP helper threads for ever. With
     more of them than cores, OpenMP lets all sleep between operations, and every small operation of

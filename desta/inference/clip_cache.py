@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from desta.records import Segment
+
 
 @dataclass(frozen=True)
 class EncodedClip:
@@ -16,6 +18,8 @@ class EncodedClip:
     audio_WQE: Tensor
     text: str | None
     """Transcription; None if it was not requested."""
+    segments: tuple[Segment, ...] = ()
+    """Text of each window with its start and end; windows without text are left out."""
 
     @property
     def num_bytes(self) -> int:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -33,7 +33,13 @@ from desta.isolation import error_of, in_halves
 from desta.model import checkpoint
 from desta.model.backbone.cpu.layers import pack_backbone
 from desta.model.backbone.cpu.packing import pack_linears
-from desta.model.backbone.decoding import end_ids, generate, prefill, shared_length
+from desta.model.backbone.decoding import (
+    DecodingState,
+    end_ids,
+    generate,
+    prefill,
+    shared_length,
+)
 from desta.model.backbone.sampling import Sampling
 from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
@@ -52,6 +58,8 @@ class Limits:
 
     max_seconds: float = MAX_SECONDS
     """Longest clip, and longest duration of all clips of a request together."""
+    max_samples: float | None = None
+    """Most samples of a clip as recorded, before they are resampled; None for no limit."""
     audio_cache_bytes: int = 256 * 2**20
     """Memory of the cache of encoded clips; 0 turns it off."""
     prefix_cache_bytes: int = 512 * 2**20
@@ -67,13 +75,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class Prepared:
     """A request as input of the backbone."""
 
     tokens: Tokens
     embeddings_SE: Tensor
     symbols: list[Symbol]
+    """Identity of each position, for the prefix cache."""
     audios: tuple[AudioRef, ...]
+    """Its clips with the transcriptions that are used."""
 
 
 class Engine:
@@ -111,10 +121,11 @@ class Engine:
         self.end_ids = end_ids(self.model.llm_model, loaded.tokenizer)
         self.audio_encoder = AudioEncoder(
             self.model,
-            self._load_transcriber,
+            self.load_transcriber,
             language=language,
             read_again=self.model.config.window == "tight" if read_again is None else read_again,
             max_seconds=limits.max_seconds,
+            max_samples=limits.max_samples,
             cache_bytes=limits.audio_cache_bytes,
             num_threads=limits.num_threads,
         )
@@ -153,7 +164,7 @@ class Engine:
         loaded = checkpoint.load(name, dtype=dtype, quantization=quantization, device=device)
         return cls(loaded, language=language, read_again=read_again, limits=limits)
 
-    def _load_transcriber(self) -> Transcriber:
+    def load_transcriber(self) -> Transcriber:
         """Return the Whisper transcriber; it is loaded once.
 
         Raises:
@@ -232,23 +243,23 @@ class Engine:
             DataError: as `respond`.
         """
         request = Request(messages=conversation, sampling=Sampling(max_new_tokens=1))
-        embeddings_SE = _unwrap(self._prepare([request])[0]).embeddings_SE
+        embeddings_SE = _unwrap(self.prepare([request])[0]).embeddings_SE
         return hashlib.sha256(embeddings_SE.float().cpu().numpy().tobytes()).hexdigest()
 
     def run(self, requests: Sequence[Request]) -> list[RequestResult]:
         """Return the answers to each request of a batch, or its error."""
-        prepared = self._prepare(requests)
+        prepared = self.prepare(requests)
         ready = [
             (request, p)
             for request, p in zip(requests, prepared, strict=True)
-            if isinstance(p, _Prepared)
+            if isinstance(p, Prepared)
         ]
         results = iter(in_halves(self._generate_batch, ready, alone=self._fail) if ready else [])
         return [
             RequestResult(error=p) if isinstance(p, DestaError) else next(results) for p in prepared
         ]
 
-    def _fail(self, asked: tuple[Request, _Prepared], error: Exception) -> RequestResult:
+    def _fail(self, asked: tuple[Request, Prepared], error: Exception) -> RequestResult:
         """Return the error of a single request; raise it if the model is the cause."""
         self._check_model(error)
         return RequestResult(error=error_of(error, "the request"))
@@ -270,8 +281,8 @@ class Engine:
         """
         if request.num_answers != 1:
             raise ConfigError("a stream is one answer", fix="ask for num_answers = 1")
-        prepared = _unwrap(self._prepare([request])[0])
-        writer = self._writers(request)[0]
+        prepared = _unwrap(self.prepare([request])[0])
+        writer = self.writers(request)[0]
 
         def pieces() -> Iterator[str]:
             try:
@@ -281,23 +292,44 @@ class Engine:
 
         return Stream(pieces(), prepared.audios, writer)
 
-    def _generate_one(self, prepared: _Prepared, writer: Writer) -> Iterator[str]:
+    def _generate_one(self, prepared: Prepared, writer: Writer) -> Iterator[str]:
         """Generate the answer to one request, using the prefix cache.
 
         Raises:
             DestaError: the model computes NaN.
         """
-        backbone = self.model.llm_model
-        num_known, cache = self._prefixes.get(prepared.symbols)
-        state = prefill(backbone, [prepared.embeddings_SE[num_known:]], cache=cache)
-        for pieces in generate(backbone, state, [writer]):
+        state, _ = self.begin(prepared)
+        for pieces in generate(self.model.llm_model, state, [writer]):
             yield pieces[0]
-        self._prefixes.put([*prepared.symbols, *writer.ids], state.cache)
+        self.keep(prepared, writer, state.cache)
 
-    def _generate_batch(self, asked: Sequence[tuple[Request, _Prepared]]) -> list[RequestResult]:
+    def begin(self, prepared: Prepared) -> tuple[DecodingState, int]:
+        """Run the backbone on a request, using the prefix cache.
+
+        Returns:
+            State before the first token of the answer, and the number of positions found cached.
+
+        Raises:
+            NoNumberError: the model computes NaN.
+        """
+        num_known, cache = self._prefixes.get(prepared.symbols)
+        embeddings_SE = prepared.embeddings_SE[num_known:]
+        return prefill(self.model.llm_model, [embeddings_SE], cache=cache), num_known
+
+    def keep(self, prepared: Prepared, writer: Writer, cache: Any) -> None:
+        """Put a request with its answer into the prefix cache.
+
+        Args:
+            prepared: the request.
+            writer: its answer so far.
+            cache: keys and values of both; must not be used afterwards.
+        """
+        self._prefixes.put([*prepared.symbols, *writer.ids], cache)
+
+    def _generate_batch(self, asked: Sequence[tuple[Request, Prepared]]) -> list[RequestResult]:
         """Generate the answers to a batch of requests."""
         prepared = [p for _, p in asked]
-        writers = [self._writers(request) for request, _ in asked]
+        writers = [self.writers(request) for request, _ in asked]
         if len(prepared) == len(writers[0]) == 1:
             for _ in self._generate_one(prepared[0], writers[0][0]):
                 pass
@@ -320,7 +352,8 @@ class Engine:
             for copies, p in zip(writers, prepared, strict=True)
         ]
 
-    def _writers(self, request: Request) -> list[Writer]:
+    def writers(self, request: Request) -> list[Writer]:
+        """Create the writers of the answers to a request."""
         return [
             Writer(
                 self.tokenizer,
@@ -332,34 +365,52 @@ class Engine:
             for number in range(request.num_answers)
         ]
 
-    def _prepare(self, requests: Sequence[Request]) -> list[_Prepared | DestaError]:
+    def prepare(self, requests: Sequence[Request]) -> list[Prepared | DestaError]:
         """Encode the clips of all requests together, and lay out each request."""
         refs: list[list[AudioRef] | DestaError] = []
         for request in requests:
             try:
-                clips = check_locators(request.messages, self.layout.locator)
-                if len(clips) > 1:  # a single clip is checked when it is decoded
-                    check_clips([clip.audio for clip in clips], self._max_seconds)
-                refs.append(clips)
+                refs.append(self.clips_of(request))
             except Exception as error:
                 refs.append(error_of(error, "the request"))
         wanted = [ref for found in refs if not isinstance(found, DestaError) for ref in found]
         encoded = iter(self.audio_encoder.encode(wanted)) if wanted else iter(())
-        prepared: list[_Prepared | DestaError] = []
+        prepared: list[Prepared | DestaError] = []
         for request, found in zip(requests, refs, strict=True):
             if isinstance(found, DestaError):
                 prepared.append(found)
                 continue
             try:
-                prepared.append(self._lay_out(request, found, [next(encoded) for _ in found]))
+                prepared.append(self.lay_out(request, found, [next(encoded) for _ in found]))
             except Exception as error:
                 prepared.append(error_of(error, "the request"))
         return prepared
 
+    def clips_of(self, request: Request) -> list[AudioRef]:
+        """Return the clips of a request in order.
+
+        Raises:
+            DataError: locators and clips differ in number, or the clips are too long together.
+        """
+        clips = check_locators(request.messages, self.layout.locator)
+        if len(clips) > 1:  # a single clip is checked when it is decoded
+            check_clips([clip.audio for clip in clips], self._max_seconds)
+        return clips
+
     @torch.no_grad()
-    def _lay_out(
+    def lay_out(
         self, request: Request, refs: Sequence[AudioRef], clips: Sequence[EncodedClip | DestaError]
-    ) -> _Prepared:
+    ) -> Prepared:
+        """Lay out a request as input of the backbone.
+
+        Args:
+            request: the request.
+            refs: its clips, from `clips_of`.
+            clips: those, encoded; an error among them is raised.
+
+        Raises:
+            DataError: the conversation does not fit into the backbone's context.
+        """
         good = [_unwrap(clip) for clip in clips]
         check_total_seconds((clip.seconds for clip in good), self._max_seconds)
         audios = [with_text(ref, clip) for ref, clip in zip(refs, good, strict=True)]
@@ -374,7 +425,7 @@ class Engine:
         embeddings_SE = self.model.sequence(
             tokens.ids, list(zip(starts, (clip.audio_WQE for clip in good), strict=True))
         )
-        return _Prepared(tokens, embeddings_SE, symbols, tuple(audios))
+        return Prepared(tokens, embeddings_SE, symbols, tuple(audios))
 
 
 def _unwrap(found: T | DestaError) -> T:

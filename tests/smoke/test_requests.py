@@ -100,7 +100,7 @@ def test_logprobs_are_those_of_the_model(engine: Engine, published_tiny: Path) -
     request = ask("What is it?", published_tiny / "a.wav", num_logprobs=3)
     answer = engine.run([request])[0].unwrap()[0]
 
-    (prepared,) = engine._prepare([request])
+    (prepared,) = engine.prepare([request])
     logits = decoding.prefill(engine.model.llm_model, [prepared.embeddings_SE]).logits_BV[0]
     expected = logits.log_softmax(dim=-1)
     value, alternatives = answer.logprobs[0]

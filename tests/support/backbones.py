@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from transformers import (
+    FalconH1Config,
     Gemma3TextConfig,
+    Lfm2Config,
     LlamaConfig,
     MistralConfig,
     Olmo2Config,
@@ -86,6 +88,21 @@ FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
     "smollm3": (lambda: SmolLM3Config(**SIZES), "clock"),
     "qwen3moe": (lambda: Qwen3MoeConfig(**SIZES, **EXPERTS, head_dim=8), "thinking"),
 }
+MAMBA = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8}
+LONG = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 32}
+LONG |= {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+SHORT = SIZES | {"max_position_embeddings": 24}
+SEPARATE: dict[str, Callable[[], Any]] = {
+    "convolutions": lambda: Lfm2Config(**SIZES, layer_types=["conv", "full_attention"]),
+    "state space": lambda: FalconH1Config(**SIZES, **MAMBA, mamba_n_groups=1),
+    "longrope": lambda: Phi3Config(
+        **SIZES, rope_parameters=LONG, original_max_position_embeddings=32
+    ),
+    "dynamic": lambda: LlamaConfig(
+        **SHORT, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
+    ),
+}
+"""Backbones that cannot take rows of different lengths together."""
 GREEDY = Sampling(max_new_tokens=6)
 
 

@@ -59,11 +59,15 @@ def has_adaptive_rope(text_config: Any) -> bool:
     return any(kind in str(getattr(text_config, "rope_parameters", "")) for kind in _ADAPTIVE)
 
 
-class _Separate:
+class SeparateCaches:
     """Caches of rows that the backbone cannot batch, one each."""
 
     def __init__(self, caches: list[DynamicCache]) -> None:
         self.caches = caches
+
+    def get_seq_length(self) -> int:
+        """Return the length of the longest row."""
+        return max((cache.get_seq_length() for cache in self.caches), default=0)
 
     def reorder_cache(self, index_B: Tensor) -> None:
         """Keep these rows in this order; a row may be repeated."""
@@ -78,7 +82,7 @@ class _Separate:
 class DecodingState:
     """State of sequences in decoding: cache, next logits, padding and positions."""
 
-    cache: DynamicCache | _Separate
+    cache: DynamicCache | SeparateCaches
     logits_BV: Tensor
     """Logits of the next token of each sequence."""
     mask_BS: Tensor | None
@@ -126,10 +130,10 @@ def prefill(
         NoNumberError: logits are NaN: weights are damaged, or values leave the number format.
     """
     device, rows = sequences[0].device, len(sequences)
-    if rows > 1 and _needs_separate(model):
+    if rows > 1 and needs_separate(model):
         states = [prefill(model, [sequence]) for sequence in sequences]
         return DecodingState(
-            _Separate([state.cache for state in states]),
+            SeparateCaches([state.cache for state in states]),
             torch.cat([state.logits_BV for state in states]),
             None,
             torch.cat([state.positions_B for state in states]),
@@ -143,7 +147,7 @@ def prefill(
             num_shared = 0  # in sliding windows, padding behind it would count as distance
         past = num_shared
         if num_shared:
-            _forward(model, cache, inputs_embeds=sequences[0][None, :num_shared])
+            forward(model, cache, inputs_embeds=sequences[0][None, :num_shared])
             cache.batch_repeat_interleave(rows)
     else:
         assert rows == 1, "a cache belongs to one sequence"
@@ -157,7 +161,7 @@ def prefill(
         mask_BS[row, past : past + start] = 0
     padded = len({len(s) for s in sequences}) > 1
     positions_BS = (mask_BS.cumsum(dim=1) - 1).clamp(min=0)[:, past:]
-    logits_BV = _forward(
+    logits_BV = forward(
         model,
         cache,
         inputs_embeds=embeddings_BSE,
@@ -187,15 +191,8 @@ def generate(
     """
     rows = list(range(len(writers)))
     while True:
-        going = [writers[row] for row in rows]
-        tokens_B = _choose(state.logits_BV, going)
-        notes = _note(state.logits_BV, tokens_B, going)
-        tokens = tokens_B.tolist()
-        yield {
-            row: writer.push(token, note)
-            for row, writer, token, note in zip(rows, going, tokens, notes, strict=True)
-            if writer.finish is None
-        }
+        tokens_B, pieces = write(state.logits_BV, [writers[row] for row in rows])
+        yield {row: piece for row, piece in zip(rows, pieces, strict=True) if piece is not None}
         keep = [place for place, row in enumerate(rows) if writers[row].finish is None]
         if not keep:
             return
@@ -206,7 +203,7 @@ def generate(
         if mask_BS is not None:
             mask_BS = torch.cat([mask_BS, mask_BS.new_ones(len(rows), 1)], dim=1)
         positions_B = state.positions_B + 1
-        logits_BV = _forward(
+        logits_BV = forward(
             model,
             state.cache,
             input_ids=tokens_B[:, None],
@@ -214,6 +211,24 @@ def generate(
             position_ids=positions_B[:, None],
         )
         state = replace(state, logits_BV=logits_BV, mask_BS=mask_BS, positions_B=positions_B)
+
+
+def write(logits_BV: Tensor, writers: Sequence[Writer]) -> tuple[Tensor, list[str | None]]:
+    """Choose the next token of each row and add it to its writer.
+
+    Returns:
+        The tokens, (B,), and the text that each writer added; None for one that was finished.
+
+    Raises:
+        NoNumberError: the logits of a row are NaN.
+    """
+    tokens_B = _choose(logits_BV, writers)
+    notes = _note(logits_BV, tokens_B, writers)
+    pieces = [
+        writer.push(token, note) if writer.finish is None else None
+        for writer, token, note in zip(writers, tokens_B.tolist(), notes, strict=True)
+    ]
+    return tokens_B, pieces
 
 
 def damaged() -> NoNumberError:
@@ -234,22 +249,22 @@ def _check_numbers(best_B: Tensor) -> None:
         raise damaged()
 
 
-def _needs_separate(model: Any) -> bool:
+def needs_separate(model: Any) -> bool:
     """Return whether rows must be computed one at a time."""
     return has_adaptive_rope(model.config.get_text_config(decoder=True)) or any(
         hasattr(layer, "recurrent_states") for layer in new_cache(model).layers
     )
 
 
-def _forward(model: Any, cache: DynamicCache | _Separate, **inputs: Any) -> Tensor:
+def forward(model: Any, cache: DynamicCache | SeparateCaches, **inputs: Any) -> Tensor:
     """Return the logits that follow the last position of each row."""
-    if isinstance(cache, _Separate):
+    if isinstance(cache, SeparateCaches):
         rows = [
             {name: None if value is None else value[row, None] for name, value in inputs.items()}
             for row in range(len(cache.caches))
         ]
         return torch.cat(
-            [_forward(model, own, **row) for own, row in zip(cache.caches, rows, strict=True)]
+            [forward(model, own, **row) for own, row in zip(cache.caches, rows, strict=True)]
         )
     with _own_factors(model):
         output = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)

@@ -11,10 +11,6 @@ from torch.nn import functional
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
-    FalconH1Config,
-    Lfm2Config,
-    LlamaConfig,
-    Phi3Config,
 )
 
 from desta.audio import load_audio
@@ -30,23 +26,7 @@ from desta.model.backbone.writer import Writer
 from desta.model.checkpoint import Loaded
 from desta.model.config import NO_LABEL
 from desta.model.desta import DestaModel
-from support.backbones import FAMILIES, GREEDY, SIZES, config, conversation
-
-MAMBA = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8}
-LONG = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 32}
-LONG |= {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
-SHORT = SIZES | {"max_position_embeddings": 24}
-SEPARATE: dict[str, Callable[[], Any]] = {
-    "convolutions": lambda: Lfm2Config(**SIZES, layer_types=["conv", "full_attention"]),
-    "state space": lambda: FalconH1Config(**SIZES, **MAMBA, mamba_n_groups=1),
-    "longrope": lambda: Phi3Config(
-        **SIZES, rope_parameters=LONG, original_max_position_embeddings=32
-    ),
-    "dynamic": lambda: LlamaConfig(
-        **SHORT, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
-    ),
-}
-"""Backbones that cannot take rows of different lengths together."""
+from support.backbones import FAMILIES, GREEDY, SEPARATE, config, conversation
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,0 +1,146 @@
+"""The verb that serves a model over HTTP."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from desta.cli.app import app
+from desta.cli.asking import Setup
+from desta.cli.options import (
+    Device,
+    Language,
+    Model,
+    Quantize,
+    ReadAgain,
+    SystemPrompt,
+)
+from desta.errors import need
+from desta.model.config import SHIPPED
+
+_ROOM = "Room"
+_TIME = "Time"
+
+
+@app.command()
+def serve(
+    model: Model = SHIPPED,
+    name: Annotated[str, typer.Option(help="Name of the model in requests.")] = "desta",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; any but loopback needs --token-file.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File of the tokens that clients must send, one a line.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Host from which `audio_url` may be fetched; repeatable, by default none.",
+        ),
+    ] = None,
+    system: SystemPrompt = None,
+    language: Language = None,
+    quantize: Quantize = None,
+    read_again: ReadAgain = None,
+    device: Device = "auto",
+    temperature: Annotated[
+        float, typer.Option(help="Temperature of requests that give none; 0 is greedy.")
+    ] = 0.0,
+    max_tokens: Annotated[
+        int, typer.Option(help="Length of answers whose requests give none, in tokens.")
+    ] = 256,
+    max_requests: Annotated[
+        int,
+        typer.Option(
+            rich_help_panel=_ROOM, help="Requests that run or wait; further ones get status 429."
+        ),
+    ] = 64,
+    max_rows: Annotated[
+        int, typer.Option(rich_help_panel=_ROOM, help="Answers generated at once.")
+    ] = 16,
+    max_positions: Annotated[
+        int, typer.Option(rich_help_panel=_ROOM, help="Tokens of all answers generated at once.")
+    ] = 16_384,
+    max_answers: Annotated[
+        int, typer.Option(rich_help_panel=_ROOM, help="Answers to one request (`n`).")
+    ] = 8,
+    max_body_mb: Annotated[
+        int, typer.Option(rich_help_panel=_ROOM, help="Body of one request, in MiB.")
+    ] = 32,
+    max_bodies_mb: Annotated[
+        int, typer.Option(rich_help_panel=_ROOM, help="Bodies of all requests, in MiB.")
+    ] = 512,
+    max_clips: Annotated[
+        int, typer.Option(rich_help_panel=_ROOM, help="Clips in one conversation.")
+    ] = 16,
+    max_seconds: Annotated[
+        float, typer.Option(rich_help_panel=_ROOM, help="Audio of one request, in seconds.")
+    ] = 600.0,
+    audio_cache_mb: Annotated[
+        int, typer.Option(rich_help_panel=_ROOM, help="Cache of encoded clips, in MiB.")
+    ] = 256,
+    prefix_cache_mb: Annotated[
+        int, typer.Option(rich_help_panel=_ROOM, help="Cache of keys and values, in MiB.")
+    ] = 512,
+    request_seconds: Annotated[
+        float, typer.Option(rich_help_panel=_TIME, help="Time for one request.")
+    ] = 300.0,
+    body_seconds: Annotated[
+        float, typer.Option(rich_help_panel=_TIME, help="Time in which a body must be sent.")
+    ] = 60.0,
+    fetch_seconds: Annotated[
+        float, typer.Option(rich_help_panel=_TIME, help="Time for fetching an `audio_url`.")
+    ] = 20.0,
+    stop_seconds: Annotated[
+        float, typer.Option(rich_help_panel=_TIME, help="Time for finishing on SIGTERM.")
+    ] = 60.0,
+) -> None:
+    """Serve a model with OpenAI's API: chat with clips, and transcription."""
+    need("fastapi", extra="serve", to="serve a model")
+    need("uvicorn", extra="serve", to="serve a model")
+    need("python_multipart", extra="serve", to="serve a model")
+    need("prometheus_client", extra="serve", to="serve a model")
+    from desta.serving.limits import ServingLimits
+    from desta.serving.server import Address, run
+
+    limits = ServingLimits(
+        max_requests=max_requests,
+        max_rows=max_rows,
+        max_positions=max_positions,
+        max_answers=max_answers,
+        max_tokens=max_tokens,
+        max_body_mb=max_body_mb,
+        max_bodies_mb=max_bodies_mb,
+        max_clips=max_clips,
+        max_seconds=max_seconds,
+        request_seconds=request_seconds,
+        body_seconds=body_seconds,
+        fetch_seconds=fetch_seconds,
+        stop_seconds=stop_seconds,
+        audio_cache_mb=audio_cache_mb,
+        prefix_cache_mb=prefix_cache_mb,
+    )
+    address = Address.of(host, port, token_file)
+    setup = Setup(
+        model=model,
+        system=system,
+        language=language,
+        quantize=quantize,
+        read_again=read_again,
+        device=device,
+        max_seconds=max_seconds,
+        max_tokens=max_tokens,
+        temperature=temperature,
+    )
+    setup.sampling()  # wrong numbers are refused before anything is loaded
+    run(
+        setup.engine(limits.of_engine()),
+        address,
+        limits,
+        name=name,
+        system=system,
+        temperature=temperature,
+        allow_hosts=allow_host or (),
+    )

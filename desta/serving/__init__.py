@@ -1,0 +1,1 @@
+"""HTTP server with OpenAI's API: routes, limits, and the engines behind them."""
