@@ -11,6 +11,7 @@ import typer
 
 from desta.cli.app import app
 from desta.cli.options import (
+    DEMO_RUN,
     AsJson,
     Device,
     Language,
@@ -29,7 +30,6 @@ from desta.cli.options import (
 )
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError
-from desta.model.config import SHIPPED
 from desta.paths import check_local
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def ask(
             help="Audio files, if any, and the question, in quotes.",
         ),
     ] = None,
-    model: Model = SHIPPED,
+    model: Model = DEMO_RUN,
     text: Annotated[
         list[str] | None,
         typer.Option(
@@ -142,7 +142,7 @@ def answer(
         Path,
         typer.Argument(metavar="OUT", help="JSONL file of answers; continued if it is there."),
     ],
-    model: Model = SHIPPED,
+    model: Model = DEMO_RUN,
     system: SystemPrompt = None,
     language: Language = None,
     quantize: Quantize = None,
@@ -233,6 +233,10 @@ class Setup:
         """Load the model; without limits, with those of the options."""
         from desta.inference.engine import Engine, Limits
 
+        if self.model == DEMO_RUN and not Path(self.model).is_dir():
+            raise ConfigError(
+                f"{self.model} is not here", fix="run `desta demo`, or name a model with --model"
+            )
         return Engine.load(
             self.model,
             quantization=cast("Quantization | None", self.quantize),  # checked there

@@ -9,6 +9,7 @@ import typer
 from desta.cli.app import app
 from desta.cli.asking import Setup, check_readable
 from desta.cli.options import (
+    DEMO_RUN,
     Device,
     Language,
     MaxSeconds,
@@ -23,7 +24,6 @@ from desta.cli.options import (
 )
 from desta.errors import DestaError
 from desta.isolation import error_of
-from desta.model.config import SHIPPED
 
 if TYPE_CHECKING:
     from desta.inference.conversation import Conversation
@@ -41,7 +41,7 @@ def chat(
         list[str] | None,
         typer.Argument(metavar="AUDIO...", help="Audio files that the first question is about."),
     ] = None,
-    model: Model = SHIPPED,
+    model: Model = DEMO_RUN,
     system: SystemPrompt = None,
     language: Language = None,
     quantize: Quantize = None,

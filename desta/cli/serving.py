@@ -8,6 +8,7 @@ import typer
 from desta.cli.app import app
 from desta.cli.asking import Setup
 from desta.cli.options import (
+    DEMO_RUN,
     Device,
     Language,
     Model,
@@ -16,7 +17,6 @@ from desta.cli.options import (
     SystemPrompt,
 )
 from desta.errors import need
-from desta.model.config import SHIPPED
 
 _ROOM = "Room"
 _TIME = "Time"
@@ -24,7 +24,7 @@ _TIME = "Time"
 
 @app.command()
 def serve(
-    model: Model = SHIPPED,
+    model: Model = DEMO_RUN,
     name: Annotated[str, typer.Option(help="Name of the model in requests.")] = "desta",
     host: Annotated[
         str, typer.Option(help="Address to listen at; any but loopback needs --token-file.")
