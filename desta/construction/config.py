@@ -1,5 +1,6 @@
 """Recipe of a data set."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -28,6 +29,8 @@ class ClipsConfig:
     """Folder that the audio paths in it are relative to."""
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Attribute -> accepted values; other clips are left out."""
+    min_seconds: float = 0.0
+    """Shortest clip that is taken: a single word hardly tells its language."""
     per_value: Mapping[str, int] = field(default_factory=dict)
     """Attribute -> limit of clips per value, drawn by seed."""
     prompts_per_clip: int = 1
@@ -42,6 +45,8 @@ class ClipsConfig:
         for name, count in {"prompts_per_clip": self.prompts_per_clip, **self.per_value}.items():
             if count < 1:
                 raise ConfigError(f"{name} = {count} leaves nothing", fix="give 1 or more")
+        if not 0 <= self.min_seconds < math.inf:
+            raise ConfigError(f"min_seconds = {self.min_seconds}", fix="give 0 or more")
 
 
 _DRAWN = (

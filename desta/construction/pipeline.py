@@ -142,6 +142,8 @@ def recipe_hash(config: ConstructConfig, prompt_pool: str, traits: GeneratorTrai
         del recipe[name]
     for corpus, plain in zip(config.clips, recipe["clips"], strict=True):
         plain["path"] = _sha256(corpus.path)
+        if corpus.min_seconds == 0:  # added later
+            del plain["min_seconds"]
     if config.regenerate is not None:
         recipe["regenerate"] = [_sha256(path) for path in shard_paths(config.regenerate)]
     parts = [traits.id, traits.revision, prompt_pool, recipe]

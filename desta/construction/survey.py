@@ -58,9 +58,11 @@ def survey_clips(config: ConstructConfig) -> Survey:
 
 
 def wanted(clip: Clip, corpus: ClipsConfig, config: ConstructConfig) -> bool:
-    """Return whether a clip has the split and the values that the recipe selects."""
-    return clip.split == config.split and all(
-        clip.attributes.get(name) in values for name, values in corpus.where.items()
+    """Return whether a clip has the split, the length and the values that the recipe selects."""
+    return (
+        clip.split == config.split
+        and clip.duration >= corpus.min_seconds
+        and all(clip.attributes.get(name) in values for name, values in corpus.where.items())
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from desta.construction.config import ClipsConfig, ConstructConfig
+from desta.construction.description import DescriptionConfig
 from desta.construction.pipeline import construct, recipe_hash
 from desta.construction.staging import BUILDING, DROPPED
 from desta.errors import ConfigError, DataError
@@ -291,7 +292,12 @@ def test_a_recipe_of_before_a_key_was_added_keeps_its_hash(
     generator = ScriptedGenerator(speak)
     noted = "a58e26fe785d65b109839b811b68610fbf7258a13e3f124a8e632e139fb773a8"
     assert recipe_hash(config, "pool", generator) == noted
-    for changed in (replace(config, ask_evenly=True), replace(config, first_words=7)):
+    for changed in (
+        replace(config, ask_evenly=True),
+        replace(config, first_words=7),
+        replace(config, description=DescriptionConfig(times=False)),
+        replace(config, clips=(replace(clips, min_seconds=1.0),)),
+    ):
         assert recipe_hash(changed, "pool", generator) != noted
 
 

@@ -37,6 +37,13 @@ def test_only_the_split_and_the_values_asked_for_are_planned(
     assert found.num_prompts == 4 * 2
 
 
+def test_clips_that_are_too_short_are_not_planned(tmp_path: Path, config: ConstructConfig) -> None:
+    clips = [replace(clip(n), duration=0.5 * n + 0.5) for n in range(4)]
+    long = replace(corpus(tmp_path, clips), min_seconds=1.5)
+
+    assert {job.clip.id for job in plan(replace(config, clips=(long,)))} == {"c/2", "c/3"}
+
+
 def test_a_cap_holds_for_every_value_and_new_clips_displace_few(
     tmp_path: Path, config: ConstructConfig
 ) -> None:
