@@ -17,7 +17,7 @@ setup: $(READY)  ## make .venv and install the project into it
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)" numpy -c constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[construct,train,eval,measure,quant,api,serve,cluster,dev]" -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[construct,train,eval,measure,quant,api,serve,ui,cluster,dev]" -c constraints.txt
 	touch $@
 
 data: setup  ## fetch the recordings of the demo (about 270 MB of Debian packages, no root needed)
@@ -34,10 +34,10 @@ check: setup  ## format, lint, types, import contracts
 
 test: setup  ## all tests but those marked slow, gpu or network; those on Ray beforehand, alone
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/smoke/test_cluster.py -m 'ray and not slow'
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m 'not (ray or slow or gpu or network)'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m 'not (ray or slow or gpu or network or browser)'
 
-test-serve: setup  ## the server: 500 requests made from its schema, which `make test` leaves out
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve -m 'serve and slow'
+test-serve: setup  ## the server: 500 requests made from its schema, and the page in a Chromium, if there is one
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve -m 'serve and (slow or browser)'
 
 smoke: setup  ## the whole path on tiny models only
 	$(BIN)/pytest tests/smoke

@@ -40,6 +40,9 @@ def serve(
             help="Host from which `audio_url` may be fetched; repeatable, by default none.",
         ),
     ] = None,
+    ui: Annotated[
+        bool, typer.Option("--ui", help="Also serve a page with a microphone, at /ui.")
+    ] = False,
     system: SystemPrompt = None,
     language: Language = None,
     quantize: Quantize = None,
@@ -102,6 +105,9 @@ def serve(
     need("uvicorn", extra="serve", to="serve a model")
     need("python_multipart", extra="serve", to="serve a model")
     need("prometheus_client", extra="serve", to="serve a model")
+    if ui:
+        need("gradio", extra="ui", to="serve the page")
+        need("httpx2", extra="ui", to="serve the page")
     from desta.serving.limits import ServingLimits
     from desta.serving.server import Address, run
 
@@ -143,4 +149,5 @@ def serve(
         system=system,
         temperature=temperature,
         allow_hosts=allow_host or (),
+        with_page=ui,
     )

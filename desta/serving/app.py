@@ -1,7 +1,8 @@
 """The application: routes and middleware around an engine."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -48,6 +49,7 @@ def create_app(
     access: Access | None = None,
     fetcher: Fetcher | None = None,
     temperature: float = 0.0,
+    with_page: bool = False,
 ) -> FastAPI:
     """Create the application of a server.
 
@@ -58,14 +60,23 @@ def create_app(
         access: who may ask; by default local clients, without a token.
         fetcher: reads `audio_url`; by default data URLs only.
         temperature: of requests that give none.
+        with_page: whether people get a page, at `/ui`.
     """
     limits, metrics = limits or ServingLimits(), metrics or Metrics()
+    access = access or Access()
     fetcher = fetcher or Fetcher(max_bytes=limits.max_body_mb * MEBI, seconds=limits.fetch_seconds)
+
+    page: FastAPI | None = None
+    if with_page:
+        from desta.serving.page.mount import Page, create_page
+
+        page = create_page(engine.models, limits, temperature=temperature)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await engine.start()
-        yield
+        async with page.router.lifespan_context(page) if page else nullcontext():
+            yield
         await engine.close()
 
     app = FastAPI(
@@ -77,6 +88,7 @@ def create_app(
         redoc_url=None,
         responses=_REFUSALS,
     )
+    app.state.stopping = asyncio.Event()  # set by whoever stops the server
     app.include_router(chat_routes(engine, limits, fetcher, temperature=temperature))
     app.include_router(transcription_routes(engine))
     app.include_router(model_routes(engine))
@@ -89,7 +101,12 @@ def create_app(
     app.add_exception_handler(DestaError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_middleware(Guard, access=access or Access(), limits=limits, metrics=metrics)
+    app.add_middleware(Guard, access=access, limits=limits, metrics=metrics)
+    if page is not None:
+        max_bytes = limits.max_body_mb * MEBI
+        app.add_middleware(
+            Page, page=page, access=access, max_bytes=max_bytes, stopping=app.state.stopping
+        )
     return app
 
 

@@ -190,7 +190,19 @@ def _head(kind: str, model: str) -> dict[str, Any]:
 
 
 def _transcriptions(reply: Reply) -> list[dict[str, Any]]:
-    return [{"text": clip.text.strip(), "seconds": clip.seconds} for clip in reply.clips]
+    return [
+        {
+            "text": clip.text.strip(),
+            "seconds": clip.seconds,
+            "audio_tokens": clip.num_audio_tokens,
+            "text_tokens": clip.num_text_tokens,
+        }
+        for clip in reply.clips
+    ]
+
+
+def _stage_ms(usage: Usage) -> dict[str, float]:
+    return {stage: round(1000 * seconds, 1) for stage, seconds in usage.stages.items()}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -225,8 +237,13 @@ async def _gather(head: dict[str, Any], request: ChatRequest, reply: Reply) -> d
                 _add(choices[event.index], event)
     finally:
         await _close(reply)
-    transcriptions = _transcriptions(reply)
-    return {**head, "choices": choices, "usage": _usage(usage), "transcriptions": transcriptions}
+    return {
+        **head,
+        "choices": choices,
+        "usage": _usage(usage),
+        "transcriptions": _transcriptions(reply),
+        "stage_ms": _stage_ms(usage),
+    }
 
 
 def _add(choice: dict[str, Any], delta: Delta) -> None:
@@ -278,7 +295,8 @@ async def _lines(head: dict[str, Any], request: ChatRequest, reply: Reply) -> As
                 for choice in _choices(request, event):
                     yield _line({**head, "choices": [choice]})
             elif with_usage:
-                yield _line({**head, "choices": [], "usage": _usage(event)})
+                last = {"usage": _usage(event), "stage_ms": _stage_ms(event)}
+                yield _line({**head, "choices": [], **last})
     except DestaError as error:  # the status is sent already
         yield _line(body_of(error))
         return

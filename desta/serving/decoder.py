@@ -54,6 +54,8 @@ class Job:
     is_cancelled: bool = False
     """Set by the caller to give the request up."""
     submitted: float = field(default_factory=time.perf_counter)
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds per stage so far."""
 
 
 @dataclass(eq=False)
@@ -182,13 +184,16 @@ class Decoder:
         if self._rows and not self._has_room(job, prepared):
             return
         self._next = None
+        start = time.perf_counter()
+        job.stages["queue"] = start - job.submitted
         try:
-            self._metrics.observe("queue", time.perf_counter() - job.submitted)
-            with self._metrics.time("prefill"):
-                state, num_cached = self._engine.begin(prepared)
+            state, num_cached = self._engine.begin(prepared)
         except Exception as error:
             self._deliver_error(job, _readable(error))
             return
+        job.stages["prefill"] = time.perf_counter() - start
+        for stage in ("queue", "prefill"):
+            self._metrics.observe(stage, job.stages[stage])
         writers = self._engine.writers(job.request)
         self._batch.add(state, writers)
         self._rows += [_Row(job, prepared, writer, n) for n, writer in enumerate(writers)]

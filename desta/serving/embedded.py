@@ -111,9 +111,11 @@ class EmbeddedEngine:
             num_logprobs=request.num_logprobs,
         )
         refs = self._engine.clips_of(asked)
+        start = time.perf_counter()
         clips = await self._encode(refs)
         events = _Events(self._engine, self._metrics, asked)
         job = Job(asked, refs, clips, events.deliver, deadline)
+        job.stages["encode"] = job.submitted - start
         events.job = job
         self._decoder.submit(job)
         try:
@@ -124,8 +126,15 @@ class EmbeddedEngine:
         self._metrics.tokens.labels("prompt").inc(len(begun.prepared.tokens.ids))
         self._metrics.tokens.labels("prompt_cached").inc(begun.num_cached)
         heard = tuple(
-            HeardClip(text=ref.text or "", seconds=clip.seconds)
-            for ref, clip in zip(begun.prepared.audios, clips, strict=True)
+            HeardClip(
+                text=ref.text or "",
+                seconds=clip.seconds,
+                num_audio_tokens=span.num_audio_tokens,
+                num_text_tokens=span.num_text_tokens,
+            )
+            for ref, clip, span in zip(
+                begun.prepared.audios, clips, begun.prepared.tokens.spans, strict=True
+            )
             if not isinstance(clip, DestaError)
         )
         return Reply(clips=heard, events=events)
@@ -278,11 +287,15 @@ class _Events(AsyncIterator[Delta | Usage]):
         completion = sum(self._num_tokens)
         self._metrics.tokens.labels("completion").inc(completion)
         tokens = self._begun.prepared.tokens
+        assert self.job is not None
+        so_far = self.job.stages
+        generate = time.perf_counter() - self.job.submitted - so_far["queue"] - so_far["prefill"]
         return Usage(
             prompt_tokens=len(tokens.ids),
             completion_tokens=completion,
             audio_tokens=sum(span.num_audio_tokens for span in tokens.spans),
             cached_tokens=self._begun.num_cached,
+            stages={**so_far, "generate": generate},
         )
 
 

@@ -63,6 +63,23 @@ class Access:
         Raises:
             ServingError: host, origin or token are wrong.
         """
+        self.check_site(headers)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        known = scheme.lower() == "bearer" and self.knows(token.strip())
+        if self.tokens and path not in OPEN and not known:
+            raise ServingError(
+                "the token is missing or wrong",
+                fix="send it as Authorization: Bearer TOKEN (api_key in OpenAI's clients)",
+                status=401,
+                code="invalid_api_key",
+            )
+
+    def check_site(self, headers: Headers) -> None:
+        """Check under which name the server is asked, and from which site.
+
+        Raises:
+            ServingError: host or origin are wrong.
+        """
         host = headers.get("host", "")
         if self.hosts is not None and _hostname(f"//{host}") not in self.hosts:
             raise ServingError(
@@ -75,23 +92,15 @@ class Access:
             raise ServingError(
                 "another site's page asks", fix="ask from the server's own page", status=403
             )
-        if self.tokens and path not in OPEN and not self._knows(headers.get("authorization", "")):
-            raise ServingError(
-                "the token is missing or wrong",
-                fix="send it as Authorization: Bearer TOKEN (api_key in OpenAI's clients)",
-                status=401,
-                code="invalid_api_key",
-            )
 
-    def _knows(self, authorization: str) -> bool:
-        """Compare with every token in constant time."""
-        scheme, _, given = authorization.partition(" ")
-        digest = hashlib.sha256(given.strip().encode()).digest()
+    def knows(self, given: str) -> bool:
+        """Compare a token with every accepted one in constant time."""
+        digest = hashlib.sha256(given.encode()).digest()
         matches = [
             hmac.compare_digest(hashlib.sha256(token.encode()).digest(), digest)
             for token in self.tokens
         ]
-        return scheme.lower() == "bearer" and any(matches)
+        return any(matches)
 
 
 class Guard:

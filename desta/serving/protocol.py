@@ -41,6 +41,10 @@ class HeardClip:
     text: str
     """The transcription that was used; one space where nothing is spoken."""
     seconds: float
+    num_audio_tokens: int = 0
+    """Tokens of the prompt that stand for its sound."""
+    num_text_tokens: int = 0
+    """Tokens of the prompt that stand for its transcription."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,9 @@ class Usage:
     """Those of the prompt that stand for audio."""
     cached_tokens: int = 0
     """Those of the prompt whose keys and values were cached."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of this request per stage, in their order: encode, queue, prefill, generate; empty
+    where an engine does not measure them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,8 @@ class ClipInfo(_Body):
 
     text: str = Field(description="The transcription that was used; empty without speech.")
     seconds: float
+    audio_tokens: int = Field(description="Tokens of the prompt that stand for its sound.")
+    text_tokens: int = Field(description="Tokens of the prompt that stand for its transcription.")
 
 
 class CompletionTokens(_Body):
@@ -133,6 +135,9 @@ class ChatCompletion(_Body):
     usage: CompletionTokens
     transcriptions: list[ClipInfo] = Field(
         description="Extension: the clips of the conversation, in order."
+    )
+    stage_ms: dict[str, float] = Field(
+        description="Extension: milliseconds of this request in encode, queue, prefill, generate."
     )
 
 

@@ -93,6 +93,7 @@ def run(
     system: str | None = None,
     temperature: float = 0.0,
     allow_hosts: Sequence[str] = (),
+    with_page: bool = False,
 ) -> None:
     """Serve a model until SIGINT or SIGTERM; what runs is finished.
 
@@ -104,6 +105,7 @@ def run(
         system: system prompt of conversations without one.
         temperature: of requests that give none.
         allow_hosts: hosts from which `audio_url` may be fetched.
+        with_page: whether people get a page, at `/ui`.
 
     Raises:
         ConfigError: the address cannot be listened at.
@@ -123,7 +125,10 @@ def run(
         access=address.access,
         fetcher=fetcher,
         temperature=temperature,
+        with_page=with_page,
     )
+    if with_page:
+        log.info("the page for people lies at /ui of that address")
     serve_app(app, address, limits)
 
 
@@ -134,18 +139,24 @@ def serve_app(app: FastAPI, address: Address, limits: ServingLimits) -> None:
         ConfigError: the address cannot be listened at.
     """
     with contextlib.suppress(KeyboardInterrupt):  # raised once all is finished
-        _Server(configure(app, limits)).run(sockets=[listen(address)])
+        Server(configure(app, limits)).run(sockets=[listen(address)])
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Server that says where it can be asked, as soon as it can."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and log the address."""
         await super().startup(sockets)
         for listener in sockets or () if self.started else ():
             host, port = listener.getsockname()[:2]
             name = f"[{host}]" if ":" in host else host
             log.info("serving at http://%s:%d/v1 (Ctrl-C stops)", name, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what runs; what would run for ever is ended."""
+        self.config.app.state.stopping.set()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
 
 
 def configure(app: FastAPI, limits: ServingLimits) -> uvicorn.Config:

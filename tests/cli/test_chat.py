@@ -1,6 +1,7 @@
 """A conversation in the terminal: its commands, its ends, and what does not end it."""
 
 import contextlib
+import json
 import os
 import pty
 import signal
@@ -8,8 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from desta.cli.app import app
@@ -114,3 +119,82 @@ def test_ctrl_c_stops_an_answer_and_then_the_conversation(
             process.wait(timeout=5)
     assert process.returncode == 0
     os.close(screen)
+
+
+def test_a_conversation_is_saved_with_its_clips_and_their_transcriptions(
+    model: tuple[str, ...], published_tiny: Path, tmp_path: Path
+) -> None:
+    clip, as_json, as_text = published_tiny / "a.wav", tmp_path / "talk.jsonl", tmp_path / "talk.md"
+    _, errors = say(
+        model, "/system Be brief.", f"/add {clip}", "What?", f"/save {as_json}", f"/save {as_text}"
+    )
+    assert errors.splitlines() == [f"{as_json}: 3 turns", f"{as_text}: 3 turns"]
+    turns = [json.loads(line) for line in as_json.read_text().splitlines()]
+    assert [turn["role"] for turn in turns] == ["system", "user", "assistant"]
+    assert turns[0]["content"] == "Be brief."
+    assert turns[1]["audios"][0]["audio"] == str(clip)
+    assert f"- `{clip}`: " in as_text.read_text()
+    assert "<|AUDIO|>" not in as_text.read_text()
+
+
+def test_a_system_prompt_is_shown_and_replaced(model: tuple[str, ...]) -> None:
+    told, _ = say((*model, "--system", "One."), "/system", "/system Two.", "/system")
+    assert told.replace("> ", "").split() == ["One.", "Two."]
+
+
+def test_commands_that_cannot_be_followed_are_one_sentence_each(
+    model: tuple[str, ...], tmp_path: Path
+) -> None:
+    _, errors = say(model, "/save", f"/save {tmp_path}", "/record soon")
+    assert errors.count("error: ") == 3
+    assert "/save names no file" in errors
+    assert "soon is no time in seconds" in errors
+
+
+def microphone(block: Any) -> ModuleType:
+    """Return a stand-in for sounddevice; it records one block, or finds no device."""
+    module = ModuleType("sounddevice")
+
+    class PortAudioError(Exception):
+        pass
+
+    class InputStream:
+        def __init__(self, rate: int, *, channels: int, dtype: str, callback: Any) -> None:
+            if block is None:
+                raise PortAudioError("no default input device")
+            self.callback = callback
+
+        def __enter__(self) -> None:
+            self.callback(block, len(block), None, None)
+
+        def __exit__(self, *_: Any) -> None:
+            pass
+
+    module.InputStream, module.PortAudioError = InputStream, PortAudioError  # type: ignore[attr-defined]
+    return module
+
+
+def test_what_the_microphone_records_is_a_clip_of_the_next_question(
+    model: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    block = rng.normal(scale=0.1, size=(16_000, 1)).astype(np.float32)
+    monkeypatch.setitem(sys.modules, "sounddevice", microphone(block))
+    saved = tmp_path / "talk.jsonl"
+    _, errors = say(model, "/record 0.01", "/record", "", "What?", f"/save {saved}")
+    assert errors.count(": 1.0 s") == 2
+    question = json.loads(saved.read_text().splitlines()[-2])
+    samples, rate = soundfile.read(question["audios"][0]["audio"])
+    assert (rate, len(question["audios"])) == (16_000, 2)
+    assert np.allclose(samples, block[:, 0], atol=1e-4)
+
+
+def test_without_a_microphone_one_sentence_says_so(
+    model: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", microphone(None))
+    _, errors = say(model, "/record 1")
+    assert "there is no microphone here" in errors
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    _, errors = say(model, "/record 1")
+    assert 'pip install "desta[record]"' in errors

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-import uvicorn
 
 from desta.audio import SAMPLE_RATE
 from desta.errors import ConfigError
@@ -18,7 +17,7 @@ from desta.serving.embedded import EmbeddedEngine
 from desta.serving.guard import Access
 from desta.serving.limits import ServingLimits
 from desta.serving.metrics import Metrics
-from desta.serving.server import Address, configure, listen
+from desta.serving.server import Address, Server, configure, listen
 
 
 class Scribe:
@@ -65,7 +64,7 @@ def serve_tiny(
     app = create_app(embedded, limits=limits, metrics=metrics, **options)
     listener = listen(Address("127.0.0.1", 0, Access()))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = uvicorn.Server(configure(app, limits))
+    server = Server(configure(app, limits))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
