@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo check test test-serve smoke golden docs site build vllm-env clean
+.PHONY: help setup data demo check test test-serve test-vllm smoke golden docs site build vllm-env clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -34,10 +34,13 @@ check: setup  ## format, lint, types, import contracts
 
 test: setup  ## all tests but those marked slow, gpu or network; those on Ray beforehand, alone
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/smoke/test_cluster.py -m 'ray and not slow'
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m 'not (ray or slow or gpu or network or browser)'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m 'not (ray or slow or gpu or network or browser or vllm)'
 
 test-serve: setup  ## the server: 500 requests made from its schema, and the page in a Chromium, if there is one
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve -m 'serve and (slow or browser)'
+
+test-vllm: setup $(if $(VLLM_PYTHON),,.vllm/.ready)  ## the gateway to a real vLLM, which takes minutes; VLLM_PYTHON=FILE for another environment than .vllm
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve/test_vllm.py -m vllm
 
 smoke: setup  ## the whole path on tiny models only
 	$(BIN)/pytest tests/smoke

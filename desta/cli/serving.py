@@ -1,7 +1,10 @@
 """The verb that serves a model over HTTP."""
 
+import shlex
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +19,15 @@ from desta.cli.options import (
     ReadAgain,
     SystemPrompt,
 )
-from desta.errors import need
+from desta.errors import ConfigError, need
+from desta.paths import check_output
+
+if TYPE_CHECKING:
+    from desta.serving.vllm_process import VllmSettings
 
 _ROOM = "Room"
 _TIME = "Time"
+_UPSTREAM = "Upstream"
 
 
 @app.command()
@@ -48,6 +56,35 @@ def serve(
     quantize: Quantize = None,
     read_again: ReadAgain = None,
     device: Device = "auto",
+    upstream: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            rich_help_panel=_UPSTREAM,
+            help="vLLM server of the plain backbone, which generates the answers; repeatable, for "
+            "replicas.",
+        ),
+    ] = None,
+    upstream_token_file: Annotated[
+        Path | None,
+        typer.Option(rich_help_panel=_UPSTREAM, help="File of the token that it wants."),
+    ] = None,
+    vllm: Annotated[
+        bool, typer.Option("--vllm", rich_help_panel=_UPSTREAM, help="Start and watch a vLLM.")
+    ] = False,
+    vllm_python: Annotated[
+        Path,
+        typer.Option(rich_help_panel=_UPSTREAM, help="Python of the environment that holds it."),
+    ] = Path(".vllm/bin/python"),
+    vllm_log: Annotated[
+        Path, typer.Option(rich_help_panel=_UPSTREAM, help="File for its output.")
+    ] = Path("vllm.log"),
+    vllm_options: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=_UPSTREAM, help='More options of it, such as "--max-model-len 4096".'
+        ),
+    ] = "",
     temperature: Annotated[
         float, typer.Option(help="Temperature of requests that give none; 0 is greedy.")
     ] = 0.0,
@@ -105,11 +142,13 @@ def serve(
     need("uvicorn", extra="serve", to="serve a model")
     need("python_multipart", extra="serve", to="serve a model")
     need("prometheus_client", extra="serve", to="serve a model")
+    need("httpx2", extra="serve", to="serve a model")
     if ui:
         need("gradio", extra="ui", to="serve the page")
-        need("httpx2", extra="ui", to="serve the page")
+    from desta.serving.embedded import EmbeddedEngine
+    from desta.serving.gateway import gateway
     from desta.serving.limits import ServingLimits
-    from desta.serving.server import Address, run
+    from desta.serving.server import Address, read_tokens, run
 
     limits = ServingLimits(
         max_requests=max_requests,
@@ -141,13 +180,40 @@ def serve(
         temperature=temperature,
     )
     setup.sampling()  # wrong numbers are refused before anything is loaded
-    run(
-        setup.engine(limits.of_engine()),
-        address,
-        limits,
-        name=name,
-        system=system,
-        temperature=temperature,
-        allow_hosts=allow_host or (),
-        with_page=ui,
-    )
+    behind = _text_server(upstream, vllm, vllm_python, vllm_log, vllm_options)
+    key = None if upstream_token_file is None else read_tokens(upstream_token_file)[0]
+    engine = setup.engine(limits.of_engine())
+    with ExitStack() as stack:
+        if behind is None:
+            make: Any = partial(EmbeddedEngine, engine, limits, name=name, system=system)
+        else:
+            make = stack.enter_context(
+                gateway(engine, limits, name=name, upstream=behind, key=key, system=system)
+            )
+        if engine.parts.transcriber is not None:
+            engine.load_transcriber()  # no request is to wait for it
+        run(
+            make,
+            address,
+            limits,
+            temperature=temperature,
+            allow_hosts=allow_host or (),
+            with_page=ui,
+        )
+
+
+def _text_server(
+    urls: list[str] | None, vllm: bool, python: Path, log: Path, options: str
+) -> "list[str] | VllmSettings | None":
+    """Return the text server of the options; None means that this process generates."""
+    from desta.serving.replicas import read_url
+    from desta.serving.vllm_process import VllmSettings
+
+    if urls and vllm:
+        raise ConfigError(
+            "--vllm starts a text server, and --upstream names another", fix="give one of them"
+        )
+    if vllm:
+        check_output(log)
+        return VllmSettings(python=python, log=log, options=shlex.split(options))
+    return [read_url(url) for url in urls] if urls else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from desta.errors import DataError
 from desta.model.backbone.audio_placeholders import check_locator, placeholder_id
-from desta.model.backbone.chat import encode_chat, encode_text, end_id
+from desta.model.backbone.chat import encode_chat, encode_content, encode_text, end_id
 from desta.model.backbone.decoding import pad_id
 from desta.model.config import NO_LABEL
 from desta.records import END_AUDIO, NO_TRANSCRIPTION, START_AUDIO, AudioRef, Message
@@ -126,6 +126,25 @@ class Layout:
         )
         num_cut = sum(map(len, texts)) - sum(map(len, kept))
         return Tokens(ids, spans, num_context=len(ids), num_cut_text=num_cut)
+
+    def content(self, message: Message, num_windows: Sequence[int]) -> Tokens:
+        """Lay out the content of one message, without what the chat template puts around it.
+
+        Args:
+            message: message whose content holds one locator per clip.
+            num_windows: number of windows of each clip, in order.
+
+        Raises:
+            DataError: the number of locators differs from the number of clips.
+        """
+        audios = check_locators([message], self.locator)
+        ids, spans = expand(
+            encode_content(self.tokenizer, message.content, locator=self.locator),
+            texts=[encode_text(self.tokenizer, a.text or NO_TRANSCRIPTION) for a in audios],
+            num_audio_tokens=[n * self.num_query_tokens for n in num_windows],
+            placeholder=self.placeholder_id,
+        )
+        return Tokens(ids, spans, num_context=len(ids))
 
     def training(
         self,

@@ -14,7 +14,9 @@ from desta.errors import DestaError
 from desta.inference.audio_encoding import AudioEncoder, stay_on_one_core
 from desta.inference.clip_cache import EncodedClip
 from desta.records import AudioRef
+from desta.serving.errors import busy
 from desta.serving.metrics import Metrics
+from desta.serving.protocol import Transcription
 
 _MAX_TOGETHER = 8
 """Requests whose clips are encoded together; more would delay the first of them."""
@@ -35,7 +37,12 @@ class AudioStage:
     """Encoder of the clips of many requests; used on one event loop."""
 
     def __init__(
-        self, encoder: AudioEncoder, metrics: Metrics, *, is_decoding: Callable[[], bool]
+        self,
+        encoder: AudioEncoder,
+        metrics: Metrics,
+        *,
+        is_decoding: Callable[[], bool],
+        seconds: float,
     ) -> None:
         """Create the stage.
 
@@ -43,12 +50,23 @@ class AudioStage:
             encoder: what encodes, with its cache.
             metrics: counts clips and seconds.
             is_decoding: whether answers are being generated now.
+            seconds: longest time for the clips of one request, waiting included.
         """
         self._encoder = encoder
         self._metrics = metrics
         self._is_decoding = is_decoding
+        self._seconds = seconds
         self._waiting: list[_Waiting] = []
         self._worker: asyncio.Task[None] | None = None
+
+    async def transcribe(self, recording: bytes, *, language: str | None = None) -> Transcription:
+        """Return the transcription of a recording; see `ServingEngine.transcribe`."""
+        [clip] = await self.encode([AudioRef(audio=recording)], language=language)
+        if isinstance(clip, DestaError):
+            raise clip
+        return Transcription(
+            text=(clip.text or "").strip(), seconds=clip.seconds, segments=clip.segments
+        )
 
     async def encode(self, refs: Sequence[AudioRef], *, language: str | None = None) -> Found:
         """Return each clip encoded, or its error; a call that is cancelled in time costs nothing.
@@ -56,9 +74,19 @@ class AudioStage:
         Args:
             refs: the clips.
             language: of their speech; None means that of the encoder.
+
+        Raises:
+            ServingError: it takes too long.
         """
         if not refs:
             return []
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._encode(refs, language)
+        except TimeoutError:
+            raise busy("the clips waited too long to be encoded") from None
+
+    async def _encode(self, refs: Sequence[AudioRef], language: str | None) -> Found:
         waiting = _Waiting(refs, language, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._worker is None or self._worker.done():

@@ -10,10 +10,10 @@ from desta.inference.conversation import system_messages
 from desta.inference.engine import Engine
 from desta.inference.requests import Request
 from desta.model.backbone.writer import Writer
-from desta.records import AudioRef, Message
-from desta.serving.audio_stage import AudioStage, Found
+from desta.records import Message
+from desta.serving.audio_stage import AudioStage
 from desta.serving.decoder import Begun, Decoder, Job, Piece
-from desta.serving.errors import ServingError, busy, unsupported
+from desta.serving.errors import ServingError, unsupported
 from desta.serving.limits import ServingLimits
 from desta.serving.metrics import Metrics
 from desta.serving.protocol import ChatRequest, Delta, HeardClip, Reply, Transcription, Usage
@@ -75,7 +75,10 @@ class EmbeddedEngine:
         self._system = system
         self._decoder = Decoder(engine, limits, metrics)
         self._stage = AudioStage(
-            engine.audio_encoder, metrics, is_decoding=lambda: self._decoder.is_busy
+            engine.audio_encoder,
+            metrics,
+            is_decoding=lambda: self._decoder.is_busy,
+            seconds=limits.request_seconds,
         )
         self.is_ready = False
 
@@ -112,7 +115,7 @@ class EmbeddedEngine:
         )
         refs = self._engine.clips_of(asked)
         start = time.perf_counter()
-        clips = await self._encode(refs)
+        clips = await self._stage.encode(refs)
         events = _Events(self._engine, self._metrics, asked)
         job = Job(asked, refs, clips, events.deliver, deadline)
         job.stages["encode"] = job.submitted - start
@@ -141,25 +144,13 @@ class EmbeddedEngine:
 
     async def transcribe(self, recording: bytes, *, language: str | None = None) -> Transcription:
         """Return the transcription of a recording; see `ServingEngine.transcribe`."""
-        [clip] = await self._encode([AudioRef(audio=recording)], language)
-        if isinstance(clip, DestaError):
-            raise clip
-        return Transcription(
-            text=(clip.text or "").strip(), seconds=clip.seconds, segments=clip.segments
-        )
+        return await self._stage.transcribe(recording, language=language)
 
     def _with_system(self, messages: Sequence[Message]) -> list[Message]:
         """Add the system prompt unless there is one; an empty one means none, as in `desta ask`."""
         if all(message.role != "system" for message in messages):
             return [*system_messages(self._engine, self._system), *messages]
         return [m for m in messages if m.role != "system" or m.content]
-
-    async def _encode(self, refs: Sequence[AudioRef], language: str | None = None) -> Found:
-        try:
-            async with asyncio.timeout(self._limits.request_seconds):
-                return await self._stage.encode(refs, language=language)
-        except TimeoutError:
-            raise busy("the clips waited too long to be encoded") from None
 
 
 def check_fields(request: ChatRequest) -> None:

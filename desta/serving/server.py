@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from desta.errors import ConfigError
-from desta.inference.engine import Engine
 from desta.serving.app import create_app
-from desta.serving.embedded import EmbeddedEngine
 from desta.serving.guard import LOCAL, Access
 from desta.serving.limits import MEBI, ServingLimits
 from desta.serving.media import Fetcher
 from desta.serving.metrics import Metrics
+from desta.serving.protocol import ServingEngine
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +84,10 @@ def read_tokens(path: Path) -> tuple[str, ...]:
 
 
 def run(
-    engine: Engine,
+    make_engine: Callable[[Metrics], ServingEngine],
     address: Address,
     limits: ServingLimits,
     *,
-    name: str,
-    system: str | None = None,
     temperature: float = 0.0,
     allow_hosts: Sequence[str] = (),
     with_page: bool = False,
@@ -98,11 +95,9 @@ def run(
     """Serve a model until SIGINT or SIGTERM; what runs is finished.
 
     Args:
-        engine: the loaded model.
+        make_engine: creates the engine that answers, with the metrics of the server.
         address: where to listen, and who may ask.
         limits: limits of the server.
-        name: of the model, in requests.
-        system: system prompt of conversations without one.
         temperature: of requests that give none.
         allow_hosts: hosts from which `audio_url` may be fetched.
         with_page: whether people get a page, at `/ui`.
@@ -110,8 +105,6 @@ def run(
     Raises:
         ConfigError: the address cannot be listened at.
     """
-    if engine.parts.transcriber is not None:
-        engine.load_transcriber()  # no request is to wait for it
     metrics = Metrics()
     fetcher = Fetcher(
         frozenset(host.lower() for host in allow_hosts),
@@ -119,7 +112,7 @@ def run(
         seconds=limits.fetch_seconds,
     )
     app = create_app(
-        EmbeddedEngine(engine, limits, metrics, name=name, system=system),
+        make_engine(metrics),
         limits=limits,
         metrics=metrics,
         access=address.access,

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -39,7 +40,7 @@ class Served:
 
     url: str
     client: httpx2.Client
-    engine: EmbeddedEngine
+    engine: Any
     app: Any
 
     def chat(self, *messages: Any, **options: Any) -> httpx2.Response:
@@ -55,25 +56,42 @@ class Served:
 
 
 @contextmanager
-def serve_tiny(
-    engine: Engine, *, limits: ServingLimits | None = None, **options: Any
-) -> Iterator[Served]:
-    """Serve an engine at a free port."""
-    limits, metrics = limits or ServingLimits(), Metrics()
-    embedded = EmbeddedEngine(engine, limits, metrics, name="desta")
-    app = create_app(embedded, limits=limits, metrics=metrics, **options)
+def running(app: Any, limits: ServingLimits | None = None) -> Iterator[str]:
+    """Run an application at a free port, and yield its URL."""
     listener = listen(Address("127.0.0.1", 0, Access()))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = Server(configure(app, limits))
+    server = Server(configure(app, limits or ServingLimits()))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
         wait_until(lambda: server.started)
-        with httpx2.Client(base_url=url, timeout=60) as client:
-            yield Served(url, client, embedded, app)
+        yield url
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def serve(
+    make: Callable[[Metrics], Any], *, limits: ServingLimits | None = None, **options: Any
+) -> Iterator[Served]:
+    """Serve the engine that `make` creates at a free port."""
+    limits, metrics = limits or ServingLimits(), Metrics()
+    engine = make(metrics)
+    app = create_app(engine, limits=limits, metrics=metrics, **options)
+    with running(app, limits) as url, httpx2.Client(base_url=url, timeout=60) as client:
+        yield Served(url, client, engine, app)
+
+
+@contextmanager
+def serve_tiny(
+    engine: Engine, *, limits: ServingLimits | None = None, **options: Any
+) -> Iterator[Served]:
+    """Serve a model by this process at a free port."""
+    limits = limits or ServingLimits()
+    make = partial(EmbeddedEngine, engine, limits, name="desta")
+    with serve(make, limits=limits, **options) as served:
+        yield served
 
 
 def wait_until(holds: Any, *, seconds: float = 20) -> None:

@@ -12,7 +12,7 @@ are handled here, in the same way for construction, training and inference.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from itertools import groupby
@@ -28,10 +28,11 @@ from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 DATE = date(2024, 7, 26)
 """Date that every template is rendered with: the default of Llama 3.1, with which the published
 model was trained. Answers must not depend on the day they are generated."""
-_OPTIONS = {
+OPTIONS = {
     "date_string": DATE.strftime("%d %b %Y"),  # Llama 3
     "enable_thinking": False,  # Qwen3, SmolLM3: responses are answers, not thoughts
 }
+"""Variables that every template is rendered with."""
 _TODAY = re.compile(r"strftime_now\(\s*(['\"])(.+?)\1\s*\)")  # SmolLM3, Llama 3.2
 _SHOWN = 80
 """Characters of a template's line that an error quotes."""
@@ -108,6 +109,51 @@ def encode_chat(
     return runs
 
 
+def encode_content(tokenizer: Any, content: str, *, locator: str) -> list[list[int]]:
+    """Tokenize the content of one message, for a server that puts the chat template around it.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        content: the content; spaces at its ends are dropped if the template drops them.
+        locator: text at which the ids are cut.
+
+    Returns:
+        Runs of token ids, one more than there are locators.
+
+    Raises:
+        DataError: the content holds half a character.
+    """
+    if _trims(tokenizer, str(tokenizer.chat_template)):
+        content = content.strip()
+    return [encode_text(tokenizer, part) for part in content.split(locator)]
+
+
+def holds_control_tokens(tokenizer: Any, text: str) -> bool:
+    """Return whether a text spells a control token, which a server may take for one."""
+    stops = _vocabulary(tokenizer, str(tokenizer.chat_template)).stops
+    return stops is not None and stops.search(text) is not None
+
+
+def takes_system(tokenizer: Any) -> bool:
+    """Return whether the chat template has a system role; without one, see `with_system`."""
+    rendered, refusal = _rendered(tokenizer, [("system", _CONTENT), ("user", "x")], True)
+    return not refusal and _CONTENT in rendered
+
+
+def with_system(system: str, message: Message) -> Message:
+    """Return a user message that begins with the system prompt, as `render_chat` puts it."""
+    return replace(message, content=_joined(system, message.content))
+
+
+def _joined(system: str, content: str) -> str:
+    return f"{system}\n\n{content}"
+
+
+def dated(template: str) -> str:
+    """Return a chat template with `DATE` in place of today's."""
+    return _TODAY.sub(lambda match: json.dumps(DATE.strftime(match[2])), template)
+
+
 def encode_conversation(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """Tokenize a conversation for a text generator; each clip is replaced by its text.
 
@@ -161,7 +207,7 @@ def render_chat(
     kept = messages[0][0] != "system" or messages[0][1].strip() in rendered
     if (refusal or not kept) and [role for role, _ in messages[:2]] == ["system", "user"]:
         (_, system), (_, content), *others = messages
-        merged = [("user", f"{system}\n\n{content}"), *others]
+        merged = [("user", _joined(system, content)), *others]
         rendered, refusal = _rendered(tokenizer, merged, add_generation_prompt)
     if refusal:
         raise DataError(
@@ -179,10 +225,10 @@ def _rendered(
     try:
         text = tokenizer.apply_chat_template(
             [{"role": role, "content": content} for role, content in messages],
-            chat_template=_TODAY.sub(lambda match: json.dumps(DATE.strftime(match[2])), template),
+            chat_template=dated(template),
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
-            **_OPTIONS,
+            **OPTIONS,
         )
     except TemplateSyntaxError as error:
         line = (template.splitlines() or [""])[error.lineno - 1].strip()
@@ -250,6 +296,13 @@ def _vocabulary(tokenizer: Any, template: str, locator: str | None = None) -> _V
         re.compile(f"({'|'.join(map(re.escape, stops))})") if stops else None,
         re.compile("|".join(inside)) if inside else None,
     )
+
+
+@lru_cache(maxsize=8)
+def _trims(tokenizer: Any, template: str) -> bool:
+    """Return whether a chat template drops the spaces around the content of a message."""
+    content = f" {_CONTENT} "
+    return content not in render_chat(tokenizer, [("user", content)])
 
 
 @lru_cache(maxsize=8)

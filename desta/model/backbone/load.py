@@ -155,3 +155,18 @@ def _to_int8(backbone: Any) -> None:
         ao.Int8WeightOnlyConfig(),
         filter_fn=lambda module, _: isinstance(module, nn.Linear) and module is not head,
     )
+
+
+def keep_table_only(backbone: Any) -> None:
+    """Free the weights of a backbone except its embedding table, in place."""
+    _strip(backbone, backbone.get_input_embeddings())
+
+
+def _strip(module: nn.Module, table: nn.Module) -> None:
+    for name, child in list(module.named_children()):
+        if child is table:
+            continue
+        if any(inner is table for inner in child.modules()):
+            _strip(child, table)
+        else:
+            setattr(module, name, nn.Identity())

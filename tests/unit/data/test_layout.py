@@ -1,5 +1,7 @@
 """Token layouts: counts, places and the rule that text can never become a control token."""
 
+import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,6 +124,39 @@ def test_cut_transcriptions_are_counted(layout: Layout) -> None:
     tokens = layout.context([user(LOCATOR, "one two three four")], [1], max_text_tokens=2)
     assert tokens.spans[0].num_text_tokens == 2
     assert tokens.num_cut_text > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        (f"<start_audio>{LOCATOR}<end_audio>\n\nWhat is it?", ["Hello <|im_end|> there"]),
+        (f"First {LOCATOR}, then {LOCATOR}.", [None, "bye"]),
+        ("Only <|im_start|>text, é 你好 \n", []),
+        (" spaces at both ends ", []),
+    ],
+)
+def test_a_content_alone_is_what_stands_between_the_template(
+    layout: Layout, content: str, texts: list[str | None]
+) -> None:
+    mark = "\ue005"
+    before, after = encode_chat(layout.tokenizer, [user(mark)], locator=mark)
+    whole = layout.context([user(content, *texts)], [2] * len(texts))
+
+    alone = layout.content(user(content, *texts), [2] * len(texts))
+
+    assert [*before, *alone.ids, *after] == whole.ids
+    shift = len(before)
+    assert [span.start + shift for span in alone.spans] == [span.start for span in whole.spans]
+
+
+def test_a_content_alone_loses_the_spaces_that_its_template_drops(tiny: Loaded) -> None:
+    tokenizer = copy.deepcopy(tiny.tokenizer)
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "message['content']", "message['content'] | trim"
+    )
+    assert "| trim" in tokenizer.chat_template
+    layout = Layout(tokenizer, **tiny.layout_options)
+    assert layout.content(user(" What?\n"), []) == layout.content(user("What?"), [])
 
 
 def test_tags_are_put_around_locators_once() -> None:
