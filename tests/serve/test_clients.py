@@ -44,7 +44,9 @@ def test_a_completion_holds_answer_usage_and_transcription(
     assert len(choice.logprobs.content) == 10
     assert made.usage.completion_tokens == 10
     assert made.usage.prompt_tokens_details.audio_tokens > 0
-    assert made.transcriptions == [{"text": "words", "seconds": 3.0}]
+    assert made.transcriptions == [
+        {"text": "words", "seconds": 3.0, "audio_tokens": 16, "text_tokens": 2}
+    ]
 
 
 def test_a_stream_comes_in_pieces(client: openai.OpenAI, question: list, answer: str) -> None:
@@ -58,7 +60,9 @@ def test_a_stream_comes_in_pieces(client: openai.OpenAI, question: list, answer:
     chunks = list(stream)
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == answer
     assert chunks[-1].usage.completion_tokens == 10
-    assert chunks[0].transcriptions == [{"text": "words", "seconds": 3.0}]
+    assert chunks[0].transcriptions == [
+        {"text": "words", "seconds": 3.0, "audio_tokens": 16, "text_tokens": 2}
+    ]
 
 
 def test_the_asynchronous_client_asks_several_at_once(

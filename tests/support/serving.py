@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import httpx2
+import uvicorn
 
 from desta.audio import SAMPLE_RATE
 from desta.errors import ConfigError
@@ -56,11 +57,13 @@ class Served:
 
 
 @contextmanager
-def running(app: Any, limits: ServingLimits | None = None) -> Iterator[str]:
+def running(
+    app: Any, limits: ServingLimits | None = None, *, kind: type[uvicorn.Server] = uvicorn.Server
+) -> Iterator[str]:
     """Run an application at a free port, and yield its URL."""
     listener = listen(Address("127.0.0.1", 0, Access()))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = Server(configure(app, limits or ServingLimits()))
+    server = kind(configure(app, limits or ServingLimits()))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -79,7 +82,10 @@ def serve(
     limits, metrics = limits or ServingLimits(), Metrics()
     engine = make(metrics)
     app = create_app(engine, limits=limits, metrics=metrics, **options)
-    with running(app, limits) as url, httpx2.Client(base_url=url, timeout=60) as client:
+    with (
+        running(app, limits, kind=Server) as url,
+        httpx2.Client(base_url=url, timeout=60) as client,
+    ):
         yield Served(url, client, engine, app)
 
 
