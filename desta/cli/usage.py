@@ -16,7 +16,7 @@ STAGES = {
     "Start": ("demo",),
     "Build": ("sources", "render", "describe", "measure", "decontaminate", "construct", "export"),
     "Train": ("models", "train"),
-    "Ask": ("ask", "chat", "answer"),
+    "Ask": ("ask", "chat", "answer", "serve"),
     "Evaluate": ("benchmarks", "eval", "merge", "score", "compare"),
     "Inspect": ("inspect", "report"),
 }

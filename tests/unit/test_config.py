@@ -227,11 +227,15 @@ def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> 
         "demo/data.yaml": ConstructConfig,
         "demo/train.yaml": TrainConfig,
         "emotion/data.yaml": ConstructConfig,
+        "tiny/data.yaml": ConstructConfig,
         "emotion/train.yaml": TrainConfig,
+        "tiny/words.yaml": TrainConfig,
+        "tiny/train.yaml": TrainConfig,
     }
     data = {
         "demo/eval.yaml": AttributesData,
         "emotion/eval.yaml": AttributesData,
+        "tiny/eval.yaml": AttributesData,
         "evaluation.yaml": BenchmarkFiles,
         "demo/text.yaml": TextData,
     }

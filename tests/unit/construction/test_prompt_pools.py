@@ -246,8 +246,11 @@ def test_every_near_duplicate_is_found_and_nothing_else() -> None:
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_closed_questions_ask_for_one_attribute_each_in_few_words(domain: Domain) -> None:
     pool = load_pool(domain, Path(__file__).parents[3] / "recipes" / "closed" / "prompts")
-    per_attribute = Counter(name for prompt in pool for name in prompt.needs)
-    assert {prompt.kind for prompt in pool} == {"ask"}
-    assert all(len(prompt.needs) == 1 and not prompt.needs_transcription for prompt in pool)
-    assert all(len(words(prompt.text)) <= 9 for prompt in pool)
+    closed = [prompt for prompt in pool if prompt.kind == "ask"]
+    per_attribute = Counter(name for prompt in closed for name in prompt.needs)
+    assert {prompt.kind for prompt in pool} == {"ask", "describe"}
+    assert all(len(prompt.needs) == 1 for prompt in closed)
+    assert not any(prompt.needs for prompt in pool if prompt.kind == "describe")
+    assert not any(prompt.needs_transcription for prompt in pool)
+    assert all(len(words(prompt.text)) <= 9 for prompt in closed)
     assert min(per_attribute.values()) >= 3
