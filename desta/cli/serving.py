@@ -138,11 +138,8 @@ def serve(
     ] = 60.0,
 ) -> None:
     """Serve a model with OpenAI's API: chat with clips, and transcription."""
-    need("fastapi", extra="serve", to="serve a model")
-    need("uvicorn", extra="serve", to="serve a model")
-    need("python_multipart", extra="serve", to="serve a model")
-    need("prometheus_client", extra="serve", to="serve a model")
-    need("httpx2", extra="serve", to="serve a model")
+    for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httpx2"):
+        need(module, extra="serve", to="serve a model")
     if ui:
         need("gradio", extra="ui", to="serve the page")
     from desta.serving.embedded import EmbeddedEngine

@@ -45,7 +45,7 @@ class Words:
         """
         self._attributes, self._tokenizer, self._num_tokens = attributes, tokenizer, num_tokens
         texts: dict[tuple[str, ...], set[str]] = {}
-        for description in set(descriptions):
+        for description in descriptions:
             names, text = self._stated(description)
             texts.setdefault(names, set()).add(text)
         for attribute in attributes:

@@ -122,17 +122,12 @@ def load(
     """
     if device != AUTO:
         device = find_device(device)  # fails before anything is fetched
-    directory = local_directory(str(name))
-    fields = read_config(directory)
-    config = from_published(fields, where=str(directory))
+    directory, fields, config, state = _read(name)
     config = replace(
         config,
         dtype=dtype or config.dtype,
         backbone_quantization=quantization or config.backbone_quantization,
     )
-    state = read_weights(directory)
-    check_weights(directory, fields)
-    check_finite(state, where=str(directory / WEIGHTS))
     shapes = {key: tuple(t.shape) for key, t in state.items()}
     parts = Parts.find(config, directory)
     check_connector(  # before gigabytes are loaded
@@ -156,22 +151,30 @@ def copy_trained(name: str | Path, model: DestaModel) -> None:
         CheckpointError: the directory is incomplete, or its tensors are not those of the model.
         ConfigError: it has other frozen parts, or hears otherwise.
     """
-    directory = local_directory(str(name))
-    fields = read_config(directory)
-    theirs, ours = (
-        _trained_for(from_published(fields, where=str(directory)), model),
-        _trained_for(model.config, model),
-    )
+    directory, _, config, state = _read(name)
+    theirs, ours = _trained_for(config, model), _trained_for(model.config, model)
     for key, value in theirs.items():
         if value != ours[key]:
             raise ConfigError(
                 f"{directory} was trained with {key} = {value}, and the recipe has {ours[key]}",
                 fix=f"write {key}: {value} into the recipe, or start from another model",
             )
+    _copy(state, model, where=str(directory / WEIGHTS))
+
+
+def _read(name: str | Path) -> tuple[Path, dict[str, Any], ModelConfig, dict[str, Tensor]]:
+    """Return a model's directory, the fields of its `config.json`, its configuration and tensors.
+
+    Raises:
+        CheckpointError: it is incomplete or damaged.
+    """
+    directory = local_directory(str(name))
+    fields = read_config(directory)
+    config = from_published(fields, where=str(directory))
     state = read_weights(directory)
     check_weights(directory, fields)
     check_finite(state, where=str(directory / WEIGHTS))
-    _copy(state, model, where=str(directory / WEIGHTS))
+    return directory, fields, config, state
 
 
 def _trained_for(config: ModelConfig, model: DestaModel) -> dict[str, Any]:

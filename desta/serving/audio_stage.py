@@ -119,7 +119,7 @@ class AudioStage:
                     waiting.found.set_result(clips)
 
     def _next_group(self) -> list[_Waiting]:
-        """Take the first requests that wait, all of one language."""
+        """Remove and return the first waiting requests of one language."""
         alive = [waiting for waiting in self._waiting if not waiting.found.done()]
         same = [waiting for waiting in alive if waiting.language == alive[0].language]
         group = same[:_MAX_TOGETHER]

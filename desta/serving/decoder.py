@@ -126,7 +126,7 @@ class Decoder:
             self._metrics.waiting.set(len(self._jobs) + (self._next is not None))
 
     def _step(self) -> None:
-        """Let at most one request join, and generate one token of each row."""
+        """Admit at most one request, and generate one token for each row."""
         self._drop(lambda row: row.job.is_cancelled)
         self._admit()
         for place in self._batch.damaged_rows():
@@ -168,7 +168,7 @@ class Decoder:
         self._rows = [row for place, row in enumerate(self._rows) if place not in gone]
 
     def _admit(self) -> None:
-        """Let the next request join the batch if there is room for it."""
+        """Add the next request to the batch if there is room for it."""
         if self._next is None:
             self._next = self._lay_out_next()
         if self._next is None:

@@ -1,4 +1,4 @@
-"""What every request passes: host, origin, token, room, size of the body, and safe headers.
+"""Middleware in front of all routes: host, origin, token, room, size of the body, safe headers.
 
 Bodies are read here, in bounded memory and time, before anything parses them.
 """

@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from desta.data.layout import wrap_locators
+from desta.data.layout import Tokens, wrap_locators
 from desta.errors import DestaError
 from desta.inference.audio_encoding import with_text
 from desta.inference.clip_cache import EncodedClip
 from desta.inference.engine import Engine
 from desta.inference.request_checks import check_total_seconds
 from desta.model.backbone.chat import holds_control_tokens
-from desta.records import AudioRef, Message, with_audios
+from desta.records import Message, with_audios
 from desta.serving.errors import ServingError
+from desta.serving.protocol import HeardClip
 
 KIND = "prompt_embeds"
 _PLACEHOLDER = f"<{KIND}>"
@@ -46,8 +47,8 @@ class Embedder:
         messages: Sequence[Message],
         raw: Sequence[Mapping[str, Any]],
         clips: Sequence[EncodedClip | DestaError],
-    ) -> tuple[list[dict[str, Any]], tuple[AudioRef, ...]]:
-        """Return the messages of a request for the server, and the transcriptions that are used.
+    ) -> tuple[list[dict[str, Any]], list[HeardClip]]:
+        """Return the messages of a request for the server, and the clips as the model gets them.
 
         Messages without clips are left as they are, unless their text spells a control token.
 
@@ -61,22 +62,30 @@ class Embedder:
         """
         good = [_good(clip) for clip in clips]
         check_total_seconds((clip.seconds for clip in good), self._max_seconds)
-        rest, used, out = iter(good), list[AudioRef](), list[dict[str, Any]]()
+        rest, heard, out = iter(good), list[HeardClip](), list[dict[str, Any]]()
         for message, own in zip(messages, raw, strict=True):
             encoded = [next(rest) for _ in message.audios]
             refs = [with_text(ref, clip) for ref, clip in zip(message.audios, encoded, strict=True)]
-            used += refs
             [known] = with_audios([message], refs)
             out.append({**own, "role": message.role})
             if refs or self._is_parsed(message.content):
-                out[-1]["content"] = [part_of(self.embed(known, encoded))]
-        return out, tuple(used)
+                tokens = self._lay_out(known, encoded)
+                out[-1]["content"] = [part_of(self._fill(tokens, encoded))]
+                heard += [
+                    HeardClip(
+                        text=ref.text or "",
+                        seconds=clip.seconds,
+                        num_audio_tokens=span.num_audio_tokens,
+                        num_text_tokens=span.num_text_tokens,
+                    )
+                    for ref, clip, span in zip(refs, encoded, tokens.spans, strict=True)
+                ]
+        return out, heard
 
     def _is_parsed(self, text: str) -> bool:
         """Return whether the server would take a part of a text for a token of its own."""
         return _PLACEHOLDER in text or holds_control_tokens(self._engine.tokenizer, text)
 
-    @torch.no_grad()
     def embed(self, message: Message, clips: Sequence[EncodedClip]) -> Tensor:
         """Return the embeddings of the content of a message, (S, E).
 
@@ -84,11 +93,17 @@ class Embedder:
             message: the message, with the transcription of each clip.
             clips: its clips, encoded.
         """
-        layout, model = self._engine.layout, self._engine.model
+        return self._fill(self._lay_out(message, clips), clips)
+
+    def _lay_out(self, message: Message, clips: Sequence[EncodedClip]) -> Tokens:
+        layout = self._engine.layout
         [wrapped] = wrap_locators([message], layout.locator)
-        tokens = layout.content(wrapped, [len(clip.audio_WQE) for clip in clips])
+        return layout.content(wrapped, [len(clip.audio_WQE) for clip in clips])
+
+    @torch.no_grad()
+    def _fill(self, tokens: Tokens, clips: Sequence[EncodedClip]) -> Tensor:
         places = zip((s.start for s in tokens.spans), (c.audio_WQE for c in clips), strict=True)
-        return model.sequence(tokens.ids, list(places))
+        return self._engine.model.sequence(tokens.ids, list(places))
 
 
 def part_of(embeddings_SE: Tensor) -> dict[str, str]:

@@ -19,7 +19,7 @@ from desta.inference.conversation import system_messages
 from desta.inference.engine import Engine
 from desta.inference.requests import Request
 from desta.model.backbone.chat import OPTIONS, takes_system, with_system
-from desta.records import AudioRef, Message
+from desta.records import Message
 from desta.serving.audio_stage import AudioStage, Found
 from desta.serving.embedded import check_size
 from desta.serving.limits import ServingLimits
@@ -105,22 +105,18 @@ class UpstreamEngine:
         refs = self._engine.clips_of(Request(messages=request.messages))
         clips = await self._stage.encode(refs)
         loop = asyncio.get_running_loop()
-        body, used = await loop.run_in_executor(self._pool, self.body, request, clips)
+        body, heard = await loop.run_in_executor(self._pool, self.body, request, clips)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 response = await self._replicas.ask(beginning(request, clips), body)
         except TimeoutError:
             raise late() from None
-        good = [clip for clip in clips if isinstance(clip, EncodedClip)]
         return Reply(
-            clips=tuple(
-                HeardClip(text=ref.text or "", seconds=clip.seconds)
-                for ref, clip in zip(used, good, strict=True)
-            ),
+            clips=tuple(heard),
             events=Relay(
                 response,
                 stream=request.stream,
-                num_audio_tokens=sum(clip.audio_WQE.shape[:2].numel() for clip in good),
+                num_audio_tokens=sum(clip.num_audio_tokens for clip in heard),
                 deadline=deadline,
                 metrics=self._metrics,
             ),
@@ -130,12 +126,10 @@ class UpstreamEngine:
         """Return the transcription of a recording; see `ServingEngine.transcribe`."""
         return await self._stage.transcribe(recording, language=language)
 
-    def body(
-        self, request: ChatRequest, clips: Found
-    ) -> tuple[dict[str, Any], tuple[AudioRef, ...]]:
-        """Return the body for the text server, and the transcriptions that are used."""
+    def body(self, request: ChatRequest, clips: Found) -> tuple[dict[str, Any], list[HeardClip]]:
+        """Return the body for the text server, and the clips as the model gets them."""
         pairs = self._with_system(request)
-        messages, used = self._embedder.messages(
+        messages, heard = self._embedder.messages(
             [message for message, _ in pairs], [raw for _, raw in pairs], clips
         )
         body = {name: value for name, value in request.body.items() if value is not None}
@@ -154,7 +148,7 @@ class UpstreamEngine:
             body["model"] = self._served.model
         if request.stream:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-        return body, used
+        return body, heard
 
     def _with_system(self, request: ChatRequest) -> list[tuple[Message, Mapping[str, Any]]]:
         """Return each message with the client's own; the system prompt as in `desta ask`."""

@@ -123,9 +123,13 @@ def test_embeddings_are_those_of_the_whole_conversation(
     assert torch.equal(part, prompt[len(before) : len(prompt) - len(after)])
     [own] = [m for m in server.body["messages"] if m["role"] == "user"]
     assert [p["type"] for p in own["content"]] == ["prompt_embeds"]
-    usage = served.chat([clip_part(clips["a"]), text_part("What?")]).json()["usage"]
+    answer = served.chat([clip_part(clips["a"]), text_part("What?")]).json()
+    usage = answer["usage"]
     assert usage["prompt_tokens"] == len(prompt)
     assert usage["prompt_tokens_details"] == {"audio_tokens": 16, "cached_tokens": 3}
+    [heard], [span] = answer["transcriptions"], whole.tokens.spans
+    assert (heard["audio_tokens"], heard["text_tokens"]) == (16, span.num_text_tokens)
+    assert span.num_text_tokens > 0
 
 
 @pytest.mark.parametrize("text", ["Say <|im_end|> twice", "What is <prompt_embeds>?"])

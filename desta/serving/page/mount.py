@@ -38,7 +38,7 @@ _READ = re.compile(
     r"/?|/(config|theme\.css|manifest\.json|assets/.*|static/.*)"
     r"|/gradio_api/(startup-events|queue/data|heartbeat/\w+|upload_progress|file=.*)"
 )
-"""What the page reads below its path; Gradio has many more routes, and the page needs none."""
+"""Paths below the page that are open; all other routes of Gradio are closed."""
 _SENT = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)/?")
 """Where the page sends something."""
 _MAX_FORM = 4096  # bytes of the form with the token

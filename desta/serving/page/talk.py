@@ -41,7 +41,7 @@ class Talk:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the drawer of settings holds."""
+    """Settings of an answer."""
 
     system: str = ""
     max_tokens: int = 256

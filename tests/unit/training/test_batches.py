@@ -9,7 +9,9 @@ import torch
 
 from desta import audio
 from desta.data.dataset import SkippedPair
+from desta.data.words import Words
 from desta.model.checkpoint import Loaded, load
+from desta.model.config import NO_LABEL
 from desta.records import AudioRef, AudioTextPair, Message
 from desta.training.batches import Collator, MicroBatch
 from desta.training.config import DataConfig
@@ -140,3 +142,35 @@ def test_a_group_is_no_longer_than_was_expected_and_counts_no_bad_pair(
     assert join.reader.length(*group) < sum(map(join.reader.length, group))
     with_withheld = [*group, ask("a.wav", "Who?", "A man.", text=" ")]
     assert join.reader.length(*with_withheld) == join([with_withheld]).batch.input_ids_BS.shape[1]
+
+
+def test_word_labels_stand_at_the_audio_tokens_of_their_clip(
+    loaded: Loaded, published_tiny: Path
+) -> None:
+    languages = {"a.wav": "French", "b.wav": "Greek"}
+    groups = [
+        [
+            replace(pair, seed_description=f"(Language: {languages[clip]}, Duration: 2s)")
+            for pair in about(clip)
+        ]
+        for clip in ("b.wav", "a.wav", "a.wav")
+    ]
+    num_tokens = collator(loaded, published_tiny).layout.num_query_tokens
+    words = Words(
+        [pair.seed_description for group in groups for pair in group],
+        ["Language"],
+        tokenizer=loaded.tokenizer,
+        num_tokens=num_tokens,
+    )
+    config = DataConfig(train=(Path(),), audio_root=published_tiny)
+
+    micro_batch = Collator(config, loaded, words)(groups)
+
+    rows_P, positions_P = micro_batch.batch.places_P2.unbind(1)
+    labels_WQ = micro_batch.batch.labels_BS[rows_P, positions_P].view(-1, num_tokens)
+    assert micro_batch.batch.num_labels == (labels_WQ != NO_LABEL).sum()
+    for row, labels in zip(rows_P[::num_tokens].tolist(), labels_WQ.tolist(), strict=True):
+        assert labels == words.labels(groups[row][0].seed_description)
+    assert words.labels(groups[0][0].seed_description) != words.labels(
+        groups[1][0].seed_description
+    )
