@@ -44,7 +44,11 @@ def chat_routes(
     """
     router = APIRouter()
 
-    @router.post("/v1/chat/completions", response_model=ChatCompletion)
+    @router.post(
+        "/v1/chat/completions",
+        response_model=ChatCompletion,
+        responses={200: {"content": {"text/event-stream": {}}, "description": "An answer."}},
+    )
     async def create_chat_completion(body: ChatBody, http: Request) -> Any:
         """Answer a conversation about clips, or about text alone."""
         check_model(body.model, engine)

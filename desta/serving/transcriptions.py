@@ -20,7 +20,16 @@ def transcription_routes(engine: ServingEngine) -> APIRouter:
     """Create the route `/v1/audio/transcriptions`."""
     router = APIRouter()
 
-    @router.post("/v1/audio/transcriptions", response_model=TranscriptionJson)
+    @router.post(
+        "/v1/audio/transcriptions",
+        response_model=TranscriptionJson,
+        responses={
+            200: {
+                "content": {"text/plain": {}, "text/vtt": {}},
+                "description": "A transcription in the format that was asked for.",
+            }
+        },
+    )
     async def create_transcription(
         http: Request,
         file: Annotated[UploadFile, File(description="A recording in any common format.")],
