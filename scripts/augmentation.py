@@ -17,6 +17,7 @@ from desta.audio.augment.config import (
     AugmentConfig,
     Clipping,
     Codec,
+    Crop,
     Gain,
     LowPass,
     Noise,
@@ -28,6 +29,7 @@ from desta.audio.augment.config import (
 from desta.audio.augment.draw import augment
 
 RECIPES = {
+    "crop": AugmentConfig(crop=Crop(probability=1)),
     "speed": AugmentConfig(speed=Speed(probability=1)),
     "silence": AugmentConfig(silence=Silence(probability=1)),
     "room": AugmentConfig(room=Room(probability=1)),

@@ -23,9 +23,15 @@ _MUSIC = (
     *("Beats per minute", "Interval", "Key", "MIDI note", "Note", "Pitch", "Rhythm"),
     *("Second note", "Song", "Speaking speed", "Stroke", "Style", "Tempo", "Tonic", "Voice"),
 )
+_WHOLE = (  # may be heard in one part of a clip only
+    *("Act", "Arousal", "Category", "Command", "Dominance", "Emotion", "English translation"),
+    *("Heard", "Intended emotion", "Number of instruments", "Number of speakers", "Sentiment"),
+    *("Sound", "Sound class", "Valence", "Weather"),
+)
 
 # fmt: off
 CHANGED_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "crop": (*_WHOLE, *_MUSIC),
     "speed": (*_VOICE, *_MUSIC, *_ORIGIN, "Arousal"),
     "silence": ("Beats per minute", "Rhythm", "Tempo"),
     "room": (*_SPACE, *_QUALITY, *_ORIGIN, *_BACKGROUND, "Number of speakers", "Rhythm", "Stroke"),
@@ -39,10 +45,8 @@ CHANGED_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
 """Kind -> attributes that it changes, or that can no longer be heard well."""
 
 UNCHANGED_ATTRIBUTES = frozenset({
-    "Act", "Category", "Command", "Country", "Dominance", "Duration", "English translation",
-    "Ethnicity", "Gender", "Genre", "Instrument", "Instrument family", "Language",
-    "Native language", "Number of instruments", "Race", "Socioeconomic background", "Sound",
-    "Sound class", "Valence",
+    "Country", "Duration", "Ethnicity", "Gender", "Genre", "Instrument", "Instrument family",
+    "Language", "Native language", "Race", "Socioeconomic background",
 })
 """Attributes that no kind changes. A duration is stated of every clip: the words about it count."""
 # fmt: on
@@ -53,6 +57,8 @@ _LEVEL_WORDS = "loud* quiet* soft softer softest softly volume decibel* faint* w
 _TIME_WORDS = "second seconds minute minutes duration long longer longest length short shorter"
 
 CHANGED_WORDS: Mapping[str, str] = {
+    "crop": f"{_TIME_WORDS} shortest say says said saying word words sentence* phrase* topic*"
+    " mention* talk* begin* start* end ends ending first last then before after when pause* many",
     "speed": f"{_TIME_WORDS} shortest tempo speed pace fast* slow* quick* rapid* bpm rhythm* pitch*"
     " high higher highest low lower lowest note notes key melod* tune interval tone",
     "silence": f"{_TIME_WORDS} shortest silen* pause* begin* start* end ends ending when tempo",
@@ -69,7 +75,7 @@ CHANGED_WORDS: Mapping[str, str] = {
 """Kind -> words about what it changes; `*` stands for any ending."""
 
 _TIMES = re.compile(r"\b\d+(?:\.\d+)? ?s\b|\b\d?\d:\d\d\b")
-_TIMED = ("speed", "silence")
+_TIMED = ("crop", "speed", "silence")
 
 
 def changing_kinds(
@@ -89,6 +95,8 @@ def changing_kinds(
     found.update(kind for kind, words in _WORDS.items() if words.search(text))
     if _TIMES.search(text):
         found.update(_TIMED)
+    if any((audio.text or "").strip() for message in pair.messages for audio in message.audios):
+        found.add("crop")  # the transcription is that of the whole clip
     return frozenset(found)
 
 

@@ -14,6 +14,18 @@ CodecName = Literal["mp3", "opus", "gsm", "mu_law"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Crop:
+    """Keep one part, anywhere in the clip; a clip that is shorter stays whole."""
+
+    probability: float
+    seconds: tuple[float, float] = (2.0, 6.0)
+    """Length of the part."""
+
+    def __post_init__(self) -> None:
+        _check(self, "crop", seconds=(0.5, 30))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Speed:
     """Play faster or slower: tempo, pitch and duration change together."""
 
@@ -126,6 +138,7 @@ class Gain:
 class AugmentConfig:
     """Kinds of augmentation, in the order in which they are applied; null: not at all."""
 
+    crop: Crop | None = None
     speed: Speed | None = None
     silence: Silence | None = None
     room: Room | None = None

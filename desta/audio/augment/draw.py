@@ -12,6 +12,7 @@ from desta.audio.augment.config import (
     AugmentConfig,
     Clipping,
     Codec,
+    Crop,
     Gain,
     LowPass,
     Noise,
@@ -55,6 +56,11 @@ def augment(
 
 def _between(rng: np.random.Generator, range: Range) -> float:
     return float(rng.uniform(range[0], range[1]))
+
+
+def _crop(samples: Samples, settings: Crop, rng: np.random.Generator) -> Samples:
+    count = round(_between(rng, settings.seconds) * SAMPLE_RATE)
+    return effects.keep_part(samples, count, int(rng.integers(max(len(samples) - count, 0) + 1)))
 
 
 def _speed(samples: Samples, settings: Speed, rng: np.random.Generator) -> Samples:
@@ -103,6 +109,7 @@ def _gain(samples: Samples, settings: Gain, rng: np.random.Generator) -> Samples
 
 
 _EFFECTS: Mapping[str, Callable[[Samples, Any, np.random.Generator], Samples]] = {
+    "crop": _crop,
     "speed": _speed,
     "silence": _silence,
     "room": _room,

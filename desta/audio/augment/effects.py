@@ -18,6 +18,11 @@ _SLOPES = {"white": 0.0, "pink": 0.5, "brown": 1.0}
 _LOWEST_HERTZ = 20.0  # coloured noise does not rise below it
 
 
+def keep_part(samples: Samples, count: int, first: int) -> Samples:
+    """Return a number of samples from the first one on, (min(count, T - first),)."""
+    return samples[first : first + count]
+
+
 def change_gain(samples: Samples, decibels: float) -> Samples:
     """Amplify, at most to full scale."""
     return within_full_scale(samples * _amplitude(decibels), samples)

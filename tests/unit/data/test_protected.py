@@ -1,5 +1,7 @@
 """No pair gets a kind of augmentation that changes what it states or asks."""
 
+from dataclasses import replace
+
 import pytest
 
 from desta.audio.augment.config import KINDS
@@ -10,7 +12,7 @@ from desta.data.protected import (
     changing_kinds,
     unknown_attributes,
 )
-from desta.records import AudioTextPair
+from desta.records import AudioRef, AudioTextPair, Message
 from desta.sources.glossary import OPEN_ATTRIBUTES
 from support.sources import CLOSED_ATTRIBUTES
 
@@ -47,7 +49,8 @@ def test_the_tables_are_about_every_kind_and_every_attribute_of_the_sources() ->
         ("Pitch: High", {"speed"}),
         ("Note: C#", {"speed"}),
         ("Emotion: Angry", {"speed"}),
-        ("Number of speakers: 3", {"room"}),
+        ("Number of speakers: 3", {"room", "crop"}),
+        ("Second note: Higher", {"speed", "crop"}),
         ("mos_score: 2, Speech_quality: 2/5(Poor)", {"codec", "noise"}),  # as published
         ("Pitch Type: low pitch, Noise Type: clean", {"speed", "noise"}),
     ],
@@ -83,7 +86,6 @@ def test_a_word_of_prompt_or_response_rules_out_what_changes_it(
     [
         ("Language: French, Duration: 4s", "Which language is spoken?", "They speak French."),
         ("Gender: Female, Duration: 4s", "Is it a man or a woman?", "It is a woman."),
-        ("Sound: Dog, Sound class: Dog, Duration: 2s", "What animal is it?", "It is a dog."),
         ("Instrument: Piano, Duration: 1s", "Which instrument is it?", "A piano."),
     ],
 )
@@ -91,6 +93,22 @@ def test_a_question_about_nothing_that_is_changed_rules_out_nothing(
     attributes: str, prompt: str, response: str
 ) -> None:
     assert changing_kinds(make(attributes, prompt, response)) == set()
+
+
+def test_a_sound_may_be_in_one_part_of_a_clip_only() -> None:
+    pair = make("Sound: Dog, Sound class: Dog, Duration: 2s", "What animal is it?", "It is a dog.")
+    assert changing_kinds(pair) == {"crop"}
+
+
+@pytest.mark.parametrize(("given", "kinds"), [("Good day.", {"crop"}), (" ", set()), (None, set())])
+def test_a_transcription_that_is_given_is_that_of_the_whole_clip(
+    given: str | None, kinds: set[str]
+) -> None:
+    pair = make("Language: English", "Which language is it?", "English.", "Good day. ")
+    message = Message(
+        role="user", content="<|AUDIO|>", audios=(AudioRef(audio="a.wav", text=given),)
+    )
+    assert changing_kinds(replace(pair, messages=(message,))) == kinds
 
 
 def test_words_of_the_transcription_are_not_asked_about() -> None:

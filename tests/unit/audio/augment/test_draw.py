@@ -11,6 +11,7 @@ from desta.audio.augment.config import (
     AugmentConfig,
     Clipping,
     Codec,
+    Crop,
     Gain,
     LowPass,
     Noise,
@@ -24,6 +25,7 @@ from desta.config import build_config
 from desta.errors import ConfigError
 
 ALL = AugmentConfig(
+    crop=Crop(probability=1.0, seconds=(0.5, 0.6)),
     speed=Speed(probability=1.0, factor=(1.04, 1.05)),
     silence=Silence(probability=1.0, seconds=(0.1, 0.5)),
     room=Room(probability=1.0),
@@ -77,6 +79,16 @@ def test_a_probability_is_the_share_of_the_clips() -> None:
         not np.array_equal(augment(CLIP[:100], config, (0, n)), CLIP[:100]) for n in range(1000)
     )
     assert changed == pytest.approx(300, abs=45)  # 3 standard errors
+
+
+def test_a_crop_is_a_part_of_the_clip_as_long_as_drawn_or_the_whole_of_a_shorter_one() -> None:
+    parts = [augment(CLIP, only("crop"), (0, n)) for n in range(50)]
+    starts = [int(np.flatnonzero(part[0] == CLIP)[0]) for part in parts]
+    for part, start in zip(parts, starts, strict=True):
+        assert 0.5 <= len(part) / SAMPLE_RATE <= 0.6
+        assert np.array_equal(CLIP[start : start + len(part)], part)
+    assert min(starts) < 0.1 * SAMPLE_RATE < 0.35 * SAMPLE_RATE < max(starts)
+    assert np.array_equal(augment(CLIP[:5000], only("crop"), (0,)), CLIP[:5000])
 
 
 @pytest.mark.parametrize("seconds", [29.9, 30.0, 42.0])
