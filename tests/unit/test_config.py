@@ -227,8 +227,10 @@ def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> 
         "demo/data.yaml": ConstructConfig,
         "demo/train.yaml": TrainConfig,
         "emotion/data.yaml": ConstructConfig,
-        "tiny/data.yaml": ConstructConfig,
+        "tiny/speech.yaml": ConstructConfig,
+        "tiny/sounds.yaml": ConstructConfig,
         "emotion/train.yaml": TrainConfig,
+        "tiny/words_speech.yaml": TrainConfig,
         "tiny/words.yaml": TrainConfig,
         "tiny/train.yaml": TrainConfig,
     }
