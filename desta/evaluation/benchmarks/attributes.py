@@ -2,7 +2,8 @@
 
 For every held-out clip and attribute the model gets one fixed question, whose wording stands in
 no prompt pool, and the clip with its transcription withheld. An answer is right if it names the
-clip's value and no other value of the closed set.
+clip's value and no other value of the closed set. With `data.compare` it also gets two clips and
+is asked whether the number of the second is higher.
 
 Its `scores.json` also holds
 
@@ -18,8 +19,9 @@ a balanced accuracy: 1 / number of classes that occur as targets.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,9 @@ QUESTIONS = {
     "Tempo": "Tell me whether the tempo that you hear is slow, medium or fast.",
     "Pitch": "Tell me whether the note that you hear is low, medium or high.",
 }
+COMPARISONS = {"MIDI note": "Is the second note higher or lower than the first?"}
+"""Attribute whose values are numbers -> question about two clips."""
+HIGHER_LOWER = ("Higher", "Lower")
 OTHER_WORDS = {
     "Female": ("woman", "girl"),
     "Male": ("man", "boy"),
@@ -77,6 +82,27 @@ class ClipSet:
     split: Split = "test"
 
 
+Member = tuple[ClipSet, Clip]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Questions about two clips of a group; no clip is in two of them."""
+
+    pairs: int
+    """Most questions of a group; in every other one the second number is higher."""
+    least: float = 1.0
+    """Smallest difference of the two numbers."""
+
+    def __post_init__(self) -> None:
+        for name in ("pairs", "least"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(
+                    f"data.compare: {name} = {getattr(self, name)} leaves nothing to ask",
+                    fix="give more than 0",
+                )
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttributesData:
     """Data section of the recipe of `attributes`."""
@@ -86,6 +112,8 @@ class AttributesData:
     """Attributes to ask for, each with its closed set; an empty list: all values in the clips."""
     per_value: int | None = None
     """Clips per value, attribute and group, drawn by `seed`; null: all."""
+    compare: Mapping[str, Comparison] = field(default_factory=dict)
+    """Attributes of `COMPARISONS` to ask of two clips."""
     system_prompt: str = ""
     """As in training; empty: none."""
     seed: int = 0
@@ -98,6 +126,12 @@ class AttributesData:
             raise ConfigError(
                 f"data.per_value = {self.per_value} leaves nothing to do", fix="give 1 or more"
             )
+        for attribute in self.compare:
+            if attribute not in COMPARISONS:
+                raise ConfigError(
+                    f'data.compare: there is no question about two clips for "{attribute}"',
+                    fix=suggest(attribute, COMPARISONS),
+                )
 
 
 def load_examples(data: AttributesData) -> list[Item]:
@@ -113,17 +147,13 @@ def load_examples(data: AttributesData) -> list[Item]:
         for clip in read_clips(group.path)
         if clip.split == group.split
     ]
-    examples = []
-    for attribute, wanted in data.attributes.items():
-        choices = _closed_set(attribute, wanted, [clip for _, clip in clips])
-        by_group: dict[str, list[tuple[ClipSet, Clip]]] = defaultdict(list)
-        for group, clip in clips:
-            if clip.attributes.get(attribute) in choices:
-                by_group[group.group].append((group, clip))
-        for members in by_group.values():
-            drawn = _draw(members, attribute, data)
-            drawn.sort(key=lambda member: (member[1].duration, member[1].id))  # little padding
-            examples += [_example(g, c, attribute, choices, data) for g, c in drawn]
+    examples = [
+        example
+        for attribute, wanted in data.attributes.items()
+        for example in _closed_questions(clips, attribute, wanted, data)
+    ]
+    for attribute, comparison in data.compare.items():
+        examples += _comparisons(clips, attribute, comparison, data)
     for id, count in Counter(example.id for example in examples).items():
         if count > 1:
             raise DataError(
@@ -219,35 +249,109 @@ def _closed_set(attribute: str, wanted: Sequence[str], clips: Iterable[Clip]) ->
     return choices
 
 
-def _draw(
-    members: Sequence[tuple[ClipSet, Clip]], attribute: str, data: AttributesData
-) -> list[tuple[ClipSet, Clip]]:
-    by_value: dict[str, list[tuple[ClipSet, Clip]]] = defaultdict(list)
-    for member in members:
-        by_value[member[1].attributes[attribute]].append(member)
+def _closed_questions(
+    clips: Sequence[Member], attribute: str, wanted: Sequence[str], data: AttributesData
+) -> Iterator[Item]:
+    """Yield the questions about one attribute."""
+    choices = _closed_set(attribute, wanted, [clip for _, clip in clips])
+    question = QUESTIONS.get(attribute, f"Tell me the {attribute.lower()} of what you hear here.")
+    asked = [member for member in clips if member[1].attributes.get(attribute) in choices]
+    for members in _by_group(asked):
+        by_value: dict[str, list[Member]] = defaultdict(list)
+        for member in members:
+            by_value[member[1].attributes[attribute]].append(member)
+        drawn = [m for same in by_value.values() for m in _shuffled(same, data)[: data.per_value]]
+        drawn.sort(key=lambda member: (member[1].duration, member[1].id))  # little padding
+        for member in drawn:
+            target = member[1].attributes[attribute]
+            yield _item([member], question, attribute, target, choices, data)
 
-    def lot(member: tuple[ClipSet, Clip]) -> str:  # by id: other clips do not change the draw
+
+def _comparisons(
+    clips: Sequence[Member], attribute: str, comparison: Comparison, data: AttributesData
+) -> Iterator[Item]:
+    """Yield the questions about two clips.
+
+    Raises:
+        ConfigError: a value is no number, or no two clips differ enough.
+    """
+    num_items = 0
+    for members in _by_group([m for m in clips if attribute in m[1].attributes]):
+        shuffled = _shuffled(members, data)
+        pairs = (
+            sorted(pair, key=lambda member: _number(member[1], attribute))
+            for pair in zip(shuffled[::2], shuffled[1::2], strict=False)
+        )
+        far = (p for p in pairs if _distance(*p, attribute=attribute) >= comparison.least)
+        for number, (low, high) in enumerate(islice(far, comparison.pairs)):
+            rises = number % 2 == 0
+            yield _item(
+                [low, high] if rises else [high, low],
+                COMPARISONS[attribute],
+                f"{attribute}, two clips",
+                HIGHER_LOWER[0 if rises else 1],
+                HIGHER_LOWER,
+                data,
+            )
+            num_items += 1
+    if not num_items:
+        raise ConfigError(
+            f'data.compare: no two clips of a group differ by {comparison.least} in "{attribute}"',
+            fix="check its spelling, the splits and the lists of clips",
+        )
+
+
+def _number(clip: Clip, attribute: str) -> float:
+    value = clip.attributes[attribute]
+    try:
+        return float(value)
+    except ValueError:
+        raise ConfigError(
+            f'data.compare: {attribute} of {clip.id} is "{value}", which is no number',
+            fix="compare attributes of which every value is one",
+        ) from None
+
+
+def _distance(low: Member, high: Member, *, attribute: str) -> float:
+    return _number(high[1], attribute) - _number(low[1], attribute)
+
+
+def _by_group(members: Iterable[Member]) -> Iterable[list[Member]]:
+    by_group: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        by_group[member[0].group].append(member)
+    return by_group.values()
+
+
+def _shuffled(members: Iterable[Member], data: AttributesData) -> list[Member]:
+    """Return clips in an order that no other clip changes."""
+
+    def lot(member: Member) -> str:
         return hashlib.sha256(f"{data.seed}:{member[1].id}".encode()).hexdigest()
 
-    return [m for group in by_value.values() for m in sorted(group, key=lot)[: data.per_value]]
+    return sorted(members, key=lot)
 
 
-def _example(
-    group: ClipSet, clip: Clip, attribute: str, choices: tuple[str, ...], data: AttributesData
+def _item(
+    members: Sequence[Member],
+    question: str,
+    task: str,
+    target: str,
+    choices: tuple[str, ...],
+    data: AttributesData,
 ) -> Item:
-    question = QUESTIONS.get(attribute, f"Tell me the {attribute.lower()} of what you hear here.")
-    heard = AudioRef(audio=str(group.root / clip.audio), text=NO_TRANSCRIPTION)
-    prompt = Prompt(text=question, kind="ask")
+    heard = [AudioRef(audio=str(g.root / c.audio), text=NO_TRANSCRIPTION) for g, c in members]
+    group = members[0][0].group
     item = Item(
-        id=f"{group.group}/{attribute}/{clip.id}",
-        messages=training_messages(data.system_prompt, prompt, heard),
+        id=f"{group}/{task}/{'@'.join(clip.id for _, clip in members)}",
+        messages=training_messages(data.system_prompt, Prompt(text=question, kind="ask"), *heard),
         question=question,
-        target=clip.attributes[attribute],
+        target=target,
         choices=choices,
-        groups={"task": attribute, "group": group.group},
-        transcription=clip.transcription,
+        groups={"task": task, "group": group},
+        transcription="\n".join(clip.transcription for _, clip in members),
     )
-    return replace(item, described=tell(item, describe_clip(clip)))
+    return replace(item, described=tell(item, *(describe_clip(clip) for _, clip in members)))
 
 
 def _find_fault(result: Result) -> str | None:

@@ -1,7 +1,9 @@
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,12 +11,15 @@ from hypothesis import strategies as st
 
 from desta.construction.prompts import load_pool
 from desta.errors import ConfigError, DataError
+from desta.evaluation.base import Item
 from desta.evaluation.baselines import no_audio, transcription_only
 from desta.evaluation.benchmarks.attributes import (
     BENCHMARK,
+    COMPARISONS,
     QUESTIONS,
     AttributesData,
     ClipSet,
+    Comparison,
     load_examples,
     named_choice,
 )
@@ -194,8 +199,62 @@ def test_baselines_differ_from_the_model_in_the_clip_alone(data: AttributesData)
     assert example.transcription.startswith("words")
 
 
+def with_notes(data: AttributesData, **comparison: Any) -> AttributesData:
+    [clips] = data.clips
+    notes = [clip(n, "Danish", attributes={"MIDI note": str(40 + n)}) for n in range(40)]
+    write(clips.path, [*notes, clip(99, "French"), clip(98, "Greek")])
+    return replace(data, compare={"MIDI note": Comparison(**comparison)})
+
+
+def test_two_clips_are_compared_by_their_numbers_and_none_twice(data: AttributesData) -> None:
+    items = [x for x in load_examples(with_notes(data, pairs=8, least=5)) if len(x.clips) == 2]
+
+    numbers = [[40 + int(Path(c.audio).stem) for c in item.clips] for item in items]
+    assert len(items) == 8
+    assert {item.target for item in items[:2]} == {"Higher", "Lower"}
+    for item, (first, second) in zip(items, numbers, strict=True):
+        assert item.target == ("Higher" if second - first >= 5 else "Lower")
+        assert abs(second - first) >= 5
+        assert item.messages[-1].content.count(LOCATOR) == 2
+        assert item.groups["task"] == "MIDI note, two clips"
+        for number in (first, second):
+            assert f"MIDI note: {number}" in item.described[-1].content
+    assert len({n for pair in numbers for n in pair}) == 16
+
+
+@pytest.mark.parametrize(
+    ("value", "comparison", "message"),
+    [
+        ("64", {"pairs": 0}, "pairs = 0"),
+        ("64", {"pairs": 9, "least": 500}, "no two clips of a group differ by 500"),
+        ("E4", {"pairs": 9}, '"E4", which is no number'),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(
+    data: AttributesData, value: str, comparison: dict[str, Any], message: str
+) -> None:
+    def ask() -> list[Item]:
+        asked = with_notes(data, **comparison)
+        notes = [{"Language": name, "MIDI note": value} for name in LANGUAGES]
+        write(asked.clips[0].path, [clip(n, "", attributes=note) for n, note in enumerate(notes)])
+        return load_examples(asked)
+
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        ask()
+
+
+def test_an_attribute_without_a_question_about_two_clips_is_refused(data: AttributesData) -> None:
+    with pytest.raises(ConfigError, match="no question about two clips") as caught:
+        replace(data, compare={"MIDI": Comparison(pairs=1)})
+    assert "MIDI note" in caught.value.fix
+
+
 def test_no_question_stands_in_a_prompt_pool() -> None:
-    pooled = {prompt.text.casefold() for domain in DOMAINS for prompt in load_pool(domain)}
+    pooled = {
+        prompt.text.casefold() for domain in (*DOMAINS, "multi") for prompt in load_pool(domain)
+    }
+
+    asked = [*QUESTIONS.values(), *COMPARISONS.values()]
 
     assert pooled
-    assert not pooled & {question.casefold() for question in QUESTIONS.values()}
+    assert not pooled & {question.casefold() for question in asked}
