@@ -16,10 +16,12 @@ logarithm."""
 
 
 def word_loss_sum(audio_PE: Tensor, labels_P: Tensor, table_VE: Tensor, ids_V: Tensor) -> Tensor:
-    """Return the summed cross-entropy of the labelled audio tokens.
+    """Return the summed loss of the labelled audio tokens: cross-entropy plus squared distance.
 
-    A token is the likelier the nearer its embedding lies: its logit is minus the squared distance,
-    so that the loss is small only where audio tokens lie at the embeddings of their words.
+    In the cross-entropy a token is the likelier the nearer its embedding lies: the logit is minus
+    the squared distance. What lies across all embeddings cancels out of it, so that an audio token
+    may be nearest to its word and still far from it; the squared distance to the word, in units of
+    that of two words on average, draws it there.
 
     Args:
         audio_PE: audio tokens.
@@ -28,16 +30,15 @@ def word_loss_sum(audio_PE: Tensor, labels_P: Tensor, table_VE: Tensor, ids_V: T
         ids_V: their ids, ascending.
     """
     table_VE = table_VE.to(audio_PE.dtype)
+    is_labelled_P = labels_P != NO_LABEL
+    audio_PE = audio_PE[is_labelled_P]
+    words_P = torch.searchsorted(ids_V, labels_P[is_labelled_P])
     # Twice the summed variance is the mean squared distance of two embeddings.
-    scale = 2 * table_VE.var(dim=0, correction=0).sum() / _SHARPNESS
+    unit = 2 * table_VE.var(dim=0, correction=0).sum()
     distances_PV = (
         audio_PE.square().sum(dim=-1, keepdim=True)
         - 2 * audio_PE @ table_VE.T
         + table_VE.square().sum(dim=-1)
-    )
-    is_labelled_P = labels_P != NO_LABEL
-    return functional.cross_entropy(
-        -distances_PV[is_labelled_P] / scale,
-        torch.searchsorted(ids_V, labels_P[is_labelled_P]),
-        reduction="sum",
-    )
+    ) / unit
+    likelihood = functional.cross_entropy(-_SHARPNESS * distances_PV, words_P, reduction="sum")
+    return likelihood + distances_PV.gather(1, words_P[:, None]).sum()

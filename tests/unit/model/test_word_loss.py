@@ -20,6 +20,14 @@ def test_the_loss_vanishes_at_the_embedding_of_the_word_alone() -> None:
     assert loss(3 * TABLE_VE[[3]], 20) > loss(TABLE_VE[[3]], 20)
 
 
+def test_what_lies_across_all_words_counts_although_the_right_one_is_nearest() -> None:
+    across = torch.linalg.qr(TABLE_VE.T, mode="complete").Q[:, -1:].T  # right-angled to every word
+    near, far = TABLE_VE[[2]], TABLE_VE[[2]] + 30 * across
+
+    assert torch.cdist(far, TABLE_VE).argmin() == 2
+    assert loss(far, 20) > loss(near, 20) + 5
+
+
 def test_its_sharpness_does_not_depend_on_the_scale_of_the_embeddings() -> None:
     audio_PE = TABLE_VE.mean(dim=0, keepdim=True)
     small = word_loss_sum(0.01 * audio_PE, torch.tensor([20]), 0.01 * TABLE_VE, IDS_V)
