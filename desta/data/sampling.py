@@ -38,6 +38,7 @@ class Sampler(ABC, Generic[BatchItem]):
         *,
         token_budget: int,
         chunk_rows: int = 1024,
+        batch_rows: int | None = None,
         packing: bool = False,
         seed: int = 0,
         draw_epoch: DrawEpoch | None = None,
@@ -46,6 +47,7 @@ class Sampler(ABC, Generic[BatchItem]):
         self.length: Callable[[BatchItem], int] = length
         self.token_budget = token_budget
         self.chunk_rows = chunk_rows
+        self.batch_rows = num_rows if batch_rows is None else batch_rows
         self.packing = packing
         self.seed = seed
         self.draw_epoch = draw_epoch or (lambda generator: generator.permutation(num_rows))
@@ -91,7 +93,7 @@ class Sampler(ABC, Generic[BatchItem]):
         """Return the number of rows of the data set in a batch."""
 
     def _fill(self, measured: list[tuple[int, BatchItem]]) -> list[list[BatchItem]]:
-        """Split items, sorted by length, into batches within the budget.
+        """Split items, sorted by length, into batches within the budget and the number of rows.
 
         Padded items all have the length of the longest, which comes last; packed ones their own.
         """
@@ -100,13 +102,16 @@ class Sampler(ABC, Generic[BatchItem]):
         for length, item in sorted(measured):
             num_items = len(batches[-1]) if batches else 0
             needed = taken + length if self.packing else length * (num_items + 1)
-            if num_items and needed <= self.token_budget:
+            if num_items and needed <= self.token_budget and self._has_room(batches[-1], item):
                 batches[-1].append(item)
                 taken += length
             else:
                 batches.append([item])
                 taken = length
         return batches
+
+    def _has_room(self, batch: list[BatchItem], item: BatchItem) -> bool:
+        return self._num_rows([*batch, item]) <= self.batch_rows
 
 
 class BucketSampler(Sampler[int]):

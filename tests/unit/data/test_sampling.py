@@ -157,3 +157,24 @@ def test_a_group_that_exceeds_the_budget_is_split_and_a_row_that_does_stays_whol
     assert sizes == [2, 2]
     sizes = [len(g) for groups in clip_sampler([0] * 4, 3, most=4).first_epoch() for g in groups]
     assert sizes == [1, 1, 1, 1]
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=40), st.integers(1, 6))
+def test_with_tokens_to_spare_every_batch_of_a_chunk_but_one_has_the_most_rows(
+    lengths: list[int], most: int
+) -> None:
+    batches = BucketSampler(
+        len(lengths), lengths.__getitem__, token_budget=20 * most, chunk_rows=12, batch_rows=most
+    ).first_epoch()
+    sizes = [len(rows) for rows in batches]
+    chunks = [min(12, len(lengths) - start) for start in range(0, len(lengths), 12)]
+    assert sorted(sizes) == sorted(
+        size for chunk in chunks for size in [most] * (chunk // most) + [chunk % most] if size
+    )
+
+
+def test_the_most_rows_of_a_batch_are_those_of_its_groups_together() -> None:
+    clips = np.repeat(np.arange(6), 3)
+    options = {"token_budget": 1000, "batch_rows": 7, "rows_per_clip": 3}
+    batches = list(ClipSampler(clips, len, **options).first_epoch())
+    assert [sum(map(len, groups)) for groups in batches] == [6, 6, 6]
