@@ -9,7 +9,15 @@ from dataclasses import replace
 
 from desta.construction.prompts import Prompt
 from desta.errors import ConfigError
-from desta.records import END_AUDIO, LOCATOR, START_AUDIO, AudioRef, Message, with_audios
+from desta.records import (
+    END_AUDIO,
+    LOCATOR,
+    START_AUDIO,
+    AudioRef,
+    AudioTextPair,
+    Message,
+    with_audios,
+)
 
 
 def training_messages(system: str, prompt: Prompt, *clips: AudioRef) -> tuple[Message, ...]:
@@ -38,3 +46,12 @@ def generation_messages(messages: Sequence[Message], *descriptions: str) -> tupl
     clips = (clip for message in messages for clip in message.audios)
     told = [replace(c, text=text) for c, text in zip(clips, descriptions, strict=False)]
     return with_audios(messages, told)
+
+
+def described_messages(pair: AudioTextPair) -> tuple[Message, ...] | None:
+    """Return the messages of a pair as its backbone read them; None if a clip is not described."""
+    num_clips = sum(len(message.audios) for message in pair.messages)
+    told = pair.seed_description.strip().split("\n") if num_clips > 1 else [pair.seed_description]
+    if num_clips and (len(told) != num_clips or not all(line.strip() for line in told)):
+        return None
+    return generation_messages(pair.messages, *told)

@@ -147,6 +147,9 @@ def load(
 def copy_trained(name: str | Path, model: DestaModel) -> None:
     """Copy the trained tensors of a model directory into a model of the same parts.
 
+    A model with LoRA may start from one without: its low-rank updates then stay as they begin,
+    without effect.
+
     Raises:
         CheckpointError: the directory is incomplete, or its tensors are not those of the model.
         ConfigError: it has other frozen parts, or hears otherwise.
@@ -159,7 +162,8 @@ def copy_trained(name: str | Path, model: DestaModel) -> None:
                 f"{directory} was trained with {key} = {value}, and the recipe has {ours[key]}",
                 fix=f"write {key}: {value} into the recipe, or start from another model",
             )
-    _copy(state, model, where=str(directory / WEIGHTS))
+    whole = config.lora is not None or model.config.lora is None
+    _copy(state, model, where=str(directory / WEIGHTS), prefix="" if whole else _PREFIX)
 
 
 def _read(name: str | Path) -> tuple[Path, dict[str, Any], ModelConfig, dict[str, Tensor]]:
@@ -189,9 +193,9 @@ def _trained_for(config: ModelConfig, model: DestaModel) -> dict[str, Any]:
     }
 
 
-def _copy(state: dict[str, Tensor], model: DestaModel, *, where: str) -> None:
-    """Copy tensors into those that a model trains; both must be the same ones."""
-    expected = model.trained_state()
+def _copy(state: dict[str, Tensor], model: DestaModel, *, where: str, prefix: str = "") -> None:
+    """Copy tensors into those that a model trains under a prefix; both must be the same ones."""
+    expected = {k: t for k, t in model.trained_state().items() if k.startswith(prefix)}
     check_tensors(
         {key: tuple(t.shape) for key, t in expected.items()},
         {key: tuple(t.shape) for key, t in state.items()},

@@ -20,6 +20,7 @@ from desta.model.config import NO_LABEL, ModelConfig
 from desta.model.connector.connector import QFormerConnector
 from desta.model.encoder.load import Encoder, build_encoder
 from desta.model.encoder.whisper import Encoded
+from desta.model.teacher import Teacher
 from desta.model.word_loss import word_loss_sum
 
 _SAMPLED_IDS = 1 << 16  # embeddings that are sampled, of tables that can take gigabytes
@@ -102,8 +103,9 @@ class DestaModel(nn.Module):
         num_shared: int = 0,
         branches_BS: Tensor | None = None,
         words_V: Tensor | None = None,
+        teacher: Teacher | None = None,
     ) -> Tensor:
-        """Return the summed cross-entropy of a batch.
+        """Return the summed loss of a batch: the cross-entropy, where there is no teacher.
 
         Args:
             mels: outputs of `self.mel` for the windows of all clips, in one group or several.
@@ -117,6 +119,7 @@ class DestaModel(nn.Module):
             branches_BS: for trees (`desta.data.trees`): number of the branch, 0 in the stem.
             words_V: for labels at the audio tokens (`desta.data.words`): the ids of the tokens
                 that compete for them; the backbone is not run.
+            teacher: the same responses for the backbone that reads the clips in words.
         """
         audio_WQE = torch.cat([self.audio_tokens(self.encode(mel)) for mel in mels])
         if words_V is not None:
@@ -133,6 +136,7 @@ class DestaModel(nn.Module):
             position_ids_BS=position_ids_BS,
             num_shared=num_shared,
             branches_BS=branches_BS,
+            teacher=teacher,
         )
 
     def word_loss_sum(
@@ -182,8 +186,9 @@ class DestaModel(nn.Module):
         position_ids_BS: Tensor | None = None,
         num_shared: int = 0,
         branches_BS: Tensor | None = None,
+        teacher: Teacher | None = None,
     ) -> Tensor:
-        """Return the summed cross-entropy of the labelled tokens; arguments as in `forward`.
+        """Return the summed loss of the labelled tokens; arguments as in `forward`.
 
         The LM head runs on labelled positions only: with a vocabulary of 128 k, the logits of all
         other positions would take most of the memory of a training step and carry no loss.
@@ -223,8 +228,26 @@ class DestaModel(nn.Module):
         targets_BS = labels_BS[:, 1:]
         labelled_BS = targets_BS != NO_LABEL
         return lm_head.loss_sum(
-            self.llm_model, hidden_BSE[:, :-1][labelled_BS], targets_BS[labelled_BS]
+            self.llm_model,
+            hidden_BSE[:, :-1][labelled_BS],
+            targets_BS[labelled_BS],
+            teacher_NE=None if teacher is None else self._read(teacher),
+            share=0.0 if teacher is None else teacher.share,
         )
+
+    @torch.no_grad()
+    def _read(self, teacher: Teacher) -> Tensor:
+        """Return the last hidden states (N, E) of the backbone that reads, at the labels."""
+        mask_TS = teacher.attention_mask_TS.to(self.device)
+        hidden_TSE = self.decoder(
+            inputs_embeds=self.llm_model.get_input_embeddings()(
+                teacher.input_ids_TS.to(self.device)
+            ),
+            attention_mask=mask_TS,
+            position_ids=(mask_TS.cumsum(dim=-1) - 1).clamp(min=0),
+            use_cache=False,
+        ).last_hidden_state
+        return hidden_TSE[:, :-1][(teacher.labels_TS[:, 1:] != NO_LABEL).to(self.device)]
 
     def _prepared(self, mask_B1SK: Tensor) -> Tensor:
         """Return a mask of booleans in the form that the backbone's attention takes."""

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from desta.audio import SAMPLE_RATE
 from desta.audio.augment.draw import Draw, augment
+from desta.construction.messages import described_messages
 from desta.data.batching import Batch, collate, collate_packed, num_shared, similar_lengths
 from desta.data.dataset import Change, Cut, Example, ExampleReader, PairDataset, SkippedPair
 from desta.data.layout import Layout, Span, Tokens
@@ -22,8 +23,10 @@ from desta.data.protected import changing_kinds
 from desta.data.sampling import BucketSampler, ClipSampler, DrawEpoch, Position
 from desta.data.trees import Tree, join
 from desta.data.words import Words
+from desta.model.backbone.chat import encode_conversation
 from desta.model.checkpoint import Loaded
 from desta.model.config import NO_LABEL
+from desta.model.teacher import Teacher
 from desta.records import AudioTextPair
 from desta.training.config import DataConfig
 
@@ -51,6 +54,8 @@ class MicroBatch:
     """Tokens that the backbone reads once for all rows."""
     words_V: Tensor | None = None
     """Token ids that compete for the audio tokens, where the labels are there."""
+    teacher: Teacher | None = None
+    """The same responses for the backbone that reads the descriptions, where it is learnt from."""
     draws: list[Draw | None] = field(default_factory=list)
     """Draw of the augmentation of each group; None: as recorded."""
 
@@ -72,6 +77,7 @@ class MicroBatch:
             "places_P2": self.batch.places_P2,
             "num_shared": self.num_shared,
             "words_V": self.words_V,
+            "teacher": self.teacher,
             **self.batch.targets(),
         }
 
@@ -79,15 +85,24 @@ class MicroBatch:
 class Collator:
     """Pairs -> micro-batch; runs in the reader processes where there are any."""
 
-    def __init__(self, config: DataConfig, loaded: Loaded, words: Words | None = None) -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        loaded: Loaded,
+        words: Words | None = None,
+        *,
+        distillation: float = 0.0,
+    ) -> None:
         """Create a collator.
 
         Args:
             config: the recipe's.
             loaded: the model.
             words: labels of the audio tokens, in place of those of the responses.
+            distillation: share of the loss that is learnt from the backbone that reads.
         """
         self.words = words
+        self.distillation = distillation
         self.layout = Layout(loaded.tokenizer, **loaded.layout_options)
         self.reader = ExampleReader(
             self.layout,
@@ -114,7 +129,10 @@ class Collator:
         """
         draws = draws or [None] * len(groups)
         read = [
-            self.reader.read_all(group, change=self._change(group, draw))
+            [
+                self._told(each)
+                for each in self.reader.read_all(group, change=self._change(group, draw))
+            ]
             for group, draw in zip(groups, draws, strict=True)
         ]
         found = [[r for r in group if isinstance(r, Example)] for group in read]
@@ -129,6 +147,7 @@ class Collator:
                 [sequence for sequence, _ in joined] or [self._nothing()],
                 [window for _, windows in joined for window in windows],
                 [labels for window_labels in described for labels in window_labels],
+                [self._in_words(e) for group in usable for e in group] or [self._nothing()],
             ),
             groups=[[example.pair for example in group] for group in usable],
             cut=[part for group in usable for example in group for part in example.cut],
@@ -166,7 +185,31 @@ class Collator:
             num_context=num_audio + 1,
         )
         words = [] if self.words is None else [[self.words.filler] * num_audio]
-        return self._join([tokens], [SILENCE], words)
+        told = Tokens(ids=self._nothing().ids, spans=[], num_context=1)
+        return self._join([tokens], [SILENCE], words, [told])
+
+    def _told(self, read: Example | SkippedPair) -> Example | SkippedPair:
+        """Return what was read; a pair that no backbone can read in words is skipped."""
+        if self.distillation and isinstance(read, Example) and not described_messages(read.pair):
+            return SkippedPair(read.pair.id, "has no seed_description of each of its clips")
+        return read
+
+    def _teacher(self, told: Sequence[Tokens]) -> Teacher | None:
+        if not self.distillation:
+            return None
+        batch = collate(told, pad_id=self.layout.pad_id)
+        ids_TS, mask_TS = batch.input_ids_BS, batch.attention_mask_BS
+        return Teacher(ids_TS, mask_TS, batch.labels_BS, share=self.distillation)
+
+    def _in_words(self, example: Example) -> Tokens:
+        """Lay out the response after the messages that the backbone read."""
+        if not self.distillation:
+            return self._nothing()
+        messages = described_messages(example.pair)
+        assert messages is not None, "the pair was skipped"
+        context = encode_conversation(self.layout.tokenizer, messages)
+        response = example.tokens.ids[example.tokens.num_context :]
+        return Tokens(ids=[*context, *response], spans=[], num_context=len(context))
 
     def _word_labels(self, pair: AudioTextPair, num_windows: int) -> list[list[int]]:
         """Return the labels of the audio tokens of every window of a pair; none if of two clips."""
@@ -181,6 +224,7 @@ class Collator:
         sequences: Sequence[Tokens | Tree],
         windows: list[NDArray[np.float32]],
         word_labels: list[list[int]],
+        told: Sequence[Tokens],
     ) -> MicroBatch:
         """Lay sequences side by side, or packed, with the sounds in them.
 
@@ -188,6 +232,7 @@ class Collator:
             sequences: token sequences.
             windows: audio of their windows.
             word_labels: labels of the audio tokens of every window, where words are learnt.
+            told: the same responses, in order, after what is told of the clips in words.
         """
         batch = (
             collate_packed(sequences)
@@ -211,6 +256,7 @@ class Collator:
             skipped=[],
             num_shared=num_shared(sequences) if can_share else 0,
             words_V=None if self.words is None else self.words.ids_V,
+            teacher=self._teacher(told),
         )
 
     def _groups(self, windows: list[NDArray[np.float32]]) -> list[list[int]]:
@@ -299,6 +345,7 @@ def _batches(
     options: dict[str, Any] = {
         "token_budget": config.token_budget,
         "chunk_rows": config.chunk_rows,
+        "batch_rows": config.batch_rows,
         "packing": config.packing,
         "seed": seed,
         "draw_epoch": draw_epoch,

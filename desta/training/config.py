@@ -23,6 +23,9 @@ class DataConfig:
     """Directory that the audio paths of the pairs are relative to."""
     token_budget: int = 2048
     """Tokens of a micro-batch, padding included."""
+    batch_rows: int | None = None
+    """Most pairs of a micro-batch. With a `token_budget` that never binds, every step reads equally
+    many pairs, however long their responses are; null for no limit."""
     chunk_rows: int = 1024
     """Rows that are sorted by length together: more means less padding, but batches of similar
     pairs; with few pairs set it to a few batches' worth."""
@@ -59,6 +62,8 @@ class DataConfig:
             raise ConfigError("data.train is empty", fix="name the directory of a data set")
         _check_least(self, "data.", chunk_rows=1, max_text_tokens=0, max_tokens=1, num_workers=0)
         _check_least(self, "data.", questions_per_clip=1)
+        if self.batch_rows is not None:
+            _check_least(self, "data.", batch_rows=1)
         _check_range(self, "data.", "max_skipped_share", "from 0 to 1", lambda v: 0 <= v <= 1)
 
 
@@ -91,6 +96,10 @@ class TrainConfig:
     data: DataConfig
     steps: int
     """Optimiser steps of the whole run."""
+    distillation: float = 0.0
+    """Share of the loss, in [0, 1], that is the Kullback-Leibler divergence from the backbone that
+    reads the seed description to the model that hears, on the tokens of the response; the rest is
+    the cross-entropy of the written response. 0 is as published."""
     words: tuple[str, ...] = ()
     """Attributes whose words, read off the descriptions in this order, the audio tokens learn to
     be, without the backbone: a first stage, from which another run can `start`. Empty to learn
@@ -124,11 +133,18 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _check_least(self, "", steps=1, accumulate=1, validate_every=1, save_every=1)
         _check_least(self, "", validation_rows=1, num_samples=0)
+        _check_range(self, "", "distillation", "from 0 to 1", lambda v: 0 <= v <= 1)
         _check_range(self, "", "seed", "from 0 to 2**32 - 1", lambda v: 0 <= v < 2**32)
         if self.words and self.model.lora is not None:
             raise ConfigError(
                 "words are learnt without the backbone, and model.lora would train it",
                 fix="leave model.lora to the run that starts from this one",
+            )
+        if self.distillation and (self.words or self.model.lora is not None):
+            raise ConfigError(
+                f"distillation learns from the frozen backbone, which "
+                f"{'words leave out' if self.words else 'model.lora changes'}",
+                fix="set distillation: 0, or leave the other out",
             )
         if self.data.token_budget < self.data.max_tokens:
             raise ConfigError(

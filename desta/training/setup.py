@@ -83,7 +83,8 @@ def prepare(config: TrainConfig, directory: Path, accelerator: Accelerator) -> R
     rows = PairDataset(data.train)
     if len(rows) == 0:
         raise DataError("the training data hold no pairs", fix="run `desta construct` first")
-    collator = Collator(data, loaded, _words(config, rows, loaded))
+    words = _words(config, rows, loaded)
+    collator = Collator(data, loaded, words, distillation=config.distillation)
     if data.augment is not None:
         check_augmentation(data.augment, rows)
     held_out = None

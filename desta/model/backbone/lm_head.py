@@ -4,6 +4,7 @@ Shape suffixes:
     N labelled positions   E backbone width   V vocabulary
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -27,13 +28,31 @@ def logits(backbone: Any, hidden_NE: Tensor) -> Tensor:
     return logits_NV if cap is None else torch.tanh(logits_NV / cap) * cap
 
 
-def loss_sum(backbone: Any, hidden_NE: Tensor, targets_N: Tensor) -> Tensor:
-    """Return the summed cross-entropy, computed in chunks of positions to bound memory."""
+def loss_sum(
+    backbone: Any,
+    hidden_NE: Tensor,
+    targets_N: Tensor,
+    *,
+    teacher_NE: Tensor | None = None,
+    share: float = 0.0,
+) -> Tensor:
+    """Return the summed loss, computed in chunks of positions to bound memory.
+
+    Args:
+        backbone: the causal language model.
+        hidden_NE: its last hidden states.
+        targets_N: token ids that follow.
+        teacher_NE: last hidden states to learn from, at the same targets; None for none.
+        share: share of the loss, in [0, 1], that is the Kullback-Leibler divergence from the
+            teacher's distribution; the rest is the cross-entropy of the targets.
+    """
     if torch.is_grad_enabled() and hidden_NE.requires_grad:
-        return _LossSum.apply(hidden_NE, targets_N, backbone)  # type: ignore[no-untyped-call]
+        return _LossSum.apply(  # type: ignore[no-untyped-call]
+            hidden_NE, targets_N, teacher_NE, share, backbone
+        )
     total = torch.zeros((), device=hidden_NE.device)
-    for hidden_CE, targets_C in _chunks(backbone, hidden_NE, targets_N):
-        total = total + _cross_entropy(backbone, hidden_CE, targets_C)
+    for chunk in _chunks(backbone, hidden_NE, targets_N, teacher_NE):
+        total = total + _loss(backbone, *chunk, share)
     return total
 
 
@@ -66,14 +85,21 @@ class _LossSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden_NE: Tensor, targets_N: Tensor, backbone: Any) -> Tensor:
+    def forward(
+        ctx: Any,
+        hidden_NE: Tensor,
+        targets_N: Tensor,
+        teacher_NE: Tensor | None,
+        share: float,
+        backbone: Any,
+    ) -> Tensor:
         total = torch.zeros((), device=hidden_NE.device)
         gradient_NE = torch.zeros_like(hidden_NE)
         start = 0
-        for hidden_CE, targets_C in _chunks(backbone, hidden_NE, targets_N):
+        for hidden_CE, *others in _chunks(backbone, hidden_NE, targets_N, teacher_NE):
             with torch.enable_grad():
                 leaf_CE = hidden_CE.detach().requires_grad_()
-                loss = _cross_entropy(backbone, leaf_CE, targets_C)
+                loss = _loss(backbone, leaf_CE, *others, share)
             (gradient_NE[start : start + len(leaf_CE)],) = torch.autograd.grad(loss, leaf_CE)
             total += loss.detach()
             start += len(leaf_CE)
@@ -81,15 +107,29 @@ class _LossSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         (gradient_NE,) = ctx.saved_tensors
-        return gradient_NE * gradient, None, None
+        return gradient_NE * gradient, None, None, None, None
 
 
-def _chunks(backbone: Any, hidden_NE: Tensor, targets_N: Tensor) -> Any:
+def _chunks(
+    backbone: Any, hidden_NE: Tensor, targets_N: Tensor, teacher_NE: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     num_rows = max(1, _MAX_LOGITS // backbone.config.get_text_config().vocab_size)
-    return zip(hidden_NE.split(num_rows), targets_N.split(num_rows), strict=True)
+    hidden, targets = hidden_NE.split(num_rows), targets_N.split(num_rows)
+    read = [None] * len(hidden) if teacher_NE is None else teacher_NE.split(num_rows)
+    yield from zip(hidden, targets, read, strict=True)
 
 
-def _cross_entropy(backbone: Any, hidden_CE: Tensor, targets_C: Tensor) -> Tensor:
-    return functional.cross_entropy(logits(backbone, hidden_CE).float(), targets_C, reduction="sum")
+def _loss(
+    backbone: Any, hidden_CE: Tensor, targets_C: Tensor, teacher_CE: Tensor | None, share: float
+) -> Tensor:
+    logits_CV = logits(backbone, hidden_CE).float()
+    written = functional.cross_entropy(logits_CV, targets_C, reduction="sum")
+    if teacher_CE is None:
+        return written
+    with torch.no_grad():
+        wanted_CV = logits(backbone, teacher_CE).float().log_softmax(dim=-1)
+    heard_CV = logits_CV.log_softmax(dim=-1)
+    divergence = functional.kl_div(heard_CV, wanted_CV, reduction="sum", log_target=True)
+    return (1 - share) * written + share * divergence
