@@ -123,10 +123,7 @@ def is_cut_off(candidate: Candidate) -> bool:
 
 def repeats_itself(candidate: Candidate) -> bool:
     """Return whether a word or a part of it occurs five times in a row, or a phrase three times."""
-    words = candidate.words
-    if any(len(word) >= _LONG_WORD and _WORD_LOOP.search(word) for word in words):
-        return True
-    return _has_loop(words)
+    return has_loop(candidate.words)
 
 
 def talks_about_text(candidate: Candidate) -> bool:
@@ -243,6 +240,13 @@ FILTERS: Mapping[str, Filter] = {
     "invents_attribute": Filter("invents the attribute", invents_attribute),
     "states_other_value": Filter("states another value", states_other_value),
 }
+
+
+def has_loop(words: Sequence[str]) -> bool:
+    """Return whether a word or a part of it occurs five times in a row, or a phrase three times."""
+    if any(len(word) >= _LONG_WORD and _WORD_LOOP.search(word) for word in words):
+        return True
+    return _has_loop(words)
 
 
 def _has_loop(words: Sequence[str]) -> bool:

@@ -45,6 +45,16 @@ def stated_value(description: str, attribute: str) -> str | None:
     return re.split(r", [^\W\d][\w \-]*:|[()]", found[0])[0].strip() or None
 
 
+def stated_values(description: str) -> dict[str, str]:
+    """Return attribute -> value, in the order of the description, names case folded.
+
+    >>> stated_values("[00:00-00:02] (Language: French, Duration: 2s)")
+    {'language': 'French', 'duration': '2s'}
+    """
+    values = {name: stated_value(description, name) for name in stated_names(description)}
+    return {name: value for name, value in values.items() if value}
+
+
 def _plain(name: str) -> str:
     folded = name.casefold().replace("_", " ")
     return _PUBLISHED.get(folded, folded)

@@ -21,6 +21,7 @@ from desta.evaluation.scores import PLAN, SCORES, read_plan, read_results
 from desta.files import UNWRITABLE, write_atomic
 from desta.paths import check_output
 from desta.renamed import current_scores
+from desta.reports import markdown
 from desta.reports.browser import Sounds, browser, collect_sounds
 from desta.reports.figures import draw_scores
 from desta.reports.html import asset, contents, flatten, page, paragraph, section, svg_figure, table
@@ -77,11 +78,11 @@ def write_evaluation_report(evaluation: Evaluation, out: Path) -> tuple[Path, Pa
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    markdown = out.with_suffix(".md")
-    for path in (out, markdown):
+    beside = out.with_suffix(".md")
+    for path in (out, beside):
         check_output(path)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(markdown, "\n".join(_markdown(evaluation)).encode(errors=UNWRITABLE))
+    write_atomic(beside, "\n".join(_markdown(evaluation)).encode(errors=UNWRITABLE))
     sounds = collect_sounds([path for r in evaluation.results for path in r.audio], out)
     html = page(
         f"{_title(evaluation)}: {evaluation.name}",
@@ -91,7 +92,7 @@ def write_evaluation_report(evaluation: Evaluation, out: Path) -> tuple[Path, Pa
         local_media=sounds.num_linked > 0,
     )
     write_atomic(out, html.encode(errors=UNWRITABLE))
-    return out, markdown
+    return out, beside
 
 
 def figures_table(scores: Row) -> CaptionedTable:
@@ -260,16 +261,13 @@ def judge_table(scores: Row) -> CaptionedTable | None:
 
 def _markdown(evaluation: Evaluation) -> Iterator[str]:
     scores = evaluation.scores
-    yield f"# {_title(evaluation)}: {_plain(evaluation.name)}\n"
-    yield f"Questions: {_plain(str(scores['version']))}.\n"
+    yield f"# {_title(evaluation)}: {markdown.plain(evaluation.name)}\n"
+    yield f"Questions: {markdown.plain(str(scores['version']))}.\n"
     if verdict := scores.get("verdict"):
-        yield f"{_plain(verdict['sentence'])}\n"
+        yield f"{markdown.plain(verdict['sentence'])}\n"
     for caption, header, rows in _tables(evaluation):
-        yield f"{_plain(caption)}\n"
-        yield "| " + " | ".join(map(_plain, header)) + " |"
-        yield "|" + "---|" * len(header)
-        yield from ("| " + " | ".join(map(_plain, row)) + " |" for row in rows)
-        yield ""
+        yield f"{markdown.plain(caption)}\n"
+        yield from markdown.table(header, rows)
 
 
 def _tables(evaluation: Evaluation) -> Iterator[CaptionedTable]:
@@ -399,9 +397,3 @@ def _estimate(found: Row | None) -> Estimate | None:
 
 def _rate(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} % ({part:,})" if whole else "-"
-
-
-def _plain(text: str) -> str:
-    """Return text escaped for a cell of a Markdown table."""
-    kept = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
-    return kept.replace("&", "&amp;").replace("<", "&lt;")
