@@ -73,6 +73,7 @@ def recipes_page() -> str:
     from desta.evaluation.recipe import EvalRecipe
     from desta.sources.custom import CustomRecipe
     from desta.sources.lhotse import LhotseRecipe
+    from desta.studies.recipe import StudyRecipe
     from desta.training.config import TrainConfig
 
     by_data: dict[type[Any], list[str]] = {}
@@ -86,6 +87,7 @@ def recipes_page() -> str:
         "desta eval": EvalRecipe,
         **{f"data of desta eval {', '.join(names)}": data for data, names in by_data.items()},
         "desta score --judge": JudgeRecipe,
+        "desta study": StudyRecipe,
     }
     lines = [
         "# Recipe keys",

@@ -23,6 +23,7 @@ from desta.cli import (  # noqa: F401  # they register their verbs
     rendering,
     scoring,
     serving,
+    studying,
     training,
 )
 from desta.cli.app import app

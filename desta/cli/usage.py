@@ -17,7 +17,7 @@ STAGES = {
     "Build": ("sources", "render", "describe", "measure", "decontaminate", "construct", "export"),
     "Train": ("models", "train"),
     "Ask": ("ask", "chat", "answer", "serve"),
-    "Evaluate": ("benchmarks", "eval", "merge", "score", "compare"),
+    "Evaluate": ("benchmarks", "eval", "merge", "score", "compare", "study"),
     "Inspect": ("inspect", "report"),
 }
 """Stage of the work -> its verbs, in the order in which `desta --help` lists them."""

@@ -218,6 +218,7 @@ def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> 
     from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe
     from desta.sources.custom import CustomRecipe
     from desta.sources.lhotse import LhotseRecipe
+    from desta.studies.recipe import StudyRecipe
     from desta.training.config import TrainConfig
 
     kinds = {
@@ -233,11 +234,19 @@ def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> 
         "tiny/words_speech.yaml": TrainConfig,
         "tiny/words.yaml": TrainConfig,
         "tiny/train.yaml": TrainConfig,
+        "study/base.yaml": StudyRecipe,
+        "study/prompts.yaml": StudyRecipe,
+        "study/data.yaml": ConstructConfig,
+        "study/data_prompts.yaml": ConstructConfig,
+        "study/first.yaml": TrainConfig,
+        "study/train.yaml": TrainConfig,
     }
     data = {
         "demo/eval.yaml": AttributesData,
         "emotion/eval.yaml": AttributesData,
         "tiny/eval.yaml": AttributesData,
+        "study/eval.yaml": AttributesData,
+        "study/text.yaml": TextData,
         "evaluation.yaml": BenchmarkFiles,
         "demo/text.yaml": TextData,
     }
