@@ -70,6 +70,7 @@ def recipes_page() -> str:
     from desta.construction.config import ConstructConfig
     from desta.evaluation.benchmarks.table import BENCHMARKS
     from desta.evaluation.judge.ask import JudgeRecipe
+    from desta.evaluation.probing.recipe import ProbeRecipe
     from desta.evaluation.recipe import EvalRecipe
     from desta.sources.custom import CustomRecipe
     from desta.sources.lhotse import LhotseRecipe
@@ -83,6 +84,7 @@ def recipes_page() -> str:
         "desta describe custom": CustomRecipe,
         "desta describe lhotse": LhotseRecipe,
         "desta construct": ConstructConfig,
+        "desta probe": ProbeRecipe,
         "desta train": TrainConfig,
         "desta eval": EvalRecipe,
         **{f"data of desta eval {', '.join(names)}": data for data, names in by_data.items()},

@@ -19,6 +19,7 @@ from desta.cli import (  # noqa: F401  # they register their verbs
     data,
     evaluation,
     measuring,
+    probing,
     publishing,
     rendering,
     scoring,

@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 STAGES = {
     "Start": ("demo",),
     "Build": ("sources", "render", "describe", "measure", "decontaminate", "construct", "export"),
-    "Train": ("models", "train"),
+    "Train": ("models", "probe", "train"),
     "Ask": ("ask", "chat", "answer", "serve"),
     "Evaluate": ("benchmarks", "eval", "merge", "score", "compare", "study"),
     "Inspect": ("inspect", "report"),

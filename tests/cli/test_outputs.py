@@ -16,6 +16,7 @@ FILES = {
     "inspect": ["inspect", "nowhere", "--html", "OUT"],
     "report": ["report", "nowhere", "--out", "OUT"],
     "score": ["score", "nowhere", "--report", "OUT"],
+    "probe's page": ["probe", "nowhere", "--report", "OUT"],
     "decontaminate": [
         *("decontaminate", "nowhere.jsonl", "--root", ".", "--against", "nowhere", "--out", "OUT"),
     ],
@@ -29,6 +30,7 @@ FOLDERS = {
     "describe": ["describe", "tuxpaint", "nowhere", "--out", "OUT"],
     "measure": ["measure", "nowhere.jsonl", "--root", ".", "--out", "OUT"],
     "eval": ["eval", "mmau", "--data", "nowhere", "--model", "nowhere", "--out", "OUT"],
+    "probe": ["probe", "nowhere", "--out", "OUT"],
     "train": ["train", "nowhere.yaml", "--out", "OUT"],
     "export": ["export", "nowhere", "--parquet", "OUT"],
     "fetch": ["sources", "fetch", "tuxpaint", "--out", "OUT"],

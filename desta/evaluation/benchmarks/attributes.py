@@ -130,7 +130,7 @@ class AttributesData:
             if attribute not in COMPARISONS:
                 raise ConfigError(
                     f'data.compare: there is no question about two clips for "{attribute}"',
-                    fix=suggest(attribute, COMPARISONS),
+                    fix=suggest(attribute, [*COMPARISONS]),
                 )
 
 

@@ -15,6 +15,7 @@ from desta.evaluation.benchmarks import (
     attributes,
     dynamic_superb,
     mmau,
+    probe,
     sakura,
     speech_ifeval,
     text,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         speech_ifeval.BENCHMARK,
         transcription.BENCHMARK,
         text.BENCHMARK,
+        probe.BENCHMARK,
     )
 }
 
