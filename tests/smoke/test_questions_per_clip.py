@@ -58,7 +58,8 @@ def test_every_way_of_reading_gives_the_losses_of_separate_rows(
 
 
 def test_a_run_with_recomputed_layers_learns(config: TrainConfig, tmp_path: Path) -> None:
-    config = replace(config, steps=40, gradient_checkpointing=True)
+    config = replace(config, steps=40, validate_every=20, save_every=20)
+    config = replace(config, gradient_checkpointing=True)
     train(config, tmp_path / "run")
     values = [loss for _, loss in losses(tmp_path / "run")]
     assert sum(values[-8:]) / 8 < 0.85 * sum(values[:4]) / 4
@@ -66,7 +67,7 @@ def test_a_run_with_recomputed_layers_learns(config: TrainConfig, tmp_path: Path
 
 def test_kill_9_changes_no_loss(config: TrainConfig, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(dump_recipe(replace(config, steps=30)))
+    recipe.write_text(dump_recipe(replace(config, steps=18)))
     whole = desta("train", recipe, "--out", tmp_path / "whole")
     assert whole.exit_code == 0, whole.output
     run = tmp_path / "killed"
