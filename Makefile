@@ -37,7 +37,7 @@ test: setup  ## all tests but those marked slow, gpu or network; those on Ray be
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m 'not (ray or slow or gpu or network or browser or vllm)'
 
 test-serve: setup  ## the server: 500 requests made from its schema, and the page in a Chromium, if there is one
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve -m 'serve and (slow or browser)'
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve -n auto --maxprocesses 4 --dist loadgroup -m 'serve and (slow or browser)'
 
 test-vllm: setup $(if $(VLLM_PYTHON),,.vllm/.ready)  ## the gateway to a real vLLM, which takes minutes; VLLM_PYTHON=FILE for another environment than .vllm
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve/test_vllm.py -m vllm

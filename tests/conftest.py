@@ -9,7 +9,9 @@ os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="desta-tests-")  # not
 import atexit
 import shutil
 import signal
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,3 +51,19 @@ def published_tiny() -> Path:
 def tiny(published_tiny: Path) -> Loaded:
     """That model, loaded; read-only: tests that train load their own."""
     return load(published_tiny, dtype="float32")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Escape half surrogates in a report, which no worker could send to the process that prints."""
+    return _escaped((yield))
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_escaped, value))
+    return value

@@ -30,7 +30,7 @@ from desta.cli.options import (
 )
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError
-from desta.paths import check_local
+from desta.paths import check_local, check_output
 
 if TYPE_CHECKING:
     from desta.inference.batch_file import AnswerTally
@@ -182,6 +182,7 @@ def answer(
 def _answer_file(
     setup: "Setup", source: Path, target: Path, *, batch_size: int, retry: bool, as_json: bool
 ) -> None:
+    check_output(target, in_folder=True)  # at once, for importing torch takes seconds
     from desta.inference.batch_file import answer_file, check_target
 
     check_target(source, target)

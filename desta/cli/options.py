@@ -48,6 +48,13 @@ def complete_benchmark() -> list[str]:
     return sorted(BENCHMARKS)
 
 
+def complete_published(ctx: typer.Context) -> list[str]:
+    """Return the names of the benchmarks with published results files, unless a word is there."""
+    from desta.evaluation.published import FORMS
+
+    return [] if ctx.params.get("what") else sorted(FORMS)
+
+
 def complete_source() -> list[str]:
     """Return the names of the corpora, for the shell to complete."""
     from desta.sources import SOURCES

@@ -18,6 +18,7 @@ from desta.cli.options import (
     AsJson,
     Overrides,
     RecipeDevice,
+    complete_published,
     new_file,
     one_of,
     renamed,
@@ -50,6 +51,7 @@ def score(
         list[str],
         typer.Argument(
             metavar="[BENCHMARK] FILE...",
+            autocompletion=complete_published,
             help="Folder or results.jsonl of an evaluation; or a benchmark and published results "
             "files of a system.",
         ),
@@ -136,7 +138,10 @@ def compare(
     of: Annotated[str | None, renamed("--of", "--system-a")] = None,
     against: Annotated[str | None, renamed("--against", "--system-b")] = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="Benchmark of published results files.")
+        str | None,
+        typer.Option(
+            autocompletion=complete_published, help="Benchmark of published results files."
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Questions that both should answer, with the right answers.")

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
-from support.commands import run_desta
+from support.commands import run_afresh, run_desta
 
 RATE = 16_000
 
@@ -44,7 +44,7 @@ def test_help_starts_without_torch() -> None:
 
 
 def test_help_of_every_verb() -> None:
-    top = run_desta("--help")
+    top = run_afresh("--help")
     assert top.returncode == 0
     for verb in ("describe", "construct", "train", "ask", "chat", "eval", "score", "report"):
         assert verb in top.stdout
@@ -54,7 +54,7 @@ def test_help_of_every_verb() -> None:
 def test_the_version_is_told_without_a_verb() -> None:
     from desta import __version__
 
-    result = run_desta("--version")
+    result = run_afresh("--version")
     assert (result.returncode, result.stdout) == (0, f"{__version__}\n")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from desta.errors import ConfigError, DataError
-from support.commands import desta, run_desta
+from support.commands import desta, run_afresh
 
 # Nothing that a command reads is there: whoever reads first would say so.
 FILES = {
@@ -95,7 +95,7 @@ def test_the_file_that_a_report_or_a_judge_writes_by_itself_is_looked_at_too(
 
 def test_a_shell_is_told_in_one_sentence(tmp_path: Path) -> None:
     for out in ("/dev/stdout", "/dev/full"):
-        done = run_desta("answer", tmp_path / "nowhere.jsonl", out)
+        done = run_afresh("answer", tmp_path / "nowhere.jsonl", out)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"error: {out} is a pipe")
         assert "\n  fix: " in done.stderr

@@ -10,7 +10,7 @@ import typer
 from desta import cli
 from desta.cli.app import app
 from desta.cli.usage import STAGES
-from support.commands import desta, run_desta
+from support.commands import desta, run_afresh, run_desta
 
 COMMAND = typer.main.get_command(app)
 VERBS = [verb for verbs in STAGES.values() for verb in verbs]
@@ -64,7 +64,7 @@ def test_a_mistake_is_one_sentence_and_a_fix(
 
 
 def test_a_shell_sees_a_mistake_as_every_other_error() -> None:
-    done = run_desta("benchmarks", "mmau")
+    done = run_afresh("benchmarks", "mmau")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: there is no command `desta benchmarks mmau`\n  fix: ")
 
@@ -100,10 +100,13 @@ def test_a_shell_completes_verbs_options_and_names() -> None:
         ("desta chat --quant", "--quantize"),
         ("desta eval saku", "sakura"),
         ("desta benchmarks show voiceb", "voicebench"),
+        ("desta score mma", "mmar mmau"),
+        ("desta score sakura saku", ""),  # a file, which the shell knows
+        ("desta compare a b --benchmark saku", "sakura"),
         ("desta describe cust", "custom"),
         ("desta sources show dailyt", "dailytalk"),
         ("desta sources fetch dailyt", "dailytalk"),
     ):
         words = {"_DESTA_COMPLETE": "complete_bash", "COMP_WORDS": line}
         asked = os.environ | words | {"COMP_CWORD": str(line.count(" "))}
-        assert run_desta(env=asked).stdout.split() == [expected]
+        assert run_desta(env=asked).stdout.split() == expected.split()

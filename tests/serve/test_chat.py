@@ -1,7 +1,6 @@
 """Answers of the server are those of the engine, whatever else it answers at the time."""
 
 import base64
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from desta.audio import SAMPLE_RATE
 from desta.inference import audio_encoding
-from desta.inference.conversation import Conversation, system_messages, user_message
+from desta.inference.conversation import system_messages, user_message
 from desta.inference.engine import Engine
 from desta.inference.requests import Request
 from desta.model.backbone.sampling import Sampling
@@ -17,30 +16,11 @@ from desta.model.checkpoint import Loaded
 from desta.records import Message
 from support.asking import noise
 from support.chat_parts import clip_part, text_part, url_part
+from support.replies import content, events, expected
 from support.serving import Scribe, Served, serve_tiny, wait_until
 from support.sounds import muxed, packed, tone
 
 pytestmark = pytest.mark.serve
-
-
-def content(response: Any, choice: int = 0) -> str:
-    assert response.status_code == 200, response.text
-    return str(response.json()["choices"][choice]["message"]["content"])
-
-
-def expected(
-    engine: Engine, question: str, *clips: bytes, said: str | None = "words", **sampling: Any
-) -> str:
-    """The engine's own answer, as `desta ask` prints it."""
-    settings = Sampling(**{"max_new_tokens": 10} | sampling)
-    asked = Conversation(engine, settings).ask(question, clips, [said] * len(clips))
-    return "".join(asked).strip()
-
-
-def events(response: Any) -> list[dict[str, Any]]:
-    lines = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
-    assert lines.pop() == "[DONE]"
-    return [json.loads(line) for line in lines]
 
 
 def streamed(response: Any, choice: int = 0) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,8 @@ import pytest
 
 from desta.errors import ConfigError
 from support.chat_parts import clip_part, text_part
-from support.commands import desta
+from support.commands import desta, start_desta
+from support.forks import Fork
 from support.serving import wait_until
 
 pytestmark = pytest.mark.serve
@@ -38,16 +38,11 @@ uvicorn.run(server.app, host=options["--host"], port=int(options["--port"]), log
 class Command:
     """The command, its text server, and a client of it."""
 
-    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+    def __init__(self, process: Fork, log: Path) -> None:
         self.process = process
-        self.lines: list[str] = []
-        assert process.stderr is not None
-        for line in process.stderr:
-            self.lines.append(line)
-            if "serving at" in line:
-                break
-        assert "serving at" in self.lines[-1], "".join(self.lines)
-        url = self.lines[-1].split("serving at ")[1].split("/v1")[0]
+        wait_until(lambda: "serving at" in process.stderr or process.poll() is not None, seconds=60)
+        assert process.poll() is None, process.stderr
+        url = process.stderr.split("serving at ")[1].split("/v1")[0]
         self.client = httpx2.Client(base_url=url, timeout=60)
         said = [line for line in log.read_text().splitlines() if line.startswith("runs as")]
         self.vllm = int(said[0].split()[-1])
@@ -68,13 +63,9 @@ def command(published_tiny: Path, tmp_path: Path) -> Iterator[Command]:
     (folder / "api_server.py").write_text(source, encoding="utf-8")
     path = os.pathsep.join([str(tmp_path / "site"), str(TESTS), str(TESTS.parent)])
     log = tmp_path / "vllm.log"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "desta.cli", "serve", "--model", str(published_tiny)),
-            *("--vllm", "--vllm-python", sys.executable, "--vllm-log", str(log), "--port", "0"),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
+    process = start_desta(
+        *("serve", "--model", published_tiny, "--port", 0),
+        *("--vllm", "--vllm-python", sys.executable, "--vllm-log", log),
         env=os.environ | {"PYTHONPATH": path},
     )
     try:

@@ -20,6 +20,7 @@ from support.serving import Served, serve_tiny  # noqa: E402
 pytestmark = [
     pytest.mark.serve,
     pytest.mark.browser,
+    pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium here"),
 ]
 

@@ -40,3 +40,22 @@ def tight(published_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Loa
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps(config | {"encoder_window": "tight"}))
     return checkpoint.load(directory, dtype="float32")
+
+
+@pytest.fixture
+def tiny_whisper(published_tiny: Path, tmp_path: Path) -> Path:
+    """The tiny Whisper, told what the stored one was never told; it ends at once."""
+    directory = tmp_path / "whisper"
+    shutil.copytree(published_tiny / "openai" / "whisper-tiny", directory)
+    path = directory / "generation_config.json"
+    fields = json.loads(path.read_text())
+    del fields["_from_model_config"]
+    told = {
+        "is_multilingual": True,
+        "no_timestamps_token_id": 3,
+        "lang_to_id": {"<|en|>": 4},
+        "task_to_id": {"transcribe": 5},
+        "suppress_tokens": [number for number in range(64) if number != fields["eos_token_id"]],
+    }
+    path.write_text(json.dumps(fields | told))
+    return directory

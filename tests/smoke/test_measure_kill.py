@@ -3,15 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-ROOT = Path(__file__).parents[2]
+from support.commands import desta, run_desta, start_desta
+
 NUM_CLIPS = 400
 
 
@@ -37,16 +36,10 @@ def make_corpus(root: Path) -> None:
     (root / "clips.jsonl").write_text("\n".join(lines))
 
 
-def start(root: Path, out: Path) -> subprocess.Popen[bytes]:
-    options = ["--root", str(root), "--out", str(out), "--attributes", "pitch"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "desta.cli", "measure", str(root / "clips.jsonl"), *options]
-        + ["--workers", "2"],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+def measuring(root: Path, out: Path, *, workers: int) -> list[object]:
+    """Return the words of the command."""
+    options = ["--root", root, "--out", out, "--attributes", "pitch", "--workers", workers]
+    return ["measure", root / "clips.jsonl", *options]
 
 
 def entries(out: Path) -> int:
@@ -57,22 +50,22 @@ def entries(out: Path) -> int:
 def test_killed_in_the_midst_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     make_corpus(tmp_path)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    output, errors = start(tmp_path, whole).communicate()
-    assert b"added Pitch to 400" in output, errors
+    done = desta(*measuring(tmp_path, whole, workers=1))
+    assert "added Pitch to 400" in done.output
 
-    run = start(tmp_path, killed)
+    run = start_desta(*measuring(tmp_path, killed, workers=2))
     while entries(killed) < 3:
         assert run.poll() is None, run.communicate()
         time.sleep(0.01)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    done = entries(killed)
+    num_done = entries(killed)
     assert not (killed / "clips.jsonl").exists()
 
-    output, errors = start(tmp_path, killed).communicate()
+    again = run_desta(*measuring(tmp_path, killed, workers=2))
 
-    assert b"added Pitch to 400" in output, errors
-    assert 3 <= done < entries(whole)
+    assert "added Pitch to 400" in again.stdout, again.stderr
+    assert 3 <= num_done < entries(whole)
     assert entries(killed) == entries(whole)
     for name in ("clips.jsonl", "thresholds.json", "measure.json", "measured.ndjson"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()

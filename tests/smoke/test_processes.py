@@ -5,9 +5,11 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,29 +21,9 @@ from desta.model import checkpoint
 from desta.model.config import ConnectorConfig, LoraConfig, ModelConfig
 from desta.training.config import DataConfig, OptimConfig, TrainConfig
 from desta.training.loop import train
-
-RECORD_AND_DIE = """
-import os, signal, sys
-from desta import cli
-from desta.data.dataset import ExampleReader
-from desta.training import loop
-
-read, save_state = ExampleReader.read, loop.save_state
-record = open(f"{sys.argv[-1]}.{os.environ.get('RANK', 'alone')}", "a", buffering=1)
-
-def recorded(self, pair, **options):
-    record.write(f"{pair.id}\\n")
-    return read(self, pair, **options)
-
-def save_and_die(*args):
-    save_state(*args)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-ExampleReader.read = recorded
-if "DIE" in os.environ:
-    loop.save_state = save_and_die
-cli.main()
-"""
+from support.commands import run_main
+from support.forks import Fork
+from support.training import record_and_die
 
 
 @pytest.fixture
@@ -76,29 +58,29 @@ def config(tmp_path: Path, published_tiny: Path) -> TrainConfig:
 
 
 def launch(
-    program: list[str], config: TrainConfig, run: Path, num_processes: int, **variables: str
-) -> list[subprocess.Popen]:
-    """Start the processes of a run as torchrun would."""
+    program: Callable[..., None], config: TrainConfig, run: Path, num_processes: int, **env: str
+) -> list[Fork | subprocess.Popen[str]]:
+    """Start the processes of a run as torchrun would; all but the first are new interpreters.
+
+    So they differ in the order of their sets, which the run must not depend on.
+    """
     recipe = run.with_suffix(".yaml")
     recipe.write_text(dump_recipe(config))
+    words = ["train", str(recipe), "--out", str(run)]
+    shared = os.environ | {"OMP_NUM_THREADS": "1"} | env
+    if num_processes == 1:
+        return [Fork(program, *words, env=shared)]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = os.environ | {"OMP_NUM_THREADS": "1"} | variables
-    if num_processes > 1:
-        shared |= {"WORLD_SIZE": str(num_processes), "MASTER_ADDR": "127.0.0.1"}
-        shared |= {"MASTER_PORT": port}
-    command = [sys.executable, *program, "train", str(recipe), "--out", str(run)]
-    return [
-        subprocess.Popen(
-            command,
-            env=shared | ({"RANK": rank, "LOCAL_RANK": rank} if num_processes > 1 else {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in map(str, range(num_processes))
-    ]
+    shared |= {"WORLD_SIZE": str(num_processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared["PYTHONPATH"] = os.pathsep.join(sys.path)
+    ranks = [shared | {"RANK": str(n), "LOCAL_RANK": str(n)} for n in range(num_processes)]
+    code = f"from {program.__module__} import {program.__name__} as run; run(*sys.argv[1:])"
+    command = [sys.executable, "-c", f"import sys; {code}", *words]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    others = [subprocess.Popen(command, env=rank, **pipes) for rank in ranks[1:]]
+    return [Fork(program, *words, env=ranks[0]), *others]
 
 
 def losses(run: Path) -> list[float]:
@@ -123,7 +105,7 @@ def test_two_processes_are_one_that_accumulates(
         model = replace(config.model, lora=LoraConfig(rank=2, dropout=0.0))
         config = replace(config, model=model, gradient_checkpointing=True)
     two = replace(config, strategy=strategy, accumulate=2)
-    processes = launch(["-m", "desta.cli"], two, tmp_path / "two", 2)
+    processes = launch(run_main, two, tmp_path / "two", 2)
     train(replace(config, accumulate=4), tmp_path / "one")
     told = [process.communicate(timeout=600) for process in processes]
 
@@ -137,11 +119,10 @@ def test_two_processes_are_one_that_accumulates(
 def test_a_run_in_pieces_goes_on_as_if_it_had_never_ended(
     config: TrainConfig, tmp_path: Path
 ) -> None:
-    program, run = tmp_path / "program.py", tmp_path / "run"
-    program.write_text(RECORD_AND_DIE)
+    run = tmp_path / "run"
     pieces = replace(config, strategy="fsdp2", save_every=4)
     for dies in ({"DIE": "1"}, {}):
-        processes = launch([str(program)], pieces, run, 2, **dies)
+        processes = launch(record_and_die, pieces, run, 2, **dies)
         told = [process.communicate(timeout=600) for process in processes]
         assert [p.returncode for p in processes] == ([-9, 2] if dies else [0, 0]), told
         assert ("going on after step 4" in told[0][1]) == (not dies)
@@ -153,16 +134,15 @@ def test_a_run_in_pieces_goes_on_as_if_it_had_never_ended(
 def test_another_number_of_processes_goes_on_with_the_batches_that_follow(
     config: TrainConfig, tmp_path: Path
 ) -> None:
-    program, run = tmp_path / "program.py", tmp_path / "run"
-    program.write_text(RECORD_AND_DIE)
-    both = launch([str(program)], config, run, 2, DIE="1")
+    run = tmp_path / "run"
+    both = launch(record_and_die, config, run, 2, DIE="1")
     told = [process.communicate(timeout=600) for process in both]
     assert both[0].returncode == -9, "".join(told[0])[-1500:]
     assert both[1].returncode == 2, told[1]
     assert "error: another process of the run has ended" in told[1][1]
     assert "Traceback" not in told[1][1]
 
-    (alone,) = launch([str(program)], config, run, 1)
+    (alone,) = launch(record_and_die, config, run, 1)
     assert (alone.communicate(timeout=600), alone.returncode)[1] == 0
 
     read = [

@@ -2,11 +2,8 @@
 
 import json
 import logging
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from desta.errors import ConfigError
 from desta.model.config import LoraConfig
 from desta.training.config import DataConfig, TrainConfig
 from desta.training.loop import train
+from support.commands import desta, run_desta, start_desta
 from support.training import losses, run_config, wait_for_steps
 
 
@@ -60,7 +58,8 @@ def test_every_way_of_reading_gives_the_losses_of_separate_rows(
 
 
 def test_a_run_with_recomputed_layers_learns(config: TrainConfig, tmp_path: Path) -> None:
-    config = replace(config, steps=40, gradient_checkpointing=True)
+    config = replace(config, steps=40, validate_every=20, save_every=20)
+    config = replace(config, gradient_checkpointing=True)
     train(config, tmp_path / "run")
     values = [loss for _, loss in losses(tmp_path / "run")]
     assert sum(values[-8:]) / 8 < 0.85 * sum(values[:4]) / 4
@@ -68,17 +67,17 @@ def test_a_run_with_recomputed_layers_learns(config: TrainConfig, tmp_path: Path
 
 def test_kill_9_changes_no_loss(config: TrainConfig, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(dump_recipe(replace(config, steps=30)))
-    command = [sys.executable, "-m", "desta.cli", "train", str(recipe), "--out"]
-    options = {"stderr": subprocess.DEVNULL, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, **options)
+    recipe.write_text(dump_recipe(replace(config, steps=18)))
+    whole = desta("train", recipe, "--out", tmp_path / "whole")
+    assert whole.exit_code == 0, whole.output
     run = tmp_path / "killed"
     for num_steps in (5, 11):
-        process = subprocess.Popen([*command, str(run)], **options)
+        process = start_desta("train", recipe, "--out", run)
         wait_for_steps(run / "metrics.jsonl", process, at_least=num_steps)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
-    subprocess.run([*command, str(run)], check=True, **options)
+    last = run_desta("train", recipe, "--out", run)
+    assert last.returncode == 0, last.stderr
 
     assert losses(run) == losses(tmp_path / "whole")
     assert (run / "model.safetensors").read_bytes() == (

@@ -43,7 +43,7 @@ def test_the_loss_falls_and_frozen_parts_stay_bit_identical(
         return loaded
 
     monkeypatch.setattr(checkpoint, "fresh", keep)  # watch the model that the run builds
-    train(replace(config, steps=40), tmp_path / "run")
+    train(replace(config, steps=40, validate_every=20, save_every=20), tmp_path / "run")
 
     values = [loss for _, loss in losses(tmp_path / "run")]
     assert sum(values[-8:]) / 8 < 0.85 * sum(values[:4]) / 4
@@ -80,7 +80,8 @@ def test_a_run_with_augmentation_and_balance_is_found_again_by_its_recipe(
     augment = AugmentConfig(
         noise=Noise(probability=0.5), codec=Codec(probability=0.5), changes={"Bearing": ("noise",)}
     )
-    config = replace(config, data=replace(config.data, augment=augment, balance=("Language",)))
+    data = replace(config.data, augment=augment, balance=("Language",))
+    config = replace(config, data=data, steps=4)
 
     first = train(config, tmp_path / "run")
 
@@ -96,9 +97,10 @@ def test_a_run_with_augmentation_and_balance_is_found_again_by_its_recipe(
 def test_another_recipe_in_the_same_directory_is_refused(
     config: TrainConfig, tmp_path: Path
 ) -> None:
+    config = replace(config, steps=1)
     train(config, tmp_path / "run")
     with pytest.raises(ConfigError, match="another recipe"):
-        train(replace(config, steps=13), tmp_path / "run")
+        train(replace(config, steps=2), tmp_path / "run")
 
 
 def test_a_run_stops_when_too_many_recordings_are_missing(

@@ -21,6 +21,7 @@ from desta.training import processes
 from desta.training.config import TrainConfig
 from desta.training.processes import dead_process_errors
 from desta.training.state import Progress, gather_state, load_state, save_state
+from support.commands import desta, run_desta, start_desta
 from support.training import losses, run_config, validations, wait_for_steps
 
 NUM_KILLS = 5
@@ -34,27 +35,26 @@ def config(tmp_path: Path, published_tiny: Path) -> TrainConfig:
 def test_kill_9_at_any_moment_changes_neither_losses_nor_weights(
     config: TrainConfig, tmp_path: Path
 ) -> None:
-    config = replace(config, steps=40)  # long enough to be killed five times on the way
+    config = replace(config, steps=30)  # long enough to be killed five times on the way
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(dump_recipe(config))
-    command = [sys.executable, "-m", "desta.cli", "train", str(recipe), "--out"]
-    # Sums over another number of threads differ in the last bit: all processes get the same.
-    options = {"stderr": subprocess.DEVNULL, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, **options)
+    whole = desta("train", recipe, "--out", tmp_path / "whole")  # with other hashes than the others
+    assert whole.exit_code == 0, whole.output
     draw = random.Random(0)
     run = tmp_path / "killed"
 
     resumed = 0
     for kill in range(NUM_KILLS):
         resumed += bool(list(run.glob("resume/step-*")))
-        process = subprocess.Popen([*command, str(run)], **options)
+        process = start_desta("train", recipe, "--out", run)
         wait_for_steps(run / "metrics.jsonl", process, at_least=4 + 4 * kill)
         time.sleep(draw.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
     assert resumed >= NUM_KILLS - 1
     assert not (run / "summary.json").exists()
-    subprocess.run([*command, str(run)], check=True, **options)
+    last = run_desta("train", recipe, "--out", run)
+    assert last.returncode == 0, last.stderr
 
     assert losses(run) == losses(tmp_path / "whole")
     assert validations(run) == validations(tmp_path / "whole")

@@ -24,7 +24,7 @@ def config(tmp_path: Path, published_tiny: Path) -> TrainConfig:
     for number, row in enumerate(rows):
         row["seed_description"] = f"[00:00-00:02] (Language: {LANGUAGES[number % 3]}, Duration: 2s)"
     shard.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return replace(config, steps=40, words=("Language",))
+    return replace(config, steps=40, validate_every=20, save_every=20, words=("Language",))
 
 
 def test_audio_tokens_become_the_words_of_the_descriptions(

@@ -1,12 +1,20 @@
 """A run of twelve steps on the tiny model."""
 
 import json
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
+from desta.data.dataset import ExampleReader
 from desta.model.config import ConnectorConfig, ModelConfig
+from desta.records import AudioTextPair
+from desta.training import loop
 from desta.training.config import DataConfig, OptimConfig, TrainConfig
+from support.commands import run_main
+from support.forks import Fork
 
 
 def run_config(folder: Path, published_tiny: Path) -> TrainConfig:
@@ -61,9 +69,32 @@ def validations(run: Path) -> list[dict]:
     return [line for line in lines if "validation_loss" in line]
 
 
-def wait_for_steps(path: Path, process: subprocess.Popen, at_least: int) -> None:
+def wait_for_steps(path: Path, process: subprocess.Popen | Fork, at_least: int) -> None:
     """Wait until a step has been logged, or the process has ended."""
     while process.poll() is None:
         if path.exists() and path.read_bytes().count(b"grad_norm") >= at_least:
             return
         time.sleep(0.01)
+
+
+def record_and_die(*arguments: str) -> None:
+    """Run a command that notes which pairs it reads; with DIE set, the first saved state ends it.
+
+    The last of the arguments is the directory of the run, and the notes lie beside it.
+    """
+    read, save_state = ExampleReader.read, loop.save_state
+    notes = Path(f"{arguments[-1]}.{os.environ.get('RANK', 'alone')}")
+
+    def recorded(self: ExampleReader, pair: AudioTextPair, **options: Any) -> Any:
+        with notes.open("a") as file:
+            file.write(f"{pair.id}\n")
+        return read(self, pair, **options)
+
+    def save_and_die(*state: Any) -> None:
+        save_state(*state)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    ExampleReader.read = recorded
+    if "DIE" in os.environ:
+        loop.save_state = save_and_die
+    run_main(*arguments)

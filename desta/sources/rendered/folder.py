@@ -91,7 +91,8 @@ def render(
 ) -> Rendering:
     """Render clips into a folder; what is there is kept.
 
-    The table also keeps the clips of earlier runs that this one does not name.
+    The table also keeps the clips of earlier runs that this one does not name. At every moment it
+    holds a clip at most once, with the file that is there.
 
     Args:
         jobs: the clips, in the order of rendering.
@@ -109,21 +110,25 @@ def render(
     busy = DataError(f"{out} is being rendered into", fix="wait for the other command")
     skipped = Reasons[str]()
     with LineFile(out / TABLE, busy=busy) as table:
-        rows = {row["id"]: row for row in map(_row, table) if row}
+        lines = list(table)
+        rows = {row["id"]: row for row in map(_row, lines) if row}
         kept = {job.id for job in jobs if _is_there(job, rows, out)}
         for _ in kept:
             on_progress()
         missing = [job for job in jobs if job.id not in kept]
-        for job, found in zip(missing, _rows(missing, out, make, workers), strict=True):
+        rendered = _rendered(missing, out, make, workers)
+        for job in missing:  # a row of other facts, or of a file that is gone
+            rows.pop(job.id, None)
+        if len(rows) < len(lines):
+            table.rewrite(_lines(rows))
+        for job, found in zip(missing, rendered, strict=True):
             if isinstance(found, DestaError):
                 skipped.add(found.reason, job.id)
-                rows.pop(job.id, None)
             else:
                 table.append([json.dumps(found, ensure_ascii=False)])
                 rows[job.id] = found
             on_progress()
-        lines = [json.dumps(rows[id], ensure_ascii=False).encode() for id in sorted(rows)]
-        table.rewrite(lines)
+        table.rewrite(_lines(rows))
     done = [rows[job.id] for job in jobs if job.id in rows]
     if not done:
         reason, worst = skipped.most_common()[0]
@@ -152,19 +157,28 @@ def _row(line: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) and isinstance(row.get("id"), str) else None
 
 
+def _lines(rows: Mapping[str, Mapping[str, Any]]) -> list[bytes]:
+    """Return the lines of the table, in the order of ids."""
+    return [json.dumps(rows[id], ensure_ascii=False).encode() for id in sorted(rows)]
+
+
 def _is_there(job: Job, rows: Mapping[str, Mapping[str, Any]], out: Path) -> bool:
     return job.id in rows and rows[job.id].get("audio") == job.audio and is_file(out / job.audio)
 
 
-def _rows(
+def _rendered(
     jobs: Sequence[Job], out: Path, make: Callable[[], Renderer], workers: int
 ) -> Iterator[dict[str, Any] | DestaError]:
-    """Yield the row of every job, or its error."""
-    renderer = make()  # also for processes: what is missing is found before they start
+    """Return the rows of the jobs as they are rendered, an error in place of a row."""
+    renderer = make()  # also for processes: what is missing is found before anything is changed
     if workers == 1:
-        for job in jobs:
-            yield _render(job, out, renderer)
-        return
+        return (_render(job, out, renderer) for job in jobs)
+    return _in_processes(jobs, out, make, workers)
+
+
+def _in_processes(
+    jobs: Sequence[Job], out: Path, make: Callable[[], Renderer], workers: int
+) -> Iterator[dict[str, Any] | DestaError]:
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(make, out)) as pool:
         try:

@@ -21,7 +21,7 @@ from desta.model import precision
 from desta.model.precision import choose_device, find_device
 from desta.training import loop, processes
 from desta.training.config import TrainConfig
-from support.commands import desta, run_desta
+from support.commands import desta, run_afresh, run_desta
 
 UNKNOWN = ("gpu", "CPU", "", "cuda:x", "cuda:-1", " cpu", "Auto", "npu")
 UNUSABLE = ("meta", "hpu", "privateuseone", "xla", "vulkan", "opengl", "ipu")
@@ -149,7 +149,7 @@ def test_every_verb_says_its_device_and_refuses_one_that_is_not_there(
         'error: device "gpu" cannot be used: there is none of that name\n  fix: give auto, cpu'
     )
     assert run.stderr.count("\n") == 2
-    run = run_desta(*verb, published_tiny, cwd=tmp_path)
+    run = run_afresh(*verb, published_tiny, cwd=tmp_path)
     assert run.stderr.splitlines().count("device: cpu") == 1, run.stderr
     assert "device:" not in run.stdout
 

@@ -1,6 +1,7 @@
 """A folder of rendered clips: kept, resumed, counted."""
 
 import json
+import signal
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,23 +14,8 @@ from numpy.typing import NDArray
 from desta.audio import load_audio
 from desta.errors import DataError
 from desta.sources.rendered.folder import SILENT, Job, Renderer, interleave, render
-
-
-def hum(facts: Mapping[str, Any]) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Render a tone; a frequency of 0 is silence, a negative one a fault."""
-    if facts["hertz"] < 0:
-        raise ValueError("there is no such tone")
-    times = np.arange(1600, dtype=np.float32) / 16_000
-    tone = 0.5 * np.sin(2 * np.pi * facts["hertz"] * times)
-    return tone.astype(np.float32), {"dropped": facts.get("odd", "")}
-
-
-def make_hum() -> Renderer:
-    return hum
-
-
-def jobs_of(*hertz: int) -> list[Job]:
-    return [Job(id=f"hum/{number}", facts={"hertz": h}) for number, h in enumerate(hertz)]
+from support.forks import Fork
+from support.renderings import hum, jobs_of, make_hum, render_until_a_row_is_due
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -38,6 +24,10 @@ def content(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     }
+
+
+def table_of(folder: Path) -> bytes:
+    return (folder / "rendered.jsonl").read_bytes()
 
 
 def test_clips_are_lossless_at_sixteen_kilohertz_and_in_the_table(tmp_path: Path) -> None:
@@ -105,6 +95,47 @@ def test_a_row_of_other_facts_is_not_taken_for_a_clip_that_is_there(tmp_path: Pa
     assert json.loads((tmp_path / "rendered.jsonl").read_text())["hertz"] == 450
 
 
+def test_a_run_that_is_killed_between_a_clip_and_its_row_leaves_every_clip_once_in_the_table(
+    tmp_path: Path,
+) -> None:
+    changed = jobs_of(350, 450, 500)
+    render(jobs_of(300, 400, 500), tmp_path / "killed", make_hum)
+    killed = Fork(render_until_a_row_is_due, changed, tmp_path / "killed", 2)
+
+    assert killed.wait() == -signal.SIGKILL, killed.stderr
+    lines = (tmp_path / "killed/rendered.jsonl").read_text().splitlines()
+    rows = {row["id"]: row for row in map(json.loads, lines)}
+    assert sorted(row["hertz"] for row in rows.values()) == [350, 500]
+    assert len(rows) == len(lines)
+    assert (tmp_path / "killed" / changed[1].audio).exists()
+    assert all((tmp_path / "killed" / row["audio"]).exists() for row in rows.values())
+
+    done = render(changed, tmp_path / "killed", make_hum)
+
+    assert (done.rendered, done.kept) == (1, 2)
+    render(changed, tmp_path / "whole", make_hum)
+    assert table_of(tmp_path / "killed") == table_of(tmp_path / "whole")
+
+
+def test_a_table_that_holds_a_clip_twice_is_mended_before_anything_is_rendered(
+    tmp_path: Path,
+) -> None:
+    render(jobs_of(300, 400), tmp_path, make_hum)
+    whole = table_of(tmp_path)
+    with (tmp_path / "rendered.jsonl").open("ab") as file:
+        file.write(whole)
+
+    seen = []
+
+    def look(facts: Mapping[str, Any]) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        seen.append(table_of(tmp_path))
+        return hum(facts)
+
+    render(jobs_of(300, 400, 500), tmp_path, lambda: look)
+
+    assert seen == [whole]
+
+
 def test_the_table_is_in_the_order_of_ids(tmp_path: Path) -> None:
     jobs = jobs_of(300, 400, 500)
     render(jobs, tmp_path / "forwards", make_hum)
@@ -168,13 +199,16 @@ def test_two_commands_do_not_render_into_one_folder(tmp_path: Path) -> None:
         render(jobs_of(300), tmp_path, lambda: nested)
 
 
-def test_what_is_missing_is_found_before_anything_is_rendered(tmp_path: Path) -> None:
+def test_what_is_missing_is_found_before_anything_is_changed(tmp_path: Path) -> None:
     def make() -> Renderer:
         raise DataError("no voices", fix="fetch them")
 
+    render(jobs_of(400), tmp_path, make_hum)
+    before = content(tmp_path)
     for workers in (1, 2):
         with pytest.raises(DataError, match="no voices"):
             render(jobs_of(300), tmp_path, make, workers=workers)
+    assert content(tmp_path) == before
 
 
 def test_groups_take_turns() -> None:
