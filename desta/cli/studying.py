@@ -105,7 +105,7 @@ def _print_plan(plan: "Plan", as_json: bool) -> None:
     from desta.studies.plan import differences
 
     first = plan.variants[0]
-    variants = [
+    variants: list[dict[str, Any]] = [
         {"variant": v.name, "about": v.about, "differs": differences(v, first)}
         for v in plan.variants
     ]

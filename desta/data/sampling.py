@@ -111,7 +111,7 @@ class Sampler(ABC, Generic[BatchItem]):
         return batches
 
     def _has_room(self, batch: list[BatchItem], item: BatchItem) -> bool:
-        return self._num_rows([*batch, item]) <= self.batch_rows
+        return self._num_rows(batch) + self._num_rows([item]) <= self.batch_rows
 
 
 class BucketSampler(Sampler[int]):

@@ -102,7 +102,7 @@ def evaluations(plan: Plan, variant: Variant, seed: int) -> dict[str, Evaluation
     """Return the evaluations of a run by their names."""
     study, run = plan.base.study, plan.run(variant, seed)
     asked = replace(plan.base.attributes, model=str(run), backbone=None, systems=(variant.system,))
-    short = {
+    short: dict[str, Any] = {
         "model": str(run),
         "device": asked.device,
         "batch_size": asked.batch_size,

@@ -96,10 +96,10 @@ class _LossSum(torch.autograd.Function):
         total = torch.zeros((), device=hidden_NE.device)
         gradient_NE = torch.zeros_like(hidden_NE)
         start = 0
-        for hidden_CE, *others in _chunks(backbone, hidden_NE, targets_N, teacher_NE):
+        for hidden_CE, targets_C, teacher_CE in _chunks(backbone, hidden_NE, targets_N, teacher_NE):
             with torch.enable_grad():
                 leaf_CE = hidden_CE.detach().requires_grad_()
-                loss = _loss(backbone, leaf_CE, *others, share)
+                loss = _loss(backbone, leaf_CE, targets_C, teacher_CE, share)
             (gradient_NE[start : start + len(leaf_CE)],) = torch.autograd.grad(loss, leaf_CE)
             total += loss.detach()
             start += len(leaf_CE)
