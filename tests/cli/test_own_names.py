@@ -23,6 +23,7 @@ from desta.evaluation.recipe import BenchmarkFiles, build_eval_recipe
 from desta.renamed import EVALUATION_DATA, OLD_KEYS, OLD_SYSTEMS, with_data_section
 from desta.sources.custom import CustomRecipe
 from desta.sources.lhotse import LhotseRecipe
+from desta.studies.recipe import StudyRecipe
 from desta.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,9 @@ NEEDED: dict[type, dict[str, Any]] = {
 """Keys that a page may leave out that shows a part of a recipe."""
 
 
+KINDS = (CustomRecipe, LhotseRecipe, TrainConfig, JudgeRecipe, ConstructConfig, StudyRecipe)
+
+
 def recipes() -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted((ROOT / "recipes").rglob("*.yaml")):
         yield str(path.relative_to(ROOT)), read_tree(path)
@@ -55,7 +59,7 @@ def recipes() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def read_as_recipe(tree: dict[str, Any]) -> str | None:
     """Return what a tree is a recipe of; None if it is none."""
-    for kind in (CustomRecipe, LhotseRecipe, TrainConfig, JudgeRecipe, ConstructConfig):
+    for kind in KINDS:
         needed = NEEDED.get(kind, {})
         parts = {
             key: {**needed[key], **value}
