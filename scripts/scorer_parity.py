@@ -83,7 +83,7 @@ Files hold these ids; tables and reports show a longer title of some, `wer` as "
 | `transcription` | `wer` | official: normalised as Whisper's authors do |
 | | `wer_by_script` | vowel signs count ([more](transcription.md)) |
 | | `cer_by_script` | the same, of languages without spaces |
-| `probe` | `accuracy` | the right value named and no other, in the prescribed form if there is one |
+| `probe` | `accuracy` | the right value named and no other, in the form that is prescribed |
 | | `form` | the prescribed form alone, right or wrong |
 
 ```python
