@@ -26,7 +26,7 @@ from desta.serving.protocol import HeardClip
 
 KIND = "prompt_embeds"
 _PLACEHOLDER = f"<{KIND}>"
-"""What vLLM writes where embeddings stand; it refuses text that holds it."""
+"""Placeholder of vLLM for embeddings, which text must not hold."""
 
 
 class Embedder:

@@ -38,7 +38,7 @@ Written = Sequence[tuple[int, Mapping[int, float]]]
 
 @dataclass(frozen=True)
 class Served:
-    """What a text server serves."""
+    """Model of a text server."""
 
     model: str
     """Its name of the backbone."""

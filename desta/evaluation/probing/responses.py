@@ -75,7 +75,7 @@ class OwnResponses:
 def write_responses(
     clips: Path, generator: TextGenerator, folder: Path, *, batch_size: int, retry: bool = False
 ) -> OwnResponses:
-    """Let a backbone respond to prompts about clips, and judge what it wrote by the filters.
+    """Generate responses to prompts about clips, and filter them.
 
     The same call continues after an interruption.
 

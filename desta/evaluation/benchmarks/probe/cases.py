@@ -36,7 +36,7 @@ _LONGER = 10  # seconds, in a question about the length
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is asked about a clip."""
+    """Question about a clip, with its answer."""
 
     clip: Clip
     attribute: str

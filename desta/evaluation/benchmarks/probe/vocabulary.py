@@ -30,11 +30,11 @@ _AGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """What can be asked about an attribute."""
+    """Values of an attribute, and questions for it."""
 
     values: tuple[str, ...]
     wordings: tuple[str, ...]
-    """Questions for it."""
+    """Questions, in different words."""
 
 
 ATTRIBUTES: Mapping[str, Attribute] = {
@@ -131,7 +131,7 @@ ACTIONS = (
     *("sings in a large hall", "reads the news on the radio", "coughs and then speaks"),
     *("whispers close to the microphone", "shouts over the noise of an engine"),
 )
-"""What somebody does who is heard."""
+"""Verb phrases for a person who is heard."""
 FEELINGS: Mapping[str, tuple[str, ...]] = {
     "Angry": (
         "How dare you touch my letters, get out of my house at once!",
