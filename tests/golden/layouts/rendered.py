@@ -34,6 +34,11 @@ ROWS = (
         "parts": [{"program": 78, "notes": [[0.0, 1.0, 89, 90]]}],
     },
     {
+        "id": "sonivox/note-0003",
+        "font": "sonivox",
+        "parts": [{"program": 14, "notes": [[0.0, 1.0, 62, 90]]}],
+    },
+    {
         "id": "fluidr3/tune-0000",
         "font": "fluidr3",
         "bpm": 150,

