@@ -6,12 +6,14 @@ import math
 import shutil
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import soundfile
 
 import data_scale
+import method_figure
 import readme
 import windows
 from desta.errors import DataError
@@ -140,3 +142,13 @@ def test_a_page_without_the_block_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="0 blocks 'speed'"):
         replace_block(page, "speed", "1.0")
     assert page.read_text() == "# By hand\n"
+
+
+def test_the_figure_of_the_method_is_the_one_that_is_drawn() -> None:
+    drawn = method_figure.draw()
+
+    assert (ROOT / "docs/assets/method.svg").read_text(encoding="utf-8") == drawn
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")
+    assert {name for start, end, _ in method_figure.ARROWS for name in (start, end)} == set(
+        method_figure.BOXES
+    )
