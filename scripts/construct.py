@@ -24,16 +24,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.pipeline import construct
 from desta.construction.plan import Planner
 from desta.construction.survey import survey_clips
-from desta.generators.base import OnOutcome, Outcome, TextGenerator
+from desta.generators.base import Outcome
 from desta.generators.scripted import ScriptedGenerator
+from desta.generators.timed import TimedGenerator
 from desta.model.backbone.sampling import Sampling
-from desta.records import DOMAINS, Clip, Message, Segment
+from desta.records import DOMAINS, Clip, Segment
 
 PROMPTS_PER_CLIP = 2
 LANGUAGES = ("English", "French", "German", "Spanish", "Mandarin", "Russian", "Greek", "Hindi")
@@ -42,37 +43,21 @@ WORDS = ("the", "a", "calm", "voice", "says", "that", "it", "was", "late", "nobo
 FILTERS = ("empty", "cut_off", "repeats_itself", "talks_about_text", "states_other_value")
 
 
-class Timed:
-    """Wrapper of a generator that records its time and the memory of the process."""
+class Spent:
+    """Seconds of a generator, and the memory of the process about twenty times on the way."""
 
-    def __init__(self, generator: TextGenerator, num_rows: int) -> None:
-        self._generator = generator
+    def __init__(self, num_rows: int) -> None:
         self._step = max(num_rows // 20, 1)
-        self.id, self.revision = generator.id, generator.revision
-        self.order: Literal["length", "prefix"] = generator.order
-        self.count_tokens = generator.count_tokens
         self.seconds = 0.0
         self.num_answers = 0
         self.mebibytes: list[int] = []
 
-    def complete(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        sampling: Sampling,
-        *,
-        seeds: Sequence[int],
-        on_outcome: OnOutcome | None = None,
-    ) -> list[Outcome]:
-        """Generate responses, and time it."""
-        began = time.perf_counter()
-        outcomes = self._generator.complete(
-            conversations, sampling, seeds=seeds, on_outcome=on_outcome
-        )
-        self.seconds += time.perf_counter() - began
+    def add(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        """Add a batch."""
+        self.seconds += seconds
         before, self.num_answers = self.num_answers, self.num_answers + len(outcomes)
         if before // self._step != self.num_answers // self._step:
             self.mebibytes.append(resident())
-        return outcomes
 
 
 def main() -> None:
@@ -125,7 +110,8 @@ def measure_scripted(folder: Path, num_rows: int) -> dict[str, Any]:
     survey_clips(config)
     figures["survey seconds"] = round(time.perf_counter() - began, 2)
 
-    generator = Timed(ScriptedGenerator(speak), num_rows)
+    engine = Spent(num_rows)
+    generator = TimedGenerator(ScriptedGenerator(speak), engine.add)
     began, spent = time.perf_counter(), time.process_time()
     manifest = construct(config, folder / "out", generator)
     seconds, spent = time.perf_counter() - began, time.process_time() - spent
@@ -133,10 +119,10 @@ def measure_scripted(folder: Path, num_rows: int) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "rows per second": round(num_rows / seconds),
         "rows per CPU second": round(num_rows / spent),
-        "engine seconds": round(generator.seconds, 2),
+        "engine seconds": round(engine.seconds, 2),
         "kept": manifest.num_kept,
         "dropped": manifest.num_dropped,
-        "MiB": generator.mebibytes,
+        "MiB": engine.mebibytes,
         "journal MiB": (folder / "out" / "responses.sqlite").stat().st_size >> 20,
     }
     spent = time.process_time()
@@ -167,23 +153,24 @@ def measure_backbone(folder: Path, options: argparse.Namespace) -> dict[str, Any
     part = Part.find(config.backbone)
     model, tokenizer = load_backbone(part, config)
     local = LocalGenerator(model, tokenizer, id=part.place, revision=revision(part, config))
-    generator = Timed(local, num_rows)
+    engine = Spent(num_rows)
+    generator = TimedGenerator(local, engine.add)
     began = time.perf_counter()
     manifest = construct(config, folder / "out", generator)
     seconds = time.perf_counter() - began
     alone = one_by_one(config, local, model, tokenizer, options.one_by_one)
-    batched = generator.num_answers / seconds
+    batched = engine.num_answers / seconds
     return {
         "backbone": options.backbone,
-        "responses": generator.num_answers,
+        "responses": engine.num_answers,
         "kept": manifest.num_kept,
         "seconds": round(seconds, 2),
-        "engine seconds": round(generator.seconds, 2),
-        "overhead": round(seconds / generator.seconds - 1, 4),
+        "engine seconds": round(engine.seconds, 2),
+        "overhead": round(seconds / engine.seconds - 1, 4),
         "responses per second": round(batched, 2),
         "responses per second one by one": round(alone, 2),
         "times faster": round(batched / alone, 2),
-        "MiB": generator.mebibytes,
+        "MiB": engine.mebibytes,
     }
 
 

@@ -8,11 +8,11 @@ The steps are those of construction, with its journal; of pairs nothing is writt
 """
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from desta.construction.config import ClipsConfig, ConstructConfig
 from desta.construction.filtering import ResponseFilter
@@ -24,11 +24,12 @@ from desta.construction.survey import survey_clips
 from desta.errors import DataError
 from desta.evaluation.metrics import Estimate, mean, ratio
 from desta.files import UNWRITABLE, write_atomic
-from desta.generators.base import Completion, OnOutcome, Outcome, Refusal, TextGenerator
+from desta.generators.base import Completion, Outcome, Refusal, TextGenerator
+from desta.generators.timed import TimedGenerator
 from desta.lines import LineFile, whole_lines
 from desta.model.backbone.sampling import Sampling
 from desta.progress import progress_bar
-from desta.records import DOMAINS, Message
+from desta.records import DOMAINS
 from desta.shards import RESPONSES
 
 ROWS = "responses.jsonl"
@@ -99,7 +100,8 @@ def write_responses(
     ):
         if retry:
             journal.forget_refusals()
-        responder = BatchedGenerator(config, _Timed(generator, speed), journal)
+        timed = TimedGenerator(generator, partial(_note_speed, speed))
+        responder = BatchedGenerator(config, timed, journal)
         for job, outcome in responder.respond(jobs, on_progress=lambda n: advance(items=n)):
             rows.append(_row(job, outcome, judge.check(job, outcome)))
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -129,44 +131,16 @@ def read_speed(folder: Path) -> dict[str, Any] | None:
     return {**rates, **totals, "seconds": round(totals["seconds"], 3)}
 
 
+def _note_speed(file: LineFile, outcomes: Sequence[Outcome], seconds: float) -> None:
+    tokens = sum(each.num_tokens for each in outcomes if isinstance(each, Completion))
+    batch = {"requests": len(outcomes), "tokens": tokens, "seconds": round(seconds, 6)}
+    file.append([json.dumps(batch)])
+
+
 def _rate(batches: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     seconds = [batch["seconds"] for batch in batches]
     rate = ratio([batch[name] for batch in batches], seconds).to_json()
     return rate if len(batches) > 1 else {**rate, "standard_error": None}
-
-
-class _Timed:
-    """A text generator whose batches are timed, each noted in a file."""
-
-    def __init__(self, generator: TextGenerator, file: LineFile) -> None:
-        self._generator = generator
-        self._file = file
-        self.id = generator.id
-        self.revision = generator.revision
-        self.order: Literal["length", "prefix"] = generator.order
-
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the length of a conversation in tokens, generation prompt included."""
-        return self._generator.count_tokens(messages)
-
-    def complete(
-        self,
-        conversations: Sequence[Sequence[Message]],
-        sampling: Sampling,
-        *,
-        seeds: Sequence[int],
-        on_outcome: OnOutcome | None = None,
-    ) -> list[Outcome]:
-        """Return the responses, and note how long they took."""
-        start = time.perf_counter()
-        outcomes = self._generator.complete(
-            conversations, sampling, seeds=seeds, on_outcome=on_outcome
-        )
-        seconds = time.perf_counter() - start
-        tokens = sum(each.num_tokens for each in outcomes if isinstance(each, Completion))
-        batch = {"requests": len(outcomes), "tokens": tokens, "seconds": round(seconds, 6)}
-        self._file.append([json.dumps(batch)])
-        return outcomes
 
 
 def _row(job: Job, outcome: Outcome, fault: str | None) -> dict[str, Any]:
