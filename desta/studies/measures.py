@@ -10,7 +10,7 @@ from desta.construction.attribute_values import split_words
 from desta.construction.filters import has_loop
 from desta.evaluation.base import Result
 from desta.evaluation.baselines import ORACLE
-from desta.evaluation.benchmarks.attributes import ACCURACY
+from desta.evaluation.benchmarks.attributes.score import ACCURACY
 from desta.evaluation.benchmarks.sakura.score import RULE
 from desta.evaluation.benchmarks.speech_ifeval.score import FOLLOWED
 from desta.evaluation.benchmarks.table import find_benchmark

@@ -8,7 +8,7 @@ from typing import Self
 from desta.config import load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
-from desta.evaluation.benchmarks.attributes import AttributesData
+from desta.evaluation.benchmarks.attributes.questions import AttributesData
 from desta.evaluation.benchmarks.text import TextData
 from desta.evaluation.recipe import EvalRecipe, load_eval_recipe
 from desta.training.config import TrainConfig

@@ -16,7 +16,7 @@ from desta.config import build_config, read_tree
 from desta.construction.config import ConstructConfig
 from desta.demo import STEPS
 from desta.errors import ConfigError
-from desta.evaluation.benchmarks.attributes import AttributesData
+from desta.evaluation.benchmarks.attributes.questions import AttributesData
 from desta.evaluation.benchmarks.text import TextData
 from desta.evaluation.judge.ask import JudgeRecipe
 from desta.evaluation.recipe import BenchmarkFiles, build_eval_recipe

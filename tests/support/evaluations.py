@@ -13,7 +13,8 @@ import soundfile
 from desta import audio
 from desta.config import dump_recipe
 from desta.evaluation import runner
-from desta.evaluation.benchmarks.attributes import BENCHMARK, AttributesData, ClipSet
+from desta.evaluation.benchmarks.attributes import BENCHMARK
+from desta.evaluation.benchmarks.attributes.questions import AttributesData, ClipSet
 from desta.evaluation.journal import Shard
 from desta.evaluation.models import model_fingerprint
 from desta.evaluation.recipe import EvalRecipe, load_eval_recipe

@@ -213,7 +213,7 @@ def test_one_text_is_not_taken_for_several_overrides() -> None:
 
 def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> None:
     from desta.construction.config import ConstructConfig
-    from desta.evaluation.benchmarks.attributes import AttributesData
+    from desta.evaluation.benchmarks.attributes.questions import AttributesData
     from desta.evaluation.benchmarks.text import TextData
     from desta.evaluation.recipe import BenchmarkFiles, load_eval_recipe
     from desta.sources.custom import CustomRecipe

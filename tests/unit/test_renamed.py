@@ -12,7 +12,7 @@ from desta.construction import filters
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
 from desta.evaluation.base import Item, Result, Score
-from desta.evaluation.benchmarks.attributes import AttributesData
+from desta.evaluation.benchmarks.attributes.questions import AttributesData
 from desta.evaluation.benchmarks.table import BENCHMARKS
 from desta.evaluation.benchmarks.text import TextData
 from desta.evaluation.judge.ask import JudgeRecipe

@@ -12,7 +12,8 @@ import soundfile
 from safetensors.numpy import save_file
 
 from desta.errors import DataError
-from desta.evaluation.benchmarks.attributes import BENCHMARK, AttributesData, ClipSet
+from desta.evaluation.benchmarks.attributes import BENCHMARK
+from desta.evaluation.benchmarks.attributes.questions import AttributesData, ClipSet
 from desta.evaluation.models import model_fingerprint
 from desta.evaluation.recipe import EvalRecipe
 from desta.evaluation.runner import evaluate

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from desta.construction.messages import described_messages
-from desta.evaluation.benchmarks.attributes import load_examples
+from desta.evaluation.benchmarks.attributes.questions import load_examples
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.compare import sign_flip_test
 from desta.evaluation.recipe import BenchmarkFiles

@@ -11,7 +11,7 @@ import yaml
 from desta.config import load_recipe
 from desta.construction.config import ConstructConfig
 from desta.errors import ConfigError
-from desta.evaluation.benchmarks.attributes import AttributesData
+from desta.evaluation.benchmarks.attributes.questions import AttributesData
 from desta.evaluation.benchmarks.table import find_benchmark
 from desta.evaluation.recipe import load_eval_recipe, resolve_recipe
 from desta.studies.cost import Costs

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from desta.evaluation.benchmarks.attributes import OTHER_WORDS
+from desta.evaluation.benchmarks.attributes.score import OTHER_WORDS
 from desta.records import Domain
 from desta.sources.glossary import EMOTIONS, NOISE_LEVELS
 from desta.sources.languages import LANGUAGES

@@ -13,18 +13,18 @@ from desta.construction.prompts import load_pool
 from desta.errors import ConfigError, DataError
 from desta.evaluation.base import Item
 from desta.evaluation.baselines import no_audio, transcription_only
-from desta.evaluation.benchmarks.attributes import (
-    BENCHMARK,
+from desta.evaluation.benchmarks.attributes import BENCHMARK
+from desta.evaluation.benchmarks.attributes.questions import (
     COMPARISONS,
     QUESTIONS,
     AttributesData,
     ClipSet,
     Comparison,
     load_examples,
-    named_choice,
 )
+from desta.evaluation.benchmarks.attributes.score import named_choice
 from desta.evaluation.recipe import build_eval_recipe, resolve_recipe
-from desta.records import DOMAINS, LOCATOR, Clip, Message, Segment
+from desta.records import DOMAINS, LOCATOR, Clip, Message, Segment, read_clips
 
 LANGUAGES = ("Danish", "French", "Greek")
 
@@ -106,6 +106,22 @@ def test_only_held_out_clips_are_asked_about_and_make_the_closed_set(data: Attri
 
     assert len(examples) == 30
     assert {e.choices for e in examples} == {LANGUAGES}
+
+
+def test_clips_that_are_too_short_to_tell_are_left_out(data: AttributesData) -> None:
+    (clips,) = data.clips
+    longest = max(c.duration for c in read_clips(clips.path) if c.split == "test")
+
+    at_the_limit = load_examples(replace(data, clips=(replace(clips, min_seconds=longest),)))
+    assert 0 < len(at_the_limit) < 30
+    with pytest.raises(ConfigError, match="no clip to be asked about"):
+        load_examples(replace(data, clips=(replace(clips, min_seconds=longest + 0.1),)))
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("inf"), float("nan")])
+def test_a_shortest_clip_has_a_length(tmp_path: Path, seconds: float) -> None:
+    with pytest.raises(ConfigError, match="min_seconds"):
+        ClipSet(path=tmp_path, root=tmp_path, min_seconds=seconds)
 
 
 def test_the_model_is_not_told_what_is_said(data: AttributesData) -> None:

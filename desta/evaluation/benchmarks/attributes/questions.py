@@ -1,47 +1,20 @@
-"""The benchmark `attributes`: can the model hear what the corpus knows of a clip?
-
-For every held-out clip and attribute the model gets one fixed question, whose wording stands in
-no prompt pool, and the clip with its transcription withheld. An answer is right if it names the
-clip's value and no other value of the closed set. With `data.compare` it also gets two clips and
-is asked whether the number of the second is higher.
-
-Its `scores.json` also holds
-
-    scores: [{system, task, group, num_examples, num_skipped,
-              accuracy: {value, standard_error}, balanced_accuracy: {value, standard_error},
-              classes: [...],                rows of the confusion matrix
-              confusion: [[...]],            columns: the classes, then "none"
-              named: {item id: class or null}}]
-
-A cell none of whose clips could be heard ends at `num_skipped`. The row of "chance" has nothing but
-a balanced accuracy: 1 / number of classes that occur as targets.
-"""
+"""Questions about held-out clips: one attribute of one clip, or a number of two."""
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from desta.config import suggest
 from desta.construction.description import describe_clip
 from desta.construction.messages import training_messages
 from desta.construction.prompts import Prompt
 from desta.errors import ConfigError, DataError
-from desta.evaluation.base import MODEL, About, Benchmark, DetailRow, Item, Result, Score
-from desta.evaluation.baselines import NO_AUDIO, tell
-from desta.evaluation.metrics import (
-    Estimate,
-    Report,
-    accuracy,
-    balanced_accuracy,
-    confusion_matrix,
-    find,
-    named_choices,
-)
-from desta.evaluation.tabulate import count_notes, tabulate
+from desta.evaluation.base import Item
+from desta.evaluation.baselines import tell
 from desta.records import NO_TRANSCRIPTION, AudioRef, Clip, Split, read_clips
 
 QUESTIONS = {
@@ -60,13 +33,6 @@ QUESTIONS = {
 COMPARISONS = {"MIDI note": "Is the second note higher or lower than the first?"}
 """Attribute whose values are numbers -> question about two clips."""
 HIGHER_LOWER = ("Higher", "Lower")
-OTHER_WORDS = {
-    "Female": ("woman", "girl"),
-    "Male": ("man", "boy"),
-    **{"1": ("one",), "2": ("two",), "3": ("three",)},
-}
-"""Words that count as naming a value, beside the value itself."""
-ACCURACY = "accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +46,12 @@ class ClipSet:
     group: str = "held-out"
     """Name of the clips in scores and reports, for example `across corpora`."""
     split: Split = "test"
+    min_seconds: float = 0.0
+    """Shortest clip that is asked about: a single word hardly tells its language."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_seconds < math.inf:
+            raise ConfigError(f"min_seconds = {self.min_seconds}", fix="give 0 or more")
 
 
 Member = tuple[ClipSet, Clip]
@@ -145,7 +117,7 @@ def load_examples(data: AttributesData) -> list[Item]:
         (group, clip)
         for group in data.clips
         for clip in read_clips(group.path)
-        if clip.split == group.split
+        if clip.split == group.split and clip.duration >= group.min_seconds
     ]
     examples = [
         example
@@ -160,72 +132,6 @@ def load_examples(data: AttributesData) -> list[Item]:
                 f"example {id!r} occurs {count} times", fix="list every clip once per group"
             )
     return examples
-
-
-def named_choice(answer: str, choices: Sequence[str]) -> str | None:
-    """Return the one choice whose words the answer holds; None if it holds none, or several.
-
-    Case and punctuation do not count. A longer choice hides the shorter ones inside it.
-
-    >>> named_choice("It is a bass drum.", ["Drum", "Bass drum"])
-    'Bass drum'
-    >>> named_choice("French or Danish", ["French", "Danish"]) is None
-    True
-    """
-    named = named_choices(answer, choices, OTHER_WORDS)
-    return named.pop() if len(named) == 1 else None
-
-
-def score(item: Item, output: str, replies: Sequence[str] = ()) -> Score:
-    """Score an answer."""
-    named = named_choice(output, item.choices)
-    return Score(extracted=named, values={ACCURACY: float(named == item.target)})
-
-
-def aggregate(results: Sequence[Result]) -> Report:
-    """Return the accuracy over all items, by task and by group."""
-    cells = tabulate(results)
-    total = find(cells, ACCURACY).estimate
-    return Report(
-        headline={ACCURACY: total} if total else {},
-        cells=cells,
-        remarks=count_notes(results),
-    )
-
-
-def confusions(results: Sequence[Result]) -> dict[str, Any]:
-    """Return the rows `scores`, by task and group."""
-    by_cell: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(dict)
-    for result in results:
-        groups = result.item.groups
-        cell = by_cell[groups["task"], groups["group"]]
-        cell.setdefault(result.system, []).append(result)
-    rows = []
-    for (task, group), by_system in sorted(by_cell.items()):
-        place = {"task": task, "group": group}
-        num_classes = len({r.item.target for r in next(iter(by_system.values()))})
-        chance = Estimate(value=1 / num_classes, standard_error=0.0)
-        rows.append({"system": "chance", **place, "balanced_accuracy": chance.to_json()})
-        rows += [{"system": s, **place, **_confusion(rs)} for s, rs in by_system.items()]
-    return {"scores": rows}
-
-
-def _confusion(results: Sequence[Result]) -> dict[str, Any]:
-    named = {r.id: r.score.extracted for r in results if r.skipped is None}
-    row = {"num_examples": len(results), "num_skipped": len(results) - len(named)}
-    if not named:
-        return row
-    classes = tuple(dict.fromkeys(choice for r in results for choice in r.item.choices))
-    targets = [r.item.target for r in results if r.id in named]
-    confusion = confusion_matrix(targets, list(named.values()), classes)
-    return {
-        **row,
-        "accuracy": accuracy(confusion).to_json(),
-        "balanced_accuracy": balanced_accuracy(confusion).to_json(),
-        "classes": list(classes),
-        "confusion": confusion.tolist(),
-        "named": named,
-    }
 
 
 def _closed_set(attribute: str, wanted: Sequence[str], clips: Iterable[Clip]) -> tuple[str, ...]:
@@ -352,51 +258,3 @@ def _item(
         transcription="\n".join(clip.transcription for _, clip in members),
     )
     return replace(item, described=tell(item, *(describe_clip(clip) for _, clip in members)))
-
-
-def _find_fault(result: Result) -> str | None:
-    for name, value in (("target", result.item.target), ("extracted", result.score.extracted)):
-        if value not in (*result.item.choices, None):
-            return f"{name} is {value!r}, which is none of the choices"
-    return None
-
-
-def _detail_rows(scores: Mapping[str, Any]) -> list[DetailRow]:
-    """Return the balanced accuracy of every task and group, with what it rests on."""
-    rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for cell in scores["scores"]:
-        figure = dict(cell.get("balanced_accuracy", {}))
-        if (num_items := cell.get("num_examples")) is not None:
-            figure |= {"num_scored": num_items - cell["num_skipped"], "num_items": num_items}
-        rows[f"{cell['task']}, {cell['group']}: balanced accuracy"][cell["system"]] = figure
-    return [DetailRow(name=name, cells=cells, rule="ours") for name, cells in rows.items()]
-
-
-BENCHMARK = Benchmark(
-    name="attributes",
-    about=About(
-        title="what a corpus knows of its held-out clips, asked with closed sets",
-        data="none; `data.clips` (files of `desta describe`) and `data.attributes` of its recipe",
-        metrics="accuracy, and balanced accuracy for each attribute and group of clips",
-        licence="that of the corpora",
-        source="your own corpora",
-        example=(
-            "desta eval attributes --model MODEL "
-            "--set 'data.clips=[{path: clips.jsonl, root: CORPUS}]' "
-            "--set 'data.attributes={Gender: []}'"
-        ),
-    ),
-    data=AttributesData,
-    load=load_examples,
-    version=lambda items: "2",
-    score=score,
-    aggregate=aggregate,
-    max_new_tokens=32,
-    systems=(MODEL, NO_AUDIO),
-    transcribe=False,  # the words of a clip would give away its language
-    closed_sets=True,
-    dimensions=("task", "group"),
-    find_fault=_find_fault,
-    details=confusions,
-    detail_rows=_detail_rows,
-)
