@@ -19,6 +19,7 @@ from desta.errors import ConfigError, need
 from desta.evaluation.journal import Shard
 from desta.evaluation.recipe import EvalRecipe, load_eval_recipe, resolve_recipe
 from desta.generators.base import TextGenerator
+from desta.model.config import SHIPPED
 from desta.progress import counter
 from desta.records import Split
 from desta.shards import Manifest
@@ -304,7 +305,7 @@ def evaluate(
         found,
     )
     if config.model is None and needs_audio_model(config.systems):
-        raise ConfigError("no model is given", fix="give --model, or `model` in the recipe")
+        config = replace(config, model=SHIPPED)
     if found.check is not None:
         return cast(TextScores, found.check.run(config, Path(out)))
     scores = run(

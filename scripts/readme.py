@@ -1,13 +1,14 @@
 """Write every figure of README.md and docs/lab/speed.md from files of measurements.
 
     python scripts/readme.py [--demo demo] [--speed speed.json] [--proof proof.json]
-                                [--neighbour neighbour.json]
+                                [--neighbour neighbour.json] [--tiny]
 
 Each option writes its own blocks, with the command and the commit of the figures; other blocks are
 not changed.
 
     --demo   folder of `make demo`                       block `demo` of README.md
     --speed  file or files of `speed.py --json`          block `speed` of README.md, lab/speed.md
+    --tiny   what comes with desta                       block `tiny` of README.md, guides/tiny.md
     --proof  file of `proof_of_conversion.py --json`     block `proof` of README.md
     --neighbour  file of `neighbour.py --json`           block `neighbour` of lab/speed.md
 """
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--speed", type=Path, nargs="+", metavar="FILE", help="one or a part each")
     parser.add_argument("--proof", type=Path, metavar="FILE")
     parser.add_argument("--neighbour", type=Path, metavar="FILE")
+    parser.add_argument("--tiny", action="store_true", help="scores of desta-tiny")
     parser.add_argument("--root", type=Path, default=Path(), help="where README.md and docs/ lie")
     options = parser.parse_args()
     readme = options.root / "README.md"
@@ -57,6 +59,11 @@ def main() -> int:
         if options.neighbour:
             block = neighbour_block(read(options.neighbour))
             replace_block(options.root / "docs/lab/speed.md", "neighbour", block)
+        if options.tiny:
+            scores = read(options.root / "desta/assets/desta-tiny/scores.json")
+            block = "\n".join(score_table(scores["scores"]))
+            for page in (readme, options.root / "docs/guides/tiny.md"):
+                replace_block(page, "tiny", block)
     except DestaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -11,7 +11,6 @@ import typer
 
 from desta.cli.app import app
 from desta.cli.options import (
-    DEMO_RUN,
     AsJson,
     Device,
     Language,
@@ -30,6 +29,7 @@ from desta.cli.options import (
 )
 from desta.cli.tables import print_skipped
 from desta.errors import ConfigError
+from desta.model.config import SHIPPED
 from desta.paths import check_local, check_output
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def ask(
             help="Audio files, if any, and the question, in quotes.",
         ),
     ] = None,
-    model: Model = DEMO_RUN,
+    model: Model = SHIPPED,
     text: Annotated[
         list[str] | None,
         typer.Option(
@@ -142,7 +142,7 @@ def answer(
         Path,
         typer.Argument(metavar="OUT", help="JSONL file of answers; continued if it is there."),
     ],
-    model: Model = DEMO_RUN,
+    model: Model = SHIPPED,
     system: SystemPrompt = None,
     language: Language = None,
     quantize: Quantize = None,
@@ -234,10 +234,6 @@ class Setup:
         """Load the model; without limits, with those of the options."""
         from desta.inference.engine import Engine, Limits
 
-        if self.model == DEMO_RUN and not Path(self.model).is_dir():
-            raise ConfigError(
-                f"{self.model} is not here", fix="run `desta demo`, or name a model with --model"
-            )
         return Engine.load(
             self.model,
             quantization=cast("Quantization | None", self.quantize),  # checked there

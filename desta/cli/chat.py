@@ -14,7 +14,6 @@ import typer
 from desta.cli.app import app
 from desta.cli.asking import Setup, check_readable
 from desta.cli.options import (
-    DEMO_RUN,
     Device,
     Language,
     MaxSeconds,
@@ -30,6 +29,7 @@ from desta.cli.options import (
 from desta.errors import ConfigError, DestaError
 from desta.files import atomic_file
 from desta.isolation import error_of
+from desta.model.config import SHIPPED
 from desta.paths import check_output
 from desta.records import LOCATOR, NO_TRANSCRIPTION, Message
 
@@ -53,7 +53,7 @@ def chat(
         list[str] | None,
         typer.Argument(metavar="AUDIO...", help="Audio files that the first question is about."),
     ] = None,
-    model: Model = DEMO_RUN,
+    model: Model = SHIPPED,
     server: Annotated[
         str | None,
         typer.Option(
@@ -114,7 +114,7 @@ def _remote(url: str, setup: Setup) -> "RemoteConversation":
         if value is not None:
             raise ConfigError(f"{option} cannot be used with --server", fix="give it to the server")
     setup.sampling()  # wrong numbers are refused before anything is asked
-    model = None if setup.model == DEMO_RUN else setup.model
+    model = None if setup.model == SHIPPED else setup.model
     options = {"max_tokens": setup.max_tokens, "temperature": setup.temperature}
     return connect(url, model, setup.system, **options)
 

@@ -155,7 +155,3 @@ def with_engine_on(recipe: R, device: str | None) -> R:
             f"--device cannot be used with the engine {engine.kind}", fix="leave it out"
         )
     return replace(recipe, engine=replace(engine, device=device))  # type: ignore[type-var]
-
-
-DEMO_RUN = "demo/run"
-"""Directory of the demo's model."""

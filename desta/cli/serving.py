@@ -11,7 +11,6 @@ import typer
 from desta.cli.app import app
 from desta.cli.asking import Setup
 from desta.cli.options import (
-    DEMO_RUN,
     Device,
     Language,
     Model,
@@ -20,6 +19,7 @@ from desta.cli.options import (
     SystemPrompt,
 )
 from desta.errors import ConfigError, need
+from desta.model.config import SHIPPED
 from desta.paths import check_output
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _UPSTREAM = "Upstream"
 
 @app.command()
 def serve(
-    model: Model = DEMO_RUN,
+    model: Model = SHIPPED,
     name: Annotated[str, typer.Option(help="Name of the model in requests.")] = "desta",
     host: Annotated[
         str, typer.Option(help="Address to listen at; any but loopback needs --token-file.")

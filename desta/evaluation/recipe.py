@@ -82,7 +82,7 @@ class EvalRecipe(Generic[D]):
     data: D
     """Clips and questions: `BenchmarkFiles`, or a section of the benchmark's own."""
     model: str | None = None
-    """Directory or Hub id of a trained model; null where no system needs one."""
+    """Directory or Hub id of a trained model; null for the one that comes with desta."""
     backbone: str | None = None
     """Directory, GGUF file or Hub id of a text model for the baselines and the cascade; null: the
     model's own backbone."""

