@@ -1,4 +1,4 @@
-"""What steps cost: seconds, memory, and energy where the machine counts it."""
+"""Costs of steps: seconds, memory, and energy where the machine counts it."""
 
 import json
 import resource

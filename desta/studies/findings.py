@@ -1,4 +1,4 @@
-"""What a study found: figures with standard errors over items and over seeds, and contrasts.
+"""Findings of a study: figures with standard errors over items and over seeds, and contrasts.
 
 A contrast is paired: the scores of two variants for the same item, each the mean over the seeds,
 are subtracted, and the sign-flip test of `desta compare` is made over the items.

@@ -1,4 +1,4 @@
-"""What is measured of every variant: evaluations of its runs, and the score of each item."""
+"""Measures of every variant: evaluations of its runs, and the score of each item."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

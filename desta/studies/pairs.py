@@ -26,7 +26,7 @@ _SHARD = "audio-00000.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a variant is trained on; of one study all but `target_tokens` is equal."""
+    """Training data of a variant; within a study all but `target_tokens` is equal."""
 
     pairs: int
     clips: int

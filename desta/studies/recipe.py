@@ -16,7 +16,7 @@ from desta.training.config import TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """What a machine does in a second, to estimate the time of a study before its first run.
+    """Rates of a machine per second, to estimate the time of a study before its first run.
 
     The defaults are those of two cores, for Whisper-base and a backbone of 135 M parameters.
     """

