@@ -43,7 +43,7 @@ STEPS = (
     f"desta train {RECIPES}/train.yaml --out {OUT}/run",
     f"desta eval attributes --recipe {RECIPES}/eval.yaml",
     f"desta eval text --recipe {RECIPES}/text.yaml",
-    f'desta ask {_CLIP} "Which language do you hear?"',
+    f'desta ask {_CLIP} "Which language do you hear?" --model {OUT}/run',
     f"desta report {OUT}/run",
 )
 
