@@ -164,3 +164,9 @@ def test_every_command_of_the_pages_has_verbs_and_options_of_now() -> None:
 )
 def test_a_command_with_a_name_of_before_would_be_found(line: str) -> None:
     assert fault_of(line.split())
+
+
+def test_the_demo_asks_the_model_that_it_has_trained() -> None:
+    [asked] = [step for step in STEPS if step.startswith("desta ask")]
+
+    assert asked.endswith("--model demo/run")
