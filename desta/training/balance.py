@@ -1,4 +1,5 @@
-"""Balanced epochs: attributes are drawn equally often, and so are the values of each.
+"""Balanced epochs: attributes are drawn equally often, or as often as the recipe weighs them, and
+the values of each equally often.
 
 A pair keeps nothing of the prompt's kind or of the attribute that it asks for. What its response is
 about is read off the response: the attribute whose stated value it names first.
@@ -6,7 +7,7 @@ about is read off the response: the attribute whose stated value it names first.
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -27,16 +28,20 @@ class Balance:
     """Draw of the rows of an epoch.
 
     An epoch has as many rows as the data set. Rows without a cell are in it once. The others are
-    drawn so that every attribute gets the same number of rows, and every value of an attribute:
+    drawn so that every attribute gets the same number of rows, or in proportion to its weight, and
+    every value of an attribute:
     rows of rare values are repeated, all equally often but for one, of frequent values some are
     left out, others in every epoch.
     """
 
-    def __init__(self, cells: Sequence[Cell | None]) -> None:
+    def __init__(
+        self, cells: Sequence[Cell | None], weights: Mapping[str, float] | None = None
+    ) -> None:
         """Create a draw.
 
         Args:
             cells: attribute and value that each row counts for; None for a row of its own share.
+            weights: attribute -> how often it is drawn; 1 where it is not listed.
         """
         numbers = {cell: n for n, cell in enumerate(dict.fromkeys(filter(None, cells)))}
         of_row = np.array([-1 if cell is None else numbers[cell] for cell in cells], np.int32)
@@ -47,17 +52,23 @@ class Balance:
         borders = np.cumsum(np.bincount(of_row[order], minlength=len(numbers)))[:-1]
         self._members = np.split(order, borders) if numbers else []
         per_attribute = Counter(attribute for attribute, _ in self.cells)
-        shares = [1 / per_attribute[attribute] for attribute, _ in self.cells]
-        self._shares = np.array(shares) / max(len(per_attribute), 1)
+        weight = {attribute: (weights or {}).get(attribute, 1.0) for attribute in per_attribute}
+        shares = [weight[attribute] / per_attribute[attribute] for attribute, _ in self.cells]
+        self._shares = np.array(shares) / sum(weight.values() or [1.0])
 
     @classmethod
-    def of(cls, rows: PairDataset, attributes: Sequence[str]) -> Self:
+    def of(
+        cls,
+        rows: PairDataset,
+        attributes: Sequence[str],
+        weights: Mapping[str, float] | None = None,
+    ) -> Self:
         """Read the cell of every row off its texts.
 
         Raises:
             ConfigError: no response names a value of one of the attributes first.
         """
-        balance = cls([named_first(*texts, attributes) for texts in rows.texts()])
+        balance = cls([named_first(*texts, attributes) for texts in rows.texts()], weights)
         for attribute in attributes:
             values = {
                 value: len(members)

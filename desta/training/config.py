@@ -1,12 +1,13 @@
 """Recipe of a training run."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from desta.audio.augment.config import AugmentConfig
+from desta.config import suggest
 from desta.errors import ConfigError
 from desta.model.config import AUTO, ModelConfig
 
@@ -56,10 +57,22 @@ class DataConfig:
     balance: tuple[str, ...] = ()
     """Attributes that are drawn equally often, as are the values of each: a pair counts for the one
     whose value its response names first. Pairs that name none keep their share."""
+    balance_weights: Mapping[str, float] = field(default_factory=dict)
+    """Attribute of `balance` -> how often it is drawn, where 1 is as often as the others."""
 
     def __post_init__(self) -> None:
         if not self.train:
             raise ConfigError("data.train is empty", fix="name the directory of a data set")
+        for name, weight in self.balance_weights.items():
+            if name not in self.balance:
+                raise ConfigError(
+                    f'data.balance_weights names "{name}", which data.balance does not',
+                    fix=suggest(name, self.balance),
+                )
+            if not 0 < weight < math.inf:
+                raise ConfigError(
+                    f'data.balance_weights."{name}" = {weight} is no weight', fix="give more than 0"
+                )
         _check_least(self, "data.", chunk_rows=1, max_text_tokens=0, max_tokens=1, num_workers=0)
         _check_least(self, "data.", questions_per_clip=1)
         if self.batch_rows is not None:

@@ -121,7 +121,9 @@ def prepare(config: TrainConfig, directory: Path, accelerator: Accelerator) -> R
             seed=config.seed,
             process=accelerator.process_index,
             num_processes=accelerator.num_processes,
-            draw_epoch=Balance.of(rows, data.balance) if data.balance else None,
+            draw_epoch=(
+                Balance.of(rows, data.balance, data.balance_weights) if data.balance else None
+            ),
         ),
         held_out=held_out,
         progress=progress,

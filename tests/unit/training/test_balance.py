@@ -1,6 +1,7 @@
 """Balanced epochs: attributes and values are drawn equally often, and nothing is lost for good."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from desta.data.sampling import BucketSampler, Position
+from desta.errors import ConfigError
 from desta.training.balance import Balance, Cell, named_first
+from desta.training.config import DataConfig
 
 CELLS: list[Cell | None] = [
     *[("Language", "english")] * 70,
@@ -32,6 +35,24 @@ def test_every_attribute_and_every_value_of_it_is_drawn_equally_often() -> None:
     assert sum(n for cell, n in drawn.items() if cell and cell[0] == "Language") in (44, 45, 46)
     for cell in {cell for cell in CELLS if cell}:
         assert drawn[cell] == pytest.approx(15 if cell[0] == "Language" else 22.5, abs=1)
+
+
+def test_an_attribute_is_drawn_as_often_as_it_weighs() -> None:
+    rows = Balance(CELLS, {"Gender": 4.0})(np.random.default_rng((0, 0)))
+    drawn = Counter(CELLS[row] for row in rows)
+    assert len(rows) == len(CELLS)
+    assert drawn["Gender", "male"] == drawn["Gender", "female"] == 36
+    assert sum(n for cell, n in drawn.items() if cell and cell[0] == "Language") == 18
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [({"Langage": 2.0}, 'did you mean "Language"?'), ({"Language": 0.0}, "more than 0")],
+)
+def test_a_weight_that_weighs_nothing_is_refused(weights: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match="data.balance_weights") as caught:
+        DataConfig(train=(Path("pairs"),), balance=("Language",), balance_weights=weights)
+    assert said in str(caught.value)
 
 
 def test_rows_of_a_value_are_repeated_equally_often_but_for_one() -> None:
