@@ -60,17 +60,31 @@ def dump_recipe(config: Any) -> str:
     return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=100)
 
 
-def to_plain(value: Any) -> Any:
-    """Convert dataclasses, tuples and paths to types of YAML and JSON."""
+def to_plain(value: Any, *, defaults: bool = True) -> Any:
+    """Convert dataclasses, tuples and paths to types of YAML and JSON.
+
+    Args:
+        value: what to convert.
+        defaults: whether fields that have their default are written.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: to_plain(getattr(value, f.name), defaults=defaults)
+            for f in dataclasses.fields(value)
+            if defaults or getattr(value, f.name) != _default(f)
+        }
     if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
+        return {key: to_plain(item, defaults=defaults) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
+        return [to_plain(item, defaults=defaults) for item in value]
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def _default(f: "dataclasses.Field[Any]") -> Any:
+    """Return the default of a field; MISSING if it has none."""
+    return f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
 
 
 def suggest(word: str, choices: Sequence[str]) -> str:

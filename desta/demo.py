@@ -75,15 +75,17 @@ def run_demo(corpora: Path | None) -> None:
         CORPORA.unlink()  # of an earlier demo: packages must not be unpacked into that folder
     log = OUT / "demo.json"
     before = {step["command"]: Step(**step) for step in _read(log)} if log.is_file() else {}
-    steps = []
+    costs, steps = dict(before), []
     for command in STEPS:
         if corpora is not None and command.startswith("desta sources fetch"):
             continue
         typer.secho(f"\n$ {command}", bold=True)
         step = _run(command)
-        first = before.get(command, step)
-        steps.append(step if step.seconds > first.seconds else first)  # not a step that was there
-        write_atomic(log, f"{json.dumps([asdict(s) for s in steps], indent=2)}\n".encode())
+        if command not in before or step.seconds > before[command].seconds:
+            costs[command] = step  # not one that found its result there
+        steps.append(costs[command])
+        known = [asdict(costs[name]) for name in STEPS if name in costs]
+        write_atomic(log, f"{json.dumps(known, indent=2)}\n".encode())
     _print(steps)
 
 

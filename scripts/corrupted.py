@@ -4,8 +4,9 @@
 
 Each request takes one of the recordings, damages it (cut short, bytes changed, a piece removed,
 repeated or zeroed, another file's beginning, a chunk length of nonsense), and sends it as a clip of
-a chat or as a file to transcribe, under its own format or another. Exits with 1 if a status is 500
-or more, or if the server is not ready at the end; counts what was answered and what was refused.
+a chat or as a file to transcribe, under its own format or another. Before, each is sent undamaged
+and must be answered. Exits with 1 for a status other than 200, 400, 413, 415 and 422, for a
+connection that breaks, or if the server is not ready at the end; counts answers and refusals.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from pathlib import Path
 import httpx2
 
 FORMATS = ("wav", "mp3", "flac", "ogg", "opus", "m4a", "webm")
-_SERVER_ERROR = 500
+_ALLOWED = (200, 400, 413, 415, 422)
+_LEAST_BYTES = 64
 
 
 def cut_short(data: bytes, other: bytes, rng: random.Random) -> bytes:
@@ -117,20 +119,36 @@ def main() -> None:
     options = parser.parse_args()
     rng = random.Random(options.seed)
     recordings = [(path.suffix[1:].lower(), path.read_bytes()) for path in options.recordings]
+    if short := [
+        p
+        for p, (_, data) in zip(options.recordings, recordings, strict=True)
+        if len(data) < _LEAST_BYTES
+    ]:
+        sys.exit(f"{short[0]} is shorter than {_LEAST_BYTES} bytes")
     counts, failures, slowest = Counter[str](), [], 0.0
     with httpx2.Client(base_url=options.url, timeout=600) as client:
+        for name, data in recordings:
+            for to_transcribe in (False, True):
+                send(client, data, name, to_transcribe=to_transcribe).raise_for_status()
         for number in range(options.count):
             name, data = rng.choice(recordings)
             damage = rng.choice(DAMAGES)
             damaged = damage(data, rng.choice(recordings)[1], rng)
             said = name if rng.random() < 0.7 else rng.choice(FORMATS)
             start = time.perf_counter()
-            response = send(client, damaged, said, to_transcribe=number % 4 == 0)
+            try:
+                response = send(client, damaged, said, to_transcribe=number % 4 == 0)
+            except httpx2.HTTPError as error:
+                failures.append(f"{number}: {damage.__name__} of {name}: {error!r}")
+                break
             slowest = max(slowest, time.perf_counter() - start)
             counts[f"{response.status_code} {damage.__name__}"] += 1
-            if response.status_code >= _SERVER_ERROR:
+            if response.status_code not in _ALLOWED:
                 failures.append(f"{number}: {damage.__name__} of {name}: {response.text[:200]}")
-        is_ready = client.get("/ready").status_code == 200
+        try:
+            is_ready = client.get("/ready").status_code == 200
+        except httpx2.HTTPError:
+            is_ready = False
     by_status = Counter[str]()
     for kind, count in counts.items():
         by_status[kind.split()[0]] += count

@@ -5,11 +5,12 @@
         [--distinct N] [--max-tokens N] [--json FILE]
 
 Questions are asked about a text alone and about clips of 2, 5, 30 and 90 s, which are joined from
-the recordings in a folder. Each distinct question is asked once by one client, which gives the
-answers to expect and the rate of one request at a time; then all clients ask them at random. Half
-of the answers are streamed, a tenth of the clients hang up midway, a twentieth of the bodies is
-broken. Exits with 1 for a status of 500 or more, a connection that breaks, an answer that differs,
-a broken body that is not refused with 400, or a request that is still in flight at the end.
+the recordings in a folder. One client asks each distinct question twice: the first answers are
+those to expect, the second round, clips and prefixes cached, gives the rate of one request at a
+time; then all clients ask at random. Half of the answers are streamed, a tenth of the clients hang
+up midway, a twentieth of the bodies is broken. Exits with 1 for a status other than 200, a
+connection that breaks, an answer that differs, a broken body that is not refused with 400, or a
+request that is still in flight at the end.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
@@ -77,11 +79,13 @@ class Results:
 
 @dataclass(frozen=True)
 class Served:
-    """A finished answer."""
+    """An answer."""
 
     text: str
     seconds: float
-    first_seconds: float
+    first_seconds: float | None
+    """Until the first text of a stream; None without any."""
+    is_whole: bool = True
 
 
 class Wrong(Exception):
@@ -134,7 +138,8 @@ def ask(client: httpx2.Client, body: dict[str, Any]) -> Served:
 
 def stream(client: httpx2.Client, body: dict[str, Any], *, pieces: int | None = None) -> Served:
     """Return a streamed answer, or its beginning if the client hangs up after some pieces."""
-    start, first, text = time.perf_counter(), 0.0, ""
+    start, text = time.perf_counter(), ""
+    first: float | None = None
     with client.stream("POST", CHAT, json={**body, "stream": True}) as response:
         if response.status_code != 200:
             raise Wrong(f"{response.status_code}: {response.read()[:200]!r}")
@@ -148,9 +153,10 @@ def stream(client: httpx2.Client, body: dict[str, Any], *, pieces: int | None = 
             if "error" in chunk:
                 raise Wrong(f"a stream ended with {data[:200]}")
             text += "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
-            first = first or (time.perf_counter() - start if text else 0.0)
-            if pieces is not None and (pieces := pieces - 1) <= 0:
-                return Served(text, time.perf_counter() - start, first)
+            if text and first is None:
+                first = time.perf_counter() - start
+            if pieces is not None and (pieces := pieces - 1) < 0:
+                return Served(text, time.perf_counter() - start, first, is_whole=False)
         if not is_done:
             raise Wrong("a stream ended without [DONE]")
     return Served(text, time.perf_counter() - start, first)
@@ -183,28 +189,40 @@ def work(
                     kind = "refused"
                     refuse(client, rng.choice(BROKEN))
                 elif draw < MALFORMED + HUNG_UP:
-                    kind = "hung up"
-                    stream(client, body, pieces=rng.randint(1, 6))
+                    got = stream(client, body, pieces=rng.randint(0, 6))
+                    kind = "answered" if got.is_whole else "hung up"
+                    check(got, want)
                 else:
                     is_stream = rng.random() < STREAMED
                     got = stream(client, body) if is_stream else ask(client, body)
-                    if got.text.strip() != want:
-                        raise Wrong(f"{want!r} became {got.text!r}")
+                    check(got, want)
                     with results.lock:
                         results.whole_seconds.append(got.seconds)
-                        if is_stream:
+                        if is_stream and got.first_seconds is not None:
                             results.first_seconds.append(got.first_seconds)
                 results.add(kind)
-            except (Wrong, httpx2.HTTPError) as error:
+            except Exception as error:  # whatever it is, the server caused it
                 results.add("wrong", wrong=f"{kind}: {type(error).__name__}: {error}")
+
+
+def check(got: Served, want: str) -> None:
+    """Raise Wrong unless an answer, or what came of it, is as expected."""
+    text = got.text.strip()
+    if text != want if got.is_whole else not want.startswith(text):
+        raise Wrong(f"{want!r} became {got.text!r}")
 
 
 def watch(pid: int, done: Event, sizes: list[int]) -> None:
     """Record the memory of a process and its children every few seconds, in bytes."""
     process = psutil.Process(pid)
-    while not done.wait(_MEMORY_EVERY):
-        family = [process, *process.children(recursive=True)]
-        sizes.append(sum(member.memory_info().rss for member in family))
+    while True:
+        size = process.memory_info().rss
+        for child in process.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it ended just now
+                size += child.memory_info().rss
+        sizes.append(size)
+        if done.wait(_MEMORY_EVERY):
+            return
 
 
 def in_flight(url: str) -> float:
@@ -220,7 +238,9 @@ def in_flight(url: str) -> float:
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Return p50 and p95."""
+    """Return p50 and p95; nothing of less than two values."""
+    if len(seconds) < 2:
+        return {}
     cuts = quantiles(seconds, n=20, method="inclusive")
     return {"p50": round(cuts[9], 3), "p95": round(cuts[18], 3)}
 
@@ -270,7 +290,9 @@ def main() -> None:
             "ratio": round(rate / rate_alone, 2),
         },
         "first_token_seconds": percentiles(results.first_seconds),
-        "first_token_seconds_alone": percentiles([a.first_seconds for a in alone]),
+        "first_token_seconds_alone": percentiles(
+            [a.first_seconds for a in alone if a.first_seconds]
+        ),
         "whole_seconds": percentiles(results.whole_seconds),
     }
     print(json.dumps(found, indent=2))

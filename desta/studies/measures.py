@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from desta.config import to_plain
 from desta.construction.attribute_values import split_words
 from desta.construction.filters import has_loop
 from desta.evaluation.base import Result
@@ -124,7 +123,7 @@ def evaluations(plan: Plan, variant: Variant, seed: int) -> dict[str, Evaluation
         name: Evaluation(
             benchmark=benchmark,
             recipe=recipe,
-            folder=run / "eval" / f"{name}-{key_of(to_plain(replace(recipe, device=AUTO)))}",
+            folder=run / "eval" / f"{name}-{key_of(replace(recipe, device=AUTO), plan.held_out)}",
         )
         for name, (benchmark, recipe) in recipes.items()
     }

@@ -8,12 +8,13 @@
     runs/NAME/seed-S-KEY/       runs, each with its evaluations in eval/NAME-KEY/
     costs.json                  seconds, memory and energy of each step
 
-A key is a hash of all that a folder depends on, so a changed recipe never meets old files.
+A key is a hash of all that a folder depends on, so a changed recipe never meets old files. Values
+that are the default are left out of it: a field that recipes get later changes no key.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -151,8 +152,16 @@ class Plan:
     @cached_property
     def questions(self) -> Path:
         """Folder of the questions with instructions."""
-        asked = to_plain(self.base.attributes.data)
-        return self.out / "questions" / key_of(asked, self.base.study.instructions)
+        key = key_of(self.base.attributes.data, self.held_out, self.base.study.instructions)
+        return self.out / "questions" / key
+
+    @cached_property
+    def held_out(self) -> list[str | None]:
+        """Hashes of the held-out clips, and of the questions of SAKURA."""
+        files = [clips.path for clips in self.base.attributes.data.clips]
+        if (sakura := self.base.study.sakura) is not None:
+            files += sorted(sakura.rglob("metadata.json"))
+        return hashes(files)
 
     def runs(self) -> Iterator[tuple[Variant, int]]:
         """Yield the variants with each seed; what does not train has one, whatever the seeds."""
@@ -218,14 +227,19 @@ def _data_key(variant: Variant) -> str:
     files = [corpus.path for corpus in config.clips]
     if config.prompts is not None:
         files += sorted(config.prompts.glob("*.txt"))
-    read = [sha256(path) if path.is_file() else None for path in files]
-    return key_of(to_plain(config), read, variant.num_prompts)
+    return key_of(config, hashes(files), variant.num_prompts)
 
 
 def _run_key(config: TrainConfig) -> str:
-    return key_of(to_plain(replace(config, device=AUTO)))
+    return key_of(replace(config, device=AUTO))
+
+
+def hashes(files: Iterable[Path]) -> list[str | None]:
+    """Return the hash of what each file holds; None where there is none."""
+    return [sha256(path) if path.is_file() else None for path in files]
 
 
 def key_of(*parts: Any) -> str:
-    """Return a short hash of plain values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    """Return a short hash of recipes and plain values."""
+    told = to_plain(parts, defaults=False)
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]

@@ -13,7 +13,9 @@ RATES = (0.1, 0.3)
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Transcriptions with errors: words are dropped, or changed into others of the same pair.
+    """Transcriptions with errors: words are dropped, or changed into other words of the same pair.
+
+    Of text without spaces, such as Japanese, the characters are the words. A word that has no other is dropped.
 
     What the response says stays: the backbone read the description without errors.
     """
@@ -25,21 +27,25 @@ class Noise:
         """Return the pair with errors that its id determines."""
         draw = random.Random(f"{self.rate} {pair.id}")  # noqa: S311  no secret
         refs = [ref for message in pair.messages for ref in message.audios]
-        texts = [self._spoil((ref.text or "").split(), draw) for ref in refs]
+        texts = [self._spoil(ref.text or "", draw) for ref in refs]
         changed = [
             replace(ref, text=text or NO_TRANSCRIPTION)
             for ref, text in zip(refs, texts, strict=True)
         ]
         return replace(pair, messages=with_audios(pair.messages, changed))
 
-    def _spoil(self, words: list[str], draw: random.Random) -> str:
+    def _spoil(self, text: str, draw: random.Random) -> str:
+        space, words = " ", text.split()
+        if len(words) == 1 and not text.isascii():
+            space, words = "", list(words[0])
         kept = []
         for word in words:
+            others = [other for other in words if other != word]
             if draw.random() >= self.rate:
                 kept.append(word)
-            elif self.rate < 1 and draw.random() < 0.5:
-                kept.append(draw.choice(words))
-        return " ".join(kept)
+            elif others and self.rate < 1 and draw.random() < 0.5:
+                kept.append(draw.choice(others))
+        return space.join(kept)
 
 
 def variants(base: Base) -> list[Variant]:

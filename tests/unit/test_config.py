@@ -233,6 +233,7 @@ def test_every_recipe_of_the_project_loads(caplog: pytest.LogCaptureFixture) -> 
         "emotion/train.yaml": TrainConfig,
         "tiny/words_speech.yaml": TrainConfig,
         "tiny/words.yaml": TrainConfig,
+        "tiny/music.yaml": TrainConfig,
         "tiny/train.yaml": TrainConfig,
         "study/base.yaml": StudyRecipe,
         "study/prompts.yaml": StudyRecipe,

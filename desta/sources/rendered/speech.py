@@ -17,11 +17,12 @@ def plan_speech(
     """Return the clips, the voices in turn.
 
     Which sentences a voice reads depends on the seed and its name only, and those of a smaller
-    number are among those of a larger one.
+    number are among those of a larger one. Voices that are not for training read none of those that
+    others read.
 
     Args:
         names: voices and blends; none means all voices.
-        num_sentences: sentences for each voice, all of its language if there are fewer.
+        num_sentences: sentences for each voice, all that it may read if there are fewer.
         num_blends: further voices of each language and sex, blended from two.
         seed: seed of the draw.
 
@@ -35,7 +36,7 @@ def plan_speech(
 
 def _read_by(voice: Voice, num_sentences: int, seed: int) -> list[Job]:
     draw = random.Random(f"{seed}:{voice.name}")
-    sentences = list(read_sentences(voice.language))
+    sentences = list(read_sentences(voice.language, held_out=voice.split != "train"))
     draw.shuffle(sentences)
     speeds = [round(draw.uniform(_SLOWEST, _FASTEST), 2) for _ in sentences]
     return [

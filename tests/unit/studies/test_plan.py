@@ -75,6 +75,27 @@ def test_responses_are_written_once_for_all_variants_with_the_same_recipe(
     assert {plan.data(variant) for variant in plan.variants} == {*plan.data_sets}
 
 
+def test_other_clips_are_asked_about_in_another_place(recipe: Path) -> None:
+    def folders() -> list[Path]:
+        plan = make("loss", recipe)
+        return [each.folder for each in evaluations(plan, plan.variants[0], 0).values()]
+
+    before = folders()
+    assert folders() == before
+    with (recipe.parent / "clips.jsonl").open("a") as file:
+        file.write("\n")
+    assert not {path.name for path in folders()} & {path.name for path in before}
+
+
+def test_a_value_that_is_the_default_changes_no_place(recipe: Path) -> None:
+    before = make("loss", recipe)
+    change(recipe, "train", data__balance_weights={}, steps=3)
+    after = make("loss", recipe)
+    assert [*after.recipes()] == [*before.recipes()]
+    change(recipe, "train", steps=4)
+    assert [*make("loss", recipe).recipes()] != [*before.recipes()]
+
+
 def test_first_stages_are_shared_where_the_model_is_the_same(recipe: Path) -> None:
     change(recipe, "base", first=write_first(recipe.parent))
 

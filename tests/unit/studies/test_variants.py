@@ -70,6 +70,19 @@ def test_so_many_words_are_dropped_or_changed(rate: float) -> None:
     assert all({*words} <= {*WORDS.split()} for words in spoiled)
 
 
+def test_a_text_without_spaces_is_spoiled_by_its_characters() -> None:
+    text = "村里没有人记得那棵歪脖子树是谁种的" * 10
+    spoiled = [heard(Noise(rate=0.3)(pair(f"{n}", text=text))) for n in range(20)]
+    assert sum(map(len, spoiled)) / 20 == pytest.approx(len(text) * 0.85, rel=0.05)
+    assert not any(" " in words for words in spoiled)
+
+
+def test_a_word_is_never_changed_into_itself() -> None:
+    spoiled = [heard(Noise(rate=0.3)(pair(f"{n}", text="no no no no"))) for n in range(200)]
+    num_words = sum(len(text.split()) for text in spoiled if text != NO_TRANSCRIPTION)
+    assert num_words / 800 == pytest.approx(0.7, abs=0.05), "no other word: all are dropped"
+
+
 def test_at_rate_one_nothing_is_left_but_the_response() -> None:
     changed = Noise(rate=1.0)(pair("a"))
     assert heard(changed) == NO_TRANSCRIPTION

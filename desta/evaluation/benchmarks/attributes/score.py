@@ -67,8 +67,9 @@ def confusions(results: Sequence[Result]) -> dict[str, Any]:
     for (task, group), by_system in sorted(by_cell.items()):
         place = {"task": task, "group": group}
         num_classes = len({r.item.target for r in next(iter(by_system.values()))})
-        chance = Estimate(value=1 / num_classes, standard_error=0.0)
-        rows.append({"system": "chance", **place, "balanced_accuracy": chance.to_json()})
+        if num_classes > 1:  # the best constant answer; of one class it would always be right
+            chance = Estimate(value=1 / num_classes, standard_error=0.0)
+            rows.append({"system": "chance", **place, "balanced_accuracy": chance.to_json()})
         rows += [{"system": s, **place, **_confusion(rs)} for s, rs in by_system.items()]
     return {"scores": rows}
 

@@ -37,7 +37,12 @@ TELLING = (
 
 
 def all_sentences() -> list[Sentence]:
-    return [sentence for language in LANGUAGES for sentence in read_sentences(language)]
+    return [
+        sentence
+        for language in LANGUAGES
+        for held_out in (False, True)
+        for sentence in read_sentences(language, held_out=held_out)
+    ]
 
 
 def num_words(sentence: Sentence, language: str) -> float:
@@ -49,7 +54,9 @@ def num_words(sentence: Sentence, language: str) -> float:
 
 def test_every_language_of_a_voice_has_sentences() -> None:
     assets = importlib.resources.files("desta") / "assets/sentences"
-    assert {path.name for path in assets.iterdir()} == {f"{code}.txt" for code in LANGUAGES}
+    for folder in (assets, assets / "held_out"):
+        names = {path.name for path in folder.iterdir() if path.is_file()}
+        assert names == {f"{code}.txt" for code in LANGUAGES}
     assert {voice.language for voice in VOICES.values()} == {*LANGUAGES}
 
 
@@ -74,6 +81,14 @@ def test_topics_are_as_frequent_in_every_language() -> None:
     assert all(found == topics["en"] for found in topics.values())
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_held_out_sentences_are_others_one_a_topic(language: str) -> None:
+    held_out, others = read_sentences(language, held_out=True), read_sentences(language)
+    assert sorted(s.topic for s in held_out) == sorted({s.topic for s in others})
+    assert not {s.text for s in held_out} & {s.text for s in others}
+    assert not {s.id for s in held_out} & {s.id for s in others}
+
+
 def test_no_sentence_names_a_language() -> None:
     named = [
         sentence.id
@@ -93,7 +108,9 @@ def test_only_japanese_has_readings_and_they_are_kana() -> None:
 
 
 def test_particles_and_long_vowels_of_readings_are_written_as_they_sound() -> None:
-    for sentence in read_sentences("ja"):
+    for sentence in all_sentences():
+        if not sentence.id.startswith("ja"):
+            continue
         assert not re.search(r"(わ|に|で)?は( |、)", sentence.reading), sentence.id
         assert "を" not in sentence.reading, sentence.id
 
