@@ -121,6 +121,17 @@ class AudioEncoder:
         with self._lock:
             self._cache.clear()
 
+    def measure_duration(self, recording: Any) -> float:
+        """Return the seconds of a clip: those of the cache, else found by decoding it.
+
+        Raises:
+            AudioError: as `load_audio`.
+        """
+        content = _content(recording)
+        with self._lock:
+            clip = self._cache.get(content, with_text=False)
+        return audio.measure_duration(recording) if clip is None else clip.seconds
+
     def encode(
         self, refs: Sequence[AudioRef], *, language: str | None = None
     ) -> list[EncodedClip | DestaError]:

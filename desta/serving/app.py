@@ -105,7 +105,12 @@ def create_app(
     if page is not None:
         max_bytes = limits.max_body_mb * MEBI
         app.add_middleware(
-            Page, page=page, access=access, max_bytes=max_bytes, stopping=app.state.stopping
+            Page,
+            page=page,
+            access=access,
+            max_bytes=max_bytes,
+            max_folder_bytes=limits.max_bodies_mb * MEBI,
+            stopping=app.state.stopping,
         )
     return app
 

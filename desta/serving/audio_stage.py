@@ -8,8 +8,10 @@ computed on several cores slows the others down for as long as it lives (docs/de
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from desta.audio.errors import AudioError, TooLongError
 from desta.errors import DestaError
 from desta.inference.audio_encoding import AudioEncoder, stay_on_one_core
 from desta.inference.clip_cache import EncodedClip
@@ -43,6 +45,7 @@ class AudioStage:
         *,
         is_decoding: Callable[[], bool],
         seconds: float,
+        audio_seconds: float,
     ) -> None:
         """Create the stage.
 
@@ -51,11 +54,13 @@ class AudioStage:
             metrics: counts clips and seconds.
             is_decoding: whether answers are being generated now.
             seconds: longest time for the clips of one request, waiting included.
+            audio_seconds: longest duration of the clips of one request together.
         """
         self._encoder = encoder
         self._metrics = metrics
         self._is_decoding = is_decoding
         self._seconds = seconds
+        self._audio_seconds = audio_seconds
         self._waiting: list[_Waiting] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -76,12 +81,15 @@ class AudioStage:
             language: of their speech; None means that of the encoder.
 
         Raises:
+            TooLongError: the clips are too long together.
             ServingError: it takes too long.
         """
         if not refs:
             return []
         try:
             async with asyncio.timeout(self._seconds):
+                if len(refs) > 1:  # a single one is checked where it is decoded
+                    await asyncio.to_thread(self._check_total, refs)
                 return await self._encode(refs, language)
         except TimeoutError:
             raise busy("the clips waited too long to be encoded") from None
@@ -91,11 +99,28 @@ class AudioStage:
         self._waiting.append(waiting)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        found = await waiting.found
+        try:
+            found = await waiting.found
+        finally:
+            if waiting in self._waiting:  # given up: its recordings must not wait for the encoder
+                self._waiting.remove(waiting)
         self._metrics.audio_seconds.inc(
             sum(clip.seconds for clip in found if isinstance(clip, EncodedClip))
         )
         return found
+
+    def _check_total(self, refs: Sequence[AudioRef]) -> None:
+        """Check the duration of all clips together before any is encoded."""
+        total = 0.0
+        for ref in refs:
+            with suppress(AudioError):  # it is told where the clip is decoded
+                total += self._encoder.measure_duration(ref.audio)
+            if total > self._audio_seconds:
+                raise TooLongError(
+                    "the conversation",
+                    f"has clips of more than {self._audio_seconds:g} s together",
+                    fix="ask about fewer or shorter clips",
+                )
 
     async def _work(self) -> None:
         """Encode until nothing waits."""

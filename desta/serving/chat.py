@@ -4,7 +4,9 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -21,6 +23,7 @@ from desta.serving.media import Fetcher, decode_base64
 from desta.serving.protocol import ChatRequest, Delta, Reply, ServingEngine, Usage
 from desta.serving.schema import (
     MAX_STOPS,
+    AudioUrlPart,
     ChatBody,
     ChatCompletion,
     ChatMessage,
@@ -28,6 +31,7 @@ from desta.serving.schema import (
     TextPart,
 )
 
+_MAX_FETCHING = 4  # requests whose clips are fetched at once
 _ROLES = {"developer": "system"}
 
 
@@ -43,6 +47,7 @@ def chat_routes(
         temperature: of requests that give none.
     """
     router = APIRouter()
+    fetching = ThreadPoolExecutor(_MAX_FETCHING, "fetch")  # hosts that are slow keep no others
 
     @router.post(
         "/v1/chat/completions",
@@ -55,7 +60,9 @@ def chat_routes(
         raw = await http.json()
 
         async def begin() -> tuple[ChatRequest, Reply]:
-            messages = await asyncio.to_thread(read_messages, body, limits, fetcher)
+            pool = fetching if asks_hosts(body) else None
+            loop = asyncio.get_running_loop()
+            messages = await loop.run_in_executor(pool, read_messages, body, limits, fetcher)
             request = read_request(body, raw, messages, limits, temperature=temperature)
             return request, await engine.chat(request)
 
@@ -69,6 +76,15 @@ def chat_routes(
         return _EventStream(_head("chat.completion.chunk", body.model), request, reply)
 
     return router
+
+
+def asks_hosts(body: ChatBody) -> bool:
+    """Return whether clips must be fetched from other hosts."""
+    parts = (part for m in body.messages if isinstance(m.content, list) for part in m.content)
+    return any(
+        isinstance(part, AudioUrlPart) and part.audio_url.url[:5].lower() != "data:"
+        for part in parts
+    )
 
 
 def check_model(name: str, engine: ServingEngine) -> None:
@@ -98,10 +114,16 @@ def read_messages(body: ChatBody, limits: ServingLimits, fetcher: Fetcher) -> tu
             status=413,
             param="messages",
         )
-    return tuple(_read_message(message, fetcher) for message in body.messages)
+    deadline = time.monotonic() + fetcher.seconds
+
+    def fetch(url: str) -> bytes:
+        left = max(deadline - time.monotonic(), 1e-3)
+        return replace(fetcher, seconds=left).read(url)
+
+    return tuple(_read_message(message, fetch) for message in body.messages)
 
 
-def _read_message(message: ChatMessage, fetcher: Fetcher) -> Message:
+def _read_message(message: ChatMessage, fetch: Callable[[str], bytes]) -> Message:
     """Return a message: its clips, a blank line, its text, as `desta ask` puts them.
 
     Where the text itself holds a locator for each clip, the clips stand there.
@@ -118,7 +140,7 @@ def _read_message(message: ChatMessage, fetcher: Fetcher) -> Message:
             recording = decode_base64(part.input_audio.data, param="input_audio.data")
             known = part.input_audio.transcription
         else:
-            recording, known = fetcher.read(part.audio_url.url), part.audio_url.transcription
+            recording, known = fetch(part.audio_url.url), part.audio_url.transcription
         clips.append(
             AudioRef(audio=recording, text=None if known is None else known or NO_TRANSCRIPTION)
         )

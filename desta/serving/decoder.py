@@ -128,6 +128,9 @@ class Decoder:
     def _step(self) -> None:
         """Admit at most one request, and generate one token for each row."""
         self._drop(lambda row: row.job.is_cancelled)
+        with self._changed:  # recordings of those who left must not wait for room
+            if any(job.is_cancelled for job in self._jobs):
+                self._jobs = deque(job for job in self._jobs if not job.is_cancelled)
         self._admit()
         for place in self._batch.damaged_rows():
             self._deliver_error(self._rows[place].job, no_number("the request"))

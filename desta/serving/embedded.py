@@ -79,6 +79,7 @@ class EmbeddedEngine:
             metrics,
             is_decoding=lambda: self._decoder.is_busy,
             seconds=limits.request_seconds,
+            audio_seconds=limits.max_seconds,
         )
         self.is_ready = False
 

@@ -64,6 +64,16 @@ def unsupported(param: str, detail: str = "") -> ServingError:
     )
 
 
+def too_long(max_positions: int) -> ServingError:
+    """Return the refusal of a conversation that exceeds the model's context."""
+    return ServingError(
+        f"the conversation has more than the {max_positions} tokens that the model reads",
+        fix="ask about fewer or shorter clips, or shorten the messages",
+        code="context_length_exceeded",
+        param="messages",
+    )
+
+
 def internal_error(error: Exception) -> ServingError:
     """Log where an unexpected error comes from, without its message, which may quote a request.
 

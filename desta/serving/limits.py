@@ -38,7 +38,7 @@ class ServingLimits:
     body_seconds: float = 60.0
     """Time in which a client must send its body."""
     fetch_seconds: float = 20.0
-    """Time for fetching one `audio_url`."""
+    """Time for fetching the clips that a request gives as `audio_url`."""
     stop_seconds: float = 60.0
     """Time for the requests that run when the server is stopped."""
     audio_cache_mb: int = 256

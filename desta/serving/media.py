@@ -162,6 +162,8 @@ class Fetcher:
     def _body(self, response: http.client.HTTPResponse, deadline: float) -> bytes:
         blocks, size = [], 0
         while block := response.read1(_BLOCK):
+            if time.monotonic() > deadline:
+                raise TimeoutError
             size += len(block)
             if size > self.max_bytes:
                 raise ServingError(
@@ -184,6 +186,7 @@ class _Connection(http.client.HTTPConnection):
         self.default_port = _PORTS["https" if secure else "http"]
         self._address = address
         self._open: socket.socket | None = None
+        self._is_shut = False
         self._context = ssl.create_default_context() if secure else None
 
     def connect(self) -> None:
@@ -192,9 +195,12 @@ class _Connection(http.client.HTTPConnection):
         if self._context is not None:
             self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
         self._open = self.sock  # `sock` is given away to the response
+        if self._is_shut:  # while it was connected
+            self.shut()
 
     def shut(self) -> None:
         """End the connection from another thread."""
+        self._is_shut = True
         if self._open is not None:
             with contextlib.suppress(OSError):  # closed meanwhile
                 self._open.shutdown(socket.SHUT_RDWR)

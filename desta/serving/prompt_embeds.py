@@ -21,7 +21,7 @@ from desta.inference.engine import Engine
 from desta.inference.request_checks import check_total_seconds
 from desta.model.backbone.chat import holds_control_tokens
 from desta.records import Message, with_audios
-from desta.serving.errors import ServingError
+from desta.serving.errors import ServingError, too_long
 from desta.serving.protocol import HeardClip
 
 KIND = "prompt_embeds"
@@ -32,15 +32,17 @@ _PLACEHOLDER = f"<{KIND}>"
 class Embedder:
     """Turns messages into those of a text server; thread-safe."""
 
-    def __init__(self, engine: Engine, *, max_seconds: float) -> None:
+    def __init__(self, engine: Engine, *, max_seconds: float, max_positions: int) -> None:
         """Create an embedder.
 
         Args:
             engine: a loaded model; only its layout and the embedding table are used.
             max_seconds: audio of one request, in seconds.
+            max_positions: tokens of one request that are embedded.
         """
         self._engine = engine
         self._max_seconds = max_seconds
+        self._max_positions = max_positions
 
     def messages(
         self,
@@ -59,10 +61,12 @@ class Embedder:
 
         Raises:
             DataError: the clips are too long together.
+            ServingError: the messages are.
         """
         good = [_good(clip) for clip in clips]
         check_total_seconds((clip.seconds for clip in good), self._max_seconds)
         rest, heard, out = iter(good), list[HeardClip](), list[dict[str, Any]]()
+        room = self._max_positions
         for message, own in zip(messages, raw, strict=True):
             encoded = [next(rest) for _ in message.audios]
             refs = [with_text(ref, clip) for ref, clip in zip(message.audios, encoded, strict=True)]
@@ -70,6 +74,9 @@ class Embedder:
             out.append({**own, "role": message.role})
             if refs or self._is_parsed(message.content):
                 tokens = self._lay_out(known, encoded)
+                room -= len(tokens.ids)
+                if room < 0:  # before their embeddings, which are thousands of times larger
+                    raise too_long(self._max_positions)
                 out[-1]["content"] = [part_of(self._fill(tokens, encoded))]
                 heard += [
                     HeardClip(

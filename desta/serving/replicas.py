@@ -133,8 +133,10 @@ class Replicas:
         http = library()
         try:
             response = await self._client.get(f"{url}/health", timeout=_CONNECT_SECONDS)
+        except http.ConnectTimeout:
+            return False
         except http.TimeoutException:
-            return True  # busy, not gone: it was connected to, or soon will be
+            return True  # it was connected to: busy, not gone
         except http.HTTPError:
             return False
         return response.status_code < 500

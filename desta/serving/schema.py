@@ -1,5 +1,6 @@
 """Bodies of requests and answers: the part of OpenAI's API that is served, and our fields.
 
+Lists end at their first fault: one error for each of a million parts would take gigabytes.
 Fields that OpenAI's API does not have are marked as extensions in their descriptions.
 """
 
@@ -8,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_STOPS = 16
+_MAX_STOP_LETTERS = 1024  # the beginnings of a stop string are looked for at every token
+_MAX_PARTS = 256
 _MAX_INTEGER = 2**62
 
 
@@ -58,6 +61,7 @@ class AudioUrlPart(_Body):
 
 
 Part = Annotated[TextPart | InputAudioPart | AudioUrlPart, Field(discriminator="type")]
+Stop = Annotated[str, Field(max_length=_MAX_STOP_LETTERS)]
 
 
 class ChatMessage(_Body):
@@ -66,7 +70,7 @@ class ChatMessage(_Body):
     model_config = ConfigDict(strict=True, extra="allow")
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Part] | None = None
+    content: str | Annotated[list[Part], Field(max_length=_MAX_PARTS, fail_fast=True)] | None = None
 
 
 class StreamOptions(_Body):
@@ -81,7 +85,7 @@ class ChatBody(_Body):
     model_config = ConfigDict(strict=True, extra="allow")
 
     model: str
-    messages: list[ChatMessage] = Field(min_length=1, max_length=1024)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=1024, fail_fast=True)
     max_completion_tokens: int | None = Field(None, ge=1, le=_MAX_INTEGER)
     max_tokens: int | None = Field(None, ge=1, le=_MAX_INTEGER, description="The older name.")
     temperature: float | None = Field(
@@ -90,7 +94,7 @@ class ChatBody(_Body):
     top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
     n: int | None = Field(None, ge=1, le=128)
     seed: int | None = Field(None, ge=-_MAX_INTEGER, le=_MAX_INTEGER)
-    stop: str | list[str] | None = Field(None, max_length=MAX_STOPS * 1024)
+    stop: Stop | list[Stop] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     stream: bool | None = None

@@ -64,12 +64,16 @@ class UpstreamEngine:
         self._metrics = metrics
         self._replicas = replicas
         self._system = system
-        self._embedder = Embedder(engine, max_seconds=limits.max_seconds)
+        self._max_positions = served.max_positions or limits.max_positions
+        self._embedder = Embedder(
+            engine, max_seconds=limits.max_seconds, max_positions=self._max_positions
+        )
         self._stage = AudioStage(
             engine.audio_encoder,
             metrics,
             is_decoding=lambda: False,
             seconds=limits.request_seconds,
+            audio_seconds=limits.max_seconds,
         )
         self._pool = ThreadPoolExecutor(1, "embed", initializer=stay_on_one_core)
         self._takes_system = takes_system(engine.tokenizer)
@@ -100,7 +104,7 @@ class UpstreamEngine:
         check_no_embeddings(request.body)
         if not self._is_open:
             raise UnavailableError("the server is being stopped", fix="send it again later")
-        check_size(request.messages, self._served.max_positions or self._limits.max_positions)
+        check_size(request.messages, self._max_positions)
         deadline = time.monotonic() + self._limits.request_seconds
         refs = self._engine.clips_of(Request(messages=request.messages))
         clips = await self._stage.encode(refs)

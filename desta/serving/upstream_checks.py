@@ -6,6 +6,7 @@ log-probabilities by about 0.1 (docs/decisions/0046).
 
 import logging
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -198,7 +199,7 @@ def _probe(engine: Engine, turns: Sequence[Message], *, embed: bool) -> Probe:
     if isinstance(prepared, DestaError):
         raise prepared
     if embed:
-        embedder = Embedder(engine, max_seconds=math.inf)
+        embedder = Embedder(engine, max_seconds=math.inf, max_positions=sys.maxsize)
         good = [clip for clip in clips if not isinstance(clip, DestaError)]
         messages[-1] = {"role": "user", "content": [part_of(embedder.embed(turns[-1], good))]}
     written = [

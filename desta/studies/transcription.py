@@ -15,7 +15,8 @@ RATES = (0.1, 0.3)
 class Noise:
     """Transcriptions with errors: words are dropped, or changed into other words of the same pair.
 
-    Of text without spaces, such as Japanese, the characters are the words. A word that has no other is dropped.
+    Of text without spaces, such as Japanese, the characters are the words. A word that has no other
+    is dropped.
 
     What the response says stays: the backbone read the description without errors.
     """

@@ -1,5 +1,4 @@
-"""Balanced epochs: attributes are drawn equally often, or as often as the recipe weighs them, and
-the values of each equally often.
+"""Balanced epochs: attributes come as often as they weigh, and values of each equally often.
 
 A pair keeps nothing of the prompt's kind or of the attribute that it asks for. What its response is
 about is read off the response: the attribute whose stated value it names first.

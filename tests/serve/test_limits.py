@@ -83,8 +83,8 @@ def test_too_much_is_refused(tight: Served) -> None:
     assert many.status_code == 413
     assert "takes 2" in many.text
     together = tight.chat([*[clip_part(packed(tone(1.5), format="OGG"))] * 2, text_part("What?")])
-    assert together.status_code == 400
-    assert "3 s together" in together.text
+    assert together.status_code == 413
+    assert "more than 2 s together" in together.text
 
 
 def test_a_body_without_a_length_is_cut_off_at_the_limit(tight: Served) -> None:
@@ -116,6 +116,31 @@ def test_a_conversation_beyond_the_limit_is_refused(tiny: Loaded) -> None:
         assert server.chat("Hello?", n=2, max_tokens=5).status_code == 200
 
 
+def test_clips_that_are_too_long_together_are_not_encoded(tight: Served) -> None:
+    clips = [clip_part(packed(tone(1.5 + n / 100), format="OGG")) for n in range(2)]
+    encoded = 'desta_stage_seconds_count{stage="encode"}'
+    before = tight.metric(encoded)
+    assert tight.chat([*clips, text_part("What?")]).status_code == 413
+    assert tight.metric(encoded) == before
+
+
+@pytest.mark.parametrize("content", [[1] * 60_000, [{"type": "text", "text": ""}] * 300])
+def test_a_body_of_many_faults_is_answered_with_the_first(
+    served: Served, content: list[Any]
+) -> None:
+    started = time.monotonic()
+    response = served.chat(content)
+    assert response.status_code == 400
+    assert len(response.text) < 1000
+    assert time.monotonic() - started < 5
+
+
+def test_a_stop_string_has_a_length(served: Served) -> None:
+    assert served.chat("Hello?", stop=["x" * 1025]).status_code == 400
+    assert served.chat("Hello?", stop="x" * 1025).status_code == 400
+    assert served.chat("Hello?", stop=["x" * 1024]).status_code == 200
+
+
 def test_a_client_that_leaves_frees_its_place(tight: Served) -> None:
     for stream in (False, True):
         connection = begin(tight, body_of(max_tokens=LONG, stream=stream))
@@ -126,6 +151,33 @@ def test_a_client_that_leaves_frees_its_place(tight: Served) -> None:
         wait_until(lambda: tight.metric("desta_requests_in_flight") == 0)
         assert row.writer.finish is None  # it was not generated to its end
     assert tight.chat("Hello?").status_code == 200
+
+
+def test_recordings_of_clients_that_leave_are_not_kept(engine: Engine) -> None:
+    with serve_tiny(engine) as server:
+        stage = server.engine._stage
+        hold, begun = threading.Event(), threading.Event()
+        encode = stage._encoder.encode
+
+        def slow(*arguments: Any, **options: Any) -> Any:
+            begun.set()
+            hold.wait(20)
+            return encode(*arguments, **options)
+
+        stage._encoder.encode = slow
+        parts = [clip_part(packed(tone(0.5), format="WAV")), text_part("What?")]
+        message = {"role": "user", "content": parts}
+        body = json.dumps({"model": "desta", "messages": [message]}).encode()
+        first = begin(server, body)
+        assert begun.wait(20)
+        second = begin(server, body)
+        wait_until(lambda: len(stage._waiting) == 1)
+        second.close()
+        wait_until(lambda: not stage._waiting)
+        hold.set()
+        assert first.recv(12) == b"HTTP/1.1 200"
+        first.close()
+        stage._encoder.encode = encode
 
 
 def test_a_client_that_leaves_while_it_waits_is_never_begun(tight: Served) -> None:

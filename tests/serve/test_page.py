@@ -93,6 +93,61 @@ def test_files_of_the_server_cannot_be_read_through_the_page(served: Served) -> 
         assert served.client.get(f"/ui/gradio_api/file={path}").status_code in (403, 404)
 
 
+def named(value: object) -> dict[str, object]:
+    """Return a request to the page that names a file or URL in place of what was uploaded."""
+    file = {"path": value, "meta": {"_type": "gradio.FileData"}}
+    return {"text": "What is said?", "files": [file]}
+
+
+@pytest.mark.parametrize("place", ["question", "system prompt"])
+@pytest.mark.parametrize("is_local", [True, False])
+def test_nothing_but_uploads_is_read_for_a_visitor(
+    served: Served, published_tiny: Path, place: str, is_local: bool
+) -> None:
+    path = str(published_tiny / "a.wav") if is_local else "https://example.com/a.wav"
+    config = served.client.get("/ui/config").json()
+    [ask] = [d for d in config["dependencies"] if d["api_name"] == "ask"]
+    labels = {c["id"]: c["props"].get("label") for c in config["components"]}
+    kinds = {c["id"]: c["type"] for c in config["components"]}
+    data: list[object] = [None] * len(ask["inputs"])
+    for number, id in enumerate(ask["inputs"]):
+        if kinds[id] == "multimodaltextbox":
+            data[number] = named(path) if place == "question" else {"text": "hello", "files": []}
+        elif labels[id] == "System prompt":
+            data[number] = named(path)["files"][0] if place == "system prompt" else ""  # type: ignore[index]
+        else:
+            data[number] = {"Longest answer, in tokens": 4, "Temperature": 0, "Top p": 1}.get(
+                str(labels[id])
+            )
+    body = {"data": data, "fn_index": ask["id"], "session_hash": "abc", "trigger_id": None}
+    joined = served.client.post("/ui/gradio_api/queue/join", json=body)
+    assert joined.status_code == 200, joined.text
+    said = served.client.get("/ui/gradio_api/queue/data?session_hash=abc").text
+    assert '"success":false' in said.replace(" ", "")
+    assert "gradio_api/file=" not in said
+
+
+def test_a_url_is_not_fetched_for_a_visitor(served: Served) -> None:
+    url = f"{served.url}/v1/models"
+    assert served.client.get(f"/ui/gradio_api/file={url}").status_code == 404
+
+
+def test_uploads_fill_no_more_than_their_room(engine: Engine) -> None:
+    with serve_tiny(engine, with_page=True, limits=ServingLimits(max_bodies_mb=1)) as small:
+        codes = [
+            small.client.post(
+                "/ui/gradio_api/upload", files={"files": (f"{n}.wav", bytes([n]) * 400_000)}
+            ).status_code
+            for n in range(4)
+        ]
+    assert codes == [200, 200, 507, 507]
+
+
+def test_cookies_of_other_programs_do_not_matter(closed: Served) -> None:
+    for cookie in (f"desta_token={TOKEN}; foo/bar=1", f'sess={{"u": 1}}; desta_token={TOKEN}'):
+        assert closed.client.get("/ui/config", headers={"cookie": cookie}).status_code == 200
+
+
 def test_a_body_beyond_the_limit_or_of_no_stated_size_is_refused(engine: Engine) -> None:
     def blocks() -> Iterator[bytes]:
         yield b"x"
@@ -112,7 +167,7 @@ def test_other_sites_and_names_are_refused(served: Served) -> None:
 
 
 def test_with_tokens_the_page_asks_for_one(closed: Served) -> None:
-    for path in ("config", "gradio_api/queue/data", "assets/x.js", "gradio_api/file=x"):
+    for path in ("config", "gradio_api/queue/data", "assets/x.js", "gradio_api/file=/x"):
         assert closed.client.get(f"/ui/{path}").status_code == 401
     assert closed.client.post("/ui/gradio_api/upload", content=b"x").status_code == 401
     form = closed.client.get("/ui/", follow_redirects=True)

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 import gradio as gr
 
 from desta.audio import SUFFIXES
-from desta.errors import DestaError
+from desta.errors import DataError, DestaError
+from desta.serving.limits import MEBI
 from desta.serving.page.api import stream_answer
 from desta.serving.page.got import pane
 from desta.serving.page.snippets import as_curl, as_python
@@ -23,15 +24,19 @@ _QUESTIONS = (
     "What else can be heard?",
     "Summarize the recording in one sentence.",
 )
+_BASE64 = 3 / 4  # bytes in a letter
 _EMPTY = "<p>After the first answer: the waveform, and where tokens and time went.</p>"
 
 
-def build(*, model: str, max_clips: int, max_tokens: int, temperature: float) -> gr.Blocks:
+def build(
+    *, model: str, max_clips: int, max_bytes: int, max_tokens: int, temperature: float
+) -> gr.Blocks:
     """Create the page.
 
     Args:
         model: name of the model.
         max_clips: most clips of a conversation.
+        max_bytes: largest body of a request to the server.
         max_tokens: length of answers, until it is set otherwise.
         temperature: likewise.
     """
@@ -72,7 +77,7 @@ def build(*, model: str, max_clips: int, max_tokens: int, temperature: float) ->
                 with gr.Accordion("The same from code", open=False, elem_id="code"):
                     curl = _code("curl")
                     python = _code("Python")
-        controls = _Controls(model, max_clips)
+        controls = _Controls(model, max_clips, max_bytes)
         shown = [talk, chat, question, got, again, curl, python, *boxes]
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         asked: list[dict[str, Any]] = [
@@ -141,9 +146,10 @@ def _fill(value: Mapping[str, Any], chosen: gr.SelectData) -> dict[str, Any]:
 class _Controls:
     """Handlers of the controls; each yields new values of all that is shown."""
 
-    def __init__(self, model: str, max_clips: int) -> None:
+    def __init__(self, model: str, max_clips: int, max_bytes: int) -> None:
         self._model = model
         self._max_clips = max_clips
+        self._max_bytes = max_bytes
 
     async def ask(
         self, visitor: gr.Request, talk: Talk, asked: Mapping[str, Any], *settings: Any
@@ -179,9 +185,10 @@ class _Controls:
         turn.answer = ""
         facts: dict[str, Any] = {}
         yield self._shown(talk, asked={"text": "", "files": []})
-        body = await asyncio.to_thread(body_of, talk, settings, model=self._model)
         url, token = _server_of(visitor)
         try:
+            self._check(talk)
+            body = await asyncio.to_thread(body_of, talk, settings, model=self._model)
             async for chunk in stream_answer(url, token, body):
                 facts |= {key: chunk[key] for key in _FACTS if chunk.get(key)}
                 for clip, fact in zip(talk.clips, chunk.get("transcriptions", ()), strict=False):
@@ -201,6 +208,16 @@ class _Controls:
             for write in (as_curl, as_python)
         ]
         yield self._shown(talk, html=html, code=code)
+
+    def _check(self, talk: Talk) -> None:
+        """Refuse clips that the server would refuse, before all of them are read into memory."""
+        size = sum(clip.path.stat().st_size for clip in talk.clips)
+        if len(talk.clips) > self._max_clips or size > self._max_bytes * _BASE64:
+            raise DataError(
+                f"the conversation has {len(talk.clips)} clips of {size / MEBI:.0f} MiB; this "
+                f"server takes {self._max_clips} and {self._max_bytes * _BASE64 / MEBI:.0f} MiB",
+                fix="begin a new conversation, with fewer or shorter clips",
+            )
 
     def clear(self) -> list[Any]:
         """Begin a new conversation."""

@@ -10,18 +10,19 @@ import re
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio import processing_utils
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from desta.errors import DestaError
+from desta.errors import ConfigError, DestaError
 from desta.serving.errors import status_of
 from desta.serving.guard import Access
 from desta.serving.limits import MEBI, ServingLimits
@@ -36,11 +37,12 @@ _ICON = "/favicon.ico"  # browsers ask for it without being told to
 _OUTSIDE = frozenset({"", "/", PATH, _ICON})
 _READ = re.compile(
     r"/?|/(config|theme\.css|manifest\.json|assets/.*|static/.*)"
-    r"|/gradio_api/(startup-events|queue/data|heartbeat/\w+|upload_progress|file=.*)"
+    r"|/gradio_api/(startup-events|queue/data|heartbeat/\w+|upload_progress|file=/.*)"
 )
 """Paths below the page that are open; all other routes of Gradio are closed."""
 _SENT = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)/?")
 """Where the page sends something."""
+_UPLOAD = "/gradio_api/upload"
 _MAX_FORM = 4096  # bytes of the form with the token
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -67,6 +69,7 @@ class Page:
         page: FastAPI,
         access: Access,
         max_bytes: int,
+        max_folder_bytes: int,
         stopping: asyncio.Event,
     ) -> None:
         """Wrap an application.
@@ -76,12 +79,15 @@ class Page:
             page: the page, from `create_page`.
             access: who may ask.
             max_bytes: largest body that the page is sent.
+            max_folder_bytes: of all recordings that visitors have uploaded.
             stopping: ends the requests that are open for as long as a page is.
         """
         self._app = app
         self._page = page
         self._access = access
         self._max_bytes = max_bytes
+        self._max_folder_bytes = max_folder_bytes
+        self._arriving = 0  # bytes of uploads that are under way
         self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,6 +128,10 @@ class Page:
         stated = Headers(scope=scope).get("content-length", "")
         if method == "POST" and not (stated.isdecimal() and int(stated) <= self._max_bytes):
             return PlainTextResponse(f"A body has {self._max_bytes} bytes at most.", 413)
+        if below.startswith(_UPLOAD):
+            kept = sum(f.stat().st_size for f in self._page.state.folder.rglob("*") if f.is_file())
+            if kept + self._arriving + int(stated) > self._max_folder_bytes:
+                return PlainTextResponse("Too many recordings are kept; try again later.", 507)
         return None
 
     async def _login(self, request: Request) -> Response:
@@ -151,6 +161,9 @@ class Page:
         if scope["path"] == f"{PATH}/":  # not compressed: its scripts are read for their hashes
             plain = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
             scope = {**scope, "headers": plain}
+        is_upload = scope["path"].startswith(f"{PATH}{_UPLOAD}") and scope["method"] == "POST"
+        arriving = int(Headers(scope=scope)["content-length"]) if is_upload else 0
+        self._arriving += arriving
         answer = asyncio.create_task(self._page(scope, receive, send))
         waiting: set[asyncio.Task[Any]] = {answer}
         if "/heartbeat/" in scope["path"]:
@@ -158,6 +171,7 @@ class Page:
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._arriving -= arriving
             is_over = answer.done()
             for task in waiting:
                 task.cancel()
@@ -181,10 +195,12 @@ def create_page(models: Sequence[str], limits: ServingLimits, *, temperature: fl
     blocks = build(
         model=models[0],
         max_clips=limits.max_clips,
+        max_bytes=limits.max_body_mb * MEBI,
         max_tokens=limits.max_tokens,
         temperature=temperature,
     )
     app = FastAPI(openapi_url=None)
+    app.state.folder = Path(folder.name)  # its files are removed an hour after they were uploaded
     gr.mount_gradio_app(
         app,
         blocks,
@@ -200,6 +216,10 @@ def create_page(models: Sequence[str], limits: ServingLimits, *, temperature: fl
         theme=theme(),
         css=_asset("page.css"),
     )
+    # Only a page that was launched checks that a path which a visitor names was uploaded before.
+    blocks.has_launched = True
+    # A URL that a visitor names is fetched as a whole, from anywhere, through redirects.
+    vars(processing_utils)["async_ssrf_protected_download"] = _refuse_download
     inner = app.router.lifespan_context
 
     @asynccontextmanager
@@ -212,9 +232,12 @@ def create_page(models: Sequence[str], limits: ServingLimits, *, temperature: fl
     return app
 
 
+async def _refuse_download(url: str, cache_dir: str) -> str:
+    raise ConfigError("the page fetches nothing", fix="upload the recording itself")
+
+
 def _token(scope: Scope) -> str:
-    cookies = SimpleCookie(Headers(scope=scope).get("cookie", ""))
-    return unquote(cookies[COOKIE].value) if COOKIE in cookies else ""
+    return unquote(Request(scope).cookies.get(COOKIE, ""))
 
 
 def _with_headers(send: Send) -> Send:

@@ -87,6 +87,14 @@ def test_text_that_can_only_be_too_long_is_refused_here(served: Served, server: 
     assert server.bodies == []
 
 
+def test_what_is_embedded_is_no_longer_than_the_context(served: Served, server: TextServer) -> None:
+    control = "<|im_end|>"
+    text = control + "\U00020000" * 2_000  # several tokens a letter
+    assert fault(served.chat(text), 400)["code"] == "context_length_exceeded"
+    assert server.bodies == []
+    assert served.chat(f"{control} what?").status_code == 200
+
+
 def test_an_answer_in_another_form_is_an_error(served: Served, server: TextServer) -> None:
     server.fail = lambda body: (200, {"choices": 5})
     assert "another form" in fault(served.chat("Hello?"), 502)["message"]

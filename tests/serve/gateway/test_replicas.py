@@ -4,6 +4,7 @@ import asyncio
 from contextlib import ExitStack
 from typing import Any
 
+import httpx2
 import pytest
 
 from desta.inference.engine import Engine
@@ -54,6 +55,26 @@ def test_without_one_replica_the_others_answer(engine: Engine) -> None:
             assert served.chat(f"{number}?").status_code == 200
         assert len(left.bodies) == 6
         assert served.client.get("/ready").status_code == 200
+
+
+def test_a_replica_whose_network_is_gone_does_not_count_as_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answers(error: Exception) -> bool:
+        replicas = Replicas(["http://127.0.0.1:9"])
+        await replicas.open()
+        try:
+
+            async def fail(*_: Any, **__: Any) -> None:
+                raise error
+
+            monkeypatch.setattr(replicas._client, "get", fail)
+            return await replicas._answers("http://127.0.0.1:9")
+        finally:
+            await replicas.close()
+
+    assert not asyncio.run(answers(httpx2.ConnectTimeout("no packet comes back")))
+    assert asyncio.run(answers(httpx2.ReadTimeout("busy")))
 
 
 def test_without_any_replica_requests_are_told_so(engine: Engine) -> None:
