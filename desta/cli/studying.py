@@ -74,7 +74,9 @@ def study(
     plan = Plan.make(name, base, num_seeds=seeds, out=folder)
     if dry_run:
         _print_plan(plan, as_json)
+        plan.check_files()
         return
+    plan.check_files()
     folder.mkdir(parents=True, exist_ok=True)  # fails before anything is loaded
     plan.check_packages()
     from desta.reports.study import write_study_report

@@ -66,6 +66,17 @@ class Plan:
         for package, extra in {**packages, "matplotlib": "eval"}.items():
             need(package, extra=extra, to="run a study")
 
+    def check_files(self) -> None:
+        """Raise ConfigError if clips are not there that recipes name."""
+        made = [clips.path for variant in self.variants for clips in variant.construct.clips]
+        asked = [clips.path for clips in self.base.attributes.data.clips]
+        if missing := [path for path in dict.fromkeys([*made, *asked]) if not path.is_file()]:
+            raise ConfigError(
+                f"{missing[0]} is missing, one of {len(missing)} files of clips",
+                fix="make them with desta describe NAME ROOT --out FOLDER; those of recipes/study "
+                "are those of desta-tiny (docs/guides/tiny.md)",
+            )
+
     @property
     def seeds(self) -> range:
         """Seeds of the runs: of the connector's weights, the order of the pairs and the dropout."""

@@ -228,6 +228,19 @@ def test_a_dry_run_prints_variants_budgets_and_commands_and_writes_nothing(recip
     assert not out.exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_clips_that_are_missing_are_told_before_anything_is_done(
+    recipe: Path, options: tuple[str, ...]
+) -> None:
+    (recipe.parent / "clips.jsonl").unlink()
+    out = recipe.parent / "out"
+    run = desta("study", "loss", "--recipe", recipe, "--out", out, *options)
+    assert isinstance(run.exception, ConfigError)
+    assert "clips.jsonl is missing" in run.exception.message
+    assert "desta describe" in run.exception.fix
+    assert not out.exists()
+
+
 def test_the_nearest_study_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
         find_family("promts")
