@@ -1,6 +1,6 @@
 """Make the model that comes with desta out of a trained run.
 
-    python scripts/ship.py RUN [--scores SCORES.json] [--to desta/assets/desta-tiny]
+    python scripts/ship.py RUN [--scores SCORES.json...] [--to desta/assets/desta-tiny]
 
 The connector is stored in bfloat16; configuration and recipe stay as they are, and the card gets
 the scores.
@@ -10,7 +10,9 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,7 +31,13 @@ def main() -> int:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("run", type=Path)
-    parser.add_argument("--scores", type=Path, help="scores.json of `desta eval attributes`")
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="scores.json of `desta eval attributes`; of a row in several, the last counts",
+    )
     parser.add_argument("--to", type=Path, default=Path("desta/assets/desta-tiny"))
     options = parser.parse_args()
     try:
@@ -40,7 +48,7 @@ def main() -> int:
     return 0
 
 
-def ship(run: Path, scores: Path | None, target: Path) -> None:
+def ship(run: Path, scores: Sequence[Path], target: Path) -> None:
     """Write weights, configuration, recipe and card of a run.
 
     Raises:
@@ -65,11 +73,22 @@ def ship(run: Path, scores: Path | None, target: Path) -> None:
     (target / checkpoint.CONFIG).write_text(f"{json.dumps(fields, indent=2)}\n", encoding="utf-8")
     shutil.copyfile(run / RECIPE, target / RECIPE)
     card = (run / "README.md").read_text(encoding="utf-8")
-    if scores is not None:
-        shutil.copyfile(scores, target / "scores.json")
-        found = json.loads(scores.read_text(encoding="utf-8"))
-        card += "\n## What it hears\n" + "\n".join(score_table(found["scores"])) + "\n"
+    if rows := join(scores):
+        told = json.dumps({"scores": rows}, indent=2, ensure_ascii=False)
+        (target / "scores.json").write_text(f"{told}\n", encoding="utf-8")
+        card += "\n## What it hears\n" + "\n".join(score_table(rows)) + "\n"
     (target / "README.md").write_text(card, encoding="utf-8")
+
+
+def join(scores: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the rows of several evaluations, those of the last where several have one."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for path in scores:
+        found = json.loads(path.read_text(encoding="utf-8"))["scores"]
+        asked = {(row["task"], row["group"]) for row in found}
+        rows = {key: row for key, row in rows.items() if key[:2] not in asked}
+        rows |= {(row["task"], row["group"], row["system"]): row for row in found}
+    return [row for _, row in sorted(rows.items(), key=lambda item: item[0][:2])]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def score_table(cells: list[dict[str, Any]]) -> list[str]:
         "|---" * (len(systems) + 2) + "|",
     ]
     for (task, group), found in by_line.items():
-        shown = [_estimate(found[s].get("balanced_accuracy")) for s in systems]
+        shown = [_estimate(found.get(s, {}).get("balanced_accuracy")) for s in systems]
         num_examples = found[systems[0]]["num_examples"]
         lines.append(f"| {task}, {group} | {' | '.join(shown)} | {num_examples} |")
     return lines

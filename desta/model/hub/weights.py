@@ -37,7 +37,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         OSError: the file cannot be written; safetensors hides the errno in its message.
     """
     try:
+        path.touch()
+        mode = path.stat().st_mode
         save_file(dict(tensors), path, metadata={"format": "pt"})
+        path.chmod(mode)  # safetensors lets nobody else read what it writes
     except SafetensorError as error:
         number = re.search(r"\(os error (\d+)\)", str(error))
         if number is None:
