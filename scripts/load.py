@@ -1,6 +1,6 @@
 """Load a running server as many clients would, for minutes, and check everything that it answers.
 
-    desta serve --model MODEL --dtype float32 &
+    desta serve --model MODEL &
     python scripts/load.py http://127.0.0.1:8000 RECORDINGS --pid PID [--clients N] [--seconds N]
         [--distinct N] [--max-tokens N] [--json FILE]
 
@@ -9,8 +9,8 @@ the recordings in a folder. One client asks each distinct question twice: the fi
 those to expect, the second round, clips and prefixes cached, gives the rate of one request at a
 time; then all clients ask at random. Half of the answers are streamed, a tenth of the clients hang
 up midway, a twentieth of the bodies is broken. Exits with 1 for a status other than 200, a
-connection that breaks, an answer that differs, a broken body that is not refused with 400, or a
-request that is still in flight at the end.
+connection that breaks, an answer that differs, a broken body that is not refused with 400 or 422,
+or a request that is still in flight at the end.
 """
 
 import argparse
@@ -55,6 +55,7 @@ BROKEN = (
     b'{"model": "desta", "messages": [{"role": "user", "content": [{"type": "input_audio", '
     b'"input_audio": {"data": "UklGRg==", "format": "wav"}}]}]}',
 )
+_REFUSED = (400, 422)  # 422: the recording is damaged
 STREAMED, HUNG_UP, MALFORMED = 0.5, 0.1, 0.05
 _MEMORY_EVERY = 5.0  # seconds
 
@@ -165,7 +166,7 @@ def stream(client: httpx2.Client, body: dict[str, Any], *, pieces: int | None = 
 def refuse(client: httpx2.Client, body: bytes) -> None:
     """Send a broken body, which must be refused."""
     response = client.post(CHAT, content=body, headers={"Content-Type": "application/json"})
-    if response.status_code != 400:
+    if response.status_code not in _REFUSED:
         raise Wrong(f"a broken body got {response.status_code}: {body[:60]!r}")
 
 
