@@ -73,8 +73,8 @@ class Plan:
         if missing := [path for path in dict.fromkeys([*made, *asked]) if not path.is_file()]:
             raise ConfigError(
                 f"{missing[0]} is missing, one of {len(missing)} files of clips",
-                fix="make them with desta describe NAME ROOT --out FOLDER; those of recipes/study "
-                "are those of desta-tiny (docs/guides/tiny.md)",
+                fix="make them with desta describe NAME ROOT --out FOLDER, or name others in the "
+                "recipe",
             )
 
     @property

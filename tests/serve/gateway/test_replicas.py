@@ -30,7 +30,7 @@ def test_a_conversation_stays_with_one_replica(engine: Engine, clips: dict[str, 
         for asked in ([first], again, [other]):
             assert served.chat(*asked).status_code == 200
         assert sorted(len(server.bodies) for server in servers) == [0, 0, 3]
-        for number in range(12):
+        for number in range(40):  # which replica is whose hangs on its port
             served.chat(f"{number}?")
         assert all(server.bodies for server in servers)
 

@@ -27,5 +27,5 @@ def test_a_card_tells_how_the_connector_was_trained() -> None:
 
 
 def test_a_card_names_what_training_started_from() -> None:
-    assert "| start | `tiny/words` |\n| steps |" in card_of("train.yaml")
+    assert "| start | `tiny/music` |\n| steps |" in card_of("train.yaml")
     assert "| start |" not in card_of("words_speech.yaml")
