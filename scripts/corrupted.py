@@ -61,7 +61,7 @@ def remove_piece(data: bytes, other: bytes, rng: random.Random) -> bytes:
 
 
 def repeat_piece(data: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Say a piece twice."""
+    """Repeat a piece."""
     first, last = sorted(rng.sample(range(len(data)), 2))
     return data[:last] + data[first:]
 

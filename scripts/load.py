@@ -62,7 +62,7 @@ _MEMORY_EVERY = 5.0  # seconds
 
 @dataclass
 class Results:
-    """What the clients saw; thread-safe."""
+    """Outcomes of all requests; thread-safe."""
 
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)

@@ -143,6 +143,11 @@ def test_uploads_fill_no_more_than_their_room(engine: Engine) -> None:
     assert codes == [200, 200, 507, 507]
 
 
+def test_the_progress_of_an_upload_is_told(served: Served) -> None:
+    told = served.client.get("/ui/gradio_api/upload_progress?upload_id=none")
+    assert told.status_code < 500
+
+
 def test_cookies_of_other_programs_do_not_matter(closed: Served) -> None:
     for cookie in (f"desta_token={TOKEN}; foo/bar=1", f'sess={{"u": 1}}; desta_token={TOKEN}'):
         assert closed.client.get("/ui/config", headers={"cookie": cookie}).status_code == 200

@@ -42,7 +42,6 @@ _READ = re.compile(
 """Paths below the page that are open; all other routes of Gradio are closed."""
 _SENT = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)/?")
 """Where the page sends something."""
-_UPLOAD = "/gradio_api/upload"
 _MAX_FORM = 4096  # bytes of the form with the token
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -128,7 +127,7 @@ class Page:
         stated = Headers(scope=scope).get("content-length", "")
         if method == "POST" and not (stated.isdecimal() and int(stated) <= self._max_bytes):
             return PlainTextResponse(f"A body has {self._max_bytes} bytes at most.", 413)
-        if below.startswith(_UPLOAD):
+        if _is_upload(scope):
             kept = sum(f.stat().st_size for f in self._page.state.folder.rglob("*") if f.is_file())
             if kept + self._arriving + int(stated) > self._max_folder_bytes:
                 return PlainTextResponse("Too many recordings are kept; try again later.", 507)
@@ -161,8 +160,7 @@ class Page:
         if scope["path"] == f"{PATH}/":  # not compressed: its scripts are read for their hashes
             plain = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
             scope = {**scope, "headers": plain}
-        is_upload = scope["path"].startswith(f"{PATH}{_UPLOAD}") and scope["method"] == "POST"
-        arriving = int(Headers(scope=scope)["content-length"]) if is_upload else 0
+        arriving = int(Headers(scope=scope)["content-length"]) if _is_upload(scope) else 0
         self._arriving += arriving
         answer = asyncio.create_task(self._page(scope, receive, send))
         waiting: set[asyncio.Task[Any]] = {answer}
@@ -230,6 +228,10 @@ def create_page(models: Sequence[str], limits: ServingLimits, *, temperature: fl
 
     app.router.lifespan_context = lifespan
     return app
+
+
+def _is_upload(scope: Scope) -> bool:
+    return bool(scope["method"] == "POST" and scope["path"].startswith(f"{PATH}/gradio_api/upload"))
 
 
 async def _refuse_download(url: str, cache_dir: str) -> str:
