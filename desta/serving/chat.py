@@ -28,6 +28,7 @@ from desta.serving.schema import (
     ChatCompletion,
     ChatMessage,
     InputAudioPart,
+    Part,
     TextPart,
 )
 
@@ -80,11 +81,16 @@ def chat_routes(
 
 def asks_hosts(body: ChatBody) -> bool:
     """Return whether clips must be fetched from other hosts."""
-    parts = (part for m in body.messages if isinstance(m.content, list) for part in m.content)
     return any(
         isinstance(part, AudioUrlPart) and part.audio_url.url[:5].lower() != "data:"
-        for part in parts
+        for part in _parts(body)
     )
+
+
+def _parts(body: ChatBody) -> Iterator[Part]:
+    for message in body.messages:
+        if isinstance(message.content, list):
+            yield from message.content
 
 
 def check_model(name: str, engine: ServingEngine) -> None:
@@ -105,8 +111,7 @@ def read_messages(body: ChatBody, limits: ServingLimits, fetcher: Fetcher) -> tu
     Raises:
         ServingError: a recording cannot be got, or there are too many.
     """
-    parts = [part for m in body.messages if isinstance(m.content, list) for part in m.content]
-    num_clips = sum(not isinstance(part, TextPart) for part in parts)
+    num_clips = sum(not isinstance(part, TextPart) for part in _parts(body))
     if num_clips > limits.max_clips:
         raise ServingError(
             f"the conversation has {num_clips} clips, and this server takes {limits.max_clips}",
